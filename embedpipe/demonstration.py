@@ -1,0 +1,63 @@
+"""The demo: draws documents, then does with them what a user would do."""
+
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from embedpipe import assessment, classification, lookalikes, pipeline, training
+from embedpipe.samples import draw_samples
+from embedpipe.workspace import Workspace
+
+if TYPE_CHECKING:
+    from embedpipe.backbones import Backbone
+
+_PER_TYPE = 8
+_NEW_PER_TYPE = 2
+
+
+def run(workspace: Workspace, backbone: "Backbone", folder: Path, say: Callable[[str], None]) -> dict[str, Any]:
+    """Draws, embeds, fits, evaluates, classifies documents that are new, and finds look-alikes.
+
+    Args:
+        workspace: Gets the features, the labels and the classifier.
+        backbone: The network.
+        folder: Gets the drawn documents, the report and the contact sheet.
+        say: Told about each step.
+
+    Returns:
+        Figures of every step, and the files to open.
+    """
+    begin = time.perf_counter()
+    known, new = folder / "documents", folder / "new"
+    for old in (known, new):
+        shutil.rmtree(old, ignore_errors=True)
+    drawn = draw_samples(known, per_type=_PER_TYPE)
+    unseen = draw_samples(new, per_type=_NEW_PER_TYPE, seed=1)
+    say(f"drew {len(drawn)} documents in {known}, and {len(unseen)} new ones in {new}")
+    report = pipeline.embed(workspace, [str(known)], backbone, label_by_folder=True)
+    say(f"embedded {report.embedded} pages ({report.skipped} were there) in {report.seconds:.1f} s")
+    store = workspace.store(space=backbone.identity.space)
+    bundle = training.fit(workspace, store, training.TrainingRecipe("svm"))
+    say(f"fitted an SVM in {bundle.fitted_on['seconds']:.1f} s")
+    result = assessment.assess(workspace, store, bundle)
+    html = folder / "report.html"
+    assessment.write(workspace, bundle, result, html)
+    say(f"held-out documents: accuracy {result.metrics['document_accuracy']:.2f}")
+    verdicts, _ = classification.classify(workspace, [str(new)], bundle, lambda: backbone)
+    right = sum(Path(verdict.path).parent.name == verdict.prediction.label for verdict in verdicts)
+    say(f"classified the new documents: {right} of {len(verdicts)} right")
+    sheet = folder / "similar.png"
+    found = lookalikes.similar(workspace, store, f"{verdicts[0].path}#page=1", lambda: backbone, k=8)
+    lookalikes.draw(workspace, found, sheet)
+    return {
+        "documents": len(drawn),
+        "pages": report.pages,
+        "metrics": result.metrics,
+        "new_documents": len(verdicts),
+        "new_right": right,
+        "report": str(html),
+        "contact_sheet": str(sheet),
+        "seconds": round(time.perf_counter() - begin, 2),
+    }

@@ -1,0 +1,73 @@
+"""Every exception that embedpipe raises on purpose.
+
+    EmbedpipeError
+    ├── DocumentError        a file or page cannot be read; in a batch it becomes a failure row
+    ├── UnknownNameError     a name that is in none of the tables; lists the known ones and the nearest
+    ├── SpaceMismatchError   features of two spaces would have been mixed; says both identities
+    ├── ArtifactError        an artifact is missing, incomplete, damaged, or from a newer version
+    ├── WeightsError         weights are missing, or are not those of the network
+    └── LabelsError          the labels do not allow what was asked
+
+Each message is one line that says what to do. `commands.main` is the only place that catches them.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class EmbedpipeError(Exception):
+    """Base of all errors that the user can do something about."""
+
+
+class DocumentError(EmbedpipeError):
+    """A file or a page cannot be read.
+
+    Attributes:
+        kind: The outcome that is recorded, one of `records.FAILURES`.
+    """
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+class UnknownNameError(EmbedpipeError):
+    """A name is in none of the tables.
+
+    Args:
+        what: What the name stands for, e.g. "backbone".
+        name: The name that was asked for.
+        known: The names that exist.
+    """
+
+    def __init__(self, what: str, name: str, known: Iterable[str]) -> None:
+        names = sorted(known)
+        nearest = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(nearest)}? " if nearest else ""
+        listing = ", ".join(names[:30]) if names else "none yet"
+        super().__init__(f"unknown {what} {name!r}: {hint}known: {listing}")
+
+
+class SpaceMismatchError(EmbedpipeError):
+    """Features of two different spaces would have been compared.
+
+    Args:
+        what: The artifact that was refused, e.g. "classifier svm".
+        expected: The identity that the artifact was made for.
+        found: The identity that it was to be used with.
+    """
+
+    def __init__(self, what: str, expected: object, found: object) -> None:
+        super().__init__(f"{what} belongs to {expected}, not to {found}; fit or build it again for that space")
+
+
+class ArtifactError(EmbedpipeError):
+    """An artifact is missing, incomplete, damaged, or written by a newer version."""
+
+
+class WeightsError(EmbedpipeError):
+    """Weights cannot be found, or do not fit the network."""
+
+
+class LabelsError(EmbedpipeError):
+    """There are too few labels, or they contradict each other."""

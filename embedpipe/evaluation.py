@@ -1,0 +1,227 @@
+"""Honest figures: grouped folds, metrics of pages and documents, calibration."""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from joblib import Parallel, delayed
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from scipy.special import logsumexp
+from sklearn.metrics import (
+    accuracy_score,
+    balanced_accuracy_score,
+    confusion_matrix,
+    f1_score,
+    precision_recall_fscore_support,
+)
+from sklearn.model_selection import StratifiedGroupKFold
+from sklearn.pipeline import Pipeline
+
+from embedpipe.classifiers import calibrated, fit_classifier, log_scores
+from embedpipe.errors import LabelsError
+from embedpipe.machine import available_cores
+
+FOLDS = 5
+_IMPOSSIBLE = -30.0
+"""Log score of a type that a fold's training part does not hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledPages:
+    """Features with labels, ready to fit and to split.
+
+    Attributes:
+        page_ids: (n,), of the store.
+        X: float32 (n, dim).
+        y: Types, (n,).
+        documents: SHA-256 of each page's document, (n,).
+        groups: What must stay on one side of a split, (n,).
+    """
+
+    page_ids: NDArray[np.int64]
+    X: NDArray[np.float32]
+    y: NDArray[Any]
+    documents: NDArray[Any]
+    groups: NDArray[Any]
+
+    @property
+    def weights(self) -> NDArray[np.float64]:
+        """One over the pages of the document: a long document counts as much as a short one, (n,)."""
+        _, inverse, counts = np.unique(self.documents, return_inverse=True, return_counts=True)
+        weights: NDArray[np.float64] = 1.0 / counts[inverse]
+        return weights
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """Scores of pages by classifiers that saw neither them nor anything of their group.
+
+    Attributes:
+        classes: Types, sorted.
+        log_scores: Raw, (n, n_classes).
+        folds: Which fold each page was held out in, (n,).
+    """
+
+    classes: list[str]
+    log_scores: NDArray[np.float64]
+    folds: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentScores:
+    """Documents with their types and the logarithms of their pages' mean probabilities.
+
+    Attributes:
+        documents: SHA-256, (n,).
+        y: Types, (n,).
+        log_scores: (n, n_classes).
+    """
+
+    documents: NDArray[Any]
+    y: NDArray[Any]
+    log_scores: NDArray[np.float64]
+
+
+def grouped_folds(pages: LabelledPages, n_folds: int = FOLDS, seed: int = 0) -> NDArray[np.int64]:
+    """Which fold holds each page out: groups stay together, types are spread evenly, (n,).
+
+    Raises:
+        LabelsError: There are fewer than two types, or fewer than two groups.
+    """
+    types = np.unique(pages.y)
+    if len(types) < 2:  # noqa: PLR2004
+        raise LabelsError(f"all labelled pages are of the type {types[0]!r}: label documents of another type as well")
+    n_folds = min(n_folds, len(np.unique(pages.groups)))
+    if n_folds < 2:  # noqa: PLR2004
+        raise LabelsError("all labelled pages are of one group: label more documents")
+    folds = np.zeros(len(pages.y), np.int64)
+    splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a type with fewer groups than folds is said in the metrics
+        for fold, (_, held_out) in enumerate(splitter.split(pages.X, pages.y, pages.groups)):
+            folds[held_out] = fold
+    return folds
+
+
+def cross_validate(build: Callable[[], Pipeline], pages: LabelledPages, folds: NDArray[np.int64]) -> HeldOut:
+    """Scores every page with a classifier that was fitted on the other folds."""
+    classes = sorted(set(pages.y))
+    scores = np.full((len(pages.y), len(classes)), _IMPOSSIBLE)
+    weights = pages.weights
+
+    def score(fold: int) -> None:
+        train, test = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
+        columns = np.searchsorted(classes, np.unique(pages.y[train]))
+        if len(columns) == 1:  # nothing to tell apart
+            scores[test[:, None], columns] = 0.0
+            return
+        fitted = fit_classifier(build(), pages.X[train], pages.y[train], weights[train])
+        scores[test[:, None], columns] = log_scores(fitted, pages.X[test])
+
+    # threads: the solvers let go of the interpreter's lock, and the matrix is shared
+    Parallel(n_jobs=min(available_cores(), FOLDS), prefer="threads")(delayed(score)(int(f)) for f in np.unique(folds))
+    return HeldOut(classes, scores, folds)
+
+
+def document_scores(pages: LabelledPages, scores: NDArray[np.float64]) -> DocumentScores:
+    """Means of the pages' probabilities for each document whose pages all have one type."""
+    documents, first, inverse = np.unique(pages.documents, return_index=True, return_inverse=True)
+    means = mean_log_scores(scores, inverse, len(documents))
+    y = pages.y[first]
+    mixed = np.zeros(len(documents), bool)
+    np.logical_or.at(mixed, inverse, pages.y != y[inverse])
+    return DocumentScores(documents[~mixed], y[~mixed], means[~mixed])
+
+
+def mean_log_scores(scores: NDArray[np.float64], owner: NDArray[np.int64], n: int) -> NDArray[np.float64]:
+    """Logarithms of mean probabilities.
+
+    Args:
+        scores: Log probabilities of pages, (n_pages, n_classes).
+        owner: Which document each page is of, (n_pages,).
+        n: Number of documents.
+
+    Returns:
+        (n, n_classes); the order of the pages does not matter.
+    """
+    sums = np.zeros((n, scores.shape[1]))
+    np.add.at(sums, owner, np.exp(scores))
+    counts = np.bincount(owner, minlength=n)[:, None]
+    means: NDArray[np.float64] = np.log(np.maximum(sums / np.maximum(counts, 1), 1e-13))
+    return means
+
+
+def best_temperature(scores: NDArray[np.float64], truth: NDArray[np.int64]) -> float:
+    """The temperature that makes held-out probabilities most likely (Guo et al., 2017, arXiv:1706.04599).
+
+    Args:
+        scores: Log scores of held-out rows, (n, n_classes).
+        truth: Column of each row's type, (n,).
+    """
+
+    def loss(log_temperature: float) -> float:
+        scaled = scores / np.exp(log_temperature)
+        return float(np.mean(logsumexp(scaled, axis=1) - scaled[np.arange(len(truth)), truth]))
+
+    return float(np.exp(minimize_scalar(loss, bounds=(np.log(0.05), np.log(50.0)), method="bounded").x))
+
+
+def expected_calibration_error(confidence: NDArray[np.float64], correct: NDArray[np.bool_], bins: int = 10) -> float:
+    """Mean gap between confidence and accuracy over bins of equally many rows (Naeini et al., 2015)."""
+    order = np.argsort(confidence)
+    gaps = [
+        len(rows) * abs(float(confidence[rows].mean()) - float(correct[rows].mean()))
+        for rows in np.array_split(order, min(bins, len(order)))
+    ]
+    return float(sum(gaps) / len(order))
+
+
+def metrics_of(pages: LabelledPages, held_out: HeldOut) -> dict[str, Any]:
+    """Accuracy, balanced accuracy and macro-F1 of pages and documents, and how the folds were made."""
+    predicted = np.asarray(held_out.classes, object)[held_out.log_scores.argmax(axis=1)]
+    documents = document_scores(pages, held_out.log_scores)
+    verdicts = np.asarray(held_out.classes, object)[documents.log_scores.argmax(axis=1)]
+    truth = np.searchsorted(held_out.classes, documents.y)
+    temperature = best_temperature(documents.log_scores, truth)
+    probabilities = calibrated(documents.log_scores, temperature)
+    groups = {kind: len(set(pages.groups[pages.y == kind])) for kind in held_out.classes}
+    return {
+        "accuracy": float(accuracy_score(pages.y, predicted)),
+        "balanced_accuracy": _balanced_accuracy(pages.y, predicted),
+        "macro_f1": _macro_f1(pages.y, predicted),
+        "document_accuracy": float(accuracy_score(documents.y, verdicts)),
+        "document_balanced_accuracy": _balanced_accuracy(documents.y, verdicts),
+        "document_macro_f1": _macro_f1(documents.y, verdicts),
+        "document_calibration_error": expected_calibration_error(probabilities.max(axis=1), verdicts == documents.y),
+        "folds": len(np.unique(held_out.folds)),
+        "groups": len(set(pages.groups)),
+        "types_with_one_group": sorted(kind for kind, count in groups.items() if count == 1),
+    }
+
+
+def _macro_f1(truth: NDArray[Any], predicted: NDArray[Any]) -> float:
+    return float(f1_score(truth, predicted, average="macro", labels=sorted(set(truth)), zero_division=0.0))
+
+
+def _balanced_accuracy(truth: NDArray[Any], predicted: NDArray[Any]) -> float:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a type that is predicted but never true has no recall
+        return float(balanced_accuracy_score(truth, predicted))
+
+
+def per_class(truth: NDArray[Any], predicted: NDArray[Any], classes: list[str]) -> list[dict[str, Any]]:
+    """Precision, recall, F1 and number of documents of each type."""
+    table = precision_recall_fscore_support(truth, predicted, labels=classes, zero_division=0.0)
+    return [
+        {"type": kind, "precision": float(p), "recall": float(r), "f1": float(f), "documents": int(n)}
+        for kind, p, r, f, n in zip(classes, *table, strict=True)
+    ]
+
+
+def confusion(truth: NDArray[Any], predicted: NDArray[Any], classes: list[str]) -> NDArray[np.int64]:
+    """Documents of each type (rows) by the type that was told (columns), (n_classes, n_classes)."""
+    matrix: NDArray[np.int64] = confusion_matrix(truth, predicted, labels=classes)
+    return matrix

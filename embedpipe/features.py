@@ -1,0 +1,365 @@
+"""The feature store: Parquet parts and a manifest. It is the truth; indexes and classifiers derive from it.
+
+A part is written aside, synced and renamed, and then listed in the manifest with its hash. Readers see the parts that
+the manifest lists, so they always see a consistent state. A part that was renamed but not yet listed when its writer was
+killed is adopted by the next writer.
+"""
+
+import logging
+import platform
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from embedpipe.errors import ArtifactError, SpaceMismatchError
+from embedpipe.files import read_json, replacing, sha256_of, write_json
+from embedpipe.records import FeatureBatch, Identity, PageFailure, PageRef, path_to_text, text_to_path
+
+log = logging.getLogger(__name__)
+
+ROWS_PER_PART = 2048
+_MANIFEST = "manifest.json"
+_FAILURES = "failures.parquet"
+_ROW_BITS = 32
+_COLUMNS = {
+    "page_id": pa.int64(),
+    "document_sha256": pa.string(),
+    "page_index": pa.int32(),
+    "page_count": pa.int32(),
+    "source": pa.string(),
+    "width": pa.float32(),
+    "height": pa.float32(),
+    "ink": pa.float32(),
+    "outcome": pa.string(),
+    "message": pa.string(),
+}
+_FAILURE_COLUMNS = {
+    "document_sha256": pa.string(),
+    "page_index": pa.int32(),
+    "source": pa.string(),
+    "kind": pa.string(),
+    "message": pa.string(),
+}
+Key = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A finished file of rows, as the manifest lists it."""
+
+    name: str
+    rows: int
+    sha256: str
+
+    @property
+    def number(self) -> int:
+        """The part's number, which also begins its rows' page ids."""
+        return int(self.name.removeprefix("part-").partition(".")[0])
+
+
+class FeatureStore:
+    """The pages of one space with their features. Open one with `open` or `create`.
+
+    Attributes:
+        path: The folder.
+        identity: What the features were made with.
+        dim: Their width.
+        blocks: Where each layer's features lie, as (name, start, stop).
+        parts: The parts of this snapshot.
+    """
+
+    def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
+        self.path = path
+        try:
+            self.identity = Identity.from_json(manifest["identity"])
+            self.dim = int(manifest["dim"])
+            self.blocks = [(str(n), int(a), int(b)) for n, a, b in manifest["blocks"]]
+            self.parts = [Part(**part) for part in manifest["parts"]]
+        except (KeyError, TypeError, ValueError) as error:
+            raise ArtifactError(f"{path / _MANIFEST} is damaged: {type(error).__name__}") from error
+        self._pages: pd.DataFrame | None = None
+
+    @classmethod
+    def open(cls, path: Path) -> "FeatureStore":
+        """Opens a snapshot; raises ArtifactError where there is none."""
+        return cls(path, read_json(path / _MANIFEST))
+
+    @classmethod
+    def create(cls, path: Path, identity: Identity, blocks: Sequence[tuple[str, int, int]]) -> "FeatureStore":
+        """Opens the store of an identity, or begins it.
+
+        Raises:
+            SpaceMismatchError: The folder holds another identity.
+        """
+        if (path / _MANIFEST).exists():
+            store = cls.open(path)
+            if store.identity != identity:
+                raise SpaceMismatchError(f"the store {path}", store.identity, identity)
+            return store
+        manifest = {"identity": identity.to_json(), "dim": blocks[-1][2], "blocks": list(blocks), "parts": []}
+        store = cls(path, manifest)
+        store._write_manifest()
+        return store
+
+    def _write_manifest(self) -> None:
+        libraries = ("embedpipe", "torch", "timm", "torchvision", "pymupdf", "pillow", "pyarrow")
+        write_json(
+            self.path / _MANIFEST,
+            {
+                "identity": self.identity.to_json(),
+                "space": self.identity.space,
+                "dim": self.dim,
+                "blocks": self.blocks,
+                "versions": {"python": platform.python_version()} | {name: version(name) for name in libraries},
+                "parts": [{"name": p.name, "rows": p.rows, "sha256": p.sha256} for p in self.parts],
+            },
+        )
+
+    def pages(self) -> pd.DataFrame:
+        """One row per page, without the features, in the order of the parts.
+
+        Columns: page_id, document_sha256, page_index, page_count, source, width, height, ink, outcome, message.
+        """
+        if self._pages is None:
+            tables = [table for part in self.parts if (table := self._read(part, list(_COLUMNS))) is not None]
+            empty = pa.schema(list(_COLUMNS.items())).empty_table()
+            self._pages = pa.concat_tables([empty, *tables]).to_pandas()
+            self._pages["source"] = self._pages["source"].map(text_to_path)
+        return self._pages
+
+    def batches(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+        """Yields (page ids, features float32 (n, dim)) part by part: the matrix is never whole in memory."""
+        for part in self.parts:
+            table = self._read(part, ["page_id", "embedding"])
+            if table is not None:
+                yield table["page_id"].to_numpy(), self._matrix(table)
+
+    def features(self, page_ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Features of some pages, float32 (len(page_ids), dim), in the order asked for.
+
+        Raises:
+            ArtifactError: A page is not in the store, or its part is damaged.
+        """
+        X = np.empty((len(page_ids), self.dim), np.float32)
+        numbers = page_ids >> _ROW_BITS
+        by_number = {part.number: part for part in self.parts}
+        for number in np.unique(numbers):
+            wanted = np.flatnonzero(numbers == number)
+            part = by_number.get(int(number))
+            table = self._read(part, ["page_id", "embedding"]) if part else None
+            if table is None:
+                raise ArtifactError(f"{len(wanted)} pages are missing in {self.path}: run embed again on their files")
+            ids = table["page_id"].to_numpy()
+            rows = np.searchsorted(ids, page_ids[wanted]).clip(max=len(ids) - 1)
+            if not np.array_equal(ids[rows], page_ids[wanted]):
+                raise ArtifactError(f"{self.path / part.name} lacks pages that were asked for" if part else "")
+            X[wanted] = self._matrix(table)[rows]
+        return X
+
+    def _matrix(self, table: pa.Table) -> NDArray[np.float32]:
+        flat = table["embedding"].combine_chunks().flatten()
+        X: NDArray[np.float32] = flat.to_numpy(zero_copy_only=False).astype(np.float32).reshape(-1, self.dim)
+        return X
+
+    def _read(self, part: Part, columns: list[str]) -> pa.Table | None:
+        """Reads a part with its checksums; a damaged one is named and left out."""
+        try:
+            return pq.read_table(self.path / part.name, columns=columns, page_checksum_verification=True)
+        except (OSError, ValueError, pa.ArrowException) as error:
+            log.warning(
+                "%s is damaged (%s): its %d pages are left out; run embed again on their files to heal it",
+                self.path / part.name,
+                str(error).partition("\n")[0][:80],
+                part.rows,
+            )
+            return None
+
+    def failures(self) -> list[PageFailure]:
+        """The pages and files without features."""
+        file = self.path / _FAILURES
+        if not file.exists():
+            return []
+        try:
+            rows = pq.read_table(file, page_checksum_verification=True).to_pylist()
+        except (OSError, pa.ArrowException):
+            log.warning("%s is damaged and ignored: its pages will be tried again", file)
+            return []
+        return [
+            PageFailure(
+                PageRef(r["document_sha256"], r["page_index"], text_to_path(r["source"])), r["kind"], r["message"]
+            )
+            for r in rows
+        ]
+
+    def verify(self) -> list[str]:
+        """Compares every part with the manifest; returns what is wrong, a line each."""
+        problems = []
+        for part in self.parts:
+            file = self.path / part.name
+            if not file.exists():
+                problems.append(f"{file}: missing ({part.rows} pages)")
+            elif sha256_of(file) != part.sha256:
+                problems.append(f"{file}: damaged ({part.rows} pages)")
+        return problems
+
+
+@dataclass(slots=True)
+class _Buffer:
+    infos: list[dict[str, Any]] = field(default_factory=list)
+    rows: list[NDArray[np.float16]] = field(default_factory=list)
+
+
+class FeatureWriter:
+    """Appends to a store; there must be one at a time (`files.writing`). Call `flush` at the end.
+
+    Args:
+        store: Its damaged parts are put aside first, so that their pages are embedded again.
+        knobs: Engine, device, precision: recorded in every part.
+    """
+
+    def __init__(self, store: FeatureStore, knobs: dict[str, str]) -> None:
+        self.store = store
+        self._knobs = knobs
+        self._buffer = _Buffer()
+        self._heal()
+        self._failures: dict[Key | str, PageFailure] = {_failure_key(f): f for f in store.failures()}
+        self._failures_changed = False
+        pages = store.pages()
+        self.page_counts: dict[str, int] = dict(zip(pages["document_sha256"], pages["page_count"], strict=True))
+        self.known: dict[str, set[int]] = {}
+        for sha256, index in zip(pages["document_sha256"], pages["page_index"], strict=True):
+            self.known.setdefault(sha256, set()).add(index)
+
+    def _heal(self) -> None:
+        """Puts damaged parts aside and adopts those that a killed writer had finished but not listed."""
+        store = self.store
+        listed = {part.name for part in store.parts}
+        good = []
+        for part in store.parts:
+            file = store.path / part.name
+            if file.exists() and sha256_of(file) == part.sha256:
+                good.append(part)
+                continue
+            log.warning("%s is damaged: put aside; its %d pages are embedded again when met", file, part.rows)
+            if file.exists():
+                file.rename(file.with_name(f"{file.name}.damaged"))
+        for file in sorted(store.path.glob("part-*.parquet")):
+            if file.name not in listed and (rows := _readable_rows(file, store.identity.space)) is not None:
+                good.append(Part(file.name, rows, sha256_of(file)))
+        if good != store.parts:
+            store.parts = good
+            store._pages = None
+            store._write_manifest()
+
+    def failed(self, key: Key | str) -> PageFailure | None:
+        """What is known of the failure of a page, (sha256, index), or of a file that could not be hashed, its path."""
+        return self._failures.get(key)
+
+    def failures_of(self, sha256: str) -> list[PageFailure]:
+        """All failures of a document."""
+        return [f for f in self._failures.values() if f.page.document_sha256 == sha256]
+
+    def append(self, batch: FeatureBatch) -> None:
+        """Takes the features of some pages; writes a part when enough have come.
+
+        Raises:
+            ArtifactError: The disk is full or cannot be written; everything before stays.
+        """
+        for info, row in zip(batch.pages, batch.X.astype(np.float16), strict=True):
+            ref = info.ref
+            self._buffer.infos.append(
+                {
+                    "document_sha256": ref.document_sha256,
+                    "page_index": ref.page_index,
+                    "page_count": info.page_count,
+                    "source": path_to_text(ref.source),
+                    "width": info.width,
+                    "height": info.height,
+                    "ink": info.ink,
+                    "outcome": info.outcome,
+                    "message": info.message,
+                }
+            )
+            self._buffer.rows.append(row)
+            if self._failures.pop((ref.document_sha256, ref.page_index), None):
+                self._failures_changed = True
+        if len(self._buffer.rows) >= ROWS_PER_PART:
+            self.flush()
+
+    def fail(self, failure: PageFailure) -> None:
+        """Records a page, or a file, without features."""
+        self._failures[_failure_key(failure)] = failure
+        self._failures_changed = True
+
+    def flush(self) -> None:
+        """Writes what has come as a part, and the failures."""
+        if self._buffer.rows:
+            self._write_part()
+        if self._failures_changed:
+            rows = [_failure_row(f) for f in self._failures.values()]
+            table = pa.Table.from_pylist(rows, schema=pa.schema(list(_FAILURE_COLUMNS.items())))
+            with replacing(self.store.path / _FAILURES) as temporary:
+                pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
+            self._failures_changed = False
+
+    def _write_part(self) -> None:
+        store = self.store
+        number = 1 + max((part.number for part in _all_parts(store.path)), default=-1)
+        name = f"part-{number:06d}.parquet"
+        infos = self._buffer.infos
+        first_id = number << _ROW_BITS
+        columns: dict[str, Any] = {"page_id": pa.array(range(first_id, first_id + len(infos)), pa.int64())}
+        for column, kind in list(_COLUMNS.items())[1:]:
+            columns[column] = pa.array([info[column] for info in infos], kind)
+        flat = pa.array(np.concatenate(self._buffer.rows))
+        columns["embedding"] = pa.FixedSizeListArray.from_arrays(flat, store.dim)
+        table = pa.table(columns).replace_schema_metadata({"space": store.identity.space, **self._knobs})
+        with replacing(store.path / name) as temporary:
+            pq.write_table(
+                table, temporary, compression={c: "zstd" for c in _COLUMNS}, use_dictionary=list(_COLUMNS)[1:],
+                write_page_checksum=True,
+            )  # fmt: skip
+            digest = sha256_of(temporary)
+        store.parts.append(Part(name, len(infos), digest))
+        store._pages = None
+        store._write_manifest()
+        self._buffer = _Buffer()
+
+
+def _failure_key(failure: PageFailure) -> Key | str:
+    page = failure.page
+    return (page.document_sha256, page.page_index) if page.document_sha256 else page.source
+
+
+def _failure_row(failure: PageFailure) -> dict[str, Any]:
+    page = failure.page
+    return {
+        "document_sha256": page.document_sha256,
+        "page_index": page.page_index,
+        "source": path_to_text(page.source),
+        "kind": failure.kind,
+        "message": failure.message.encode("utf-8", "backslashreplace").decode(),
+    }
+
+
+def _all_parts(folder: Path) -> Iterable[Part]:
+    """Every part number that was ever used here, also by parts that were put aside."""
+    return (Part(file.name, 0, "") for file in folder.glob("part-*.parquet*"))
+
+
+def _readable_rows(file: Path, space: str) -> int | None:
+    """Rows of a part of this space if it can be read to the end, else None."""
+    try:
+        table = pq.read_table(file, page_checksum_verification=True)
+    except (OSError, ValueError, pa.ArrowException):
+        return None
+    metadata = table.schema.metadata or {}
+    return table.num_rows if metadata.get(b"space") == space.encode() else None

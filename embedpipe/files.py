@@ -1,0 +1,122 @@
+"""Writing to disk so that a kill, a crash or a full disk leaves either the old file or the new one."""
+
+import contextlib
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from embedpipe.errors import ArtifactError
+
+FORMAT = 1
+"""Version of all manifests; a higher one was written by a newer embedpipe."""
+
+_TEMPORARY = ".tmp-"
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Gives a temporary path beside `path`; when the block ends well, it is synced and takes the place of `path`.
+
+    Raises:
+        ArtifactError: The disk is full, or the folder cannot be written.
+    """
+    temporary = path.with_name(f"{_TEMPORARY}{os.getpid()}-{time.monotonic_ns()}-{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise ArtifactError(f"cannot write {path}: {error.strerror or error}; nothing was changed") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":  # Windows has no handle for folders
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sweep(folder: Path) -> None:
+    """Removes temporary files that a killed run left below a folder; call it with the lock held."""
+    for stray in folder.rglob(f"{_TEMPORARY}*"):
+        with contextlib.suppress(OSError):
+            stray.unlink()
+
+
+def sha256_of(path: Path) -> str:
+    """Hash of a file's content."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Writes a manifest, with the version of its format."""
+    with replacing(path) as temporary:
+        text = json.dumps({"format": FORMAT, **values}, indent=1, ensure_ascii=False)
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Reads a manifest.
+
+    Raises:
+        ArtifactError: It is missing, damaged, or from a newer version.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        version = int(values["format"])
+    except FileNotFoundError:
+        raise ArtifactError(f"{path} is missing") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ArtifactError(f"{path} is damaged: {type(error).__name__}") from error
+    if version > FORMAT:
+        raise ArtifactError(f"{path} was written by a newer embedpipe (format {version}): upgrade this one")
+    result: dict[str, Any] = values
+    return result
+
+
+@contextlib.contextmanager
+def writing(folder: Path, what: str) -> Iterator[None]:
+    """Holds the one writer's lock of the artifacts, and sweeps what a killed writer left.
+
+    Args:
+        folder: The artifacts.
+        what: What this writer does, shown to others who come meanwhile.
+
+    Raises:
+        ArtifactError: Another process is writing, and who it is; or the folder cannot be written.
+    """
+    lock = FileLock(folder / ".lock")
+    holder = folder / ".lock-holder"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout:
+        who = holder.read_text(encoding="utf-8") if holder.exists() else "another process"
+        raise ArtifactError(f"{folder} is being written by {who}: wait until it ends") from None
+    except OSError as error:
+        raise ArtifactError(f"cannot write to {folder}: {error.strerror or error}") from error
+    try:
+        with contextlib.suppress(OSError):  # a full disk must not keep the run from its own, clearer error
+            holder.write_text(f"`{what}` (process {os.getpid()}, since {time.strftime('%H:%M:%S')})", encoding="utf-8")
+        sweep(folder)
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            holder.unlink(missing_ok=True)
+        lock.release()

@@ -1,0 +1,100 @@
+"""What the artifacts hold, and whether it is what their manifests say."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from embedpipe import index
+from embedpipe.classifiers import check_model
+from embedpipe.errors import ArtifactError
+from embedpipe.features import FeatureStore
+from embedpipe.files import read_json
+from embedpipe.workspace import Workspace
+
+
+def take(workspace: Workspace) -> dict[str, Any]:
+    """Spaces, labels, classifiers, indexes and failures, as plain values."""
+    return {
+        "artifacts": str(workspace.root),
+        "spaces": [_space(workspace, space) for space in workspace.spaces()],
+        "labels": {"file": str(workspace.labels_file), "types": workspace.labels().types()},
+        "classifiers": [_classifier(workspace, name) for name in workspace.classifiers()],
+        "sources": len(workspace.sources()),
+    }
+
+
+def _space(workspace: Workspace, space: str) -> dict[str, Any]:
+    store = FeatureStore.open(workspace.store_path(space))
+    pages = store.pages()
+    manifest = workspace.index_path(space) / "manifest.json"
+    return {
+        "space": space,
+        "identity": store.identity.to_json(),
+        "dim": store.dim,
+        "pages": len(pages),
+        "documents": int(pages["document_sha256"].nunique()),
+        "parts": len(store.parts),
+        "megabytes": round(sum(file.stat().st_size for file in store.path.iterdir()) / 1e6, 1),
+        "outcomes": dict(Counter(pages["outcome"])),
+        "index": {k: read_json(manifest)[k] for k in ("pages", "factory", "recall")} if manifest.exists() else None,
+        "failures": [
+            {"path": f.page.source, "page": f.page.page_number or None, "kind": f.kind, "message": f.message}
+            for f in store.failures()
+        ],
+    }
+
+
+def _classifier(workspace: Workspace, name: str) -> dict[str, Any]:
+    manifest = read_json(workspace.classifier_path(name) / "manifest.json")
+    return {key: manifest[key] for key in ("name", "space", "classes", "metrics", "fitted_on")}
+
+
+def verify(workspace: Workspace) -> list[str]:
+    """Compares every part, index and classifier with its manifest; returns what is wrong, a line each."""
+    problems: list[str] = []
+    for space in workspace.spaces():
+        problems += FeatureStore.open(workspace.store_path(space)).verify()
+        folder = workspace.index_path(space)
+        if (folder / "manifest.json").exists():
+            try:
+                problems += index.verify(folder, read_json(folder / "manifest.json"))
+            except ArtifactError as error:
+                problems.append(str(error))
+    for name in workspace.classifiers():
+        folder = workspace.classifier_path(name)
+        try:
+            check_model(folder, read_json(folder / "manifest.json"))
+        except ArtifactError as error:
+            problems.append(str(error))
+    return problems
+
+
+def describe(values: Mapping[str, Any], *, failures: bool) -> Iterator[str]:
+    """The inventory in lines for people; with every failure where asked for."""
+    if not values["spaces"]:
+        yield f"{values['artifacts']} holds no features yet: run `embed` on your documents"
+    for space in values["spaces"]:
+        outcomes = ", ".join(f"{n} {outcome}" for outcome, n in space["outcomes"].items())
+        yield (
+            f"space {space['space']}: {space['pages']} pages ({outcomes}) of {space['documents']} documents, "
+            f"{space['dim']} features a page, {space['parts']} parts, {space['megabytes']} MB"
+        )
+        held = space["index"]
+        yield f"  index: {held['pages']} pages, {held['factory']}" if held else "  index: none yet, made by `similar`"
+        kinds = Counter(failure["kind"] for failure in space["failures"])
+        if kinds:
+            yield "  failures: " + ", ".join(f"{n} {kind}" for kind, n in kinds.items())
+        for failure in space["failures"] if failures else ():
+            page = f"#page={failure['page']}" if failure["page"] else ""
+            yield f"    {failure['path']}{page}: {failure['kind']}: {failure['message']}"
+    types = values["labels"]["types"]
+    yield f"labels: {', '.join(f'{kind} {n}' for kind, n in types.items()) or 'none yet, made by `label`'}"
+    for classifier in values["classifiers"]:
+        metrics = classifier["metrics"]
+        yield (
+            f"classifier {classifier['name']}: {len(classifier['classes'])} types, space {classifier['space']}, "
+            f"held-out documents: accuracy {metrics['document_accuracy']:.3f}, "
+            f"macro-F1 {metrics['document_macro_f1']:.3f}"
+        )
+    if not values["classifiers"]:
+        yield "classifiers: none yet, made by `fit-svm`, `fit-knn`, `fit-head`"

@@ -1,0 +1,10 @@
+"""What this machine offers, told without loading a heavy library."""
+
+import os
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,89 @@
+"""k nearest neighbours as a scikit-learn classifier, with FAISS doing the search."""
+
+from numbers import Integral, Real
+from typing import Any, ClassVar, Self
+
+import faiss
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+
+class FaissKNeighborsClassifier(ClassifierMixin, BaseEstimator):
+    """Votes of the nearest training rows by cosine, exact, a nearer row counting more.
+
+    Args:
+        n_neighbors: How many rows vote; fewer where there are fewer.
+        temperature: A row's vote is exp((cosine - 1) / temperature); large values make all votes equal.
+
+    Attributes:
+        classes_: The classes, (n_classes,).
+        n_features_in_: Width of the training rows.
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "n_neighbors": [Interval(Integral, 1, None, closed="left")],
+        "temperature": [Interval(Real, 0, None, closed="neither"), StrOptions({"uniform"})],
+    }
+
+    def __init__(self, n_neighbors: int = 5, temperature: float | str = 0.1) -> None:
+        self.n_neighbors = n_neighbors
+        self.temperature = temperature
+
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
+        """Keeps the rows X, (n, n_features), and their classes y, (n,)."""
+        self._validate_params()
+        X, y = validate_data(self, X, y, dtype=np.float32)
+        check_classification_targets(y)
+        self.classes_, self._classes_of_rows = np.unique(y, return_inverse=True)
+        self._rows = _unit_rows(X)
+        self._index = _flat_index(self._rows)
+        return self
+
+    def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
+        """Shares of the votes, (n, n_classes)."""
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=np.float32, reset=False)
+        cosines, rows = self._search(_unit_rows(X))
+        votes = np.ones(cosines.shape)
+        if self.temperature != "uniform":
+            votes = np.exp((np.float64(cosines) - cosines[:, :1]) / self.temperature)
+        shares = np.zeros((len(X), len(self.classes_)))
+        np.add.at(shares, (np.arange(len(X))[:, None], self._classes_of_rows[rows]), votes)
+        shares /= shares.sum(axis=1, keepdims=True)
+        return shares
+
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        """The class with most votes, (n,)."""
+        shares = self.predict_proba(X)
+        winners: NDArray[Any] = self.classes_[shares.argmax(axis=1)]
+        return winners
+
+    def _search(self, X: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        cosines, rows = self._index.search(X, min(self.n_neighbors, len(self._rows)))
+        return cosines, rows
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Only arrays are saved; the index is made of them again."""
+        return {key: value for key, value in super().__getstate__().items() if key != "_index"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Reverses `__getstate__`."""
+        super().__setstate__(state)
+        if "_rows" in state:
+            self._index = _flat_index(self._rows)
+
+
+def _flat_index(rows: NDArray[np.float32]) -> faiss.Index:
+    index = faiss.IndexFlatIP(rows.shape[1])
+    index.add(rows)
+    return index
+
+
+def _unit_rows(X: NDArray[np.float32]) -> NDArray[np.float32]:
+    lengths = np.linalg.norm(X, axis=1, keepdims=True)
+    unit: NDArray[np.float32] = np.ascontiguousarray(X / np.maximum(lengths, 1e-12), dtype=np.float32)
+    return unit

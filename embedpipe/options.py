@@ -1,0 +1,189 @@
+"""The options that commands share, in groups: a parameter that is one of these dataclasses becomes its options."""
+
+import dataclasses
+import functools
+import inspect
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from embedpipe.errors import EmbedpipeError
+
+if TYPE_CHECKING:
+    from embedpipe.backbones import Backbone
+    from embedpipe.pipeline import Settings
+    from embedpipe.records import Identity
+
+AUTO = "auto"
+Inputs = Annotated[list[str], typer.Argument(help="Files and folders.", show_default=False)]
+
+
+@dataclass(frozen=True)
+class Common:
+    """Of every command."""
+
+    artifacts: Annotated[
+        Path, typer.Option(envvar="EMBEDPIPE_ARTIFACTS", help="Where features, labels and classifiers are kept.")
+    ] = Path("artifacts")
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no notices.")] = False
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False
+
+
+@dataclass(frozen=True)
+class Network:
+    """Of commands that may run the network."""
+
+    backbone: Annotated[
+        str | None, typer.Option(help="Name in `backbones`, or timm:NAME.", show_default="efficientnet_lite0")
+    ] = None
+    weights: Annotated[
+        str | None, typer.Option(help="Weights FILE (.pth, .safetensors), or `none` for random ones.")
+    ] = None
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = AUTO
+    precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = AUTO
+    engine: Annotated[str, typer.Option(help="auto, torch or openvino.")] = AUTO
+
+    def load(self, identity: "Identity | None" = None, recipe: Mapping[str, Any] | None = None) -> "Backbone":
+        """Loads the backbone: that of an identity, or the one that was asked for.
+
+        Args:
+            identity: What features were made with; None for a new space.
+            recipe: Fields of `records.Recipe` that differ from the backbone's default.
+        """
+        from embedpipe.backbones import DEFAULT_BACKBONE, load_backbone  # noqa: PLC0415 - loads torch
+        from embedpipe.engines import EngineChoice  # noqa: PLC0415
+
+        name = self.backbone or (identity.backbone if identity else DEFAULT_BACKBONE)
+        choice = EngineChoice(self.device, self.precision, self.engine)
+        if identity:
+            return load_backbone(name, weights=self.weights, recipe=identity.recipe, choice=choice)
+        return load_backbone(name, weights=self.weights, changes=recipe, choice=choice)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Of commands that read documents."""
+
+    pages: Annotated[str, typer.Option(help="Pages of each document: all, 1-3, or 1,last.")] = "all"
+    workers: Annotated[str, typer.Option(help="Render processes: auto or a number.")] = AUTO
+    batch_size: Annotated[str, typer.Option(help="Pages per call of the network: auto or a number.")] = AUTO
+    page_timeout: Annotated[float, typer.Option(help="Seconds that a page may take.", min=0.1)] = 30.0
+    page_memory: Annotated[int, typer.Option(help="Megabytes that a page may take.", min=64)] = 2048
+    max_file_size: Annotated[int, typer.Option(help="Megabytes of the largest file.", min=1)] = 2048
+    max_pages: Annotated[int, typer.Option(help="Most pages of a document.", min=1)] = 20_000
+    max_pixels: Annotated[int, typer.Option(help="Megapixels of the largest picture.", min=1)] = 100
+    password_file: Annotated[
+        Path | None, typer.Option(help="Passwords to try on encrypted PDFs, one a line.", dir_okay=False)
+    ] = None
+    trust_mtime: Annotated[
+        bool, typer.Option("--trust-mtime", help="Do not hash files again whose size and time are unchanged.")
+    ] = False
+
+    def settings(self) -> "Settings":
+        """As the pipeline takes them; raises EmbedpipeError for what cannot be read."""
+        from embedpipe.documents import Limits  # noqa: PLC0415 - loads PyMuPDF
+        from embedpipe.pipeline import DEFAULT_BATCH_SIZE, Settings  # noqa: PLC0415
+
+        megabyte = 1024**2
+        return Settings(
+            selection=_selection(self.pages),
+            limits=Limits(self.max_file_size * megabyte, self.max_pages, self.max_pixels * 1_000_000),
+            passwords=_passwords(self.password_file),
+            page_seconds=self.page_timeout,
+            page_bytes=self.page_memory * megabyte,
+            workers=_auto_or_number("--workers", self.workers) or 0,
+            batch_size=_auto_or_number("--batch-size", self.batch_size) or DEFAULT_BATCH_SIZE,
+            trust_mtime=self.trust_mtime,
+        )
+
+
+@dataclass(frozen=True)
+class Space:
+    """Of commands that work on stored features."""
+
+    backbone: Annotated[str | None, typer.Option(help="The features of this backbone.")] = None
+    space: Annotated[str | None, typer.Option(help="The features of this space, see `info`.")] = None
+
+
+@dataclass(frozen=True)
+class Labelling:
+    """Of commands that fit on labels."""
+
+    labels: Annotated[
+        Path | None, typer.Option(help="A CSV with the columns path,label to take labels from first.")
+    ] = None
+    settings: Annotated[
+        list[str], typer.Option("--set", metavar="NAME=VALUE", help="A hyper-parameter of the classifier.")
+    ] = field(default_factory=list)
+    name: Annotated[str | None, typer.Option(help="Name of the classifier; its kind if not given.")] = None
+    pages: Annotated[str, typer.Option(help="Pages of each document to fit on: all, 1-3, or 1,last.")] = "all"
+
+    def hyperparameters(self) -> dict[str, str]:
+        """The `--set` options by name."""
+        pairs = [text.partition("=") for text in self.settings]
+        for name, mark, _ in pairs:
+            if not (name and mark):
+                raise EmbedpipeError(f"--set {name}: write it as NAME=VALUE, such as --set C=0.1")
+        _selection(self.pages)
+        return {name: value for name, _, value in pairs}
+
+
+def _selection(text: str) -> Any:
+    from embedpipe.rendering import Selection  # noqa: PLC0415 - loads PyMuPDF
+
+    try:
+        return Selection.parse(text)
+    except ValueError:
+        raise EmbedpipeError(f"--pages {text}: write all, 1-3, or 1,last") from None
+
+
+def _passwords(file: Path | None) -> tuple[str, ...]:
+    if file is None:
+        return ()
+    try:
+        return tuple(file.read_text(encoding="utf-8").splitlines())
+    except (OSError, UnicodeDecodeError) as error:
+        raise EmbedpipeError(f"--password-file {file} cannot be read: {error}") from error
+
+
+def _auto_or_number(option: str, text: str) -> int | None:
+    if text == AUTO:
+        return None
+    if not text.isdigit() or int(text) < 1:
+        raise EmbedpipeError(f"{option} {text}: write auto or a number from 1")
+    return int(text)
+
+
+def expand(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Lets typer see the fields of a function's dataclass parameters as options of their own."""
+    groups: dict[str, Any] = {}
+    parameters: list[inspect.Parameter] = []
+    for parameter in inspect.signature(function).parameters.values():
+        if not dataclasses.is_dataclass(parameter.annotation):
+            parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+            continue
+        groups[parameter.name] = parameter.annotation
+        hints = typing.get_type_hints(parameter.annotation, include_extras=True)
+        for option in dataclasses.fields(parameter.annotation):
+            default = option.default if option.default is not dataclasses.MISSING else []
+            parameters.append(
+                inspect.Parameter(
+                    option.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hints[option.name]
+                )
+            )
+
+    @functools.wraps(function)
+    def run(**values: Any) -> Any:
+        for name, group in groups.items():
+            own = {option.name: values.pop(option.name) for option in dataclasses.fields(group)}
+            values[name] = group(**own)
+        return function(**values)
+
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run

@@ -1,0 +1,237 @@
+"""The report of a measured classifier: one HTML file that stands alone."""
+
+import base64
+import functools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Any
+
+import jinja2
+import numpy as np
+from markupsafe import Markup
+from numpy.typing import NDArray
+
+from embedpipe.files import replacing
+from embedpipe.pictures import confusion_picture, png_bytes, thumbnail, visible
+
+GALLERY = 48
+"""Most mistakes that are shown; the others are counted."""
+
+_CONFUSIONS = 5
+_THUMBNAIL = (360, 400)  # twice the pixels of the place, for fine screens
+_UNKNOWN = "\N{EN DASH}"
+_SPACE = "\N{NARROW NO-BREAK SPACE}"  # between a figure and its unit
+_GOOD, _FAIR = 0.9, 0.7  # from where on a bar looks calm
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """A document that was told to be of another type.
+
+    Attributes:
+        path: Of its file; bytes that are not UTF-8 may be surrogate escapes.
+        truth: Its type.
+        predicted: What it was told to be.
+        confidence: How sure that was, 0..1.
+        pixels: uint8 (H, W, 3) of its first page, or None where it cannot be shown.
+    """
+
+    path: str
+    truth: str
+    predicted: str
+    confidence: float
+    pixels: NDArray[np.uint8] | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReportData:
+    """All that a report shows.
+
+    Attributes:
+        title: What was measured.
+        facts: How it was measured: names and values.
+        metrics: As of `evaluation.metrics_of`.
+        per_class: As of `evaluation.per_class`, of documents.
+        classes: Types, in the order of the matrix.
+        matrix: As of `evaluation.confusion`, of documents, (n_classes, n_classes).
+        mistakes: Most confident first.
+    """
+
+    title: str
+    facts: Mapping[str, str]
+    metrics: Mapping[str, Any]
+    per_class: Sequence[Mapping[str, Any]]
+    classes: Sequence[str]
+    matrix: NDArray[np.int64]
+    mistakes: Sequence[Mistake]
+
+
+@dataclass(frozen=True, slots=True)
+class _Figure:
+    """A headline figure and what it means."""
+
+    name: str
+    value: str
+    meaning: str
+
+
+def write_report(file: Path, data: ReportData) -> None:
+    """Writes the report; an older one is replaced in one step.
+
+    Args:
+        file: The HTML file.
+        data: What it shows.
+
+    Raises:
+        ArtifactError: The file cannot be written.
+    """
+    total, right = int(data.matrix.sum()), int(np.trace(data.matrix))
+    html = _template().render(
+        title=data.title,
+        facts=data.facts,
+        documents=_document_figures(data.metrics),
+        pages=_page_figures(data.metrics),
+        how=_how(data.metrics),
+        lonely=data.metrics.get("types_with_one_group", ()),
+        per_class=data.per_class,
+        picture=_data_uri(confusion_picture(data.matrix, data.classes)),
+        alt=f"Confusion matrix of {len(data.classes)} types: {right:,} of {total:,} documents are on the diagonal.",
+        confusions=_confusions(data.matrix, data.classes),
+        mistakes=[_card(mistake) for mistake in data.mistakes[:GALLERY]],
+        more=max(0, len(data.mistakes) - GALLERY),
+    )
+    with replacing(file) as temporary:
+        temporary.write_text(html, encoding="utf-8")
+
+
+@functools.cache
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("embedpipe"),
+        autoescape=True,
+        finalize=_harmless,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["percent"] = _percent
+    environment.filters["width"] = _width
+    environment.filters["tone"] = _tone
+    return environment.get_template("report.html")
+
+
+def _harmless(value: object) -> object:
+    """What every value in the template passes before it is escaped: no text can turn, break or split its line."""
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _is_figure(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _percent(value: Any, digits: int = 0) -> str:
+    """93 %; never 100 % of what is not all, nor 0 % of what is not nothing."""
+    if not _is_figure(value):
+        return _UNKNOWN
+    step = 10.0**-digits
+    shown = round(100 * value, digits)
+    if 0 < value < 1:
+        shown = min(max(shown, step), 100 - step)
+    return f"{shown:.{digits}f}{_SPACE}%"
+
+
+def _width(value: Any) -> str:
+    """The width of a bar, as CSS."""
+    return f"{100 * min(max(value, 0.0), 1.0):.1f}%" if _is_figure(value) else "0%"
+
+
+def _tone(value: Any) -> str:
+    """How worrying a figure is, as a CSS class."""
+    if not _is_figure(value) or value < _FAIR:
+        return "low"
+    return "good" if value >= _GOOD else "fair"
+
+
+def _document_figures(metrics: Mapping[str, Any]) -> list[_Figure]:
+    accuracy = metrics.get("document_accuracy")
+    return [
+        _Figure("Accuracy", _percent(accuracy, 1), _out_of_hundred(accuracy, "new documents")),
+        _Figure(
+            "Balanced accuracy",
+            _percent(metrics.get("document_balanced_accuracy"), 1),
+            "The same if all types were equally frequent: a rare type counts as much as a common one.",
+        ),
+        _Figure(
+            "Macro F1",
+            _percent(metrics.get("document_macro_f1"), 1),
+            "Low when a type is missed, and also when it is named too often; the mean over all types.",
+        ),
+        _Figure(
+            "Calibration error",
+            _percent(metrics.get("document_calibration_error"), 1),
+            "How far the stated confidence is from how often it is right, on average. Smaller is better.",
+        ),
+    ]
+
+
+def _page_figures(metrics: Mapping[str, Any]) -> list[_Figure]:
+    accuracy = metrics.get("accuracy")
+    return [
+        _Figure("Accuracy", _percent(accuracy, 1), _out_of_hundred(accuracy, "single pages")),
+        _Figure(
+            "Balanced accuracy",
+            _percent(metrics.get("balanced_accuracy"), 1),
+            "The same if all types had equally many pages.",
+        ),
+        _Figure(
+            "Macro F1",
+            _percent(metrics.get("macro_f1"), 1),
+            "Misses and false alarms in one figure, the mean over all types.",
+        ),
+    ]
+
+
+def _out_of_hundred(share: Any, what: str) -> str:
+    if not _is_figure(share):
+        return f"How many of 100 {what} get the right type is not known."
+    return f"Of 100 {what} like these, about {round(100 * share)} get the right type."
+
+
+def _how(metrics: Mapping[str, Any]) -> str:
+    folds, groups = metrics.get("folds"), metrics.get("groups")
+    if not _is_figure(folds) or not _is_figure(groups):
+        return ""
+    return (
+        f"Every document was judged by a classifier that had seen neither it nor anything of its group "
+        f"({folds} folds, {groups:,} groups)."
+    )
+
+
+def _confusions(matrix: NDArray[np.int64], classes: Sequence[str]) -> list[tuple[str, str, int]]:
+    """The most frequent confusions: type, what it was told to be, and how often."""
+    wrong = matrix.copy()
+    np.fill_diagonal(wrong, 0)
+    order = np.argsort(-wrong, axis=None, kind="stable")[:_CONFUSIONS]
+    cells = [divmod(int(cell), len(classes)) for cell in order]
+    return [(classes[row], classes[column], int(wrong[row, column])) for row, column in cells if wrong[row, column]]
+
+
+def _card(mistake: Mistake) -> dict[str, Any]:
+    path = PurePath(mistake.path)
+    picture = ""
+    if mistake.pixels is not None and mistake.pixels.size > 0:
+        picture = _data_uri(png_bytes(thumbnail(mistake.pixels, _THUMBNAIL)))
+    return {
+        "name": path.name or mistake.path,
+        "folder": str(path.parent) if path.name and str(path.parent) != "." else "",
+        "truth": mistake.truth,
+        "predicted": mistake.predicted,
+        "confidence": mistake.confidence,
+        "picture": picture,
+    }
+
+
+def _data_uri(png: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")

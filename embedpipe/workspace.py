@@ -1,0 +1,171 @@
+"""The artifacts on disk: what lies where, and which store, labels and sources there are."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from embedpipe.documents import Limits
+from embedpipe.errors import ArtifactError, UnknownNameError
+from embedpipe.features import FeatureStore
+from embedpipe.files import read_json, replacing, writing
+from embedpipe.labels import Labels
+from embedpipe.records import Document, Identity, path_to_text, text_to_path
+from embedpipe.walking import FoundFile, identify
+
+_SOURCES = pa.schema(
+    {"path": pa.string(), "sha256": pa.string(), "size": pa.int64(), "mtime_ns": pa.int64(), "reader": pa.string()}
+)
+
+
+class Sources:
+    """Where each document was last seen. A hint only: it can be lost and is filled again by the next run."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._documents: dict[str, Document] = {}
+        self._paths: dict[str, list[str]] = {}
+        with contextlib.suppress(OSError, pa.ArrowException):
+            for row in pq.read_table(file, schema=_SOURCES).to_pylist() if file.exists() else []:
+                self.add(Document(**{**row, "path": text_to_path(row["path"])}))
+
+    def __len__(self) -> int:
+        """Number of paths."""
+        return len(self._documents)
+
+    def add(self, document: Document) -> None:
+        """Notes a document's place."""
+        old = self._documents.get(document.path)
+        if old is not None and old.sha256 != document.sha256:
+            self._paths[old.sha256].remove(document.path)
+        if old is None or old.sha256 != document.sha256:
+            self._paths.setdefault(document.sha256, []).append(document.path)
+        self._documents[document.path] = document
+
+    def unchanged(self, found: FoundFile) -> Document | None:
+        """The document at a path if its size and time of change are still those that were hashed."""
+        document = self._documents.get(found.path)
+        if document and (document.size, document.mtime_ns) == (found.size, found.mtime_ns):
+            return document
+        return None
+
+    def document(self, sha256: str) -> Document | None:
+        """The document as it lies on disk now, unchanged since it was hashed, or None."""
+        for path in self._paths.get(sha256, []):
+            with contextlib.suppress(OSError):
+                status = os.stat(path)
+                found = FoundFile(path, status.st_size, status.st_mtime_ns, named=True, type_folder=None)
+                if document := self.unchanged(found):
+                    return document
+        return None
+
+    def path_of(self, sha256: str, otherwise: str) -> str:
+        """A path at which the document is now, or was last."""
+        paths = self._paths.get(sha256, [])
+        return next((path for path in paths if os.path.exists(path)), paths[-1] if paths else otherwise)
+
+    def sha256_at(self, path: str) -> str | None:
+        """Hash of the document at a path: known, or read from the file."""
+        absolute = os.path.abspath(path)
+        try:
+            status = os.stat(absolute)
+        except OSError:
+            known = self._documents.get(absolute)
+            return known.sha256 if known else None
+        found = FoundFile(absolute, status.st_size, status.st_mtime_ns, named=True, type_folder=None)
+        document = self.unchanged(found) or identify(found, Limits())
+        if not isinstance(document, Document):
+            return None
+        self.add(document)
+        return document.sha256
+
+    def save(self) -> None:
+        """Writes the table in one step."""
+        fields = _SOURCES.names
+        columns: dict[str, list[object]] = {
+            name: [getattr(d, name) for d in self._documents.values()] for name in fields
+        }
+        columns["path"] = [path_to_text(d.path) for d in self._documents.values()]
+        with replacing(self._file) as temporary:
+            pq.write_table(pa.table(columns, schema=_SOURCES), temporary, compression="zstd", write_page_checksum=True)
+
+
+class Workspace:
+    """The folder `artifacts`.
+
+    Attributes:
+        root: The folder; it need not exist yet.
+    """
+
+    def __init__(self, root: str | Path = "artifacts") -> None:
+        self.root = Path(root)
+
+    @contextlib.contextmanager
+    def writing(self, what: str) -> Iterator[None]:
+        """Holds the lock of the one writer; raises ArtifactError naming who holds it."""
+        with writing(self.root, what):
+            yield
+
+    def sources(self) -> Sources:
+        """Where the documents are."""
+        return Sources(self.root / "sources.parquet")
+
+    @property
+    def labels_file(self) -> Path:
+        """labels.csv."""
+        return self.root / "labels.csv"
+
+    def labels(self) -> Labels:
+        """The labels; empty where there are none yet."""
+        return Labels.load(self.labels_file, self.sources().sha256_at)
+
+    def store_path(self, space: str) -> Path:
+        """The folder of a space's store."""
+        return self.root / "features" / space
+
+    def index_path(self, space: str) -> Path:
+        """The folder of a space's index."""
+        return self.root / "index" / space
+
+    def classifier_path(self, name: str) -> Path:
+        """The folder of a classifier."""
+        return self.root / "classifiers" / name
+
+    def spaces(self) -> dict[str, Identity]:
+        """The spaces that have a store, by name."""
+        found = {}
+        for manifest in sorted(self.root.glob("features/*/manifest.json")):
+            found[manifest.parent.name] = Identity.from_json(read_json(manifest)["identity"])
+        return found
+
+    def classifiers(self) -> list[str]:
+        """Names of the classifiers."""
+        return sorted(manifest.parent.name for manifest in self.root.glob("classifiers/*/manifest.json"))
+
+    def store(self, backbone: str | None = None, space: str | None = None) -> FeatureStore:
+        """Opens the store that was asked for, or the only one.
+
+        Args:
+            backbone: Name of the backbone; None for any.
+            space: Name of the space; None for any.
+
+        Raises:
+            ArtifactError: There is none, or more than one to choose from.
+            UnknownNameError: There is none of that name.
+        """
+        spaces = self.spaces()
+        if not spaces:
+            raise ArtifactError(f"no features in {self.root}: run `embed` on your documents first")
+        if space is not None and space not in spaces:
+            raise UnknownNameError("space", space, spaces)
+        wanted = [
+            name for name, identity in spaces.items() if backbone in (None, identity.backbone) and space in (None, name)
+        ]
+        if not wanted:
+            raise UnknownNameError("backbone in the store", str(backbone), {i.backbone for i in spaces.values()})
+        if len(wanted) > 1:
+            raise ArtifactError(f"there are {len(wanted)} spaces: choose one with --space: {', '.join(wanted)}")
+        return FeatureStore.open(self.store_path(wanted[0]))

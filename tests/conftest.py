@@ -1,0 +1,83 @@
+"""Fixtures that many tests share: documents made at run time, a tiny seeded network, the shared corpus where it is."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pymupdf
+import pytest
+from PIL import Image
+
+from embedpipe.backbones import Backbone, load_backbone
+from embedpipe.engines import EngineChoice
+from embedpipe.records import Recipe
+from embedpipe.workspace import Workspace
+
+TINY = "timm:test_resnet"
+"""A real network of timm with few weights; random, but the same ones every time."""
+
+_SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Backbone:
+    """A tiny seeded backbone on torch, pages of 64 pixels."""
+    recipe = Recipe(size=64, resize="aspect", layers="penultimate")
+    return load_backbone(TINY, weights="none", recipe=recipe, choice=EngineChoice("cpu", "fp32", "torch"))
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    """An empty artifacts folder."""
+    return Workspace(tmp_path / "artifacts")
+
+
+@pytest.fixture
+def make_pdf(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a PDF whose pages each hold one text, larger or smaller: `make_pdf("a.pdf", ["one", "two"])`."""
+
+    def make(name: str, texts: list[str], *, size: float = 40, paper: tuple[float, float] = (595, 842)) -> Path:
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with pymupdf.open() as document:
+            for text in texts:
+                page = document.new_page(width=paper[0], height=paper[1])
+                if text:
+                    page.insert_textbox(page.rect + (40, 40, -40, -40), text, fontsize=size)
+            document.save(file)
+        return file
+
+    return make
+
+
+@pytest.fixture
+def make_image(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a picture with a dark bar at its top: `make_image("a.png", mode="L")`."""
+
+    def make(name: str, *, mode: str = "RGB", size: tuple[int, int] = (200, 280)) -> Path:
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.full((size[1], size[0]), 255, np.uint8)
+        pixels[: size[1] // 5] = 20
+        Image.fromarray(pixels).convert(mode).save(file)
+        return file
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def corpus() -> Path:
+    """The shared labelled documents."""
+    folder = _SHARED / "corpus"
+    if not folder.is_dir():
+        pytest.skip("the shared corpus is not beside the checkout")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def nasty() -> Path:
+    """The shared hostile inputs."""
+    folder = _SHARED / "nasty"
+    if not folder.is_dir():
+        pytest.skip("the shared hostile inputs are not beside the checkout")
+    return folder
