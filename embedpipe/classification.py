@@ -120,7 +120,7 @@ class _ClassifyRun:
         except ArtifactError:
             return  # nothing is stored: every page is new
         if self._store.identity == bundle.identity:
-            self._rows = self._store.pages().groupby("document_sha256").indices
+            self._rows = dict(self._store.pages().groupby("document_sha256").indices)  # type: ignore[arg-type]
 
     def from_store(self, document: Document) -> Job | None:
         """Takes what the store holds of a document; returns what is missing."""

@@ -50,7 +50,8 @@ def _skops_io() -> Any:
     """
     if "torch" in sys.modules:
         return importlib.import_module("skops.io")
-    sys.modules["torch"] = None  # type: ignore[assignment] - this is how Python is told that an import fails
+    modules: dict[str, Any] = sys.modules
+    modules["torch"] = None  # this is how Python is told that an import fails
     try:
         return importlib.import_module("skops.io")
     finally:

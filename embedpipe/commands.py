@@ -36,6 +36,10 @@ app = typer.Typer(
 )
 
 
+LabelsFile = Annotated[Path | None, typer.Option(help="A CSV with the columns path,label to take labels from first.")]
+Classifier = Annotated[str | None, typer.Option(help="Name of a fitted classifier, when there are several.")]
+
+
 def command(name: str) -> Callable[[Callable[..., int | None]], Callable[..., int | None]]:
     """Makes a function a command; its return value is the exit code."""
 
@@ -64,7 +68,7 @@ def embed(
     resize: Annotated[str | None, typer.Option(help="aspect, squash, or crop (the usual photo recipe).")] = None,
     layers: Annotated[str | None, typer.Option(help="stages, penultimate, or penultimate+stages.")] = None,
     label_by: Annotated[str | None, typer.Option(help="`folder`: the folder below each input is the type.")] = None,
-    labels: Annotated[Path | None, typer.Option(help="A CSV with the columns path,label.")] = None,
+    labels: LabelsFile = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try again what failed before.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and about how long.")] = False,
 ) -> int:
@@ -108,8 +112,8 @@ def embed(
     }
     output.result(values)
     _print_report(report, output)
-    output.line(f"space {backbone.identity.space}: {backbone.dim} features a page, {backbone.engine.name} on "
-                f"{backbone.engine.device} in {backbone.engine.precision}")  # fmt: skip
+    engine = f"{backbone.engine.name} on {backbone.engine.device} in {backbone.engine.precision}"
+    output.line(f"space {backbone.identity.space}: {backbone.dim} features a page, {engine}")
     return _exit_code(report)
 
 
@@ -225,8 +229,8 @@ def _fit(kind: str, common: Common, space: Space, labelling: Labelling) -> int:
             "metrics": bundle.metrics,
         }
     )
-    output.line(f"{bundle.name}: {len(bundle.classes)} types, {fitted['documents']} documents, {fitted['pages']} pages; "
-                f"{fitted['seconds']:.1f} s")  # fmt: skip
+    counts = f"{len(bundle.classes)} types, {fitted['documents']} documents, {fitted['pages']} pages"
+    output.line(f"{bundle.name}: {counts}; {fitted['seconds']:.1f} s")
     _print_metrics(bundle.metrics, output)
     return DONE
 
@@ -278,9 +282,6 @@ def _classifier(workspace: "Workspace", name: str | None) -> "ClassifierBundle":
     if name not in known:
         raise UnknownNameError("classifier", name, known)
     return ClassifierBundle.load(workspace.classifier_path(name))
-
-
-Classifier = Annotated[str | None, typer.Option(help="Name of a fitted classifier, when there are several.")]
 
 
 @command("classify")
@@ -363,9 +364,7 @@ def similar(
 def evaluate(
     common: Common,
     classifier: Classifier = None,
-    labels: Annotated[
-        Path | None, typer.Option(help="A CSV with the columns path,label to take labels from first.")
-    ] = None,
+    labels: LabelsFile = None,
     report: Annotated[Path | None, typer.Option(help="Write an HTML file that stands alone.")] = None,
 ) -> int:
     """Measure a classifier on documents that it was not fitted on, in folds grouped by document."""

@@ -20,6 +20,9 @@ from embedpipe.records import Recipe
 BLANK_INK = 0.0002
 """Pages with a smaller share of ink are blank: 15 pixels of a page of 320 x 226."""
 
+INK_CONTRAST = 24
+"""Shades of 255 by which ink stands out from its background; paper grain and JPEG noise stay below."""
+
 SHAPE_STEP = 16
 """Sides are multiples of this, so that pages of nearly the same format share a batch; stretches by 4 % at most."""
 
@@ -73,7 +76,7 @@ class Rendering:
         """Share of pixels that stand out from the most common shade."""
         darkest = self.pixels.min(axis=2)  # a yellow word on white is dark in one channel only
         background = int(np.bincount(darkest.ravel(), minlength=256).argmax())
-        return float(np.mean(np.abs(darkest.astype(np.int16) - background) > 24))
+        return float(np.mean(np.abs(darkest.astype(np.int16) - background) > INK_CONTRAST))
 
 
 class OpenDocument(Protocol):
@@ -247,6 +250,9 @@ _SIDEWAYS = (_T.TRANSPOSE, _T.ROTATE_270, _T.TRANSVERSE, _T.ROTATE_90)
 _RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
 
+_DEEPEST_GREY = 65535.0
+
+
 def _on_white(image: Image.Image, size: tuple[int, int], region: Region, resampling: Image.Resampling) -> Image.Image:
     """Scales a region of an image of any mode to RGB, with what is transparent shown on white."""
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
@@ -264,8 +270,8 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     """Scales deep grey to 8 bits: 16-bit values by their full range, anything else from its darkest to its lightest."""
     values = np.asarray(image).astype(np.float32)
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
-    if image.mode != "F" and low >= 0 and high <= 65535:
-        low, high = 0.0, 65535.0
+    if image.mode != "F" and low >= 0 and high <= _DEEPEST_GREY:
+        low, high = 0.0, _DEEPEST_GREY
     scaled = (np.nan_to_num(values, nan=high) - low) * (255.0 / max(high - low, 1e-12))
     return Image.fromarray(scaled.round().clip(0, 255).astype(np.uint8))
 

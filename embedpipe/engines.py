@@ -124,7 +124,7 @@ class TorchEngine:
     def __init__(self, network: FeatureNetwork, choice: EngineChoice) -> None:
         self.device, self.precision = choice.device, choice.precision
         self._device = torch.device(choice.device)
-        self._network = network.to(self._device, memory_format=torch.channels_last)
+        self._network = network.to(self._device).to(memory_format=torch.channels_last)
         self._autocast = PRECISIONS[choice.precision] if choice.precision != "fp32" else None
         if self.device == "cpu":
             torch.set_num_threads(choice.threads)

@@ -1,8 +1,8 @@
 """The feature store: Parquet parts and a manifest. It is the truth; indexes and classifiers derive from it.
 
 A part is written aside, synced and renamed, and then listed in the manifest with its hash. Readers see the parts that
-the manifest lists, so they always see a consistent state. A part that was renamed but not yet listed when its writer was
-killed is adopted by the next writer.
+the manifest lists, so they always see a consistent state. A part that was renamed but not yet listed when its writer
+was killed is adopted by the next writer.
 """
 
 import logging
@@ -106,10 +106,13 @@ class FeatureStore:
             return store
         manifest = {"identity": identity.to_json(), "dim": blocks[-1][2], "blocks": list(blocks), "parts": []}
         store = cls(path, manifest)
-        store._write_manifest()
+        store.replace_parts([])
         return store
 
-    def _write_manifest(self) -> None:
+    def replace_parts(self, parts: list[Part]) -> None:
+        """Makes these the parts of the store, for the one writer."""
+        self.parts = parts
+        self._pages = None
         libraries = ("embedpipe", "torch", "timm", "torchvision", "pymupdf", "pillow", "pyarrow")
         write_json(
             self.path / _MANIFEST,
@@ -251,13 +254,11 @@ class FeatureWriter:
             log.warning("%s is damaged: put aside; its %d pages are embedded again when met", file, part.rows)
             if file.exists():
                 file.rename(file.with_name(f"{file.name}.damaged"))
-        for file in sorted(store.path.glob("part-*.parquet")):
-            if file.name not in listed and (rows := _readable_rows(file, store.identity.space)) is not None:
-                good.append(Part(file.name, rows, sha256_of(file)))
+        unlisted = [file for file in sorted(store.path.glob("part-*.parquet")) if file.name not in listed]
+        rows = {file: _readable_rows(file, store.identity.space) for file in unlisted}
+        good += [Part(file.name, count, sha256_of(file)) for file, count in rows.items() if count is not None]
         if good != store.parts:
-            store.parts = good
-            store._pages = None
-            store._write_manifest()
+            store.replace_parts(good)
 
     def failed(self, key: Key | str) -> PageFailure | None:
         """What is known of the failure of a page, (sha256, index), or of a file that could not be hashed, its path."""
@@ -324,13 +325,11 @@ class FeatureWriter:
         table = pa.table(columns).replace_schema_metadata({"space": store.identity.space, **self._knobs})
         with replacing(store.path / name) as temporary:
             pq.write_table(
-                table, temporary, compression={c: "zstd" for c in _COLUMNS}, use_dictionary=list(_COLUMNS)[1:],
+                table, temporary, compression=dict.fromkeys(_COLUMNS, "zstd"), use_dictionary=list(_COLUMNS)[1:],
                 write_page_checksum=True,
             )  # fmt: skip
             digest = sha256_of(temporary)
-        store.parts.append(Part(name, len(infos), digest))
-        store._pages = None
-        store._write_manifest()
+        store.replace_parts([*store.parts, Part(name, len(infos), digest)])
         self._buffer = _Buffer()
 
 

@@ -11,6 +11,7 @@ from embedpipe.errors import EmbedpipeError, UnknownNameError
 
 PENULTIMATE = "penultimate"
 _PROBE_SIZE = 128
+_MAP_DIMENSIONS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,9 @@ class FeatureNetwork(nn.Module):
         UnknownNameError: There is no such set of layers.
         EmbedpipeError: The network has no feature map of a resolution that the set needs.
     """
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(
         self, network: nn.Module, mean: tuple[float, float, float], std: tuple[float, float, float], layers: str
@@ -160,7 +164,7 @@ def find_stages(network: nn.Module) -> dict[Stage, nn.Module]:
     size = _probe_size(network)
 
     def note(module: nn.Module, _inputs: object, output: object) -> None:
-        if isinstance(output, Tensor) and output.ndim == 4 and output.shape[2] == output.shape[3] > 1:
+        if isinstance(output, Tensor) and output.ndim == _MAP_DIMENSIONS and output.shape[2] == output.shape[3] > 1:
             last[Stage(2 ** round(math.log2(size / output.shape[2])), output.shape[1])] = module
 
     hooks = [module.register_forward_hook(note) for module in parts.values()]

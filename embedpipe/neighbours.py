@@ -36,23 +36,23 @@ class FaissKNeighborsClassifier(ClassifierMixin, BaseEstimator):
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Keeps the rows X, (n, n_features), and their classes y, (n,)."""
         self._validate_params()
-        X, y = validate_data(self, X, y, dtype=np.float32)
+        checked, y = validate_data(self, X, y, dtype=np.float32)
         check_classification_targets(y)
         self.classes_, self._classes_of_rows = np.unique(y, return_inverse=True)
-        self._rows = _unit_rows(X)
+        self._rows = _unit_rows(checked)
         self._index = _flat_index(self._rows)
         return self
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
         """Shares of the votes, (n, n_classes)."""
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=np.float32, reset=False)
-        cosines, rows = self._search(_unit_rows(X))
+        checked: NDArray[np.float32] = validate_data(self, X, dtype=np.float32, reset=False)
+        cosines, rows = self._search(_unit_rows(checked))
         votes = np.ones(cosines.shape)
-        if self.temperature != "uniform":
+        if not isinstance(self.temperature, str):
             votes = np.exp((np.float64(cosines) - cosines[:, :1]) / self.temperature)
-        shares = np.zeros((len(X), len(self.classes_)))
-        np.add.at(shares, (np.arange(len(X))[:, None], self._classes_of_rows[rows]), votes)
+        shares = np.zeros((len(checked), len(self.classes_)))
+        np.add.at(shares, (np.arange(len(checked))[:, None], self._classes_of_rows[rows]), votes)
         shares /= shares.sum(axis=1, keepdims=True)
         return shares
 

@@ -6,7 +6,6 @@ import io
 import itertools
 import shutil
 import tempfile
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from embedpipe.files import replacing
+from embedpipe.records import display
 
 PER_ROW = 5
 """Most neighbours in one row of a contact sheet."""
@@ -75,23 +75,6 @@ class Tile:
     marked: bool = False
 
 
-def visible(text: str) -> str:
-    """Makes a text one line of UTF-8 that shows what it holds.
-
-    Control characters, line ends, direction marks and lone surrogates (bytes of file names that are not UTF-8) become
-    U+FFFD: they could break the line, reverse what follows, or not be written at all. Exotic spaces become spaces.
-    """
-    if text.isprintable():
-        return text
-    return "".join(map(_visible, text))
-
-
-def _visible(character: str) -> str:
-    if character.isprintable():
-        return character
-    return " " if unicodedata.category(character) == "Zs" else _REPLACEMENT
-
-
 @functools.cache
 def cjk_font_file() -> Path:
     """A font file with Chinese, Japanese and Korean, written from PyMuPDF once in a process and removed at its end."""
@@ -126,9 +109,9 @@ def _fonts(size: int) -> tuple[ImageFont.FreeTypeFont, ...]:
 
 
 def drawable(text: str) -> str:
-    """`visible`, and U+FFFD for every character that no font here has (emoji, rare scripts)."""
+    """`display`, and U+FFFD for every character that no font here has (emoji, rare scripts)."""
     latin, cjk = _characters()
-    return "".join(c if ord(c) in latin or ord(c) in cjk else _REPLACEMENT for c in visible(text))
+    return "".join(c if ord(c) in latin or ord(c) in cjk else _REPLACEMENT for c in display(text))
 
 
 def _font_of(character: str) -> int:

@@ -62,7 +62,9 @@ class Settings:
 
 @dataclass(slots=True)
 class Report:
-    """What a run did. `files` = documents + duplicates + ignored + failed_files; `pages` = embedded + skipped + failed_pages.
+    """What a run did.
+
+    `files` = documents + duplicates + ignored + failed_files; `pages` = embedded + skipped + failed_pages.
 
     Attributes:
         outcomes: How many pages (or files, where they cannot be opened) had each outcome in this run.
@@ -210,7 +212,8 @@ class PageStream:
 
 def _finite(batch: list[PageImage], X: np.typing.NDArray[np.float32]) -> Iterator[FeatureBatch | PageFailure]:
     """Passes on rows that float16 can hold; anything else would poison every classifier."""
-    good = np.isfinite(X.astype(np.float16, casting="unsafe", copy=True)).all(axis=1) if len(X) else np.zeros(0, bool)
+    with np.errstate(over="ignore"):
+        good = np.atleast_1d(np.isfinite(X.astype(np.float16)).all(axis=1))
     if good.any():
         pages = tuple(page.info for page, fine in zip(batch, good, strict=True) if fine)
         yield FeatureBatch(pages, X[good])
@@ -355,7 +358,10 @@ class _EmbedRun:
     def _jobs(self, intake: Intake) -> Iterator[Job]:
         for item in intake:
             with self._books:
-                job = self._missing(item) if isinstance(item, Document) else self._note(item)
+                if isinstance(item, PageFailure):
+                    self._note(item)
+                    continue
+                job = self._missing(item)
             if job is not None:
                 yield job
 

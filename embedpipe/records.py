@@ -1,4 +1,7 @@
-"""The frozen records that cross module borders. Ids travel with the pixels; a position in an array is never an identity."""
+"""The frozen records that cross module borders.
+
+Ids travel with the pixels; a position in an array is never an identity.
+"""
 
 import hashlib
 import json
@@ -49,11 +52,18 @@ def text_to_path(text: str) -> str:
 
 
 def display(text: str) -> str:
-    """Text that a terminal, a picture or a page can show: what steers them, and what is no character, is replaced.
+    """Makes a text one line that a terminal, a picture or a page can show, and that UTF-8 can hold.
 
-    Control characters, marks that turn the direction of writing, and bytes that are not UTF-8 become U+FFFD.
+    Control characters, line ends, direction marks and lone surrogates (bytes of file names that are not UTF-8) become
+    U+FFFD: they could break the line, reverse what follows, or not be written at all. Exotic spaces become spaces.
     """
-    return "".join("\ufffd" if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp") else c for c in text)
+    return text if text.isprintable() else "".join(map(_displayed, text))
+
+
+def _displayed(character: str) -> str:
+    if character.isprintable():
+        return character
+    return " " if unicodedata.category(character) == "Zs" else "\N{REPLACEMENT CHARACTER}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,10 @@ import signal
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, TimeoutError, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from multiprocessing.sharedctypes import SynchronizedArray
+from typing import Self
 
 from pebble import ProcessExpired, ProcessPool
 
@@ -146,7 +147,7 @@ class Renderer:
         self._guards = guards
         context = multiprocessing.get_context("spawn")
         self._window = guards.workers * 3
-        self._marks: SynchronizedArray[int] = context.Array("i", [_IDLE] * self._window, lock=False)  # type: ignore[assignment]
+        self._marks: SynchronizedArray[int] = context.Array("i", [_IDLE] * self._window, lock=False)
         self._free = list(range(self._window))
         self._pool = ProcessPool(
             max_workers=guards.workers,
@@ -159,13 +160,13 @@ class Renderer:
         self._running: dict[Future[_Answer], _Task] = {}
         self._open_tasks: dict[str, int] = {}
 
-    def __enter__(self) -> "Renderer":
+    def __enter__(self) -> Self:
         """Workers start with the first document."""
         return self
 
     def __exit__(self, *_: object) -> None:
         """Ends the workers at once, also in the middle of a page."""
-        self._pool.stop()
+        self._pool.stop()  # type: ignore[no-untyped-call]
         self._pool.join(timeout=10)
 
     def render(self, jobs: Iterable[Job]) -> Iterator[Rendered]:
@@ -265,7 +266,7 @@ _last: tuple[Document, OpenDocument] | None = None
 
 
 def _start_worker(options: ReadOptions, guards: Guards, marks: "SynchronizedArray[int]") -> None:
-    global _options, _guards, _marks  # noqa: PLW0603 - a process has one initialiser and no other place for its state
+    global _options, _guards, _marks
     _options, _guards, _marks = options, guards, marks
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
     if hasattr(signal, "SIGALRM"):

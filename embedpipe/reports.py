@@ -10,11 +10,11 @@ from typing import Any
 
 import jinja2
 import numpy as np
-from markupsafe import Markup
 from numpy.typing import NDArray
 
 from embedpipe.files import replacing
-from embedpipe.pictures import confusion_picture, png_bytes, thumbnail, visible
+from embedpipe.pictures import confusion_picture, png_bytes, thumbnail
+from embedpipe.records import display
 
 GALLERY = 48
 """Most mistakes that are shown; the others are counted."""
@@ -124,7 +124,8 @@ def _template() -> jinja2.Template:
 
 def _harmless(value: object) -> object:
     """What every value in the template passes before it is escaped: no text can turn, break or split its line."""
-    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+    is_markup = hasattr(value, "__html__")  # what a macro of the template gave; its values have passed already
+    return display(value) if isinstance(value, str) and not is_markup else value
 
 
 def _is_figure(value: object) -> bool:

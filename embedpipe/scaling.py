@@ -28,10 +28,10 @@ class BlockScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     def fit(self, X: ArrayLike, y: object = None) -> Self:  # noqa: ARG002 - scikit-learn's signature
         """Learns means and lengths from X, (n, n_features)."""
-        X = validate_data(self, X, dtype=[np.float32, np.float64])
-        unit = self._unit(X)
+        rows: NDArray[np.floating] = validate_data(self, X, dtype=[np.float32, np.float64])
+        unit = self._unit(rows)
         self.mean_ = unit.mean(axis=0)
-        self.scale_ = np.ones(X.shape[1], X.dtype)
+        self.scale_ = np.ones(rows.shape[1], rows.dtype)
         blocks = self._blocks()
         for start, stop in blocks:
             centred = unit[:, start:stop] - self.mean_[start:stop]
@@ -42,8 +42,8 @@ class BlockScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     def transform(self, X: ArrayLike) -> NDArray[np.floating]:
         """Scales X, (n, n_features)."""
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=[np.float32, np.float64], reset=False)
-        scaled: NDArray[np.floating] = (self._unit(X) - self.mean_) * self.scale_
+        rows: NDArray[np.floating] = validate_data(self, X, dtype=[np.float32, np.float64], reset=False)
+        scaled: NDArray[np.floating] = (self._unit(rows) - self.mean_) * self.scale_
         return scaled
 
     def _blocks(self) -> list[tuple[int, int]]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from embedpipe.classifiers import ClassifierBundle, build_classifier, calibrated, fit_classifier
@@ -84,7 +85,7 @@ def labelled_pages(workspace: Workspace, store: FeatureStore, selection: Selecti
     wanted = labels["label"].notna() & (pages["outcome"] != "blank")
     if selection.ranges:
         counts = {int(n): set(selection.indices(int(n))) for n in pages["page_count"].unique()}
-        wanted &= [i in counts[n] for i, n in zip(pages["page_index"], pages["page_count"], strict=True)]
+        wanted &= pd.Series([i in counts[n] for i, n in zip(pages["page_index"], pages["page_count"], strict=True)])
     if not wanted.any():
         raise LabelsError(
             f"none of the {len(pages)} pages is labelled: use `embed DIR --label-by folder`, where the folders below "

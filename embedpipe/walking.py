@@ -27,7 +27,8 @@ class FoundFile:
         size: Bytes.
         mtime_ns: Time of the last change, nanoseconds.
         named: Whether the user named the file itself and not a folder above it.
-        type_folder: Name of the folder directly below the input folder, or None: the type by the ImageFolder convention.
+        type_folder: Name of the folder directly below the input folder, which is the type by the ImageFolder
+            convention; None without one.
     """
 
     path: str

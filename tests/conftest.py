@@ -43,7 +43,7 @@ def make_pdf(tmp_path: Path) -> Callable[..., Path]:
             for text in texts:
                 page = document.new_page(width=paper[0], height=paper[1])
                 if text:
-                    page.insert_textbox(page.rect + (40, 40, -40, -40), text, fontsize=size)
+                    page.insert_textbox((40, 40, paper[0] - 40, paper[1] - 40), text, fontsize=size)
             document.save(file)
         return file
 

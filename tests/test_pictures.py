@@ -18,8 +18,8 @@ from embedpipe.pictures import (
     drawable,
     fitted,
     thumbnail,
-    visible,
 )
+from embedpipe.records import display
 
 QUERY_BLUE = (37, 99, 235)
 MARK_ORANGE = (217, 119, 6)
@@ -162,7 +162,7 @@ def test_sheet_without_neighbours_says_so(tmp_path: Path) -> None:
 def test_hostile_characters_become_visible(character: str, tmp_path: Path) -> None:
     """Control characters, line ends, direction marks and surrogates are shown as U+FFFD, in place."""
     name = f"a{character}b"
-    assert visible(name) == "a\ufffdb"
+    assert display(name) == "a\ufffdb"
     assert drawable(name) == "a\ufffdb"
     hostile = sheet(tmp_path, Tile(None, name))
     assert np.array_equal(hostile, sheet(tmp_path, Tile(None, "a\ufffdb")))
@@ -171,8 +171,8 @@ def test_hostile_characters_become_visible(character: str, tmp_path: Path) -> No
 
 def test_harmless_text_stays() -> None:
     """Letters of all scripts stay as they are; exotic spaces become plain ones."""
-    assert visible("Größe 发票 שלום 한국") == "Größe 发票 שלום 한국"
-    assert visible("a\u00a0b\u3000c") == "a b c"
+    assert display("Größe 发票 שלום 한국") == "Größe 发票 שלום 한국"
+    assert display("a\u00a0b\u3000c") == "a b c"
     assert drawable("发票 é 🙂") == "发票 é \ufffd"
 
 
@@ -250,6 +250,11 @@ def test_confusion_picture_of_any_size(n: int) -> None:
     pixels = confusion_pixels(matrix.tolist(), [f"$x^{i}_{{ & \\frac \n 发票 {'long ' * 40}" for i in range(n)])
     assert n * 30 < pixels.shape[0] < 60 * n + 500
     assert pixels.shape[1] < 60 * n + 500
+
+
+def test_names_are_no_formulas() -> None:
+    """A name with dollars is written as it is, and not read as mathematics."""
+    assert confusion_pixels([[1, 0], [0, 1]], ["$\\frac$", "b"]).size
 
 
 def test_confusion_picture_refuses_another_shape() -> None:
