@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from embedpipe.classifiers import ClassifierBundle, calibrated
 from embedpipe.errors import ArtifactError
-from embedpipe.evaluation import mean_log_scores
+from embedpipe.evaluation import mean_log_scores, page_weights
 from embedpipe.features import FeatureStore
 from embedpipe.files import replacing, sha256_of
 from embedpipe.pipeline import Intake, PageStream, Report, Settings
@@ -171,10 +171,11 @@ class _ClassifyRun:
         if whole is not None:
             return DocumentVerdict(item.path, item.sha256, _FAILED, (), f"{whole.kind}: {whole.message}")
         pages = tuple(self._page_verdict(known, index) for index in sorted(known.scores.keys() | known.failures.keys()))
-        voting = [known.scores[index] for index in sorted(known.scores.keys() - known.blank)]
+        voting = sorted(known.scores.keys() - known.blank)
         if not voting:
             return DocumentVerdict(item.path, item.sha256, _FAILED if known.failures else _BLANK, pages)
-        mean = mean_log_scores(np.stack(voting), np.zeros(len(voting), np.int64), 1)
+        weights = page_weights(np.array(voting))
+        mean = mean_log_scores(np.stack([known.scores[i] for i in voting]), weights, np.zeros(len(voting), np.int64))
         prediction = self._prediction(mean[0], self._bundle.document_temperature)
         return DocumentVerdict(item.path, item.sha256, prediction, pages)
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from embedpipe.backbones import BACKBONES, DEFAULT_BACKBONE
-from embedpipe.engines import EngineChoice, choose
+from embedpipe.engines import EngineChoice, choose, fast_precision
 from embedpipe.errors import EmbedpipeError
 from embedpipe.machine import available_cores
 from embedpipe.workspace import Workspace
@@ -19,6 +19,8 @@ _LIBRARIES = ("torch", "torchvision", "timm", "scikit-learn", "pymupdf", "pillow
 def examine(workspace: Workspace) -> dict[str, Any]:
     """Device, engine, precision, threads, libraries, weights; and advice, a line each."""
     settled, reason = choose(EngineChoice())
+    fast = fast_precision(settled)
+    reason += f"; {fast} is the fastest precision here, and a network whose features suffer from it runs in fp32"
     advice = []
     if not importlib.util.find_spec("openvino"):
         advice.append("pip install openvino: the network runs several times faster with it on a CPU")
@@ -35,7 +37,7 @@ def examine(workspace: Workspace) -> dict[str, Any]:
     return {
         "device": settled.device,
         "engine": settled.engine,
-        "precision": settled.precision,
+        "precision": fast,
         "why": reason,
         "threads": settled.threads,
         "cores": available_cores(),

@@ -3,7 +3,8 @@
 import importlib.util
 import warnings
 from collections import OrderedDict
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,6 +18,9 @@ from embedpipe.machine import available_cores
 AUTO = "auto"
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 ENGINES = ("torch", "openvino")
+TOLERANCE = {"fp32": 0.9999, "bf16": 0.999, "fp16": 0.999}
+"""Smallest cosine between the features of a page in a precision and in torch's fp32."""
+
 STATIC_SHAPES = 8
 """OpenVINO plans memory best for fixed shapes; this many are kept ready."""
 
@@ -56,10 +60,10 @@ class Engine(Protocol):
 
 
 def choose(choice: EngineChoice) -> tuple[EngineChoice, str]:
-    """Replaces every "auto" by the fastest choice that is correct on this machine.
+    """Replaces "auto" for device, engine and threads by the fastest on this machine.
 
     Returns:
-        The complete choice, and the reason in one sentence.
+        The choice, where only the precision may still be "auto", and the reason in one sentence.
 
     Raises:
         UnknownNameError: A device, precision or engine of that name does not exist.
@@ -78,22 +82,24 @@ def choose(choice: EngineChoice) -> tuple[EngineChoice, str]:
         raise EmbedpipeError("OpenVINO runs on the CPU here: use --device cpu, or --engine torch")
     if engine == "openvino" and not importlib.util.find_spec("openvino"):
         raise EmbedpipeError("OpenVINO is not installed: pip install openvino, or use --engine torch")
-    precision = choice.precision
-    if precision == AUTO:
-        precision = "fp16" if device.startswith("cuda") else "fp32"
-    if precision not in PRECISIONS:
-        raise UnknownNameError("precision", precision, [AUTO, *PRECISIONS])
-    threads = choice.threads or available_cores()
-    return EngineChoice(device, precision, engine, threads), _reason(engine, device, precision)
-
-
-def _reason(engine: str, device: str, precision: str) -> str:
+    if choice.precision not in (AUTO, *PRECISIONS):
+        raise UnknownNameError("precision", choice.precision, [AUTO, *PRECISIONS])
     where = "the GPU that torch finds" if device != "cpu" else "no GPU that torch can use, so the CPU"
-    how = {
-        "openvino": "OpenVINO runs the same network several times faster than torch there",
-        "torch": "torch runs the network",
-    }[engine]
-    return f"{where}; {how}; {precision} keeps the features within the tolerance of full precision"
+    how = "OpenVINO runs the same network several times faster there" if engine == "openvino" else "torch runs it"
+    threads = choice.threads or available_cores()
+    return EngineChoice(device, choice.precision, engine, threads), f"{where}; {how}"
+
+
+def fast_precision(choice: EngineChoice) -> str:
+    """The fastest precision that the hardware of a settled choice has units for; it may still be too coarse."""
+    if choice.device.startswith("cuda"):
+        return "fp16"
+    if choice.engine == "openvino":
+        import openvino as ov  # noqa: PLC0415 - an engine of its own, not needed for torch
+
+        if "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            return "bf16"
+    return "fp32"
 
 
 def _check_device(device: str) -> None:
@@ -109,11 +115,48 @@ def _check_device(device: str) -> None:
 
 
 def start_engine(network: FeatureNetwork, choice: EngineChoice) -> Engine:
-    """Puts a network on the device that `choose` settles on."""
+    """Puts a network on the device that `choose` settles on.
+
+    With the precision left open, the fast one is taken only if it gives this network's features on sample pages
+    within `TOLERANCE` of full precision, measured here and now.
+    """
     settled, _ = choose(choice)
+    engine = _engine_maker(network, settled)
+    if settled.precision != AUTO:
+        return engine(settled.precision)
+    exact, precision = engine("fp32"), fast_precision(settled)
+    if precision == "fp32":
+        return exact
+    fast = engine(precision)
+    pages = sample_pages(network.example().shape[1])
+    return fast if smallest_cosine(fast(pages), exact(pages)) >= TOLERANCE[precision] else exact
+
+
+def _engine_maker(network: FeatureNetwork, settled: EngineChoice) -> Callable[[str], Engine]:
+    """Makes engines of different precisions from one network, which is converted once."""
     if settled.engine == "openvino":
-        return OpenVinoEngine(network, settled)
-    return TorchEngine(network, settled)
+        model = convert(network)
+        return lambda precision: OpenVinoEngine(model, precision, settled.threads)
+    return lambda precision: TorchEngine(network, replace(settled, precision=precision))
+
+
+def smallest_cosine(X: NDArray[np.float32], Y: NDArray[np.float32]) -> float:
+    """Of the rows of X with those of Y, both (n, dim)."""
+    lengths = np.linalg.norm(X, axis=1) * np.linalg.norm(Y, axis=1)
+    return float(((X * Y).sum(axis=1) / np.maximum(lengths, 1e-12)).min())
+
+
+def sample_pages(size: int) -> NDArray[np.uint8]:
+    """White paper with grey lines of words, bars, and a picture, as pages are; uint8 (3, size, size, 3)."""
+    random = np.random.default_rng(0)
+    pages = np.full((3, size, size, 3), 255, np.uint8)
+    for top in range(size // 10, size - size // 10, 4):
+        words = random.integers(90, 255, (2, size * 4 // 5, 1), np.uint8)
+        pages[0, top, size // 10 : size // 10 + words.shape[1]] = words[0]
+        pages[1, top, size // 10 : size // 2] = words[1, : size // 2 - size // 10]
+    pages[1, :: max(size // 8, 1)] = 60
+    pages[2, size // 4 : size // 2] = random.integers(0, 255, (size // 2 - size // 4, size, 3), np.uint8)
+    return pages
 
 
 class TorchEngine:
@@ -143,24 +186,31 @@ class TorchEngine:
         return result
 
 
+def convert(network: FeatureNetwork) -> Any:
+    """The network as an OpenVINO model for any shape and batch."""
+    import openvino as ov  # noqa: PLC0415 - an engine of its own, not needed for torch
+
+    with warnings.catch_warnings(), torch.inference_mode():
+        warnings.simplefilter("ignore")  # tracing warns of shapes that become constants; the contract test checks
+        return ov.convert_model(network, example_input=network.example())
+
+
 class OpenVinoEngine:
-    """Runs the module converted to OpenVINO; compiled for each shape that comes often, kept for `STATIC_SHAPES`."""
+    """Runs a converted model; compiled for each shape that comes often, kept for `STATIC_SHAPES`."""
 
     name = "openvino"
     device = "cpu"
 
-    def __init__(self, network: FeatureNetwork, choice: EngineChoice) -> None:
-        import openvino as ov  # noqa: PLC0415 - an engine of its own, not needed for torch
+    def __init__(self, model: Any, precision: str, threads: int) -> None:
+        import openvino as ov  # noqa: PLC0415
 
-        self.precision = choice.precision
-        with warnings.catch_warnings(), torch.inference_mode():
-            warnings.simplefilter("ignore")  # tracing warns of shapes that become constants; the contract test checks
-            self._model = ov.convert_model(network, example_input=network.example())
+        self.precision = precision
+        self._model = model
         self._core = ov.Core()
         self._settings = {
-            "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}[choice.precision],
+            "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}[precision],
             "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_NUM_THREADS": choice.threads,
+            "INFERENCE_NUM_THREADS": threads,
         }
         self._any_shape: Any = None
         self._static: OrderedDict[tuple[int, ...], Any] = OrderedDict()

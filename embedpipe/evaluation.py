@@ -39,6 +39,7 @@ class LabelledPages:
         y: Types, (n,).
         documents: SHA-256 of each page's document, (n,).
         groups: What must stay on one side of a split, (n,).
+        page_indices: Where each page is in its document, from 0, (n,).
     """
 
     page_ids: NDArray[np.int64]
@@ -46,13 +47,30 @@ class LabelledPages:
     y: NDArray[Any]
     documents: NDArray[Any]
     groups: NDArray[Any]
+    page_indices: NDArray[np.int64]
 
     @property
     def weights(self) -> NDArray[np.float64]:
-        """One over the pages of the document: a long document counts as much as a short one, (n,)."""
-        _, inverse, counts = np.unique(self.documents, return_inverse=True, return_counts=True)
-        weights: NDArray[np.float64] = 1.0 / counts[inverse]
-        return weights
+        """What each page counts: `page_weights`, adding up to 1 for each document, (n,)."""
+        _, owner = np.unique(self.documents, return_inverse=True)
+        weights = page_weights(self.page_indices)
+        shares: NDArray[np.float64] = weights / np.bincount(owner, weights=weights)[owner]
+        return shares
+
+
+def page_weights(page_indices: NDArray[np.int64]) -> NDArray[np.float64]:
+    """How much pages tell of their document: one over the page number, for first pages tell most.
+
+    Training and verdict use the same weights; docs/quality.md compares them with others. Long documents count as much
+    as short ones, and the order in which pages arrive does not matter.
+
+    Args:
+        page_indices: From 0, (n,).
+
+    Returns:
+        (n,), not yet scaled to a sum.
+    """
+    return 1.0 / (page_indices.astype(np.float64) + 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,30 +145,31 @@ def cross_validate(build: Callable[[], Pipeline], pages: LabelledPages, folds: N
 
 
 def document_scores(pages: LabelledPages, scores: NDArray[np.float64]) -> DocumentScores:
-    """Means of the pages' probabilities for each document whose pages all have one type."""
-    documents, first, inverse = np.unique(pages.documents, return_index=True, return_inverse=True)
-    means = mean_log_scores(scores, inverse, len(documents))
+    """Weighted means of the pages' probabilities for each document whose pages all have one type."""
+    documents, first, owner = np.unique(pages.documents, return_index=True, return_inverse=True)
+    means = mean_log_scores(scores, page_weights(pages.page_indices), owner)
     y = pages.y[first]
     mixed = np.zeros(len(documents), bool)
-    np.logical_or.at(mixed, inverse, pages.y != y[inverse])
+    np.logical_or.at(mixed, owner, pages.y != y[owner])
     return DocumentScores(documents[~mixed], y[~mixed], means[~mixed])
 
 
-def mean_log_scores(scores: NDArray[np.float64], owner: NDArray[np.int64], n: int) -> NDArray[np.float64]:
-    """Logarithms of mean probabilities.
+def mean_log_scores(
+    scores: NDArray[np.float64], weights: NDArray[np.float64], owner: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Logarithms of the weighted means of probabilities.
 
     Args:
         scores: Log probabilities of pages, (n_pages, n_classes).
-        owner: Which document each page is of, (n_pages,).
-        n: Number of documents.
+        weights: Of `page_weights`, (n_pages,).
+        owner: Which document each page is of, from 0, (n_pages,).
 
     Returns:
-        (n, n_classes); the order of the pages does not matter.
+        (n_documents, n_classes).
     """
-    sums = np.zeros((n, scores.shape[1]))
-    np.add.at(sums, owner, np.exp(scores))
-    counts = np.bincount(owner, minlength=n)[:, None]
-    means: NDArray[np.float64] = np.log(np.maximum(sums / np.maximum(counts, 1), 1e-13))
+    sums = np.zeros((int(owner.max()) + 1, scores.shape[1]))
+    np.add.at(sums, owner, np.exp(scores) * weights[:, None])
+    means: NDArray[np.float64] = np.log(np.maximum(sums / np.bincount(owner, weights=weights)[:, None], 1e-13))
     return means
 
 

@@ -98,6 +98,7 @@ def labelled_pages(workspace: Workspace, store: FeatureStore, selection: Selecti
         y=labels.loc[wanted, "label"].to_numpy(object),
         documents=pages.loc[wanted, "document_sha256"].to_numpy(object),
         groups=labels.loc[wanted, "group"].to_numpy(object),
+        page_indices=pages.loc[wanted, "page_index"].to_numpy(np.int64),
     )
 
 
