@@ -4,6 +4,7 @@ Modules of the package are imported inside the functions, so that `--help` answe
 what it uses.
 """
 
+import functools
 import logging
 import os
 import signal
@@ -44,7 +45,17 @@ def command(name: str) -> Callable[[Callable[..., int | None]], Callable[..., in
     """Makes a function a command; its return value is the exit code."""
 
     def register(function: Callable[..., int | None]) -> Callable[..., int | None]:
-        app.command(name)(expand(function))
+        expanded = expand(function)
+
+        @functools.wraps(expanded)
+        def run(**options: Any) -> None:
+            try:
+                code = expanded(**options)
+            except KeyboardInterrupt:
+                code = INTERRUPTED
+            raise typer.Exit(code or DONE)
+
+        app.command(name)(run)
         return function
 
     return register
@@ -296,8 +307,8 @@ def classify(
 ) -> int:
     """Tell each page's and each document's type."""
     from embedpipe import classification
-    from embedpipe.records import path_to_text
     from embedpipe.tables import write_csv
+    from embedpipe.texts import path_to_text
 
     workspace, output = _begin(common)
     settings = reading.settings()
@@ -471,28 +482,15 @@ def demo(
 
 def main() -> None:
     """Runs the command line; the one place that turns exceptions into exit codes."""
-    import click
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, stop)
     try:
-        code = app(standalone_mode=False)
-    except click.exceptions.Abort:
-        sys.stderr.write("interrupted\n")
-        code = INTERRUPTED
-    except click.ClickException as error:
-        error.show()
-        code = error.exit_code
-    except KeyboardInterrupt:
-        code = INTERRUPTED
+        app()
     except EmbedpipeError as error:
         if "--debug" in sys.argv:
             raise
         sys.stderr.write(error_line(error) + "\n")
-        code = ERROR
-    except BrokenPipeError:  # the reader of the output has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = ERROR
-    sys.exit(code if isinstance(code, int) else DONE)
+        sys.exit(ERROR)

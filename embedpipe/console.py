@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from embedpipe.records import display
+from embedpipe.texts import display
 
 if TYPE_CHECKING:
     from embedpipe.pipeline import Progress

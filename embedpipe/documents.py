@@ -222,10 +222,10 @@ class ImageDocument:
             region, (columns, rows) = plan(width, height, self._options.recipe)
             if sideways:  # planned on the upright picture; the stored one is scaled, and the small result turned
                 region, (columns, rows) = (region[1], region[0], region[3], region[2]), (rows, columns)
-            stored_width = image.width
+            stored = image.size
             image.draft(image.mode, (columns * 2, rows * 2))  # JPEG may skip detail below twice the size
-            shrink = image.width / stored_width
-            region = (region[0] * shrink, region[1] * shrink, region[2] * shrink, region[3] * shrink)
+            x, y = image.width / stored[0], image.height / stored[1]  # not quite the same: both sides are rounded up
+            region = (region[0] * x, region[1] * y, region[2] * x, region[3] * y)
             small = _on_white(image, (columns, rows), region, _RESAMPLING[self._options.interpolation])
             if turn is not None:
                 small = small.transpose(turn)

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from embedpipe.errors import ArtifactError, SpaceMismatchError
 from embedpipe.files import read_json, replacing, sha256_of, write_json
-from embedpipe.records import FeatureBatch, Identity, PageFailure, PageRef, path_to_text, text_to_path
+from embedpipe.records import FeatureBatch, Identity, PageFailure, PageRef
+from embedpipe.texts import path_to_text, text_to_path
 
 log = logging.getLogger(__name__)
 

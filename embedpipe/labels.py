@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 
 from embedpipe.errors import LabelsError
-from embedpipe.records import path_to_text, text_to_path
 from embedpipe.tables import read_csv, write_csv
+from embedpipe.texts import path_to_text, text_to_path
 
 _COLUMNS = ("document", "path", "page", "label", "group")
 _DOCUMENT_NAMES = ("document", "path", "file", "filename")

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from embedpipe.files import replacing
-from embedpipe.records import display
+from embedpipe.texts import display
 
 PER_ROW = 5
 """Most neighbours in one row of a contact sheet."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from embedpipe.files import replacing
 from embedpipe.pictures import confusion_picture, png_bytes, thumbnail
-from embedpipe.records import display
+from embedpipe.texts import display
 
 GALLERY = 48
 """Most mistakes that are shown; the others are counted."""

@@ -10,7 +10,8 @@ from typing import BinaryIO
 
 from embedpipe.documents import SUFFIXES, Limits, recognise
 from embedpipe.errors import EmbedpipeError
-from embedpipe.records import WHOLE_FILE, Document, PageFailure, PageRef, path_to_text
+from embedpipe.records import WHOLE_FILE, Document, PageFailure, PageRef
+from embedpipe.texts import path_to_text
 
 _HEAD = 1024
 _CHUNK = 1 << 20

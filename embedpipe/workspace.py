@@ -13,7 +13,8 @@ from embedpipe.errors import ArtifactError, UnknownNameError
 from embedpipe.features import FeatureStore
 from embedpipe.files import read_json, replacing, writing
 from embedpipe.labels import Labels
-from embedpipe.records import Document, Identity, path_to_text, text_to_path
+from embedpipe.records import Document, Identity
+from embedpipe.texts import path_to_text, text_to_path
 from embedpipe.walking import FoundFile, identify
 
 _SOURCES = pa.schema(
