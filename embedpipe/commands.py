@@ -4,6 +4,7 @@ Modules of the package are imported inside the functions, so that `--help` answe
 what it uses.
 """
 
+import dataclasses
 import functools
 import logging
 import os
@@ -430,6 +431,44 @@ def info(
     if verify:
         output.line("\n".join(problems) if problems else "every file agrees with its manifest")
     return ERROR if problems else DONE
+
+
+@command("forget")
+def forget(
+    documents: Annotated[list[str], typer.Argument(help="Files, or SHA-256 of their content.")], common: Common
+) -> int:
+    """Remove documents from features, failures, labels and indexes."""
+    from embedpipe import upkeep
+
+    workspace, output = _begin(common)
+    gone = upkeep.forget(workspace, documents)
+    output.result(dataclasses.asdict(gone))
+    output.line(f"{len(gone.documents)} documents forgotten: {gone.rows} pages and failures, {gone.labels} labels")
+    if gone.classifiers:
+        output.line(f"classifiers may have learnt from them, fit them again: {', '.join(gone.classifiers)}")
+    return DONE
+
+
+@command("export")
+def export(
+    file: Annotated[Path, typer.Argument(help="The file to write.")],
+    common: Common,
+    classifier: Classifier = None,
+    file_format: Annotated[
+        str, typer.Option("--format", help="joblib: a pickle of the scikit-learn pipeline.")
+    ] = "joblib",
+) -> int:
+    """Write a classifier for other programs."""
+    from embedpipe import upkeep
+
+    workspace, output = _begin(common)
+    if file_format != "joblib":
+        raise EmbedpipeError(f"--format {file_format}: the only one is joblib")
+    bundle = _classifier(workspace, classifier)
+    upkeep.export_joblib(bundle, file)
+    output.result({"file": str(file), "classifier": bundle.name})
+    output.line(f"{bundle.name} is in {file}; it is a pickle: loading one runs what is in it, so trust its origin")
+    return DONE
 
 
 @command("backbones")

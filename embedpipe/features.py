@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -62,7 +63,7 @@ class Part:
 
     @property
     def number(self) -> int:
-        """The part's number, which also begins its rows' page ids."""
+        """The part's number, which also begins its rows' page ids; a part that was written again keeps it."""
         return int(self.name.removeprefix("part-").partition(".")[0])
 
 
@@ -255,7 +256,11 @@ class FeatureWriter:
             log.warning("%s is damaged: put aside; its %d pages are embedded again when met", file, part.rows)
             if file.exists():
                 file.rename(file.with_name(f"{file.name}.damaged"))
+        numbers = {part.number for part in store.parts}
         unlisted = [file for file in sorted(store.path.glob("part-*.parquet")) if file.name not in listed]
+        for file in [file for file in unlisted if Part(file.name, 0, "").number in numbers]:
+            file.unlink()  # what `forget` replaced, or did not come to list
+            unlisted.remove(file)
         rows = {file: _readable_rows(file, store.identity.space) for file in unlisted}
         good += [Part(file.name, count, sha256_of(file)) for file, count in rows.items() if count is not None]
         if good != store.parts:
@@ -301,6 +306,37 @@ class FeatureWriter:
         self._failures[_failure_key(failure)] = failure
         self._failures_changed = True
 
+    def forget(self, sha256s: set[str]) -> int:
+        """Removes documents: their parts are written again without them, under another name, then listed.
+
+        A kill in between leaves either the old parts or the new ones listed; the next writer removes the others.
+
+        Returns:
+            How many pages and failures were removed.
+        """
+        store, forgotten = self.store, list(sha256s)
+        parts, removed = [], 0
+        for part in store.parts:
+            table = pq.read_table(store.path / part.name, page_checksum_verification=True)
+            kept = table.filter(pc.invert(pc.is_in(table["document_sha256"], pa.array(forgotten, pa.string()))))
+            if kept.num_rows == table.num_rows:
+                parts.append(part)
+                continue
+            removed += table.num_rows - kept.num_rows
+            revision = 1 + len(list(store.path.glob(f"part-{part.number:06d}.*parquet")))
+            parts.append(self._write_table(f"part-{part.number:06d}.r{revision}.parquet", kept))
+        store.replace_parts(parts)
+        listed = {part.name for part in parts}
+        for file in store.path.glob("part-*"):  # damaged parts that were put aside may hold the documents as well
+            if file.name not in listed:
+                file.unlink()
+        gone = [key for key, failure in self._failures.items() if failure.page.document_sha256 in sha256s]
+        for key in gone:
+            del self._failures[key]
+        self._failures_changed = self._failures_changed or bool(gone)
+        self.flush()
+        return removed + len(gone)
+
     def flush(self) -> None:
         """Writes what has come as a part, and the failures."""
         if self._buffer.rows:
@@ -324,14 +360,20 @@ class FeatureWriter:
         flat = pa.array(np.concatenate(self._buffer.rows))
         columns["embedding"] = pa.FixedSizeListArray.from_arrays(flat, store.dim)
         table = pa.table(columns).replace_schema_metadata({"space": store.identity.space, **self._knobs})
-        with replacing(store.path / name) as temporary:
-            pq.write_table(
-                table, temporary, compression=dict.fromkeys(_COLUMNS, "zstd"), use_dictionary=list(_COLUMNS)[1:],
-                write_page_checksum=True,
-            )  # fmt: skip
-            digest = sha256_of(temporary)
-        store.replace_parts([*store.parts, Part(name, len(infos), digest)])
+        store.replace_parts([*store.parts, self._write_table(name, table)])
         self._buffer = _Buffer()
+
+    def _write_table(self, name: str, table: pa.Table) -> Part:
+        with replacing(self.store.path / name) as temporary:
+            pq.write_table(
+                table,
+                temporary,
+                compression=dict.fromkeys(_COLUMNS, "zstd"),
+                use_dictionary=list(_COLUMNS)[1:],
+                write_page_checksum=True,
+            )
+            digest = sha256_of(temporary)
+        return Part(name, table.num_rows, digest)
 
 
 def _failure_key(failure: PageFailure) -> Key | str:

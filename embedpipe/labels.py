@@ -80,7 +80,7 @@ class Labels:
             if not page.isdigit():
                 raise LabelsError(f"{file}, line {number}: page {page!r} is not a number")
             path = text_to_path(row.get("path") or document)
-            sha256 = document if _is_sha256(document) else find(str(file.parent / text_to_path(document)))
+            sha256 = document if is_sha256(document) else find(str(file.parent / text_to_path(document)))
             if sha256 is None:
                 raise LabelsError(f"{file}, line {number}: no document {document}")
             added.append(Label(sha256, path, label, int(page), row.get("group", "")))
@@ -138,7 +138,8 @@ class Labels:
         return pd.DataFrame({"label": labels, "group": groups}, index=pages.index, dtype=object)
 
 
-def _is_sha256(text: str) -> bool:
+def is_sha256(text: str) -> bool:
+    """Whether a text can be the hash of a document."""
     return len(text) == _SHA256_DIGITS and all(c in "0123456789abcdef" for c in text)
 
 

@@ -83,6 +83,11 @@ class Sources:
         self.add(document)
         return document.sha256
 
+    def forget(self, sha256: str) -> None:
+        """Removes every place of a document."""
+        for path in self._paths.pop(sha256, []):
+            del self._documents[path]
+
     def save(self) -> None:
         """Writes the table in one step."""
         fields = _SOURCES.names

@@ -1,0 +1,110 @@
+"""Forgetting documents, and exporting classifiers."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pytest
+
+from embedpipe import inventory
+from embedpipe.backbones import Backbone
+from embedpipe.classifiers import ClassifierBundle
+from embedpipe.errors import EmbedpipeError
+from embedpipe.features import FeatureStore, FeatureWriter
+from embedpipe.index import fresh_index
+from embedpipe.pipeline import embed
+from embedpipe.training import TrainingRecipe, fit
+from embedpipe.upkeep import export_joblib, forget
+from embedpipe.workspace import Workspace
+
+
+@pytest.fixture
+def filled(workspace: Workspace, tiny: Backbone, make_pdf: Callable[..., Path], tmp_path: Path) -> Workspace:
+    """Four labelled documents of two types, one file that fails, and an index."""
+    for kind in ("letter", "poster"):
+        for number in range(2):
+            make_pdf(f"pile/{kind}/{number}.pdf", [f"{kind} {number}", "second"], size=30 if kind == "letter" else 120)
+    (tmp_path / "pile" / "letter" / "broken.pdf").write_bytes(b"%PDF-1.7")
+    embed(workspace, [str(tmp_path / "pile")], tiny, label_by_folder=True)
+    fresh_index(workspace.store(), workspace.index_path(tiny.identity.space))
+    return workspace
+
+
+def test_a_forgotten_document_is_gone_everywhere(filled: Workspace, tmp_path: Path) -> None:
+    """Neither features, labels, sources nor index know the document; the others keep their rows and ids."""
+    file = tmp_path / "pile" / "letter" / "0.pdf"
+    before = filled.store()
+    sha256 = filled.sources().sha256_at(str(file))
+    others = before.pages()[before.pages()["document_sha256"] != sha256]
+    features = before.features(others["page_id"].to_numpy())
+    gone = forget(filled, [str(file)])
+    assert gone.documents == [sha256]
+    assert (gone.rows, gone.labels) == (2, 1)
+    after = filled.store()
+    assert after.pages()["page_id"].tolist() == others["page_id"].tolist()
+    assert np.array_equal(after.features(others["page_id"].to_numpy()), features)
+    assert sha256 not in {key[0] for key in filled.labels().rows}
+    assert inventory.verify(filled) == []
+    index = fresh_index(after, filled.index_path(after.identity.space))
+    assert sorted(index.page_ids) == sorted(others["page_id"])
+    held = b"".join(path.read_bytes() for path in filled.root.rglob("*") if path.is_file())
+    assert str(sha256).encode() not in held
+
+
+def test_a_failure_is_forgotten_by_its_hash(filled: Workspace, tmp_path: Path) -> None:
+    """A file that failed is forgotten too."""
+    [failure] = filled.store().failures()
+    assert forget(filled, [failure.page.document_sha256]).rows == 1
+    assert filled.store().failures() == []
+    assert str(tmp_path)
+
+
+def test_a_file_that_is_gone_is_found_by_where_it_was(filled: Workspace, tmp_path: Path) -> None:
+    """The document of a deleted file can be forgotten by its old path."""
+    file = tmp_path / "pile" / "poster" / "1.pdf"
+    file.unlink()
+    assert forget(filled, [str(file)]).rows == 2
+
+
+def test_an_unknown_document_changes_nothing(filled: Workspace, tmp_path: Path) -> None:
+    """One unknown name among known ones is an error, and nothing is removed."""
+    pages = len(filled.store().pages())
+    with pytest.raises(EmbedpipeError, match="neither a document nor a SHA-256"):
+        forget(filled, [str(tmp_path / "pile" / "letter" / "0.pdf"), str(tmp_path / "nobody.pdf")])
+    assert len(filled.store().pages()) == pages
+
+
+@pytest.mark.parametrize("step", ["before the manifest", "after the manifest"])
+def test_a_kill_while_forgetting_leaves_one_of_the_two_states(
+    step: str, filled: Workspace, tiny: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a kill in between, the next writer sees each page once: all of them, or all but the forgotten ones."""
+    store = filled.store()
+    pages = len(store.pages())
+    name = "replace_parts" if step == "before the manifest" else "flush"
+
+    def killed(*_: object) -> None:
+        raise SystemError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FeatureStore if name == "replace_parts" else FeatureWriter, name, killed)
+        with pytest.raises(SystemError):
+            forget(filled, [str(tmp_path / "pile" / "letter" / "0.pdf")])
+    embed(filled, [str(tmp_path / "pile" / "poster")], tiny)
+    rows = filled.store().pages()
+    assert not rows.duplicated(["document_sha256", "page_index"]).any()
+    assert len(rows) == (pages if step == "before the manifest" else pages - 2)
+    assert len(list(store.path.glob("part-*"))) == len(filled.store().parts)
+
+
+def test_an_exported_classifier_is_a_scikit_learn_pipeline(filled: Workspace, tmp_path: Path) -> None:
+    """Another program loads the pickle with joblib and gets the same answers."""
+    store = filled.store()
+    bundle = fit(filled, store, TrainingRecipe("head"))
+    export_joblib(bundle, tmp_path / "head.joblib")
+    X = store.features(store.pages()["page_id"].to_numpy())
+    assert np.array_equal(joblib.load(tmp_path / "head.joblib").predict(X), bundle.pipeline.predict(X))
+    assert isinstance(ClassifierBundle.load(filled.classifier_path("head")), ClassifierBundle)
+    assert os.path.getsize(tmp_path / "head.joblib") > 0
