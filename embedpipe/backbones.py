@@ -101,13 +101,17 @@ def _torchvision(architecture: str, weights_name: str, description: str, *, fixe
         licence="BSD-3-Clause",
         build=lambda: torchvision.models.get_model(architecture, weights=None),
         preprocessing=preprocessing,
-        fetch=lambda: weights.get_state_dict(progress=True, check_hash=True),
+        fetch=lambda: weights.get_state_dict(progress=True, check_hash=True, weights_only=True),
         is_here=lambda: cache_file(weights.url).exists(),
     )
 
 
 def _timm(architecture: str) -> BackboneSource:
-    config = timm.get_pretrained_cfg(architecture, allow_unregistered=False)
+    try:
+        config = timm.get_pretrained_cfg(architecture, allow_unregistered=False)
+    except RuntimeError:  # the model is known, its tag is not
+        name = architecture.partition(".")[0]
+        raise UnknownNameError("timm model", architecture, timm.list_pretrained(f"{name}.*")) from None
 
     def preprocessing() -> Preprocessing:
         return Preprocessing(
@@ -183,9 +187,19 @@ def classifier_layer(network: nn.Module) -> str:
     config = getattr(network, "pretrained_cfg", None)
     if config is not None:  # timm says which it is
         name = config.get("classifier")
+        name = name[0] if isinstance(name, tuple | list) else name  # distilled networks have two
         return str(name) if isinstance(name, str) and getattr(network, "num_classes", None) else ""
     linear: list[str] = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)]
     return linear[-1]
+
+
+def remove_classifier(network: nn.Module) -> None:
+    """Lets a network end with its penultimate layer."""
+    reset = getattr(network, "reset_classifier", None)
+    if callable(reset):  # timm
+        reset(0)
+    elif head := classifier_layer(network):
+        network.set_submodule(head, nn.Identity())
 
 
 class Backbone:
@@ -248,9 +262,7 @@ def load_backbone(
     preprocessing = source.preprocessing()
     recipe = recipe or replace(default_recipe(preprocessing), **(changes or {}))
     network = _with_weights(source, name, weights)
-    head = classifier_layer(network)
-    if head:
-        network.set_submodule(head, nn.Identity())
+    remove_classifier(network)
     weights_sha256 = tensors_sha256(network)
     features = FeatureNetwork(
         network.eval().requires_grad_(False), preprocessing.mean, preprocessing.std, recipe.layers
@@ -287,7 +299,7 @@ def list_backbones() -> list[dict[str, Any]]:
         with torch.random.fork_rng(devices=[]):
             network = source.build()
         parameters = sum(parameter.numel() for parameter in network.parameters())
-        network.set_submodule(classifier_layer(network), nn.Identity())
+        remove_classifier(network)
         recipe = default_recipe(preprocessing)
         both = FeatureNetwork(network.eval(), preprocessing.mean, preprocessing.std, "penultimate+stages")
         penultimate = both.blocks[0][2]

@@ -247,11 +247,15 @@ def _fit(kind: str, common: Common, space: Space, labelling: Labelling) -> int:
     return DONE
 
 
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
 def _print_metrics(metrics: dict[str, Any], output: Output) -> None:
     output.table(
         ("held out", "accuracy", "balanced accuracy", "macro-F1"),
         [
-            (what, *(f"{metrics[prefix + key]:.3f}" for key in ("accuracy", "balanced_accuracy", "macro_f1")))
+            (what, *(_figure(metrics[prefix + key]) for key in ("accuracy", "balanced_accuracy", "macro_f1")))
             for what, prefix in (("documents", "document_"), ("pages", ""))
         ],
     )
@@ -516,6 +520,35 @@ def demo(
     values = demonstration.run(workspace, network.load(), folder or workspace.root / "demo", output.notice)
     output.result(values)
     output.line(f"open {values['report']} and {values['contact_sheet']}")
+    return DONE
+
+
+@command("bench")
+def bench(
+    common: Common,
+    network: Network,
+    inputs: Annotated[
+        list[str] | None, typer.Argument(help="Files and folders; drawn documents if not given.", show_default=False)
+    ] = None,
+    max_pages_used: Annotated[int, typer.Option(help="Measure on so many pages.", min=1)] = 300,
+    repeats: Annotated[int, typer.Option(help="Tell the median of so many measurements.", min=1)] = 3,
+    what: Annotated[str, typer.Option(help="Some of pages, fit and similar.")] = "pages,fit,similar",
+) -> int:
+    """Measure the speed on this machine, against the loops that people write and against its limit."""
+    import tempfile
+
+    from embedpipe import benchmark
+    from embedpipe.samples import draw_samples
+
+    _, output = _begin(common)
+    plan = benchmark.Plan(tuple(filter(None, what.split(","))), max_pages_used, repeats, network.weights)
+    with tempfile.TemporaryDirectory(prefix="embedpipe-bench-") as folder:
+        if not inputs:
+            draw_samples(Path(folder), per_type=16)
+        values = benchmark.run(inputs or [folder], network.load(), plan, output.notice)
+    output.result(values)
+    for columns, rows in benchmark.tables(values):
+        output.table(columns, rows)
     return DONE
 
 

@@ -4,6 +4,7 @@ Pages are rendered straight to the size that the network takes. Nothing here gua
 the memory: `rendering` runs these readers in worker processes that can be killed.
 """
 
+import os
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -129,8 +130,10 @@ class PdfDocument:
         self._options = options
         pymupdf.TOOLS.reset_mupdf_warnings()
         try:
-            self._document = pymupdf.open(path, filetype="pdf")
-        except MemoryError:
+            self._document = _open_pdf(path)
+            if not self._document.is_pdf:  # MuPDF opens whatever it knows
+                raise DocumentError("not_a_document", "not a PDF")
+        except (DocumentError, MemoryError):
             raise
         except Exception as error:  # MuPDF raises RuntimeError, ValueError and classes of its own
             raise DocumentError(_kind(error, "not_a_document"), f"not a readable PDF: {_first_line(error)}") from error
@@ -139,7 +142,6 @@ class PdfDocument:
         except DocumentError:
             self.close()
             raise
-        self._repaired = bool(self._document.is_repaired)
 
     def _count_pages(self) -> int:
         if self._document.needs_pass and not any(map(self._document.authenticate, self._options.passwords)):
@@ -174,11 +176,25 @@ class PdfDocument:
         pixels = np.frombuffer(picture.samples_mv, np.uint8).reshape(picture.h, picture.stride)[:, : picture.w * 3]
         pixels = _exact_size(pixels.reshape(picture.h, picture.w, 3), columns, rows)
         message = pymupdf.TOOLS.mupdf_warnings().partition("\n")[0]
-        return Rendering(pixels, width, height, self._repaired, message)
+        repaired = bool(self._document.is_repaired)  # it may notice only now
+        return Rendering(pixels, width, height, repaired, message)
 
     def close(self) -> None:
         """Closes the file."""
         self._document.close()
+
+
+def _open_pdf(path: str) -> pymupdf.Document:
+    """Opens a PDF also where its name is not UTF-8, which MuPDF cannot be told: by its number."""
+    try:
+        path.encode("utf-8")
+    except UnicodeEncodeError:
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            return pymupdf.open(f"/dev/fd/{handle}", filetype="pdf")
+        finally:
+            os.close(handle)
+    return pymupdf.open(path, filetype="pdf")
 
 
 def _exact_size(pixels: NDArray[np.uint8], columns: int, rows: int) -> NDArray[np.uint8]:
@@ -204,6 +220,7 @@ class ImageDocument:
             self._image = Image.open(path, formats=[image_format])
             # the frames of a TIFF are pages; those of a GIF are moments of one picture
             self.page_count = int(getattr(self._image, "n_frames", 1)) if image_format == "TIFF" else 1
+        self._stored = self._image.size  # before a draft changes it
         if self.page_count > options.limits.pages:
             self.close()
             raise DocumentError("too_large", f"{self.page_count} pages, more than --max-pages {options.limits.pages}")
@@ -214,15 +231,18 @@ class ImageDocument:
         with _pillow_errors("page_error"):
             image.seek(index)
             if image.width * image.height > self._options.limits.pixels:
-                size = f"{image.width} x {image.height} pixels"
-                raise DocumentError("too_large", f"{size}, more than --max-pixels {self._options.limits.pixels}")
+                most = f"--max-pixels {self._options.limits.pixels // 1_000_000} megapixels"
+                raise DocumentError("too_large", f"{image.width} x {image.height} pixels, more than {most}")
+            if image.format == "TIFF":
+                image.load()  # Pillow turns it here, and only it
+                self._stored = image.size
             turn = _EXIF_TURNS.get(image.getexif().get(0x0112, 1))
             sideways = turn in _SIDEWAYS
-            width, height = (image.height, image.width) if sideways else image.size
+            stored = self._stored
+            width, height = (stored[1], stored[0]) if sideways else stored
             region, (columns, rows) = plan(width, height, self._options.recipe)
             if sideways:  # planned on the upright picture; the stored one is scaled, and the small result turned
                 region, (columns, rows) = (region[1], region[0], region[3], region[2]), (rows, columns)
-            stored = image.size
             image.draft(image.mode, (columns * 2, rows * 2))  # JPEG may skip detail below twice the size
             x, y = image.width / stored[0], image.height / stored[1]  # not quite the same: both sides are rounded up
             region = (region[0] * x, region[1] * y, region[2] * x, region[3] * y)
@@ -269,15 +289,16 @@ def _on_white(image: Image.Image, size: tuple[int, int], region: Region, resampl
 def _eight_bits(image: Image.Image) -> Image.Image:
     """Scales deep grey to 8 bits: 16-bit values by their full range, anything else from its darkest to its lightest."""
     values = np.asarray(image).astype(np.float32)
-    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    finite = values[np.isfinite(values)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
     if image.mode != "F" and low >= 0 and high <= _DEEPEST_GREY:
         low, high = 0.0, _DEEPEST_GREY
-    scaled = (np.nan_to_num(values, nan=high) - low) * (255.0 / max(high - low, 1e-12))
+    scaled = (np.nan_to_num(values, nan=high, posinf=high, neginf=low) - low) * (255.0 / max(high - low, 1e-12))
     return Image.fromarray(scaled.round().clip(0, 255).astype(np.uint8))
 
 
 class _pillow_errors:  # noqa: N801 - used like a function in `with`
-    """Turns all that Pillow raises on odd files, and its warning about bombs, into DocumentError."""
+    """Turns all that Pillow raises on odd files into DocumentError."""
 
     def __init__(self, kind: str) -> None:
         self._kind = kind
@@ -286,14 +307,13 @@ class _pillow_errors:  # noqa: N801 - used like a function in `with`
     def __enter__(self) -> None:
         self._warnings.__enter__()
         warnings.simplefilter("ignore")
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        self._limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # `Limits.pixels` is checked before decoding
 
     def __exit__(self, _type: object, error: BaseException | None, _trace: object) -> Literal[False]:
         self._warnings.__exit__(None, None, None)
+        Image.MAX_IMAGE_PIXELS = self._limit
         if isinstance(error, Exception) and not isinstance(error, DocumentError | MemoryError):
-            bomb = isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning)
-            kind = "too_large" if bomb else self._kind
-            raise DocumentError(kind, f"not a readable picture: {_first_line(error)}") from error
+            raise DocumentError(self._kind, f"not a readable picture: {_first_line(error)}") from error
         return False
 
 
@@ -333,7 +353,6 @@ def _picture(image_format: str, suffixes: tuple[str, ...], *magics: bytes) -> Re
 
 
 READERS: dict[str, Reader] = {
-    "pdf": Reader("PDF", (".pdf",), lambda head: b"%PDF-" in head, PdfDocument),
     "png": _picture("PNG", (".png",), b"\x89PNG\r\n\x1a\n"),
     "jpeg": _picture("JPEG", (".jpg", ".jpeg", ".jpe", ".jfif"), b"\xff\xd8\xff"),
     "tiff": _picture("TIFF", (".tif", ".tiff"), b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
@@ -345,6 +364,8 @@ READERS: dict[str, Reader] = {
         lambda head: head[:4] == b"RIFF" and head[8:12] == b"WEBP",
         lambda path, options: ImageDocument(path, options, "WEBP"),
     ),
+    # the last: its mark may come anywhere in the first kilobyte, also in a picture's description
+    "pdf": Reader("PDF", (".pdf",), lambda head: b"%PDF-" in head, PdfDocument),
 }
 """The kinds of file that are read. An allow-list: nothing else reaches a decoder."""
 

@@ -84,7 +84,8 @@ def choose(choice: EngineChoice) -> tuple[EngineChoice, str]:
         raise EmbedpipeError("OpenVINO is not installed: pip install openvino, or use --engine torch")
     if choice.precision not in (AUTO, *PRECISIONS):
         raise UnknownNameError("precision", choice.precision, [AUTO, *PRECISIONS])
-    where = "the GPU that torch finds" if device != "cpu" else "no GPU that torch can use, so the CPU"
+    found = "the GPU that torch finds" if device != "cpu" else "no GPU that torch can use, so the CPU"
+    where = found if choice.device == AUTO else f"{device}, as asked"
     how = "OpenVINO runs the same network several times faster there" if engine == "openvino" else "torch runs it"
     threads = choice.threads or available_cores()
     return EngineChoice(device, choice.precision, engine, threads), f"{where}; {how}"
@@ -103,13 +104,11 @@ def fast_precision(choice: EngineChoice) -> str:
 
 
 def _check_device(device: str) -> None:
-    kind = device.partition(":")[0]
-    if kind not in ("cpu", "cuda", "mps"):
+    kind, _, number = device.partition(":")
+    if kind not in ("cpu", "cuda", "mps") or (number and (kind != "cuda" or not number.isdecimal())):
         raise UnknownNameError("device", device, [AUTO, "cpu", "cuda", "cuda:N", "mps"])
-    if kind == "cuda":
-        index = int(device.partition(":")[2] or 0)
-        if index >= torch.cuda.device_count():
-            raise EmbedpipeError(f"no {device} here ({torch.cuda.device_count()} CUDA devices): use --device cpu")
+    if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
+        raise EmbedpipeError(f"no {device} here ({torch.cuda.device_count()} CUDA devices): use --device cpu")
     if kind == "mps" and not torch.backends.mps.is_available():
         raise EmbedpipeError("no mps device here: use --device cpu")
 
@@ -174,7 +173,7 @@ class TorchEngine:
 
     def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Features (n, dim) of pages uint8 (n, H, W, 3)."""
-        batch = torch.from_numpy(pixels)
+        batch = torch.from_numpy(np.require(pixels, requirements=["C", "W"]))
         if self._device.type == "cuda":
             batch = batch.pin_memory().to(self._device, non_blocking=True)
         else:

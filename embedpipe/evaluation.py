@@ -112,9 +112,12 @@ def grouped_folds(pages: LabelledPages, n_folds: int = FOLDS, seed: int = 0) -> 
     types = np.unique(pages.y)
     if len(types) < 2:  # noqa: PLR2004
         raise LabelsError(f"all labelled pages are of the type {types[0]!r}: label documents of another type as well")
-    n_folds = min(n_folds, len(np.unique(pages.groups)))
-    if n_folds < 2:  # noqa: PLR2004
+    if len(np.unique(pages.groups)) < 2:  # noqa: PLR2004
         raise LabelsError("all labelled pages are of one group: label more documents")
+    largest = max(int(np.sum(pages.y == kind)) for kind in types)
+    n_folds = min(n_folds, len(np.unique(pages.groups)), max(largest, 2))
+    if largest < 2:  # noqa: PLR2004
+        raise LabelsError("each type has one labelled page only: label more documents")
     folds = np.zeros(len(pages.y), np.int64)
     splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
@@ -203,22 +206,32 @@ def metrics_of(pages: LabelledPages, held_out: HeldOut) -> dict[str, Any]:
     predicted = np.asarray(held_out.classes, object)[held_out.log_scores.argmax(axis=1)]
     documents = document_scores(pages, held_out.log_scores)
     verdicts = np.asarray(held_out.classes, object)[documents.log_scores.argmax(axis=1)]
-    truth = np.searchsorted(held_out.classes, documents.y)
-    temperature = best_temperature(documents.log_scores, truth)
-    probabilities = calibrated(documents.log_scores, temperature)
     groups = {kind: len(set(pages.groups[pages.y == kind])) for kind in held_out.classes}
     return {
         "accuracy": float(accuracy_score(pages.y, predicted)),
         "balanced_accuracy": _balanced_accuracy(pages.y, predicted),
         "macro_f1": _macro_f1(pages.y, predicted),
-        "document_accuracy": float(accuracy_score(documents.y, verdicts)),
-        "document_balanced_accuracy": _balanced_accuracy(documents.y, verdicts),
-        "document_macro_f1": _macro_f1(documents.y, verdicts),
-        "document_calibration_error": expected_calibration_error(probabilities.max(axis=1), verdicts == documents.y),
+        **_document_metrics(documents, verdicts, held_out.classes),
         "folds": len(np.unique(held_out.folds)),
         "groups": len(set(pages.groups)),
         "types_with_one_group": sorted(kind for kind, count in groups.items() if count == 1),
     }
+
+
+def _document_metrics(documents: DocumentScores, verdicts: NDArray[Any], classes: list[str]) -> dict[str, float | None]:
+    """None where every document holds pages of several types."""
+    keys = ("accuracy", "balanced_accuracy", "macro_f1", "calibration_error")
+    if not len(documents.y):
+        return {f"document_{key}": None for key in keys}
+    temperature = best_temperature(documents.log_scores, np.searchsorted(classes, documents.y))
+    probabilities = calibrated(documents.log_scores, temperature)
+    figures = (
+        float(accuracy_score(documents.y, verdicts)),
+        _balanced_accuracy(documents.y, verdicts),
+        _macro_f1(documents.y, verdicts),
+        expected_calibration_error(probabilities.max(axis=1), verdicts == documents.y),
+    )
+    return {f"document_{key}": figure for key, figure in zip(keys, figures, strict=True)}
 
 
 def _macro_f1(truth: NDArray[Any], predicted: NDArray[Any]) -> float:
@@ -233,6 +246,8 @@ def _balanced_accuracy(truth: NDArray[Any], predicted: NDArray[Any]) -> float:
 
 def per_class(truth: NDArray[Any], predicted: NDArray[Any], classes: list[str]) -> list[dict[str, Any]]:
     """Precision, recall, F1 and number of documents of each type."""
+    if not len(truth):
+        return []
     table = precision_recall_fscore_support(truth, predicted, labels=classes, zero_division=0.0)
     return [
         {"type": kind, "precision": float(p), "recall": float(r), "f1": float(f), "documents": int(n)}
@@ -242,5 +257,7 @@ def per_class(truth: NDArray[Any], predicted: NDArray[Any], classes: list[str]) 
 
 def confusion(truth: NDArray[Any], predicted: NDArray[Any], classes: list[str]) -> NDArray[np.int64]:
     """Documents of each type (rows) by the type that was told (columns), (n_classes, n_classes)."""
+    if not len(truth):
+        return np.zeros((len(classes), len(classes)), np.int64)
     matrix: NDArray[np.int64] = confusion_matrix(truth, predicted, labels=classes)
     return matrix

@@ -7,7 +7,8 @@ was killed is adopted by the next writer.
 
 import logging
 import platform
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -22,12 +23,15 @@ from numpy.typing import NDArray
 
 from embedpipe.errors import ArtifactError, SpaceMismatchError
 from embedpipe.files import read_json, replacing, sha256_of, write_json
-from embedpipe.records import FeatureBatch, Identity, PageFailure, PageRef
+from embedpipe.records import WHOLE_FILE, FeatureBatch, Identity, PageFailure, PageRef
 from embedpipe.texts import path_to_text, text_to_path
 
 log = logging.getLogger(__name__)
 
 ROWS_PER_PART = 2048
+_PART_NAME = re.compile(r"part-(\d{6})(\.r\d+)?\.parquet")
+"""`.rN` marks a part that was written again without some documents. Copies that people make have other names."""
+
 _MANIFEST = "manifest.json"
 _FAILURES = "failures.parquet"
 _ROW_BITS = 32
@@ -64,7 +68,7 @@ class Part:
     @property
     def number(self) -> int:
         """The part's number, which also begins its rows' page ids; a part that was written again keeps it."""
-        return int(self.name.removeprefix("part-").partition(".")[0])
+        return _number(self.name)
 
 
 class FeatureStore:
@@ -137,7 +141,8 @@ class FeatureStore:
             tables = [table for part in self.parts if (table := self._read(part, list(_COLUMNS))) is not None]
             empty = pa.schema(list(_COLUMNS.items())).empty_table()
             self._pages = pa.concat_tables([empty, *tables]).to_pandas()
-            self._pages["source"] = self._pages["source"].map(text_to_path)
+            paths = [text_to_path(text) for text in self._pages["source"]]
+            self._pages["source"] = pd.Series(paths, self._pages.index, dtype=object)  # Arrow strings hold only UTF-8
         return self._pages
 
     def batches(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
@@ -177,7 +182,10 @@ class FeatureStore:
     def _read(self, part: Part, columns: list[str]) -> pa.Table | None:
         """Reads a part with its checksums; a damaged one is named and left out."""
         try:
-            return pq.read_table(self.path / part.name, columns=columns, page_checksum_verification=True)
+            table = pq.read_table(self.path / part.name, columns=columns, page_checksum_verification=True)
+            expected = _COLUMNS | {"embedding": pa.list_(pa.float16(), self.dim)}
+            if {field.name: field.type for field in table.schema} != {name: expected[name] for name in columns}:
+                raise ValueError("its columns are not those of a store")  # their description has no checksum
         except (OSError, ValueError, pa.ArrowException) as error:
             log.warning(
                 "%s is damaged (%s): its %d pages are left out; run embed again on their files to heal it",
@@ -186,6 +194,7 @@ class FeatureStore:
                 part.rows,
             )
             return None
+        return table
 
     def failures(self) -> list[PageFailure]:
         """The pages and files without features."""
@@ -193,8 +202,11 @@ class FeatureStore:
         if not file.exists():
             return []
         try:
-            rows = pq.read_table(file, page_checksum_verification=True).to_pylist()
-        except (OSError, pa.ArrowException):
+            table = pq.read_table(file, page_checksum_verification=True)
+            if table.schema.remove_metadata() != pa.schema(list(_FAILURE_COLUMNS.items())):
+                raise ValueError("its columns are not those of failures")
+            rows = table.to_pylist()
+        except (OSError, ValueError, pa.ArrowException):
             log.warning("%s is damaged and ignored: its pages will be tried again", file)
             return []
         return [
@@ -257,8 +269,8 @@ class FeatureWriter:
             if file.exists():
                 file.rename(file.with_name(f"{file.name}.damaged"))
         numbers = {part.number for part in store.parts}
-        unlisted = [file for file in sorted(store.path.glob("part-*.parquet")) if file.name not in listed]
-        for file in [file for file in unlisted if Part(file.name, 0, "").number in numbers]:
+        unlisted = [file for file in _part_files(store.path) if file.name not in listed]
+        for file in [file for file in unlisted if _number(file.name) in numbers]:
             file.unlink()  # what `forget` replaced, or did not come to list
             unlisted.remove(file)
         rows = {file: _readable_rows(file, store.identity.space) for file in unlisted}
@@ -292,12 +304,13 @@ class FeatureWriter:
                     "height": info.height,
                     "ink": info.ink,
                     "outcome": info.outcome,
-                    "message": info.message,
+                    "message": _as_utf8(info.message),
                 }
             )
             self._buffer.rows.append(row)
-            if self._failures.pop((ref.document_sha256, ref.page_index), None):
-                self._failures_changed = True
+            for key in ((ref.document_sha256, ref.page_index), (ref.document_sha256, WHOLE_FILE), ref.source):
+                if self._failures.pop(key, None):
+                    self._failures_changed = True
         if len(self._buffer.rows) >= ROWS_PER_PART:
             self.flush()
 
@@ -350,7 +363,7 @@ class FeatureWriter:
 
     def _write_part(self) -> None:
         store = self.store
-        number = 1 + max((part.number for part in _all_parts(store.path)), default=-1)
+        number = 1 + max((_number(file.name) for file in store.path.glob("part-[0-9]*")), default=-1)
         name = f"part-{number:06d}.parquet"
         infos = self._buffer.infos
         first_id = number << _ROW_BITS
@@ -388,13 +401,22 @@ def _failure_row(failure: PageFailure) -> dict[str, Any]:
         "page_index": page.page_index,
         "source": path_to_text(page.source),
         "kind": failure.kind,
-        "message": failure.message.encode("utf-8", "backslashreplace").decode(),
+        "message": _as_utf8(failure.message),
     }
 
 
-def _all_parts(folder: Path) -> Iterable[Part]:
-    """Every part number that was ever used here, also by parts that were put aside."""
-    return (Part(file.name, 0, "") for file in folder.glob("part-*.parquet*"))
+def _as_utf8(message: str) -> str:
+    return message.encode("utf-8", "backslashreplace").decode()
+
+
+def _number(name: str) -> int:
+    """Number of a part, also of one that was put aside; -1 for other files."""
+    match = _PART_NAME.match(name)
+    return int(match[1]) if match else -1
+
+
+def _part_files(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.iterdir() if _PART_NAME.fullmatch(file.name))
 
 
 def _readable_rows(file: Path, space: str) -> int | None:

@@ -107,7 +107,9 @@ def writing(folder: Path, what: str) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except Timeout:
-        who = holder.read_text(encoding="utf-8") if holder.exists() else "another process"
+        who = "another process"
+        with contextlib.suppress(OSError, UnicodeDecodeError):  # it may have ended just now
+            who = holder.read_text(encoding="utf-8")
         raise ArtifactError(f"{folder} is being written by {who}: wait until it ends") from None
     except OSError as error:
         raise ArtifactError(f"cannot write to {folder}: {error.strerror or error}") from error

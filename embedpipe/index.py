@@ -83,7 +83,10 @@ class PageIndex:
     def save(self, folder: Path) -> None:
         """Writes index, ids and manifest; the manifest comes last and holds the others' hashes."""
         with replacing(folder / _INDEX) as temporary:
-            faiss.write_index(self.faiss_index, str(temporary))
+            try:
+                faiss.write_index(self.faiss_index, str(temporary))
+            except RuntimeError as error:
+                raise ArtifactError(f"cannot write {folder / _INDEX}: {str(error).partition(chr(10))[0]}") from error
         with replacing(folder / _ARRAYS) as temporary, open(temporary, "wb") as file:
             np.savez(file, page_ids=self.page_ids, mean=self.scaler.mean_, scale=self.scaler.scale_)
         write_json(
@@ -126,7 +129,9 @@ class PageIndex:
 
 def fresh_index(store: FeatureStore, folder: Path) -> PageIndex:
     """The saved index if it holds this snapshot of the store, else a new one, which is saved where that is allowed."""
-    with contextlib.suppress(ArtifactError, SpaceMismatchError, KeyError, ValueError, RuntimeError):
+    with contextlib.suppress(
+        ArtifactError, SpaceMismatchError, LookupError, OSError, RuntimeError, TypeError, ValueError
+    ):
         index = PageIndex.load(folder, store.identity)
         if index.is_of(store):
             return index

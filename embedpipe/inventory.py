@@ -93,8 +93,7 @@ def describe(values: Mapping[str, Any], *, failures: bool) -> Iterator[str]:
         metrics = classifier["metrics"]
         yield (
             f"classifier {classifier['name']}: {len(classifier['classes'])} types, space {classifier['space']}, "
-            f"held-out documents: accuracy {metrics['document_accuracy']:.3f}, "
-            f"macro-F1 {metrics['document_macro_f1']:.3f}"
+            f"held-out pages: accuracy {metrics['accuracy']:.3f}, macro-F1 {metrics['macro_f1']:.3f}"
         )
     if not values["classifiers"]:
         yield "classifiers: none yet, made by `fit-svm`, `fit-knn`, `fit-head`"

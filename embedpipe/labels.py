@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from embedpipe.errors import LabelsError
-from embedpipe.tables import read_csv, write_csv
+from embedpipe.tables import read_numbered, write_csv
 from embedpipe.texts import path_to_text, text_to_path
 
 _COLUMNS = ("document", "path", "page", "label", "group")
@@ -68,19 +68,21 @@ class Labels:
         Raises:
             LabelsError: A column is missing, a document cannot be found, or a page is no number.
         """
-        table = read_csv(file)
         labels = cls()
         added = []
-        for number, row in enumerate(table, start=2):
+        for number, row in read_numbered(file):
             document = next((row[name] for name in _DOCUMENT_NAMES if row.get(name)), "")
             label = next((row[name] for name in _LABEL_NAMES if row.get(name)), "").strip()
+            if not any(row.values()):
+                continue
             if not document or not label:
                 raise LabelsError(f"{file}, line {number}: needs the columns path and label, with a value in each")
             page = row.get("page") or "0"  # not `pages`: that is a count in many tables
-            if not page.isdigit():
+            if not page.isdecimal():
                 raise LabelsError(f"{file}, line {number}: page {page!r} is not a number")
             path = text_to_path(row.get("path") or document)
-            sha256 = document if is_sha256(document) else find(str(file.parent / text_to_path(document)))
+            by_hash = is_sha256(document.lower())
+            sha256 = document.lower() if by_hash else find(str(file.parent / text_to_path(document)))
             if sha256 is None:
                 raise LabelsError(f"{file}, line {number}: no document {document}")
             added.append(Label(sha256, path, label, int(page), row.get("group", "")))

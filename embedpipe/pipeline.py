@@ -23,6 +23,7 @@ from embedpipe.labels import Label
 from embedpipe.machine import available_cores
 from embedpipe.records import WHOLE_FILE, Document, FeatureBatch, PageFailure, PageImage, PageRef, Recipe
 from embedpipe.rendering import Guards, Job, Renderer, Selection
+from embedpipe.texts import path_to_text
 from embedpipe.walking import FoundFile, IgnoredFile, identify, walk
 from embedpipe.workspace import Sources, Workspace
 
@@ -158,6 +159,10 @@ class _Background(Generic[T]):
         """Lets the thread end at its next step."""
         self._stop.set()
 
+    def join(self) -> None:
+        """Waits until the thread has ended."""
+        self._thread.join()
+
 
 class PageStream:
     """Sends documents through rendering and the network.
@@ -176,6 +181,7 @@ class PageStream:
         workers = settings.workers or available_cores()
         self._guards = Guards(settings.page_seconds, settings.page_bytes, max(1, min(workers, files)))
         self.seconds = {"render": 0.0, "forward": 0.0, "wait": 0.0}
+        self.stopped = threading.Event()
 
     def run(self, jobs: Iterable[Job]) -> Iterator[FeatureBatch | PageFailure]:
         """Yields the features of every wanted page, and a failure for each that has none; in no fixed order."""
@@ -191,7 +197,10 @@ class PageStream:
                     self.seconds["forward"] += time.perf_counter() - begin
                     yield from _finite(item, X)
             finally:
+                self.stopped.set()
                 feeder.stop()
+                renderer.stop()
+                feeder.join()
                 self.seconds["render"] += renderer.stats.seconds
                 self.seconds["wait"] += feeder.waited
 
@@ -256,7 +265,7 @@ class Intake:
             elif isinstance(found, FoundFile):
                 self._sources.add(item)
                 if found.type_folder is not None:
-                    self.labels.append(Label(item.sha256, item.path, found.type_folder))
+                    self.labels.append(Label(item.sha256, item.path, path_to_text(found.type_folder)))
                 if item.sha256 in self.documents:
                     self._report.duplicates += 1
                 else:
@@ -334,7 +343,7 @@ class _EmbedRun:
         with ThreadPoolExecutor(1, "embedpipe-writer") as pool:
             pending: Future[float] | None = None
             try:
-                for item in stream.run(self._jobs(intake)):
+                for item in stream.run(self._jobs(intake, stream.stopped)):
                     if pending is not None:
                         writing += pending.result()  # a full disk ends the run here
                     pending = pool.submit(self._keep, item)
@@ -355,8 +364,10 @@ class _EmbedRun:
             f.page.page_index == WHOLE_FILE and f.page.document_sha256 in intake.documents for f in self.report.failures
         )
 
-    def _jobs(self, intake: Intake) -> Iterator[Job]:
+    def _jobs(self, intake: Intake, stopped: threading.Event) -> Iterator[Job]:
         for item in intake:
+            if stopped.is_set():
+                return
             with self._books:
                 if isinstance(item, PageFailure):
                     self._note(item)
@@ -374,12 +385,14 @@ class _EmbedRun:
         sha256 = document.sha256
         selection = self._settings.selection
         stored = self.writer.known.get(sha256, set())
-        failures = [] if self._retry_failed else self.writer.failures_of(sha256)
+        # what could not be read, or changed while it was, says nothing about the content: it is always tried again
+        failures = [] if self._retry_failed else [f for f in self.writer.failures_of(sha256) if f.kind != "unreadable"]
         if any(f.page.page_index == WHOLE_FILE for f in failures):
             for failure in failures:
                 self.report.fail(_moved(failure, document))
             return None
-        failed = {f.page.page_index: f for f in failures}
+        # a kill between a part and its failures can leave a page in both
+        failed = {f.page.page_index: f for f in failures if f.page.page_index not in stored}
         count = self.writer.page_counts.get(sha256)
         wanted = set(selection.indices(count)) if count else stored | failed.keys()
         self.report.skipped += len(wanted & stored)
@@ -427,10 +440,9 @@ def plan_run(workspace: Workspace, inputs: Iterable[str], backbone: "Backbone", 
     new = [document for document in documents if document.sha256 not in known]
     sample = new[:: max(1, len(new) // _SAMPLED_DOCUMENTS)][:_SAMPLED_DOCUMENTS]
     counts: dict[str, int] = {}
-    embedded, begin = 0, 0.0
+    embedded, begin = 0, time.perf_counter()
     for item in PageStream(backbone, settings, len(sample)).run(Job(d, Selection(((1, 4),))) for d in sample):
         if isinstance(item, FeatureBatch):
-            begin = begin or time.perf_counter()  # the workers' start is not part of the rate
             embedded += len(item.pages)
             counts.update({info.ref.document_sha256: info.page_count for info in item.pages})
     rate = embedded / max(time.perf_counter() - begin, 1e-3) if embedded else 0.0

@@ -80,14 +80,12 @@ class Selection:
         ranges = []
         for part in text.split(","):
             first, dash, last = (piece.strip() for piece in part.partition("-"))
-            numbers = [0 if piece == "last" else int(piece) for piece in ([first, last] if dash else [first, first])]
-            if (
-                min(numbers) < 0
-                or (first != "last" and numbers[0] < 1)
-                or (last != "last" and dash and numbers[1] < numbers[0])
-            ):
+            start, end = (
+                0 if piece == "last" else _page_number(piece, text) for piece in (first, last if dash else first)
+            )
+            if end and not 1 <= start <= end:  # nothing comes after the last page
                 raise ValueError(text)
-            ranges.append((numbers[0], numbers[1]))
+            ranges.append((start, end))
         return cls(tuple(ranges))
 
     def indices(self, page_count: int) -> list[int]:
@@ -98,6 +96,12 @@ class Selection:
         for first, last in self.ranges:
             wanted.update(range((first or page_count) - 1, min(last or page_count, page_count)))
         return sorted(i for i in wanted if i >= 0)
+
+
+def _page_number(piece: str, text: str) -> int:
+    if not piece.isdecimal() or int(piece) < 1:
+        raise ValueError(text)
+    return int(piece)
 
 
 @dataclass(slots=True)
@@ -158,7 +162,7 @@ class Renderer:
         )
         self._waiting: deque[_Task] = deque()
         self._running: dict[Future[_Answer], _Task] = {}
-        self._open_tasks: dict[str, int] = {}
+        self._open_tasks: dict[Document, int] = {}
 
     def __enter__(self) -> Self:
         """Workers start with the first document."""
@@ -166,6 +170,10 @@ class Renderer:
 
     def __exit__(self, *_: object) -> None:
         """Ends the workers at once, also in the middle of a page."""
+        self.stop()
+
+    def stop(self) -> None:
+        """Ends the workers at once; what they were at is cancelled."""
         self._pool.stop()  # type: ignore[no-untyped-call]
         self._pool.join(timeout=10)
 
@@ -195,8 +203,8 @@ class Renderer:
                 yield self._settle(future)
 
     def _enqueue(self, task: _Task) -> None:
-        key = task.job.document.sha256
-        self._open_tasks[key] = self._open_tasks.get(key, 0) + 1
+        document = task.job.document
+        self._open_tasks[document] = self._open_tasks.get(document, 0) + 1
         self._waiting.append(task)
 
     def _fill(self) -> None:
@@ -224,9 +232,9 @@ class Renderer:
             for start in range(0, len(answer.rest), PAGES_PER_TASK):
                 self._enqueue(_Task(task.job, answer.rest[start : start + PAGES_PER_TASK]))
         self._free.append(task.slot)
-        left = self._open_tasks[document.sha256] = self._open_tasks[document.sha256] - 1
+        left = self._open_tasks[document] = self._open_tasks[document] - 1
         if not left:
-            del self._open_tasks[document.sha256]
+            del self._open_tasks[document]
         return Rendered(document, results, finished=not left)
 
     def _after_death(self, task: _Task, error: BaseException) -> list[PageImage | PageFailure]:

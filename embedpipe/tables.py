@@ -1,6 +1,7 @@
 """CSV that people open in a spreadsheet: no cell is taken for a formula, and every cell comes back as it was."""
 
 import csv
+import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -37,7 +38,15 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, ob
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
+    """The rows of `read_numbered`, without their lines."""
+    return [row for _, row in read_numbered(path)]
+
+
+def read_numbered(path: Path) -> list[tuple[int, dict[str, str]]]:
     """Reads a CSV with a header, UTF-8 (with or without the mark) or GB18030, separated by comma, semicolon or tab.
+
+    Returns:
+        Each row with the number of the line that it ends on.
 
     Raises:
         EmbedpipeError: It cannot be read as such.
@@ -53,7 +62,11 @@ def read_csv(path: Path) -> list[dict[str, str]]:
     header = text.partition("\n")[0]
     delimiter = max(",;\t", key=header.count)
     try:
-        rows = list(csv.DictReader(text.splitlines(keepends=True), delimiter=delimiter, strict=True))
+        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+        rows = [(reader.line_num, row) for row in reader]
     except csv.Error as error:
         raise EmbedpipeError(f"{path} is not a readable CSV: {error}") from error
-    return [{(k or "").strip().lower(): unguard(v or "") for k, v in row.items() if isinstance(v, str)} for row in rows]
+    return [
+        (line, {(k or "").strip().lower(): unguard(v or "") for k, v in row.items() if isinstance(v, str)})
+        for line, row in rows
+    ]

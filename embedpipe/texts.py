@@ -11,7 +11,7 @@ def path_to_text(path: str) -> str:
         path.encode("utf-8")
     except UnicodeEncodeError:
         return "bytes:" + quote_from_bytes(os.fsencode(path))
-    return path
+    return "bytes:" + quote_from_bytes(os.fsencode(path)) if path.startswith("bytes:") else path
 
 
 def text_to_path(text: str) -> str:

@@ -1,8 +1,10 @@
 """Weights: where they come from, whether they are the right ones, and what to do when they are not here."""
 
+import contextlib
 import hashlib
 import importlib.util
 import os
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from embedpipe.errors import WeightsError
 NO_WEIGHTS = "none"
 """`--weights none` asks for random weights; nothing else ever gives them."""
 
+_HUB = "huggingface.co"
 StateDict = Mapping[str, Tensor]
 
 
@@ -128,15 +131,16 @@ def download(fetch: Callable[[], StateDict], name: str, url: str) -> StateDict:
         WeightsError: Says which file to fetch from where, and where to put it.
     """
     try:
-        return fetch()
+        with contextlib.redirect_stdout(sys.stderr):  # torch.hub talks there; stdout is for results
+            return fetch()
     except WeightsError:
         raise
     except Exception as error:  # urllib, requests, httpx and the hubs each have their own
         reason = str(error).partition("\n")[0] or type(error).__name__
-        place = cache_file(url)
+        place = "" if _HUB in url else f"put it at {cache_file(url)} or "  # the hub's cache cannot be filled by hand
         raise WeightsError(
             f"the weights of {name} are not here and cannot be downloaded ({reason}): fetch {url} on a connected "
-            f"machine, then put it at {place} or pass it with --weights FILE"
+            f"machine, then {place}pass it with --weights FILE"
         ) from error
 
 

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from embedpipe.documents import Limits
 from embedpipe.errors import ArtifactError, UnknownNameError
 from embedpipe.features import FeatureStore
-from embedpipe.files import read_json, replacing, writing
+from embedpipe.files import replacing, writing
 from embedpipe.labels import Labels
 from embedpipe.records import Document, Identity
 from embedpipe.texts import path_to_text, text_to_path
@@ -29,8 +29,10 @@ class Sources:
         self._file = file
         self._documents: dict[str, Document] = {}
         self._paths: dict[str, list[str]] = {}
-        with contextlib.suppress(OSError, pa.ArrowException):
-            for row in pq.read_table(file, schema=_SOURCES).to_pylist() if file.exists() else []:
+        with contextlib.suppress(OSError, ValueError, pa.ArrowException):
+            table = pq.read_table(file, page_checksum_verification=True)
+            rows = table.to_pylist() if table.schema.remove_metadata() == _SOURCES else []
+            for row in rows:
                 self.add(Document(**{**row, "path": text_to_path(row["path"])}))
 
     def __len__(self) -> int:
@@ -144,7 +146,7 @@ class Workspace:
         """The spaces that have a store, by name."""
         found = {}
         for manifest in sorted(self.root.glob("features/*/manifest.json")):
-            found[manifest.parent.name] = Identity.from_json(read_json(manifest)["identity"])
+            found[manifest.parent.name] = FeatureStore.open(manifest.parent).identity
         return found
 
     def classifiers(self) -> list[str]:

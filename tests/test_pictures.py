@@ -19,7 +19,7 @@ from embedpipe.pictures import (
     fitted,
     thumbnail,
 )
-from embedpipe.records import display
+from embedpipe.texts import display
 
 QUERY_BLUE = (37, 99, 235)
 MARK_ORANGE = (217, 119, 6)

@@ -1,0 +1,49 @@
+"""How much memory this process and its workers take."""
+
+import os
+import threading
+from pathlib import Path
+from typing import Self
+
+_SAMPLING_SECONDS = 0.05
+
+
+class PeakMemory:
+    """Memory of this process and all below it, in megabytes, at its highest inside `with`; None without /proc."""
+
+    def __init__(self) -> None:
+        self.peak_mb: float | None = None
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Self:
+        """Begins to watch."""
+        if os.path.isdir("/proc/self"):
+            self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Ends watching."""
+        self._done.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._done.wait(_SAMPLING_SECONDS):
+            self.peak_mb = round(max(self.peak_mb or 0.0, family_megabytes()), 1)
+
+
+def family_megabytes() -> float:
+    """Resident memory of this process and all below it; what they share counts for each."""
+    parents: dict[int, int] = {}
+    resident: dict[int, int] = {}
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            fields = Path("/proc", name, "stat").read_bytes().rpartition(b")")[2].split()
+        except OSError:
+            continue  # it ended
+        parents[int(name)], resident[int(name)] = int(fields[1]), int(fields[21])
+    family = {os.getpid()}
+    while more := {pid for pid, parent in parents.items() if parent in family} - family:
+        family |= more
+    return sum(resident.get(pid, 0) for pid in family) * os.sysconf("SC_PAGE_SIZE") / 1e6

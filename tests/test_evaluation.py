@@ -1,0 +1,315 @@
+"""Honest figures: folds that keep groups together, metrics as by hand, calibration that recovers the truth."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy.special import log_softmax, softmax
+from sklearn import metrics as sk
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.pipeline import Pipeline
+
+from embedpipe.classifiers import CLASSIFIERS, build_classifier
+from embedpipe.errors import LabelsError
+from embedpipe.evaluation import (
+    FOLDS,
+    HeldOut,
+    LabelledPages,
+    best_temperature,
+    confusion,
+    cross_validate,
+    document_scores,
+    expected_calibration_error,
+    grouped_folds,
+    mean_log_scores,
+    metrics_of,
+    per_class,
+)
+
+
+def labelled(y: Any, documents: Any, groups: Any = None, X: Any = None) -> LabelledPages:
+    """Pages with made-up features; those of a document are numbered as they come."""
+    y, documents = np.asarray(y, object), np.asarray(documents, object)
+    X = np.random.default_rng(0).normal(size=(len(y), 4)) if X is None else X
+    groups = documents if groups is None else np.asarray(groups, object)
+    indices = np.array([list(documents[:i]).count(document) for i, document in enumerate(documents)], np.int64)
+    return LabelledPages(np.arange(len(y)), np.asarray(X, np.float32), y, documents, groups, indices)
+
+
+def chosen(pages: LabelledPages, rows: NDArray[np.int64]) -> LabelledPages:
+    """Some of the pages, in the order given."""
+    return LabelledPages(*(getattr(pages, field.name)[rows] for field in dataclasses.fields(pages)))
+
+
+@pytest.fixture(scope="module")
+def pages() -> LabelledPages:
+    """30 documents of 1 to 4 pages, three types that overlap, every fifth document of a common group."""
+    rng = np.random.default_rng(3)
+    y, documents, groups = [], [], []
+    for number in range(30):
+        for _ in range(rng.integers(1, 5)):
+            y.append("abc"[number % 3])
+            documents.append(f"d{number:02}")
+            groups.append("template" if number % 5 == 0 else f"d{number:02}")
+    X = np.eye(3)[["abc".index(kind) for kind in y]] @ rng.normal(0, 1, (3, 4)) + rng.normal(0, 0.7, (len(y), 4))
+    return labelled(y, documents, groups, X)
+
+
+@pytest.fixture(scope="module")
+def held_out(pages: LabelledPages) -> HeldOut:
+    """Scores that are no better than the features allow, with mistakes in them."""
+    return cross_validate(lambda: build_classifier("knn", [("all", 0, 4)]), pages, grouped_folds(pages))
+
+
+def test_a_document_weighs_one_whatever_its_length(pages: LabelledPages) -> None:
+    """The weights of a document's pages add up to one, and fall as one over the page's number."""
+    for document in set(pages.documents):
+        weights = pages.weights[pages.documents == document]
+        assert weights.sum() == pytest.approx(1)
+        np.testing.assert_allclose(weights[0] / weights, np.arange(1, len(weights) + 1))
+
+
+def test_the_weights_do_not_depend_on_the_order_of_pages(pages: LabelledPages) -> None:
+    """Shuffled pages keep their weights."""
+    order = np.random.default_rng(5).permutation(len(pages.y))
+    np.testing.assert_allclose(chosen(pages, order).weights, pages.weights[order])
+
+
+def test_a_page_weighs_by_its_number_even_where_others_are_missing() -> None:
+    """Where only later pages of a document were used, each still counts one over its own number."""
+    pages = dataclasses.replace(labelled(["a"] * 2, ["x"] * 2), page_indices=np.array([1, 3]))
+    np.testing.assert_allclose(pages.weights, [2 / 3, 1 / 3])
+
+
+def test_groups_are_never_on_both_sides(pages: LabelledPages) -> None:
+    """All pages of a group, and so of a document, are held out in the same fold; every fold is used."""
+    folds = grouped_folds(pages)
+    for names in (pages.groups, pages.documents):
+        assert all(len(set(folds[names == name])) == 1 for name in names)
+    assert set(folds) == set(range(FOLDS))
+    np.testing.assert_array_equal(folds, grouped_folds(pages))
+
+
+def test_types_are_spread_over_the_folds() -> None:
+    """With enough documents, each fold holds its share of every type."""
+    pages = labelled(["a"] * 20 + ["b"] * 10, range(30))
+    folds = grouped_folds(pages)
+    assert [int(((folds == fold) & (pages.y == "a")).sum()) for fold in range(5)] == [4] * 5
+    assert [int(((folds == fold) & (pages.y == "b")).sum()) for fold in range(5)] == [2] * 5
+
+
+class Recorder(ClassifierMixin, BaseEstimator):
+    """Notes what it was fitted on, with which weights, and asked for; features are page numbers."""
+
+    log: list[tuple[dict[int, float], set[int]]] = []  # noqa: RUF012 - a note for the test
+
+    def fit(self, X: NDArray[np.float32], y: NDArray[Any], sample_weight: NDArray[np.float64]) -> "Recorder":
+        """Notes the rows."""
+        self.classes_ = np.unique(y)
+        self.rows_ = dict(zip(X[:, 0].astype(int).tolist(), sample_weight.tolist(), strict=True))
+        return self
+
+    def predict_proba(self, X: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Notes the rows asked for."""
+        self.log.append((self.rows_, {int(row) for row in X[:, 0]}))
+        return np.full((len(X), len(self.classes_)), 1 / len(self.classes_))
+
+
+def test_no_classifier_sees_what_it_is_measured_on(pages: LabelledPages) -> None:
+    """Each fold's classifier is fitted on exactly the pages of the other folds, of other groups, by their weights."""
+    numbered = labelled(pages.y, pages.documents, pages.groups, np.arange(len(pages.y))[:, None])
+    Recorder.log.clear()
+    cross_validate(lambda: Pipeline([("recorder", Recorder())]), numbered, grouped_folds(numbered))
+    assert len(Recorder.log) == FOLDS
+    everything = set(range(len(pages.y)))
+    for train, test in Recorder.log:
+        assert set(train) | test == everything
+        assert not set(train) & test
+        assert train == {i: numbered.weights[i] for i in train}
+        assert not {numbered.groups[i] for i in train} & {numbered.groups[i] for i in test}
+    assert sorted(i for _, test in Recorder.log for i in test) == sorted(everything)
+
+
+@pytest.mark.parametrize("kind", CLASSIFIERS)
+def test_labels_that_mean_nothing_score_like_chance(kind: str) -> None:
+    """On features that say nothing about the type, but all about the group, no classifier is better than chance."""
+    rng = np.random.default_rng(1)
+    y = np.repeat(rng.permutation(["a", "b"] * 20), 4)
+    documents = np.repeat(np.arange(40), 4)
+    X = rng.normal(0, 1, (40, 8))[documents] + rng.normal(0, 0.01, (160, 8))
+    pages = labelled(y, documents, X=X)
+    held_out = cross_validate(lambda: build_classifier(kind, [("all", 0, 8)]), pages, grouped_folds(pages))
+    assert metrics_of(pages, held_out)["document_balanced_accuracy"] < 0.75
+
+
+def test_a_type_that_the_other_folds_lack_is_never_told() -> None:
+    """Pages of a type with a single document are held out unknown, and told as another type without error."""
+    pages = labelled(["a", "b"] * 6 + ["lonely"] * 2, [*range(12), 12, 12])
+    held_out = cross_validate(lambda: build_classifier("knn", [("all", 0, 4)]), pages, grouped_folds(pages))
+    assert held_out.classes == ["a", "b", "lonely"]
+    assert np.isfinite(held_out.log_scores).all()
+    assert (held_out.log_scores[-2:].argmax(axis=1) != 2).all()
+    assert metrics_of(pages, held_out)["types_with_one_group"] == ["lonely"]
+
+
+def test_a_fold_that_leaves_one_type_tells_that_type() -> None:
+    """Where the other folds hold one type only, that one is told."""
+    pages = labelled(["a", "a", "b", "b"], [0, 0, 1, 1])
+    held_out = cross_validate(lambda: build_classifier("svm", [("all", 0, 4)]), pages, grouped_folds(pages))
+    assert held_out.log_scores.argmax(axis=1).tolist() == [1, 1, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("y", "documents", "message"),
+    [
+        (["a"] * 6, range(6), "all labelled pages are of the type 'a': label documents of another type as well"),
+        (["a", "b"] * 3, [0] * 6, "all labelled pages are of one group: label more documents"),
+    ],
+    ids=["one type", "one group"],
+)
+def test_too_few_labels_are_said_in_one_line(y: Any, documents: Any, message: str) -> None:
+    """One type alone, or one group alone, is refused in one line that says what to do."""
+    with pytest.raises(LabelsError) as caught:
+        grouped_folds(labelled(y, documents))
+    assert str(caught.value) == message
+
+
+@settings(max_examples=60, deadline=None, derandomize=True, database=None)
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 8)), min_size=1, max_size=14))
+def test_any_labels_are_split_or_refused_with_reason(rows: list[tuple[str, int]]) -> None:
+    """Whatever was labelled, groups stay together in at least two folds, or a LabelsError says why not."""
+    pages = labelled([kind for kind, _ in rows], [document for _, document in rows])
+    try:
+        folds = grouped_folds(pages)
+    except LabelsError:
+        return
+    assert 2 <= len(set(folds)) <= FOLDS
+    assert all(len(set(folds[pages.documents == document])) == 1 for document in pages.documents)
+
+
+def test_few_documents_of_each_type_are_enough() -> None:
+    """Four documents of one page of each of two types are split although there are fewer than folds."""
+    folds = grouped_folds(labelled(["a"] * 4 + ["b"] * 4, range(8)))
+    assert len(set(folds)) >= 2
+
+
+def test_document_scores_are_the_mean_probabilities() -> None:
+    """A document's probabilities are its pages' mean, the second page counting half, computed by hand."""
+    probabilities = np.array([[0.8, 0.2], [0.5, 0.5], [0.2, 0.8]])
+    scores = document_scores(labelled(["a", "a", "b"], ["x", "x", "y"]), np.log(probabilities))
+    assert scores.documents.tolist() == ["x", "y"]
+    assert scores.y.tolist() == ["a", "b"]
+    np.testing.assert_allclose(np.exp(scores.log_scores), [[0.7, 0.3], [0.2, 0.8]])
+
+
+def test_the_order_of_pages_does_not_matter(pages: LabelledPages, held_out: HeldOut) -> None:
+    """Shuffled pages give the same documents with the same scores."""
+    order = np.random.default_rng(5).permutation(len(pages.y))
+    one = document_scores(pages, held_out.log_scores)
+    other = document_scores(chosen(pages, order), held_out.log_scores[order])
+    assert one.documents.tolist() == other.documents.tolist() == sorted(set(pages.documents))
+    assert one.y.tolist() == other.y.tolist()
+    np.testing.assert_allclose(one.log_scores, other.log_scores, rtol=1e-12)
+
+
+def test_documents_whose_pages_differ_in_type_are_left_out() -> None:
+    """A document with pages of two types has no type of its own and is not scored as a document."""
+    scores = document_scores(labelled(["a", "b", "b"], ["mixed", "mixed", "y"]), np.log(np.full((3, 2), 0.5)))
+    assert scores.documents.tolist() == ["y"]
+
+
+def test_impossible_scores_stay_finite() -> None:
+    """Pages that exclude a type altogether leave the document's scores finite."""
+    means = mean_log_scores(np.array([[0.0, -2000.0], [0.0, -2000.0]]), np.ones(2), np.array([0, 0]))
+    assert np.isfinite(means).all()
+    assert means.argmax() == 0
+
+
+def test_metrics_are_those_of_scikit_learn(pages: LabelledPages, held_out: HeldOut) -> None:
+    """All figures of pages and documents are what scikit-learn gives for predictions made by hand."""
+    figures = metrics_of(pages, held_out)
+    told = [held_out.classes[i] for i in held_out.log_scores.argmax(axis=1)]
+    truth = list(pages.y)
+    assert 0.4 < figures["accuracy"] < 0.99  # mistakes are there to be counted
+    assert figures["accuracy"] == pytest.approx(sk.accuracy_score(truth, told))
+    assert figures["balanced_accuracy"] == pytest.approx(sk.balanced_accuracy_score(truth, told))
+    assert figures["macro_f1"] == pytest.approx(sk.f1_score(truth, told, average="macro"))
+    names = sorted(set(pages.documents))
+    rows = [np.flatnonzero(pages.documents == name) for name in names]
+    weights = [1 / (pages.page_indices[row] + 1) for row in rows]
+    scores = np.exp(held_out.log_scores)
+    probabilities = np.stack([np.average(scores[r], axis=0, weights=w) for r, w in zip(rows, weights, strict=True)])
+    told = [held_out.classes[i] for i in probabilities.argmax(axis=1)]
+    truth = [pages.y[pages.documents == name][0] for name in names]
+    assert figures["document_accuracy"] == pytest.approx(sk.accuracy_score(truth, told))
+    assert figures["document_balanced_accuracy"] == pytest.approx(sk.balanced_accuracy_score(truth, told))
+    assert figures["document_macro_f1"] == pytest.approx(sk.f1_score(truth, told, average="macro"))
+    assert figures["folds"] == FOLDS
+    assert figures["groups"] == len(set(pages.groups)) == 25
+    assert figures["types_with_one_group"] == []
+
+
+def test_macro_f1_counts_the_types_that_exist() -> None:
+    """A type that is told but has no document does not lower the mean over the types."""
+    pages = labelled(["a", "a", "b", "b", "c", "d"], ["1", "2", "3", "4", "x", "x"])
+    scores = np.log(np.eye(4)[[0, 2, 1, 1, 2, 3]] * 0.9 + 0.025)
+    figures = metrics_of(pages, HeldOut(["a", "b", "c", "d"], scores, np.array([0, 1, 0, 1, 0, 0])))
+    assert figures["document_macro_f1"] == pytest.approx((2 / 3 + 1) / 2)
+    assert figures["document_balanced_accuracy"] == pytest.approx((1 / 2 + 1) / 2)
+
+
+def test_metrics_without_any_document_of_one_type_are_possible() -> None:
+    """Where every document mixes types, the pages still have their figures."""
+    pages = labelled(["a", "b"] * 6, np.repeat(np.arange(6), 2))
+    held_out = cross_validate(lambda: build_classifier("svm", [("all", 0, 4)]), pages, grouped_folds(pages))
+    assert 0 <= metrics_of(pages, held_out)["accuracy"] <= 1
+
+
+def test_tables_per_type_are_counted_by_hand() -> None:
+    """Confusion counts truth by row and telling by column; precision, recall and F1 follow from it."""
+    truth = np.array(["a", "a", "a", "b", "b", "c"], object)
+    told = np.array(["a", "a", "b", "b", "b", "a"], object)
+    assert confusion(truth, told, ["a", "b", "c"]).tolist() == [[2, 1, 0], [0, 2, 0], [1, 0, 0]]
+    rows = per_class(truth, told, ["a", "b", "c"])
+    assert [row["type"] for row in rows] == ["a", "b", "c"]
+    assert [row["documents"] for row in rows] == [3, 2, 1]
+    assert [row["precision"] for row in rows] == pytest.approx([2 / 3, 2 / 3, 0])
+    assert [row["recall"] for row in rows] == pytest.approx([2 / 3, 1, 0])
+    assert [row["f1"] for row in rows] == pytest.approx([2 / 3, 4 / 5, 0])
+
+
+@pytest.mark.parametrize("temperature", [0.3, 1.0, 4.0])
+def test_a_known_temperature_is_recovered(temperature: float) -> None:
+    """Types drawn with the probabilities of scores at a temperature give that temperature back."""
+    rng = np.random.default_rng(0)
+    scores = log_softmax(rng.normal(0, 3, (20_000, 4)), axis=1)
+    probabilities = softmax(scores / temperature, axis=1)
+    truth = (rng.random((len(scores), 1)) > probabilities.cumsum(axis=1)).sum(axis=1).clip(max=3)
+    assert best_temperature(scores, truth) == pytest.approx(temperature, rel=0.05)
+
+
+def test_calibration_error_by_hand() -> None:
+    """Bins of equally many rows: the mean gap between their confidence and their accuracy."""
+    confidence = np.array([0.9, 0.6, 0.8, 0.5])
+    correct = np.array([True, False, True, True])
+    # sorted: 0.5 right, 0.6 wrong | 0.8 right, 0.9 right: gaps |0.55 - 0.5| and |0.85 - 1|
+    assert expected_calibration_error(confidence, correct, bins=2) == pytest.approx((0.05 + 0.15) / 2)
+    assert expected_calibration_error(confidence, correct, bins=1) == pytest.approx(abs(0.7 - 0.75))
+    # sorted in bins of two rows and one: |0.55 - 0.5| twice, |0.8 - 1| once
+    assert expected_calibration_error(confidence[1:], correct[1:], bins=2) == pytest.approx((2 * 0.05 + 0.2) / 3)
+    # more bins than rows: each row is a bin
+    each = (0.5 + 0.6 + 0.2 + 0.1) / 4
+    assert expected_calibration_error(confidence, correct, bins=10) == pytest.approx(each)
+
+
+def test_calibrated_confidence_has_no_error() -> None:
+    """Confidence that is met by the accuracy has hardly any calibration error; overconfidence has its excess."""
+    rng = np.random.default_rng(0)
+    confidence = rng.uniform(0.5, 1, 50_000)
+    correct = rng.random(50_000) < confidence
+    assert expected_calibration_error(confidence, correct) < 0.01
+    assert expected_calibration_error(np.full(50_000, 0.95), correct) == pytest.approx(0.2, abs=0.01)
