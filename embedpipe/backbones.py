@@ -1,5 +1,7 @@
 """Pretrained networks up to the penultimate layer, each with the preprocessing that belongs to its weights."""
 
+import contextlib
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -95,13 +97,18 @@ def _torchvision(architecture: str, weights_name: str, description: str, *, fixe
             fixed_size=fixed_size,
         )
 
+    def fetch() -> StateDict:
+        with contextlib.redirect_stdout(sys.stderr):  # torch.hub talks there, and stdout is for results
+            state: StateDict = weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
+        return state
+
     return BackboneSource(
         description=description,
         url=weights.url,
         licence="BSD-3-Clause",
         build=lambda: torchvision.models.get_model(architecture, weights=None),
         preprocessing=preprocessing,
-        fetch=lambda: weights.get_state_dict(progress=True, check_hash=True, weights_only=True),
+        fetch=fetch,
         is_here=lambda: cache_file(weights.url).exists(),
     )
 

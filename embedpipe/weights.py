@@ -1,10 +1,8 @@
 """Weights: where they come from, whether they are the right ones, and what to do when they are not here."""
 
-import contextlib
 import hashlib
 import importlib.util
 import os
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -131,8 +129,7 @@ def download(fetch: Callable[[], StateDict], name: str, url: str) -> StateDict:
         WeightsError: Says which file to fetch from where, and where to put it.
     """
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # torch.hub talks there; stdout is for results
-            return fetch()
+        return fetch()
     except WeightsError:
         raise
     except Exception as error:  # urllib, requests, httpx and the hubs each have their own

@@ -334,17 +334,8 @@ def always_warn() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("always_warn", "threads")
-@pytest.mark.parametrize(
-    ("engine", "kind"),
-    [
-        pytest.param("torch", "read-only"),
-        pytest.param("torch", "reversed"),
-        ("torch", "strided"),
-        ("openvino", "read-only"),
-        ("openvino", "reversed"),
-        ("openvino", "strided"),
-    ],
-)
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("kind", ["read-only", "reversed", "strided"])
 def test_arrays_of_any_layout_are_taken(
     by_hand: FeatureNetwork, openvino_engine: OpenVinoEngine, engine: str, kind: str
 ) -> None:

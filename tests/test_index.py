@@ -188,21 +188,13 @@ DAMAGES = {
     "no parts": edit(parts=None),
     "newer": edit(format=99),
     "other identity": edit(identity=Identity("other", "cd" * 32, Recipe(), ("wide",)).to_json()),
-}
-STRANGE = {
     "identity of another version": edit(identity={**IDENTITY.to_json(), "new_field": 1}),
     "recipe of another version": edit(identity={**IDENTITY.to_json(), "recipe": {"new_field": 1}}),
     "identity of another kind": edit(identity="made_up"),
 }
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        *(pytest.param(damage, id=name) for name, damage in DAMAGES.items()),
-        *(pytest.param(damage, id=name) for name, damage in STRANGE.items()),
-    ],
-)
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 def test_a_damaged_index_is_built_again(
     store: FeatureStore, folder: Path, monkeypatch: pytest.MonkeyPatch, damage: Callable[[Path], None]
 ) -> None:
