@@ -115,7 +115,7 @@ def plan(width: float, height: float, recipe: Recipe) -> tuple[Region, tuple[int
         middle = (width / 2, height / 2)
         return (middle[0] - half, middle[1] - half, middle[0] + half, middle[1] + half), (size, size)
     short = round(size * min(width, height) / max(width, height) / SHAPE_STEP) * SHAPE_STEP
-    short = max(short, min(SHORTEST_SIDE, size))
+    short = min(max(short, SHORTEST_SIDE), size)
     return whole, ((size, short) if width >= height else (short, size))
 
 
@@ -132,6 +132,7 @@ class PdfDocument:
         try:
             self._document = _open_pdf(path)
             if not self._document.is_pdf:  # MuPDF opens whatever it knows
+                self._document.close()
                 raise DocumentError("not_a_document", "not a PDF")
         except (DocumentError, MemoryError):
             raise
