@@ -104,12 +104,7 @@ def _below(name: str, head: str) -> bool:
 
 
 def _in_order(own: StateDict, given: StateDict) -> dict[str, Tensor]:
-    counters = "num_batches_tracked"  # older files have none
-    pairs = zip(
-        ((name, tensor) for name, tensor in own.items() if not name.endswith(counters)),
-        (tensor for name, tensor in given.items() if not name.endswith(counters)),
-        strict=False,
-    )
+    pairs = list(zip(own.items(), given.values(), strict=False))
     return {name: tensor for (name, mine), tensor in pairs if mine.shape == tensor.shape}
 
 
