@@ -4,6 +4,7 @@
 """
 
 import itertools
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -123,14 +124,29 @@ def _pictures(pages: Iterable[Page]) -> Iterator[Image.Image]:
 
 
 def plain_loop(
-    network: nn.Module, transform: Callable[[Image.Image], Tensor], pages: Iterable[Page], device: str
+    network: nn.Module,
+    transform: Callable[[Image.Image], Tensor],
+    pages: Iterable[Page],
+    device: str,
+    longest: float = math.inf,
 ) -> NDArray[np.float32]:
-    """The loop of a first script: one page at a time, penultimate features (n, width)."""
+    """The loop of a first script: one page at a time, penultimate features (n, width).
+
+    Args:
+        network: In torch.
+        transform: Makes its input.
+        pages: What to embed.
+        device: Where the network is.
+        longest: Stop after so many seconds, with the pages that are done.
+    """
     rows = []
+    end = time.perf_counter() + longest
     with torch.inference_mode():
         for picture in _pictures(pages):
             batch = transform(picture).unsqueeze(0).to(device)
             rows.append(network(batch).flatten(1).cpu().numpy())
+            if time.perf_counter() > end:
+                break
     return np.concatenate(rows)
 
 

@@ -1,11 +1,12 @@
 """How fast embedpipe is on this machine: against the loops that people write, and against what the machine could do.
 
-Everything is measured in one run, on the same pages, in turns, and told as medians. The start of processes is no part
-of any rate: it is measured apart. Neither is the loading of networks, and each is warmed up first.
+Everything is measured in one run, on the same pages, in turns, and told as medians. Neither the start of processes,
+which is measured apart, nor the loading of networks is part of any rate.
 """
 
 import itertools
 import math
+import random
 import statistics
 import tempfile
 import time
@@ -58,6 +59,9 @@ _RATES = {
     "model": "network alone",
 }
 _PAGES_PER_DOCUMENT = 8
+_PLAIN_SECONDS = 15.0
+"""The plain loop stops after so long, and its rate is told from the pages that it did."""
+
 _QUERIES = 200
 _NEIGHBOURS = 10
 _IDLE = 0.1
@@ -98,13 +102,7 @@ class Sample:
 
 
 def run(inputs: Iterable[str], backbone: Backbone, plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
-    """Measures what the plan asks for.
-
-    Args:
-        inputs: Files and folders.
-        backbone: The network.
-        plan: What, on how many pages, and how often.
-        say: Told about each step.
+    """Measures what the plan asks for, and tells `say` about each step.
 
     Raises:
         UnknownNameError: The plan names something that cannot be measured.
@@ -153,12 +151,10 @@ def choose_pages(inputs: Iterable[str], backbone: Backbone, most: int, workspace
         backbone: How pages are rendered.
         most: Stop when there are so many.
         workspace: An empty one.
-
-    Raises:
-        EmbedpipeError: No page was found.
     """
-    found = [item for item in Intake(inputs, Settings(), workspace.sources(), Report()) if isinstance(item, Document)]
-    documents = [found[i] for i in np.random.default_rng(0).permutation(len(found))]
+    intake = Intake(inputs, Settings(), workspace.sources(), Report())
+    documents = [item for item in intake if isinstance(item, Document)]
+    random.Random(0).shuffle(documents)  # noqa: S311 - a sample, no secret
     each = max(_PAGES_PER_DOCUMENT, math.ceil(most / max(len(documents), 1)))
     selection = Selection(((1, each),))
     pages: dict[str, list[Page]] = {document.sha256: [] for document in documents}
@@ -191,7 +187,7 @@ def measure_pages(
     sample: Sample, backbone: Backbone, plan: Plan, scratch: Path, say: Callable[[str], None]
 ) -> dict[str, Any]:
     """Measures the pipeline, what it is compared with, and its limit; see the keys of the result."""
-    cores = available_cores()
+    cores, device = available_cores(), backbone.engine.device
     pixels = [page for page, _ in render_here(sample.pages, _options(backbone))]
     empty = _empty_pages(scratch / "empty", cores)
     network, loader_network = baseline_networks(backbone, plan.weights)
@@ -206,12 +202,12 @@ def measure_pages(
     next(iter(loader))  # its processes start here, and stay
     with Renderer(_options(backbone), Guards(workers=cores)) as renderer:
         render_everywhere(renderer, sample)
-        contenders: dict[str, Callable[[], object]] = {
-            "plain_loop": lambda: plain_loop(network, transform, sample.pages, backbone.engine.device),
-            "dataloader": lambda: loader_loop(loader_network, loader, backbone.engine.device),
+        contenders: dict[str, Callable[[], Any]] = {
+            "plain_loop": lambda: plain_loop(network, transform, sample.pages, device, _PLAIN_SECONDS),
+            "dataloader": lambda: loader_loop(loader_network, loader, device),
             "pipeline": embed,
             "start": lambda: pipeline.embed(Workspace(scratch / f"start-{next(numbers)}"), empty, backbone),
-            "render_one_core": lambda: list(map(len, render_here(sample.pages, _options(backbone)))),
+            "render_one_core": lambda: sum(len(page) for page in render_here(sample.pages, _options(backbone))),
             "render": lambda: render_everywhere(renderer, sample),
         }
         seconds: dict[str, list[float]] = {name: [] for name in (*contenders, "model")}
@@ -219,12 +215,13 @@ def measure_pages(
             say(f"measuring, {repeat + 1} of {plan.repeats}")
             for name, contender in contenders.items():
                 begin = time.perf_counter()
-                contender()
-                seconds[name].append(time.perf_counter() - begin)
+                result = contender()
+                done = len(result) if name == "plain_loop" else len(sample.pages)
+                seconds[name].append((time.perf_counter() - begin) * len(sample.pages) / done)
             seconds["model"].append(network_seconds(backbone, pixels, DEFAULT_BATCH_SIZE))
     middle = sorted(reports, key=lambda report: report.seconds)[len(reports) // 2]
     medians = {name: statistics.median(times) for name, times in seconds.items()}
-    return summary(medians, len(sample.pages), cores, middle.stages, shared=backbone.engine.device == "cpu")
+    return summary(medians, len(sample.pages), cores, middle.stages, shared=device == "cpu")
 
 
 def summary(
@@ -310,20 +307,17 @@ def render_everywhere(renderer: Renderer, sample: Sample) -> int:
 
 
 def draw_rows(X: NDArray[np.float32], rows: int, types: int = TYPES) -> tuple[NDArray[np.float32], NDArray[Any]]:
-    """Invented pages around real ones, and their types.
+    """Features (rows, dim) of invented pages around real ones, and their types (rows,).
 
     Args:
         X: Features of real pages, (n, dim), n > 0.
         rows: How many to draw.
-        types: How many types: each row is of the type of the nearest of so many rows.
-
-    Returns:
-        Features (rows, dim) and names of types (rows,).
+        types: Each row is of the type of the nearest of the first so many.
     """
-    random = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     spread = np.maximum(X.std(axis=0), 1e-3)
-    noise = random.standard_normal((rows, X.shape[1]), np.float32)
-    drawn = X[random.integers(len(X), size=rows)] + 0.5 * spread * noise
+    noise = rng.standard_normal((rows, X.shape[1]), np.float32)
+    drawn = X[rng.integers(len(X), size=rows)] + 0.5 * spread * noise
     centres = drawn[:types]
     distances = (centres * centres).sum(axis=1) - 2 * drawn @ centres.T
     return drawn, np.array([f"type-{number:02}" for number in range(types)], object)[distances.argmin(axis=1)]

@@ -59,6 +59,13 @@ def test_plain_loop_gives_the_usual_features(documents: list[Document]) -> None:
     assert smallest_cosine(features, expected) > 0.98
 
 
+def test_plain_loop_stops_in_time(documents: list[Document], tiny: Backbone) -> None:
+    """The pages that were done by then are all that come."""
+    network, _ = baseline_networks(tiny, "none")
+    pages = first_pages(documents, tiny)
+    assert len(plain_loop(network, plain_transform(tiny), pages, "cpu", longest=0)) == 1
+
+
 def test_loader_loop_gives_our_features(documents: list[Document], tiny: Backbone) -> None:
     """The same rendering, the same network, in batches of one shape."""
     pages = first_pages(documents, tiny)
