@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from embedpipe.errors import EmbedpipeError
     from embedpipe.features import FeatureStore
     from embedpipe.lookalikes import similar
-    from embedpipe.pipeline import Settings, embed
+    from embedpipe.pipeline import embed
     from embedpipe.records import Recipe
+    from embedpipe.streaming import Settings
     from embedpipe.training import TrainingRecipe, evaluate, fit
     from embedpipe.workspace import Workspace
 
@@ -27,7 +28,7 @@ _HOMES = {
     "EmbedpipeError": "errors",
     "FeatureStore": "features",
     "similar": "lookalikes",
-    "Settings": "pipeline",
+    "Settings": "streaming",
     "embed": "pipeline",
     "Recipe": "records",
     "TrainingRecipe": "training",

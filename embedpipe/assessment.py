@@ -5,8 +5,8 @@ from pathlib import Path
 
 from embedpipe.classifiers import ClassifierBundle
 from embedpipe.features import FeatureStore
-from embedpipe.pipeline import render_pages
 from embedpipe.reports import Mistake, ReportData, write_report
+from embedpipe.streaming import render_pages
 from embedpipe.training import Evaluation, TrainingRecipe, Verdict, evaluate
 from embedpipe.workspace import Workspace
 

@@ -37,11 +37,12 @@ from embedpipe.documents import ReadOptions
 from embedpipe.errors import EmbedpipeError, UnknownNameError
 from embedpipe.features import FeatureStore, FeatureWriter
 from embedpipe.index import PageIndex
+from embedpipe.intake import Intake, Report
 from embedpipe.machine import available_cores
 from embedpipe.memory import PeakMemory
-from embedpipe.pipeline import DEFAULT_BATCH_SIZE, Intake, Report, Settings
 from embedpipe.records import Document, FeatureBatch, Identity, PageFailure, PageInfo, PageRef
 from embedpipe.rendering import Guards, Job, Renderer, Selection
+from embedpipe.streaming import DEFAULT_BATCH_SIZE, Settings
 from embedpipe.workspace import Workspace
 
 PARTS = ("pages", "fit", "similar")

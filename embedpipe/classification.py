@@ -16,9 +16,10 @@ from embedpipe.errors import ArtifactError
 from embedpipe.evaluation import mean_log_scores, page_weights
 from embedpipe.features import FeatureStore
 from embedpipe.files import replacing, sha256_of
-from embedpipe.pipeline import Intake, PageStream, Report, Settings
+from embedpipe.intake import Intake, Report
 from embedpipe.records import WHOLE_FILE, Document, FeatureBatch, PageFailure, Prediction
 from embedpipe.rendering import Job
+from embedpipe.streaming import PageStream, Settings
 from embedpipe.workspace import Workspace
 
 if TYPE_CHECKING:  # only whoever has new pages needs the network
@@ -68,7 +69,7 @@ def classify(
 ) -> tuple[list[DocumentVerdict], Report]:
     """Tells the type of each page and document of files and folders.
 
-    Pages that the store holds are not rendered again; the others go through `pipeline.PageStream` and are not kept.
+    Pages that the store holds are not rendered again; the others go through `streaming.PageStream` and are not kept.
 
     Args:
         workspace: Where stored features are looked up.

@@ -22,7 +22,7 @@ from embedpipe.options import Common, Inputs, Labelling, Network, Reading, Space
 
 if TYPE_CHECKING:
     from embedpipe.classifiers import ClassifierBundle
-    from embedpipe.pipeline import Report
+    from embedpipe.intake import Report
     from embedpipe.workspace import Workspace
 
 DONE, ERROR, USAGE, SOME_FAILED, INTERRUPTED = 0, 1, 2, 3, 130

@@ -14,9 +14,9 @@ from embedpipe.errors import DocumentError, EmbedpipeError, SpaceMismatchError
 from embedpipe.features import FeatureStore
 from embedpipe.index import fresh_index
 from embedpipe.pictures import Tile, contact_sheet
-from embedpipe.pipeline import PageStream, Settings, render_pages
 from embedpipe.records import Document, FeatureBatch, Neighbour, PageRef
 from embedpipe.rendering import Job, Selection
+from embedpipe.streaming import PageStream, Settings, render_pages
 from embedpipe.walking import FoundFile, identify
 from embedpipe.workspace import Workspace
 

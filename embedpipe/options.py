@@ -15,8 +15,8 @@ from embedpipe.errors import EmbedpipeError
 
 if TYPE_CHECKING:
     from embedpipe.backbones import Backbone
-    from embedpipe.pipeline import Settings
     from embedpipe.records import Identity
+    from embedpipe.streaming import Settings
 
 AUTO = "auto"
 Inputs = Annotated[list[str], typer.Argument(help="Files and folders.", show_default=False)]
@@ -87,7 +87,7 @@ class Reading:
     def settings(self) -> "Settings":
         """As the pipeline takes them; raises EmbedpipeError for what cannot be read."""
         from embedpipe.documents import Limits  # noqa: PLC0415 - loads PyMuPDF
-        from embedpipe.pipeline import DEFAULT_BATCH_SIZE, Settings  # noqa: PLC0415
+        from embedpipe.streaming import DEFAULT_BATCH_SIZE, Settings  # noqa: PLC0415
 
         megabyte = 1024**2
         return Settings(

@@ -20,14 +20,17 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from embedpipe import features, pipeline
+from embedpipe import features, intake, pipeline, streaming
+from embedpipe import workspace as workspace_module
 from embedpipe.backbones import Backbone
 from embedpipe.documents import Limits, ReadOptions, open_document
 from embedpipe.errors import ArtifactError, EmbedpipeError
 from embedpipe.features import FeatureStore
-from embedpipe.pipeline import Progress, Report, Settings, embed, plan_run, render_pages
+from embedpipe.intake import Report
+from embedpipe.pipeline import Progress, embed, plan_run
 from embedpipe.records import WHOLE_FILE, Document
 from embedpipe.rendering import Job, Renderer, Selection
+from embedpipe.streaming import Settings, render_pages
 from embedpipe.walking import FoundFile, identify
 from embedpipe.workspace import Workspace
 
@@ -169,7 +172,7 @@ def jobs(monkeypatch: pytest.MonkeyPatch) -> list[Job]:
 
             return super().render(noted())
 
-    monkeypatch.setattr(pipeline, "Renderer", Watched)
+    monkeypatch.setattr(streaming, "Renderer", Watched)
     return seen
 
 
@@ -276,7 +279,7 @@ def test_a_file_that_changed_is_tried_again(
     """A file that was touched between hashing and rendering is embedded by the next run, as its failure says."""
     file = str(make_pdf("a.pdf", ["one"]))
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline, "identify", lambda found, limits: replace(identify(found, limits), mtime_ns=1))
+        patch.setattr(intake, "identify", lambda found, limits: replace(identify(found, limits), mtime_ns=1))
         report = embed(workspace, [file], tiny, settings=ONE_WORKER)
     assert [f.kind for f in report.failures] == ["unreadable"]
     assert embed(workspace, [file], tiny, settings=ONE_WORKER).embedded == 1
@@ -346,7 +349,7 @@ def test_nothing_goes_on_after_an_interrupt(
 ) -> None:
     """When an interrupted run saves what it knows, no thread of its own is still changing it."""
     feeding = []
-    save = pipeline.Sources.save
+    save = workspace_module.Sources.save
 
     def watched(sources: Any) -> None:
         feeding.extend(thread for thread in threading.enumerate() if thread.name == "embedpipe-feeder")
@@ -355,7 +358,7 @@ def test_nothing_goes_on_after_an_interrupt(
     def press(_: Progress) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(pipeline.Sources, "save", watched)
+    monkeypatch.setattr(workspace_module.Sources, "save", watched)
     settings = replace(ONE_WORKER, batch_size=1)
     report = embed(workspace, [str(pile.folder / "letters")], tiny, settings=settings, progress=press)
     assert report.interrupted
@@ -370,7 +373,8 @@ import time
 from types import SimpleNamespace
 import numpy as np
 from embedpipe import features
-from embedpipe.pipeline import Settings, embed
+from embedpipe.pipeline import embed
+from embedpipe.streaming import Settings
 from embedpipe.records import Identity, Recipe
 from embedpipe.workspace import Workspace
 
@@ -475,7 +479,7 @@ def test_trusting_times(pile: Embedded, later: Workspace, tiny: Backbone, monkey
         read.append(found.path)
         return identify(found, limits)
 
-    monkeypatch.setattr(pipeline, "identify", noted)
+    monkeypatch.setattr(intake, "identify", noted)
     inputs = [str(pile.folder / "letters")]
     assert embed(later, inputs, tiny, settings=Settings(trust_mtime=True)).skipped == 7
     assert read == []
