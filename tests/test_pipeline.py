@@ -20,7 +20,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from embedpipe import features, intake, pipeline, streaming
+from embedpipe import features, intake, streaming
 from embedpipe import workspace as workspace_module
 from embedpipe.backbones import Backbone
 from embedpipe.documents import Limits, ReadOptions, open_document
