@@ -26,7 +26,7 @@ _SAMPLED_DOCUMENTS = 16
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Told after each step: pages done so far, and bytes of files taken in out of all."""
+    """Told after each step: pages done so far, and bytes of the files that are done, out of all."""
 
     pages: int
     bytes_done: int
@@ -86,6 +86,7 @@ class _EmbedRun:
         self._backbone = backbone
         self._settings = settings
         self._retry_failed = retry_failed
+        self._bytes_handed_out = 0
         self._books = threading.Lock()  # the feeder's thread finds failures too, while the writer's counts pages
 
     def run(self, inputs: Iterable[str], progress: Callable[[Progress], None]) -> Report:
@@ -102,7 +103,8 @@ class _EmbedRun:
                     if pending is not None:
                         writing += pending.result()  # a full disk ends the run here
                     pending = pool.submit(self._keep, item)
-                    progress(Progress(self.report.embedded, intake.bytes_done, total))
+                    done = intake.bytes_done - self._bytes_handed_out + stream.bytes_finished
+                    progress(Progress(self.report.embedded, done, total))
             except KeyboardInterrupt:
                 self.report.interrupted = True
             if pending is not None:
@@ -129,6 +131,7 @@ class _EmbedRun:
                     continue
                 job = self._missing(item)
             if job is not None:
+                self._bytes_handed_out += job.document.size
                 yield job
 
     def _note(self, failure: PageFailure) -> None:

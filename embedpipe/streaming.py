@@ -117,6 +117,7 @@ class PageStream:
         self._guards = Guards(settings.page_seconds, settings.page_bytes, max(1, min(workers, files)))
         self.seconds = {"render": 0.0, "forward": 0.0, "wait": 0.0}
         self.stopped = threading.Event()
+        self.bytes_finished = 0  # of documents that left the workers
 
     def run(self, jobs: Iterable[Job]) -> Iterator[FeatureBatch | PageFailure]:
         """Yields the features of every wanted page, and a failure for each that has none; in no fixed order."""
@@ -143,6 +144,7 @@ class PageStream:
         """Gathers pages of one shape, so that no padding is computed."""
         waiting: dict[tuple[int, ...], list[PageImage]] = {}
         for rendered in renderer.render(jobs):
+            self.bytes_finished += rendered.document.size if rendered.finished else 0
             for result in rendered.results:
                 if isinstance(result, PageFailure):
                     yield result
