@@ -179,8 +179,8 @@ def page_loader(pages: list[Page], options: ReadOptions, workers: int, batch_siz
         batch_sampler=batches,
         num_workers=workers,
         pin_memory=torch.cuda.is_available(),
-        multiprocessing_context="spawn",
-        persistent_workers=True,
+        multiprocessing_context="spawn" if workers else None,
+        persistent_workers=workers > 0,
     )
 
 

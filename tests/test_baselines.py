@@ -70,7 +70,7 @@ def test_loader_loop_gives_our_features(documents: list[Document], tiny: Backbon
     """The same rendering, the same network, in batches of one shape."""
     pages = first_pages(documents, tiny)
     _, network = baseline_networks(tiny, "none")
-    loader = page_loader(pages, options_of(tiny), workers=1, batch_size=2)
+    loader = page_loader(pages, options_of(tiny), workers=0, batch_size=2)
     features = loader_loop(network, loader, "cpu")
     order = [number for batch in loader.batch_sampler for number in batch]  # type: ignore[union-attr]
     pixels = [drawn for drawn, _ in render_here(pages, options_of(tiny))]
