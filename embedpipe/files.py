@@ -82,7 +82,7 @@ def read_json(path: Path) -> dict[str, Any]:
         version = int(values["format"])
     except FileNotFoundError:
         raise ArtifactError(f"{path} is missing") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, OverflowError, RecursionError) as error:
         raise ArtifactError(f"{path} is damaged: {type(error).__name__}") from error
     if version > FORMAT:
         raise ArtifactError(f"{path} was written by a newer embedpipe (format {version}): upgrade this one")

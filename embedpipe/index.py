@@ -113,12 +113,21 @@ class PageIndex:
             SpaceMismatchError: It belongs to another space.
         """
         manifest = read_json(folder / _MANIFEST)
-        found = Identity.from_json(manifest["identity"])
-        if found != identity:
-            raise SpaceMismatchError(f"the index {folder}", found, identity)
-        problems = verify(folder, manifest)
-        if problems:
-            raise ArtifactError(problems[0])
+        try:
+            found = Identity.from_json(manifest["identity"])
+            if found != identity:
+                raise SpaceMismatchError(f"the index {folder}", found, identity)
+            problems = verify(folder, manifest)
+            if problems:
+                raise ArtifactError(problems[0])
+            return cls._read(folder, manifest, identity)
+        except (LookupError, OSError, RuntimeError, TypeError, ValueError, AttributeError) as error:
+            raise ArtifactError(
+                f"{folder} is damaged ({type(error).__name__}); it is built again when needed"
+            ) from error
+
+    @classmethod
+    def _read(cls, folder: Path, manifest: dict[str, Any], identity: Identity) -> "PageIndex":
         with np.load(folder / _ARRAYS, allow_pickle=False) as arrays:
             page_ids, mean, scale = arrays["page_ids"], arrays["mean"], arrays["scale"]
         scaler = BlockScaler([(int(start), int(stop)) for start, stop in manifest["blocks"]])
