@@ -30,6 +30,7 @@ TASKS_PER_WORKER = 500
 """A worker is replaced after this many tasks, for what the libraries leak."""
 
 _MOST_FALSE_STARTS = 3
+_LOOK_UP = 0.2  # seconds
 _IDLE = -2
 _OPENING = -1
 
@@ -153,6 +154,7 @@ class Renderer:
         self._window = guards.workers * 3
         self._marks: SynchronizedArray[int] = context.Array("i", [_IDLE] * self._window, lock=False)
         self._free = list(range(self._window))
+        self._stopped = False
         self._pool = ProcessPool(
             max_workers=guards.workers,
             max_tasks=TASKS_PER_WORKER,
@@ -174,6 +176,7 @@ class Renderer:
 
     def stop(self) -> None:
         """Ends the workers at once; what they were at is cancelled."""
+        self._stopped = True
         self._pool.stop()  # type: ignore[no-untyped-call]
         self._pool.join(timeout=10)
 
@@ -198,7 +201,10 @@ class Renderer:
                 if exhausted and not self._waiting:
                     return
                 continue
-            done, _ = wait(self._running, return_when=FIRST_COMPLETED)
+            # a pool that is stopped from another thread may leave futures that never end
+            done, _ = wait(self._running, timeout=_LOOK_UP, return_when=FIRST_COMPLETED)
+            if self._stopped:
+                return
             for future in done:
                 yield self._settle(future)
 
