@@ -268,12 +268,9 @@ def load_backbone(
     source = find_backbone(name)
     preprocessing = source.preprocessing()
     recipe = recipe or replace(default_recipe(preprocessing), **(changes or {}))
-    network = _with_weights(source, name, weights)
-    remove_classifier(network)
+    network = load_network(name, weights)
     weights_sha256 = tensors_sha256(network)
-    features = FeatureNetwork(
-        network.eval().requires_grad_(False), preprocessing.mean, preprocessing.std, recipe.layers
-    )
+    features = FeatureNetwork(network, preprocessing.mean, preprocessing.std, recipe.layers)
     blocks = tuple(block for block, _, _ in features.blocks)
     identity = Identity(name, weights_sha256, recipe, blocks, _scaling(preprocessing.interpolation))
     return Backbone(features, identity, start_engine(features, choice or EngineChoice()))
@@ -281,6 +278,14 @@ def load_backbone(
 
 def _scaling(interpolation: str) -> str:
     return interpolation if interpolation in ("bicubic", "bilinear") else "bicubic"
+
+
+def load_network(name: str, weights: str | None) -> nn.Module:
+    """A frozen torch network up to its penultimate layer, with weights as `load_backbone` takes them."""
+    source = find_backbone(name)
+    network = _with_weights(source, name, weights)
+    remove_classifier(network)
+    return network.eval().requires_grad_(False)
 
 
 def _with_weights(source: BackboneSource, name: str, weights: str | None) -> nn.Module:

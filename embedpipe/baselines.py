@@ -8,7 +8,6 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pymupdf
@@ -19,11 +18,10 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from embedpipe.backbones import Backbone, classifier_layer, find_backbone
+from embedpipe.backbones import Backbone, find_backbone, load_network
 from embedpipe.documents import PHOTO_CROP, OpenDocument, ReadOptions, open_document
 from embedpipe.layers import FeatureNetwork
 from embedpipe.records import Document
-from embedpipe.weights import NO_WEIGHTS, load_into, read_state_dict
 
 PLAIN_DPI = 150
 
@@ -74,23 +72,9 @@ def baseline_networks(backbone: Backbone, weights: str | None) -> tuple[nn.Modul
     device = torch.device(backbone.engine.device)
     name, layers = backbone.identity.backbone, backbone.identity.recipe.layers
     preprocessing = find_backbone(name).preprocessing()
-    plain, staged = (_torch_network(name, weights) for _ in range(2))
+    plain, staged = (load_network(name, weights) for _ in range(2))
     features = FeatureNetwork(staged, preprocessing.mean, preprocessing.std, layers).eval()
     return plain.to(device), features.to(device).to(memory_format=torch.channels_last)
-
-
-def _torch_network(name: str, weights: str | None) -> nn.Module:
-    source = find_backbone(name)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)  # as `load_backbone` does
-        network = source.build()
-    head = classifier_layer(network)
-    if weights != NO_WEIGHTS:
-        state = read_state_dict(Path(weights)) if weights else source.fetch()
-        load_into(network, state, f"the weights of {name}", head)
-    if head:
-        network.set_submodule(head, nn.Identity())
-    return network.eval().requires_grad_(False)
 
 
 def plain_transform(backbone: Backbone) -> Callable[[Image.Image], Tensor]:
