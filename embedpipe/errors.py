@@ -8,7 +8,7 @@
     ├── WeightsError         weights are missing, or are not those of the network
     └── LabelsError          the labels do not allow what was asked
 
-Each message is one line that says what to do. `commands.main` is the only place that catches them.
+Each message is one line that says what to do. `commands.base.main` is the only place that catches them.
 """
 
 import difflib

@@ -1,0 +1,78 @@
+"""`embed` and `label`: what goes into the artifacts."""
+
+from typing import Annotated
+
+import typer
+
+from embedpipe.commands.base import DONE, LabelsFile, begin, command, exit_code, print_report, report_json, take_labels
+from embedpipe.errors import EmbedpipeError
+from embedpipe.options import Common, Inputs, Network, Reading
+
+
+@command("embed")
+def embed(
+    inputs: Inputs,
+    common: Common,
+    network: Network,
+    reading: Reading,
+    size: Annotated[int | None, typer.Option(help="Pixels of the long side.", min=32, max=2048)] = None,
+    resize: Annotated[str | None, typer.Option(help="aspect, squash, or crop (the usual photo recipe).")] = None,
+    layers: Annotated[str | None, typer.Option(help="stages, penultimate, or penultimate+stages.")] = None,
+    label_by: Annotated[str | None, typer.Option(help="`folder`: the folder below each input is the type.")] = None,
+    labels: LabelsFile = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try again what failed before.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and about how long.")] = False,
+) -> int:
+    """Render and embed every page of files and folders that the store does not hold yet."""
+    from embedpipe import pipeline
+
+    workspace, output = begin(common)
+    if label_by not in (None, "folder"):
+        raise EmbedpipeError(f"--label-by {label_by}: the only way is folder")
+    if resize not in (None, "aspect", "squash", "crop"):
+        raise EmbedpipeError(f"--resize {resize}: write aspect, squash or crop")
+    settings = reading.settings()
+    changes = {"size": size, "resize": resize, "layers": layers}
+    recipe = {key: value for key, value in changes.items() if value is not None}
+    if dry_run:
+        plan = pipeline.plan_run(workspace, inputs, network.load(recipe=recipe), settings)
+        output.result(plan)
+        output.line(pipeline.describe_plan(plan))
+        return DONE
+    backbone = network.load(recipe=recipe)
+    with output.progress("embedding") as bar:
+        report = pipeline.embed(
+            workspace,
+            inputs,
+            backbone,
+            settings=settings,
+            label_by_folder=label_by == "folder",
+            retry_failed=retry_failed,
+            progress=bar,
+        )
+    if labels is not None:
+        take_labels(workspace, str(labels), output)
+    values = report_json(report)
+    values |= {
+        "device": backbone.engine.device,
+        "precision": backbone.engine.precision,
+        "engine": backbone.engine.name,
+        "backbone": backbone.identity.backbone,
+        "space": backbone.identity.space,
+        "dim": backbone.dim,
+    }
+    output.result(values)
+    print_report(report, output)
+    engine = f"{backbone.engine.name} on {backbone.engine.device} in {backbone.engine.precision}"
+    output.line(f"space {backbone.identity.space}: {backbone.dim} features a page, {engine}")
+    return exit_code(report)
+
+
+@command("label")
+def label(source: Annotated[str, typer.Argument(help="A folder of type folders, or a CSV.")], common: Common) -> int:
+    """Take labels from a folder tree (folder = type) or a CSV (path,label or path,page,label; group optional)."""
+    workspace, output = begin(common)
+    count, types = take_labels(workspace, source, output)
+    output.result({"labelled": count, "types": types})
+    output.line(f"{count} labelled; {len(types)} types: " + ", ".join(f"{k} {n}" for k, n in types.items()))
+    return DONE

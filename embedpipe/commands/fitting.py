@@ -1,0 +1,102 @@
+"""`fit-svm`, `fit-knn`, `fit-head` and `evaluate`: classifiers from stored features, and how good they are."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from embedpipe.commands.base import (
+    DONE,
+    Classifier,
+    LabelsFile,
+    begin,
+    command,
+    open_classifier,
+    print_metrics,
+    take_labels,
+)
+from embedpipe.options import Common, Labelling, Space
+
+
+def _fit(kind: str, common: Common, space: Space, labelling: Labelling) -> int:
+    from embedpipe.training import TrainingRecipe, fit
+
+    workspace, output = begin(common)
+    settings = labelling.hyperparameters()
+    if labelling.labels is not None:
+        take_labels(workspace, str(labelling.labels), output)
+    store = workspace.store(space.backbone, space.space)
+    bundle = fit(workspace, store, TrainingRecipe(kind, settings, labelling.pages), labelling.name)
+    fitted = bundle.fitted_on
+    output.result(
+        {
+            "classifier": bundle.name,
+            "space": bundle.identity.space,
+            "classes": bundle.classes,
+            "pages": fitted["pages"],
+            "documents": fitted["documents"],
+            "seconds": round(fitted["seconds"], 3),
+            "metrics": bundle.metrics,
+        }
+    )
+    counts = f"{len(bundle.classes)} types, {fitted['documents']} documents, {fitted['pages']} pages"
+    output.line(f"{bundle.name}: {counts}; {fitted['seconds']:.1f} s")
+    print_metrics(bundle.metrics, output)
+    return DONE
+
+
+@command("fit-svm")
+def fit_svm(common: Common, space: Space, labelling: Labelling) -> int:
+    """Fit a linear SVM on the stored features of the labelled pages."""
+    return _fit("svm", common, space, labelling)
+
+
+@command("fit-knn")
+def fit_knn(common: Common, space: Space, labelling: Labelling) -> int:
+    """Fit k nearest neighbours on the stored features of the labelled pages."""
+    return _fit("knn", common, space, labelling)
+
+
+@command("fit-head")
+def fit_head(common: Common, space: Space, labelling: Labelling) -> int:
+    """Fit a new output layer (logistic regression) on the stored features of the labelled pages."""
+    return _fit("head", common, space, labelling)
+
+
+@command("evaluate")
+def evaluate(
+    common: Common,
+    classifier: Classifier = None,
+    labels: LabelsFile = None,
+    report: Annotated[Path | None, typer.Option(help="Write an HTML file that stands alone.")] = None,
+) -> int:
+    """Measure a classifier on documents that it was not fitted on, in folds grouped by document."""
+    from embedpipe import assessment
+
+    workspace, output = begin(common)
+    if labels is not None:
+        take_labels(workspace, str(labels), output)
+    bundle = open_classifier(workspace, classifier)
+    store = workspace.store(space=bundle.identity.space)
+    bundle.require(store.identity)
+    result = assessment.assess(workspace, store, bundle)
+    if report is not None:
+        assessment.write(workspace, bundle, result, report)
+        output.notice(f"report: {report}")
+    output.result(
+        {
+            "classifier": bundle.name,
+            "metrics": result.metrics,
+            "per_class": result.per_class,
+            "confusion": {"labels": result.classes, "matrix": result.matrix.tolist()},
+        }
+    )
+    output.table(
+        ("type", "precision", "recall", "F1", "documents"),
+        [
+            (r["type"], *(f"{r[m]:.2f}" for m in ("precision", "recall", "f1")), r["documents"])
+            for r in result.per_class
+        ],
+    )
+    print_metrics(result.metrics, output)
+    return DONE

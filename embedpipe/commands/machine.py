@@ -1,0 +1,86 @@
+"""`backbones`, `doctor`, `demo` and `bench`: what this machine has, and how fast it is."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from embedpipe.commands.base import DONE, begin, command
+from embedpipe.options import Common, Network
+
+
+@command("backbones")
+def backbones(common: Common) -> int:
+    """List the known backbones, their widths, and whether their weights are here."""
+    from embedpipe.backbones import list_backbones
+
+    _, output = begin(common)
+    rows = list_backbones()
+    output.result({"backbones": rows})
+    columns = ("name", "dim", "penultimate", "input_size", "here", "licence", "description")
+    output.table(columns, [tuple(row[column] for column in columns) for row in rows])
+    output.line(
+        "and timm:NAME for any model of timm; fetch weights from the `url` that --json shows, or let them download"
+    )
+    return DONE
+
+
+@command("doctor")
+def doctor(common: Common) -> int:
+    """Say what runs the network here and why, and what to do about what is missing."""
+    from embedpipe import diagnosis
+
+    workspace, output = begin(common)
+    values = diagnosis.examine(workspace)
+    output.result(values)
+    for key, value in values.items():
+        if key != "advice":
+            output.line(f"{key:>12}: {value}")
+    for advice in values["advice"]:
+        output.line(f"to do: {advice}")
+    return DONE
+
+
+@command("demo")
+def demo(
+    common: Common,
+    network: Network,
+    folder: Annotated[Path | None, typer.Option(help="Where to draw the documents.")] = None,
+) -> int:
+    """Draw sample documents, then embed, fit, evaluate, classify and look up, and write a report to open."""
+    from embedpipe import demonstration
+
+    workspace, output = begin(common)
+    values = demonstration.run(workspace, network.load(), folder or workspace.root / "demo", output.notice)
+    output.result(values)
+    output.line(f"open {values['report']} and {values['contact_sheet']}")
+    return DONE
+
+
+@command("bench")
+def bench(
+    common: Common,
+    network: Network,
+    inputs: Annotated[
+        list[str] | None, typer.Argument(help="Files and folders; drawn documents if not given.", show_default=False)
+    ] = None,
+    max_pages_used: Annotated[int, typer.Option(help="Measure on so many pages.", min=1)] = 300,
+    repeats: Annotated[int, typer.Option(help="Tell the median of so many measurements.", min=1)] = 3,
+    what: Annotated[str, typer.Option(help="Some of pages, fit and similar.")] = "pages,fit,similar",
+) -> int:
+    """Measure the speed on this machine, against the loops that people write and against its limit."""
+    import tempfile
+
+    from embedpipe import benchmark
+    from embedpipe.samples import draw_samples
+
+    _, output = begin(common)
+    plan = benchmark.Plan(tuple(filter(None, what.split(","))), max_pages_used, repeats, network.weights)
+    with tempfile.TemporaryDirectory(prefix="embedpipe-bench-") as folder:
+        if not inputs:
+            draw_samples(Path(folder), per_type=16)
+        values = benchmark.run(inputs or [folder], network.load(), plan, output.notice)
+    output.result(values)
+    for columns, rows in benchmark.tables(values):
+        output.table(columns, rows)
+    return DONE

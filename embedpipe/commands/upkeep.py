@@ -1,0 +1,71 @@
+"""`info`, `forget` and `export`: what the artifacts hold, and what leaves them."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from embedpipe.commands.base import DONE, ERROR, Classifier, begin, command, open_classifier
+from embedpipe.errors import EmbedpipeError
+from embedpipe.options import Common
+
+
+@command("info")
+def info(
+    common: Common,
+    verify: Annotated[bool, typer.Option("--verify", help="Compare every file with its manifest.")] = False,
+    failures: Annotated[bool, typer.Option("--failures", help="List what failed, and why.")] = False,
+) -> int:
+    """Say what the artifacts hold."""
+    from embedpipe import inventory
+
+    workspace, output = begin(common)
+    values = inventory.take(workspace)
+    problems = inventory.verify(workspace) if verify else []
+    if verify:
+        values["problems"] = problems
+    output.result(values)
+    for line in inventory.describe(values, failures=failures):
+        output.line(line)
+    if verify:
+        output.line("\n".join(problems) if problems else "every file agrees with its manifest")
+    return ERROR if problems else DONE
+
+
+@command("forget")
+def forget(
+    documents: Annotated[list[str], typer.Argument(help="Files, or SHA-256 of their content.")], common: Common
+) -> int:
+    """Remove documents from features, failures, labels and indexes."""
+    from embedpipe import upkeep
+
+    workspace, output = begin(common)
+    gone = upkeep.forget(workspace, documents)
+    output.result(dataclasses.asdict(gone))
+    output.line(f"{len(gone.documents)} documents forgotten: {gone.rows} pages and failures, {gone.labels} labels")
+    if gone.classifiers:
+        output.line(f"classifiers may have learnt from them, fit them again: {', '.join(gone.classifiers)}")
+    return DONE
+
+
+@command("export")
+def export(
+    file: Annotated[Path, typer.Argument(help="The file to write.")],
+    common: Common,
+    classifier: Classifier = None,
+    file_format: Annotated[
+        str, typer.Option("--format", help="joblib: a pickle of the scikit-learn pipeline.")
+    ] = "joblib",
+) -> int:
+    """Write a classifier for other programs."""
+    from embedpipe import upkeep
+
+    workspace, output = begin(common)
+    if file_format != "joblib":
+        raise EmbedpipeError(f"--format {file_format}: the only one is joblib")
+    bundle = open_classifier(workspace, classifier)
+    upkeep.export_joblib(bundle, file)
+    output.result({"file": str(file), "classifier": bundle.name})
+    output.line(f"{bundle.name} is in {file}; it is a pickle: loading one runs what is in it, so trust its origin")
+    return DONE

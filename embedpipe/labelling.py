@@ -1,0 +1,45 @@
+"""Labels from where people keep them: folders whose names are the types, or a CSV."""
+
+import os
+from pathlib import Path
+
+from embedpipe.documents import Limits
+from embedpipe.errors import LabelsError
+from embedpipe.labels import Label, Labels
+from embedpipe.records import Document
+from embedpipe.walking import FoundFile, identify, walk
+from embedpipe.workspace import Workspace
+
+
+def take(workspace: Workspace, source: str) -> tuple[int, Labels]:
+    """Adds the labels of a folder of type folders, or of a CSV, to the workspace.
+
+    Returns:
+        How many were taken, and all labels; `conflicts` names the files that were given two types.
+
+    Raises:
+        LabelsError: There are none, or the CSV cannot be understood.
+    """
+    sources = workspace.sources()
+    with workspace.writing("label"):
+        labels = workspace.labels()
+        if os.path.isdir(source):
+            count = labels.add(_of_folder(source))
+            if not count:
+                raise LabelsError(f"no documents below {source}: the folders in it are the types")
+        else:
+            new = Labels.from_csv(Path(source), sources.sha256_at)
+            count = labels.add(new.rows.values())
+            labels.conflicts += new.conflicts
+        labels.save(workspace.labels_file)
+    return count, labels
+
+
+def _of_folder(folder: str) -> list[Label]:
+    labels = []
+    for found in walk([folder]):
+        if isinstance(found, FoundFile) and found.type_folder is not None:
+            document = identify(found, Limits())
+            if isinstance(document, Document):
+                labels.append(Label(document.sha256, document.path, found.type_folder))
+    return labels
