@@ -25,6 +25,9 @@ from embedpipe.errors import LabelsError
 from embedpipe.machine import available_cores
 
 FOLDS = 5
+TOP = 5
+"""How many of the most probable types `top5_accuracy` looks at."""
+
 _IMPOSSIBLE = -30.0
 """Log score of a type that a fold's training part does not hold."""
 
@@ -211,6 +214,7 @@ def metrics_of(pages: LabelledPages, held_out: HeldOut) -> dict[str, Any]:
         "accuracy": float(accuracy_score(pages.y, predicted)),
         "balanced_accuracy": _balanced_accuracy(pages.y, predicted),
         "macro_f1": _macro_f1(pages.y, predicted),
+        "top5_accuracy": top_accuracy(held_out.log_scores, np.searchsorted(held_out.classes, pages.y)),
         **_document_metrics(documents, verdicts, held_out.classes),
         "folds": len(np.unique(held_out.folds)),
         "groups": len(set(pages.groups)),
@@ -220,18 +224,31 @@ def metrics_of(pages: LabelledPages, held_out: HeldOut) -> dict[str, Any]:
 
 def _document_metrics(documents: DocumentScores, verdicts: NDArray[Any], classes: list[str]) -> dict[str, float | None]:
     """None where every document holds pages of several types."""
-    keys = ("accuracy", "balanced_accuracy", "macro_f1", "calibration_error")
+    keys = ("accuracy", "balanced_accuracy", "macro_f1", "top5_accuracy", "calibration_error")
     if not len(documents.y):
         return {f"document_{key}": None for key in keys}
-    temperature = best_temperature(documents.log_scores, np.searchsorted(classes, documents.y))
-    probabilities = calibrated(documents.log_scores, temperature)
+    truth = np.searchsorted(classes, documents.y)
+    probabilities = calibrated(documents.log_scores, best_temperature(documents.log_scores, truth))
     figures = (
         float(accuracy_score(documents.y, verdicts)),
         _balanced_accuracy(documents.y, verdicts),
         _macro_f1(documents.y, verdicts),
+        top_accuracy(documents.log_scores, truth),
         expected_calibration_error(probabilities.max(axis=1), verdicts == documents.y),
     )
     return {f"document_{key}": figure for key, figure in zip(keys, figures, strict=True)}
+
+
+def top_accuracy(scores: NDArray[np.float64], truth: NDArray[np.int64], k: int = TOP) -> float:
+    """How often the true type is among the k most probable ones; 1 where there are no more than k types.
+
+    Args:
+        scores: (n, n_classes).
+        truth: Column of each row's type, (n,).
+        k: How many types may be named.
+    """
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    return float(np.mean((best == truth[:, None]).any(axis=1)))
 
 
 def _macro_f1(truth: NDArray[Any], predicted: NDArray[Any]) -> float:

@@ -28,6 +28,7 @@ from embedpipe.evaluation import (
     mean_log_scores,
     metrics_of,
     per_class,
+    top_accuracy,
 )
 
 
@@ -251,6 +252,13 @@ def test_metrics_are_those_of_scikit_learn(pages: LabelledPages, held_out: HeldO
     assert figures["folds"] == FOLDS
     assert figures["groups"] == len(set(pages.groups)) == 25
     assert figures["types_with_one_group"] == []
+
+
+def test_the_true_type_among_the_first_k_is_counted() -> None:
+    """Top-k accuracy by hand: the truth is first, second and last of three."""
+    scores = np.log([[0.7, 0.2, 0.1], [0.5, 0.3, 0.2], [0.6, 0.3, 0.1]])
+    truth = np.array([0, 1, 2])
+    assert [top_accuracy(scores, truth, k) for k in (1, 2, 3)] == pytest.approx([1 / 3, 2 / 3, 1])
 
 
 def test_macro_f1_counts_the_types_that_exist() -> None:
