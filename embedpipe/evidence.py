@@ -68,11 +68,11 @@ class Examples:
         open_rows, asked = np.arange(len(found)), min(k * _FIRST_LOOK, total)
         while len(open_rows):
             cosines, rows = self._index.search(queries[open_rows], asked)
-            for query, scores, those in zip(open_rows, cosines, rows, strict=True):
+            for query, scores, those in zip(open_rows.tolist(), cosines, rows, strict=True):
                 found[query] = self._best_of_each(those, scores, documents[query])[:k]
             if asked == total:
                 break
-            open_rows = np.array([query for query in open_rows if len(found[query]) < k], np.int64)
+            open_rows = np.array([query for query in open_rows.tolist() if len(found[query]) < k], np.int64)
             asked = min(asked * _FIRST_LOOK, total)
         return found
 
