@@ -63,18 +63,50 @@ class PageIndex:
             page_ids.append(ids)
         return cls(store.identity, _parts(store), np.concatenate(page_ids), scaler, flat)
 
-    def search(self, X: NDArray[np.float32], k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    def search(
+        self, X: NDArray[np.float32], k: int, *, allowed: NDArray[np.int64] | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """The k nearest pages of each query.
 
         Args:
             X: Features as the store holds them, float32 (n, dim).
             k: How many; fewer where the index holds fewer.
+            allowed: Ids of the only pages to look among, int64; None for all. Ids that it does not hold are ignored.
 
         Returns:
             Cosines, best first, and page ids, both (n, k).
         """
-        cosines, rows = self.faiss_index.search(_unit(self.scaler, X), min(k, len(self.page_ids)))
+        if allowed is None:
+            cosines, rows = self.faiss_index.search(_unit(self.scaler, X), min(k, len(self.page_ids)))
+            return cosines, self.page_ids[rows]
+        among = np.isin(self.page_ids, allowed)
+        selector = faiss.IDSelectorBitmap(np.packbits(among, bitorder="little"))
+        parameters = faiss.SearchParameters(sel=selector)
+        wanted = min(k, int(among.sum()))
+        if not wanted:
+            return np.empty((len(X), 0), np.float32), np.empty((len(X), 0), np.int64)
+        cosines, rows = self.faiss_index.search(_unit(self.scaler, X), wanted, params=parameters)
         return cosines, self.page_ids[rows]
+
+    def range_search(
+        self, X: NDArray[np.float32], threshold: float
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]:
+        """All pages whose cosine with a query is at least a threshold.
+
+        Args:
+            X: Features as the store holds them, float32 (n, dim); some thousand at a time bound the memory.
+            threshold: The least cosine.
+
+        Returns:
+            Limits (n + 1,), cosines and page ids, both (limits[-1],): those of query i, best first, are at
+            `limits[i]:limits[i + 1]`.
+        """
+        # FAISS takes what is above the threshold, not what is at it
+        limits, cosines, rows = self.faiss_index.range_search(_unit(self.scaler, X), _just_below(threshold))
+        limits = limits.astype(np.int64)
+        queries = np.repeat(np.arange(len(X)), np.diff(limits))
+        order = np.lexsort((-cosines, queries))
+        return limits, cosines[order], self.page_ids[rows[order]]
 
     def is_of(self, store: FeatureStore) -> bool:
         """Whether the index holds exactly this snapshot."""
@@ -170,3 +202,7 @@ def _unit(scaler: BlockScaler, X: NDArray[np.float32]) -> NDArray[np.float32]:
     scaled = scaler.transform(X)
     lengths = np.linalg.norm(scaled, axis=1, keepdims=True)
     return np.ascontiguousarray(scaled / np.maximum(lengths, 1e-12), dtype=np.float32)
+
+
+def _just_below(threshold: float) -> float:
+    return float(np.nextafter(np.float32(threshold), np.float32(-2)))

@@ -86,6 +86,30 @@ def test_fewer_pages_than_wanted_are_all_given(store: FeatureStore) -> None:
     assert (np.diff(cosines[0]) <= 0).all()
 
 
+def test_a_filter_gives_the_nearest_of_what_it_allows(store: FeatureStore) -> None:
+    """With a filter the answer is that of brute force over the allowed pages, as many as were asked for."""
+    ids = store.pages()["page_id"].to_numpy()
+    allowed = np.r_[ids[::7], np.int64(10**15)]
+    queries = features(9, seed=3)
+    cosines, found = PageIndex.build(store).search(queries, 6, allowed=allowed)
+    everything = brute_force(store, queries, len(ids))[1]
+    np.testing.assert_array_equal(found, [row[np.isin(row, allowed)][:6] for row in everything])
+    assert (np.diff(cosines) <= 0).all()
+    assert PageIndex.build(store).search(queries, 6, allowed=np.empty(0, np.int64))[1].shape == (9, 0)
+
+
+def test_a_range_holds_every_page_above_the_threshold(store: FeatureStore) -> None:
+    """A range search finds what brute force finds above a cosine, best first, and nothing for a strange page."""
+    queries = features(9, seed=3)
+    cosines, ids = brute_force(store, queries, 65)
+    limits, found_cosines, found = PageIndex.build(store).range_search(queries, 0.2)
+    for number in range(len(queries)):
+        here = slice(limits[number], limits[number + 1])
+        np.testing.assert_array_equal(found[here], ids[number][cosines[number] >= 0.2])
+        assert (np.diff(found_cosines[here]) <= 0).all()
+    assert 0 < len(found) < 9 * 65
+
+
 def test_the_scale_may_be_learnt_from_a_part(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where there are many pages, the scale is learnt from the first ones, and all of them are still in the index."""
     monkeypatch.setattr(module, "_SCALING_ROWS", 30)
