@@ -2,9 +2,10 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
-from embedpipe import index
+from embedpipe import index, versions
 from embedpipe.classifiers import check_model
 from embedpipe.errors import ArtifactError
 from embedpipe.features import FeatureStore
@@ -46,7 +47,35 @@ def _space(workspace: Workspace, space: str) -> dict[str, Any]:
 
 def _classifier(workspace: Workspace, name: str) -> dict[str, Any]:
     manifest = read_json(workspace.classifier_path(name) / "manifest.json")
-    return {key: manifest[key] for key in ("name", "space", "classes", "metrics", "fitted_on")}
+    facts = {key: manifest[key] for key in ("name", "space", "classes", "metrics", "fitted_on")}
+    return facts | {"versions": len(versions.numbers(workspace.classifier_folder(name)))}
+
+
+def classifier_versions(workspace: Workspace, name: str) -> list[dict[str, Any]]:
+    """The versions of a classifier, newest first, as plain values; `problem` says why one cannot be used."""
+    folder = workspace.classifier_folder(name)
+    used = versions.current(folder)
+    return [
+        {"classifier": name, "version": number, "in_use": number == used} | _version(versions.path_of(folder, number))
+        for number in reversed(versions.numbers(folder))
+    ]
+
+
+def _version(folder: Path) -> dict[str, Any]:
+    try:
+        manifest = read_json(folder / versions.MANIFEST)
+        check_model(folder, manifest)
+        return {
+            "time": manifest["fitted_on"].get("time"),
+            "kind": manifest["fitted_on"]["kind"],
+            "types": len(manifest["classes"]),
+            "documents": manifest["fitted_on"]["documents"],
+            "macro_f1": manifest["metrics"]["document_macro_f1"],
+            "problem": None,
+        }
+    except (ArtifactError, LookupError, TypeError, AttributeError) as error:
+        nothing = dict.fromkeys(("time", "kind", "types", "documents", "macro_f1"))
+        return nothing | {"problem": str(error) if isinstance(error, ArtifactError) else f"{folder} is damaged"}
 
 
 def verify(workspace: Workspace) -> list[str]:
@@ -93,7 +122,8 @@ def describe(values: Mapping[str, Any], *, failures: bool) -> Iterator[str]:
         metrics = classifier["metrics"]
         yield (
             f"classifier {classifier['name']}: {len(classifier['classes'])} types, space {classifier['space']}, "
-            f"held-out pages: accuracy {metrics['accuracy']:.3f}, macro-F1 {metrics['macro_f1']:.3f}"
+            f"held-out pages: accuracy {metrics['accuracy']:.3f}, macro-F1 {metrics['macro_f1']:.3f}; "
+            f"{classifier['versions']} versions"
         )
     if not values["classifiers"]:
         yield "classifiers: none yet, made by `fit-svm`, `fit-knn`, `fit-head`"

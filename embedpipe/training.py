@@ -3,12 +3,14 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from embedpipe import versions
 from embedpipe.classifiers import ClassifierBundle, build_classifier, calibrated, fit_classifier
 from embedpipe.errors import LabelsError
 from embedpipe.evaluation import (
@@ -137,9 +139,13 @@ def fit(workspace: Workspace, store: FeatureStore, recipe: TrainingRecipe, name:
             "parts": [part.name for part in store.parts],
         },
     )
+    bundle.fitted_on["time"] = datetime.now().astimezone().isoformat(timespec="seconds")
     bundle.fitted_on["seconds"] = time.perf_counter() - begin
-    with workspace.writing(f"fit-{recipe.kind}"):
-        bundle.save(workspace.classifier_path(bundle.name))
+    with (
+        workspace.writing(f"fit-{recipe.kind}"),
+        versions.adding(workspace.classifier_folder(bundle.name)) as folder,
+    ):
+        bundle.save(folder)
     return bundle
 
 

@@ -1,4 +1,4 @@
-"""Changes to what is kept: forgetting documents, handing classifiers to other programs."""
+"""Changes to what is kept: forgetting documents, going back to earlier classifiers, handing them to other programs."""
 
 import shutil
 from collections.abc import Iterable
@@ -7,8 +7,9 @@ from pathlib import Path
 
 import joblib
 
+from embedpipe import versions
 from embedpipe.classifiers import ClassifierBundle
-from embedpipe.errors import EmbedpipeError
+from embedpipe.errors import EmbedpipeError, UnknownNameError
 from embedpipe.features import FeatureStore, FeatureWriter
 from embedpipe.files import replacing
 from embedpipe.labels import is_sha256
@@ -65,6 +66,47 @@ def forget(workspace: Workspace, documents: Iterable[str]) -> Forgotten:
             sources.forget(sha256)
         sources.save()
     return Forgotten(hashes, rows, len(gone), workspace.classifiers())
+
+
+def roll_back(workspace: Workspace, name: str, number: int | None = None) -> int:
+    """Makes another version of a classifier the one in use; every version stays, so this can be undone.
+
+    Args:
+        workspace: The artifacts.
+        name: Of the classifier.
+        number: Of the version; None for the newest one before that in use.
+
+    Returns:
+        The number of the version in use now.
+
+    Raises:
+        UnknownNameError: There is no such classifier.
+        ArtifactError: There is no such version, or it is damaged: nothing is changed then.
+    """
+    with workspace.writing("classifiers --rollback"):
+        folder = _classifier_folder(workspace, name)
+        number = versions.before(folder) if number is None else number
+        if number in versions.numbers(folder):
+            ClassifierBundle.load(versions.path_of(folder, number))
+        versions.use(folder, number)
+    return number
+
+
+def prune(workspace: Workspace, name: str) -> int:
+    """Removes all versions of a classifier but the one in use; returns how many.
+
+    Raises:
+        UnknownNameError: There is no such classifier.
+    """
+    with workspace.writing("classifiers --prune"):
+        return versions.prune(_classifier_folder(workspace, name), 0)
+
+
+def _classifier_folder(workspace: Workspace, name: str) -> Path:
+    known = workspace.classifiers()
+    if name not in known:
+        raise UnknownNameError("classifier", name, known)
+    return workspace.classifier_folder(name)
 
 
 def export_joblib(bundle: ClassifierBundle, file: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from embedpipe import versions
 from embedpipe.documents import Limits
 from embedpipe.errors import ArtifactError, UnknownNameError
 from embedpipe.features import FeatureStore
@@ -138,9 +139,13 @@ class Workspace:
         """The folder of a space's index."""
         return self.root / "index" / space
 
-    def classifier_path(self, name: str) -> Path:
-        """The folder of a classifier."""
+    def classifier_folder(self, name: str) -> Path:
+        """The folder of a classifier with all its versions."""
         return self.root / "classifiers" / name
+
+    def classifier_path(self, name: str) -> Path:
+        """The folder of the version of a classifier that is in use."""
+        return versions.in_use(self.classifier_folder(name))
 
     def spaces(self) -> dict[str, Identity]:
         """The spaces that have a store, by name."""
@@ -151,7 +156,8 @@ class Workspace:
 
     def classifiers(self) -> list[str]:
         """Names of the classifiers."""
-        return sorted(manifest.parent.name for manifest in self.root.glob("classifiers/*/manifest.json"))
+        folders = self.root.glob("classifiers/*")
+        return sorted(folder.name for folder in folders if versions.numbers(folder))
 
     def store(self, backbone: str | None = None, space: str | None = None) -> FeatureStore:
         """Opens the store that was asked for, or the only one.

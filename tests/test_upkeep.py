@@ -11,12 +11,12 @@ import pytest
 from embedpipe import inventory
 from embedpipe.backbones import Backbone
 from embedpipe.classifiers import ClassifierBundle
-from embedpipe.errors import EmbedpipeError
+from embedpipe.errors import ArtifactError, EmbedpipeError, UnknownNameError
 from embedpipe.features import FeatureStore, FeatureWriter
 from embedpipe.index import fresh_index
 from embedpipe.pipeline import embed
 from embedpipe.training import TrainingRecipe, fit
-from embedpipe.upkeep import export_joblib, forget
+from embedpipe.upkeep import export_joblib, forget, prune, roll_back
 from embedpipe.workspace import Workspace
 
 
@@ -108,3 +108,44 @@ def test_an_exported_classifier_is_a_scikit_learn_pipeline(filled: Workspace, tm
     assert np.array_equal(joblib.load(tmp_path / "head.joblib").predict(X), bundle.pipeline.predict(X))
     assert isinstance(ClassifierBundle.load(filled.classifier_path("head")), ClassifierBundle)
     assert os.path.getsize(tmp_path / "head.joblib") > 0
+
+
+def test_a_classifier_can_be_rolled_back_and_forward(filled: Workspace) -> None:
+    """Each fit is a version; an earlier one can be used again, and the later one after it."""
+    store = filled.store()
+    for strength in ("1", "2"):
+        fit(filled, store, TrainingRecipe("head", {"C": strength}))
+
+    def in_use() -> str:
+        return str(ClassifierBundle.load(filled.classifier_path("head")).fitted_on["settings"]["C"])
+
+    assert in_use() == "2"
+    assert roll_back(filled, "head") == 1
+    assert in_use() == "1"
+    assert roll_back(filled, "head", 2) == 2
+    assert in_use() == "2"
+    rows = inventory.classifier_versions(filled, "head")
+    assert [(row["version"], row["in_use"], row["types"], row["documents"]) for row in rows] == [
+        (2, True, 2, 4),
+        (1, False, 2, 4),
+    ]
+    assert all(row["time"] and row["macro_f1"] is not None for row in rows)
+
+
+def test_a_damaged_version_is_named_and_never_used(filled: Workspace) -> None:
+    """A version whose model has changed is named in the list, and going back to it changes nothing."""
+    store = filled.store()
+    for _ in range(2):
+        fit(filled, store, TrainingRecipe("svm"))
+    damaged = filled.classifier_folder("svm") / "versions" / "1" / "model.skops"
+    damaged.write_bytes(b"nothing")
+    newest, oldest = inventory.classifier_versions(filled, "svm")
+    assert newest["problem"] is None
+    assert str(damaged) in oldest["problem"]
+    with pytest.raises(ArtifactError, match="damaged"):
+        roll_back(filled, "svm")
+    assert filled.classifier_path("svm").name == "2"
+    with pytest.raises(UnknownNameError, match="unknown classifier 'smv': did you mean svm"):
+        roll_back(filled, "smv")
+    assert prune(filled, "svm") == 1
+    assert [row["version"] for row in inventory.classifier_versions(filled, "svm")] == [2]

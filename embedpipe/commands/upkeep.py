@@ -46,6 +46,7 @@ def forget(
     output.line(f"{len(gone.documents)} documents forgotten: {gone.rows} pages and failures, {gone.labels} labels")
     if gone.classifiers:
         output.line(f"classifiers may have learnt from them, fit them again: {', '.join(gone.classifiers)}")
+        output.line("and remove what was learnt before: `classifiers --prune NAME`")
     return DONE
 
 
