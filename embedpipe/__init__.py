@@ -8,9 +8,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from embedpipe.backbones import Backbone, load_backbone
+    from embedpipe.backbones import load_backbone
     from embedpipe.classification import classify
     from embedpipe.classifiers import ClassifierBundle
+    from embedpipe.engines import Backbone
     from embedpipe.errors import EmbedpipeError
     from embedpipe.features import FeatureStore
     from embedpipe.lookalikes import similar
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from embedpipe.workspace import Workspace
 
 _HOMES = {
-    "Backbone": "backbones",
+    "Backbone": "engines",
     "load_backbone": "backbones",
     "classify": "classification",
     "ClassifierBundle": "classifiers",

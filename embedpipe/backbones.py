@@ -7,17 +7,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import timm
 import torch
 import torchvision
-from numpy.typing import NDArray
 from torch import nn
 
-from embedpipe.engines import Engine, EngineChoice, start_engine
+from embedpipe.engines import Backbone, EngineChoice
 from embedpipe.errors import UnknownNameError
 from embedpipe.layers import FeatureNetwork
 from embedpipe.records import Identity, Recipe
+from embedpipe.starting import start_engine
 from embedpipe.weights import (
     NO_WEIGHTS,
     StateDict,
@@ -209,34 +208,6 @@ def remove_classifier(network: nn.Module) -> None:
         network.set_submodule(head, nn.Identity())
 
 
-class Backbone:
-    """A frozen network: uint8 pages in, features out. Make one with `load_backbone`.
-
-    Attributes:
-        identity: What changes the numbers; `identity.space` names the feature space.
-        dim: Width of the features, read from the network.
-        blocks: Where each layer's features lie, as (name, start, stop); penultimate first.
-        engine: What runs it: library, device, precision.
-    """
-
-    def __init__(self, network: FeatureNetwork, identity: Identity, engine: Engine) -> None:
-        self.identity = identity
-        self.dim = network.dim
-        self.blocks = network.blocks
-        self.engine = engine
-
-    def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Features of a batch of pages of one shape.
-
-        Args:
-            pixels: uint8 (n, H, W, 3), RGB.
-
-        Returns:
-            float32 (n, dim); a row does not depend on the other pages of the batch.
-        """
-        return self.engine(pixels)
-
-
 def default_recipe(preprocessing: Preprocessing) -> Recipe:
     """The measured default, or the only size that a network of fixed size takes."""
     if preprocessing.fixed_size:
@@ -273,7 +244,7 @@ def load_backbone(
     features = FeatureNetwork(network, preprocessing.mean, preprocessing.std, recipe.layers)
     blocks = tuple(block for block, _, _ in features.blocks)
     identity = Identity(name, weights_sha256, recipe, blocks, _scaling(preprocessing.interpolation))
-    return Backbone(features, identity, start_engine(features, choice or EngineChoice()))
+    return Backbone(identity, features.blocks, start_engine(features, choice or EngineChoice()))
 
 
 def _scaling(interpolation: str) -> str:

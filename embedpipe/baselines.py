@@ -6,6 +6,7 @@
 import itertools
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -18,8 +19,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from embedpipe.backbones import Backbone, find_backbone, load_network
+from embedpipe.backbones import find_backbone, load_network
 from embedpipe.documents import PHOTO_CROP, OpenDocument, ReadOptions, open_document
+from embedpipe.engines import Backbone, Pending
 from embedpipe.layers import FeatureNetwork
 from embedpipe.records import Document
 
@@ -61,8 +63,13 @@ def network_seconds(backbone: Backbone, pixels: Iterable[NDArray[np.uint8]], bat
         for warm in [batches[0]] * 2 + [batches[-1]] * 2:
             backbone(warm)
         begin = time.perf_counter()
+        running: deque[Pending] = deque()
         for batch in batches:
-            backbone(batch)
+            while len(running) >= backbone.engine.in_flight:
+                running.popleft()()
+            running.append(backbone.start(batch))
+        for pending in running:
+            pending()
         seconds += time.perf_counter() - begin
     return seconds
 

@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
 
 from embedpipe import pipeline
-from embedpipe.backbones import Backbone
 from embedpipe.baselines import (
     Page,
     baseline_networks,
@@ -34,6 +33,7 @@ from embedpipe.baselines import (
 )
 from embedpipe.classifiers import CLASSIFIERS, build_classifier, fit_classifier
 from embedpipe.documents import ReadOptions
+from embedpipe.engines import Backbone
 from embedpipe.errors import EmbedpipeError, UnknownNameError
 from embedpipe.features import FeatureStore, FeatureWriter
 from embedpipe.index import PageIndex
@@ -42,7 +42,7 @@ from embedpipe.machine import available_cores
 from embedpipe.memory import PeakMemory
 from embedpipe.records import Document, FeatureBatch, Identity, PageFailure, PageInfo, PageRef
 from embedpipe.rendering import Guards, Job, Renderer, Selection
-from embedpipe.streaming import DEFAULT_BATCH_SIZE, Settings
+from embedpipe.streaming import Settings
 from embedpipe.workspace import Workspace
 
 PARTS = ("pages", "fit", "similar")
@@ -199,7 +199,7 @@ def measure_pages(
     def embed() -> None:
         reports.append(_embed(sample, backbone, scratch / f"run-{next(numbers)}"))
 
-    loader = page_loader(sample.pages, _options(backbone), cores, DEFAULT_BATCH_SIZE)
+    loader = page_loader(sample.pages, _options(backbone), cores, backbone.engine.batch_size)
     next(iter(loader))  # its processes start here, and stay
     with Renderer(_options(backbone), Guards(workers=cores)) as renderer:
         render_everywhere(renderer, sample)
@@ -219,7 +219,7 @@ def measure_pages(
                 result = contender()
                 done = len(result) if name == "plain_loop" else len(sample.pages)
                 seconds[name].append((time.perf_counter() - begin) * len(sample.pages) / done)
-            seconds["model"].append(network_seconds(backbone, pixels, DEFAULT_BATCH_SIZE))
+            seconds["model"].append(network_seconds(backbone, pixels, backbone.engine.batch_size))
     middle = sorted(reports, key=lambda report: report.seconds)[len(reports) // 2]
     medians = {name: statistics.median(times) for name, times in seconds.items()}
     return summary(medians, len(sample.pages), cores, middle.stages, shared=device == "cpu")

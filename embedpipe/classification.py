@@ -23,7 +23,7 @@ from embedpipe.streaming import PageStream, Settings
 from embedpipe.workspace import Workspace
 
 if TYPE_CHECKING:  # only whoever has new pages needs the network
-    from embedpipe.backbones import Backbone
+    from embedpipe.engines import Backbone
 
 _BLANK = Prediction(None, 0.0, "blank")
 _FAILED = Prediction(None, 0.0, "failed")

@@ -11,7 +11,7 @@ from embedpipe.samples import draw_samples
 from embedpipe.workspace import Workspace
 
 if TYPE_CHECKING:
-    from embedpipe.backbones import Backbone
+    from embedpipe.engines import Backbone
 
 _PER_TYPE = 8
 _NEW_PER_TYPE = 2

@@ -8,9 +8,10 @@ from typing import Any
 import torch
 
 from embedpipe.backbones import BACKBONES, DEFAULT_BACKBONE
-from embedpipe.engines import EngineChoice, choose, fast_precision
+from embedpipe.engines import EngineChoice
 from embedpipe.errors import EmbedpipeError
 from embedpipe.machine import available_cores
+from embedpipe.starting import choose, fast_precision
 from embedpipe.workspace import Workspace
 
 _LIBRARIES = ("torch", "torchvision", "timm", "scikit-learn", "pymupdf", "pillow", "pyarrow", "faiss-cpu", "skops")

@@ -21,7 +21,7 @@ from embedpipe.walking import FoundFile, identify
 from embedpipe.workspace import Workspace
 
 if TYPE_CHECKING:  # a page that the store holds needs no network
-    from embedpipe.backbones import Backbone
+    from embedpipe.engines import Backbone
 
 
 @dataclass(frozen=True, slots=True)

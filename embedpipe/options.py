@@ -14,7 +14,7 @@ import typer
 from embedpipe.errors import EmbedpipeError
 
 if TYPE_CHECKING:
-    from embedpipe.backbones import Backbone
+    from embedpipe.engines import Backbone
     from embedpipe.records import Identity
     from embedpipe.streaming import Settings
 
@@ -87,7 +87,7 @@ class Reading:
     def settings(self) -> "Settings":
         """As the pipeline takes them; raises EmbedpipeError for what cannot be read."""
         from embedpipe.documents import Limits  # noqa: PLC0415 - loads PyMuPDF
-        from embedpipe.streaming import DEFAULT_BATCH_SIZE, Settings  # noqa: PLC0415
+        from embedpipe.streaming import Settings  # noqa: PLC0415
 
         megabyte = 1024**2
         return Settings(
@@ -97,7 +97,7 @@ class Reading:
             page_seconds=self.page_timeout,
             page_bytes=self.page_memory * megabyte,
             workers=_auto_or_number("--workers", self.workers) or 0,
-            batch_size=_auto_or_number("--batch-size", self.batch_size) or DEFAULT_BATCH_SIZE,
+            batch_size=_auto_or_number("--batch-size", self.batch_size) or 0,
             trust_mtime=self.trust_mtime,
         )
 

@@ -8,8 +8,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from embedpipe.engines import Backbone
 from embedpipe.features import FeatureStore, FeatureWriter
 from embedpipe.intake import Intake, Report
 from embedpipe.labels import Label
@@ -17,9 +18,6 @@ from embedpipe.records import WHOLE_FILE, Document, FeatureBatch, PageFailure, P
 from embedpipe.rendering import Job, Selection
 from embedpipe.streaming import PageStream, Settings
 from embedpipe.workspace import Workspace
-
-if TYPE_CHECKING:
-    from embedpipe.backbones import Backbone
 
 _SAMPLED_DOCUMENTS = 16
 
@@ -36,7 +34,7 @@ class Progress:
 def embed(
     workspace: Workspace,
     inputs: Iterable[str],
-    backbone: "Backbone",
+    backbone: Backbone,
     *,
     settings: Settings | None = None,
     label_by_folder: bool = False,
@@ -75,7 +73,7 @@ class _EmbedRun:
     """One call of `embed`: decides what is missing, and keeps the books."""
 
     def __init__(
-        self, workspace: Workspace, store: FeatureStore, backbone: "Backbone", settings: Settings, *, retry_failed: bool
+        self, workspace: Workspace, store: FeatureStore, backbone: Backbone, settings: Settings, *, retry_failed: bool
     ) -> None:
         engine = backbone.engine
         knobs = {"engine": engine.name, "device": engine.device, "precision": engine.precision}
@@ -184,7 +182,7 @@ def _moved(failure: PageFailure, document: Document) -> PageFailure:
     return PageFailure(page, failure.kind, failure.message)
 
 
-def plan_run(workspace: Workspace, inputs: Iterable[str], backbone: "Backbone", settings: Settings) -> dict[str, Any]:
+def plan_run(workspace: Workspace, inputs: Iterable[str], backbone: Backbone, settings: Settings) -> dict[str, Any]:
     """What `embed` would do, and about how long it would take, told from a sample of the new documents.
 
     Returns:

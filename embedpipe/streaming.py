@@ -6,24 +6,25 @@ A thread feeds the workers and forms batches of one shape; the calling thread dr
 import queue
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from functools import partial
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from embedpipe.documents import Limits, ReadOptions
+from embedpipe.engines import Backbone, Pending
 from embedpipe.machine import available_cores
 from embedpipe.records import Document, FeatureBatch, PageFailure, PageImage, Recipe
 from embedpipe.rendering import Guards, Job, Renderer, Selection
 
-if TYPE_CHECKING:  # the network's library is slow to load and only needed by whoever makes a Backbone
-    from embedpipe.backbones import Backbone
-
 T = TypeVar("T")
-DEFAULT_BATCH_SIZE = 16
 _BATCHES_AHEAD = 4
+_BATCHES_WAITING = 16
+"""Pages that wait for others of their shape, in batches: however many shapes there are, memory stays bounded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class Settings:
         page_seconds: Longest time for one page.
         page_bytes: Most memory for one page.
         workers: Render processes; 0 for as many as the machine has cores.
-        batch_size: Pages per call of the network.
+        batch_size: Pages per call of the network; 0 for what suits the engine.
         trust_mtime: Take size and time of change for the content of files that were hashed before.
     """
 
@@ -47,7 +48,7 @@ class Settings:
     page_seconds: float = 30.0
     page_bytes: int = 2 * 1024**3
     workers: int = 0
-    batch_size: int = DEFAULT_BATCH_SIZE
+    batch_size: int = 0
     trust_mtime: bool = False
 
 
@@ -108,9 +109,9 @@ class PageStream:
         files: How many files there are at most, so that no more workers start than can be busy.
     """
 
-    def __init__(self, backbone: "Backbone", settings: Settings, files: int) -> None:
+    def __init__(self, backbone: Backbone, settings: Settings, files: int) -> None:
         self._backbone = backbone
-        self._settings = settings
+        self._batch_size = settings.batch_size or backbone.engine.batch_size
         identity = backbone.identity
         self._options = ReadOptions(identity.recipe, identity.interpolation, settings.limits, settings.passwords)
         workers = settings.workers or available_cores()
@@ -124,14 +125,7 @@ class PageStream:
         with Renderer(self._options, self._guards) as renderer:
             feeder = _Background(self._batches(renderer, jobs), _BATCHES_AHEAD)
             try:
-                for item in feeder:
-                    if isinstance(item, PageFailure):
-                        yield item
-                        continue
-                    begin = time.perf_counter()
-                    X = self._backbone(np.stack([page.pixels for page in item]))
-                    self.seconds["forward"] += time.perf_counter() - begin
-                    yield from _finite(item, X)
+                yield from self._features(feeder)
             finally:
                 self.stopped.set()
                 feeder.stop()
@@ -140,19 +134,49 @@ class PageStream:
                 self.seconds["render"] += renderer.stats.seconds
                 self.seconds["wait"] += feeder.waited
 
+    def _features(self, batches: Iterable[list[PageImage] | PageFailure]) -> Iterator[FeatureBatch | PageFailure]:
+        """Sends batches through the network; the next one is laid out while the network works."""
+        running: deque[tuple[list[PageImage], Pending]] = deque()
+        for item in batches:
+            if isinstance(item, PageFailure):
+                yield item
+                continue
+            pixels = np.stack([page.pixels for page in item])
+            while len(running) >= self._backbone.engine.in_flight:
+                yield from self._finished(*running.popleft())
+            running.append((item, self._timed(partial(self._backbone.start, pixels))))
+        while running:
+            yield from self._finished(*running.popleft())
+
+    def _finished(self, pages: list[PageImage], pending: Pending) -> Iterator[FeatureBatch | PageFailure]:
+        yield from _finite(pages, self._timed(pending))
+
+    def _timed(self, call: Callable[[], T]) -> T:
+        """Runs a call of the network and adds its time to the stage."""
+        begin = time.perf_counter()
+        result = call()
+        self.seconds["forward"] += time.perf_counter() - begin
+        return result
+
     def _batches(self, renderer: Renderer, jobs: Iterable[Job]) -> Iterator[list[PageImage] | PageFailure]:
         """Gathers pages of one shape, so that no padding is computed."""
         waiting: dict[tuple[int, ...], list[PageImage]] = {}
+        count = 0
         for rendered in renderer.render(jobs):
             self.bytes_finished += rendered.document.size if rendered.finished else 0
             for result in rendered.results:
                 if isinstance(result, PageFailure):
                     yield result
                     continue
-                batch = waiting.setdefault(result.pixels.shape, [])
-                batch.append(result)
-                if len(batch) == self._settings.batch_size:
-                    yield waiting.pop(result.pixels.shape)
+                shape = result.pixels.shape
+                waiting.setdefault(shape, []).append(result)
+                count += 1
+                if count > _BATCHES_WAITING * self._batch_size:
+                    shape = max(waiting, key=lambda shape: len(waiting[shape]))
+                elif len(waiting[shape]) < self._batch_size:
+                    continue
+                count -= len(waiting[shape])
+                yield waiting.pop(shape)
         yield from waiting.values()
 
 

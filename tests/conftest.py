@@ -8,8 +8,8 @@ import pymupdf
 import pytest
 from PIL import Image
 
-from embedpipe.backbones import Backbone, load_backbone
-from embedpipe.engines import EngineChoice
+from embedpipe.backbones import load_backbone
+from embedpipe.engines import Backbone, EngineChoice
 from embedpipe.records import Recipe
 from embedpipe.workspace import Workspace
 

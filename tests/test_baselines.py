@@ -1,12 +1,13 @@
 """The loops that ours is compared with compute the same features, so that their times can be compared."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from embedpipe.backbones import Backbone, load_backbone
+from embedpipe.backbones import load_backbone
 from embedpipe.baselines import (
     Page,
     baseline_networks,
@@ -18,9 +19,10 @@ from embedpipe.baselines import (
     render_here,
 )
 from embedpipe.documents import Limits, ReadOptions
-from embedpipe.engines import EngineChoice, smallest_cosine
+from embedpipe.engines import Backbone, EngineChoice
 from embedpipe.records import Document, Recipe
 from embedpipe.samples import draw_samples
+from embedpipe.starting import smallest_cosine
 from embedpipe.walking import FoundFile, identify, walk
 
 TINY = "timm:test_resnet"
@@ -92,11 +94,22 @@ def test_network_seconds_runs_every_page(tiny: Backbone) -> None:
     """Pages of two shapes, in batches of two, each shape warmed up first."""
 
     class Counting:
+        in_flight = 2
+
         def __init__(self) -> None:
+            self.engine = self
             self.shapes: list[tuple[int, ...]] = []
+            self.running: set[int] = set()
+
+        def start(self, batch: np.ndarray) -> Callable[[], None]:
+            self.shapes.append(batch.shape)
+            number = len(self.shapes)
+            self.running.add(number)
+            assert len(self.running) <= self.in_flight
+            return lambda: self.running.remove(number)
 
         def __call__(self, batch: np.ndarray) -> None:
-            self.shapes.append(batch.shape)
+            self.start(batch)()
 
     backbone = Counting()
     pages = [np.zeros((4, height, 3), np.uint8) for height in (4, 6, 4, 4)]
@@ -104,3 +117,4 @@ def test_network_seconds_runs_every_page(tiny: Backbone) -> None:
     assert backbone.shapes.count((2, 4, 4, 3)) == 3
     assert backbone.shapes.count((1, 4, 4, 3)) == 3
     assert backbone.shapes.count((1, 4, 6, 3)) == 5
+    assert not backbone.running

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from embedpipe import benchmark
-from embedpipe.backbones import Backbone
 from embedpipe.benchmark import Plan, Sample, choose_pages, draw_rows, limit, measure_similar, starving, summary, tables
+from embedpipe.engines import Backbone
 from embedpipe.errors import EmbedpipeError, UnknownNameError
 from embedpipe.samples import draw_samples
 from embedpipe.workspace import Workspace

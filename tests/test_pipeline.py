@@ -22,8 +22,8 @@ from PIL import Image
 
 from embedpipe import features, intake, streaming
 from embedpipe import workspace as workspace_module
-from embedpipe.backbones import Backbone
 from embedpipe.documents import Limits, ReadOptions, open_document
+from embedpipe.engines import Backbone, Pending
 from embedpipe.errors import ArtifactError, EmbedpipeError
 from embedpipe.features import FeatureStore
 from embedpipe.intake import Report
@@ -381,12 +381,12 @@ from embedpipe.workspace import Workspace
 class Shades:  # needs no torch, so that many runs cost little
     identity = Identity("shades", "0" * 64, Recipe(64, "aspect", "penultimate"), ("p",))
     blocks = [("p", 0, 24)]
-    engine = SimpleNamespace(name="none", device="cpu", precision="fp32")
+    engine = SimpleNamespace(name="none", device="cpu", precision="fp32", batch_size=2, in_flight=1)
 
-    def __call__(self, pixels):
+    def start(self, pixels):
         time.sleep(0.01)
         bands = [band.mean(axis=(1, 2)) for band in np.array_split(pixels / 255, 8, axis=1)]
-        return np.concatenate(bands, axis=1).astype(np.float32)
+        return lambda: np.concatenate(bands, axis=1).astype(np.float32)
 
 features.ROWS_PER_PART = 3
 report = embed(Workspace(sys.argv[1]), sys.argv[2:], Shades(), settings=Settings(workers=2, batch_size=2),
@@ -519,10 +519,10 @@ def test_features_that_are_no_numbers(workspace: Workspace, tiny: Backbone, tmp_
     class Overflowing:
         identity, dim, blocks, engine = tiny.identity, tiny.dim, tiny.blocks, tiny.engine
 
-        def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        def start(self, pixels: NDArray[np.uint8]) -> Pending:
             X = tiny(pixels)
             X[0, 3], X[1, 0], X[3, 5] = 1e6, np.nan, -np.inf
-            return X
+            return lambda: X
 
     file = pdf(tmp_path / "five.pdf", 5)
     report = embed(workspace, [str(file)], Overflowing(), settings=ONE_WORKER)  # type: ignore[arg-type]
@@ -552,9 +552,9 @@ def test_a_plan_for_few_pages(pile: Embedded, workspace: Workspace, tiny: Backbo
     class Slow:
         identity, dim, blocks, engine = tiny.identity, tiny.dim, tiny.blocks, tiny.engine
 
-        def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        def start(self, pixels: NDArray[np.uint8]) -> Pending:
             time.sleep(0.5)
-            return tiny(pixels)
+            return tiny.start(pixels)
 
     plan = plan_run(workspace, [str(pile.folder / "letters")], Slow(), ONE_WORKER)  # type: ignore[arg-type]
     assert plan["estimated_seconds"] >= 0.4

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from embedpipe import inventory
-from embedpipe.backbones import Backbone
 from embedpipe.classifiers import ClassifierBundle
+from embedpipe.engines import Backbone
 from embedpipe.errors import ArtifactError, EmbedpipeError, UnknownNameError
 from embedpipe.features import FeatureStore, FeatureWriter
 from embedpipe.index import fresh_index

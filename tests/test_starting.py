@@ -1,4 +1,4 @@
-"""The engines: what is chosen, what is refused, and that all of them give the same features."""
+"""Starting a network: what is chosen, what is refused, and that all engines give the same features."""
 
 import importlib.util
 from collections.abc import Iterator
@@ -10,23 +10,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from embedpipe import engines
-from embedpipe.engines import (
-    ENGINES,
-    STATIC_SHAPES,
-    TOLERANCE,
-    EngineChoice,
-    OpenVinoEngine,
-    TorchEngine,
-    choose,
-    fast_precision,
-    sample_pages,
-    smallest_cosine,
-    start_engine,
-)
+from embedpipe import starting
+from embedpipe.engines import ENGINES, STATIC_SHAPES, TOLERANCE, EngineChoice, OpenVinoEngine, Pending
 from embedpipe.errors import EmbedpipeError, UnknownNameError
 from embedpipe.layers import FeatureNetwork
 from embedpipe.machine import available_cores
+from embedpipe.starting import TorchEngine, choose, fast_precision, sample_pages, smallest_cosine, start_engine
 
 Pixels = NDArray[np.uint8]
 
@@ -52,7 +41,7 @@ def no_openvino(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine on which OpenVINO is not installed."""
     find = importlib.util.find_spec
     fake = SimpleNamespace(util=SimpleNamespace(find_spec=lambda name: None if name == "openvino" else find(name)))
-    monkeypatch.setattr(engines, "importlib", fake)
+    monkeypatch.setattr(starting, "importlib", fake)
 
 
 @pytest.mark.usefixtures("cpu_only")
@@ -199,12 +188,12 @@ class Coarse:
         """Notes what to give."""
         self.name, self.device, self.precision, self._cosine = "torch", "cpu", precision, cosine
 
-    def __call__(self, pixels: Pixels) -> NDArray[np.float32]:
+    def start(self, pixels: Pixels) -> Pending:
         """The same features for all pages, but for the last one, which is off in any but full precision."""
         X = np.tile(np.array([[1, 0]], np.float32), (len(pixels), 1))
         if self.precision != "fp32":
             X[-1] = self._cosine, np.sqrt(1 - self._cosine**2)
-        return X
+        return lambda: X
 
 
 @pytest.mark.parametrize(("cosine", "taken"), [(0.9995, "bf16"), (0.9985, "fp32")])
@@ -213,8 +202,8 @@ def test_the_fast_precision_is_taken_only_within_the_tolerance(
 ) -> None:
     """With the precision left open, a single page off by more than the tolerance leads to full precision."""
     assert TOLERANCE["bf16"] == 0.999
-    monkeypatch.setattr(engines, "fast_precision", lambda _choice: "bf16")
-    monkeypatch.setattr(engines, "_engine_maker", lambda *_: lambda precision: Coarse(precision, cosine))
+    monkeypatch.setattr(starting, "fast_precision", lambda _choice: "bf16")
+    monkeypatch.setattr(starting, "_engine_maker", lambda *_: lambda precision: Coarse(precision, cosine))
     assert start_engine(by_hand, EngineChoice("cpu")).precision == taken
     assert start_engine(by_hand, EngineChoice("cpu", "bf16")).precision == "bf16"
 
@@ -223,7 +212,7 @@ def test_auto_is_within_the_tolerance_here(by_hand: FeatureNetwork) -> None:
     """Whatever precision this machine's auto takes, features of other pages are within its tolerance."""
     started = start_engine(small_features(), EngineChoice("cpu", "auto", "openvino", 1))
     pixels = pages(4, 64, 64)
-    assert smallest_cosine(started(pixels), expected(by_hand, pixels)) >= TOLERANCE[started.precision]
+    assert smallest_cosine(started.start(pixels)(), expected(by_hand, pixels)) >= TOLERANCE[started.precision]
 
 
 def test_the_smallest_cosine_is_of_the_worst_row() -> None:
@@ -255,11 +244,11 @@ def test_plans_for_fixed_and_for_any_shapes_agree(by_hand: FeatureNetwork, openv
     """The first call of a shape runs the general plan and the next one a plan of its own, with the same features."""
     for shape in [(3, 64, 96), (1, 64, 96), (3, 96, 64)]:
         pixels = pages(*shape)
-        general = openvino_engine(pixels)
+        general = openvino_engine.start(pixels)()
         assert openvino_engine._static[pixels.shape] is None
-        own = openvino_engine(pixels)
+        own = openvino_engine.start(pixels)()
         assert openvino_engine._static[pixels.shape] is not None
-        again = openvino_engine(pixels)
+        again = openvino_engine.start(pixels)()
         np.testing.assert_allclose(general, expected(by_hand, pixels), rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(own, general, rtol=1e-5, atol=1e-6)
         np.testing.assert_array_equal(own, again)
@@ -268,10 +257,10 @@ def test_plans_for_fixed_and_for_any_shapes_agree(by_hand: FeatureNetwork, openv
 def test_results_are_not_overwritten_by_the_next_call(openvino_engine: OpenVinoEngine) -> None:
     """Features that were returned stay as they are when the engine runs again."""
     first, second = pages(2, 32, 32), pages(2, 32, 32)[::-1].copy()
-    openvino_engine(first)
-    kept = openvino_engine(first)
+    openvino_engine.start(first)()
+    kept = openvino_engine.start(first)()
     copy = kept.copy()
-    openvino_engine(second)
+    openvino_engine.start(second)()
     np.testing.assert_array_equal(kept, copy)
 
 
@@ -280,7 +269,7 @@ def test_more_shapes_than_plans_stay_right(by_hand: FeatureNetwork, openvino_eng
     shapes = [(1, 32 + 8 * i, 40) for i in range(STATIC_SHAPES + 2)]
     for shape in shapes + shapes[:2] + shapes[:2]:
         pixels = pages(*shape)
-        np.testing.assert_allclose(openvino_engine(pixels), expected(by_hand, pixels), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(openvino_engine.start(pixels)(), expected(by_hand, pixels), rtol=1e-4, atol=1e-5)
         assert len(openvino_engine._static) <= STATIC_SHAPES
 
 
@@ -293,7 +282,7 @@ def test_every_engine_and_precision_gives_float32_near_the_module(
     pixels = pages(4, 64, 64)
     started = start_engine(small_features(), EngineChoice("cpu", precision, engine, 1))
     assert (started.name, started.device, started.precision) == (engine, "cpu", precision)
-    X, truth = started(pixels), expected(by_hand, pixels)
+    X, truth = started.start(pixels)(), expected(by_hand, pixels)
     assert X.dtype == np.float32
     assert X.shape == truth.shape
     assert smallest_cosine(X, truth) >= TOLERANCE[precision]
@@ -320,7 +309,7 @@ def test_torch_uses_as_many_threads_as_asked_for() -> None:
 def test_openvino_uses_as_many_threads_as_asked_for(openvino_engine: OpenVinoEngine) -> None:
     """The number of threads reaches OpenVINO's compiled network."""
     pixels = pages(2, 32, 48)
-    openvino_engine(pixels)
+    openvino_engine.start(pixels)()
     request = openvino_engine._any_shape
     assert request.get_compiled_model().get_property("INFERENCE_NUM_THREADS") == 1
 
@@ -349,5 +338,5 @@ def test_arrays_of_any_layout_are_taken(
     else:
         pixels = np.repeat(pixels, 2, axis=2)[:, :, ::2]
     torch_engine = TorchEngine(small_features(), EngineChoice("cpu", "fp32", "torch", 1))
-    X = (openvino_engine if engine == "openvino" else torch_engine)(pixels)
+    X = (openvino_engine if engine == "openvino" else torch_engine).start(pixels)()
     np.testing.assert_allclose(X, truth, rtol=1e-4, atol=1e-5)

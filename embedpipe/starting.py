@@ -1,0 +1,197 @@
+"""Settles device, engine and precision, and starts a network on them: torch, or OpenVINO converted from it."""
+
+import functools
+import importlib.util
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from embedpipe.engines import (
+    AUTO,
+    CPU_BATCH_SIZE,
+    ENGINES,
+    PRECISIONS,
+    TOLERANCE,
+    Engine,
+    EngineChoice,
+    OpenVinoEngine,
+    Pending,
+    openvino_core,
+)
+from embedpipe.errors import EmbedpipeError, UnknownNameError
+from embedpipe.layers import FeatureNetwork
+from embedpipe.machine import available_cores
+
+_TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_GPU_BATCH_SIZE = 128
+
+
+def choose(choice: EngineChoice) -> tuple[EngineChoice, str]:
+    """Replaces "auto" for device, engine and threads by the fastest on this machine.
+
+    Returns:
+        The choice, where only the precision may still be "auto", and the reason in one sentence.
+
+    Raises:
+        UnknownNameError: A device, precision or engine of that name does not exist.
+        EmbedpipeError: It exists, but not on this machine.
+    """
+    device = choice.device
+    if device == AUTO:
+        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    _check_device(device)
+    engine = choice.engine
+    if engine == AUTO:
+        engine = "openvino" if device == "cpu" and importlib.util.find_spec("openvino") else "torch"
+    if engine not in ENGINES:
+        raise UnknownNameError("engine", engine, [AUTO, *ENGINES])
+    if engine == "openvino" and device != "cpu":
+        raise EmbedpipeError("OpenVINO runs on the CPU here: use --device cpu, or --engine torch")
+    if engine == "openvino" and not importlib.util.find_spec("openvino"):
+        raise EmbedpipeError("OpenVINO is not installed: pip install openvino, or use --engine torch")
+    if choice.precision not in (AUTO, *PRECISIONS):
+        raise UnknownNameError("precision", choice.precision, [AUTO, *PRECISIONS])
+    found = "the GPU that torch finds" if device != "cpu" else "no GPU that torch can use, so the CPU"
+    where = found if choice.device == AUTO else f"{device}, as asked"
+    how = "OpenVINO runs the same network several times faster there" if engine == "openvino" else "torch runs it"
+    threads = choice.threads or available_cores()
+    return EngineChoice(device, choice.precision, engine, threads), f"{where}; {how}"
+
+
+def fast_precision(choice: EngineChoice) -> str:
+    """The fastest precision that the hardware of a settled choice has units for; it may still be too coarse."""
+    if choice.device.startswith("cuda"):
+        return "fp16"
+    if choice.engine == "openvino" and "BF16" in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        return "bf16"
+    return "fp32"
+
+
+def _check_device(device: str) -> None:
+    kind, _, number = device.partition(":")
+    if kind not in ("cpu", "cuda", "mps") or (number and (kind != "cuda" or not number.isdecimal())):
+        raise UnknownNameError("device", device, [AUTO, "cpu", "cuda", "cuda:N", "mps"])
+    if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
+        raise EmbedpipeError(f"no {device} here ({torch.cuda.device_count()} CUDA devices): use --device cpu")
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise EmbedpipeError("no mps device here: use --device cpu")
+
+
+def start_engine(network: FeatureNetwork, choice: EngineChoice) -> Engine:
+    """Puts a network on the device that `choose` settles on.
+
+    With the precision left open, the fast one is taken only if it gives this network's features on sample pages
+    within `TOLERANCE` of full precision, measured here and now.
+    """
+    settled, _ = choose(choice)
+    engine = _engine_maker(network, settled)
+    if settled.precision != AUTO:
+        return engine(settled.precision)
+    exact, precision = engine("fp32"), fast_precision(settled)
+    if precision == "fp32":
+        return exact
+    fast = engine(precision)
+    pages = sample_pages(network.example().shape[1])
+    return fast if smallest_cosine(fast.start(pages)(), exact.start(pages)()) >= TOLERANCE[precision] else exact
+
+
+def _engine_maker(network: FeatureNetwork, settled: EngineChoice) -> Callable[[str], Engine]:
+    """Makes engines of different precisions from one network, which is converted once."""
+    if settled.engine == "openvino":
+        model = functools.cache(lambda: convert(network))
+        return lambda precision: OpenVinoEngine(model, precision, settled.threads)
+    return lambda precision: TorchEngine(network, replace(settled, precision=precision))
+
+
+def smallest_cosine(X: NDArray[np.float32], Y: NDArray[np.float32]) -> float:
+    """Of the rows of X with those of Y, both (n, dim)."""
+    lengths = np.linalg.norm(X, axis=1) * np.linalg.norm(Y, axis=1)
+    return float(((X * Y).sum(axis=1) / np.maximum(lengths, 1e-12)).min())
+
+
+def sample_pages(size: int) -> NDArray[np.uint8]:
+    """White paper with grey lines of words, bars, and a picture, as pages are; uint8 (3, size, size, 3)."""
+    random = np.random.default_rng(0)
+    pages = np.full((3, size, size, 3), 255, np.uint8)
+    for top in range(size // 10, size - size // 10, 4):
+        words = random.integers(90, 255, (2, size * 4 // 5, 1), np.uint8)
+        pages[0, top, size // 10 : size // 10 + words.shape[1]] = words[0]
+        pages[1, top, size // 10 : size // 2] = words[1, : size // 2 - size // 10]
+    pages[1, :: max(size // 8, 1)] = 60
+    pages[2, size // 4 : size // 2] = random.integers(0, 255, (size // 2 - size // 4, size, 3), np.uint8)
+    return pages
+
+
+class TorchEngine:
+    """Runs the module as it is; on a GPU under autocast, with the channels last and copies beside the computing.
+
+    On CUDA, pages go through pinned memory on a stream of their own, features come back the same way, and the host
+    waits for nothing but the features that it asks for.
+    """
+
+    name = "torch"
+
+    def __init__(self, network: FeatureNetwork, choice: EngineChoice) -> None:
+        self.device, self.precision = choice.device, choice.precision
+        self._device = torch.device(choice.device)
+        self._network = network.to(self._device).to(memory_format=torch.channels_last)
+        self._autocast = _TYPES[choice.precision] if choice.precision != "fp32" else None
+        on_cuda = self._device.type == "cuda"
+        self.batch_size = CPU_BATCH_SIZE if self.device == "cpu" else _GPU_BATCH_SIZE
+        self.in_flight = 2 if on_cuda else 1
+        self._copies = torch.cuda.Stream(self._device) if on_cuda else None  # type: ignore[no-untyped-call]
+        if self.device == "cpu":
+            torch.set_num_threads(choice.threads)
+
+    def start(self, pixels: NDArray[np.uint8]) -> Pending:
+        """Begins a call for pages uint8 (n, H, W, 3); off CUDA it is over when this returns."""
+        batch = torch.from_numpy(np.require(pixels, requirements=["C", "W"]))
+        if self._copies is not None:
+            return self._start_on_cuda(batch, self._copies)
+        features: NDArray[np.float32] = self._forward(batch.to(self._device)).cpu().numpy()
+        return lambda: features
+
+    def _forward(self, batch: torch.Tensor) -> torch.Tensor:
+        """Features, float32 (n, dim); a batch that the device's memory cannot take goes in halves."""
+        enabled = self._autocast is not None
+        try:
+            with torch.inference_mode(), torch.autocast(self._device.type, self._autocast, enabled=enabled):
+                features: torch.Tensor = self._network(batch).float()
+                return features
+        except torch.cuda.OutOfMemoryError:
+            if len(batch) == 1:
+                raise
+        return torch.cat([self._forward(half) for half in batch.chunk(2)])
+
+    def _start_on_cuda(self, batch: torch.Tensor, copies: torch.cuda.Stream) -> Pending:
+        computing = torch.cuda.current_stream(self._device)
+        with torch.cuda.stream(copies):
+            there = batch.pin_memory().to(self._device, non_blocking=True)
+        computing.wait_stream(copies)
+        there.record_stream(computing)  # or its memory could be given to the next batch too early
+        features = self._forward(there)
+        here = torch.empty(features.shape, dtype=torch.float32, pin_memory=True)
+        here.copy_(features, non_blocking=True)
+        done = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        done.record(computing)
+
+        def wait() -> NDArray[np.float32]:
+            done.synchronize()
+            result: NDArray[np.float32] = here.numpy()
+            return result
+
+        return wait
+
+
+def convert(network: FeatureNetwork) -> Any:
+    """The network as an OpenVINO model for any shape and batch."""
+    import openvino  # noqa: PLC0415 - an engine of its own, not needed for torch
+
+    with warnings.catch_warnings(), torch.inference_mode():
+        warnings.simplefilter("ignore")  # tracing warns of shapes that become constants; the contract test checks
+        return openvino.convert_model(network, example_input=network.example())
