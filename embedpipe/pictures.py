@@ -234,7 +234,13 @@ def _draw_neighbours(sheet: Image.Image, top: int, rows: list[list[tuple[Tile, I
     draw = ImageDraw.Draw(sheet)
     left, y = _MARGIN + _PANEL_WIDTH + 2 * _GAP, top + _PANEL
     _write(draw, (left, y), "Most alike first" if rows else "Nothing looks like it", _HEADING, _DIM)
-    y += _HEADING_HEIGHT
+    _draw_rows(sheet, (left, y + _HEADING_HEIGHT), rows)
+
+
+def _draw_rows(sheet: Image.Image, corner: tuple[int, int], rows: list[list[tuple[Tile, Image.Image]]]) -> None:
+    """Draws numbered tiles row by row; `corner` is the top left of the first one's place."""
+    draw = ImageDraw.Draw(sheet)
+    left, y = corner
     rank = itertools.count(1)
     for row in rows:
         bottom = y + _height(row)  # pictures stand on one line, whatever their shapes
@@ -270,6 +276,33 @@ def contact_sheet(query: Tile, tiles: Sequence[Tile], file: Path, title: str = "
     _write(ImageDraw.Draw(sheet), (_MARGIN, _MARGIN - 4), title, _TITLE, _INK)
     _draw_query(sheet, top, query, asked)
     _draw_neighbours(sheet, top, rows)
+    with replacing(file) as temporary:
+        sheet.save(temporary, "PNG")
+
+
+def gallery(sections: Sequence[tuple[str, Sequence[Tile]]], file: Path, title: str) -> None:
+    """Draws pages in sections, each with a heading of its own, as a PNG.
+
+    Args:
+        sections: Headings and pages; the pages are numbered within their section and read row by row.
+        file: The PNG; it is replaced in one step.
+        title: Above it all.
+
+    Raises:
+        ArtifactError: The file cannot be written.
+    """
+    drawn = [(heading, _rows(tiles)) for heading, tiles in sections]
+    heights = [_HEADING_HEIGHT + _GAP + sum(_height(row) + _TEXT_HEIGHT + _GAP for row in rows) for _, rows in drawn]
+    columns = max((len(row) for _, rows in drawn for row in rows), default=3)
+    width = 2 * _MARGIN + max(columns, 3) * (_BOX[0] + _GAP) - _GAP
+    top = _MARGIN + _TITLE + 20
+    sheet = Image.new("RGB", (width, top + sum(heights) + _MARGIN), _PAPER)
+    draw = ImageDraw.Draw(sheet)
+    _write(draw, (_MARGIN, _MARGIN - 4), fitted(title, width - 2 * _MARGIN, _TITLE), _TITLE, _INK)
+    for (heading, rows), height in zip(drawn, heights, strict=True):
+        _write(draw, (_MARGIN, top), fitted(heading, width - 2 * _MARGIN, _HEADING), _HEADING, _QUERY_COLOUR)
+        _draw_rows(sheet, (_MARGIN, top + _HEADING_HEIGHT), rows)
+        top += height
     with replacing(file) as temporary:
         sheet.save(temporary, "PNG")
 

@@ -17,6 +17,7 @@ from embedpipe.pictures import (
     contact_sheet,
     drawable,
     fitted,
+    gallery,
     thumbnail,
 )
 from embedpipe.texts import display
@@ -261,3 +262,17 @@ def test_confusion_picture_refuses_another_shape() -> None:
     """A matrix that does not fit the types is refused."""
     with pytest.raises(ValueError, match="3 classes but a matrix of"):
         confusion_picture(np.zeros((2, 2), np.int64), ["a", "b", "c"])
+
+
+def test_a_gallery_has_a_heading_above_each_section(tmp_path: Path) -> None:
+    """Sections follow each other, all their pages are shown, and what cannot be shown has its place."""
+    tiles = [Tile(page(RED), "a.pdf", "invoice?"), Tile(None, "b.pdf")]
+    sections = [("First family", tiles), ("没有", []), ("Second family", [Tile(page(GREEN), "c.pdf")])]
+    gallery(sections, tmp_path / "gallery.png", "Families")
+    with Image.open(tmp_path / "gallery.png") as image:
+        pixels = np.asarray(image.convert("RGB")).astype(np.int16)
+    first, second = found(pixels, RED), found(pixels, GREEN)
+    assert first[3] < second[1]
+    headings = np.flatnonzero((np.abs(pixels - np.array(QUERY_BLUE)) <= 2).all(axis=2).any(axis=1))
+    assert headings.min() < first[1]
+    assert ((headings > first[3]) & (headings < second[1])).any()
