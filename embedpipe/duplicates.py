@@ -6,6 +6,10 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+NEAR_DUPLICATE = 0.95
+"""Cosine of scaled features from which two pages are nearly the same picture: one page saved again, or one form, also
+where it is filled differently, which features cannot tell (docs/quality.md). Scans of a printed page lie below."""
+
 _BLOCK = 4096
 
 

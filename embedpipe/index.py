@@ -108,6 +108,10 @@ class PageIndex:
         order = np.lexsort((-cosines, queries))
         return limits, cosines[order], self.page_ids[rows[order]]
 
+    def unit(self, X: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Features as the index compares them: scaled, of unit length, so that inner products are cosines, (n, dim)."""
+        return _unit(self.scaler, X)
+
     def is_of(self, store: FeatureStore) -> bool:
         """Whether the index holds exactly this snapshot."""
         return self.identity == store.identity and self.parts == _parts(store)
