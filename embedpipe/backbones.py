@@ -10,8 +10,8 @@ from torch import nn
 
 from embedpipe.engines import Backbone, EngineChoice
 from embedpipe.layers import FeatureNetwork
-from embedpipe.records import Identity, Recipe
-from embedpipe.sources import BACKBONES, DEFAULT_BACKBONE, PREFIXES, BackboneSource, Preprocessing, find_backbone
+from embedpipe.records import DEFAULT_BACKBONE, Identity, Recipe
+from embedpipe.sources import BACKBONES, PREFIXES, BackboneSource, Preprocessing, find_backbone
 from embedpipe.starting import start_engine
 from embedpipe.weights import NO_WEIGHTS, download, load_into, read_state_dict, tensors_sha256
 

@@ -7,10 +7,12 @@ from typing import Any
 
 import torch
 
-from embedpipe.backbones import BACKBONES, DEFAULT_BACKBONE
+from embedpipe.backbones import BACKBONES
 from embedpipe.engines import EngineChoice
 from embedpipe.errors import EmbedpipeError
 from embedpipe.machine import available_cores
+from embedpipe.networks import cache_folder
+from embedpipe.records import DEFAULT_BACKBONE
 from embedpipe.starting import choose, fast_precision
 from embedpipe.workspace import Workspace
 
@@ -48,5 +50,6 @@ def examine(workspace: Workspace) -> dict[str, Any]:
         "weights": weights,
         "weights_here": here,
         "artifacts": str(workspace.root.absolute()),
+        "converted": str(cache_folder()),
         "advice": advice,
     }

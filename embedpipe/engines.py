@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -133,6 +134,16 @@ class OpenVinoEngine:
             return np.array(request.get_output_tensor(0).data, dtype=np.float32)  # the next call writes there again
 
         return wait
+
+    def save(self, file: Path) -> None:
+        """Writes the model, in full precision, to a file and its tensors beside it.
+
+        Raises:
+            RuntimeError: OpenVINO cannot write it.
+        """
+        import openvino  # noqa: PLC0415 - as in `openvino_core`
+
+        openvino.save_model(self._read(), file, compress_to_fp16=False)
 
     def _compiled(self, shape: tuple[int, ...]) -> Any:
         """An inference request for this shape: a plan of its own once it has come twice, else the general one."""

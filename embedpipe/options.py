@@ -15,6 +15,7 @@ from embedpipe.errors import EmbedpipeError
 
 if TYPE_CHECKING:
     from embedpipe.engines import Backbone
+    from embedpipe.networks import Wanted
     from embedpipe.records import Identity
     from embedpipe.streaming import Settings
 
@@ -55,14 +56,26 @@ class Network:
             identity: What features were made with; None for a new space.
             recipe: Fields of `records.Recipe` that differ from the backbone's default.
         """
-        from embedpipe.backbones import DEFAULT_BACKBONE, load_backbone  # noqa: PLC0415 - loads torch
+        from embedpipe import networks  # noqa: PLC0415 - `--help` does without
         from embedpipe.engines import EngineChoice  # noqa: PLC0415
+        from embedpipe.records import DEFAULT_BACKBONE  # noqa: PLC0415
 
         name = self.backbone or (identity.backbone if identity else DEFAULT_BACKBONE)
         choice = EngineChoice(self.device, self.precision, self.engine)
-        if identity:
-            return load_backbone(name, weights=self.weights, recipe=identity.recipe, choice=choice)
-        return load_backbone(name, weights=self.weights, changes=recipe, choice=choice)
+        given = identity.recipe if identity else None
+        wanted = networks.Wanted(name, self.weights, given, {} if identity else recipe or {}, choice)
+        return networks.find(wanted) or _load_with_torch(wanted)
+
+
+def _load_with_torch(wanted: "Wanted") -> "Backbone":
+    """Loads a network that was not converted before, and keeps it for the next time."""
+    from embedpipe import backbones, networks, starting  # noqa: PLC0415 - torch takes seconds to load
+
+    backbone = backbones.load_backbone(
+        wanted.name, weights=wanted.weights, recipe=wanted.recipe, changes=wanted.changes, choice=wanted.choice
+    )
+    networks.keep(wanted, backbone, torch_has_gpus=starting.built_for_gpus())
+    return backbone
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+DEFAULT_BACKBONE = "efficientnet_lite0"
+
 STORED = ("ok", "blank", "repaired")
 """Outcomes of pages that have features."""
 

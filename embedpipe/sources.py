@@ -14,8 +14,6 @@ from embedpipe.architectures import PAGE_MEAN, PAGE_STD, LeNet5, ZFNet
 from embedpipe.errors import UnknownNameError, WeightsError
 from embedpipe.weights import StateDict, bundled_file, cache_file, check_sha256, read_state_dict
 
-DEFAULT_BACKBONE = "efficientnet_lite0"
-
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:

@@ -63,6 +63,11 @@ def choose(choice: EngineChoice) -> tuple[EngineChoice, str]:
     return EngineChoice(device, choice.precision, engine, threads), f"{where}; {how}"
 
 
+def built_for_gpus() -> bool:
+    """Whether the installed torch could use a GPU if there were one."""
+    return bool(torch.version.cuda or torch.version.hip or torch.backends.mps.is_built())
+
+
 def fast_precision(choice: EngineChoice) -> str:
     """The fastest precision that the hardware of a settled choice has units for; it may still be too coarse."""
     if choice.device.startswith("cuda"):

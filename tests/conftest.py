@@ -1,6 +1,6 @@
 """Fixtures that many tests share: documents made at run time, a tiny seeded network, the shared corpus where it is."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,7 @@ from PIL import Image
 
 from embedpipe.backbones import load_backbone
 from embedpipe.engines import Backbone, EngineChoice
+from embedpipe.networks import CACHE_VARIABLE
 from embedpipe.records import Recipe
 from embedpipe.workspace import Workspace
 
@@ -17,6 +18,14 @@ TINY = "timm:test_resnet"
 """A real network of timm with few weights; random, but the same ones every time."""
 
 _SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keeps converted networks where the tests, and the programs that they start, find no others."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(CACHE_VARIABLE, str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session")

