@@ -314,6 +314,27 @@ def test_openvino_uses_as_many_threads_as_asked_for(openvino_engine: OpenVinoEng
     assert request.get_compiled_model().get_property("INFERENCE_NUM_THREADS") == 1
 
 
+@pytest.mark.usefixtures("threads")
+def test_a_batch_that_memory_cannot_take_goes_in_halves(by_hand: FeatureNetwork) -> None:
+    """Where memory runs out, the features are those of the whole batch; a page that is too much says so."""
+    most = 2
+
+    class Limited(FeatureNetwork):
+        def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+            if len(pixels) > most:
+                raise torch.cuda.OutOfMemoryError
+            return super().forward(pixels)
+
+    with torch.random.fork_rng(devices=[]):
+        network = Limited(Small().eval(), (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), "penultimate+stages")
+    engine = TorchEngine(network, EngineChoice("cpu", "fp32", "torch", 1))
+    pixels = pages(7, 32, 32)
+    np.testing.assert_allclose(engine.start(pixels)(), expected(by_hand, pixels), rtol=1e-4, atol=1e-5)
+    most = 0
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        engine.start(pixels)
+
+
 @pytest.fixture
 def always_warn() -> Iterator[None]:
     """Lets torch repeat the warnings that it gives once per process."""

@@ -1,0 +1,123 @@
+"""Batches of one shape, begun before the one before is waited for, and bounded however many shapes there are."""
+
+from collections.abc import Iterable, Iterator
+from types import SimpleNamespace
+from typing import Any, Self
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from embedpipe import streaming
+from embedpipe.engines import Pending
+from embedpipe.records import Document, FeatureBatch, Identity, PageFailure, PageImage, PageInfo, PageRef, Recipe
+from embedpipe.rendering import Rendered
+from embedpipe.streaming import PageStream, Settings
+
+DOCUMENT = Document("/a.pdf", "a" * 64, 1, 0, "pdf")
+
+
+def page(number: int, height: int) -> PageImage:
+    """A page whose pixels are its number."""
+    info = PageInfo(PageRef(DOCUMENT.sha256, number, DOCUMENT.path), 999, 1, 1, 0.5)
+    return PageImage(info, np.full((height, 8, 3), number % 250, np.uint8))
+
+
+class FakeRenderer:
+    """Gives the pages that the test laid out, without processes."""
+
+    results: tuple[PageImage | PageFailure, ...] = ()
+
+    def __init__(self, *_: object) -> None:
+        self.stats = SimpleNamespace(seconds=0.0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing to end."""
+
+    def stop(self) -> None:
+        """Nothing to stop."""
+
+    def render(self, _jobs: Iterable[Any]) -> Iterator[Rendered]:
+        """One result at a time."""
+        for result in self.results:
+            yield Rendered(DOCUMENT, [result])
+
+
+class FakeBackbone:
+    """Features are the first pixel; notes what was begun and waited for, in order."""
+
+    identity = Identity("fake", "0" * 64, Recipe(8, "aspect", "penultimate"), ("p",))
+
+    def __init__(self, in_flight: int) -> None:
+        self.engine = SimpleNamespace(batch_size=4, in_flight=in_flight)
+        self.events: list[tuple[str, int]] = []
+        self.sizes: list[int] = []
+
+    def start(self, pixels: NDArray[np.uint8]) -> Pending:
+        """Begins a call."""
+        number = len(self.sizes)
+        self.sizes.append(len(pixels))
+        self.events.append(("start", number))
+
+        def wait() -> NDArray[np.float32]:
+            self.events.append(("wait", number))
+            return pixels[:, 0, 0, :1].astype(np.float32)
+
+        return wait
+
+
+def stream(
+    monkeypatch: pytest.MonkeyPatch, backbone: FakeBackbone, results: Iterable[PageImage | PageFailure], **settings: int
+) -> list[FeatureBatch | PageFailure]:
+    """Everything that comes out for these results of the renderer."""
+    monkeypatch.setattr(FakeRenderer, "results", tuple(results))
+    monkeypatch.setattr(streaming, "Renderer", FakeRenderer)
+    return list(PageStream(backbone, Settings(**settings), 1).run([]))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("in_flight", [1, 2, 3])
+def test_the_next_batch_is_begun_before_the_last_is_yielded(monkeypatch: pytest.MonkeyPatch, in_flight: int) -> None:
+    """So many calls are under way as the engine allows, never more, and all are waited for in order."""
+    backbone = FakeBackbone(in_flight)
+    found = stream(monkeypatch, backbone, [page(n, 8) for n in range(22)])
+    waited = [number for what, number in backbone.events if what == "wait"]
+    assert waited == list(range(6))
+    running = np.cumsum([1 if what == "start" else -1 for what, _ in backbone.events])
+    assert running.max() == in_flight
+    for batch in found:
+        assert isinstance(batch, FeatureBatch)
+        assert [info.ref.page_index for info in batch.pages] == batch.X[:, 0].astype(int).tolist()
+    assert sum(len(batch.pages) for batch in found if isinstance(batch, FeatureBatch)) == 22
+
+
+def test_the_batch_size_is_the_engines_unless_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Auto takes what suits the engine; a number goes before it."""
+    for settings, sizes in (({}, [4, 4, 1]), ({"batch_size": 6}, [6, 3])):
+        backbone = FakeBackbone(1)
+        stream(monkeypatch, backbone, [page(n, 8) for n in range(9)], **settings)
+        assert backbone.sizes == sizes
+
+
+def test_many_shapes_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When too many pages wait for others of their shape, the largest group goes before it is full; none is lost."""
+    monkeypatch.setattr(streaming, "_BATCHES_WAITING", 2)
+    heights = [8] * 3 + list(range(9, 29))
+    pages = [page(n, height) for n, height in enumerate(heights)]
+    backbone = FakeBackbone(1)
+    found = stream(monkeypatch, backbone, pages)
+    assert backbone.sizes[0] == 3  # the largest, when the ninth page came
+    indices = [i.ref.page_index for batch in found if isinstance(batch, FeatureBatch) for i in batch.pages]
+    assert sorted(indices) == list(range(len(pages)))
+
+
+def test_failures_pass_while_batches_are_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failure between pages comes out once, and the pages around it keep their rows."""
+    failure = PageFailure(PageRef(DOCUMENT.sha256, 4, DOCUMENT.path), "page_error", "broken")
+    results = [*(page(n, 8) for n in range(4)), failure, *(page(n, 8) for n in range(5, 8))]
+    found = stream(monkeypatch, FakeBackbone(2), results)
+    assert [item for item in found if isinstance(item, PageFailure)] == [failure]
+    indices = [i.ref.page_index for batch in found if isinstance(batch, FeatureBatch) for i in batch.pages]
+    assert sorted(indices) == [0, 1, 2, 3, 5, 6, 7]
