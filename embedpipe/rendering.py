@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from multiprocessing.sharedctypes import SynchronizedArray
 from typing import Self
@@ -231,6 +232,11 @@ class Renderer:
             answer = future.result()
         except (ProcessExpired, TimeoutError) as error:
             results = self._after_death(task, error)
+        except BrokenProcessPool as error:
+            raise EmbedpipeError(
+                "render workers die as they start: in a script of your own, what it does must stand below "
+                '`if __name__ == "__main__":`'
+            ) from error
         else:
             self.stats.seconds += answer.seconds
             self.stats.pages += len(answer.results)

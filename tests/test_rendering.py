@@ -594,3 +594,22 @@ def test_hostile_and_readme_files_are_told_apart(nasty: Path) -> None:
     path = nasty / "README.md"
     found = FoundFile(os.fspath(path), path.stat().st_size, path.stat().st_mtime_ns, False, None)
     assert identify(found, Limits()) == IgnoredFile(os.fspath(path))
+
+
+def test_a_script_without_a_main_guard_is_told_what_is_missing(make_pdf: Callable[..., Path], tmp_path: Path) -> None:
+    """Workers import the script again; one that starts workers at its top level is told where its code belongs."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from embedpipe.documents import ReadOptions\n"
+        "from embedpipe.records import Document\n"
+        "from embedpipe.rendering import Guards, Job, Renderer, Selection\n"
+        f"document = Document({str(make_pdf('a.pdf', ['one']))!r}, 'a' * 64, 1, 0, 'pdf')\n"
+        "with Renderer(ReadOptions(), Guards()) as renderer:\n"
+        "    print(list(renderer.render([Job(document, Selection())])))\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert (
+        done.stderr.strip().splitlines()[-1].startswith("embedpipe.errors.EmbedpipeError: render workers die as they")
+    )
+    assert "__main__" in done.stderr.strip().splitlines()[-1]
