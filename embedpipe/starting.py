@@ -2,6 +2,7 @@
 
 import functools
 import importlib.util
+import logging
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -26,6 +27,8 @@ from embedpipe.engines import (
 from embedpipe.errors import EmbedpipeError, UnknownNameError
 from embedpipe.layers import FeatureNetwork
 from embedpipe.machine import available_cores
+
+log = logging.getLogger(__name__)
 
 _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _GPU_BATCH_SIZE = 128
@@ -94,6 +97,8 @@ def start_engine(network: FeatureNetwork, choice: EngineChoice) -> Engine:
     within `TOLERANCE` of full precision, measured here and now.
     """
     settled, _ = choose(choice)
+    if choice.engine == AUTO and settled.device == "cpu" and settled.engine == "torch":
+        log.warning("OpenVINO is not installed, so torch runs the network, several times slower: pip install openvino")
     engine = _engine_maker(network, settled)
     if settled.precision != AUTO:
         return engine(settled.precision)

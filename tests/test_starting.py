@@ -64,6 +64,15 @@ def test_auto_without_openvino_is_torch() -> None:
         choose(EngineChoice(engine="openvino"))
 
 
+@pytest.mark.usefixtures("cpu_only", "no_openvino", "threads")
+def test_falling_back_to_torch_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    """Where OpenVINO is missing, whoever leaves the engine open is told what it costs; who asked for torch is not."""
+    start_engine(small_features(), EngineChoice("cpu", "fp32", "torch", 1))
+    assert not caplog.records
+    assert start_engine(small_features(), EngineChoice("cpu", "fp32", threads=1)).name == "torch"
+    assert "pip install openvino" in caplog.text
+
+
 @pytest.mark.usefixtures("one_gpu")
 def test_auto_on_a_gpu_is_torch_in_half_precision() -> None:
     """With a GPU, auto is torch on it, fp16 being its fast precision; what was asked for goes before."""
