@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from embedpipe.documents import Limits, ReadOptions
 from embedpipe.engines import Backbone, Pending
-from embedpipe.machine import available_cores
+from embedpipe.machine import available_cores, render_workers
 from embedpipe.records import Document, FeatureBatch, PageFailure, PageImage, Recipe
 from embedpipe.rendering import Guards, Job, Renderer, Selection
 
@@ -37,7 +37,7 @@ class Settings:
         passwords: To try on encrypted PDFs.
         page_seconds: Longest time for one page.
         page_bytes: Most memory for one page.
-        workers: Render processes; 0 for as many as the machine has cores.
+        workers: Render processes; 0 for as many as suit the cores and the memory.
         batch_size: Pages per call of the network; 0 for what suits the engine.
         trust_mtime: Take size and time of change for the content of files that were hashed before.
     """
@@ -114,7 +114,7 @@ class PageStream:
         self._batch_size = settings.batch_size or backbone.engine.batch_size
         identity = backbone.identity
         self._options = ReadOptions(identity.recipe, identity.interpolation, settings.limits, settings.passwords)
-        workers = settings.workers or available_cores()
+        workers = settings.workers or render_workers()
         self._guards = Guards(settings.page_seconds, settings.page_bytes, max(1, min(workers, files)))
         self.seconds = {"render": 0.0, "forward": 0.0, "wait": 0.0}
         self.stopped = threading.Event()
