@@ -3,7 +3,8 @@
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,14 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedpipe.classifiers import ClassifierBundle, calibrated
-from embedpipe.errors import ArtifactError
 from embedpipe.evaluation import mean_log_scores, page_weights
-from embedpipe.features import FeatureStore
 from embedpipe.files import replacing, sha256_of
-from embedpipe.intake import Intake, Report
+from embedpipe.intake import Report
+from embedpipe.reading import Reading
 from embedpipe.records import WHOLE_FILE, Document, FeatureBatch, PageFailure, Prediction
-from embedpipe.rendering import Job
-from embedpipe.streaming import PageStream, Settings
+from embedpipe.streaming import Settings
 from embedpipe.workspace import Workspace
 
 if TYPE_CHECKING:  # only whoever has new pages needs the network
@@ -86,82 +85,37 @@ def classify(
         EmbedpipeError: An input does not exist.
     """
     begin = time.perf_counter()
-    settings, report = settings or Settings(), Report()
-    run = _ClassifyRun(workspace, bundle, settings)
-    intake = Intake(inputs, settings, workspace.sources(), report)
-    found = list(intake)
-    jobs = [job for item in found if isinstance(item, Document) and (job := run.from_store(item))]
-    if jobs:
+    reading = Reading(workspace, bundle.identity, settings or Settings())
+
+    def fitting_backbone() -> "Backbone":
         loaded = backbone()
         bundle.require(loaded.identity)
-        run.from_stream(PageStream(loaded, settings, len(jobs)), jobs)
-    for failure in run.failures(found):
-        report.fail(failure)
-    report.documents = sum(isinstance(item, Document) for item in found) - sum(
-        f.page.page_index == WHOLE_FILE and bool(f.page.document_sha256) for f in report.failures
-    )
-    report.skipped, report.embedded = run.stored_pages, run.new_pages
-    report.seconds = time.perf_counter() - begin
-    return [run.verdict(item) for item in found], report
+        return loaded
+
+    answers = Answers(bundle)
+    for item in reading.read(inputs, fitting_backbone):
+        answers.take(item)
+    reading.report.seconds = time.perf_counter() - begin
+    return [answers.verdict(item) for item in reading.found], reading.report
 
 
-class _ClassifyRun:
-    """Gathers the scores of pages, wherever their features come from."""
+class Answers:
+    """Gathers what is known of pages, in whatever order they come, and answers for documents."""
 
-    def __init__(self, workspace: Workspace, bundle: ClassifierBundle, settings: Settings) -> None:
+    def __init__(self, bundle: ClassifierBundle) -> None:
         self._bundle = bundle
-        self._settings = settings
-        self._pages: dict[str, _Pages] = {}
-        self.stored_pages = self.new_pages = 0
-        self._store: FeatureStore | None = None
-        self._rows: dict[str, NDArray[np.int64]] = {}
-        path = workspace.store_path(bundle.identity.space)
-        try:
-            self._store = FeatureStore.open(path)
-        except ArtifactError:
-            return  # nothing is stored: every page is new
-        if self._store.identity == bundle.identity:
-            self._rows = dict(self._store.pages().groupby("document_sha256").indices)  # type: ignore[arg-type]
+        self._pages: defaultdict[str, _Pages] = defaultdict(_Pages)
 
-    def from_store(self, document: Document) -> Job | None:
-        """Takes what the store holds of a document; returns what is missing."""
-        known = self._pages.setdefault(document.sha256, _Pages())
-        rows = self._rows.get(document.sha256)
-        if rows is None or self._store is None:
-            return Job(document, self._settings.selection)
-        pages = self._store.pages().iloc[rows]
-        wanted = set(self._settings.selection.indices(int(pages["page_count"].iloc[0])))
-        pages = pages[pages["page_index"].isin(wanted)].sort_values("page_index")
-        if len(pages):
-            scores = self._bundle.log_scores(self._store.features(pages["page_id"].to_numpy(np.int64)))
-            known.scores.update(zip(pages["page_index"], scores, strict=True))
-            known.blank.update(pages.loc[pages["outcome"] == "blank", "page_index"])
-            self.stored_pages += len(pages)
-        missing = wanted - known.scores.keys()
-        return Job(document, self._settings.selection, frozenset(known.scores)) if missing else None
-
-    def from_stream(self, stream: PageStream, jobs: Iterable[Job]) -> None:
-        """Takes what rendering and the network make of new pages."""
-        for item in stream.run(jobs):
-            if isinstance(item, FeatureBatch):
-                # float16 as in the store, so that a page has one answer whether it is stored or not
-                scores = self._bundle.log_scores(item.X.astype(np.float16).astype(np.float32))
-                for info, row in zip(item.pages, scores, strict=True):
-                    pages = self._pages[info.ref.document_sha256]
-                    pages.scores[info.ref.page_index] = row
-                    if info.outcome == "blank":
-                        pages.blank.add(info.ref.page_index)
-                self.new_pages += len(item.pages)
-            else:
-                self._pages[item.page.document_sha256].failures[item.page.page_index] = item
-
-    def failures(self, found: Iterable[Document | PageFailure]) -> Iterator[PageFailure]:
-        """Every page and file of the inputs that has no answer."""
-        for item in found:
-            if isinstance(item, PageFailure):
-                yield item
-            else:
-                yield from self._pages[item.sha256].failures.values()
+    def take(self, item: FeatureBatch | PageFailure) -> None:
+        """Takes the features of some pages, or a failure."""
+        if isinstance(item, PageFailure):
+            self._pages[item.page.document_sha256].failures[item.page.page_index] = item
+            return
+        for info, row in zip(item.pages, self._bundle.log_scores(item.X), strict=True):
+            pages = self._pages[info.ref.document_sha256]
+            pages.scores[info.ref.page_index] = row
+            if info.outcome == "blank":
+                pages.blank.add(info.ref.page_index)
 
     def verdict(self, item: Document | PageFailure) -> DocumentVerdict:
         """The answer for a file: from all its pages that are not blank, in whatever order they came."""
