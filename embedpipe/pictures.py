@@ -219,21 +219,21 @@ def _height(row: list[tuple[Tile, Image.Image]]) -> int:
     return max(picture.height for _, picture in row)
 
 
-def _draw_query(sheet: Image.Image, top: int, query: Tile, picture: Image.Image) -> None:
+def _draw_query(sheet: Image.Image, top: int, query: Tile, picture: Image.Image, heading: str) -> None:
     draw = ImageDraw.Draw(sheet)
     bottom = top + 2 * _PANEL + _HEADING_HEIGHT + picture.height + _TEXT_HEIGHT
     draw.rounded_rectangle((_MARGIN, top, _MARGIN + _PANEL_WIDTH, bottom), radius=10, fill=_QUERY_PANEL)
     x, y = _MARGIN + _PANEL, top + _PANEL
-    _write(draw, (x, y), "Query", _HEADING, _QUERY_COLOUR)
+    _write(draw, (x, y), heading, _HEADING, _QUERY_COLOUR)
     y += _HEADING_HEIGHT
     _place(sheet, (x + (_QUERY_BOX[0] - picture.width) // 2, y), picture, query, query=True)
     _describe(draw, (x, y + picture.height), _QUERY_BOX[0], query.caption, query.detail)
 
 
-def _draw_neighbours(sheet: Image.Image, top: int, rows: list[list[tuple[Tile, Image.Image]]]) -> None:
+def _draw_neighbours(sheet: Image.Image, top: int, rows: list[list[tuple[Tile, Image.Image]]], heading: str) -> None:
     draw = ImageDraw.Draw(sheet)
     left, y = _MARGIN + _PANEL_WIDTH + 2 * _GAP, top + _PANEL
-    _write(draw, (left, y), "Most alike first" if rows else "Nothing looks like it", _HEADING, _DIM)
+    _write(draw, (left, y), heading if rows else "Nothing looks like it", _HEADING, _DIM)
     _draw_rows(sheet, (left, y + _HEADING_HEIGHT), rows)
 
 
@@ -252,7 +252,13 @@ def _draw_rows(sheet: Image.Image, corner: tuple[int, int], rows: list[list[tupl
         y = bottom + _TEXT_HEIGHT + _GAP
 
 
-def contact_sheet(query: Tile, tiles: Sequence[Tile], file: Path, title: str = "") -> None:
+def contact_sheet(
+    query: Tile,
+    tiles: Sequence[Tile],
+    file: Path,
+    title: str = "",
+    headings: tuple[str, str] = ("Query", "Most alike first"),
+) -> None:
     """Draws a page beside the pages that look like it, as a PNG.
 
     Args:
@@ -260,6 +266,7 @@ def contact_sheet(query: Tile, tiles: Sequence[Tile], file: Path, title: str = "
         tiles: Its neighbours, best first; they are numbered and read row by row.
         file: The PNG; it is replaced in one step.
         title: Above it all, or "".
+        headings: Above the page, and above its neighbours.
 
     Raises:
         ArtifactError: The file cannot be written.
@@ -274,8 +281,8 @@ def contact_sheet(query: Tile, tiles: Sequence[Tile], file: Path, title: str = "
     sheet = Image.new("RGB", (width, top + max(asked_height, rows_height) + _MARGIN), _PAPER)
     title = fitted(title, width - 2 * _MARGIN, _TITLE)
     _write(ImageDraw.Draw(sheet), (_MARGIN, _MARGIN - 4), title, _TITLE, _INK)
-    _draw_query(sheet, top, query, asked)
-    _draw_neighbours(sheet, top, rows)
+    _draw_query(sheet, top, query, asked, headings[0])
+    _draw_neighbours(sheet, top, rows, headings[1])
     with replacing(file) as temporary:
         sheet.save(temporary, "PNG")
 
@@ -311,6 +318,13 @@ def png_bytes(image: Image.Image) -> bytes:
     """A picture as the bytes of a PNG."""
     buffer = io.BytesIO()
     image.save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def jpeg_bytes(image: Image.Image, quality: int = 80) -> bytes:
+    """A picture as the bytes of a JPEG: of a page, a quarter of a PNG's."""
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=quality, optimize=True)
     return buffer.getvalue()
 
 

@@ -1,20 +1,16 @@
 """The report of a measured classifier: one HTML file that stands alone."""
 
-import base64
-import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
-import jinja2
 import numpy as np
 from numpy.typing import NDArray
 
-from embedpipe.files import replacing
 from embedpipe.pictures import confusion_picture, png_bytes, thumbnail
-from embedpipe.texts import display
+from embedpipe.templating import data_uri, environment, write_html
 
 GALLERY = 48
 """Most mistakes that are shown; the others are counted."""
@@ -88,7 +84,9 @@ def write_report(file: Path, data: ReportData) -> None:
         ArtifactError: The file cannot be written.
     """
     total, right = int(data.matrix.sum()), int(np.trace(data.matrix))
-    html = _template().render(
+    write_html(
+        file,
+        "report.html",
         title=data.title,
         facts=data.facts,
         documents=_document_figures(data.metrics),
@@ -96,36 +94,12 @@ def write_report(file: Path, data: ReportData) -> None:
         how=_how(data.metrics),
         lonely=data.metrics.get("types_with_one_group", ()),
         per_class=data.per_class,
-        picture=_data_uri(confusion_picture(data.matrix, data.classes)),
+        picture=data_uri(confusion_picture(data.matrix, data.classes), "png"),
         alt=f"Confusion matrix of {len(data.classes)} types: {right:,} of {total:,} documents are on the diagonal.",
         confusions=_confusions(data.matrix, data.classes),
         mistakes=[_card(mistake) for mistake in data.mistakes[:GALLERY]],
         more=max(0, len(data.mistakes) - GALLERY),
     )
-    with replacing(file) as temporary:
-        temporary.write_text(html, encoding="utf-8")
-
-
-@functools.cache
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("embedpipe"),
-        autoescape=True,
-        finalize=_harmless,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["percent"] = _percent
-    environment.filters["width"] = _width
-    environment.filters["tone"] = _tone
-    return environment.get_template("report.html")
-
-
-def _harmless(value: object) -> object:
-    """What every value in the template passes before it is escaped: no text can turn, break or split its line."""
-    is_markup = hasattr(value, "__html__")  # what a macro of the template gave; its values have passed already
-    return display(value) if isinstance(value, str) and not is_markup else value
 
 
 def _is_figure(value: object) -> bool:
@@ -223,7 +197,7 @@ def _card(mistake: Mistake) -> dict[str, Any]:
     path = PurePath(mistake.path)
     picture = ""
     if mistake.pixels is not None and mistake.pixels.size > 0:
-        picture = _data_uri(png_bytes(thumbnail(mistake.pixels, _THUMBNAIL)))
+        picture = data_uri(png_bytes(thumbnail(mistake.pixels, _THUMBNAIL)), "png")
     return {
         "name": path.name or mistake.path,
         "folder": str(path.parent) if path.name and str(path.parent) != "." else "",
@@ -234,5 +208,4 @@ def _card(mistake: Mistake) -> dict[str, Any]:
     }
 
 
-def _data_uri(png: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
+environment().filters.update(percent=_percent, width=_width, tone=_tone)
