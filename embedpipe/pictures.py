@@ -25,6 +25,7 @@ from embedpipe.texts import display
 PER_ROW = 5
 """Most neighbours in one row of a contact sheet."""
 
+_GALLERY_ROW = 4  # an even number: pairs stay side by side
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 _ELLIPSIS = "…"
 _LATIN = "DejaVu Sans"  # comes with matplotlib
@@ -207,11 +208,11 @@ def _describe(draw: ImageDraw.ImageDraw, corner: tuple[int, int], width: int, ca
     _write(draw, (x, y + 30), fitted(detail, width, _DETAIL), _DETAIL, _DIM)
 
 
-def _rows(tiles: Sequence[Tile]) -> list[list[tuple[Tile, Image.Image]]]:
+def _rows(tiles: Sequence[Tile], columns: int | None = None) -> list[list[tuple[Tile, Image.Image]]]:
     """Spreads the tiles over as few rows as will do, each as long as the others: six become three and three."""
     shown = [(tile, _picture(tile, _BOX)) for tile in tiles]
     n_rows = max(1, -(-len(tiles) // PER_ROW))
-    columns = max(1, -(-len(tiles) // n_rows))
+    columns = columns or max(1, -(-len(tiles) // n_rows))
     return [shown[start : start + columns] for start in range(0, len(shown), columns)]
 
 
@@ -298,10 +299,9 @@ def gallery(sections: Sequence[tuple[str, Sequence[Tile]]], file: Path, title: s
     Raises:
         ArtifactError: The file cannot be written.
     """
-    drawn = [(heading, _rows(tiles)) for heading, tiles in sections]
+    drawn = [(heading, _rows(tiles, _GALLERY_ROW)) for heading, tiles in sections]
     heights = [_HEADING_HEIGHT + _GAP + sum(_height(row) + _TEXT_HEIGHT + _GAP for row in rows) for _, rows in drawn]
-    columns = max((len(row) for _, rows in drawn for row in rows), default=3)
-    width = 2 * _MARGIN + max(columns, 3) * (_BOX[0] + _GAP) - _GAP
+    width = 2 * _MARGIN + _GALLERY_ROW * (_BOX[0] + _GAP) - _GAP
     top = _MARGIN + _TITLE + 20
     sheet = Image.new("RGB", (width, top + sum(heights) + _MARGIN), _PAPER)
     draw = ImageDraw.Draw(sheet)

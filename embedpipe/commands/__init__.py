@@ -3,7 +3,7 @@
 Importing a room registers its commands; `--help` lists them in this order.
 """
 
-from embedpipe.commands import embedding, fitting, teaching, classifying, looking, upkeep, machine  # noqa: F401, I001
+from embedpipe.commands import embedding, labelling, fitting, teaching, classifying, looking, upkeep, machine  # noqa: F401, I001
 from embedpipe.commands.base import app, main
 
 __all__ = ["app", "main"]

@@ -1,4 +1,4 @@
-"""`embed` and `label`: what goes into the artifacts."""
+"""`embed`: what goes into the artifacts."""
 
 from typing import Annotated
 
@@ -66,13 +66,3 @@ def embed(
     engine = f"{backbone.engine.name} on {backbone.engine.device} in {backbone.engine.precision}"
     output.line(f"space {backbone.identity.space}: {backbone.dim} features a page, {engine}")
     return exit_code(report)
-
-
-@command("label")
-def label(source: Annotated[str, typer.Argument(help="A folder of type folders, or a CSV.")], common: Common) -> int:
-    """Take labels from a folder tree (folder = type) or a CSV (path,label or path,page,label; group optional)."""
-    workspace, output = begin(common)
-    count, types = take_labels(workspace, source, output)
-    output.result({"labelled": count, "types": types})
-    output.line(f"{count} labelled; {len(types)} types: " + ", ".join(f"{k} {n}" for k, n in types.items()))
-    return DONE
