@@ -82,7 +82,7 @@ def similar(
         SpaceMismatchError: The backbone is not the store's.
     """
     path, index = parse_query(query)
-    document = _identify(path)
+    document = identify_query(path)
     page = PageRef(document.sha256, index, document.path)
     X = _stored_features(store, page)
     if X is None:
@@ -100,7 +100,8 @@ def similar(
     return LookAlikes(page, document, neighbours[:k], types[:k])
 
 
-def _identify(path: str) -> Document:
+def identify_query(path: str) -> Document:
+    """The document at a path; raises DocumentError where there is none."""
     absolute = os.path.abspath(path)
     try:
         status = os.stat(absolute)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from embedpipe.documents import Limits, ReadOptions
 from embedpipe.engines import Backbone, Pending
+from embedpipe.errors import DocumentError
 from embedpipe.machine import available_cores, render_workers
 from embedpipe.records import Document, FeatureBatch, PageFailure, PageImage, Recipe
 from embedpipe.rendering import Guards, Job, Renderer, Selection
@@ -190,6 +191,29 @@ def _finite(batch: list[PageImage], X: NDArray[np.float32]) -> Iterator[FeatureB
     for page, fine in zip(batch, good, strict=True):
         if not fine:
             yield PageFailure(page.info.ref, "page_error", "the network's features are not finite numbers")
+
+
+def render_page(document: Document, index: int, recipe: Recipe, interpolation: str, settings: Settings) -> PageImage:
+    """One page as a network sees it.
+
+    Args:
+        document: Its document.
+        index: Which page, from 0.
+        recipe: Size and resize rule.
+        interpolation: How images are scaled.
+        settings: Limits, passwords, and what the page may cost.
+
+    Raises:
+        DocumentError: The page cannot be rendered, or there is none of that number.
+    """
+    options = ReadOptions(recipe, interpolation, settings.limits, settings.passwords)
+    with Renderer(options, Guards(settings.page_seconds, settings.page_bytes, 1)) as renderer:
+        job = Job(document, Selection(((index + 1, index + 1),)))
+        for page in (page for rendered in renderer.render([job]) for page in rendered.results):
+            if isinstance(page, PageFailure):
+                raise DocumentError(page.kind, f"{page.page}: {page.message}")
+            return page
+    raise DocumentError("page_error", f"{document.path} has no page {index + 1}")
 
 
 def render_pages(wanted: Iterable[tuple[Document, int]], size: int = 320) -> dict[tuple[str, int], NDArray[np.uint8]]:

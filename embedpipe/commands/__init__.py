@@ -3,7 +3,18 @@
 Importing a room registers its commands; `--help` lists them in this order.
 """
 
-from embedpipe.commands import embedding, labelling, fitting, teaching, classifying, looking, upkeep, machine  # noqa: F401, I001
+# ruff: noqa: F401, I001 - importing registers, in this order
+from embedpipe.commands import (
+    embedding,
+    labelling,
+    fitting,
+    teaching,
+    classifying,
+    looking,
+    explaining,
+    upkeep,
+    machine,
+)
 from embedpipe.commands.base import app, main
 
 __all__ = ["app", "main"]
