@@ -1,16 +1,87 @@
-"""`classifiers`: which versions of classifiers there are, and which is in use."""
+"""`add-type` and `classifiers`: types taught by examples, and the versions of classifiers."""
 
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from embedpipe.commands.base import DONE, SOME_FAILED, begin, command
+from embedpipe.commands.base import (
+    DONE,
+    SOME_FAILED,
+    Classifier,
+    begin,
+    command,
+    open_classifier,
+    print_report,
+    report_json,
+)
 from embedpipe.errors import EmbedpipeError
-from embedpipe.options import Common
+from embedpipe.options import Common, Inputs, Network, Reading
 
 if TYPE_CHECKING:
     from embedpipe.console import Output
+    from embedpipe.teaching import Lesson, Outcome
     from embedpipe.workspace import Workspace
+
+_CHANGES_SHOWN = 20
+
+
+@command("add-type")
+def add_type(
+    name: Annotated[str, typer.Argument(help="The type; a new one, or one that gets more examples.")],
+    inputs: Inputs,
+    common: Common,
+    network: Network,
+    reading: Reading,
+    classifier: Classifier = None,
+    group: Annotated[str, typer.Option(help="What the examples have in common, such as their sender.")] = "",
+    relabel: Annotated[bool, typer.Option("--relabel", help="Also take examples that have another label.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change, and keep nothing.")] = False,
+) -> int:
+    """Teach a type by examples: embed, label and fit again, and say which earlier answers change."""
+    from embedpipe import teaching
+
+    workspace, output = begin(common)
+    if not name.strip():
+        raise EmbedpipeError("the type has no name")
+    bundle = open_classifier(workspace, classifier)
+    lesson = teaching.Lesson(name.strip(), tuple(inputs), group, relabel=relabel, keep=not dry_run)
+    outcome = teaching.add_type(workspace, bundle, lesson, lambda: network.load(bundle.identity), reading.settings())
+    failed = report_json(outcome.report)
+    output.result(teaching.as_json(lesson, outcome) | {key: failed[key] for key in ("failed", "failures")})
+    if outcome.report.embedded or outcome.report.failed:
+        print_report(outcome.report, output)
+    _print_lesson(lesson, outcome, output)
+    return SOME_FAILED if outcome.report.failed else DONE
+
+
+def _print_lesson(lesson: "Lesson", outcome: "Outcome", output: "Output") -> None:
+    from embedpipe.teaching import ENOUGH
+
+    kinds = sorted(outcome.before.keys() | outcome.after.keys())
+    columns = [(kind, outcome.before.get(kind), outcome.after.get(kind)) for kind in kinds]
+    output.table(
+        ("type", "recall before", "recall after", "change"),
+        [
+            (kind, _share(b), _share(a), f"{a - b:+.2f}" if a is not None and b is not None and a != b else "")
+            for kind, b, a in columns
+        ],
+    )
+    if outcome.examples < ENOUGH:
+        output.line(
+            f"{lesson.name}: {outcome.examples} examples; from {ENOUGH} on a type is told well enough to be of use"
+        )
+    output.line(f"{len(outcome.changed)} earlier answers change")
+    for change in outcome.changed[:_CHANGES_SHOWN]:
+        label = f" (labelled {change.label})" if change.label else ""
+        output.line(f"  {change.before} -> {change.after}{label}  {change.path}")
+    if len(outcome.changed) > _CHANGES_SHOWN:
+        output.line(f"  ... and {len(outcome.changed) - _CHANGES_SHOWN} more: --json lists them all")
+    kept = "nothing was kept" if not lesson.keep else f"version {outcome.version} is in use"
+    output.line(f"{lesson.name}: {outcome.documents} documents, {outcome.pages} pages; {outcome.seconds:.1f} s; {kept}")
+
+
+def _share(recall: float | None) -> str:
+    return "-" if recall is None else f"{recall:.2f}"
 
 
 @command("classifiers")

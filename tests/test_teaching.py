@@ -1,0 +1,147 @@
+"""A type taught by examples: what is kept, what is only shown, and what an interrupt leaves."""
+
+import hashlib
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pymupdf
+import pytest
+
+from embedpipe import teaching, versions
+from embedpipe.classifiers import ClassifierBundle
+from embedpipe.engines import Backbone
+from embedpipe.errors import LabelsError
+from embedpipe.pipeline import embed
+from embedpipe.teaching import Lesson, Outcome, add_type, as_json
+from embedpipe.training import TrainingRecipe, fit
+from embedpipe.workspace import Workspace
+
+
+def write(file: Path, kind: str, number: int) -> Path:
+    """Writes a PDF: letters are lines of text, posters are huge letters, plans are grey boxes."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with pymupdf.open() as document:
+        page = document.new_page()
+        if kind == "plan":
+            page.draw_rect((60, 60 + 4 * number, 500, 700), fill=(0.2, 0.2, 0.2))
+        elif kind == "poster":
+            page.insert_text((60, 500), f"P{number}", fontsize=300)
+        else:
+            page.insert_textbox((40, 40, 555, 800), f"Dear reader {number}, " * 60, fontsize=14)
+        document.save(file)
+    return file
+
+
+@pytest.fixture(scope="module")
+def taught(tmp_path_factory: pytest.TempPathFactory, tiny: Backbone) -> Path:
+    """Letters and posters that are embedded, labelled and fitted, beside plans that nobody has seen yet."""
+    folder = tmp_path_factory.mktemp("taught")
+    for number in range(4):
+        for kind in ("letter", "poster"):
+            write(folder / "pile" / kind / f"{number}.pdf", kind, number)
+        write(folder / "plans" / f"{number}.pdf", "plan", number)
+    workspace = Workspace(folder / "artifacts")
+    embed(workspace, [str(folder / "pile")], tiny, label_by_folder=True)
+    fit(workspace, workspace.store(), TrainingRecipe("head"))
+    return folder
+
+
+@pytest.fixture
+def pile(taught: Path, tmp_path: Path) -> Path:
+    """A copy of the artifacts to change; the documents stay where they are."""
+    shutil.copytree(taught / "artifacts", tmp_path / "artifacts")
+    return taught
+
+
+def teach(workspace: Workspace, backbone: Callable[[], Backbone], name: str, *inputs: Path, **options: bool) -> Outcome:
+    """Teaches the only classifier."""
+    bundle = ClassifierBundle.load(workspace.classifier_path("head"))
+    return add_type(workspace, bundle, Lesson(name, tuple(map(str, inputs)), **options), backbone)  # type: ignore[arg-type]
+
+
+def state(folder: Path) -> dict[str, str]:
+    """The content of every file below a folder but the lock's."""
+    files = [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".lock")]
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def test_a_new_type_is_learnt(pile: Path, workspace: Workspace, tiny: Backbone) -> None:
+    """Examples are embedded and labelled, the new classifier is in use, and the figures say what it brings."""
+    outcome = teach(workspace, lambda: tiny, "plan", pile / "plans")
+    assert (outcome.documents, outcome.pages, outcome.examples, outcome.version) == (4, 4, 4, 2)
+    assert outcome.before.keys() == {"letter", "poster"}
+    assert outcome.after["plan"] == 1.0
+    assert workspace.labels().types() == {"letter": 4, "plan": 4, "poster": 4}
+    assert ClassifierBundle.load(workspace.classifier_path("head")).classes == ["letter", "plan", "poster"]
+    assert not {change.path for change in outcome.changed} & {str(path) for path in (pile / "plans").iterdir()}
+    values = as_json(Lesson("plan", ()), outcome)
+    assert {"type", "pages", "documents", "seconds", "before", "after", "changed"} <= values.keys()
+    assert values["enough"] is False
+
+
+def test_earlier_answers_that_change_are_named(pile: Path, workspace: Workspace, tiny: Backbone) -> None:
+    """A stored document without a label that was told another type before is named, with both answers."""
+    plans = sorted((pile / "plans").iterdir())
+    embed(workspace, [str(plans[3])], tiny)
+    outcome = teach(workspace, lambda: tiny, "plan", *plans[:3])
+    [change] = outcome.changed
+    assert (change.path, change.after, change.label) == (str(plans[3]), "plan", None)
+    assert change.before in {"letter", "poster"}
+
+
+def test_a_dry_run_shows_the_same_and_keeps_nothing(pile: Path, workspace: Workspace, tiny: Backbone) -> None:
+    """Neither features, labels nor classifier change, and the figures are those of the real run."""
+    before = state(workspace.root)
+    shown = teach(workspace, lambda: tiny, "plan", pile / "plans", keep=False)
+    assert state(workspace.root) == before
+    assert shown.version is None
+    done = teach(workspace, lambda: tiny, "plan", pile / "plans")
+    assert (shown.before, shown.after, shown.pages) == (done.before, done.after, done.pages)
+
+
+def test_stored_examples_need_no_network(pile: Path, workspace: Workspace) -> None:
+    """More examples of a known type that are stored and labelled otherwise: an error, or taken over when asked for."""
+
+    def no_network() -> Backbone:
+        raise AssertionError
+
+    before = state(workspace.root)
+    poster = pile / "pile" / "poster" / "0.pdf"
+    with pytest.raises(LabelsError, match=r"0\.pdf is labelled 'poster': .*--relabel"):
+        teach(workspace, no_network, "letter", poster)
+    assert state(workspace.root) == before
+    outcome = teach(workspace, no_network, "letter", poster, relabel=True)
+    assert outcome.examples == 5
+    assert workspace.labels().types() == {"letter": 5, "poster": 3}
+
+
+@pytest.mark.parametrize("step", ["fit", "use"])
+def test_an_interrupt_leaves_labels_and_classifier(
+    step: str, pile: Path, workspace: Workspace, tiny: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Interrupted while fitting, or before the switch, the old classifier answers; the same command goes on later."""
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(teaching if step == "fit" else versions, step, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            teach(workspace, lambda: tiny, "plan", pile / "plans")
+    assert ClassifierBundle.load(workspace.classifier_path("head")).classes == ["letter", "poster"]
+    if step == "fit":
+        assert workspace.labels().types() == {"letter": 4, "poster": 4}
+    assert teach(workspace, lambda: tiny, "plan", pile / "plans").after["plan"] == 1.0
+
+
+def test_examples_without_a_usable_page_are_an_error(
+    pile: Path, workspace: Workspace, tiny: Backbone, tmp_path: Path
+) -> None:
+    """Blank pages teach nothing, and nothing is labelled."""
+    with pymupdf.open() as document:
+        document.new_page()
+        document.save(tmp_path / "blank.pdf")
+    with pytest.raises(LabelsError, match="not blank"):
+        teach(workspace, lambda: tiny, "plan", tmp_path / "blank.pdf")
+    assert "plan" not in workspace.labels().types()
