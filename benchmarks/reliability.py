@@ -28,7 +28,7 @@ import typer
 from embedpipe import Workspace
 from embedpipe.errors import EmbedpipeError
 from embedpipe.features import FeatureStore
-from embedpipe.index import PageIndex
+from embedpipe.index import fresh_index
 
 SCRIPT = str(Path(sys.executable).with_name("embedpipe"))
 NETWORK = ("--backbone", "timm:test_resnet", "--weights", "none", "--size", "64", "--layers", "penultimate")
@@ -97,8 +97,8 @@ def flips(documents: Documents, times: int = 20, seed: int = 0) -> None:
         embed(documents, artifacts)
         workspace = Workspace(artifacts)
         store = workspace.store()
-        PageIndex.build(store).save(workspace.index_path(store.identity.space))
-        for pattern in ("features/*/part-*.parquet", "index/*/faiss.index", "index/*/pages.npz"):
+        fresh_index(store, workspace.index_path(store.identity.space))
+        for pattern in ("features/*/part-*.parquet", "index/*/segment-*.faiss", "index/*/segment-*.arrow"):
             [file, *_] = sorted(artifacts.glob(pattern))
             good = file.read_bytes()
             noticed = 0

@@ -20,6 +20,7 @@ import pymupdf
 from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
 
+from embedpipe import index as page_index
 from embedpipe import pipeline
 from embedpipe.baselines import (
     Page,
@@ -36,7 +37,6 @@ from embedpipe.documents import ReadOptions
 from embedpipe.engines import Backbone
 from embedpipe.errors import EmbedpipeError, UnknownNameError
 from embedpipe.features import FeatureStore, FeatureWriter
-from embedpipe.index import PageIndex
 from embedpipe.intake import Intake, Report
 from embedpipe.machine import available_cores
 from embedpipe.memory import PeakMemory
@@ -342,7 +342,7 @@ def measure_similar(X: NDArray[np.float32], identity: Identity, blocks: Blocks, 
     writer.append(FeatureBatch(tuple(PageInfo(ref, 1, 595, 842, 0.1) for ref in refs), X))
     writer.flush()
     begin = time.perf_counter()
-    index = PageIndex.build(store)
+    index = page_index.build(store)
     built = time.perf_counter() - begin
     scale = index.scaler.transform
     k = min(_NEIGHBOURS, len(X))

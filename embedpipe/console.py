@@ -92,12 +92,18 @@ class ProgressBar:
 
     def __call__(self, progress: "Progress") -> None:
         """Moves the bar."""
+        self._move(progress.pages, progress.bytes_done, progress.bytes_total)
+
+    def count(self, done: int, total: int) -> None:
+        """Moves the bar to so many of all pages."""
+        self._move(done, done, total)
+
+    def _move(self, pages: int, completed: int, total: int) -> None:
         if self._bar is None:
             return
         elapsed = self._bar.tasks[0].elapsed or 0.0
-        rate = f"{progress.pages / elapsed:.1f}" if elapsed else "-"
-        total = max(progress.bytes_total, 1)
-        self._bar.update(self._task, total=total, completed=progress.bytes_done, pages=progress.pages, rate=rate)
+        rate = f"{pages / elapsed:.1f}" if elapsed else "-"
+        self._bar.update(self._task, total=max(total, 1), completed=completed, pages=pages, rate=rate)
 
 
 class NoticeHandler(logging.Handler):

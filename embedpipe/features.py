@@ -34,7 +34,8 @@ _PART_NAME = re.compile(r"part-(\d{6})(\.r\d+)?\.parquet")
 
 _MANIFEST = "manifest.json"
 _FAILURES = "failures.parquet"
-_ROW_BITS = 32
+ROW_BITS = 32
+"""Of a page id: its number within the part; the rest is the number of the part."""
 _COLUMNS = {
     "page_id": pa.int64(),
     "document_sha256": pa.string(),
@@ -68,7 +69,7 @@ class Part:
     @property
     def number(self) -> int:
         """The part's number, which also begins its rows' page ids; a part that was written again keeps it."""
-        return _number(self.name)
+        return part_number(self.name)
 
 
 class FeatureStore:
@@ -138,7 +139,7 @@ class FeatureStore:
         Columns: page_id, document_sha256, page_index, page_count, source, width, height, ink, outcome, message.
         """
         if self._pages is None:
-            tables = [table for part in self.parts if (table := self._read(part, list(_COLUMNS))) is not None]
+            tables = [table for part in self.parts if (table := self.read(part, list(_COLUMNS))) is not None]
             empty = pa.schema(list(_COLUMNS.items())).empty_table()
             self._pages = pa.concat_tables([empty, *tables]).to_pandas()
             paths = [text_to_path(text) for text in self._pages["source"]]
@@ -148,9 +149,9 @@ class FeatureStore:
     def batches(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
         """Yields (page ids, features float32 (n, dim)) part by part: the matrix is never whole in memory."""
         for part in self.parts:
-            table = self._read(part, ["page_id", "embedding"])
+            table = self.read(part, ["page_id", "embedding"])
             if table is not None:
-                yield table["page_id"].to_numpy(), self._matrix(table)
+                yield table["page_id"].to_numpy(), self.matrix(table).astype(np.float32)
 
     def features(self, page_ids: NDArray[np.int64]) -> NDArray[np.float32]:
         """Features of some pages, float32 (len(page_ids), dim), in the order asked for.
@@ -159,30 +160,59 @@ class FeatureStore:
             ArtifactError: A page is not in the store, or its part is damaged.
         """
         X = np.empty((len(page_ids), self.dim), np.float32)
-        numbers = page_ids >> _ROW_BITS
+        numbers = page_ids >> ROW_BITS
         by_number = {part.number: part for part in self.parts}
         for number in np.unique(numbers):
             wanted = np.flatnonzero(numbers == number)
             part = by_number.get(int(number))
-            table = self._read(part, ["page_id", "embedding"]) if part else None
+            table = self.read(part, ["page_id", "embedding"]) if part else None
             if table is None:
                 raise ArtifactError(f"{len(wanted)} pages are missing in {self.path}: run embed again on their files")
             ids = table["page_id"].to_numpy()
             rows = np.searchsorted(ids, page_ids[wanted]).clip(max=len(ids) - 1)
             if not np.array_equal(ids[rows], page_ids[wanted]):
                 raise ArtifactError(f"{self.path / part.name} lacks pages that were asked for" if part else "")
-            X[wanted] = self._matrix(table)[rows]
+            X[wanted] = self.matrix(table).astype(np.float32)[rows]
         return X
 
-    def _matrix(self, table: pa.Table) -> NDArray[np.float32]:
+    def pages_of(self, page_ids: NDArray[np.int64]) -> pd.DataFrame:
+        """As `pages`, of some pages, in the order asked for: reads only their parts.
+
+        Raises:
+            ArtifactError: A page is not in the store, or its part is damaged.
+        """
+        found = pd.DataFrame(columns=list(_COLUMNS))
+        if len(page_ids):
+            tables = [
+                self.read(part, list(_COLUMNS)) for part in self.parts if part.number in set(page_ids >> ROW_BITS)
+            ]
+            table = pa.concat_tables([table for table in tables if table is not None])
+            places = pc.index_in(pa.array(page_ids), table["page_id"])
+            if places.null_count:
+                raise ArtifactError(
+                    f"{places.null_count} pages are missing in {self.path}: run embed again on their files"
+                )
+            found = table.take(places).to_pandas()
+        found["source"] = pd.Series([text_to_path(text) for text in found["source"]], found.index, dtype=object)
+        return found
+
+    def raw_features(self, name: str) -> NDArray[np.float16]:
+        """All features of a part, as stored, float16 (n, dim); raises ArtifactError where they cannot be read."""
+        table = next((self.read(part, ["embedding"]) for part in self.parts if part.name == name), None)
+        if table is None:
+            raise ArtifactError(f"{self.path / name} cannot be read")
+        return self.matrix(table)
+
+    def matrix(self, table: pa.Table) -> NDArray[np.float16]:
+        """The features of a table that `read` gave, as stored, float16 (n, dim)."""
         flat = table["embedding"].combine_chunks().flatten()
-        X: NDArray[np.float32] = flat.to_numpy(zero_copy_only=False).astype(np.float32).reshape(-1, self.dim)
+        X: NDArray[np.float16] = flat.to_numpy(zero_copy_only=False).reshape(-1, self.dim)
         return X
 
-    def _read(self, part: Part, columns: list[str]) -> pa.Table | None:
-        """Reads a part with its checksums; a damaged one is named and left out."""
+    def read(self, part: Part, columns: Sequence[str]) -> pa.Table | None:
+        """Reads columns of a part with their checksums; None for a damaged one, which is named in a warning."""
         try:
-            table = pq.read_table(self.path / part.name, columns=columns, page_checksum_verification=True)
+            table = pq.read_table(self.path / part.name, columns=list(columns), page_checksum_verification=True)
             expected = _COLUMNS | {"embedding": pa.list_(pa.float16(), self.dim)}
             if {field.name: field.type for field in table.schema} != {name: expected[name] for name in columns}:
                 raise ValueError("its columns are not those of a store")  # their description has no checksum
@@ -270,7 +300,7 @@ class FeatureWriter:
                 file.rename(file.with_name(f"{file.name}.damaged"))
         numbers = {part.number for part in store.parts}
         unlisted = [file for file in _part_files(store.path) if file.name not in listed]
-        for file in [file for file in unlisted if _number(file.name) in numbers]:
+        for file in [file for file in unlisted if part_number(file.name) in numbers]:
             file.unlink()  # what `forget` replaced, or did not come to list
             unlisted.remove(file)
         rows = {file: _readable_rows(file, store.identity.space) for file in unlisted}
@@ -363,10 +393,10 @@ class FeatureWriter:
 
     def _write_part(self) -> None:
         store = self.store
-        number = 1 + max((_number(file.name) for file in store.path.glob("part-[0-9]*")), default=-1)
+        number = 1 + max((part_number(file.name) for file in store.path.glob("part-[0-9]*")), default=-1)
         name = f"part-{number:06d}.parquet"
         infos = self._buffer.infos
-        first_id = number << _ROW_BITS
+        first_id = number << ROW_BITS
         columns: dict[str, Any] = {"page_id": pa.array(range(first_id, first_id + len(infos)), pa.int64())}
         for column, kind in list(_COLUMNS.items())[1:]:
             columns[column] = pa.array([info[column] for info in infos], kind)
@@ -409,7 +439,7 @@ def _as_utf8(message: str) -> str:
     return message.encode("utf-8", "backslashreplace").decode()
 
 
-def _number(name: str) -> int:
+def part_number(name: str) -> int:
     """Number of a part, also of one that was put aside; -1 for other files."""
     match = _PART_NAME.match(name)
     return int(match[1]) if match else -1

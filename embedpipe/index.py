@@ -1,212 +1,308 @@
-"""A FAISS index with its own page ids: a cache of the feature store that can always be built again."""
+"""A FAISS index with its own page ids: derived from the feature store, follows it, and can always be built again."""
 
 import contextlib
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from embedpipe import index_files
 from embedpipe.errors import ArtifactError, SpaceMismatchError
-from embedpipe.features import FeatureStore
-from embedpipe.files import read_json, replacing, sha256_of, write_json
-from embedpipe.records import Identity
+from embedpipe.features import ROW_BITS, FeatureStore, Part
+from embedpipe.files import writing
+from embedpipe.index_files import describe, in_words, verify
+from embedpipe.index_plans import FLAT, Request, bytes_per_page, choose, trained, training_rows
+from embedpipe.index_tuning import QUERIES, Truth, tune
+from embedpipe.rows import checksums, locate
 from embedpipe.scaling import BlockScaler
+from embedpipe.searching import PageIndex, Setting
+from embedpipe.segments import Segment, SegmentBuilder, document_keys
 
-_INDEX = "faiss.index"
-_ARRAYS = "pages.npz"
-_MANIFEST = "manifest.json"
+__all__ = ["PageIndex", "Request", "build", "describe", "follow", "fresh_index", "in_words", "make", "update", "verify"]
+
+log = logging.getLogger(__name__)
+
 _SCALING_ROWS = 20_000
 """Rows that the scaling is learnt from: means of more would be the same."""
+_EXACT_TAIL = 4096
+"""So few new pages are compared one by one rather than through the trained index."""
+_COMPACT_SHARE = 0.2
+"""Forgotten pages are never found; when a segment has a larger share of them, they are taken out."""
+_ABSORBED = 2
+"""A new segment takes in those that are up to so many times as large: their number grows with the logarithm."""
+_OUTGROWN = 2
+"""An index that holds so many times the pages it was trained for is chosen and trained again."""
+_REBUILD_PAGES = 100_000
+"""Up to so many pages that is done when it is needed; beyond, by the command `index`."""
+_COLUMN_BYTES = 28
+_COLUMNS = ("page_id", "document_sha256", "page_index", "embedding")
+
+Watch = Callable[[NDArray[np.int64], NDArray[np.float32]], None]
+Progress = Callable[[int, int], None]
 
 
-@dataclass(slots=True)
-class PageIndex:
-    """Nearest pages by cosine of the scaled features, by exact search.
+def build(
+    store: FeatureStore,
+    request: Request | None = None,
+    folder: Path | None = None,
+    progress: Progress = lambda *_: None,
+) -> PageIndex:
+    """Builds an index over a snapshot of a store; the matrix is never whole in memory.
 
-    Attributes:
-        identity: The space.
-        parts: The parts of the store that it holds, as (name, SHA-256).
-        page_ids: The page of each row of the FAISS index, (n,).
-        scaler: Fitted; queries go through it as the pages did.
-        faiss_index: Rows in the order of `page_ids`.
+    Args:
+        store: The pages.
+        request: What it should be; chosen by their number if not given.
+        folder: Where finished segments are put, so that they need no memory; `index_files.save` must follow.
+        progress: Told how many pages of how many were added.
+
+    Raises:
+        ArtifactError: The store is empty.
+        EmbedpipeError: The factory cannot be made or trained for it.
     """
-
-    identity: Identity
-    parts: list[tuple[str, str]]
-    page_ids: NDArray[np.int64]
-    scaler: BlockScaler
-    faiss_index: Any
-
-    @classmethod
-    def build(cls, store: FeatureStore) -> "PageIndex":
-        """Builds an index over a snapshot of a store.
-
-        Raises:
-            ArtifactError: The store is empty.
-        """
-        scaler = BlockScaler([(start, stop) for _, start, stop in store.blocks])
-        sample: list[NDArray[np.float32]] = []
-        for _, X in store.batches():
-            sample.append(X)
-            if sum(map(len, sample)) >= _SCALING_ROWS:
-                break
-        if not sample:
-            raise ArtifactError(f"no pages in {store.path}: run `embed` on your documents first")
-        scaler.fit(np.concatenate(sample)[:_SCALING_ROWS])
-        flat = faiss.IndexFlatIP(store.dim)
-        page_ids = []
-        for ids, X in store.batches():
-            flat.add(_unit(scaler, X))
-            page_ids.append(ids)
-        return cls(store.identity, _parts(store), np.concatenate(page_ids), scaler, flat)
-
-    def search(
-        self, X: NDArray[np.float32], k: int, *, allowed: NDArray[np.int64] | None = None
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """The k nearest pages of each query.
-
-        Args:
-            X: Features as the store holds them, float32 (n, dim).
-            k: How many; fewer where the index holds fewer.
-            allowed: Ids of the only pages to look among, int64; None for all. Ids that it does not hold are ignored.
-
-        Returns:
-            Cosines, best first, and page ids, both (n, k).
-        """
-        if allowed is None:
-            cosines, rows = self.faiss_index.search(_unit(self.scaler, X), min(k, len(self.page_ids)))
-            return cosines, self.page_ids[rows]
-        among = np.isin(self.page_ids, allowed)
-        selector = faiss.IDSelectorBitmap(np.packbits(among, bitorder="little"))
-        parameters = faiss.SearchParameters(sel=selector)
-        wanted = min(k, int(among.sum()))
-        if not wanted:
-            return np.empty((len(X), 0), np.float32), np.empty((len(X), 0), np.int64)
-        cosines, rows = self.faiss_index.search(_unit(self.scaler, X), wanted, params=parameters)
-        return cosines, self.page_ids[rows]
-
-    def range_search(
-        self, X: NDArray[np.float32], threshold: float
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]:
-        """All pages whose cosine with a query is at least a threshold.
-
-        Args:
-            X: Features as the store holds them, float32 (n, dim); some thousand at a time bound the memory.
-            threshold: The least cosine.
-
-        Returns:
-            Limits (n + 1,), cosines and page ids, both (limits[-1],): those of query i, best first, are at
-            `limits[i]:limits[i + 1]`.
-        """
-        # FAISS takes what is above the threshold, not what is at it
-        limits, cosines, rows = self.faiss_index.range_search(_unit(self.scaler, X), _just_below(threshold))
-        limits = limits.astype(np.int64)
-        queries = np.repeat(np.arange(len(X)), np.diff(limits))
-        order = np.lexsort((-cosines, queries))
-        return limits, cosines[order], self.page_ids[rows[order]]
-
-    def unit(self, X: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Features as the index compares them: scaled, of unit length, so that inner products are cosines, (n, dim)."""
-        return _unit(self.scaler, X)
-
-    def is_of(self, store: FeatureStore) -> bool:
-        """Whether the index holds exactly this snapshot."""
-        return self.identity == store.identity and self.parts == _parts(store)
-
-    def save(self, folder: Path) -> None:
-        """Writes index, ids and manifest; the manifest comes last and holds the others' hashes."""
-        with replacing(folder / _INDEX) as temporary:
-            try:
-                faiss.write_index(self.faiss_index, str(temporary))
-            except RuntimeError as error:
-                raise ArtifactError(f"cannot write {folder / _INDEX}: {str(error).partition(chr(10))[0]}") from error
-        with replacing(folder / _ARRAYS) as temporary, open(temporary, "wb") as file:
-            np.savez(file, page_ids=self.page_ids, mean=self.scaler.mean_, scale=self.scaler.scale_)
-        write_json(
-            folder / _MANIFEST,
-            {
-                "identity": self.identity.to_json(),
-                "space": self.identity.space,
-                "factory": "Flat",
-                "metric": "cosine",
-                "recall": 1.0,
-                "pages": len(self.page_ids),
-                "blocks": self.scaler.blocks,
-                "parts": self.parts,
-                "sha256": {name: sha256_of(folder / name) for name in (_INDEX, _ARRAYS)},
-            },
-        )
-
-    @classmethod
-    def load(cls, folder: Path, identity: Identity) -> "PageIndex":
-        """Reads an index after comparing its hashes.
-
-        Raises:
-            ArtifactError: It is missing or damaged.
-            SpaceMismatchError: It belongs to another space.
-        """
-        manifest = read_json(folder / _MANIFEST)
-        try:
-            found = Identity.from_json(manifest["identity"])
-            if found != identity:
-                raise SpaceMismatchError(f"the index {folder}", found, identity)
-            problems = verify(folder, manifest)
-            if problems:
-                raise ArtifactError(problems[0])
-            return cls._read(folder, manifest, identity)
-        except (LookupError, OSError, RuntimeError, TypeError, ValueError, AttributeError) as error:
-            raise ArtifactError(
-                f"{folder} is damaged ({type(error).__name__}); it is built again when needed"
-            ) from error
-
-    @classmethod
-    def _read(cls, folder: Path, manifest: dict[str, Any], identity: Identity) -> "PageIndex":
-        with np.load(folder / _ARRAYS, allow_pickle=False) as arrays:
-            page_ids, mean, scale = arrays["page_ids"], arrays["mean"], arrays["scale"]
-        scaler = BlockScaler([(int(start), int(stop)) for start, stop in manifest["blocks"]])
-        scaler.mean_, scaler.scale_, scaler.n_features_in_ = mean, scale, len(mean)
-        parts = [(str(name), str(digest)) for name, digest in manifest["parts"]]
-        return cls(identity, parts, page_ids, scaler, faiss.read_index(str(folder / _INDEX)))
-
-
-def fresh_index(store: FeatureStore, folder: Path) -> PageIndex:
-    """The saved index if it holds this snapshot of the store, else a new one, which is saved where that is allowed."""
-    with contextlib.suppress(
-        ArtifactError, SpaceMismatchError, LookupError, OSError, RuntimeError, TypeError, ValueError
-    ):
-        index = PageIndex.load(folder, store.identity)
-        if index.is_of(store):
-            return index
-    index = PageIndex.build(store)
-    with contextlib.suppress(ArtifactError):  # a read-only folder: the index is only a cache
-        index.save(folder)
+    request = request or Request()
+    pages = sum(part.rows for part in store.parts)
+    if not pages:
+        raise ArtifactError(f"no pages in {store.path}: run `embed` on your documents first")
+    factory = choose(request, pages, store.dim)
+    ids, sample = _sample(store, training_rows(factory, store.dim))
+    scaler = BlockScaler([(start, stop) for _, start, stop in store.blocks])
+    scaler.fit(sample[np.sort(_drawn(len(sample), _SCALING_ROWS))].astype(np.float32))
+    setting = Setting(factory, request.recall, trained_pages=pages, requested=request.factory, memory=request.memory)
+    index = PageIndex(store, {}, scaler, setting, [], np.empty(0, np.int64), {})
+    if factory == FLAT:
+        _add(index, store.parts, folder, progress=progress)
+        return index
+    unit = np.empty(sample.shape, np.float32)
+    for first in range(0, len(sample), _EXACT_TAIL):
+        unit[first : first + _EXACT_TAIL] = index.unit(sample[first : first + _EXACT_TAIL].astype(np.float32))
+    del sample
+    queries = _drawn(len(unit), QUERIES)
+    truth = Truth.of(ids[queries], unit[queries])
+    index.empty = trained(factory, unit)
+    del unit
+    _add(index, store.parts, folder, truth.look, progress)
+    index.setting = tune(index, truth)
+    if index.setting.recall < request.recall:
+        log.warning("the index %s reaches a recall of %.3f, not %.3f", factory, index.setting.recall, request.recall)
     return index
 
 
-def verify(folder: Path, manifest: dict[str, Any]) -> list[str]:
-    """Compares an index's files with its manifest; returns what is wrong, a line each."""
-    problems = []
-    for name, expected in manifest.get("sha256", {}).items():
-        file = folder / name
-        if not file.exists():
-            problems.append(f"{file}: missing; it is built again when needed")
-        elif sha256_of(file) != expected:
-            problems.append(f"{file}: damaged; it is built again when needed")
-    return problems
+def update(
+    index: PageIndex, store: FeatureStore, folder: Path | None = None, compact: float = _COMPACT_SHARE
+) -> PageIndex:
+    """An index of a newer snapshot: new parts are added, pages that are gone are never found again.
+
+    Args:
+        index: Of an earlier snapshot; it is not changed.
+        store: The newer one.
+        folder: As for `build`.
+        compact: A segment with a larger share of forgotten pages is made again without them.
+    """
+    listed = {part.number: part for part in store.parts}
+    parts, spans, gone = {}, {}, [index.forgotten]
+    for number, held in index.parts.items():
+        part = listed.get(number)
+        if part is not None and held == (part.name, part.sha256):
+            parts[number], spans[number] = held, index.spans[number]
+            continue
+        ids = _ids_of(index.segments, number)
+        table = None if part is None else store.read(part, ("page_id", "embedding"))
+        if part is not None and table is not None:  # written again without some documents
+            parts[number], spans[number] = (part.name, part.sha256), locate(store.path / part.name, store.matrix(table))
+            ids = np.setdiff1d(ids, table["page_id"].to_numpy())
+        gone.append(ids)
+    forgotten = np.unique(np.concatenate(gone))
+    new = replace(index, store=store, parts=parts, spans=spans, forgotten=forgotten)
+    added = [part for number, part in listed.items() if number not in parts]
+    new.segments, again = _kept(index.segments, forgotten, sum(part.rows for part in added), compact)
+    for segment in again:
+        added += [listed[number] for number in _numbers(segment) if number in parts]
+    _add(new, added, folder)
+    held_ids = [segment.page_ids[segment.rows_of(forgotten)] for segment in new.segments]
+    new.forgotten = np.sort(np.concatenate([np.empty(0, np.int64), *held_ids]))
+    return new
 
 
-def _parts(store: FeatureStore) -> list[tuple[str, str]]:
-    return [(part.name, part.sha256) for part in store.parts]
+def follow(index: PageIndex, store: FeatureStore) -> bool:
+    """Whether an index holds exactly this snapshot of a store."""
+    return index.identity == store.identity and index.parts == {p.number: (p.name, p.sha256) for p in store.parts}
 
 
-def _unit(scaler: BlockScaler, X: NDArray[np.float32]) -> NDArray[np.float32]:
-    scaled = scaler.transform(X)
-    lengths = np.linalg.norm(scaled, axis=1, keepdims=True)
-    return np.ascontiguousarray(scaled / np.maximum(lengths, 1e-12), dtype=np.float32)
+def outgrown(index: PageIndex, store: FeatureStore) -> bool:
+    """Whether an index was chosen and trained for far fewer pages than the store holds now."""
+    setting, pages = index.setting, sum(part.rows for part in store.parts)
+    if pages <= _OUTGROWN * setting.trained_pages:
+        return False
+    return setting.factory != FLAT or choose(_request(setting), pages, store.dim) != FLAT
 
 
-def _just_below(threshold: float) -> float:
-    return float(np.nextafter(np.float32(threshold), np.float32(-2)))
+def fresh_index(store: FeatureStore, folder: Path) -> PageIndex:
+    """The index of this snapshot of a store: the saved one, brought up to date or built where needed, and saved again.
+
+    Where it cannot be saved, because the folder is read-only or another process is at it, it is used all the same.
+    """
+    index = _saved(folder, store)
+    if index is not None and follow(index, store):
+        return index
+    with _locked(folder) as free:
+        return _renewed(store, folder if free else None, _saved(folder, store))
+
+
+def make(
+    store: FeatureStore, folder: Path, request: Request | None, progress: Progress = lambda *_: None
+) -> tuple[PageIndex, str]:
+    """What the command `index` does: builds, or only brings up to date what is as requested.
+
+    Returns:
+        The index, and what was done: `built`, `updated` or `unchanged`.
+
+    Raises:
+        ArtifactError: The folder cannot be written, or another process is at it.
+        EmbedpipeError: The factory cannot be made for the store.
+    """
+    with writing(folder, "index"):
+        index = _saved(folder, store)
+        same = index is not None and (request is None or request == _request(index.setting))
+        if index is None or not same or outgrown(index, store):
+            wanted = request or (_request(index.setting) if index is not None else None)
+            index, done = build(store, wanted, folder, progress), "built"
+        elif follow(index, store) and not len(index.forgotten):
+            return index, "unchanged"
+        else:
+            index, done = update(index, store, folder, compact=0.0), "updated"
+        index_files.save(index, folder)
+        return index, done
+
+
+def _renewed(store: FeatureStore, folder: Path | None, index: PageIndex | None) -> PageIndex:
+    if index is not None and follow(index, store):
+        return index  # another process has just done it
+    pages = sum(part.rows for part in store.parts)
+    if index is None or (outgrown(index, store) and pages <= _REBUILD_PAGES):
+        index = build(store, _request(index.setting) if index is not None else None, folder)
+    else:
+        if outgrown(index, store):
+            log.warning("the index was trained for far fewer pages: run `index` to train it again")
+        index = update(index, store, folder)
+    if folder is not None:
+        with contextlib.suppress(ArtifactError):  # a full disk: the index is only a cache
+            index_files.save(index, folder)
+    return index
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[bool]:
+    """Tries to be the one writer of an index; gives whether it is."""
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(writing(folder, "index"))
+            free = True
+        except ArtifactError:
+            free = False
+        yield free
+
+
+def _saved(folder: Path, store: FeatureStore) -> PageIndex | None:
+    with contextlib.suppress(ArtifactError, SpaceMismatchError):
+        return index_files.load(folder, store)
+    return None
+
+
+def _request(setting: Setting) -> Request:
+    return Request(setting.requested, setting.memory, setting.wanted)
+
+
+def _drawn(n: int, count: int) -> NDArray[np.int64]:
+    """So many of n rows, drawn at random, always the same ones."""
+    return np.random.default_rng(0).permutation(n)[:count]
+
+
+def _sample(store: FeatureStore, wanted: int) -> tuple[NDArray[np.int64], NDArray[np.float16]]:
+    """Page ids (n,) and features (n, dim) of pages drawn from all parts, each part giving its share."""
+    pages = sum(part.rows for part in store.parts)
+    rng = np.random.default_rng(0)
+    ids, rows = [], []
+    for part in store.parts:
+        table = store.read(part, ("page_id", "embedding"))
+        if table is None or not len(table):
+            continue
+        here = np.sort(rng.permutation(len(table))[: -(-len(table) * wanted // pages)])
+        ids.append(table["page_id"].to_numpy()[here])
+        rows.append(store.matrix(table)[here])
+    if not ids:
+        raise ArtifactError(f"no pages in {store.path} can be read: run `embed` on your documents again")
+    return np.concatenate(ids), np.concatenate(rows)
+
+
+def _add(
+    index: PageIndex,
+    parts: Iterable[Part],
+    folder: Path | None,
+    watch: Watch = lambda *_: None,
+    progress: Progress = lambda *_: None,
+) -> None:
+    """Adds parts to an index that nobody uses yet, as segments of their own, part by part."""
+    store, dim = index.store, index.store.dim
+    ordered = sorted(parts, key=lambda part: part.number)
+    total = sum(part.rows for part in ordered)
+    tail = index.empty is not None and bool(index.segments) and total <= _EXACT_TAIL
+    empty = None if tail else index.empty
+    each = bytes_per_page(FLAT if empty is None else index.setting.factory, dim) + _COLUMN_BYTES
+    most = max(_request(index.setting).memory_bytes // 2 // each, 1)
+    builder, done = SegmentBuilder(dim, empty), 0
+    for part in ordered:
+        table = store.read(part, _COLUMNS)
+        if table is None or not len(table):
+            continue
+        values, ids = store.matrix(table), table["page_id"].to_numpy()
+        unit = index.unit(values.astype(np.float32))
+        keys = document_keys(table["document_sha256"].to_pylist())
+        builder.add(unit, ids, keys, table["page_index"].to_numpy(), checksums(values))
+        watch(ids, unit)
+        index.parts[part.number] = (part.name, part.sha256)
+        index.spans[part.number] = locate(store.path / part.name, values)
+        done += len(ids)
+        progress(done, total)
+        if builder.rows >= most:
+            index.segments.append(_finished(builder, folder))
+            builder = SegmentBuilder(dim, empty)
+    if builder.rows:
+        index.segments.append(_finished(builder, folder))
+    index.parts, index.spans = dict(sorted(index.parts.items())), dict(sorted(index.spans.items()))
+
+
+def _finished(builder: SegmentBuilder, folder: Path | None) -> Segment:
+    segment = builder.segment()
+    return segment if folder is None else index_files.keep(segment, folder)
+
+
+def _kept(
+    segments: Sequence[Segment], forgotten: NDArray[np.int64], added: int, compact: float
+) -> tuple[list[Segment], list[Segment]]:
+    """Which segments stay, and which are made again: those with much forgotten, and small ones when pages come."""
+    stay: list[Segment] = []
+    again: list[Segment] = []
+    for segment in segments:
+        share = len(segment.rows_of(forgotten)) / len(segment)
+        (again if share > compact else stay).append(segment)
+    coming = added + sum(len(segment) for segment in again)
+    for segment in sorted(stay, key=len) if coming else ():
+        if len(segment) > _ABSORBED * coming:
+            break
+        coming += len(segment)
+        again.append(segment)
+    return [segment for segment in stay if segment not in again], again
+
+
+def _numbers(segment: Segment) -> list[int]:
+    return [int(number) for number in np.unique(segment.page_ids >> ROW_BITS)]
+
+
+def _ids_of(segments: Iterable[Segment], number: int) -> NDArray[np.int64]:
+    """Page ids of a part."""
+    first, last = number << ROW_BITS, (number + 1) << ROW_BITS
+    found = [s.page_ids[slice(*np.searchsorted(s.page_ids, [first, last]))] for s in segments]
+    return np.concatenate([np.empty(0, np.int64), *found])

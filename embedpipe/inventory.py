@@ -27,7 +27,6 @@ def take(workspace: Workspace) -> dict[str, Any]:
 def _space(workspace: Workspace, space: str) -> dict[str, Any]:
     store = FeatureStore.open(workspace.store_path(space))
     pages = store.pages()
-    manifest = workspace.index_path(space) / "manifest.json"
     return {
         "space": space,
         "identity": store.identity.to_json(),
@@ -37,7 +36,7 @@ def _space(workspace: Workspace, space: str) -> dict[str, Any]:
         "parts": len(store.parts),
         "megabytes": round(sum(file.stat().st_size for file in store.path.iterdir()) / 1e6, 1),
         "outcomes": dict(Counter(pages["outcome"])),
-        "index": {k: read_json(manifest)[k] for k in ("pages", "factory", "recall")} if manifest.exists() else None,
+        "index": index.describe(workspace.index_path(space)),
         "failures": [
             {"path": f.page.source, "page": f.page.page_number or None, "kind": f.kind, "message": f.message}
             for f in store.failures()
@@ -109,7 +108,7 @@ def describe(values: Mapping[str, Any], *, failures: bool) -> Iterator[str]:
             f"{space['dim']} features a page, {space['parts']} parts, {space['megabytes']} MB"
         )
         held = space["index"]
-        yield f"  index: {held['pages']} pages, {held['factory']}" if held else "  index: none yet, made by `similar`"
+        yield f"  index: {index.in_words(held)}" if held else "  index: none yet, made by `index` or `similar`"
         kinds = Counter(failure["kind"] for failure in space["failures"])
         if kinds:
             yield "  failures: " + ", ".join(f"{n} {kind}" for kind, n in kinds.items())

@@ -1,6 +1,5 @@
 """Changes to what is kept: forgetting documents, going back to earlier classifiers, handing them to other programs."""
 
-import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,7 +54,6 @@ def forget(workspace: Workspace, documents: Iterable[str]) -> Forgotten:
         for space in workspace.spaces():
             writer = FeatureWriter(FeatureStore.open(workspace.store_path(space)), {})
             rows += writer.forget(set(hashes))
-            shutil.rmtree(workspace.index_path(space), ignore_errors=True)  # built again when it is needed
         labels = workspace.labels()
         gone = [key for key in labels.rows if key[0] in hashes]
         for key in gone:

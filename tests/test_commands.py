@@ -66,6 +66,21 @@ def artifacts(pile: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_index_is_built_once_and_shown(artifacts: Path) -> None:
+    """`index` builds what is asked for, then finds it there; `info` shows factory, recall and space."""
+    built = values(run("index", "--index", "IVF4,SQ8", "--recall", "0.9", "--artifacts", artifacts, "--json"))
+    assert (built["done"], built["factory"]) == ("built", "IVF4,SQ8")
+    assert built["recall"] >= 0.9
+    assert values(run("index", "--artifacts", artifacts, "--json"))["done"] == "unchanged"
+    [space] = values(run("info", "--artifacts", artifacts, "--json"))["spaces"]
+    assert {key: space["index"][key] for key in ("pages", "space", "factory")} == {
+        "pages": space["pages"],
+        "space": space["space"],
+        "factory": "IVF4,SQ8",
+    }
+    assert "--index" in one_line(run("index", "--index", "Rubbish", "--artifacts", artifacts))
+
+
 def test_embed_tells_what_it_did(pile: Path, artifacts: Path) -> None:
     """A second `embed` finds every page there and prints all the promised keys."""
     again = values(run("embed", pile, "--artifacts", artifacts, "--json", *TINY, *SMALL))

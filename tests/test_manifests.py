@@ -3,17 +3,18 @@
 import contextlib
 import json
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from embedpipe import index_files
 from embedpipe.classifiers import ClassifierBundle
 from embedpipe.errors import EmbedpipeError
 from embedpipe.features import FeatureStore
 from embedpipe.files import FORMAT, read_json, write_json
-from embedpipe.index import PageIndex
 from embedpipe.records import Identity, Recipe
 
 IDENTITY = Identity("any", "0" * 64, Recipe(), ("penultimate",))
@@ -32,7 +33,7 @@ contents = st.binary(max_size=80) | (manifests | values).map(lambda value: json.
     [
         FeatureStore.open,
         ClassifierBundle.load,
-        lambda folder: PageIndex.load(folder, IDENTITY),
+        lambda folder: index_files.load(folder, cast(Any, SimpleNamespace(identity=IDENTITY))),
         lambda folder: read_json(folder / "manifest.json"),
     ],
     ids=["store", "classifier", "index", "json"],

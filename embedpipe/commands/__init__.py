@@ -11,6 +11,7 @@ from embedpipe.commands import (
     teaching,
     classifying,
     looking,
+    indexing,
     explaining,
     upkeep,
     machine,

@@ -1,0 +1,223 @@
+"""The index on disk: files that never change, and a manifest that comes last and says which of them count.
+
+What an index consists of is written under new names; then the manifest is replaced, and what it no longer lists is
+removed. So a reader has the old index or the new one, and a killed writer leaves the old one.
+"""
+
+import contextlib
+import dataclasses
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from embedpipe.errors import ArtifactError, SpaceMismatchError
+from embedpipe.features import FeatureStore, part_number
+from embedpipe.files import read_json, replacing, sha256_of, write_json
+from embedpipe.records import Identity
+from embedpipe.rows import Spans
+from embedpipe.scaling import BlockScaler
+from embedpipe.searching import PageIndex, Setting
+from embedpipe.segments import Segment, read_faiss, write_faiss
+
+MANIFEST = "manifest.json"
+_SMALL = 32 * 1024**2
+"""Files up to this are hashed whenever they are opened; larger ones when their size or time is not as noted."""
+_FILE = re.compile(r"(segment|trained|state)-(\d{6})\.(faiss|arrow|npz)")
+
+
+def keep(segment: Segment, folder: Path) -> Segment:
+    """Writes a segment and gives it back mapped; the manifest does not list it yet."""
+    number = _next_number(folder)
+    return segment.save(folder / f"segment-{number:06d}.faiss", folder / f"segment-{number:06d}.arrow")
+
+
+def save(index: PageIndex, folder: Path) -> None:
+    """Writes what is not on disk yet, then the manifest, and removes what it does not list.
+
+    Raises:
+        ArtifactError: The folder cannot be written.
+    """
+    index.segments = [s if s.files and s.files[0].parent == folder else keep(s, folder) for s in index.segments]
+    number = _next_number(folder)
+    state = folder / f"state-{number:06d}.npz"
+    with replacing(state) as temporary, open(temporary, "wb") as handle:
+        np.savez(handle, mean=index.scaler.mean_, scale=index.scaler.scale_, **_state(index))
+    names = [state.name]
+    if index.empty is not None:
+        names.append(f"trained-{number:06d}.faiss")
+        write_faiss(index.empty, folder / names[-1])
+    segments = [[file.name for file in segment.files] for segment in index.segments]
+    old = _listed(folder)
+    files = {name: old.get(name) or _note(folder / name) for name in [*names, *(n for pair in segments for n in pair)]}
+    write_json(
+        folder / MANIFEST,
+        {
+            "identity": index.identity.to_json(),
+            "space": index.identity.space,
+            "pages": len(index),
+            "metric": "cosine",
+            **dataclasses.asdict(index.setting),
+            "blocks": index.scaler.blocks,
+            "parts": [list(part) for part in index.parts.values()],
+            "state": state.name,
+            "trained": names[1] if len(names) > 1 else None,
+            "segments": [
+                {"files": pair, "pages": len(segment), "exact": segment.exact}
+                for pair, segment in zip(segments, index.segments, strict=True)
+            ],
+            "files": files,
+        },
+    )
+    for file in folder.iterdir():
+        if file.name not in files and (_FILE.fullmatch(file.name) or file.name in ("faiss.index", "pages.npz")):
+            with contextlib.suppress(OSError):  # Windows keeps what a reader has open
+                file.unlink()
+
+
+def load(folder: Path, store: FeatureStore) -> PageIndex:
+    """Opens an index, of this snapshot of the store or an earlier one; compare its parts.
+
+    Raises:
+        ArtifactError: It is missing or damaged.
+        SpaceMismatchError: It belongs to another space.
+    """
+    manifest = read_json(folder / MANIFEST)
+    try:
+        found = Identity.from_json(manifest["identity"])
+        if found != store.identity:
+            raise SpaceMismatchError(f"the index {folder}", found, store.identity)
+        problems = _quick_check(folder, manifest["files"])
+        if problems:
+            raise ArtifactError(problems[0])
+        return _read(folder, manifest, store)
+    except (LookupError, OSError, RuntimeError, TypeError, ValueError, AttributeError) as error:
+        if _changed(folder, manifest):  # replaced between reading the manifest and opening what it lists
+            return load(folder, store)
+        raise ArtifactError(f"{folder} is damaged ({type(error).__name__}); it is built again when needed") from error
+
+
+def verify(folder: Path, manifest: dict[str, Any]) -> list[str]:
+    """Compares all files of an index with its manifest; returns what is wrong, a line each."""
+    problems = []
+    for name, noted in _files_of(manifest).items():
+        file = folder / name
+        if not file.exists():
+            problems.append(f"{file}: missing; it is built again when needed")
+        elif sha256_of(file) != noted["sha256"]:
+            problems.append(f"{file}: damaged; it is built again when needed")
+    return problems
+
+
+def _changed(folder: Path, manifest: dict[str, Any]) -> bool:
+    with contextlib.suppress(ArtifactError):
+        return read_json(folder / MANIFEST) != manifest
+    return False
+
+
+def _files_of(manifest: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    files = manifest.get("files")
+    if not isinstance(files, dict) or not all(
+        isinstance(noted, dict) and "sha256" in noted for noted in files.values()
+    ):
+        return {}
+    return files
+
+
+def _quick_check(folder: Path, files: dict[str, dict[str, Any]]) -> list[str]:
+    """Small files are hashed; of large ones size and time are compared, and they are hashed where the time differs."""
+    problems = []
+    for name, noted in files.items():
+        file = folder / name
+        if not file.exists():
+            problems.append(f"{file}: missing; it is built again when needed")
+            continue
+        status = file.stat()
+        same = status.st_size == noted["bytes"]
+        if same and (status.st_size <= _SMALL or status.st_mtime_ns != noted["mtime_ns"]):
+            same = sha256_of(file) == noted["sha256"]
+        if not same:
+            problems.append(f"{file}: damaged; it is built again when needed")
+    return problems
+
+
+def _note(file: Path) -> dict[str, Any]:
+    status = file.stat()
+    return {"sha256": sha256_of(file), "bytes": status.st_size, "mtime_ns": status.st_mtime_ns}
+
+
+def _listed(folder: Path) -> dict[str, dict[str, Any]]:
+    with contextlib.suppress(ArtifactError):
+        return _files_of(read_json(folder / MANIFEST))
+    return {}
+
+
+def _next_number(folder: Path) -> int:
+    numbers = [int(match[2]) for file in _existing(folder) if (match := _FILE.fullmatch(file.name))]
+    return 1 + max(numbers, default=0)
+
+
+def _existing(folder: Path) -> Iterable[Path]:
+    return folder.iterdir() if folder.is_dir() else ()
+
+
+def _state(index: PageIndex) -> dict[str, Any]:
+    numbers = [number for number, spans in index.spans.items() for _ in spans.starts]
+    empty = [np.empty(0, np.int64)]
+    return {
+        "forgotten": index.forgotten,
+        "span_parts": np.array(numbers, np.int64),
+        "span_starts": np.concatenate(empty + [spans.starts for spans in index.spans.values()]),
+        "span_offsets": np.concatenate(empty + [spans.offsets for spans in index.spans.values()]),
+    }
+
+
+def _read(folder: Path, manifest: dict[str, Any], store: FeatureStore) -> PageIndex:
+    with np.load(folder / manifest["state"], allow_pickle=False) as arrays:
+        state = {name: arrays[name] for name in arrays.files}
+    scaler = BlockScaler([(int(start), int(stop)) for start, stop in manifest["blocks"]])
+    scaler.mean_, scaler.scale_, scaler.n_features_in_ = state["mean"], state["scale"], len(state["mean"])
+    parts = {part_number(name): (str(name), str(digest)) for name, digest in manifest["parts"]}
+    cuts = np.searchsorted(state["span_parts"], list(parts)), np.searchsorted(state["span_parts"], list(parts), "right")
+    spans = {
+        number: Spans(state["span_starts"][first:last], state["span_offsets"][first:last])
+        for number, first, last in zip(parts, *cuts, strict=True)
+    }
+    segments = [
+        Segment.open(folder / entry["files"][0], folder / entry["files"][1], exact=bool(entry["exact"]))
+        for entry in manifest["segments"]
+    ]
+    setting = Setting(**{field.name: manifest[field.name] for field in dataclasses.fields(Setting)})
+    empty = read_faiss(folder / manifest["trained"]) if manifest["trained"] else None
+    return PageIndex(store, parts, scaler, setting, segments, state["forgotten"], spans, empty)
+
+
+def describe(folder: Path) -> dict[str, Any] | None:
+    """What an index is, for `info`: pages, factory, recall, effort and size; None where there is none."""
+    if not (folder / MANIFEST).exists():
+        return None
+    manifest = read_json(folder / MANIFEST)
+    keys = ("pages", "factory", "recall", "wanted", "queries", "effort", "over_fetch", "space", "metric")
+    found = {key: manifest.get(key) for key in keys}
+    sizes = [noted.get("bytes", 0) for noted in _files_of(manifest).values()]
+    segments = manifest.get("segments")
+    return {
+        **found,
+        "segments": len(segments) if isinstance(segments, list) else 0,
+        "megabytes": round(sum(sizes) / 1e6, 1),
+    }
+
+
+def in_words(described: Mapping[str, Any]) -> str:
+    """What `describe` told, in a line."""
+    parts = [f"{described['pages']} pages", f"{described['factory']}"]
+    if described.get("queries"):
+        effort = [f"{name} {value}" for name, value in (described["effort"] or {}).items()]
+        again = f"{described['over_fetch']} times as many ranked again"
+        parts += [f"recall@10 {described['recall']:.3f} ({described['wanted']:g} wanted)", *effort, again]
+    else:
+        parts.append("exact")
+    segments = f" in {described['segments']} segments" if described["segments"] > 1 else ""
+    return ", ".join([*parts, f"{described['megabytes']} MB{segments}"])

@@ -1,0 +1,336 @@
+"""Searching the index: candidates from its segments, ranked again with the exact features of the store."""
+
+import itertools
+import logging
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embedpipe.errors import ArtifactError
+from embedpipe.features import ROW_BITS, FeatureStore
+from embedpipe.records import Identity
+from embedpipe.rows import Spans, checksums, read_rows
+from embedpipe.scaling import BlockScaler
+from embedpipe.segments import Effort, Segment, document_keys
+
+log = logging.getLogger(__name__)
+
+_EXACT_PAGES = 1000
+"""Among so few pages every one is compared, with its features from the store."""
+_BLOCK = 4096
+_FIRST_RANGE = 16
+_MOST_EFFORT = 1 << 20
+_NONE = -2.0
+"""Where there is no page: less than any cosine."""
+
+Masks = list[NDArray[np.bool_] | None]
+"""Which rows of each segment may be found; None for all."""
+
+Part = tuple[str, str]
+"""Name and SHA-256 of a part."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What an index is, and how it is searched.
+
+    Attributes:
+        factory: As FAISS names it.
+        wanted: Share of the truly nearest pages that was asked for.
+        recall: Share that was measured, on pages of the store that are not their own answer; 1 for exact search.
+        effort: `nprobe` or `efSearch`.
+        over_fetch: So many times more candidates are ranked again than pages are asked for.
+        slack: By how much an estimated cosine of a near page may be too small.
+        queries: Pages that the recall was measured on; 0 for exact search.
+        trained_pages: Pages of the store when the index was trained.
+        requested: What was asked for: `auto`, or the factory.
+        memory: Bytes that it may take; None for the usual share.
+    """
+
+    factory: str = "Flat"
+    wanted: float = 1.0
+    recall: float = 1.0
+    effort: Effort = field(default_factory=dict)
+    over_fetch: int = 1
+    slack: float = 0.0
+    queries: int = 0
+    trained_pages: int = 0
+    requested: str = "auto"
+    memory: int | None = None
+
+
+@dataclass(slots=True, eq=False)
+class PageIndex:
+    """Nearest pages by cosine of the scaled features. Made by `index.fresh_index`; a snapshot that never changes.
+
+    Attributes:
+        store: The snapshot of the store that it is of.
+        parts: The parts that it holds, by number.
+        scaler: Fitted; queries go through it as the pages did.
+        setting: What it is.
+        segments: The pages.
+        forgotten: Page ids in the segments that the store does not hold any more, ascending.
+        spans: Where the features of each part lie in its file, by the part's number.
+        empty: A trained FAISS index without rows; None for exact search.
+    """
+
+    store: FeatureStore
+    parts: dict[int, Part]
+    scaler: BlockScaler
+    setting: Setting
+    segments: list[Segment]
+    forgotten: NDArray[np.int64]
+    spans: dict[int, Spans]
+    empty: Any = None
+
+    @property
+    def identity(self) -> Identity:
+        """The space."""
+        return self.store.identity
+
+    @property
+    def page_ids(self) -> NDArray[np.int64]:
+        """The pages that it holds, int64, ascending."""
+        ids = np.sort(np.concatenate([segment.page_ids for segment in self.segments]))
+        return ids[~_among(ids, self.forgotten)] if len(self.forgotten) else ids
+
+    def __len__(self) -> int:
+        """Number of pages."""
+        return sum(map(len, self.segments)) - len(self.forgotten)
+
+    def pages_of_documents(self, sha256s: Iterable[str]) -> NDArray[np.int64]:
+        """Page ids of documents, those of a document in the order of its pages; unknown documents have none.
+
+        Documents are told apart by 64 bits of their hashes; compare the whole ones where it matters, with
+        `FeatureStore.pages_of`.
+        """
+        found = [segment.pages_of(key) for key in document_keys(list(sha256s)) for segment in self.segments]
+        ids = np.concatenate([np.empty(0, np.int64), *found])
+        return ids[~_among(ids, self.forgotten)]
+
+    def search(
+        self,
+        X: NDArray[np.float32],
+        k: int,
+        *,
+        allowed: NDArray[np.int64] | None = None,
+        excluded: NDArray[np.int64] | None = None,
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """The k nearest pages of each query.
+
+        Args:
+            X: Features as the store holds them, float32 (n, dim).
+            k: How many; fewer where fewer pages may be found.
+            allowed: Ids of the only pages to look among, int64; None for all. Ids that it does not hold are ignored.
+            excluded: Ids of pages to leave out, int64.
+
+        Returns:
+            Cosines, best first, and page ids, both (n, k).
+        """
+        return self.search_unit(self.unit(X), k, allowed=allowed, excluded=excluded)
+
+    def search_unit(
+        self,
+        unit: NDArray[np.float32],
+        k: int,
+        *,
+        allowed: NDArray[np.int64] | None = None,
+        excluded: NDArray[np.int64] | None = None,
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """As `search`, of queries that `unit` made."""
+        masks = self._masks(allowed, excluded)
+        pages = sum(len(s) if mask is None else int(mask.sum()) for s, mask in zip(self.segments, masks, strict=True))
+        k = min(k, pages)
+        if not k:
+            return np.empty((len(unit), 0), np.float32), np.empty((len(unit), 0), np.int64)
+        exact = all(segment.exact for segment in self.segments)
+        if not exact and (pages <= _EXACT_PAGES or 2 * k > pages):
+            cosines, ids = self._compare(unit, self._ids(masks), k)
+            width = int((ids >= 0).sum(axis=1).min(initial=k))
+            return cosines[:, :width], ids[:, :width]
+        fetch = k if exact else k * self.setting.over_fetch
+        cosines, ids = self.candidates(unit, fetch, self._effort(pages / max(len(self), 1), fetch), masks)
+        if not exact:
+            cosines, ids = self._rank_again(unit, cosines, ids)
+        cosines, ids = cosines[:, :k], ids[:, :k]
+        if cosines.shape[1] < k:
+            missing = ((0, 0), (0, k - cosines.shape[1]))
+            cosines, ids = np.pad(cosines, missing, constant_values=_NONE), np.pad(ids, missing, constant_values=-1)
+        short = np.flatnonzero((ids < 0).any(axis=1))
+        if len(short):  # the lists or the part of the graph that were looked at held too few
+            cosines[short], ids[short] = self._compare(unit[short], self._ids(masks), k)
+        width = int((ids >= 0).sum(axis=1).min(initial=k))  # pages may be damaged
+        return cosines[:, :width], ids[:, :width]
+
+    def range_search(
+        self, X: NDArray[np.float32], threshold: float
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]:
+        """All pages whose cosine with a query is at least a threshold, as far as the recall of the index goes.
+
+        Args:
+            X: Features as the store holds them, float32 (n, dim); some thousand at a time bound the memory.
+            threshold: The least cosine.
+
+        Returns:
+            Limits (n + 1,), cosines and page ids, both (limits[-1],): those of query i, best first, are at
+            `limits[i]:limits[i + 1]`.
+        """
+        unit = self.unit(X)
+        if all(segment.exact for segment in self.segments):
+            masks = self._masks(None, None)
+            found = [s.range_search(unit, threshold, mask) for s, mask in zip(self.segments, masks, strict=True)]
+        else:
+            found = list(self._growing_range(unit, threshold))
+        queries, cosines, ids = (np.concatenate(columns) for columns in zip(*found, strict=True))
+        order = np.lexsort((ids, -cosines, queries))
+        limits = np.r_[0, np.bincount(queries, minlength=len(X)).cumsum()].astype(np.int64)
+        return limits, cosines[order], ids[order]
+
+    def unit(self, X: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Features as the index compares them: scaled, of unit length."""
+        scaled = self.scaler.transform(X)
+        lengths = np.linalg.norm(scaled, axis=1, keepdims=True)
+        return np.ascontiguousarray(scaled / np.maximum(lengths, 1e-12), dtype=np.float32)
+
+    def exact_rows(self, page_ids: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Unit rows of pages from the store, (n, dim), and which of them could be read whole, (n,)."""
+        values = np.zeros((len(page_ids), self.store.dim), np.float16)
+        checks = np.zeros(len(page_ids), np.uint32)
+        for segment in self.segments:
+            rows, order, checks_here = self._places(segment, page_ids)
+            checks[order] = checks_here
+            numbers = page_ids[order] >> ROW_BITS
+            cuts = np.r_[0, np.flatnonzero(np.diff(numbers)) + 1, len(order)].tolist() if len(order) else [0]
+            for first, last in itertools.pairwise(cuts):
+                values[order[first:last]] = self._read(int(numbers[first]), rows[first:last])
+        good = checksums(values) == checks
+        if not good.all():
+            log.warning("%s was changed: %d of its pages are left out", self.store.path, int((~good).sum()))
+        return self.unit(values.astype(np.float32)), good
+
+    def _places(
+        self, segment: Segment, page_ids: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint32]]:
+        """Those of some pages that are in a segment, in the order of their ids.
+
+        Returns:
+            Their rows in their part's file, where they stand in `page_ids`, and their checksums.
+        """
+        order = np.argsort(page_ids, kind="stable")
+        places = np.searchsorted(segment.page_ids, page_ids[order]).clip(max=len(segment) - 1)
+        here = segment.page_ids[places] == page_ids[order]
+        order, places = order[here], places[here]
+        first_ids = page_ids[order] >> ROW_BITS << ROW_BITS
+        gone = np.searchsorted(self.forgotten, page_ids[order]) - np.searchsorted(self.forgotten, first_ids)
+        return places - np.searchsorted(segment.page_ids, first_ids) - gone, order, segment.checksums[places]
+
+    def _read(self, number: int, rows: NDArray[np.int64]) -> NDArray[np.float16]:
+        """Features of rows of a part, not checked; zeros where there are none."""
+        name, spans = self.parts[number][0], self.spans[number]
+        try:
+            if len(spans.starts):
+                return read_rows(os.path.join(self.store.path, name), spans, rows, self.store.dim)
+            return self.store.raw_features(name)[rows]
+        except (OSError, LookupError, ArtifactError):  # it was removed since
+            return np.zeros((len(rows), self.store.dim), np.float16)
+
+    def _masks(self, allowed: NDArray[np.int64] | None, excluded: NDArray[np.int64] | None) -> Masks:
+        """Which rows of each segment may be found; None for all."""
+        out = self.forgotten if excluded is None else np.union1d(self.forgotten, excluded)
+        wanted = None if allowed is None else np.unique(allowed)
+        masks: Masks = []
+        for segment in self.segments:
+            gone = segment.rows_of(out)
+            if wanted is None and not len(gone):
+                masks.append(None)
+                continue
+            mask = np.full(len(segment), wanted is None)
+            if wanted is not None:
+                mask[segment.rows_of(wanted)] = True
+            mask[gone] = False
+            masks.append(mask)
+        return masks
+
+    def _ids(self, masks: Masks) -> NDArray[np.int64]:
+        return np.concatenate(
+            [s.page_ids if mask is None else s.page_ids[mask] for s, mask in zip(self.segments, masks, strict=True)]
+        )
+
+    def _effort(self, share: float, fetch: int) -> Effort:
+        """Looks at so many more lists or nodes as pages are left out: else few of those looked at would count."""
+        return scaled_effort(self.setting.effort, 1 / max(share, 1e-6), fetch)
+
+    def candidates(
+        self, unit: NDArray[np.float32], fetch: int, effort: Effort, masks: Masks | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """The best of all segments, as they see them; ids are -1 where there are fewer."""
+        found = [
+            s.search(unit, fetch, effort, mask)
+            for s, mask in zip(self.segments, masks or [None] * len(self.segments), strict=True)
+            if mask is None or mask.any()
+        ]
+        if len(found) == 1:
+            return found[0]
+        cosines = np.concatenate([np.where(ids < 0, _NONE, cosines) for cosines, ids in found], axis=1)
+        ids = np.concatenate([ids for _, ids in found], axis=1)
+        best = np.argsort(-cosines, axis=1, kind="stable")[:, :fetch]
+        return np.take_along_axis(cosines, best, axis=1), np.take_along_axis(ids, best, axis=1)
+
+    def _rank_again(
+        self, unit: NDArray[np.float32], estimates: NDArray[np.float32], ids: NDArray[np.int64], least: float = _NONE
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Candidates in the order of their exact cosines; those estimated below `least` are left out, as -1."""
+        cosines = np.full(ids.shape, _NONE, np.float32)
+        for row in range(len(ids)):
+            here = np.flatnonzero((ids[row] >= 0) & (estimates[row] >= least))
+            if len(here):
+                exact, good = self.exact_rows(ids[row, here])
+                cosines[row, here] = np.where(good, exact @ unit[row], _NONE)
+        order = np.argsort(-cosines, axis=1, kind="stable")
+        cosines = np.take_along_axis(cosines, order, axis=1)
+        return cosines, np.where(cosines > _NONE, np.take_along_axis(ids, order, axis=1), -1)
+
+    def _compare(
+        self, unit: NDArray[np.float32], ids: NDArray[np.int64], k: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """The nearest of some pages, by comparing each of them; ids are -1 where pages are damaged."""
+        best = np.full((len(unit), k), _NONE, np.float32), np.full((len(unit), k), -1, np.int64)
+        for first in range(0, len(ids), _BLOCK):
+            block = ids[first : first + _BLOCK]
+            rows, good = self.exact_rows(block)
+            cosines = np.concatenate([best[0], unit @ rows[good].T], axis=1)
+            found = np.concatenate([best[1], np.broadcast_to(block[good], (len(unit), int(good.sum())))], axis=1)
+            order = np.argsort(-cosines, axis=1, kind="stable")[:, :k]
+            best = np.take_along_axis(cosines, order, axis=1), np.take_along_axis(found, order, axis=1)
+        return best
+
+    def _growing_range(
+        self, unit: NDArray[np.float32], threshold: float
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]]:
+        """Looks for more and more neighbours of the queries whose last one is still above the threshold."""
+        masks, least = self._masks(None, None), threshold - self.setting.slack
+        queries, fetch = np.arange(len(unit)), _FIRST_RANGE
+        while len(queries):
+            fetch = min(fetch, len(self))
+            estimates, ids = self.candidates(unit[queries], fetch, self._effort(1.0, fetch), masks)
+            last = np.where(ids[:, -1] < 0, _NONE, estimates[:, -1])
+            done = (last < least) | (fetch == len(self)) | (ids[:, -1] < 0)
+            cosines, ids = self._rank_again(unit[queries[done]], estimates[done], ids[done], least)
+            near = (cosines >= threshold) & (ids >= 0)
+            yield queries[done].repeat(near.sum(axis=1)), cosines[near], ids[near]
+            queries, fetch = queries[~done], 4 * fetch
+
+
+def scaled_effort(effort: Effort, factor: float, fetch: int) -> Effort:
+    """An effort times a factor; a graph keeps at least as many nodes in sight as are asked for."""
+    scaled = {name: int(min(value * factor, _MOST_EFFORT)) for name, value in effort.items()}
+    return {name: max(value, fetch) if name == "efSearch" else value for name, value in scaled.items()}
+
+
+def _among(ids: NDArray[np.int64], ascending: NDArray[np.int64]) -> NDArray[np.bool_]:
+    found: NDArray[np.bool_] = np.isin(ids, ascending, kind="sort")
+    return found

@@ -1,0 +1,231 @@
+"""Segments: immutable pieces of an index, each a FAISS index with the ids of its rows.
+
+A segment is filled once, written, and from then on only read, mapped into memory: nothing is ever added to what is
+searched, or removed from it. So inverted lists past the memory stay on the disk.
+"""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from embedpipe.files import replacing
+from embedpipe.index_plans import inner
+
+COLUMNS = pa.schema(
+    {
+        "page_id": pa.int64(),
+        "document": pa.uint64(),
+        "page_index": pa.int32(),
+        "checksum": pa.uint32(),
+        "by_document": pa.uint32(),
+    }
+)
+
+_PRIME = 2**64 - 59
+"""The largest prime of 64 bits."""
+
+Effort = dict[str, int]
+"""How hard to search: `nprobe` or `efSearch`, as FAISS calls them."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Segment:
+    """Some parts of the store, in the order of their numbers, so that page ids ascend.
+
+    Attributes:
+        faiss_index: A row for each page.
+        page_ids: Its pages, int64 (n,), ascending.
+        documents: 64 bits of the hash of each page's document, see `document_keys`, uint64 (n,).
+        page_indices: int32 (n,).
+        checksums: CRC-32 of each page's features as stored, uint32 (n,).
+        by_document: The rows in the order of document and page, uint32 (n,).
+        exact: Whether its cosines are those of the features, and every row is compared.
+        files: Where it is kept, FAISS index and columns; empty while it is in memory only.
+    """
+
+    faiss_index: Any
+    page_ids: NDArray[np.int64]
+    documents: NDArray[np.uint64]
+    page_indices: NDArray[np.int32]
+    checksums: NDArray[np.uint32]
+    by_document: NDArray[np.uint32]
+    exact: bool
+    files: tuple[Path, ...] = ()
+
+    def __len__(self) -> int:
+        """Pages, with those that were forgotten since."""
+        return len(self.page_ids)
+
+    def rows_of(self, page_ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Rows of those of some pages that are here; `page_ids` ascend."""
+        rows = np.searchsorted(self.page_ids, page_ids)
+        rows = rows[rows < len(self)] if len(rows) and rows[-1] >= len(self) else rows
+        found: NDArray[np.int64] = rows[self.page_ids[rows] == page_ids[: len(rows)]]
+        return found
+
+    def pages_of(self, document: np.uint64) -> NDArray[np.int64]:
+        """Page ids of a document, in the order of its pages."""
+        first = np.searchsorted(self.documents, document, "left", sorter=self.by_document)
+        last = np.searchsorted(self.documents, document, "right", sorter=self.by_document)
+        found: NDArray[np.int64] = self.page_ids[self.by_document[first:last]]
+        return found
+
+    def search(
+        self, unit: NDArray[np.float32], k: int, effort: Effort, among: NDArray[np.bool_] | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """The nearest rows, as the index sees them.
+
+        Args:
+            unit: Queries, scaled and of unit length, (n, dim).
+            k: How many.
+            effort: How hard to search.
+            among: Which rows may be found, (len(self),); None for all.
+
+        Returns:
+            Cosines, best first, and page ids, (n, k); -1 where fewer were found.
+        """
+        k = min(k, len(self))
+        selector = None if among is None else faiss.IDSelectorBitmap(np.packbits(among, bitorder="little"))
+        parameters = _parameters(self.faiss_index, effort, selector)
+        with _threads(one=not self.exact and len(unit) == 1):
+            try:
+                cosines, rows = self.faiss_index.search(unit, k, params=parameters)
+            except RuntimeError:
+                if among is None:
+                    raise
+                cosines, rows = self._search_and_filter(unit, k, effort, among)  # some kinds cannot leave rows out
+        ids = self.page_ids[np.maximum(rows, 0)]
+        ids[rows < 0] = -1
+        return cosines, ids
+
+    def _search_and_filter(
+        self, unit: NDArray[np.float32], k: int, effort: Effort, among: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Looks for more and more rows until enough of them may be found."""
+        parameters, wanted, fetch = _parameters(self.faiss_index, effort, None), min(k, int(among.sum())), k
+        while True:
+            fetch = min(4 * fetch, len(self))
+            cosines, rows = self.faiss_index.search(unit, fetch, params=parameters)
+            good = (rows >= 0) & among[np.maximum(rows, 0)]
+            if fetch == len(self) or (good.sum(axis=1) >= wanted).all():
+                break
+        first = np.argsort(~good, axis=1, kind="stable")[:, :k]
+        rows = np.where(np.take_along_axis(good, first, axis=1), np.take_along_axis(rows, first, axis=1), -1)
+        return np.take_along_axis(cosines, first, axis=1), rows
+
+    def range_search(
+        self, unit: NDArray[np.float32], threshold: float, among: NDArray[np.bool_] | None
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]:
+        """Every row whose cosine is at least the threshold: numbers of the queries, cosines, page ids."""
+        selector = None if among is None else faiss.IDSelectorBitmap(np.packbits(among, bitorder="little"))
+        below = float(np.nextafter(np.float32(threshold), np.float32(-2)))  # FAISS takes what is above it
+        limits, cosines, rows = self.faiss_index.range_search(unit, below, params=_parameters(None, {}, selector))
+        return np.repeat(np.arange(len(unit)), np.diff(limits.astype(np.int64))), cosines, self.page_ids[rows]
+
+    def save(self, index_file: Path, columns_file: Path) -> "Segment":
+        """Writes it, and gives it back as it is read."""
+        write_faiss(self.faiss_index, index_file)
+        columns = [self.page_ids, self.documents, self.page_indices, self.checksums, self.by_document]
+        batch = pa.record_batch([pa.array(column) for column in columns], schema=COLUMNS)
+        with replacing(columns_file) as temporary, pa.ipc.new_file(str(temporary), COLUMNS) as writer:
+            writer.write_batch(batch)
+        return Segment.open(index_file, columns_file, exact=self.exact)
+
+    @classmethod
+    def open(cls, index_file: Path, columns_file: Path, *, exact: bool) -> "Segment":
+        """Maps a segment into memory; nothing is read before it is needed."""
+        faiss_index = read_faiss(index_file)
+        with pa.memory_map(str(columns_file)) as source, pa.ipc.open_file(source) as reader:
+            if reader.schema != COLUMNS or reader.num_record_batches != 1:
+                raise ValueError("its columns are not those of a segment")
+            batch = reader.get_batch(0)
+        if faiss_index.ntotal != batch.num_rows:
+            raise ValueError("its columns are not those of its index")
+        ids, documents, indices, checks, order = (column.to_numpy() for column in batch.columns)
+        return cls(faiss_index, ids, documents, indices, checks, order, exact, (index_file, columns_file))
+
+
+class SegmentBuilder:
+    """Collects rows, part by part in the order of their numbers, then makes a segment.
+
+    Args:
+        dim: Features of a row.
+        empty: A trained FAISS index without rows; None for exact search.
+    """
+
+    def __init__(self, dim: int, empty: Any = None) -> None:
+        self._exact = empty is None
+        self._index = faiss.IndexFlatIP(dim) if empty is None else faiss.clone_index(empty)
+        self._columns: list[list[NDArray[Any]]] = [[], [], [], []]
+        self.rows = 0
+
+    def add(self, unit: NDArray[np.float32], page_ids: NDArray[np.int64], *columns: NDArray[Any]) -> None:
+        """Takes unit rows (n, dim), their page ids, documents, page indices and checksums, each (n,)."""
+        self._index.add(unit)
+        for held, column in zip(self._columns, (page_ids, *columns), strict=True):
+            held.append(column)
+        self.rows += len(unit)
+
+    def segment(self) -> Segment:
+        """What was collected."""
+        ids, documents, indices, checksums = (np.concatenate(column) for column in self._columns)
+        by_document = np.lexsort((indices, documents)).astype(np.uint32)
+        return Segment(self._index, ids, documents, indices, checksums, by_document, exact=self._exact)
+
+
+def document_keys(sha256s: Sequence[str]) -> NDArray[np.uint64]:
+    """64 bits of hashes, as segments keep them."""
+    return np.array([int(sha256, 16) % _PRIME for sha256 in sha256s], np.uint64)
+
+
+def write_faiss(index: Any, file: Path) -> None:
+    """Writes a FAISS index in one step; raises ArtifactError."""
+    with replacing(file) as temporary:
+        try:
+            faiss.write_index(index, str(temporary))
+        except RuntimeError as error:
+            raise OSError(str(error).partition("\n")[0]) from error
+
+
+def read_faiss(file: Path) -> Any:
+    """Maps a FAISS index into memory: vectors and graphs one way, inverted lists the other."""
+    try:
+        return faiss.read_index(str(file), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_MMAP_IFC)
+    except RuntimeError:
+        return faiss.read_index(str(file), faiss.IO_FLAG_MMAP)
+
+
+@contextlib.contextmanager
+def _threads(*, one: bool) -> Iterator[None]:
+    """Lets FAISS use one thread only: for one query, waiting for another takes longer than its work."""
+    before = faiss.omp_get_max_threads()
+    if one:
+        faiss.omp_set_num_threads(1)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(before)
+
+
+def _parameters(index: Any, effort: Effort, selector: Any) -> Any:
+    """Search parameters of the index's kind; each is given its own, as searches may run side by side."""
+    chosen = {"sel": selector} if selector is not None else {}
+    core = inner(index) if index is not None else None
+    if isinstance(core, faiss.IndexIVF):
+        parameters = faiss.SearchParametersIVF(nprobe=effort["nprobe"], **chosen)
+    elif isinstance(core, faiss.IndexHNSW):
+        parameters = faiss.SearchParametersHNSW(efSearch=effort["efSearch"], **chosen)
+    elif chosen:
+        parameters = faiss.SearchParameters(**chosen)
+    else:
+        return None
+    if isinstance(faiss.downcast_index(index), faiss.IndexPreTransform):
+        return faiss.SearchParametersPreTransform(index_params=parameters)
+    return parameters
