@@ -166,7 +166,7 @@ def sort_into(verdicts: Iterable[DocumentVerdict], folder: Path) -> list[tuple[s
     for verdict in verdicts:
         if verdict.prediction.label is None:
             continue
-        target = _free_name(folder / _folder_name(verdict.prediction.label) / Path(verdict.path).name, verdict)
+        target = _free_name(folder / file_name(verdict.prediction.label) / Path(verdict.path).name, verdict)
         if not target.exists():
             with replacing(target) as temporary:
                 shutil.copy2(verdict.path, temporary)
@@ -174,8 +174,8 @@ def sort_into(verdicts: Iterable[DocumentVerdict], folder: Path) -> list[tuple[s
     return copied
 
 
-def _folder_name(label: str) -> str:
-    """A type as the name of one folder, whatever characters it holds."""
+def file_name(label: str) -> str:
+    """A type as the name of a file or folder, whatever characters it holds."""
     name = re.sub(r'[\x00-\x1f/\\:*?"<>|]', "_", label).strip(" .")
     return name or "_"
 

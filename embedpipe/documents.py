@@ -122,17 +122,22 @@ def plan(width: float, height: float, recipe: Recipe) -> tuple[Region, tuple[int
 class PdfDocument:
     """A PDF, opened with PyMuPDF. Scripts, launch actions and attachments are never touched.
 
+    Attributes:
+        pdf: The document, for `extraction`.
+        password: The one that opened it, or "".
+
     Raises:
         DocumentError: It cannot be opened, is encrypted, has no pages, or has too many.
     """
 
     def __init__(self, path: str, options: ReadOptions) -> None:
         self._options = options
+        self.password = ""
         pymupdf.TOOLS.reset_mupdf_warnings()
         try:
-            self._document = _open_pdf(path)
-            if not self._document.is_pdf:  # MuPDF opens whatever it knows
-                self._document.close()
+            self.pdf = _open_pdf(path)
+            if not self.pdf.is_pdf:  # MuPDF opens whatever it knows
+                self.pdf.close()
                 raise DocumentError("not_a_document", "not a PDF")
         except (DocumentError, MemoryError):
             raise
@@ -145,10 +150,12 @@ class PdfDocument:
             raise
 
     def _count_pages(self) -> int:
-        if self._document.needs_pass and not any(map(self._document.authenticate, self._options.passwords)):
+        if self.pdf.needs_pass:
+            self.password = next(filter(self.pdf.authenticate, self._options.passwords), "")
+        if self.pdf.needs_pass and not self.password:
             raise DocumentError("encrypted", "needs a password: put it on a line of its own in a --password-file")
         try:
-            count = int(self._document.page_count)
+            count = int(self.pdf.page_count)
         except MemoryError:
             raise
         except Exception as error:
@@ -163,7 +170,7 @@ class PdfDocument:
         """Renders page `index` with annotations and form fields, on white."""
         pymupdf.TOOLS.reset_mupdf_warnings()
         try:
-            page = self._document[index]
+            page = self.pdf[index]
             width, height = page.rect.width, page.rect.height
             if not (width > 0 and height > 0):
                 raise DocumentError("page_error", f"the page is {width:g} x {height:g} points")
@@ -177,12 +184,12 @@ class PdfDocument:
         pixels = np.frombuffer(picture.samples_mv, np.uint8).reshape(picture.h, picture.stride)[:, : picture.w * 3]
         pixels = _exact_size(pixels.reshape(picture.h, picture.w, 3), columns, rows)
         message = pymupdf.TOOLS.mupdf_warnings().partition("\n")[0]
-        repaired = bool(self._document.is_repaired)  # it may notice only now
+        repaired = bool(self.pdf.is_repaired)  # it may notice only now
         return Rendering(pixels, width, height, repaired, message)
 
     def close(self) -> None:
         """Closes the file."""
-        self._document.close()
+        self.pdf.close()
 
 
 def _open_pdf(path: str) -> pymupdf.Document:

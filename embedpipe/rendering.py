@@ -11,12 +11,12 @@ import os
 import signal
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from multiprocessing.sharedctypes import SynchronizedArray
-from typing import Self
+from typing import Any, Self, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 
@@ -24,6 +24,7 @@ from embedpipe.documents import BLANK_INK, OpenDocument, ReadOptions, open_docum
 from embedpipe.errors import DocumentError, EmbedpipeError
 from embedpipe.records import WHOLE_FILE, Document, PageFailure, PageImage, PageInfo, PageRef
 
+T = TypeVar("T")
 PAGES_PER_TASK = 16
 """Pages of a document that a worker takes at a time: long documents are shared out, short ones cost one message."""
 
@@ -277,6 +278,37 @@ class Renderer:
         if code == -getattr(signal, "SIGKILL", 0):
             return "memory", "the system killed the worker, most likely for lack of memory"
         return "crash", f"the decoder crashed the worker (exit code {code})"
+
+
+def run_guarded(
+    function: Callable[..., T], calls: Iterable[tuple[Any, ...]], guards: Guards, seconds: float
+) -> Iterator[T | DocumentError]:
+    """Calls a function in a worker process that may be killed; for work on documents that is not rendering.
+
+    Args:
+        function: Of a module, so that the process can find it.
+        calls: Its arguments, for each call; what can be sent to a process.
+        guards: What a call may cost in memory.
+        seconds: What a call may cost in time.
+
+    Yields:
+        For each call what it returned, or why it has no result.
+    """
+    context = multiprocessing.get_context("spawn")
+    marks = context.Array("i", [_IDLE], lock=False)
+    initial = (ReadOptions(), guards, marks)
+    with ProcessPool(max_workers=1, initializer=_start_worker, initargs=initial, context=context) as pool:
+        for arguments in calls:
+            try:
+                yield pool.schedule(function, args=arguments, timeout=seconds).result()
+            except DocumentError as error:
+                yield error
+            except TimeoutError:
+                yield DocumentError("timeout", f"not finished after {seconds:g} s (--page-timeout)")
+            except MemoryError:
+                yield DocumentError("memory", "needs more memory than --page-memory allows")
+            except ProcessExpired as error:
+                yield DocumentError("crash", f"the decoder crashed the worker (exit code {error.exitcode})")
 
 
 _options: ReadOptions

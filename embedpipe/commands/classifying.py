@@ -1,5 +1,6 @@
 """`classify`: the types of new documents."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,20 +22,31 @@ def classify(
     classifier: Classifier = None,
     sort_into: Annotated[Path | None, typer.Option(help="Copy the files into a folder for each type.")] = None,
     csv: Annotated[Path | None, typer.Option(help="Write the answers to a CSV file.")] = None,
+    split: Annotated[bool, typer.Option("--split", help="Cut each file into documents: a scanned pile.")] = False,
+    write: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="With --split: write the parts as files of their own.")
+    ] = None,
+    blank_separates: Annotated[
+        bool, typer.Option("--blank-separates", help="With --split: a blank page always ends a document.")
+    ] = False,
 ) -> int:
-    """Tell each page's and each document's type."""
-    from embedpipe import classification
+    """Tell each page's and each document's type; cut piles into documents."""
+    from embedpipe import classification, splitting
+    from embedpipe.commands import splitting as splitting_command
     from embedpipe.tables import write_csv
     from embedpipe.texts import path_to_text
 
     workspace, output = begin(common)
     settings = reading.settings()
+    splitting_command.check(split=split, write=write, blank_separates=blank_separates, sort_into=sort_into)
     bundle = open_classifier(workspace, classifier)
-    verdicts, report = classification.classify(
-        workspace, inputs, bundle, lambda: network.load(bundle.identity), settings=settings
-    )
+    load = partial(network.load, bundle.identity)
+    if split:
+        result = splitting.split(workspace, inputs, bundle, load, settings=settings, blank_separates=blank_separates)
+        return splitting_command.present(result, write, csv, settings, output)
+    verdicts, report = classification.classify(workspace, inputs, bundle, load, settings=settings)
     documents = [classification.as_json(verdict) for verdict in verdicts]
-    values = {"classifier": bundle.name, "documents": documents, **_counts(report)}
+    values = {"classifier": bundle.name, "documents": documents, **counts(report)}
     if csv is not None:
         rows = [{**d, "path": path_to_text(d["path"]), "pages": len(d["pages"])} for d in documents]
         write_csv(csv, ("path", "type", "confidence", "status", "pages", "message"), rows)
@@ -53,6 +65,7 @@ def classify(
     return exit_code(report)
 
 
-def _counts(report: "Report") -> dict[str, Any]:
+def counts(report: "Report") -> dict[str, Any]:
+    """What `classify` tells of a report."""
     values = report_json(report)
     return {key: values[key] for key in ("files", "duplicates", "ignored", "failed", "seconds", "failures")}

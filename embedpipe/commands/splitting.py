@@ -1,0 +1,75 @@
+"""`classify --split`: piles of documents, cut into parts."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from embedpipe.commands.base import SOME_FAILED, exit_code, print_report
+from embedpipe.errors import EmbedpipeError
+
+if TYPE_CHECKING:
+    from embedpipe.console import Output
+    from embedpipe.splitting import Split
+    from embedpipe.streaming import Settings
+
+_COLUMNS = ("path", "first_page", "last_page", "type", "confidence", "status", "boundary_confidence", "file", "message")
+
+
+def check(*, split: bool, write: Path | None, blank_separates: bool, sort_into: Path | None) -> None:
+    """Refuses options that do not go together."""
+    if not split and (write is not None or blank_separates):
+        raise EmbedpipeError("--write and --blank-separates go with --split")
+    if split and sort_into is not None:
+        raise EmbedpipeError("--sort-into copies whole files: with --split, write the parts with --write DIR")
+
+
+def present(result: "Split", write: Path | None, csv: Path | None, settings: "Settings", output: "Output") -> int:
+    """Writes the parts if asked, and prints them; returns the exit code."""
+    from embedpipe import splitting
+    from embedpipe.commands.classifying import counts
+    from embedpipe.tables import write_csv
+    from embedpipe.texts import path_to_text
+
+    if result.fallback:
+        output.notice(f"cut where the type changes, for boundaries could not be learnt: {result.fallback}")
+    files = splitting.write_parts(result.piles, write, settings) if write is not None else {}
+    documents = [_as_json(pile, files) for pile in result.piles]
+    parts = [
+        {**part, "path": pile["path"], "first_page": part["pages"][0], "last_page": part["pages"][1]}
+        for pile in documents
+        for part in pile["parts"] or [{**pile, "pages": (None, None)}]
+    ]
+    if csv is not None:
+        write_csv(csv, _COLUMNS, [{**part, "path": path_to_text(part["path"])} for part in parts])
+    output.result({"documents": documents, **counts(result.report)})
+    output.table(
+        ("pages", "type", "confidence", "begins here", "one document", "status", "file"),
+        [
+            (
+                "-" if part["first_page"] is None else f"{part['first_page']}-{part['last_page']}",
+                part["type"] or "-",
+                f"{part['confidence']:.0%}",
+                *(f"{part[key]:.0%}" if key in part else "-" for key in ("boundary_confidence", "whole_confidence")),
+                part.get("message") or part["status"],
+                part.get("file") or part["path"],
+            )
+            for part in parts
+        ],
+    )
+    print_report(result.report, output)
+    unwritten = any(isinstance(file, str) for file in files.values())
+    return exit_code(result.report) or (SOME_FAILED if unwritten else 0)
+
+
+def _as_json(pile: Any, files: dict[tuple[str, int], Path | str]) -> dict[str, Any]:
+    from embedpipe import classification, splitting
+
+    parts = []
+    for part in pile.parts:
+        values = splitting.as_json(part, classification.as_json(part.verdict))
+        file = files.get((pile.verdict.path, part.first_page))
+        if isinstance(file, str):
+            values["message"] = f"not written: {file}"
+        elif file is not None:
+            values["file"] = str(file)
+        parts.append(values)
+    return {**classification.as_json(pile.verdict), "parts": parts}
