@@ -7,15 +7,13 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from embedpipe.files import replacing
 from embedpipe.occlusion import Box
-from embedpipe.pictures import drawable, fitted, font_families
+from embedpipe.pictures import drawable, fitted, font_families, save_figure
 
 _DPI = 110
 _INK, _DIM, _LINE, _MARK = "#1c1c20", "#686870", "#cdcdd2", "#b3261e"
@@ -99,13 +97,7 @@ def draw_heat(picture: HeatPicture, file: Path) -> None:
         _show_region(plain, picture)
     _write_side(_Column(figure.add_subplot(grid[1]), figure), picture)
     _text(figure, 0.02, 0.972, fitted(picture.title, 1100, _CAPTION), 13, _INK)
-    save(figure, file)
-
-
-def save(figure: Figure, file: Path) -> None:
-    """Writes a figure as a PNG; an older one is replaced in one step."""
-    with replacing(file) as temporary:
-        FigureCanvasAgg(figure).figure.savefig(temporary, format="png", metadata={"Software": None})
+    save_figure(figure, file)
 
 
 def _show_page(axes: Axes, pixels: NDArray[np.uint8], title: str) -> None:
@@ -199,7 +191,9 @@ def _write_side(column: _Column, picture: HeatPicture) -> None:
         column.line(line, 10.5, _INK)
     column.skip(0.1)
     for number, box in enumerate(picture.boxes, start=1):
-        column.line(f"{number}   when it is covered, the odds are divided by up to {np.exp(box.drop):.1f}", 9, _MARK)
+        column.line(
+            f"{number}   when a part of it is covered, the odds are divided by up to {np.exp(box.drop):.1f}", 9, _MARK
+        )
     if picture.drops is not None:
         _write_legend(column, picture)
     if picture.looks:
@@ -296,4 +290,4 @@ def draw_maps(sheet: MapSheet, file: Path) -> None:
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set_visible(False)
         _text(axes, 0, 1.012, sheet.names[place - 1], 9, _DIM, transform=axes.transAxes, va="bottom")
-    save(figure, file)
+    save_figure(figure, file)

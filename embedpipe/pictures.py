@@ -314,6 +314,12 @@ def gallery(sections: Sequence[tuple[str, Sequence[Tile]]], file: Path, title: s
         sheet.save(temporary, "PNG")
 
 
+def save_figure(figure: Figure, file: Path) -> None:
+    """Writes a figure as a PNG; an older one is replaced in one step."""
+    with replacing(file) as temporary:
+        FigureCanvasAgg(figure).figure.savefig(temporary, format="png", metadata={"Software": None})
+
+
 def png_bytes(image: Image.Image) -> bytes:
     """A picture as the bytes of a PNG."""
     buffer = io.BytesIO()

@@ -216,12 +216,15 @@ def render_page(document: Document, index: int, recipe: Recipe, interpolation: s
     raise DocumentError("page_error", f"{document.path} has no page {index + 1}")
 
 
-def render_pages(wanted: Iterable[tuple[Document, int]], size: int = 320) -> dict[tuple[str, int], NDArray[np.uint8]]:
+def render_pages(
+    wanted: Iterable[tuple[Document, int]], size: int = 320, *, options: ReadOptions | None = None
+) -> dict[tuple[str, int], NDArray[np.uint8]]:
     """Pictures of some pages, for people to look at.
 
     Args:
         wanted: Documents and page indices.
         size: Pixels of the long side.
+        options: How they are rendered, where it must be exactly so.
 
     Returns:
         uint8 (H, W, 3) by (sha256, page index); pages that cannot be rendered are missing.
@@ -229,7 +232,7 @@ def render_pages(wanted: Iterable[tuple[Document, int]], size: int = 320) -> dic
     jobs = [Job(document, Selection(((index + 1, index + 1),))) for document, index in dict.fromkeys(wanted)]
     if not jobs:
         return {}
-    options = ReadOptions(Recipe(size=size, resize="aspect"))
+    options = options or ReadOptions(Recipe(size=size, resize="aspect"))
     guards = Guards(workers=min(available_cores(), len(jobs)))
     with Renderer(options, guards) as renderer:
         pages = [page for rendered in renderer.render(jobs) for page in rendered.results]

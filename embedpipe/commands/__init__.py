@@ -13,6 +13,7 @@ from embedpipe.commands import (
     looking,
     indexing,
     explaining,
+    comparing,
     upkeep,
     machine,
 )

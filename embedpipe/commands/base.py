@@ -128,7 +128,8 @@ def exit_code(report: "Report") -> int:
     return SOME_FAILED if report.failed else DONE
 
 
-def _figure(value: float | None) -> str:
+def figure(value: float | None) -> str:
+    """A share with three digits, or a dash."""
     return "-" if value is None else f"{value:.3f}"
 
 
@@ -137,7 +138,7 @@ def print_metrics(metrics: dict[str, Any], output: Output) -> None:
     output.table(
         ("held out", "accuracy", "balanced accuracy", "macro-F1"),
         [
-            (what, *(_figure(metrics[prefix + key]) for key in ("accuracy", "balanced_accuracy", "macro_f1")))
+            (what, *(figure(metrics[prefix + key]) for key in ("accuracy", "balanced_accuracy", "macro_f1")))
             for what, prefix in (("documents", "document_"), ("pages", ""))
         ],
     )

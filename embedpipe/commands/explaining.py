@@ -72,7 +72,7 @@ def _draw_stage(
 ) -> int:
     """Draws the feature maps of one stage."""
     from embedpipe import explanation, featuremaps
-    from embedpipe.backbones import DEFAULT_BACKBONE
+    from embedpipe.records import DEFAULT_BACKBONE
 
     name = network.backbone or DEFAULT_BACKBONE
     found = featuremaps.stage_maps(query, stage, name, network.weights, reading.settings())

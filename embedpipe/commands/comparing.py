@@ -1,0 +1,100 @@
+"""`compare`: backbones side by side."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from embedpipe.commands.base import DONE, SOME_FAILED, LabelsFile, begin, command, figure, take_labels
+from embedpipe.options import AUTO, Common, Network, Reading
+
+if TYPE_CHECKING:
+    from embedpipe.comparison import Comparison
+    from embedpipe.console import Output
+
+
+@command("compare")
+def compare(
+    common: Common,
+    reading: Reading,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Argument(help="Files and folders; the labelled documents if not given.", show_default=False),
+    ] = None,
+    backbones: Annotated[str, typer.Option(help="Names of backbones, separated by commas.")] = "efficientnet_lite0",
+    classifiers: Annotated[str, typer.Option(help="Some of svm, knn and head.")] = "svm,knn,head",
+    labels: LabelsFile = None,
+    csv: Annotated[Path | None, typer.Option(help="Write the table to a CSV file.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw quality against speed into a PNG file.")] = None,
+    weights: Annotated[str | None, typer.Option(help="`none` for random weights, for all of them.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = AUTO,
+    precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = AUTO,
+    engine: Annotated[str, typer.Option(help="auto, torch or openvino.")] = AUTO,
+) -> int:
+    """Compare backbones on the labelled documents: quality, speed, and the room that their features take."""
+    from embedpipe import comparison
+
+    workspace, output = begin(common)
+    if labels is not None:
+        take_labels(workspace, str(labels), output)
+    with output.progress("embedding") as bar:
+        found = comparison.compare(
+            workspace,
+            [name for name in backbones.split(",") if name],
+            [kind for kind in classifiers.split(",") if kind],
+            lambda name: Network(name, weights, device, precision, engine).load(),
+            inputs=inputs or (),
+            settings=reading.settings(),
+            progress=lambda _, step: bar(step),
+        )
+    if csv is not None:
+        comparison.write_table(found, csv)
+    if plot is not None:
+        comparison.draw(found, plot)
+        output.notice(f"drawn: {plot}")
+    output.result(comparison.as_json(found))
+    _print(found, output)
+    return SOME_FAILED if any(candidate.problem for candidate in found.candidates) else DONE
+
+
+def _print(found: "Comparison", output: "Output") -> None:
+    """The table, and how it was measured."""
+    from embedpipe.comparison import rows_of
+
+    rows = rows_of(found)
+    output.table(
+        (
+            "backbone",
+            "classifier",
+            "top-1",
+            "top-5",
+            "macro-F1",
+            "of pages",
+            "pages/s",
+            "precision",
+            "dim",
+            "bytes/page",
+            "MB",
+        ),
+        [
+            (
+                row["backbone"],
+                row["classifier"],
+                *(
+                    figure(row[k])
+                    for k in ("document_accuracy", "document_top5_accuracy", "document_macro_f1", "macro_f1")
+                ),
+                *(row[k] for k in ("pages_per_second", "precision", "dim", "bytes_per_page", "store_mb")),
+            )
+            for row in rows
+            if "problem" not in row
+        ],
+    )
+    for row in rows:
+        if "problem" in row:
+            output.line(f"{row['backbone']}: no figures: {row['problem']}")
+    if found.pages:
+        output.line(
+            f"{found.documents} documents, {found.pages} pages that all of them have; {found.folds} folds by group "
+            f"({found.groups} groups); pages/s: the network alone, measured now on {found.speed_pages} pages"
+        )
