@@ -1,5 +1,6 @@
 """New files to types: the pages take the same way as in `embed`, then the classifier tells each page and document."""
 
+import contextlib
 import re
 import shutil
 import time
@@ -12,8 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embedpipe.classifiers import ClassifierBundle, calibrated
-from embedpipe.evaluation import mean_log_scores, page_weights
+from embedpipe.classifiers import ClassifierBundle
+from embedpipe.decisions import Calibration, Rule
+from embedpipe.errors import ArtifactError, LabelsError
+from embedpipe.evaluation import mean_log_scores, page_weights, weighted_means
+from embedpipe.evidence import SHOWN, Example, Examples
+from embedpipe.evidence import as_json as examples_json
+from embedpipe.features import FeatureStore
 from embedpipe.files import replacing, sha256_of
 from embedpipe.intake import Report
 from embedpipe.reading import Reading
@@ -26,34 +32,43 @@ if TYPE_CHECKING:  # only whoever has new pages needs the network
 
 _BLANK = Prediction(None, 0.0, "blank")
 _FAILED = Prediction(None, 0.0, "failed")
-_CANDIDATES = 3
+_RANKED = 5
+AMBIGUOUS, NOVEL = "_ambiguous", "_novel"
+"""Folders of `sort_into` for documents whose type is not sure; no type's folder is named so."""
 
 
 @dataclass(frozen=True, slots=True)
 class PageVerdict:
-    """What a page is told to be; `message` says why a page failed."""
+    """What a page is told to be; `message` says why a page failed, `neighbours` which labelled pages look like it."""
 
     page_number: int
     prediction: Prediction
     message: str = ""
+    neighbours: tuple[Example, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class DocumentVerdict:
-    """What a document is told to be, from all its pages; `message` says why a file failed."""
+    """What a document is told to be, from all its pages; `message` says why a file failed.
+
+    `neighbours` are the labelled pages that look most like one of its pages.
+    """
 
     path: str
     document_sha256: str
     prediction: Prediction
     pages: tuple[PageVerdict, ...]
     message: str = ""
+    neighbours: tuple[Example, ...] = ()
 
 
 @dataclass(slots=True)
 class _Pages:
-    """What is known so far of one document's pages, by page index: log scores, which are blank, failures."""
+    """What is known so far of one document's pages, by page index."""
 
     scores: dict[int, NDArray[np.float64]] = field(default_factory=dict)
+    distances: dict[int, float] = field(default_factory=dict)
+    neighbours: dict[int, tuple[Example, ...]] = field(default_factory=dict)
     blank: set[int] = field(default_factory=set)
     failures: dict[int, PageFailure] = field(default_factory=dict)
 
@@ -64,6 +79,8 @@ def classify(
     bundle: ClassifierBundle,
     backbone: "Callable[[], Backbone]",
     *,
+    rule: Rule | None = None,
+    neighbours: int = 0,
     settings: Settings | None = None,
 ) -> tuple[list[DocumentVerdict], Report]:
     """Tells the type of each page and document of files and folders.
@@ -75,6 +92,8 @@ def classify(
         inputs: Files and folders.
         bundle: The classifier.
         backbone: Loads the backbone; called only when there are new pages.
+        rule: What is asked of the answers; the default error rate if not given.
+        neighbours: How many labelled pages are shown with each answer.
         settings: How documents are read.
 
     Returns:
@@ -92,30 +111,51 @@ def classify(
         bundle.require(loaded.identity)
         return loaded
 
-    answers = Answers(bundle)
+    answers = Answers(bundle, rule, _examples(workspace, bundle) if neighbours else None, neighbours)
     for item in reading.read(inputs, fitting_backbone):
         answers.take(item)
     reading.report.seconds = time.perf_counter() - begin
     return [answers.verdict(item) for item in reading.found], reading.report
 
 
+def _examples(workspace: Workspace, bundle: ClassifierBundle) -> Examples | None:
+    """The labelled pages, or None where a classifier outlived them: it answers without."""
+    with contextlib.suppress(ArtifactError, LabelsError):
+        store = FeatureStore.open(workspace.store_path(bundle.identity.space))
+        return Examples(workspace, store) if store.identity == bundle.identity else None
+    return None
+
+
 class Answers:
     """Gathers what is known of pages, in whatever order they come, and answers for documents."""
 
-    def __init__(self, bundle: ClassifierBundle) -> None:
+    def __init__(
+        self,
+        bundle: ClassifierBundle,
+        rule: Rule | None = None,
+        examples: Examples | None = None,
+        neighbours: int = SHOWN,
+    ) -> None:
         self._bundle = bundle
+        self._rule = rule or Rule()
+        self._examples, self._neighbours = examples, neighbours
         self._pages: defaultdict[str, _Pages] = defaultdict(_Pages)
 
     def take(self, item: FeatureBatch | PageFailure) -> None:
-        """Takes the features of some pages, or a failure."""
+        """Takes the features of some pages, or a failure; features are let go when it is known what they say."""
         if isinstance(item, PageFailure):
             self._pages[item.page.document_sha256].failures[item.page.page_index] = item
             return
-        for info, row in zip(item.pages, self._bundle.log_scores(item.X), strict=True):
-            pages = self._pages[info.ref.document_sha256]
-            pages.scores[info.ref.page_index] = row
+        scores, distances = self._bundle.log_scores(item.X), self._bundle.distances(item.X)
+        examples: list[list[Example]] = [[] for _ in item.pages]
+        if self._examples is not None:
+            documents = [info.ref.document_sha256 for info in item.pages]
+            examples = self._examples.nearest(item.X, documents, self._neighbours)
+        for info, row, distance, found in zip(item.pages, scores, distances, examples, strict=True):
+            pages, index = self._pages[info.ref.document_sha256], info.ref.page_index
+            pages.scores[index], pages.distances[index], pages.neighbours[index] = row, float(distance), tuple(found)
             if info.outcome == "blank":
-                pages.blank.add(info.ref.page_index)
+                pages.blank.add(index)
 
     def verdict(self, item: Document | PageFailure) -> DocumentVerdict:
         """The answer for a file: from all its pages that are not blank, in whatever order they came."""
@@ -129,10 +169,12 @@ class Answers:
         voting = sorted(known.scores.keys() - known.blank)
         if not voting:
             return DocumentVerdict(item.path, item.sha256, _FAILED if known.failures else _BLANK, pages)
-        weights = page_weights(np.array(voting))
-        mean = mean_log_scores(np.stack([known.scores[i] for i in voting]), weights, np.zeros(len(voting), np.int64))
-        prediction = self._prediction(mean[0], self._bundle.document_temperature)
-        return DocumentVerdict(item.path, item.sha256, prediction, pages)
+        weights, owner = page_weights(np.array(voting)), np.zeros(len(voting), np.int64)
+        scores = mean_log_scores(np.stack([known.scores[i] for i in voting]), weights, owner)
+        distances = weighted_means(np.array([known.distances[i] for i in voting]), weights, owner)
+        prediction = self._prediction(scores, distances, self._bundle.documents)
+        seen = _best_of_each_document([example for i in voting for example in known.neighbours[i]])
+        return DocumentVerdict(item.path, item.sha256, prediction, pages, neighbours=tuple(seen[: self._neighbours]))
 
     def _page_verdict(self, known: _Pages, index: int) -> PageVerdict:
         failure = known.failures.get(index)
@@ -140,17 +182,41 @@ class Answers:
             return PageVerdict(index + 1, _FAILED, f"{failure.kind}: {failure.message}")
         if index in known.blank:
             return PageVerdict(index + 1, _BLANK)
-        return PageVerdict(index + 1, self._prediction(known.scores[index], self._bundle.page_temperature))
+        prediction = self._prediction(known.scores[index][None], np.array([known.distances[index]]), self._bundle.pages)
+        return PageVerdict(index + 1, prediction, neighbours=known.neighbours[index])
 
-    def _prediction(self, scores: NDArray[np.float64], temperature: float) -> Prediction:
-        probabilities = calibrated(scores[None], temperature)[0]
-        best = np.argsort(-probabilities, kind="stable")[:_CANDIDATES]
-        candidates = tuple((self._bundle.classes[i], float(probabilities[i])) for i in best)
-        return Prediction(candidates[0][0], candidates[0][1], "ok", candidates)
+    def _prediction(
+        self, scores: NDArray[np.float64], distances: NDArray[np.float64], calibration: Calibration
+    ) -> Prediction:
+        """What is said of one page or document: `scores` (1, n_classes), `distances` (1,)."""
+        found = calibration.decide(scores, distances, self._rule)
+        probabilities = found.probabilities[0]
+        best = np.argsort(-probabilities, kind="stable")
+        named = [(self._bundle.classes[i], float(probabilities[i])) for i in best]
+        return Prediction(
+            label=named[0][0],
+            confidence=named[0][1],
+            status=found.status[0],
+            candidates=tuple(pair for pair, i in zip(named, best, strict=True) if found.candidates[0, i]),
+            novelty=float(found.novelty[0]),
+            margin=float(named[0][1] - named[1][1]),
+            ranking=tuple(named[:_RANKED]),
+        )
+
+
+def _best_of_each_document(examples: Iterable[Example]) -> list[Example]:
+    """The best example of each labelled document, best first."""
+    best: dict[str, Example] = {}
+    for example in sorted(examples, key=lambda example: -example.score):
+        best.setdefault(example.page.document_sha256, example)
+    return list(best.values())
 
 
 def sort_into(verdicts: Iterable[DocumentVerdict], folder: Path) -> list[tuple[str, Path]]:
     """Copies classified files into a folder for each type; the originals stay, and nothing is overwritten.
+
+    What is not sure is not mixed with what is: ambiguous documents go to `_ambiguous/<most probable type>`, and those
+    that look like nothing labelled to `_novel`.
 
     Args:
         verdicts: Of `classify`; files without a type are left where they are.
@@ -166,7 +232,7 @@ def sort_into(verdicts: Iterable[DocumentVerdict], folder: Path) -> list[tuple[s
     for verdict in verdicts:
         if verdict.prediction.label is None:
             continue
-        target = _free_name(folder / file_name(verdict.prediction.label) / Path(verdict.path).name, verdict)
+        target = _free_name(folder / _place(verdict.prediction) / Path(verdict.path).name, verdict)
         if not target.exists():
             with replacing(target) as temporary:
                 shutil.copy2(verdict.path, temporary)
@@ -174,10 +240,18 @@ def sort_into(verdicts: Iterable[DocumentVerdict], folder: Path) -> list[tuple[s
     return copied
 
 
+def _place(prediction: Prediction) -> Path:
+    """Where a document belongs, below the folder of all."""
+    if prediction.status == "novel":
+        return Path(NOVEL)
+    folder = Path(file_name(prediction.label or ""))
+    return Path(AMBIGUOUS) / folder if prediction.status == "ambiguous" else folder
+
+
 def file_name(label: str) -> str:
     """A type as the name of a file or folder, whatever characters it holds."""
     name = re.sub(r'[\x00-\x1f/\\:*?"<>|]', "_", label).strip(" .")
-    return name or "_"
+    return f"{name}_" if name in {AMBIGUOUS, NOVEL} else name or "_"
 
 
 def _free_name(wanted: Path, verdict: DocumentVerdict) -> Path:
@@ -191,19 +265,20 @@ def as_json(verdict: DocumentVerdict) -> dict[str, Any]:
     """A verdict as the command line prints it."""
     return {
         "path": verdict.path,
-        **_prediction_json(verdict.prediction, verdict.message),
-        "pages": [
-            {"page": page.page_number, **_prediction_json(page.prediction, page.message)} for page in verdict.pages
-        ],
+        **_prediction_json(verdict),
+        "pages": [{"page": page.page_number, **_prediction_json(page)} for page in verdict.pages],
     }
 
 
-def _prediction_json(prediction: Prediction, message: str) -> dict[str, Any]:
-    candidates = [{"type": label, "confidence": round(p, 4)} for label, p in prediction.candidates]
-    values = {
+def _prediction_json(verdict: DocumentVerdict | PageVerdict) -> dict[str, Any]:
+    prediction = verdict.prediction
+    values: dict[str, Any] = {
         "type": prediction.label,
         "confidence": round(prediction.confidence, 4),
         "status": prediction.status,
-        "candidates": candidates,
+        "candidates": [{"type": label, "confidence": round(p, 4)} for label, p in prediction.candidates],
+        "margin": round(prediction.margin, 4),
+        "novelty": round(prediction.novelty, 4),
+        "neighbours": examples_json(verdict.neighbours),
     }
-    return {**values, "message": message} if message else values
+    return {**values, "message": verdict.message} if verdict.message else values

@@ -11,15 +11,17 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_softmax, softmax
+from scipy.special import log_softmax
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 from sklearn.svm import LinearSVC
 
+from embedpipe.decisions import Calibration
 from embedpipe.errors import ArtifactError, EmbedpipeError, SpaceMismatchError, UnknownNameError
 from embedpipe.files import read_json, replacing, sha256_of, write_json
 from embedpipe.neighbours import FaissKNeighborsClassifier
+from embedpipe.novelty import NoveltyDetector
 from embedpipe.records import Identity
 from embedpipe.scaling import BlockScaler
 
@@ -27,13 +29,14 @@ Blocks = Sequence[tuple[str, int, int]]
 
 CLASSIFIERS: dict[str, Callable[[], Any]] = {
     "svm": lambda: LinearSVC(C=5.0, dual=True, tol=1e-2, random_state=0),
-    "knn": lambda: FaissKNeighborsClassifier(n_neighbors=5, temperature=0.1),
+    "knn": lambda: FaissKNeighborsClassifier(n_neighbors=200, temperature=0.03),
     "head": lambda: LogisticRegression(C=10.0, class_weight="balanced", max_iter=300),
 }
 """Unfitted scikit-learn estimators by name; the defaults were measured, see docs/quality.md."""
 
 _TRUSTED = [
     "embedpipe.neighbours.FaissKNeighborsClassifier",
+    "embedpipe.novelty.NoveltyDetector",
     "embedpipe.scaling.BlockScaler",
 ]
 """What a model file may hold besides scikit-learn's own estimators and numpy's arrays."""
@@ -133,15 +136,18 @@ def log_scores(classifier: Pipeline, X: NDArray[np.float32]) -> NDArray[np.float
     return scores
 
 
-def calibrated(log_probabilities: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
-    """Probabilities that mean what they say: temperature scaling (Guo et al., 2017, arXiv:1706.04599).
+def fit_novelty(
+    classifier: Pipeline, X: NDArray[np.float32], y: NDArray[Any], weights: NDArray[np.float64]
+) -> NoveltyDetector:
+    """Fits what tells how far pages are from the labelled ones, on features as the classifier scales them.
 
     Args:
-        log_probabilities: (n, n_classes).
-        temperature: Of `evaluation.best_temperature`.
+        classifier: Fitted, or at least its steps before the last.
+        X: float32 (n, dim).
+        y: Types, (n,).
+        weights: Of the rows, (n,).
     """
-    probabilities: NDArray[np.float64] = softmax(log_probabilities / temperature, axis=1)
-    return probabilities
+    return NoveltyDetector().fit(classifier[:-1].transform(X), y, weights)
 
 
 @dataclass(slots=True)
@@ -153,8 +159,9 @@ class ClassifierBundle:
         pipeline: Fitted.
         identity: The space of the features that it was fitted on.
         classes: Types, in the order of the probabilities.
-        page_temperature: Calibrates the probabilities of pages.
-        document_temperature: Calibrates the mean probabilities of documents.
+        novelty: Tells how far a page is from the labelled ones.
+        pages: What may be said of pages.
+        documents: What may be said of documents.
         metrics: Of the cross-validation.
         fitted_on: Pages, documents, and hyper-parameters.
     """
@@ -163,8 +170,9 @@ class ClassifierBundle:
     pipeline: Pipeline
     identity: Identity
     classes: list[str]
-    page_temperature: float
-    document_temperature: float
+    novelty: NoveltyDetector
+    pages: Calibration
+    documents: Calibration
     metrics: dict[str, Any] = field(default_factory=dict)
     fitted_on: dict[str, Any] = field(default_factory=dict)
 
@@ -172,10 +180,14 @@ class ClassifierBundle:
         """Logarithms of the raw probabilities of pages, (n, n_classes)."""
         return log_scores(self.pipeline, X)
 
+    def distances(self, X: NDArray[np.float32]) -> NDArray[np.float64]:
+        """How far pages are from the labelled ones, (n,), see `novelty`."""
+        return self.novelty.distances(self.pipeline[:-1].transform(X))
+
     def save(self, folder: Path) -> None:
         """Writes model and manifest; the manifest comes last and holds the model's hash."""
         with replacing(folder / _MODEL) as temporary:
-            _skops_io().dump(self.pipeline, temporary)
+            _skops_io().dump(self._model(), temporary)
         libraries = ("embedpipe", "scikit-learn", "skops", "numpy", "faiss-cpu")
         write_json(
             folder / _MANIFEST,
@@ -184,14 +196,22 @@ class ClassifierBundle:
                 "space": self.identity.space,
                 "identity": self.identity.to_json(),
                 "classes": self.classes,
-                "page_temperature": self.page_temperature,
-                "document_temperature": self.document_temperature,
+                "page_temperature": self.pages.temperature,
+                "document_temperature": self.documents.temperature,
                 "metrics": self.metrics,
                 "fitted_on": self.fitted_on,
                 "model_sha256": sha256_of(folder / _MODEL),
                 "versions": {"python": platform.python_version()} | {name: version(name) for name in libraries},
             },
         )
+
+    def _model(self) -> dict[str, Any]:
+        return {
+            "pipeline": self.pipeline,
+            "novelty": self.novelty,
+            "pages": self.pages.to_arrays(),
+            "documents": self.documents.to_arrays(),
+        }
 
     @classmethod
     def load(cls, folder: Path) -> "ClassifierBundle":
@@ -203,14 +223,17 @@ class ClassifierBundle:
         manifest = read_json(folder / _MANIFEST)
         check_model(folder, manifest)
         try:
-            pipeline = _skops_io().load(folder / _MODEL, trusted=_TRUSTED)
+            model = _skops_io().load(folder / _MODEL, trusted=_TRUSTED)
+            if not isinstance(model, dict):
+                raise TypeError("an earlier embedpipe wrote it")
             return cls(
                 name=manifest["name"],
-                pipeline=pipeline,
+                pipeline=model["pipeline"],
                 identity=Identity.from_json(manifest["identity"]),
                 classes=list(manifest["classes"]),
-                page_temperature=float(manifest["page_temperature"]),
-                document_temperature=float(manifest["document_temperature"]),
+                novelty=model["novelty"],
+                pages=Calibration.from_arrays(model["pages"]),
+                documents=Calibration.from_arrays(model["documents"]),
                 metrics=manifest["metrics"],
                 fitted_on=manifest["fitted_on"],
             )

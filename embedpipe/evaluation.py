@@ -2,14 +2,12 @@
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
-from scipy.special import logsumexp
 from sklearn.metrics import (
     accuracy_score,
     balanced_accuracy_score,
@@ -20,9 +18,14 @@ from sklearn.metrics import (
 from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import Pipeline
 
-from embedpipe.classifiers import calibrated, fit_classifier, log_scores
+from embedpipe.classifiers import Blocks, fit_classifier, fit_novelty, log_scores
+from embedpipe.confidence import HeldOutScores, expected_calibration_error, nested_decisions
+from embedpipe.decisions import Rule
+from embedpipe.duplicates import NEAR_DUPLICATE, connected, near_pairs
 from embedpipe.errors import LabelsError
 from embedpipe.machine import available_cores
+from embedpipe.neighbours import unit_rows
+from embedpipe.scaling import BlockScaler
 
 FOLDS = 5
 TOP = 5
@@ -99,11 +102,13 @@ class DocumentScores:
         documents: SHA-256, (n,).
         y: Types, (n,).
         log_scores: (n, n_classes).
+        rows: One page of each document, as its place in the pages: for what all its pages share, (n,).
     """
 
     documents: NDArray[Any]
     y: NDArray[Any]
     log_scores: NDArray[np.float64]
+    rows: NDArray[np.int64]
 
 
 def grouped_folds(pages: LabelledPages, n_folds: int = FOLDS, seed: int = 0) -> NDArray[np.int64]:
@@ -150,6 +155,43 @@ def cross_validate(build: Callable[[], Pipeline], pages: LabelledPages, folds: N
     return HeldOut(classes, scores, folds)
 
 
+def held_out_distances(
+    build: Callable[[], Pipeline], pages: LabelledPages, folds: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """How far every page is from the labelled pages of the other folds, (n,), see `novelty.NoveltyDetector`."""
+    distances, weights = np.empty(len(pages.y)), pages.weights
+
+    def measure(fold: int) -> None:
+        train, test = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
+        scaling = build()
+        scaling[:-1].fit(pages.X[train])
+        detector = fit_novelty(scaling, pages.X[train], pages.y[train], weights[train])
+        distances[test] = detector.distances(scaling[:-1].transform(pages.X[test]))
+
+    Parallel(n_jobs=min(available_cores(), FOLDS), prefer="threads")(delayed(measure)(int(f)) for f in np.unique(folds))
+    return distances
+
+
+def isolated(pages: LabelledPages, blocks: Blocks) -> LabelledPages:
+    """The same pages, with groups joined that hold nearly the same picture: no copy helps to find another one.
+
+    A type all of whose groups would become one keeps them: its documents look like that, new ones as well.
+
+    Args:
+        pages: With the groups of the labels.
+        blocks: Where each layer's features lie.
+    """
+    scaler = BlockScaler([(start, stop) for _, start, stop in blocks])
+    pairs, _ = near_pairs(unit_rows(scaler.fit_transform(pages.X)), NEAR_DUPLICATE)
+    names, owner = np.unique(pages.groups, return_inverse=True)
+    joined = connected(owner[pairs], len(names))
+    for kind in np.unique(pages.y):
+        own = np.unique(owner[pages.y == kind])
+        if len(own) > 1 and len(np.unique(joined[own])) == 1:
+            joined[own] = len(names) + own
+    return replace(pages, groups=joined[owner])
+
+
 def document_scores(pages: LabelledPages, scores: NDArray[np.float64]) -> DocumentScores:
     """Weighted means of the pages' probabilities for each document whose pages all have one type."""
     documents, first, owner = np.unique(pages.documents, return_index=True, return_inverse=True)
@@ -157,7 +199,31 @@ def document_scores(pages: LabelledPages, scores: NDArray[np.float64]) -> Docume
     y = pages.y[first]
     mixed = np.zeros(len(documents), bool)
     np.logical_or.at(mixed, owner, pages.y != y[owner])
-    return DocumentScores(documents[~mixed], y[~mixed], means[~mixed])
+    return DocumentScores(documents[~mixed], y[~mixed], means[~mixed], first[~mixed])
+
+
+def page_answers(pages: LabelledPages, held_out: HeldOut, distances: NDArray[np.float64]) -> HeldOutScores:
+    """Held-out pages as decisions are learnt from; the pages of a document share one document's weight."""
+    _, owner, counts = np.unique(pages.documents, return_inverse=True, return_counts=True)
+    truth = np.searchsorted(held_out.classes, pages.y)
+    return HeldOutScores(held_out.log_scores, truth, distances, held_out.folds, 1.0 / counts[owner])
+
+
+def document_answers(pages: LabelledPages, held_out: HeldOut, distances: NDArray[np.float64]) -> HeldOutScores:
+    """Held-out documents of one type as decisions are learnt from, in the order of `document_scores`."""
+    documents = document_scores(pages, held_out.log_scores)
+    truth = np.searchsorted(held_out.classes, documents.y)
+    _, owner = np.unique(pages.documents, return_inverse=True)
+    means = weighted_means(distances, page_weights(pages.page_indices), owner)[owner[documents.rows]]
+    return HeldOutScores(documents.log_scores, truth, means, held_out.folds[documents.rows], np.ones(len(truth)))
+
+
+def weighted_means(
+    values: NDArray[np.float64], weights: NDArray[np.float64], owner: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Weighted means of the pages' values for each document, (n_documents,); see `mean_log_scores`."""
+    means: NDArray[np.float64] = np.bincount(owner, weights=values * weights) / np.bincount(owner, weights=weights)
+    return means
 
 
 def mean_log_scores(
@@ -179,43 +245,21 @@ def mean_log_scores(
     return means
 
 
-def best_temperature(scores: NDArray[np.float64], truth: NDArray[np.int64]) -> float:
-    """The temperature that makes held-out probabilities most likely (Guo et al., 2017, arXiv:1706.04599).
-
-    Args:
-        scores: Log scores of held-out rows, (n, n_classes).
-        truth: Column of each row's type, (n,).
-    """
-
-    def loss(log_temperature: float) -> float:
-        scaled = scores / np.exp(log_temperature)
-        return float(np.mean(logsumexp(scaled, axis=1) - scaled[np.arange(len(truth)), truth]))
-
-    return float(np.exp(minimize_scalar(loss, bounds=(np.log(0.05), np.log(50.0)), method="bounded").x))
-
-
-def expected_calibration_error(confidence: NDArray[np.float64], correct: NDArray[np.bool_], bins: int = 10) -> float:
-    """Mean gap between confidence and accuracy over bins of equally many rows (Naeini et al., 2015)."""
-    order = np.argsort(confidence)
-    gaps = [
-        len(rows) * abs(float(confidence[rows].mean()) - float(correct[rows].mean()))
-        for rows in np.array_split(order, min(bins, len(order)))
-    ]
-    return float(sum(gaps) / len(order))
-
-
 def metrics_of(pages: LabelledPages, held_out: HeldOut) -> dict[str, Any]:
     """Accuracy, balanced accuracy and macro-F1 of pages and documents, and how the folds were made."""
     predicted = np.asarray(held_out.classes, object)[held_out.log_scores.argmax(axis=1)]
     documents = document_scores(pages, held_out.log_scores)
     verdicts = np.asarray(held_out.classes, object)[documents.log_scores.argmax(axis=1)]
+    unknown = np.full(len(pages.y), np.nan)  # no distance changes a probability
     groups = {kind: len(set(pages.groups[pages.y == kind])) for kind in held_out.classes}
     return {
         "accuracy": float(accuracy_score(pages.y, predicted)),
         "balanced_accuracy": _balanced_accuracy(pages.y, predicted),
         "macro_f1": _macro_f1(pages.y, predicted),
         "top5_accuracy": top_accuracy(held_out.log_scores, np.searchsorted(held_out.classes, pages.y)),
+        "calibration_error": _calibration_error(page_answers(pages, held_out, unknown)),
         **_document_metrics(documents, verdicts, held_out.classes),
+        "document_calibration_error": _calibration_error(document_answers(pages, held_out, unknown)),
         "folds": len(np.unique(held_out.folds)),
         "groups": len(set(pages.groups)),
         "types_with_one_group": sorted(kind for kind, count in groups.items() if count == 1),
@@ -224,19 +268,24 @@ def metrics_of(pages: LabelledPages, held_out: HeldOut) -> dict[str, Any]:
 
 def _document_metrics(documents: DocumentScores, verdicts: NDArray[Any], classes: list[str]) -> dict[str, float | None]:
     """None where every document holds pages of several types."""
-    keys = ("accuracy", "balanced_accuracy", "macro_f1", "top5_accuracy", "calibration_error")
+    keys = ("accuracy", "balanced_accuracy", "macro_f1", "top5_accuracy")
     if not len(documents.y):
         return {f"document_{key}": None for key in keys}
-    truth = np.searchsorted(classes, documents.y)
-    probabilities = calibrated(documents.log_scores, best_temperature(documents.log_scores, truth))
     figures = (
         float(accuracy_score(documents.y, verdicts)),
         _balanced_accuracy(documents.y, verdicts),
         _macro_f1(documents.y, verdicts),
-        top_accuracy(documents.log_scores, truth),
-        expected_calibration_error(probabilities.max(axis=1), verdicts == documents.y),
+        top_accuracy(documents.log_scores, np.searchsorted(classes, documents.y)),
     )
     return {f"document_{key}": figure for key, figure in zip(keys, figures, strict=True)}
+
+
+def _calibration_error(answers: HeldOutScores) -> float | None:
+    """Of probabilities whose temperature was learnt from the other folds; None without any row."""
+    if not len(answers.truth):
+        return None
+    probabilities = nested_decisions(answers, Rule()).probabilities
+    return expected_calibration_error(probabilities.max(axis=1), probabilities.argmax(axis=1) == answers.truth)
 
 
 def top_accuracy(scores: NDArray[np.float64], truth: NDArray[np.int64], k: int = TOP) -> float:

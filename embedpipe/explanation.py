@@ -153,7 +153,7 @@ class _Asked:
 
     def log_probabilities(self, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Calibrated ones of pictures (n, H, W, 3), (n, n_classes)."""
-        scores = self._bundle.log_scores(self.features(pixels)) / self._bundle.page_temperature
+        scores = self._bundle.log_scores(self.features(pixels)) / self._bundle.pages.temperature
         logarithms: NDArray[np.float64] = log_softmax(scores, axis=1)
         return logarithms
 

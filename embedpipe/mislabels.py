@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embedpipe.classifiers import build_classifier, calibrated
+from embedpipe.classifiers import build_classifier
+from embedpipe.decisions import best_temperature, calibrated
 from embedpipe.duplicates import NEAR_DUPLICATE, near_pairs
-from embedpipe.evaluation import LabelledPages, best_temperature, cross_validate, document_scores, grouped_folds
+from embedpipe.evaluation import LabelledPages, cross_validate, document_scores, grouped_folds
 from embedpipe.features import FeatureStore
 from embedpipe.index import fresh_index
 from embedpipe.pictures import Tile, gallery

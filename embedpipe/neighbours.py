@@ -39,15 +39,15 @@ class FaissKNeighborsClassifier(ClassifierMixin, BaseEstimator):
         checked, y = validate_data(self, X, y, dtype=np.float32)
         check_classification_targets(y)
         self.classes_, self._classes_of_rows = np.unique(y, return_inverse=True)
-        self._rows = _unit_rows(checked)
-        self._index = _flat_index(self._rows)
+        self._rows = unit_rows(checked)
+        self._index = flat_index(self._rows)
         return self
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
         """Shares of the votes, (n, n_classes)."""
         check_is_fitted(self)
         checked: NDArray[np.float32] = validate_data(self, X, dtype=np.float32, reset=False)
-        cosines, rows = self._search(_unit_rows(checked))
+        cosines, rows = self._search(unit_rows(checked))
         votes = np.ones(cosines.shape)
         if not isinstance(self.temperature, str):
             votes = np.exp((np.float64(cosines) - cosines[:, :1]) / self.temperature)
@@ -74,16 +74,18 @@ class FaissKNeighborsClassifier(ClassifierMixin, BaseEstimator):
         """Reverses `__getstate__`."""
         super().__setstate__(state)
         if "_rows" in state:
-            self._index = _flat_index(self._rows)
+            self._index = flat_index(self._rows)
 
 
-def _flat_index(rows: NDArray[np.float32]) -> faiss.Index:
+def flat_index(rows: NDArray[np.float32]) -> faiss.Index:
+    """An index for exact search among unit rows, float32 (n, dim)."""
     index = faiss.IndexFlatIP(rows.shape[1])
     index.add(rows)
     return index
 
 
-def _unit_rows(X: NDArray[np.float32]) -> NDArray[np.float32]:
+def unit_rows(X: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rows scaled to unit length, (n, dim); rows of zeros stay so."""
     lengths = np.linalg.norm(X, axis=1, keepdims=True)
     unit: NDArray[np.float32] = np.ascontiguousarray(X / np.maximum(lengths, 1e-12), dtype=np.float32)
     return unit

@@ -140,16 +140,23 @@ class Prediction:
     """A decision.
 
     Attributes:
-        label: The type, or None when the page or document failed.
+        label: The most probable type, or None when the page or document is blank or failed.
         confidence: Probability of that type, 0..1.
-        status: Whether the label can be used as it stands.
-        candidates: The most probable types with their probabilities, best first.
+        status: Whether the label can be used as it stands: "ok"; "ambiguous" when it may as well be another of the
+            candidates; "novel" when it looks like nothing in the labelled set.
+        candidates: The types that cannot be excluded, with their probabilities, best first.
+        novelty: Share of known, held-out pages or documents that look more familiar, 0..1.
+        margin: How much more probable the type is than the second one, 0..1.
+        ranking: The most probable types with their probabilities, best first, whether candidates or not.
     """
 
     label: str | None
     confidence: float
-    status: Literal["ok", "blank", "failed"]
+    status: Literal["ok", "ambiguous", "novel", "blank", "failed"]
     candidates: tuple[tuple[str, float], ...] = ()
+    novelty: float = 0.0
+    margin: float = 0.0
+    ranking: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

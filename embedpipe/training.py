@@ -9,20 +9,25 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from sklearn.pipeline import Pipeline
 
 from embedpipe import versions
-from embedpipe.classifiers import ClassifierBundle, build_classifier, calibrated, fit_classifier
+from embedpipe.classifiers import ClassifierBundle, build_classifier, fit_classifier, fit_novelty
+from embedpipe.confidence import HeldOutScores, nested_decisions
+from embedpipe.decisions import Rule
 from embedpipe.errors import LabelsError
 from embedpipe.evaluation import (
-    DocumentScores,
     HeldOut,
     LabelledPages,
-    best_temperature,
     confusion,
     cross_validate,
+    document_answers,
     document_scores,
     grouped_folds,
+    held_out_distances,
+    isolated,
     metrics_of,
+    page_answers,
     per_class,
 )
 from embedpipe.features import FeatureStore
@@ -118,18 +123,19 @@ def fit(workspace: Workspace, store: FeatureStore, recipe: TrainingRecipe, name:
         UnknownNameError: There is no such classifier or hyper-parameter.
     """
     begin = time.perf_counter()
-    pages = labelled_pages(workspace, store, Selection.parse(recipe.pages))
-    held_out = _held_out(store, recipe, pages)
-    documents = document_scores(pages, held_out.log_scores)
+    held = rehearse(workspace, store, recipe)
+    pages = held.pages
     pipeline = build_classifier(recipe.kind, store.blocks, recipe.settings)
+    fit_classifier(pipeline, pages.X, pages.y, pages.weights)
     bundle = ClassifierBundle(
         name=name or recipe.kind,
-        pipeline=fit_classifier(pipeline, pages.X, pages.y, pages.weights),
+        pipeline=pipeline,
         identity=store.identity,
-        classes=held_out.classes,
-        page_temperature=best_temperature(held_out.log_scores, np.searchsorted(held_out.classes, pages.y)),
-        document_temperature=_document_temperature(held_out, documents),
-        metrics=metrics_of(pages, held_out),
+        classes=held.held_out.classes,
+        novelty=fit_novelty(pipeline, pages.X, pages.y, pages.weights),
+        pages=held.of_pages.calibration(),
+        documents=held.of_documents.calibration(),
+        metrics=metrics_of(pages, held.held_out),
         fitted_on={
             "kind": recipe.kind,
             "settings": dict(recipe.settings),
@@ -149,38 +155,64 @@ def fit(workspace: Workspace, store: FeatureStore, recipe: TrainingRecipe, name:
     return bundle
 
 
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """A classifier's answers for the labelled pages, each by one that had seen nothing of the page's group.
+
+    Attributes:
+        pages: In groups that share neither a label's group nor nearly the same picture.
+        held_out: Scores of the pages.
+        of_pages: What decisions on pages are learnt from.
+        of_documents: What decisions on documents are learnt from, in the order of `evaluation.document_scores`.
+    """
+
+    pages: LabelledPages
+    held_out: HeldOut
+    of_pages: HeldOutScores
+    of_documents: HeldOutScores
+
+
+def rehearse(workspace: Workspace, store: FeatureStore, recipe: TrainingRecipe) -> Rehearsal:
+    """Cross-validates a recipe on the labelled pages, with groups and near copies kept together.
+
+    Raises:
+        LabelsError: There are too few labels.
+        UnknownNameError: There is no such classifier or hyper-parameter.
+    """
+
+    def build() -> Pipeline:
+        return build_classifier(recipe.kind, store.blocks, recipe.settings)
+
+    pages = isolated(labelled_pages(workspace, store, Selection.parse(recipe.pages)), store.blocks)
+    folds = grouped_folds(pages)
+    held_out = cross_validate(build, pages, folds)
+    distances = held_out_distances(build, pages, folds)
+    return Rehearsal(
+        pages, held_out, page_answers(pages, held_out, distances), document_answers(pages, held_out, distances)
+    )
+
+
 def evaluate(workspace: Workspace, store: FeatureStore, recipe: TrainingRecipe) -> Evaluation:
     """Measures a classifier on documents that it was not fitted on, in grouped folds.
 
     Raises:
         LabelsError: There are too few labels.
     """
-    pages = labelled_pages(workspace, store, Selection.parse(recipe.pages))
-    held_out = _held_out(store, recipe, pages)
-    documents = document_scores(pages, held_out.log_scores)
-    probabilities = calibrated(documents.log_scores, _document_temperature(held_out, documents))
-    classes = held_out.classes
+    held = rehearse(workspace, store, recipe)
+    pages, classes = held.pages, held.held_out.classes
+    documents = document_scores(pages, held.held_out.log_scores)
+    decisions = nested_decisions(held.of_documents, Rule())
+    probabilities = decisions.probabilities
     predicted = np.asarray(classes, object)[probabilities.argmax(axis=1)]
     verdicts = [
         Verdict(*row)
         for row in zip(documents.documents, documents.y, predicted, probabilities.max(axis=1).tolist(), strict=True)
     ]
     return Evaluation(
-        metrics=metrics_of(pages, held_out),
+        metrics=metrics_of(pages, held.held_out),
         per_class=per_class(documents.y, predicted, classes),
         classes=classes,
         matrix=confusion(documents.y, predicted, classes),
         verdicts=verdicts,
         pages=len(pages.y),
     )
-
-
-def _held_out(store: FeatureStore, recipe: TrainingRecipe, pages: LabelledPages) -> HeldOut:
-    folds = grouped_folds(pages)
-    return cross_validate(lambda: build_classifier(recipe.kind, store.blocks, recipe.settings), pages, folds)
-
-
-def _document_temperature(held_out: HeldOut, documents: DocumentScores) -> float:
-    if not len(documents.y):
-        return 1.0
-    return best_temperature(documents.log_scores, np.searchsorted(held_out.classes, documents.y))

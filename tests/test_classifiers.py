@@ -20,10 +20,11 @@ from embedpipe.classifiers import (
     CLASSIFIERS,
     ClassifierBundle,
     build_classifier,
-    calibrated,
     fit_classifier,
+    fit_novelty,
     log_scores,
 )
+from embedpipe.decisions import Calibration
 from embedpipe.errors import ArtifactError, EmbedpipeError, SpaceMismatchError, UnknownNameError
 from embedpipe.files import sha256_of
 from embedpipe.records import Identity, Recipe
@@ -49,13 +50,16 @@ def fitted(kind: str, types: int = 3) -> Pipeline:
 
 def bundle(kind: str) -> ClassifierBundle:
     """A fitted classifier with made-up figures."""
+    X, y = rows(3)
+    pipeline = fitted(kind)
     return ClassifierBundle(
         name="my letters",
-        pipeline=fitted(kind),
+        pipeline=pipeline,
         identity=IDENTITY,
         classes=["type 0", "type 1", "type 2"],
-        page_temperature=0.75,
-        document_temperature=1.5,
+        novelty=fit_novelty(pipeline, X, y, np.ones(len(y))),
+        pages=Calibration.fit(np.log([[0.6, 0.3, 0.1]] * 5), np.array([0, 0, 1, 0, 2]), np.arange(5.0)),
+        documents=Calibration.fit(np.log([[0.6, 0.3, 0.1]] * 2), np.array([0, 1]), np.arange(2.0)),
         metrics={"accuracy": 0.9, "types_with_one_group": ["type 1"]},
         fitted_on={"kind": kind, "pages": 60},
     )
@@ -116,8 +120,14 @@ def test_a_saved_classifier_gives_the_same_scores(kind: str, tmp_path: Path) -> 
     loaded = ClassifierBundle.load(tmp_path / "c")
     X, _ = rows(3, seed=1)
     np.testing.assert_array_equal(loaded.log_scores(X), saved.log_scores(X))
-    for field in dataclasses.fields(ClassifierBundle):
-        assert field.name == "pipeline" or getattr(loaded, field.name) == getattr(saved, field.name)
+    np.testing.assert_array_equal(loaded.distances(X), saved.distances(X))
+    for field in ("name", "identity", "classes", "metrics", "fitted_on"):
+        assert getattr(loaded, field) == getattr(saved, field)
+    for level in ("pages", "documents"):
+        one, other = getattr(loaded, level).to_arrays(), getattr(saved, level).to_arrays()
+        assert one.keys() == other.keys()
+        for name, array in one.items():
+            np.testing.assert_array_equal(array, other[name])
 
 
 @pytest.mark.parametrize("kind", CLASSIFIERS)
@@ -152,7 +162,8 @@ def declare_genuine(folder: Path) -> None:
 def test_a_foreign_type_in_the_model_is_refused(tmp_path: Path, foreign: Any) -> None:
     """A model that holds a type or a function of another origin is refused by name, even with the right hash."""
     bundle("svm").save(tmp_path)
-    skops.io.dump(Pipeline([("evil", foreign), ("svm", fitted("svm"))]), tmp_path / "model.skops")
+    evil = Pipeline([("evil", foreign), ("svm", fitted("svm"))])
+    skops.io.dump({"pipeline": evil}, tmp_path / "model.skops")
     declare_genuine(tmp_path)
     with pytest.raises(ArtifactError, match=r"cannot be loaded \(.*(check_call|Path).*fit it again") as caught:
         ClassifierBundle.load(tmp_path)
@@ -278,16 +289,6 @@ def test_impossible_values_are_refused_in_one_line(kind: str, name: str, text: s
     with pytest.raises(EmbedpipeError, match=f"{kind} cannot be fitted: .*'{name}'") as caught:
         fit_classifier(build_classifier(kind, BLOCKS, {name: text}), X, y, np.ones(len(y)))
     assert "\n" not in str(caught.value)
-
-
-def test_calibration_sharpens_or_softens_and_keeps_the_order() -> None:
-    """A temperature above one softens probabilities, one below sharpens them, and the best type stays the best."""
-    scores = np.log([[0.7, 0.2, 0.1]])
-    np.testing.assert_allclose(calibrated(scores, 1.0), [[0.7, 0.2, 0.1]])
-    np.testing.assert_allclose(calibrated(scores, 0.5), np.array([[0.49, 0.04, 0.01]]) / 0.54)
-    softer = calibrated(scores, 10.0)
-    assert 1 / 3 < softer[0, 0] < 0.4
-    assert softer.argmax() == 0
 
 
 def test_loading_a_model_does_not_import_torch(tmp_path: Path) -> None:

@@ -111,14 +111,22 @@ def test_classify_answers_for_pages_and_documents(artifacts: Path, tmp_path: Pat
     new = draw_samples(inbox, per_type=1, seed=9, types=TYPES)
     sheet, sorted_into = tmp_path / "answers.csv", tmp_path / "sorted"
     options = ("--csv", sheet, "--sort-into", sorted_into, "--classifier", "svm", "--json", "--weights", "none")
+    options += ("--neighbours", "2", "--error-rate", "0.2")
     answers = values(run("classify", inbox, "--artifacts", artifacts, *options))
     assert [d["path"] for d in answers["documents"]] == [str(path) for path in new]
     for document in answers["documents"]:
         assert document["type"] in TYPES
-        assert document["status"] == "ok"
-        assert 0 < document["confidence"] <= 1
+        assert document["status"] in {"ok", "ambiguous", "novel"}
+        assert document["type"] == document["candidates"][0]["type"]
+        assert (len(document["candidates"]) == 1) or document["status"] != "ok"
+        assert 0 <= document["margin"] <= document["confidence"] <= 1
+        assert 0 <= document["novelty"] < 1
+        assert {"path", "page", "type", "score"} == document["neighbours"][0].keys()
+        assert len(document["pages"][0]["neighbours"]) == 2
         assert [page["page"] for page in document["pages"]] == list(range(1, len(document["pages"]) + 1))
-        copy = sorted_into / document["type"] / Path(document["path"]).name
+        sure = {"ok": Path(), "ambiguous": Path("_ambiguous")}.get(document["status"])
+        place = Path("_novel") if sure is None else sure / document["type"]
+        copy = sorted_into / place / Path(document["path"]).name
         assert copy.read_bytes() == Path(document["path"]).read_bytes()
     with open(sheet, encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from scipy.special import log_softmax, softmax
 from sklearn import metrics as sk
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.pipeline import Pipeline
@@ -19,12 +18,13 @@ from embedpipe.evaluation import (
     FOLDS,
     HeldOut,
     LabelledPages,
-    best_temperature,
     confusion,
     cross_validate,
+    document_answers,
     document_scores,
-    expected_calibration_error,
     grouped_folds,
+    held_out_distances,
+    isolated,
     mean_log_scores,
     metrics_of,
     per_class,
@@ -290,34 +290,42 @@ def test_tables_per_type_are_counted_by_hand() -> None:
     assert [row["f1"] for row in rows] == pytest.approx([2 / 3, 4 / 5, 0])
 
 
-@pytest.mark.parametrize("temperature", [0.3, 1.0, 4.0])
-def test_a_known_temperature_is_recovered(temperature: float) -> None:
-    """Types drawn with the probabilities of scores at a temperature give that temperature back."""
+def test_near_copies_are_never_on_both_sides() -> None:
+    """Documents of different groups that hold nearly the same picture become one group; the others stay."""
     rng = np.random.default_rng(0)
-    scores = log_softmax(rng.normal(0, 3, (20_000, 4)), axis=1)
-    probabilities = softmax(scores / temperature, axis=1)
-    truth = (rng.random((len(scores), 1)) > probabilities.cumsum(axis=1)).sum(axis=1).clip(max=3)
-    assert best_temperature(scores, truth) == pytest.approx(temperature, rel=0.05)
+    X = rng.normal(0, 1, (12, 20))
+    X[7] = X[2] + 0.001
+    pages = labelled(["a", "b"] * 6, range(12), X=X)
+    groups = isolated(pages, [("all", 0, 20)]).groups
+    assert groups[7] == groups[2]
+    assert len(set(groups)) == 11
 
 
-def test_calibration_error_by_hand() -> None:
-    """Bins of equally many rows: the mean gap between their confidence and their accuracy."""
-    confidence = np.array([0.9, 0.6, 0.8, 0.5])
-    correct = np.array([True, False, True, True])
-    # sorted: 0.5 right, 0.6 wrong | 0.8 right, 0.9 right: gaps |0.55 - 0.5| and |0.85 - 1|
-    assert expected_calibration_error(confidence, correct, bins=2) == pytest.approx((0.05 + 0.15) / 2)
-    assert expected_calibration_error(confidence, correct, bins=1) == pytest.approx(abs(0.7 - 0.75))
-    # sorted in bins of two rows and one: |0.55 - 0.5| twice, |0.8 - 1| once
-    assert expected_calibration_error(confidence[1:], correct[1:], bins=2) == pytest.approx((2 * 0.05 + 0.2) / 3)
-    # more bins than rows: each row is a bin
-    each = (0.5 + 0.6 + 0.2 + 0.1) / 4
-    assert expected_calibration_error(confidence, correct, bins=10) == pytest.approx(each)
-
-
-def test_calibrated_confidence_has_no_error() -> None:
-    """Confidence that is met by the accuracy has hardly any calibration error; overconfidence has its excess."""
+def test_a_type_of_near_copies_alone_keeps_its_groups() -> None:
+    """Where all documents of a type look the same, new ones will as well: they can still be learnt and tested."""
     rng = np.random.default_rng(0)
-    confidence = rng.uniform(0.5, 1, 50_000)
-    correct = rng.random(50_000) < confidence
-    assert expected_calibration_error(confidence, correct) < 0.01
-    assert expected_calibration_error(np.full(50_000, 0.95), correct) == pytest.approx(0.2, abs=0.01)
+    X = np.concatenate([rng.normal(0, 1, (1, 20)) + rng.normal(0, 1e-3, (4, 20)), rng.normal(0, 1, (8, 20))])
+    groups = isolated(labelled(["form"] * 4 + ["letter"] * 8, range(12), X=X), [("all", 0, 20)]).groups
+    assert len(set(groups)) == 12
+
+
+def test_a_page_is_far_from_what_the_other_folds_lack() -> None:
+    """Pages of a type that only their own group has are farther from the labelled pages than the others."""
+    rng = np.random.default_rng(0)
+    y = ["a", "b", "c"] * 20 + ["lonely"] * 6
+    X = np.array([np.eye(8)[["a", "b", "c", "lonely"].index(kind)] for kind in y]) + rng.normal(0, 0.1, (66, 8))
+    pages = labelled(y, range(66), [*range(60), *["one"] * 6], X)
+    distances = held_out_distances(lambda: build_classifier("svm", [("all", 0, 8)]), pages, grouped_folds(pages))
+    assert distances[60:].min() > np.quantile(distances[:60], 0.95)
+
+
+def test_answers_of_documents_follow_their_scores(pages: LabelledPages, held_out: HeldOut) -> None:
+    """Each document has the type, the fold and the weighted mean distance of its own pages."""
+    distances = np.random.default_rng(0).random(len(pages.y))
+    answers = document_answers(pages, held_out, distances)
+    for row, document in enumerate(document_scores(pages, held_out.log_scores).documents):
+        own = pages.documents == document
+        assert held_out.classes[answers.truth[row]] == pages.y[own][0]
+        assert {answers.folds[row]} == set(held_out.folds[own])
+        weights = 1 / (pages.page_indices[own] + 1)
+        assert answers.distances[row] == pytest.approx(np.average(distances[own], weights=weights))

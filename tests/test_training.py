@@ -163,7 +163,7 @@ def test_fit_saves_a_classifier_that_knows_its_types(workspace: Workspace, store
     assert loaded.identity == IDENTITY == store.identity
     assert loaded.metrics == fitted.metrics
     assert loaded.metrics["document_accuracy"] > 0.9
-    assert 0.05 <= loaded.page_temperature <= 50
+    assert 0.05 <= loaded.pages.temperature <= 50
     facts = {"kind": kind, "settings": {}, "selection": "all", "pages": len(pages.y), "documents": 24}
     assert facts.items() <= loaded.fitted_on.items()
     assert loaded.fitted_on["parts"] == [part.name for part in store.parts]
@@ -266,10 +266,9 @@ def test_groups_are_respected(workspace: Workspace, kind: str) -> None:
     honest = evaluate(workspace, store, TrainingRecipe(kind)).metrics
     assert honest["groups"] == 14
     write_labels(workspace, [dataclasses.replace(label, group="") for label in labels])
-    cheated = evaluate(workspace, store, TrainingRecipe(kind)).metrics
-    assert cheated["groups"] == 56
-    assert honest["document_accuracy"] < 0.7
-    assert cheated["document_accuracy"] > 0.9
+    unnamed = evaluate(workspace, store, TrainingRecipe(kind)).metrics
+    assert unnamed["groups"] == 14  # near copies are found without being told
+    assert unnamed["document_accuracy"] == honest["document_accuracy"] < 0.7
 
 
 @pytest.mark.parametrize("call", [fit, evaluate])

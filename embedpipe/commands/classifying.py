@@ -9,6 +9,8 @@ import typer
 from embedpipe.commands.base import Classifier, begin, command, exit_code, open_classifier, print_report, report_json
 from embedpipe.options import Common, Inputs, Network, Reading
 
+_OTHERS = 3  # candidates that a line has room for
+
 if TYPE_CHECKING:
     from embedpipe.intake import Report
 
@@ -21,6 +23,16 @@ def classify(
     reading: Reading,
     classifier: Classifier = None,
     sort_into: Annotated[Path | None, typer.Option(help="Copy the files into a folder for each type.")] = None,
+    error_rate: Annotated[
+        float, typer.Option(help="How often the true type may be missing among the candidates.", min=0.001, max=0.5)
+    ] = 0.05,
+    precision_wanted: Annotated[
+        float | None,
+        typer.Option(help="Call an answer ok only where its type is right so often, such as 0.9.", min=0.01, max=1.0),
+    ] = None,
+    neighbours: Annotated[
+        int, typer.Option(help="How many labelled pages to show with each answer (--json).", min=0, max=100)
+    ] = 3,
     csv: Annotated[Path | None, typer.Option(help="Write the answers to a CSV file.")] = None,
     split: Annotated[bool, typer.Option("--split", help="Cut each file into documents: a scanned pile.")] = False,
     write: Annotated[
@@ -33,6 +45,7 @@ def classify(
     """Tell each page's and each document's type; cut piles into documents."""
     from embedpipe import classification, splitting
     from embedpipe.commands import splitting as splitting_command
+    from embedpipe.decisions import Rule
     from embedpipe.tables import write_csv
     from embedpipe.texts import path_to_text
 
@@ -44,25 +57,45 @@ def classify(
     if split:
         result = splitting.split(workspace, inputs, bundle, load, settings=settings, blank_separates=blank_separates)
         return splitting_command.present(result, write, csv, settings, output)
-    verdicts, report = classification.classify(workspace, inputs, bundle, load, settings=settings)
+    rule = Rule(error_rate, precision_wanted)
+    verdicts, report = classification.classify(
+        workspace, inputs, bundle, load, rule=rule, neighbours=neighbours, settings=settings
+    )
+    if (smallest := bundle.documents.smallest_error_rate()) > error_rate:
+        output.notice(f"so few labelled documents promise no error rate below {smallest:.2f}: label more for less")
     documents = [classification.as_json(verdict) for verdict in verdicts]
     values = {"classifier": bundle.name, "documents": documents, **counts(report)}
     if csv is not None:
-        rows = [{**d, "path": path_to_text(d["path"]), "pages": len(d["pages"])} for d in documents]
-        write_csv(csv, ("path", "type", "confidence", "status", "pages", "message"), rows)
+        rows = [
+            {
+                **d,
+                "path": path_to_text(d["path"]),
+                "pages": len(d["pages"]),
+                "candidates": " ".join(c["type"] for c in d["candidates"]),
+            }
+            for d in documents
+        ]
+        columns = ("path", "type", "confidence", "status", "candidates", "margin", "novelty", "pages", "message")
+        write_csv(csv, columns, rows)
     if sort_into is not None:
         copies = classification.sort_into(verdicts, sort_into)
         values["sorted"] = [{"path": path, "copy": str(copy)} for path, copy in copies]
     output.result(values)
     output.table(
         ("type", "confidence", "status", "pages", "file"),
-        [
-            (d["type"] or "-", f"{d['confidence']:.0%}", d.get("message") or d["status"], len(d["pages"]), d["path"])
-            for d in documents
-        ],
+        [(d["type"] or "-", f"{d['confidence']:.0%}", _status(d), len(d["pages"]), d["path"]) for d in documents],
     )
     print_report(report, output)
     return exit_code(report)
+
+
+def _status(document: dict[str, Any]) -> str:
+    """Whether the answer can be used, in a few words."""
+    others = [c["type"] for c in document["candidates"][1 : 1 + _OTHERS]]
+    more = len(document["candidates"]) - 1 - len(others)
+    if document["status"] != "ambiguous" or not others:
+        return str(document.get("message") or document["status"])
+    return f"ambiguous: or {', '.join(others)}" + (f" and {more} more" if more > 0 else "")
 
 
 def counts(report: "Report") -> dict[str, Any]:
