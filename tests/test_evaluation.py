@@ -314,9 +314,9 @@ def test_a_page_is_far_from_what_the_other_folds_lack() -> None:
     rng = np.random.default_rng(0)
     y = ["a", "b", "c"] * 20 + ["lonely"] * 6
     X = np.array([np.eye(8)[["a", "b", "c", "lonely"].index(kind)] for kind in y]) + rng.normal(0, 0.1, (66, 8))
-    pages = labelled(y, range(66), [*range(60), *["one"] * 6], X)
+    pages = labelled(y, range(66), [*range(60), *[99] * 6], X)
     distances = held_out_distances(lambda: build_classifier("svm", [("all", 0, 8)]), pages, grouped_folds(pages))
-    assert distances[60:].min() > np.quantile(distances[:60], 0.95)
+    assert np.median(distances[60:]) > 2 * np.median(distances[:60])
 
 
 def test_answers_of_documents_follow_their_scores(pages: LabelledPages, held_out: HeldOut) -> None:
