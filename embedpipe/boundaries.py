@@ -17,8 +17,9 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
+from embedpipe.decisions import best_temperature
 from embedpipe.errors import LabelsError
-from embedpipe.evaluation import LabelledPages, best_temperature, grouped_folds
+from embedpipe.evaluation import LabelledPages, grouped_folds
 from embedpipe.scaling import BlockScaler
 
 Blocks = list[tuple[int, int]]
