@@ -15,7 +15,8 @@ def take(workspace: Workspace, source: str) -> tuple[int, Labels]:
     """Adds the labels of a folder of type folders, or of a CSV, to the workspace.
 
     Returns:
-        How many were taken, and all labels; `conflicts` names the files that were given two types.
+        How many were taken, and all labels; `conflicts` names the files that were given two types, `skipped` counts
+        the lines of the CSV without a label.
 
     Raises:
         LabelsError: There are none, or the CSV cannot be understood.
@@ -31,6 +32,9 @@ def take(workspace: Workspace, source: str) -> tuple[int, Labels]:
             new = Labels.from_csv(Path(source), sources.sha256_at)
             count = labels.add(new.rows.values())
             labels.conflicts += new.conflicts
+            labels.skipped = new.skipped
+            if new.skipped and not count:
+                raise LabelsError(f"no line of {source} has a label: fill in its column `label`")
         labels.save(workspace.labels_file)
     return count, labels
 

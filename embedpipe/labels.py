@@ -43,10 +43,12 @@ class Labels:
     Attributes:
         rows: The label of each (sha256, page number).
         conflicts: Documents that were given two types in one go, and so have none: (path, types).
+        skipped: Lines of a CSV without a label: still to be filled in.
     """
 
     rows: dict[tuple[str, int], Label] = field(default_factory=dict)
     conflicts: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
+    skipped: int = 0
 
     @classmethod
     def load(cls, file: Path, find: Callable[[str], str | None]) -> "Labels":
@@ -63,7 +65,7 @@ class Labels:
         """Reads a CSV with the columns `path,label`, and optionally `page` and `group`.
 
         The column names `document` or `file`, and `type`, do as well; a document may be given by its SHA-256.
-        Relative paths count from the CSV's folder.
+        Relative paths count from the CSV's folder. Lines whose label is empty are passed over and counted.
 
         Raises:
             LabelsError: A column is missing, a document cannot be found, or a page is no number.
@@ -74,6 +76,9 @@ class Labels:
             document = next((row[name] for name in _DOCUMENT_NAMES if row.get(name)), "")
             label = next((row[name] for name in _LABEL_NAMES if row.get(name)), "").strip()
             if not any(row.values()):
+                continue
+            if document and not label and any(name in row for name in _LABEL_NAMES):
+                labels.skipped += 1
                 continue
             if not document or not label:
                 raise LabelsError(f"{file}, line {number}: needs the columns path and label, with a value in each")

@@ -60,7 +60,6 @@ def test_pages_is_not_page(table) -> None:
     ("row", "complaint"),
     [
         (",invoice,", "needs the columns path and label"),
-        ("c.pdf, ,", "needs the columns path and label"),
         ("nowhere.pdf,x,", "no document nowhere.pdf"),
         ("c.pdf,x,two", "page 'two' is not a number"),
         ("c.pdf,x,-1", "page '-1' is not a number"),
@@ -185,3 +184,9 @@ def test_a_saved_table_can_be_edited(tmp_path: Path) -> None:
     labels.save(file)
     write_csv(file, ("document", "path", "page", "label", "group"), [row | {"label": "y"} for row in read_csv(file)])
     assert Labels.load(file, lambda _: None).rows == {(A, 2): Label(A, "/gone/a.pdf", "y", 2, "g")}
+
+
+def test_lines_to_be_filled_in_are_passed_over(table) -> None:
+    """A line with a document and an empty label is counted and gives no label."""
+    labels = table("path,label,page\na.pdf,x,\nc.pdf, ,\nb.pdf,,\n")
+    assert (kinds(labels), labels.skipped) == ({(A, 0): "x"}, 2)

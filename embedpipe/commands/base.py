@@ -76,6 +76,8 @@ def take_labels(workspace: "Workspace", source: str, output: Output) -> "tuple[i
     count, labels = labelling.take(workspace, source)
     for path, types in labels.conflicts:
         output.notice(f"warning: {path} is labelled {' and '.join(types)}: it has no label now")
+    if labels.skipped:
+        output.notice(f"{labels.skipped} lines of {source} have no label yet and were passed over")
     return count, labels.types()
 
 

@@ -1,4 +1,4 @@
-"""`label` and `check-labels`: where labels come from, and which of them are likely wrong."""
+"""`label`, `suggest` and `check-labels`: where labels come from, what to label next, and what is likely wrong."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from embedpipe.commands.base import DONE, Classifier, LabelsFile, begin, command, open_classifier, take_labels
+from embedpipe.errors import EmbedpipeError
 from embedpipe.options import Common, Space
 
 if TYPE_CHECKING:
@@ -18,12 +19,112 @@ _LINES = 20
 
 
 @command("label")
-def label(source: Annotated[str, typer.Argument(help="A folder of type folders, or a CSV.")], common: Common) -> int:
+def label(
+    common: Common,
+    space: Space,
+    source: Annotated[
+        str | None,
+        typer.Argument(help="A folder of type folders, or a CSV; with --cluster, families such as 3,7 or their CSV."),
+    ] = None,
+    cluster: Annotated[
+        bool, typer.Option("--cluster", help="Label families of one layout at once; without SOURCE, list them.")
+    ] = False,
+    as_type: Annotated[str | None, typer.Option("--as", metavar="TYPE", help="The type of these families.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write the families, with a label column to fill in.")] = None,
+    contact_sheet: Annotated[Path | None, typer.Option(help="Draw the families into a PNG file.")] = None,
+) -> int:
     """Take labels from a folder tree (folder = type) or a CSV (path,label or path,page,label; group optional)."""
     workspace, output = begin(common)
-    count, types = take_labels(workspace, source, output)
+    if not cluster:
+        if source is None or as_type or csv or contact_sheet:
+            raise EmbedpipeError(
+                "give a folder of type folders or a CSV; --as, --csv and --contact-sheet need --cluster"
+            )
+        count, types = take_labels(workspace, source, output)
+    else:
+        store = workspace.store(space.backbone, space.space)
+        if source is None:
+            return _list_families(workspace, store, csv, contact_sheet, output)
+        count, types = _label_families(workspace, store, source, as_type)
     output.result({"labelled": count, "types": types})
     output.line(f"{count} labelled; {len(types)} types: " + ", ".join(f"{k} {n}" for k, n in types.items()))
+    return DONE
+
+
+def _label_families(
+    workspace: "Workspace", store: "FeatureStore", source: str, as_type: str | None
+) -> tuple[int, dict[str, int]]:
+    from embedpipe import grouping
+
+    if as_type is None and not Path(source).is_file():
+        raise EmbedpipeError(f"which type are the documents of {source}? write label --cluster {source} --as TYPE")
+    if as_type is None:
+        types = grouping.read(workspace, store, Path(source))
+    else:
+        types = dict.fromkeys(grouping.numbers(source), as_type)
+    return grouping.label(workspace, store, types), workspace.labels().types()
+
+
+def _list_families(
+    workspace: "Workspace", store: "FeatureStore", csv: Path | None, contact_sheet: Path | None, output: "Output"
+) -> int:
+    from embedpipe import grouping
+
+    found = grouping.find(workspace, store)
+    if csv is not None:
+        grouping.save(found, csv)
+        output.notice(f"written: {csv}; fill in its column label, then `label --cluster {csv}`")
+    if contact_sheet is not None:
+        grouping.draw(workspace, found, contact_sheet)
+        output.notice(f"drawn: {contact_sheet}")
+    values = grouping.as_json(found)
+    output.result({"families": values})
+    output.table(
+        ("family", "to label", "labelled", "example"),
+        [
+            (
+                family["family"],
+                len(family["unlabelled"]),
+                ", ".join(f"{kind} {n}" for kind, n in family["labelled"].items()) or "-",
+                family["unlabelled"][0],
+            )
+            for family in values
+        ],
+    )
+    total = sum(len(family["unlabelled"]) for family in values)
+    output.line(f"{len(values)} families with {total} documents to label: `label --cluster FAMILY --as TYPE`")
+    return DONE
+
+
+@command("suggest")
+def suggest(
+    common: Common,
+    space: Space,
+    n: Annotated[int, typer.Option("-n", help="How many documents.", min=1)] = 20,
+    classifier: Classifier = None,
+    csv: Annotated[Path | None, typer.Option(help="Write them, with a label column to fill in for `label`.")] = None,
+) -> int:
+    """Propose the unlabelled documents that teach most: uncertain ones, unlike the labelled and each other."""
+    from embedpipe import suggestions
+
+    workspace, output = begin(common)
+    bundle = None
+    if classifier is not None or len(workspace.classifiers()) == 1:
+        bundle = open_classifier(workspace, classifier)
+    elif workspace.classifiers():
+        output.notice("there are several classifiers: with --classifier NAME the uncertain documents come first")
+    store = workspace.store(space.backbone, bundle.identity.space if bundle and not space.space else space.space)
+    if bundle is not None:
+        bundle.require(store.identity)
+    found = suggestions.suggest(workspace, store, n, bundle)
+    if csv is not None:
+        suggestions.save(found, csv)
+        output.notice(f"written: {csv}; fill in its column label, then `label {csv}`")
+    output.result(suggestions.as_json(found))
+    output.table(
+        ("guess", "pages", "document"),
+        [(" or ".join(s.guesses) or "-", s.pages, s.path) for s in found],
+    )
     return DONE
 
 
