@@ -10,7 +10,8 @@ from embedpipe.classifiers import check_model
 from embedpipe.errors import ArtifactError
 from embedpipe.features import FeatureStore
 from embedpipe.files import read_json
-from embedpipe.workspace import Workspace
+from embedpipe.finetuned import check_weights
+from embedpipe.workspace import FINETUNED, Workspace
 
 
 def take(workspace: Workspace) -> dict[str, Any]:
@@ -20,8 +21,33 @@ def take(workspace: Workspace) -> dict[str, Any]:
         "spaces": [_space(workspace, space) for space in workspace.spaces()],
         "labels": {"file": str(workspace.labels_file), "types": workspace.labels().types()},
         "classifiers": [_classifier(workspace, name) for name in workspace.classifiers()],
+        "backbones": backbones(workspace),
         "sources": len(workspace.sources()),
     }
+
+
+def backbones(workspace: Workspace) -> list[dict[str, Any]]:
+    """The fine-tuned backbones: name, base, what was trained, and quality on their validation documents."""
+    rows = []
+    for name in workspace.backbones():
+        file = workspace.backbone_path(name) / "manifest.json"
+        manifest = read_json(file)
+        try:
+            rows.append(
+                {
+                    "name": f"{FINETUNED}{name}",
+                    "base": manifest["base"],
+                    "unfreeze": manifest["recipe"]["unfreeze"],
+                    "size": manifest["picture"]["size"],
+                    "classes": manifest["classes"],
+                    "metrics": manifest["metrics"],
+                    "licence": manifest["base_licence"],
+                    "interrupted": manifest["interrupted"],
+                }
+            )
+        except (KeyError, TypeError) as error:
+            raise ArtifactError(f"{file} is damaged: {type(error).__name__}") from error
+    return rows
 
 
 def _space(workspace: Workspace, space: str) -> dict[str, Any]:
@@ -94,6 +120,12 @@ def verify(workspace: Workspace) -> list[str]:
             check_model(folder, read_json(folder / "manifest.json"))
         except ArtifactError as error:
             problems.append(str(error))
+    for name in workspace.backbones():
+        folder = workspace.backbone_path(name)
+        try:
+            check_weights(folder, read_json(folder / "manifest.json"))
+        except ArtifactError as error:
+            problems.append(str(error))
     return problems
 
 
@@ -123,6 +155,12 @@ def describe(values: Mapping[str, Any], *, failures: bool) -> Iterator[str]:
             f"classifier {classifier['name']}: {len(classifier['classes'])} types, space {classifier['space']}, "
             f"held-out pages: accuracy {metrics['accuracy']:.3f}, macro-F1 {metrics['macro_f1']:.3f}; "
             f"{classifier['versions']} versions"
+        )
+    for backbone in values["backbones"]:
+        yield (
+            f"backbone {backbone['name']}: {backbone['base']}, {backbone['unfreeze']} trained, "
+            f"{len(backbone['classes'])} types, its own output layer on its validation documents: accuracy "
+            f"{backbone['metrics']['document_accuracy'] or 0:.3f}"
         )
     if not values["classifiers"]:
         yield "classifiers: none yet, made by `fit-svm`, `fit-knn`, `fit-head`"

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from embedpipe.networks import Wanted
     from embedpipe.records import Identity
     from embedpipe.streaming import Settings
+    from embedpipe.workspace import Workspace
 
 AUTO = "auto"
 Inputs = Annotated[list[str], typer.Argument(help="Files and folders.", show_default=False)]
@@ -40,7 +41,8 @@ class Network:
     """Of commands that may run the network."""
 
     backbone: Annotated[
-        str | None, typer.Option(help="Name in `backbones`, or timm:NAME.", show_default="efficientnet_lite0")
+        str | None,
+        typer.Option(help="Name in `backbones`, timm:NAME, or finetuned:NAME.", show_default="efficientnet_lite0"),
     ] = None
     weights: Annotated[
         str | None, typer.Option(help="Weights FILE (.pth, .safetensors), or `none` for random ones.")
@@ -49,14 +51,20 @@ class Network:
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = AUTO
     engine: Annotated[str, typer.Option(help="auto, torch or openvino.")] = AUTO
 
-    def load(self, identity: "Identity | None" = None, recipe: Mapping[str, Any] | None = None) -> "Backbone":
+    def load(
+        self,
+        workspace: "Workspace",
+        identity: "Identity | None" = None,
+        recipe: Mapping[str, Any] | None = None,
+    ) -> "Backbone":
         """Loads the backbone: that of an identity, or the one that was asked for.
 
         Args:
+            workspace: Where fine-tuned backbones are.
             identity: What features were made with; None for a new space.
             recipe: Fields of `records.Recipe` that differ from the backbone's default.
         """
-        from embedpipe import networks  # noqa: PLC0415 - `--help` does without
+        from embedpipe import finetuned, networks  # noqa: PLC0415 - `--help` does without
         from embedpipe.engines import EngineChoice  # noqa: PLC0415
         from embedpipe.records import DEFAULT_BACKBONE  # noqa: PLC0415
 
@@ -64,7 +72,8 @@ class Network:
         choice = EngineChoice(self.device, self.precision, self.engine)
         given = identity.recipe if identity else None
         wanted = networks.Wanted(name, self.weights, given, {} if identity else recipe or {}, choice)
-        return networks.find(wanted) or _load_with_torch(wanted)
+        base = finetuned.resolve(workspace, wanted)
+        return finetuned.named(networks.find(base) or _load_with_torch(base), name)
 
 
 def _load_with_torch(wanted: "Wanted") -> "Backbone":

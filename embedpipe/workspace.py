@@ -23,6 +23,10 @@ _SOURCES = pa.schema(
 )
 
 
+FINETUNED = "finetuned:"
+"""Begins the name of a backbone that was fine-tuned here."""
+
+
 class Sources:
     """Where each document was last seen. A hint only: it can be lost and is filled again by the next run."""
 
@@ -146,6 +150,14 @@ class Workspace:
     def classifier_path(self, name: str) -> Path:
         """The folder of the version of a classifier that is in use."""
         return versions.in_use(self.classifier_folder(name))
+
+    def backbone_path(self, name: str) -> Path:
+        """The folder of a fine-tuned backbone; the name is without `finetuned:`."""
+        return self.root / "backbones" / name
+
+    def backbones(self) -> list[str]:
+        """Names of the fine-tuned backbones, without `finetuned:`."""
+        return sorted(manifest.parent.name for manifest in self.root.glob("backbones/*/manifest.json"))
 
     def spaces(self) -> dict[str, Identity]:
         """The spaces that have a store, by name."""

@@ -8,6 +8,7 @@ from embedpipe.commands import (
     embedding,
     labelling,
     fitting,
+    transferring,
     teaching,
     classifying,
     looking,

@@ -136,6 +136,16 @@ def figure(value: float | None) -> str:
 
 
 def print_metrics(metrics: dict[str, Any], output: Output) -> None:
+    """Held-out quality of documents and pages, and how the folds were made."""
+    print_quality(metrics, output)
+    output.line(
+        f"{metrics['folds']} folds; documents of one group were never on both sides ({metrics['groups']} groups)"
+    )
+    if metrics["types_with_one_group"]:
+        output.line(f"only one group, so never learnt and tested at once: {', '.join(metrics['types_with_one_group'])}")
+
+
+def print_quality(metrics: dict[str, Any], output: Output) -> None:
     """Held-out quality of documents and pages."""
     output.table(
         ("held out", "accuracy", "balanced accuracy", "macro-F1"),
@@ -144,11 +154,6 @@ def print_metrics(metrics: dict[str, Any], output: Output) -> None:
             for what, prefix in (("documents", "document_"), ("pages", ""))
         ],
     )
-    output.line(
-        f"{metrics['folds']} folds; documents of one group were never on both sides ({metrics['groups']} groups)"
-    )
-    if metrics["types_with_one_group"]:
-        output.line(f"only one group, so never learnt and tested at once: {', '.join(metrics['types_with_one_group'])}")
 
 
 def open_classifier(workspace: "Workspace", name: str | None) -> "ClassifierBundle":

@@ -53,7 +53,7 @@ def classify(
     settings = reading.settings()
     splitting_command.check(split=split, write=write, blank_separates=blank_separates, sort_into=sort_into)
     bundle = open_classifier(workspace, classifier)
-    load = partial(network.load, bundle.identity)
+    load = partial(network.load, workspace, bundle.identity)
     if split:
         result = splitting.split(workspace, inputs, bundle, load, settings=settings, blank_separates=blank_separates)
         return splitting_command.present(result, write, csv, settings, output)

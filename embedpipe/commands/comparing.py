@@ -42,7 +42,7 @@ def compare(
             workspace,
             [name for name in backbones.split(",") if name],
             [kind for kind in classifiers.split(",") if kind],
-            lambda name: Network(name, weights, device, precision, engine).load(),
+            lambda name: Network(name, weights, device, precision, engine).load(workspace),
             inputs=inputs or (),
             settings=reading.settings(),
             progress=lambda _, step: bar(step),

@@ -35,11 +35,11 @@ def embed(
     changes = {"size": size, "resize": resize, "layers": layers}
     recipe = {key: value for key, value in changes.items() if value is not None}
     if dry_run:
-        plan = pipeline.plan_run(workspace, inputs, network.load(recipe=recipe), settings)
+        plan = pipeline.plan_run(workspace, inputs, network.load(workspace, recipe=recipe), settings)
         output.result(plan)
         output.line(pipeline.describe_plan(plan))
         return DONE
-    backbone = network.load(recipe=recipe)
+    backbone = network.load(workspace, recipe=recipe)
     with output.progress("embedding") as bar:
         report = pipeline.embed(
             workspace,

@@ -40,7 +40,7 @@ def explain(
     from embedpipe.pipeline import Progress
 
     bundle = open_classifier(workspace, classifier)
-    backbone = network.load(bundle.identity)
+    backbone = network.load(workspace, bundle.identity)
     with output.progress("covering parts") as bar:
         found = explanation.explain(
             workspace,

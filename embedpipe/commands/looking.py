@@ -25,7 +25,7 @@ def similar(
     workspace, output = begin(common)
     store = workspace.store(network.backbone, space)
     found = lookalikes.similar(
-        workspace, store, query, lambda: network.load(store.identity), k=k, settings=reading.settings()
+        workspace, store, query, lambda: network.load(workspace, store.identity), k=k, settings=reading.settings()
     )
     if contact_sheet is not None:
         lookalikes.draw(workspace, found, contact_sheet)

@@ -12,13 +12,19 @@ from embedpipe.options import Common, Network
 @command("backbones")
 def backbones(common: Common) -> int:
     """List the known backbones, their widths, and whether their weights are here."""
+    from embedpipe import inventory
     from embedpipe.backbones import list_backbones
 
-    _, output = begin(common)
+    workspace, output = begin(common)
     rows = list_backbones()
-    output.result({"backbones": rows})
+    own = inventory.backbones(workspace)
+    output.result({"backbones": rows, "finetuned": own})
     columns = ("name", "dim", "penultimate", "input_size", "here", "licence", "description")
     output.table(columns, [tuple(row[column] for column in columns) for row in rows])
+    for row in own:
+        output.line(
+            f"{row['name']}: {row['base']}, {row['unfreeze']} trained, {len(row['classes'])} types, size {row['size']}"
+        )
     output.line(
         "and timm:NAME for any model of timm; fetch weights from the `url` that --json shows, or let them download"
     )
@@ -51,7 +57,7 @@ def demo(
     from embedpipe import demonstration
 
     workspace, output = begin(common)
-    values = demonstration.run(workspace, network.load(), folder or workspace.root / "demo", output.notice)
+    values = demonstration.run(workspace, network.load(workspace), folder or workspace.root / "demo", output.notice)
     output.result(values)
     output.line(f"open {values['report']} and {values['contact_sheet']}")
     return DONE
@@ -74,12 +80,12 @@ def bench(
     from embedpipe import benchmark
     from embedpipe.samples import draw_samples
 
-    _, output = begin(common)
+    workspace, output = begin(common)
     plan = benchmark.Plan(tuple(filter(None, what.split(","))), max_pages_used, repeats, network.weights)
     with tempfile.TemporaryDirectory(prefix="embedpipe-bench-") as folder:
         if not inputs:
             draw_samples(Path(folder), per_type=16)
-        values = benchmark.run(inputs or [folder], network.load(), plan, output.notice)
+        values = benchmark.run(inputs or [folder], network.load(workspace), plan, output.notice)
     output.result(values)
     for columns, rows in benchmark.tables(values):
         output.table(columns, rows)

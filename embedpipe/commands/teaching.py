@@ -45,7 +45,9 @@ def add_type(
         raise EmbedpipeError("the type has no name")
     bundle = open_classifier(workspace, classifier)
     lesson = teaching.Lesson(name.strip(), tuple(inputs), group, relabel=relabel, keep=not dry_run)
-    outcome = teaching.add_type(workspace, bundle, lesson, lambda: network.load(bundle.identity), reading.settings())
+    outcome = teaching.add_type(
+        workspace, bundle, lesson, lambda: network.load(workspace, bundle.identity), reading.settings()
+    )
     failed = report_json(outcome.report)
     output.result(teaching.as_json(lesson, outcome) | {key: failed[key] for key in ("failed", "failures")})
     if outcome.report.embedded or outcome.report.failed:
