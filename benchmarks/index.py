@@ -33,7 +33,7 @@ from embedpipe.records import FeatureBatch, PageInfo, PageRef
 
 K = 10
 QUERIES = 500
-BLOCK = 8192
+BLOCK = 2048
 PAGES_PER_DOCUMENT = 8
 Draw = Callable[[int], NDArray[np.float32]]
 

@@ -24,6 +24,9 @@ _EXACT_PAGES = 1000
 _BLOCK = 4096
 _FIRST_RANGE = 16
 _MOST_EFFORT = 1 << 20
+_FEW = 256
+"""Up to so many pages are left out by looking for as many more."""
+_NOBODY = np.empty(0, np.int64)
 _NONE = -2.0
 """Where there is no page: less than any cosine."""
 
@@ -86,6 +89,7 @@ class PageIndex:
     forgotten: NDArray[np.int64]
     spans: dict[int, Spans]
     empty: Any = None
+    _kept: Masks | None = field(default=None, init=False, repr=False)
 
     @property
     def identity(self) -> Identity:
@@ -142,27 +146,29 @@ class PageIndex:
         excluded: NDArray[np.int64] | None = None,
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """As `search`, of queries that `unit` made."""
-        masks = self._masks(allowed, excluded)
-        pages = sum(len(s) if mask is None else int(mask.sum()) for s, mask in zip(self.segments, masks, strict=True))
+        out = self.forgotten if excluded is None else np.union1d(self.forgotten, excluded)
+        if allowed is None and len(out) <= _FEW:  # dropped from what is found: cheaper than a mask over all pages
+            masks: Masks = [None] * len(self.segments)
+            pages = sum(len(segment) - len(segment.rows_of(out)) for segment in self.segments)
+        else:
+            masks, pages, out = *self._masks(allowed, excluded), _NOBODY
         k = min(k, pages)
         if not k:
             return np.empty((len(unit), 0), np.float32), np.empty((len(unit), 0), np.int64)
         exact = all(segment.exact for segment in self.segments)
         if not exact and (pages <= _EXACT_PAGES or 2 * k > pages):
-            cosines, ids = self._compare(unit, self._ids(masks), k)
-            width = int((ids >= 0).sum(axis=1).min(initial=k))
-            return cosines[:, :width], ids[:, :width]
-        fetch = k if exact else k * self.setting.over_fetch
-        cosines, ids = self.candidates(unit, fetch, self._effort(pages / max(len(self), 1), fetch), masks)
-        if not exact:
-            cosines, ids = self._rank_again(unit, cosines, ids)
-        cosines, ids = cosines[:, :k], ids[:, :k]
-        if cosines.shape[1] < k:
-            missing = ((0, 0), (0, k - cosines.shape[1]))
-            cosines, ids = np.pad(cosines, missing, constant_values=_NONE), np.pad(ids, missing, constant_values=-1)
-        short = np.flatnonzero((ids < 0).any(axis=1))
-        if len(short):  # the lists or the part of the graph that were looked at held too few
-            cosines[short], ids[short] = self._compare(unit[short], self._ids(masks), k)
+            cosines, ids = self._compare(unit, self._ids(allowed, excluded), k)
+        else:
+            fetch = k if exact else k * self.setting.over_fetch
+            effort = self._effort(pages / max(len(self), 1), fetch + len(out))
+            cosines, ids = self.candidates(unit, fetch + len(out), effort, masks)
+            cosines, ids = _first(np.where(_among(ids, out), _NONE, cosines), ids, fetch)
+            if not exact:
+                cosines, ids = self._rank_again(unit, cosines, ids)
+            cosines, ids = _first(cosines, ids, k)
+            short = np.flatnonzero((ids < 0).any(axis=1))
+            if len(short):  # the lists or the part of the graph that were looked at held too few
+                cosines[short], ids[short] = self._compare(unit[short], self._ids(allowed, excluded), k)
         width = int((ids >= 0).sum(axis=1).min(initial=k))  # pages may be damaged
         return cosines[:, :width], ids[:, :width]
 
@@ -181,7 +187,7 @@ class PageIndex:
         """
         unit = self.unit(X)
         if all(segment.exact for segment in self.segments):
-            masks = self._masks(None, None)
+            masks, _ = self._masks(None, None)
             found = [s.range_search(unit, threshold, mask) for s, mask in zip(self.segments, masks, strict=True)]
         else:
             found = list(self._growing_range(unit, threshold))
@@ -238,24 +244,33 @@ class PageIndex:
         except (OSError, LookupError, ArtifactError):  # it was removed since
             return np.zeros((len(rows), self.store.dim), np.float16)
 
-    def _masks(self, allowed: NDArray[np.int64] | None, excluded: NDArray[np.int64] | None) -> Masks:
-        """Which rows of each segment may be found; None for all."""
-        out = self.forgotten if excluded is None else np.union1d(self.forgotten, excluded)
-        wanted = None if allowed is None else np.unique(allowed)
+    def _masks(self, allowed: NDArray[np.int64] | None, excluded: NDArray[np.int64] | None) -> tuple[Masks, int]:
+        """Which rows of each segment may be found, and how many they are."""
+        if self._kept is None:
+            self._kept = []
+            for segment in self.segments:
+                gone = segment.rows_of(self.forgotten)
+                mask = np.ones(len(segment), bool)
+                mask[gone] = False
+                self._kept.append(mask if len(gone) else None)
         masks: Masks = []
-        for segment in self.segments:
-            gone = segment.rows_of(out)
-            if wanted is None and not len(gone):
-                masks.append(None)
-                continue
-            mask = np.full(len(segment), wanted is None)
+        wanted, out = (None if ids is None else np.unique(ids) for ids in (allowed, excluded))
+        for segment, kept in zip(self.segments, self._kept, strict=True):
+            mask: NDArray[np.bool_] | None = kept
             if wanted is not None:
-                mask[segment.rows_of(wanted)] = True
-            mask[gone] = False
+                rows = segment.rows_of(wanted)
+                mask = np.zeros(len(segment), bool)
+                mask[rows] = True if kept is None else kept[rows]
+            if out is not None:
+                mask = np.ones(len(segment), bool) if mask is None else mask.copy()
+                mask[segment.rows_of(out)] = False
             masks.append(mask)
-        return masks
+        counts = (len(s) if m is None else int(np.count_nonzero(m)) for s, m in zip(self.segments, masks, strict=True))
+        return masks, sum(counts)
 
-    def _ids(self, masks: Masks) -> NDArray[np.int64]:
+    def _ids(self, allowed: NDArray[np.int64] | None, excluded: NDArray[np.int64] | None) -> NDArray[np.int64]:
+        """The pages that may be found."""
+        masks, _ = self._masks(allowed, excluded)
         return np.concatenate(
             [s.page_ids if mask is None else s.page_ids[mask] for s, mask in zip(self.segments, masks, strict=True)]
         )
@@ -273,12 +288,8 @@ class PageIndex:
             for s, mask in zip(self.segments, masks or [None] * len(self.segments), strict=True)
             if mask is None or mask.any()
         ]
-        if len(found) == 1:
-            return found[0]
         cosines = np.concatenate([np.where(ids < 0, _NONE, cosines) for cosines, ids in found], axis=1)
-        ids = np.concatenate([ids for _, ids in found], axis=1)
-        best = np.argsort(-cosines, axis=1, kind="stable")[:, :fetch]
-        return np.take_along_axis(cosines, best, axis=1), np.take_along_axis(ids, best, axis=1)
+        return _first(cosines, np.concatenate([ids for _, ids in found], axis=1), fetch)
 
     def _rank_again(
         self, unit: NDArray[np.float32], estimates: NDArray[np.float32], ids: NDArray[np.int64], least: float = _NONE
@@ -290,9 +301,7 @@ class PageIndex:
             if len(here):
                 exact, good = self.exact_rows(ids[row, here])
                 cosines[row, here] = np.where(good, exact @ unit[row], _NONE)
-        order = np.argsort(-cosines, axis=1, kind="stable")
-        cosines = np.take_along_axis(cosines, order, axis=1)
-        return cosines, np.where(cosines > _NONE, np.take_along_axis(ids, order, axis=1), -1)
+        return _first(cosines, ids, ids.shape[1])
 
     def _compare(
         self, unit: NDArray[np.float32], ids: NDArray[np.int64], k: int
@@ -304,25 +313,37 @@ class PageIndex:
             rows, good = self.exact_rows(block)
             cosines = np.concatenate([best[0], unit @ rows[good].T], axis=1)
             found = np.concatenate([best[1], np.broadcast_to(block[good], (len(unit), int(good.sum())))], axis=1)
-            order = np.argsort(-cosines, axis=1, kind="stable")[:, :k]
-            best = np.take_along_axis(cosines, order, axis=1), np.take_along_axis(found, order, axis=1)
+            best = _first(cosines, found, k)
         return best
 
     def _growing_range(
         self, unit: NDArray[np.float32], threshold: float
     ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]]:
-        """Looks for more and more neighbours of the queries whose last one is still above the threshold."""
-        masks, least = self._masks(None, None), threshold - self.setting.slack
-        queries, fetch = np.arange(len(unit)), _FIRST_RANGE
+        """Looks for more and more neighbours, until none of the farther half of a query's is near enough."""
+        (masks, _), least = self._masks(None, None), threshold - self.setting.slack
+        queries, fetch = np.arange(len(unit)), 2 * max(_FIRST_RANGE, self.setting.over_fetch)
         while len(queries):
             fetch = min(fetch, len(self))
             estimates, ids = self.candidates(unit[queries], fetch, self._effort(1.0, fetch), masks)
-            last = np.where(ids[:, -1] < 0, _NONE, estimates[:, -1])
-            done = (last < least) | (fetch == len(self)) | (ids[:, -1] < 0)
-            cosines, ids = self._rank_again(unit[queries[done]], estimates[done], ids[done], least)
-            near = (cosines >= threshold) & (ids >= 0)
-            yield queries[done].repeat(near.sum(axis=1)), cosines[near], ids[near]
+            cosines, ranked = self._rank_again(unit[queries], estimates, ids, least)
+            near = (cosines >= threshold) & (ranked >= 0)
+            farther = ids[:, ids.shape[1] // 2 :]
+            more = [np.isin(far, found[here]).any() for far, found, here in zip(farther, ranked, near, strict=True)]
+            done = ~np.array(more) | (fetch == len(self)) | (ids[:, -1] < 0)
+            yield queries[done].repeat(near[done].sum(axis=1)), cosines[done][near[done]], ranked[done][near[done]]
             queries, fetch = queries[~done], 4 * fetch
+
+
+def _first(
+    cosines: NDArray[np.float32], ids: NDArray[np.int64], k: int
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """The k best of each row, best first; ids are -1 where there is no page."""
+    if cosines.shape[1] < k:
+        missing = ((0, 0), (0, k - cosines.shape[1]))
+        cosines, ids = np.pad(cosines, missing, constant_values=_NONE), np.pad(ids, missing, constant_values=-1)
+    order = np.argsort(-cosines, axis=1, kind="stable")[:, :k]
+    cosines, ids = np.take_along_axis(cosines, order, axis=1), np.take_along_axis(ids, order, axis=1)
+    return cosines, np.where(cosines > _NONE, ids, -1)
 
 
 def scaled_effort(effort: Effort, factor: float, fetch: int) -> Effort:
