@@ -40,7 +40,7 @@ def save(index: PageIndex, folder: Path) -> None:
     Raises:
         ArtifactError: The folder cannot be written.
     """
-    index.segments = [s if s.files and s.files[0].parent == folder else keep(s, folder) for s in index.segments]
+    index.segments = [segment if segment.files else keep(segment, folder) for segment in index.segments]
     number = _next_number(folder)
     state = folder / f"state-{number:06d}.npz"
     with replacing(state) as temporary, open(temporary, "wb") as handle:

@@ -30,8 +30,10 @@ _TRAINING_ROWS = 20_000
 _TRAINING_BYTES = 768 * 1024**2
 """Most of the training sample, as float32."""
 _MOST_LISTS = 4096
-_COMPONENTS = 128
+_COMPONENTS = 256
 """Principal components that are kept where memory allows a byte for each."""
+_FINER_PAGES = 300_000
+"""Over more pages half of them are kept: more candidates are ranked again, but the index stays small."""
 _A_CODE = 4
 """Components that a byte stands for where it does not."""
 _REFUSED = {
@@ -89,7 +91,8 @@ def choose(request: Request, pages: int, dim: int) -> str:
     if pages <= _GRAPH_PAGES and pages * (4 * dim + 300) <= request.memory_bytes:
         return "HNSW32"
     lists = _lists(pages)
-    choices = [f"IVF{lists},SQ8"] if dim <= _COMPONENTS else [f"PCA{_COMPONENTS},IVF{lists},SQ8"]
+    kept = [_COMPONENTS, _COMPONENTS // 2] if pages <= _FINER_PAGES else [_COMPONENTS // 2]
+    choices = [f"PCA{n},IVF{lists},SQ8" for n in kept if n < dim] or [f"IVF{lists},SQ8"]
     choices += [_quantised(lists, bytes_, dim) for bytes_ in (64, 32, 16) if dim >= _A_CODE]
     for choice in choices:
         if pages * bytes_per_page(choice, dim) <= request.memory_bytes:

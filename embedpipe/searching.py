@@ -250,9 +250,9 @@ class PageIndex:
             self._kept = []
             for segment in self.segments:
                 gone = segment.rows_of(self.forgotten)
-                mask = np.ones(len(segment), bool)
-                mask[gone] = False
-                self._kept.append(mask if len(gone) else None)
+                left = np.ones(len(segment), bool)
+                left[gone] = False
+                self._kept.append(left if len(gone) else None)
         masks: Masks = []
         wanted, out = (None if ids is None else np.unique(ids) for ids in (allowed, excluded))
         for segment, kept in zip(self.segments, self._kept, strict=True):
