@@ -62,18 +62,29 @@ class Sources:
 
     def document(self, sha256: str) -> Document | None:
         """The document as it lies on disk now, unchanged since it was hashed, or None."""
-        for path in self._paths.get(sha256, []):
-            with contextlib.suppress(OSError):
-                status = os.stat(path)
-                found = FoundFile(path, status.st_size, status.st_mtime_ns, named=True, type_folder=None)
-                if document := self.unchanged(found):
-                    return document
-        return None
+        return next((document for path in self._paths.get(sha256, []) if (document := self._as_it_was(path))), None)
+
+    def _as_it_was(self, path: str) -> Document | None:
+        """The document at a path if it is still what was hashed."""
+        try:
+            status = os.stat(path)
+        except OSError:
+            return None
+        return self.unchanged(FoundFile(path, status.st_size, status.st_mtime_ns, named=True, type_folder=None))
 
     def path_of(self, sha256: str, otherwise: str) -> str:
         """A path at which the document is now, or was last."""
         paths = self._paths.get(sha256, [])
         return next((path for path in paths if os.path.exists(path)), paths[-1] if paths else otherwise)
+
+    def copies(self) -> list[list[Document]]:
+        """Documents of the same content that lie at several places now, unchanged since they were hashed."""
+        groups = []
+        for paths in self._paths.values():
+            here = [document for path in paths if (document := self._as_it_was(path))] if len(paths) > 1 else []
+            if len(here) > 1:
+                groups.append(here)
+        return groups
 
     def sha256_at(self, path: str) -> str | None:
         """Hash of the document at a path: known, or read from the file."""

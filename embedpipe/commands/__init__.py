@@ -12,6 +12,7 @@ from embedpipe.commands import (
     teaching,
     classifying,
     looking,
+    grouping,
     indexing,
     explaining,
     comparing,

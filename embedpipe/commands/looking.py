@@ -1,39 +1,92 @@
-"""`similar`: pages that look alike."""
+"""`similar`: pages and documents that look alike."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from embedpipe.commands.base import DONE, begin, command
+from embedpipe.errors import EmbedpipeError
 from embedpipe.options import Common, Network, Reading
+
+if TYPE_CHECKING:
+    from embedpipe.console import Output
 
 
 @command("similar")
 def similar(
-    query: Annotated[str, typer.Argument(help="FILE#page=N, or FILE for its first page.")],
     common: Common,
     network: Network,
     reading: Reading,
+    query: Annotated[str | None, typer.Argument(help="FILE#page=N, or FILE for its first page.")] = None,
+    queries: Annotated[
+        Path | None, typer.Option(help="Take queries from a text file, one a line.", dir_okay=False)
+    ] = None,
     space: Annotated[str | None, typer.Option(help="The features of this space, see `info`.")] = None,
     k: Annotated[int, typer.Option("-k", help="How many pages.", min=1, max=1000)] = 10,
+    page_type: Annotated[
+        str | None, typer.Option("--type", help="Only pages that are labelled with this type.")
+    ] = None,
+    other_documents: Annotated[
+        bool, typer.Option("--other-documents", help="Leave out the other pages of the query's document.")
+    ] = False,
+    whole_document: Annotated[
+        bool, typer.Option("--whole-document", help="Find documents, by all pages of FILE.")
+    ] = False,
+    box: Annotated[
+        str | None, typer.Option(help="x0,y0,x1,y1 in shares of the page: compare only this box of the pages.")
+    ] = None,
     contact_sheet: Annotated[Path | None, typer.Option(help="Draw query and neighbours into a PNG file.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write queries and neighbours into an HTML file.")] = None,
 ) -> int:
     """Find the pages that look most like a page, whether it is in the store or not."""
     from embedpipe import lookalikes
+    from embedpipe.regions import parse_box
 
     workspace, output = begin(common)
+    asked = _queries(query, queries)
+    if contact_sheet is not None and len(asked) > 1:
+        raise EmbedpipeError("--contact-sheet draws one query: use --html for several")
+    if box is not None and whole_document:
+        raise EmbedpipeError("--box compares boxes of pages, --whole-document compares all pages: choose one")
+    region = None if box is None else parse_box(box)
+    wanted = lookalikes.Wanted(k, page_type, other_documents, whole_document, region)
     store = workspace.store(network.backbone, space)
-    found = lookalikes.similar(
-        workspace, store, query, lambda: network.load(workspace, store.identity), k=k, settings=reading.settings()
-    )
+    finder = lookalikes.Finder(workspace, store, lambda: network.load(workspace, store.identity), reading.settings())
+    answers = [finder.find(text, wanted) for text in asked]
     if contact_sheet is not None:
-        lookalikes.draw(workspace, found, contact_sheet)
+        lookalikes.draw(workspace, answers[0], contact_sheet)
         output.notice(f"drawn: {contact_sheet}")
-    values = lookalikes.as_json(found)
-    output.result(values)
+    if html is not None:
+        facts = {"Queries": str(len(asked)), "Type": page_type or "all", "Space": store.identity.space}
+        lookalikes.write_html(workspace, answers, facts, html)
+        output.notice(f"written: {html}")
+    values = [lookalikes.as_json(found) for found in answers]
+    output.result(values[0] if queries is None else {"queries": values})
+    for found in values:
+        _print(found, output, with_query=queries is not None)
+    return DONE
+
+
+def _print(found: dict[str, Any], output: "Output", *, with_query: bool) -> None:
+    if with_query:
+        output.line(f"{found['query']['path']}#page={found['query']['page']}")
     output.table(
         ("score", "type", "page"),
-        [(f"{n['score']:.3f}", n["label"] or "-", f"{n['path']}#page={n['page']}") for n in values["neighbours"]],
+        [(f"{n['score']:.3f}", n["label"] or "-", f"{n['path']}#page={n['page']}") for n in found["neighbours"]],
     )
-    return DONE
+
+
+def _queries(query: str | None, file: Path | None) -> list[str]:
+    if (query is None) == (file is None):
+        raise EmbedpipeError("give a page, FILE#page=N, or --queries with a file of them")
+    if query is not None:
+        return [query]
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines() if file else []
+    except (OSError, UnicodeDecodeError) as error:
+        raise EmbedpipeError(f"--queries {file} cannot be read: {error}") from error
+    found = [line.strip() for line in lines if line.strip()]
+    if not found:
+        raise EmbedpipeError(f"--queries {file} holds no query")
+    return found

@@ -1,0 +1,111 @@
+"""`dedupe` and `families`: pages that belong together."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from embedpipe.commands.base import DONE, begin, command
+from embedpipe.options import Common, Space
+
+_SHOWN = 20
+
+
+@command("dedupe")
+def dedupe(
+    common: Common,
+    space: Space,
+    csv: Annotated[Path | None, typer.Option(help="Write all groups to a CSV file.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write the groups with pictures into an HTML file.")] = None,
+    same_picture: Annotated[
+        float | None, typer.Option(help="Least agreement of two pictures of one page, 0 to 1.", min=0, max=1)
+    ] = None,
+) -> int:
+    """List files, documents and pages that are there more than once; nothing is deleted."""
+    from embedpipe import deduplication
+    from embedpipe.agreement import SAME_PICTURE
+
+    workspace, output = begin(common)
+    store = workspace.store(space.backbone, space.space)
+    threshold = SAME_PICTURE if same_picture is None else same_picture
+    found = deduplication.find(workspace, store, same_picture=threshold)
+    rows = list(deduplication.as_rows(found.groups))
+    if csv is not None:
+        deduplication.write_table(found, csv)
+        output.notice(f"written: {csv}")
+    if html is not None:
+        facts = {
+            "Groups": str(len(found.groups)),
+            "Agreement": f"at least {threshold:g}",
+            "Space": store.identity.space,
+        }
+        deduplication.write_html(workspace, found, facts, html)
+        output.notice(f"written: {html}")
+    output.result({"groups": rows, "compared": found.compared, "not_compared": found.not_compared})
+    output.table(
+        ("group", "kind", "keep", "agreement", "where"),
+        [
+            (r["group"], r["kind"], "yes" if r["keep"] else "", f"{r['agreement']:.2f}", _where(r))
+            for r in rows
+            if r["group"] <= _SHOWN
+        ],
+    )
+    more = len(found.groups) - _SHOWN
+    counts = [f"{sum(g.kind == kind for g in found.groups)} of {kind}s" for kind in ("document", "page")]
+    exact = sum(group.kind == "exact" for group in found.groups)
+    output.line(f"{exact} groups of identical files, {', '.join(counts)}; {found.compared} pairs of pictures compared")
+    if more > 0:
+        output.line(f"{more} more groups: --csv or --html lists them all")
+    if found.not_compared:
+        output.notice(f"{found.not_compared} pairs were not compared: a file is gone or was changed since `embed`")
+    return DONE
+
+
+def _where(row: dict[str, object]) -> str:
+    return f"{row['path']}#page={row['page']}" if row["page"] else str(row["path"])
+
+
+@command("families")
+def families(
+    common: Common,
+    space: Space,
+    threshold: Annotated[
+        float | None, typer.Option(help="Least mean cosine of two pages of a family; higher is tighter.", min=0, max=1)
+    ] = None,
+    least: Annotated[int, typer.Option(help="Pages of the smallest family.", min=2)] = 3,
+    first_pages: Annotated[bool, typer.Option("--first-pages", help="Only the first page of each document.")] = False,
+    csv: Annotated[Path | None, typer.Option(help="Write every page of every family to a CSV file.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write the families with pictures into an HTML file.")] = None,
+    contact_sheets: Annotated[
+        Path | None, typer.Option(help="Draw a contact sheet of each family into a folder.", file_okay=False)
+    ] = None,
+) -> int:
+    """Group pages of one layout, such as the forms of one sender, each with its most typical page."""
+    from embedpipe import layouts
+    from embedpipe.families import SAME_LAYOUT
+
+    workspace, output = begin(common)
+    store = workspace.store(space.backbone, space.space)
+    wanted = SAME_LAYOUT if threshold is None else threshold
+    found = layouts.find(workspace, store, threshold=wanted, least=least, first_pages=first_pages)
+    values = layouts.as_json(found)
+    if csv is not None:
+        layouts.write_table(found, csv)
+        output.notice(f"written: {csv}")
+    if html is not None:
+        facts = {"Families": str(len(found)), "Mean cosine": f"at least {wanted:g}", "Space": store.identity.space}
+        layouts.write_html(workspace, found, facts, html)
+        output.notice(f"written: {html}")
+    if contact_sheets is not None:
+        layouts.draw(workspace, found, contact_sheets)
+        output.notice(f"drawn: {contact_sheets}")
+    output.result({"families": values, "space": store.identity.space})
+    output.table(
+        ("family", "pages", "documents", "coherence", "type", "most typical page"),
+        [
+            (f["family"], f["pages"], f["documents"], f"{f['coherence']:.2f}", f["type"] or "-", f["representative"])
+            for f in values[:_SHOWN]
+        ],
+    )
+    output.line(f"{len(found)} families of {sum(f['pages'] for f in values)} pages")
+    return DONE
