@@ -61,7 +61,9 @@ def test_identical_files_are_exact_copies(found: Found) -> None:
 
 def test_the_same_page_saved_as_a_picture_is_a_duplicate_and_another_amount_is_not(found: Found) -> None:
     """The PDF is kept before the picture; the letter with another amount is in no group, though it was compared."""
-    assert names(found, "document") == [["letter.pdf", "saved.jpg"]]
+    [[kept, other]] = names(found, "document")
+    assert kept in {"letter.pdf", "letter-copy.pdf"}  # the same document at two places
+    assert other == "saved.jpg"
     assert names(found, "page") == []
     assert found.compared >= 2
 
