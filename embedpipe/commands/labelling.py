@@ -163,11 +163,11 @@ def check_labels(
 
 
 def _judge(workspace: "Workspace", space: Space, classifier: str | None) -> "tuple[FeatureStore, TrainingRecipe]":
-    """The features, and the classifier that judges labels: made as the named one, else a linear SVM."""
+    """The features, and the classifier that judges labels: made as the named one, else the one that judges best."""
     from embedpipe.training import TrainingRecipe
 
     if classifier is None:
-        return workspace.store(space.backbone, space.space), TrainingRecipe("svm")
+        return workspace.store(space.backbone, space.space), TrainingRecipe("head")
     bundle = open_classifier(workspace, classifier)
     store = workspace.store(space=bundle.identity.space)
     bundle.require(store.identity)
