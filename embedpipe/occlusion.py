@@ -14,6 +14,7 @@ COVER = 1 / 8
 """Side of the cover as a share of the picture's long side: smaller ones change little, larger ones tell no place."""
 
 _MOST_BOXES = 4
+_PEAK_SHARE = 2 / 3  # of the largest drop: where nothing is as high, no further box begins
 _BOX_SHARE = 0.5  # of the largest drop: what is below ends a box
 
 Score = Callable[[NDArray[np.uint8]], NDArray[np.float64]]
@@ -102,7 +103,8 @@ def deciding_boxes(drops: NDArray[np.float64], smallest: float) -> list[Box]:
     free, bar = drops.copy(), _BOX_SHARE * float(drops.max())
     rows, columns = drops.shape
     boxes: list[Box] = []
-    while drops.max() >= smallest and free.max() >= bar and len(boxes) < _MOST_BOXES:
+    peak = _PEAK_SHARE * float(drops.max())
+    while drops.max() >= smallest and free.max() >= peak and len(boxes) < _MOST_BOXES:
         row, column = np.unravel_index(free.argmax(), free.shape)
         top, left, bottom, right = _grown(free, (int(row), int(column)), bar)
         drop = float(free[top:bottom, left:right].max())

@@ -1,12 +1,12 @@
-"""`compare`: backbones side by side."""
+"""`compare`: backbones side by side; and for `evaluate --compare`, the ways to transfer one."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from embedpipe.commands.base import DONE, SOME_FAILED, LabelsFile, begin, command, figure, take_labels
-from embedpipe.options import AUTO, Common, Network, Reading
+from embedpipe.options import AUTO, Common, Network, Reading, Space
 
 if TYPE_CHECKING:
     from embedpipe.comparison import Comparison
@@ -98,3 +98,45 @@ def _print(found: "Comparison", output: "Output") -> None:
             f"{found.documents} documents, {found.pages} pages that all of them have; {found.folds} folds by group "
             f"({found.groups} groups); pages/s: the network alone, measured now on {found.speed_pages} pages"
         )
+
+
+def compare_ways(common: Common, space: Space, recipe: dict[str, Any], device: str) -> int:
+    """The three ways of transfer on the same held-out documents; the work of `evaluate --compare`."""
+    from embedpipe import transfers
+    from embedpipe.engines import EngineChoice
+    from embedpipe.pipeline import Progress
+    from embedpipe.tuning import FinetuningRecipe, Watch
+
+    workspace, output = begin(common)
+    store = workspace.store(space.backbone, space.space)
+    picture = store.identity.recipe  # the network is trained on the pictures that the features are of
+    options: dict[str, Any] = {"backbone": store.identity.backbone, "size": picture.size, "resize": picture.resize}
+    with output.progress("training") as bar:
+        watch = Watch(pages=lambda done, total: bar(Progress(done, done, total)), notice=output.notice)
+        choice = EngineChoice(device=device)
+        found = transfers.compare_ways(
+            workspace, store, FinetuningRecipe(**options, **recipe), choice=choice, watch=watch
+        )
+    output.result(transfers.as_json(found))
+    output.table(
+        ("way", "top-1", "top-5", "macro-F1", "of pages", "seconds"),
+        [
+            (
+                way.name,
+                *(figure(way.metrics[f"document_{key}"]) for key in ("accuracy", "top5_accuracy", "macro_f1")),
+                figure(way.metrics["macro_f1"]),
+                f"{way.seconds:.1f}",
+            )
+            for way in found.ways
+        ],
+    )
+    for way in found.ways:
+        if way.detail:
+            output.line(f"{way.name}: {way.detail}")
+    output.line(
+        f"one hold-out by group, the same for all ways: {found.documents} documents of {found.groups} groups were seen "
+        f"by none of them, {found.learnt} were learnt from; seconds: to fit or train, features not counted"
+    )
+    if found.unlearnt:
+        output.line(f"only among the held-out documents, so never learnt: {', '.join(found.unlearnt)}")
+    return DONE

@@ -15,7 +15,7 @@ from embedpipe.commands.base import (
     print_metrics,
     take_labels,
 )
-from embedpipe.options import Common, Labelling, Space
+from embedpipe.options import AUTO, Common, Labelling, Space
 
 
 def _fit(kind: str, common: Common, space: Space, labelling: Labelling) -> int:
@@ -69,8 +69,22 @@ def evaluate(
     classifier: Classifier = None,
     labels: LabelsFile = None,
     report: Annotated[Path | None, typer.Option(help="Write an HTML file that stands alone.")] = None,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Compare frozen features, a new output layer, and fine-tuning instead.")
+    ] = False,
+    space: Annotated[str | None, typer.Option(help="With --compare: the features of this space.")] = None,
+    pages: Annotated[str, typer.Option(help="With --compare: pages of each document.")] = "1-3",
+    unfreeze: Annotated[str, typer.Option(help="With --compare: what is fine-tuned, see finetune.")] = "last-stage",
+    epochs: Annotated[int, typer.Option(help="With --compare: most passes of the fine-tuning.", min=1)] = 20,
+    weights: Annotated[str | None, typer.Option(help="With --compare: those of the frozen features.")] = None,
+    device: Annotated[str, typer.Option(help="With --compare: of the fine-tuning.")] = AUTO,
 ) -> int:
     """Measure a classifier on documents that it was not fitted on, in folds grouped by document."""
+    if compare:
+        from embedpipe.commands.comparing import compare_ways
+
+        recipe = {"weights": weights, "pages": pages, "unfreeze": unfreeze, "epochs": epochs}
+        return compare_ways(common, Space(None, space), recipe, device)
     from embedpipe import assessment
 
     workspace, output = begin(common)
