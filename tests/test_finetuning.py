@@ -1,6 +1,11 @@
 """From labelled documents to a backbone of its own, and its use by name."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -29,12 +34,12 @@ from embedpipe.workspace import Workspace
 TYPES = ("invoice", "slides")
 RECIPE = FinetuningRecipe("timm:test_resnet", "none", "last-stage", "1", size=64, epochs=2, batch_size=4)
 SETTINGS = Settings(workers=1)
-TORCH = EngineChoice("cpu", "fp32", "torch")
+TORCH = EngineChoice("cpu", "fp32", "torch", threads=1)
 
 
-@pytest.fixture(autouse=True, scope="module")
+@pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    """As in the program that is killed, so that both end with the same weights."""
+    """Small networks are fastest so; and sums of other threads are rounded otherwise, so runs could not be compared."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -177,6 +182,32 @@ def test_other_names_stay_what_they_are(workspace: Workspace) -> None:
     """Only `finetuned:` means something here."""
     wanted = Wanted("resnet50", "none", Recipe(64))
     assert resolve(workspace, wanted) is wanted
+
+
+def test_a_killed_program_goes_on(pile: Path, tmp_path: Path) -> None:
+    """SIGKILL after the first epoch: the same command goes on, and ends with the weights of a run without a break."""
+    recipe = replace(RECIPE, epochs=12, patience=0)
+    broken, whole = labelled(pile, tmp_path / "broken"), labelled(pile, tmp_path / "whole")
+    program = Path(sys.executable).with_name("embedpipe")
+    options = ["--backbone", recipe.backbone, "--weights", "none", "--pages", "1", "--size", "64", "--name", "mine"]
+    options += ["--epochs", "12", "--batch-size", "4", "--set", "patience=0", "--artifacts", str(broken.root)]
+    running = subprocess.Popen(
+        [program, "finetune", *options], stderr=subprocess.DEVNULL, env=os.environ | {"OMP_NUM_THREADS": "1"}
+    )
+    checkpoint = broken.backbone_path("mine") / "checkpoint.pt"
+    while not checkpoint.exists():
+        assert running.poll() is None
+        time.sleep(0.02)
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    assert broken.backbones() == []
+    notices: list[str] = []
+    found = finetune(broken, recipe, "mine", settings=SETTINGS, watch=Watch(notice=notices.append))
+    assert any("going on after epoch" in notice for notice in notices)
+    expected = finetune(whole, recipe, "mine", settings=SETTINGS)
+    assert found.manifest["weights_sha256"] == expected.manifest["weights_sha256"]
+    assert found.manifest["best_epoch"] == expected.manifest["best_epoch"]
+    assert not checkpoint.exists()
 
 
 def test_ctrl_c_keeps_the_best_and_the_same_call_goes_on(pile: Path, tmp_path: Path) -> None:
