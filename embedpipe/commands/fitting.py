@@ -14,6 +14,7 @@ from embedpipe.commands.base import (
     open_classifier,
     print_metrics,
     take_labels,
+    warn_of_seen_documents,
 )
 from embedpipe.options import AUTO, Common, Labelling, Space
 
@@ -26,6 +27,7 @@ def _fit(kind: str, common: Common, space: Space, labelling: Labelling) -> int:
     if labelling.labels is not None:
         take_labels(workspace, str(labelling.labels), output)
     store = workspace.store(space.backbone, space.space)
+    warn_of_seen_documents(workspace, store.identity, output)
     bundle = fit(workspace, store, TrainingRecipe(kind, settings, labelling.pages), labelling.name)
     fitted = bundle.fitted_on
     output.result(
@@ -93,6 +95,7 @@ def evaluate(
     bundle = open_classifier(workspace, classifier)
     store = workspace.store(space=bundle.identity.space)
     bundle.require(store.identity)
+    warn_of_seen_documents(workspace, store.identity, output)
     result = assessment.assess(workspace, store, bundle)
     if report is not None:
         assessment.write(workspace, bundle, result, report)
