@@ -9,11 +9,12 @@ import torch
 from torch import nn
 
 from embedpipe.engines import Backbone, EngineChoice
-from embedpipe.layers import FeatureNetwork
+from embedpipe.errors import EmbedpipeError, WeightsError
+from embedpipe.layers import PENULTIMATE, STAGES, FeatureNetwork
 from embedpipe.records import DEFAULT_BACKBONE, Identity, Recipe
 from embedpipe.sources import BACKBONES, PREFIXES, BackboneSource, Preprocessing, find_backbone
 from embedpipe.starting import start_engine
-from embedpipe.weights import NO_WEIGHTS, download, load_into, read_state_dict, tensors_sha256
+from embedpipe.weights import NO_WEIGHTS, load_into, read_state_dict, tensors_sha256
 
 __all__ = [
     "BACKBONES",
@@ -23,24 +24,29 @@ __all__ = [
     "BackboneSource",
     "Preprocessing",
     "classifier_layer",
+    "classifier_layers",
     "default_recipe",
     "find_backbone",
-    "list_backbones",
     "load_backbone",
     "load_network",
     "remove_classifier",
 ]
 
 
-def classifier_layer(network: nn.Module) -> str:
-    """Name of the output layer, or "" for a network that ends with its features."""
+def classifier_layers(network: nn.Module) -> tuple[str, ...]:
+    """Names of the output layers: one, two in distilled networks, none where a network ends with its features."""
     config = getattr(network, "pretrained_cfg", None)
-    if config is not None:  # timm says which it is
-        name = config.get("classifier")
-        name = name[0] if isinstance(name, tuple | list) else name  # distilled networks have two
-        return str(name) if isinstance(name, str) and getattr(network, "num_classes", None) else ""
-    linear: list[str] = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)]
-    return linear[-1]
+    if config is None:  # torchvision's and ours have one, which is the last
+        return tuple([name for name, module in network.named_modules() if isinstance(module, nn.Linear)][-1:])
+    names = config.get("classifier")  # timm says which
+    if not names or not getattr(network, "num_classes", None):
+        return ()
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
+def classifier_layer(network: nn.Module) -> str:
+    """Name of the output layer, the first if there are two, or "" for a network that ends with its features."""
+    return next(iter(classifier_layers(network)), "")
 
 
 def remove_classifier(network: nn.Module) -> None:
@@ -52,11 +58,27 @@ def remove_classifier(network: nn.Module) -> None:
         network.set_submodule(head, nn.Identity())
 
 
-def default_recipe(preprocessing: Preprocessing) -> Recipe:
-    """The measured default, or the only size that a network of fixed size takes."""
-    if preprocessing.fixed_size:
-        return Recipe(size=preprocessing.input_size, resize="squash", layers="penultimate")
-    return Recipe()
+def default_recipe(preprocessing: Preprocessing, layers: str | None = None) -> Recipe:
+    """The measured default, or the only size that a network of fixed size takes.
+
+    Args:
+        preprocessing: Of the backbone.
+        layers: The set of layers, if it is settled already.
+    """
+    free = preprocessing.stages_of_any_size and layers == STAGES
+    if preprocessing.fixed_size and not free:
+        return Recipe(size=preprocessing.input_size, resize="squash", layers=layers or PENULTIMATE)
+    return Recipe(layers=layers or STAGES)
+
+
+def _check_size(name: str, preprocessing: Preprocessing, recipe: Recipe) -> None:
+    own = default_recipe(preprocessing, recipe.layers)
+    if own.resize == "squash" and (recipe.size != own.size or recipe.resize == "aspect"):
+        freer = f", or --layers {STAGES} for any size" if preprocessing.stages_of_any_size else ""
+        raise EmbedpipeError(
+            f"{name} takes pages of {own.size} x {own.size} pixels only: leave out --size, and take --resize squash "
+            f"or crop{freer}"
+        )
 
 
 def load_backbone(
@@ -79,10 +101,13 @@ def load_backbone(
     Raises:
         UnknownNameError: There is no such backbone or set of layers.
         WeightsError: The weights are missing or do not fit.
+        EmbedpipeError: The network does not take pages of that size.
     """
     source = find_backbone(name)
     preprocessing = source.preprocessing()
-    recipe = recipe or replace(default_recipe(preprocessing), **(changes or {}))
+    changes = changes or {}
+    recipe = recipe or replace(default_recipe(preprocessing, changes.get("layers")), **changes)
+    _check_size(name, preprocessing, recipe)
     network = load_network(name, weights)
     weights_sha256 = tensors_sha256(network)
     features = FeatureNetwork(network, preprocessing.mean, preprocessing.std, recipe.layers)
@@ -112,36 +137,9 @@ def _with_weights(source: BackboneSource, name: str, weights: str | None) -> nn.
     if weights is not None:
         state, origin = read_state_dict(Path(weights)), weights
     else:
-        state, origin = download(source.fetch, name, source.url), f"the weights of {name}"
-    load_into(network, state, origin, classifier_layer(network))
+        try:
+            state, origin = source.fetch(), f"the weights of {name}"
+        except WeightsError as error:
+            raise WeightsError(f"{name}: {error}") from error
+    load_into(network, state, origin, classifier_layers(network))
     return network
-
-
-def list_backbones() -> list[dict[str, Any]]:
-    """The table for people: width of the default features and of the penultimate layer, read from the networks."""
-    rows = []
-    for name, entry in BACKBONES.items():
-        source = entry()
-        preprocessing = source.preprocessing()
-        with torch.random.fork_rng(devices=[]):
-            network = source.build()
-        parameters = sum(parameter.numel() for parameter in network.parameters())
-        remove_classifier(network)
-        recipe = default_recipe(preprocessing)
-        layers = "penultimate" if preprocessing.fixed_size else "penultimate+stages"
-        both = FeatureNetwork(network.eval(), preprocessing.mean, preprocessing.std, layers)
-        penultimate = both.blocks[0][2]
-        rows.append(
-            {
-                "name": name,
-                "dim": both.dim - penultimate if recipe.layers == "stages" else penultimate,
-                "penultimate": penultimate,
-                "input_size": recipe.size,
-                "parameters": parameters,
-                "here": source.is_here(),
-                "licence": source.licence,
-                "url": source.url,
-                "description": source.description,
-            }
-        )
-    return rows

@@ -44,7 +44,7 @@ class UnknownNameError(EmbedpipeError):
         names = sorted(known)
         nearest = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(nearest)}? " if nearest else ""
-        listing = ", ".join(names[:30]) if names else "none yet"
+        listing = ", ".join(names[:40]) if names else "none yet"
         super().__init__(f"unknown {what} {name!r}: {hint}known: {listing}")
 
 

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from embedpipe.errors import EmbedpipeError, UnknownNameError
 
-PENULTIMATE = "penultimate"
+PENULTIMATE, STAGES = "penultimate", "stages"
 _PROBE_SIZE = 128
-_MAP_DIMENSIONS = 4
+_MAP_DIMENSIONS, _TOKEN_DIMENSIONS = 4, 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ POOLINGS: dict[str, Callable[[Tensor], Tensor]] = {
 
 LAYERS: dict[str, LayerSet] = {
     PENULTIMATE: LayerSet(penultimate=True),
-    "stages": LayerSet(penultimate=False, poolings=("avg", "std")),
+    STAGES: LayerSet(penultimate=False, poolings=("avg", "std")),
     "penultimate+stages": LayerSet(penultimate=True, poolings=("avg", "std")),
 }
 """Sets of layers by name. The default is the best that was measured on documents, see docs/quality.md."""
@@ -134,7 +134,8 @@ class FeatureNetwork(nn.Module):
 
     def _keeper(self, stage: Stage) -> Callable[[nn.Module, object, Tensor], None]:
         def keep(_module: nn.Module, _inputs: object, output: Tensor) -> None:
-            self._maps[stage] = output
+            channels_last = output.shape[1] != stage.channels
+            self._maps[stage] = output.permute(0, 3, 1, 2) if channels_last else output
 
         return keep
 
@@ -150,8 +151,9 @@ def find_stages(network: nn.Module) -> dict[Stage, nn.Module]:
 
     A stage ends with the last map of a stride and depth. Only the network's own parts and the members of its
     sequences count, not the inside of a block, where channels are widened for a moment. A map as deep as the
-    penultimate layer is wide is that layer before its pooling; it counts only where its stride has no other. Maps
-    with channels last, and tokens, are no feature maps in this sense.
+    penultimate layer is wide is that layer before its pooling; it counts only where its stride has no other. Neither
+    do maps count that were pooled to a fixed number of rows, nor those from which tokens are made. Channels may come
+    first or last.
 
     Returns:
         The modules by stage, in the order of the network.
@@ -164,10 +166,18 @@ def find_stages(network: nn.Module) -> dict[Stage, nn.Module]:
     size = _probe_size(network)
 
     def note(module: nn.Module, _inputs: object, output: object) -> None:
-        if isinstance(output, Tensor) and output.ndim == _MAP_DIMENSIONS and output.shape[2] == output.shape[3] > 1:
-            last[Stage(2 ** round(math.log2(size / output.shape[2])), output.shape[1])] = module
+        if not isinstance(output, Tensor):
+            return
+        if output.ndim == _TOKEN_DIMENSIONS:
+            last.clear()  # the maps so far only made the tokens
+        elif output.ndim == _MAP_DIMENSIONS:
+            _, first, rows, columns = output.shape
+            channels = first if rows == columns else columns if first == rows else 0
+            if channels and rows > 1:
+                last[Stage(2 ** round(math.log2(size / rows)), channels)] = module
 
-    hooks = [module.register_forward_hook(note) for module in parts.values()]
+    pooled = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
+    hooks = [part.register_forward_hook(note) for part in parts.values() if not isinstance(part, pooled)]
     with torch.inference_mode():
         width = network(torch.zeros((1, 3, size, size))).flatten(1).shape[1]
     for hook in hooks:

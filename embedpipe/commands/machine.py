@@ -10,24 +10,42 @@ from embedpipe.options import Common, Network
 
 
 @command("backbones")
-def backbones(common: Common) -> int:
-    """List the known backbones, their widths, and whether their weights are here."""
-    from embedpipe import inventory
-    from embedpipe.backbones import list_backbones
+def backbones(
+    common: Common,
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Some of them; all of the table if not given.", show_default=False)
+    ] = None,
+    download: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Download and check the weights of this backbone.")
+    ] = None,
+    export_weights: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Pack the weights that are here for a machine without network.")
+    ] = None,
+) -> int:
+    """List the known backbones with their widths, sizes and licences, and whether their weights are here."""
+    from embedpipe import catalogue, inventory
 
     workspace, output = begin(common)
-    rows = list_backbones()
-    own = inventory.backbones(workspace)
-    output.result({"backbones": rows, "finetuned": own})
-    columns = ("name", "dim", "penultimate", "input_size", "here", "licence", "description")
-    output.table(columns, [tuple(row[column] for column in columns) for row in rows])
-    for row in own:
+    if not (download or export_weights):
+        rows = [catalogue.describe(name) for name in names or catalogue.NAMES]
+        own = [] if names else inventory.backbones(workspace)
+        output.result({"backbones": rows, "finetuned": own})
+        output.table(catalogue.COLUMNS, [catalogue.cells(row) for row in rows])
+        for row in own:
+            output.line(
+                f"{row['name']}: {row['base']}, {row['unfreeze']} trained, {len(row['classes'])} types, size {row['size']}"
+            )
+        output.line("and timm:NAME for any model of timm; --json tells more, such as where each file is published")
+        return DONE
+    downloaded = [catalogue.fetch_weights(name) for name in download or []]
+    exported = catalogue.export_weights(names or download or [], export_weights) if export_weights else []
+    output.result({"downloaded": downloaded, "exported": exported})
+    columns = ("name", "bytes", "sha256", "file")
+    output.table(columns, [tuple(row[column] for column in columns) for row in exported or downloaded])
+    if export_weights:
         output.line(
-            f"{row['name']}: {row['base']}, {row['unfreeze']} trained, {len(row['classes'])} types, size {row['size']}"
+            f"on the other machine, set TORCH_HOME to the folder: export TORCH_HOME=/path/to/{export_weights.name}"
         )
-    output.line(
-        "and timm:NAME for any model of timm; fetch weights from the `url` that --json shows, or let them download"
-    )
     return DONE
 
 
