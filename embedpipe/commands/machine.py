@@ -33,7 +33,8 @@ def backbones(
         output.table(catalogue.COLUMNS, [catalogue.cells(row) for row in rows])
         for row in own:
             output.line(
-                f"{row['name']}: {row['base']}, {row['unfreeze']} trained, {len(row['classes'])} types, size {row['size']}"
+                f"{row['name']}: {row['base']}, {row['unfreeze']} trained, {len(row['classes'])} types, "
+                f"size {row['size']}"
             )
         output.line("and timm:NAME for any model of timm; --json tells more, such as where each file is published")
         return DONE
