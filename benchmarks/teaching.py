@@ -2,7 +2,7 @@
 
     python benchmarks/teaching.py ARTIFACTS
 
-Takes away all documents of a type but a few from different groups, fits a linear SVM as `add-type` does, and counts how
+Takes away all documents of a type but a few from different groups, fits a classifier as `add-type` does, and counts how
 many documents of the type from groups that it has not seen are told right. Nothing is written to ARTIFACTS.
 """
 
@@ -22,7 +22,7 @@ from embedpipe.training import labelled_pages
 EXAMPLES = (1, 2, 3, 5, 10)
 
 
-def recall(store: FeatureStore, pages: LabelledPages, kind: str, n: int, seed: int) -> float | None:
+def recall(store: FeatureStore, pages: LabelledPages, judge: str, kind: str, n: int, seed: int) -> float | None:
     """Share of a type's documents from unseen groups that are told right after n examples, or None."""
     rng = np.random.default_rng(seed)
     groups = rng.permutation(np.unique(pages.groups[pages.y == kind].astype(str)))
@@ -31,7 +31,7 @@ def recall(store: FeatureStore, pages: LabelledPages, kind: str, n: int, seed: i
     examples = [rng.choice(np.unique(pages.documents[(pages.groups == g) & (pages.y == kind)])) for g in groups[:n]]
     train = (pages.y != kind) | np.isin(pages.documents, examples)
     test = (pages.y == kind) & np.isin(pages.groups, groups[max(EXAMPLES) if len(groups) > max(EXAMPLES) + 1 else n :])
-    classifier = build_classifier("svm", store.blocks)
+    classifier = build_classifier(judge, store.blocks)
     fit_classifier(classifier, pages.X[train], pages.y[train], pages.weights[train])
     return float(np.mean(told(classifier.classes_, log_scores(classifier, pages.X[test]), pages, test) == kind))
 
@@ -50,6 +50,7 @@ def told(
 def main(
     artifacts: Annotated[Path, typer.Argument(help="Artifacts with features and labels.")],
     seeds: Annotated[int, typer.Option(help="Draws of examples to average over.")] = 2,
+    judge: Annotated[str, typer.Option("--kind", help="Kind of classifier.")] = "knn",
     selection: Annotated[str, typer.Option("--pages", help="Pages of each document.")] = "1-3",
 ) -> None:
     """Prints the table."""
@@ -61,7 +62,7 @@ def main(
     for kind in np.unique(pages.y.astype(str)).tolist():
         cells = []
         for n in EXAMPLES:
-            runs = [r for seed in range(seeds) if (r := recall(store, pages, kind, n, seed)) is not None]
+            runs = [r for seed in range(seeds) if (r := recall(store, pages, judge, kind, n, seed)) is not None]
             columns[n] += [float(np.mean(runs))] if runs else []
             cells.append(f"{np.mean(runs):.2f}" if runs else "")
         print(f"| {kind} | " + " | ".join(cells) + " |", flush=True)

@@ -42,7 +42,7 @@ if TYPE_CHECKING:  # examples that are stored need no network
     from embedpipe.engines import Backbone
 
 ENOUGH = 5
-"""Examples from which a type is told well enough to be of use, see docs/quality.md."""
+"""Examples that a type should have at least, better from several sources; docs/quality.md says what they bring."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,9 +69,7 @@ def _print_lesson(lesson: "Lesson", outcome: "Outcome", output: "Output") -> Non
         ],
     )
     if outcome.examples < ENOUGH:
-        output.line(
-            f"{lesson.name}: {outcome.examples} examples; from {ENOUGH} on a type is told well enough to be of use"
-        )
+        output.line(f"{lesson.name}: {outcome.examples} examples: give at least {ENOUGH}, better from several sources")
     output.line(f"{len(outcome.changed)} earlier answers change")
     for change in outcome.changed[:_CHANGES_SHOWN]:
         label = f" (labelled {change.label})" if change.label else ""
