@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from embedpipe.commands.base import DONE, ERROR, Classifier, begin, command, open_classifier
-from embedpipe.errors import EmbedpipeError
 from embedpipe.options import Common
 
 
@@ -56,15 +55,19 @@ def export(
     common: Common,
     classifier: Classifier = None,
     file_format: Annotated[
-        str, typer.Option("--format", help="joblib: a pickle of the scikit-learn pipeline.")
+        str, typer.Option("--format", help="joblib: a classifier; parquet, csv or npy: the features with their pages.")
     ] = "joblib",
+    space: Annotated[str | None, typer.Option(help="The features of this space, see `info`.")] = None,
 ) -> int:
-    """Write a classifier for other programs."""
-    from embedpipe import upkeep
+    """Write a classifier, or the features, for other programs."""
+    from embedpipe import tabular, upkeep
 
     workspace, output = begin(common)
     if file_format != "joblib":
-        raise EmbedpipeError(f"--format {file_format}: the only one is joblib")
+        rows = tabular.export_features(workspace.store(space=space), workspace.labels(), file, file_format)
+        output.result({"file": str(file), "pages": rows})
+        output.line(f"{rows} pages are in {file}")
+        return DONE
     bundle = open_classifier(workspace, classifier)
     upkeep.export_joblib(bundle, file)
     output.result({"file": str(file), "classifier": bundle.name})
