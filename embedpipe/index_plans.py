@@ -172,6 +172,10 @@ def trained(factory: str, sample: NDArray[np.float32]) -> Any:
     except RuntimeError as error:
         reason = str(error).replace("\n", " ").rpartition("Error: ")[2][:120]
         raise EmbedpipeError(f"--index {factory}: cannot be trained on {len(sample)} pages ({reason})") from error
+    for number in range(index.chain.size() if isinstance(index, faiss.IndexPreTransform) else 0):
+        transform = faiss.downcast_VectorTransform(index.chain.at(number))
+        if isinstance(transform, faiss.PCAMatrix):
+            transform.PCAMat.clear()  # all components, of which the few that are kept have been copied
     return index
 
 

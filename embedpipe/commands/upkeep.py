@@ -43,6 +43,8 @@ def forget(
     gone = upkeep.forget(workspace, documents)
     output.result(dataclasses.asdict(gone))
     output.line(f"{len(gone.documents)} documents forgotten: {gone.rows} pages and failures, {gone.labels} labels")
+    if any(workspace.index_path(space).exists() for space in workspace.spaces()):
+        output.line("no search finds them any more; `index` also takes them out of the files of the index")
     if gone.classifiers:
         output.line(f"classifiers may have learnt from them, fit them again: {', '.join(gone.classifiers)}")
         output.line("and remove what was learnt before: `classifiers --prune NAME`")
