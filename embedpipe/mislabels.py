@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from embedpipe.classifiers import build_classifier
 from embedpipe.decisions import best_temperature, calibrated
 from embedpipe.duplicates import NEAR_DUPLICATE, near_pairs
-from embedpipe.evaluation import LabelledPages, cross_validate, document_scores, grouped_folds
+from embedpipe.evaluation import LabelledPages, cross_validate, document_scores, grouped_folds, isolated
 from embedpipe.features import FeatureStore
 from embedpipe.index import fresh_index
 from embedpipe.pictures import Tile, gallery
@@ -123,11 +123,12 @@ def check(workspace: Workspace, store: FeatureStore, recipe: TrainingRecipe) -> 
     """
     pages = labelled_pages(workspace, store, Selection.parse(recipe.pages))
     sources = workspace.sources()
+    apart = isolated(pages, store.blocks)  # a copy would vouch for a wrong label
     held_out = cross_validate(
-        lambda: build_classifier(recipe.kind, store.blocks, recipe.settings), pages, grouped_folds(pages)
+        lambda: build_classifier(recipe.kind, store.blocks, recipe.settings), apart, grouped_folds(apart)
     )
     classes = held_out.classes
-    alone = [kind for kind in classes if len(set(pages.groups[pages.y == kind])) == 1]
+    alone = [kind for kind in classes if len(set(apart.groups[apart.y == kind])) == 1]
     documents = document_scores(pages, held_out.log_scores)
     whole = [_ref(sources, sha256, WHOLE_FILE) for sha256 in documents.documents]
     refs = [_ref(sources, d, int(i)) for d, i in zip(pages.documents, pages.page_indices, strict=True)]

@@ -24,6 +24,7 @@ from embedpipe.evaluation import (
     cross_validate,
     document_scores,
     grouped_folds,
+    isolated,
     mean_log_scores,
     page_weights,
     per_class,
@@ -222,7 +223,7 @@ def _recalls(
     """
     selection = Selection.parse(recipe.pages)
     old, new = labelled_pages(workspace, store, selection), labelled_pages(aside, store, selection)
-    folds = grouped_folds(new)
+    folds = grouped_folds(isolated(new, store.blocks))
     order = np.argsort(new.page_ids)
     kept = folds[order[np.searchsorted(new.page_ids, old.page_ids, sorter=order)]]
     return _recall(store, recipe, old, kept), _recall(store, recipe, new, folds)
