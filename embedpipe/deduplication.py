@@ -1,4 +1,4 @@
-"""Documents and pages that are there more than once: exact copies, and the same pages saved or scanned again.
+"""Documents and pages that are there more than once: exact copies, and pages saved again or scanned twice.
 
 Candidates come from the index, as the nearest pages above a cosine; then the pictures decide (`agreement`), since one
 form filled twice has nearly the same features. Nothing is ever deleted.
