@@ -16,6 +16,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from embedpipe import inventory, labelling
+from embedpipe.commands.base import warn_of_seen_documents
+from embedpipe.console import Output
 from embedpipe.curves import Epoch
 from embedpipe.engines import EngineChoice
 from embedpipe.errors import ArtifactError, EmbedpipeError, LabelsError, UnknownNameError, WeightsError
@@ -24,7 +26,7 @@ from embedpipe.finetuned import named, read_finetuned, resolve
 from embedpipe.finetuning import Finetuned, finetune, open_backbone, training_weights, validation_rows
 from embedpipe.networks import Wanted
 from embedpipe.pipeline import embed
-from embedpipe.records import Recipe
+from embedpipe.records import Identity, Recipe
 from embedpipe.samples import draw_samples
 from embedpipe.streaming import Settings
 from embedpipe.training import TrainingRecipe, fit
@@ -269,3 +271,16 @@ def test_a_renamed_backbone_is_another_space(made: tuple[Workspace, Finetuned, l
     workspace, _, _ = made
     backbone = open_backbone(workspace, Wanted("finetuned:mine", choice=TORCH))
     assert named(backbone, "finetuned:other").identity.space != backbone.identity.space
+
+
+def test_figures_on_documents_that_the_network_has_seen_are_marked(
+    made: tuple[Workspace, Finetuned, list[Epoch]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A fit on its features warns on stderr; one on the features of a frozen network does not."""
+    workspace, _, _ = made
+    identity = Identity("finetuned:mine", "", Recipe(), ())
+    for backbone in ("finetuned:mine", "timm:test_resnet"):
+        warn_of_seen_documents(workspace, replace(identity, backbone=backbone), Output())
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.count("warning: finetuned:mine itself was trained on documents") == said.err.count("\n") == 1
