@@ -16,7 +16,11 @@ MISTAKES_SHOWN = 24
 def assess(workspace: Workspace, store: FeatureStore, bundle: ClassifierBundle) -> Evaluation:
     """Measures a classifier made as this one was, in grouped folds over today's features and labels."""
     fitted = bundle.fitted_on
-    return evaluate(workspace, store, TrainingRecipe(fitted["kind"], fitted["settings"], fitted["selection"]))
+    return evaluate(
+        workspace,
+        store,
+        TrainingRecipe(fitted["kind"], fitted["settings"], fitted["selection"], cues=bundle.cues),
+    )
 
 
 def write(workspace: Workspace, bundle: ClassifierBundle, result: Evaluation, file: Path) -> None:

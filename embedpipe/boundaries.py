@@ -95,7 +95,8 @@ class BoundaryModel:
         """Probability of a boundary after each page but the last.
 
         Args:
-            X: Features of a stream of pages without blank ones, in order, float32 (n, dim).
+            X: Features of a stream of pages without blank ones, in order, float32 (n, dim); what lies behind the blocks
+                is not looked at.
             sizes: Their widths and heights, (n, 2).
 
         Returns:
@@ -103,7 +104,7 @@ class BoundaryModel:
         """
         if len(X) <= 1:
             return np.zeros(0)
-        scaled = self._scaler.transform(X)
+        scaled = self._scaler.transform(X[:, : self.blocks[-1][1]])
         Z = self._pca.transform(scaled) / self._spread
         looks = _Looks(scaled, Z, self._type_probabilities(self._types, Z), sizes)
         rows = np.arange(len(X) - 1)

@@ -104,7 +104,7 @@ def classify(
         EmbedpipeError: An input does not exist.
     """
     begin = time.perf_counter()
-    reading = Reading(workspace, bundle.identity, settings or Settings())
+    reading = Reading(workspace, bundle.identity, settings or Settings(), cues=bundle.cues)
 
     def fitting_backbone() -> "Backbone":
         loaded = backbone()

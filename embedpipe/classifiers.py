@@ -81,7 +81,8 @@ def build_classifier(kind: str, blocks: Blocks, settings: Mapping[str, str] | No
         if name not in known:
             raise UnknownNameError(f"hyper-parameter of {kind}", name, known)
         estimator.set_params(**{name: _parse(text)})
-    scaler = BlockScaler([(start, stop) for _, start, stop in blocks])
+    facts = sum(name == "cues" for name, _, _ in blocks)
+    scaler = BlockScaler([(start, stop) for _, start, stop in blocks], facts)
     return Pipeline([("scale", scaler), (kind, estimator)])
 
 
@@ -176,8 +177,15 @@ class ClassifierBundle:
     metrics: dict[str, Any] = field(default_factory=dict)
     fitted_on: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def cues(self) -> bool:
+        """Whether its features end with the cues of each page."""
+        return bool(self.fitted_on.get("cues"))
+
     def log_scores(self, X: NDArray[np.float32]) -> NDArray[np.float64]:
         """Logarithms of the raw probabilities of pages, (n, n_classes)."""
+        if self.cues and X.shape[1] != self.pipeline.n_features_in_:
+            raise EmbedpipeError(f"{self.name} needs cues of the PDF, which cannot be told here: fit one without cues")
         return log_scores(self.pipeline, X)
 
     def distances(self, X: NDArray[np.float32]) -> NDArray[np.float64]:

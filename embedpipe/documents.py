@@ -54,12 +54,13 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class ReadOptions:
-    """What the readers need to know: how to render, what to refuse, and passwords to try."""
+    """What the readers need to know: how to render, what to refuse, passwords to try, and whether to tell cues."""
 
     recipe: Recipe = field(default_factory=Recipe)
     interpolation: str = "bicubic"
     limits: Limits = field(default_factory=Limits)
     passwords: tuple[str, ...] = ()
+    cues: bool = False
 
 
 @dataclass(frozen=True, slots=True)

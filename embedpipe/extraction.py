@@ -1,18 +1,22 @@
 """Some pages of a document as a file of its own. Written by a guarded worker; the document stays as it is."""
 
+import multiprocessing
 import secrets
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pymupdf
+from pebble import ProcessExpired, ProcessPool
 from PIL import Image, ImageSequence
 
 from embedpipe.documents import PdfDocument, ReadOptions, open_document
 from embedpipe.errors import DocumentError
 from embedpipe.records import Document
-from embedpipe.rendering import Guards, run_guarded
+from embedpipe.rendering import Guards, start_worker
 
+T = TypeVar("T")
 Span = tuple[int, int]
 
 
@@ -42,7 +46,7 @@ def extract(
     files = [folder / f"{first}-{last}{suffix_of(document)}" for first, last in spans]
     calls = [(document, span, str(file), options) for span, file in zip(spans, files, strict=True)]
     longest = max((last - first for first, last in spans), default=0)
-    results = run_guarded(_extract, calls, guards, (longest + 2) * guards.page_seconds)
+    results = _run_guarded(_extract, calls, guards, (longest + 2) * guards.page_seconds)
     for file, result in zip(files, results, strict=True):
         yield result if isinstance(result, DocumentError) else file
 
@@ -92,3 +96,34 @@ def _extract_frames(path: str, span: Span, file: str) -> None:
         compression=compression,
         **({"dpi": dpi} if dpi else {}),
     )
+
+
+def _run_guarded(
+    function: Callable[..., T], calls: Iterable[tuple[Any, ...]], guards: Guards, seconds: float
+) -> Iterator[T | DocumentError]:
+    """Calls a function in a worker process that may be killed; for work on documents that is not rendering.
+
+    Args:
+        function: Of a module, so that the process can find it.
+        calls: Its arguments, for each call; what can be sent to a process.
+        guards: What a call may cost in memory.
+        seconds: What a call may cost in time.
+
+    Yields:
+        For each call what it returned, or why it has no result.
+    """
+    context = multiprocessing.get_context("spawn")
+    marks = context.Array("i", [0], lock=False)
+    initial = (ReadOptions(), guards, marks)
+    with ProcessPool(max_workers=1, initializer=start_worker, initargs=initial, context=context) as pool:
+        for arguments in calls:
+            try:
+                yield pool.schedule(function, args=arguments, timeout=seconds).result()
+            except DocumentError as error:
+                yield error
+            except TimeoutError:
+                yield DocumentError("timeout", f"not finished after {seconds:g} s (--page-timeout)")
+            except MemoryError:
+                yield DocumentError("memory", "needs more memory than --page-memory allows")
+            except ProcessExpired as error:
+                yield DocumentError("crash", f"the decoder crashed the worker (exit code {error.exitcode})")

@@ -144,6 +144,10 @@ class Labelling:
     ] = field(default_factory=list)
     name: Annotated[str | None, typer.Option(help="Name of the classifier; its kind if not given.")] = None
     pages: Annotated[str, typer.Option(help="Pages of each document to fit on: all, 1-3, or 1,last.")] = "all"
+    with_cues: Annotated[
+        bool,
+        typer.Option("--with-cues", help="Learn also from facts of the PDF: page size, number of pages, fonts, areas."),
+    ] = False
 
     def hyperparameters(self) -> dict[str, str]:
         """The `--set` options by name."""

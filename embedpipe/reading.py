@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from embedpipe.cues import as_block
+from embedpipe.cuetable import cues_of
+from embedpipe.documents import ReadOptions
 from embedpipe.errors import ArtifactError
 from embedpipe.features import FeatureStore
 from embedpipe.intake import Intake, Report
@@ -25,17 +28,19 @@ class Reading:
         workspace: Where stored features are looked up.
         identity: The space that is wanted.
         settings: How documents are read.
+        cues: Join the cues of each page to its features, as a last block.
 
     Attributes:
         found: Each file in the order met, once `read` has begun.
         report: What was done, complete when `read` has ended.
     """
 
-    def __init__(self, workspace: Workspace, identity: Identity, settings: Settings) -> None:
+    def __init__(self, workspace: Workspace, identity: Identity, settings: Settings, *, cues: bool = False) -> None:
         self.found: list[Document | PageFailure] = []
         self.report = Report()
         self._workspace = workspace
         self._settings = settings
+        self._cues = cues
         self._store: FeatureStore | None = None
         self._rows: dict[str, NDArray[np.int64]] = {}
         try:
@@ -93,14 +98,21 @@ class Reading:
             PageInfo(PageRef(document.sha256, int(index), document.path), int(count), *others)
             for index, count, *others in pages[columns].itertuples(index=False)
         )
-        return FeatureBatch(infos, self._store.features(pages["page_id"].to_numpy(np.int64))), job
+        X = self._store.features(pages["page_id"].to_numpy(np.int64))
+        if self._cues:
+            keys = [(document.sha256, info.ref.page_index) for info in infos]
+            options = ReadOptions(limits=self._settings.limits, passwords=self._settings.passwords)
+            X = np.hstack([X, cues_of(self._workspace, keys, options)])
+        return FeatureBatch(infos, X), job
 
     def _streamed(self, backbone: "Backbone", jobs: list[Job]) -> Iterator[FeatureBatch | PageFailure]:
-        for item in PageStream(backbone, self._settings, len(jobs)).run(jobs):
+        for item in PageStream(backbone, self._settings, len(jobs), cues=self._cues).run(jobs):
             if isinstance(item, PageFailure):
                 self.report.fail(item)
                 yield item
             else:
                 self.report.embedded += len(item.pages)
                 # float16 as in the store, so that a page has one answer whether it is stored or not
-                yield FeatureBatch(item.pages, item.X.astype(np.float16).astype(np.float32))
+                X = item.X.astype(np.float16).astype(np.float32)
+                cues = as_block([info.cues for info in item.pages]) if self._cues else np.zeros((len(X), 0), np.float32)
+                yield FeatureBatch(item.pages, np.hstack([X, cues]))

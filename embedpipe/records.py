@@ -83,6 +83,7 @@ class PageInfo:
         ink: Share of pixels that stand out from the background, 0..1.
         outcome: One of `STORED`.
         message: What the reader warned about, or "".
+        cues: Numbers in the order of `cues.CUES`; empty where they were not asked for.
     """
 
     ref: PageRef
@@ -92,6 +93,7 @@ class PageInfo:
     ink: float
     outcome: str = "ok"
     message: str = ""
+    cues: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,20 +11,20 @@ import os
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from multiprocessing.sharedctypes import SynchronizedArray
-from typing import Any, Self, TypeVar
+from typing import Self
 
 from pebble import ProcessExpired, ProcessPool
 
-from embedpipe.documents import BLANK_INK, OpenDocument, ReadOptions, open_document
+from embedpipe.cues import UNKNOWN, page_cues
+from embedpipe.documents import BLANK_INK, OpenDocument, PdfDocument, ReadOptions, Rendering, open_document
 from embedpipe.errors import DocumentError, EmbedpipeError
 from embedpipe.records import WHOLE_FILE, Document, PageFailure, PageImage, PageInfo, PageRef
 
-T = TypeVar("T")
 PAGES_PER_TASK = 16
 """Pages of a document that a worker takes at a time: long documents are shared out, short ones cost one message."""
 
@@ -160,7 +160,7 @@ class Renderer:
         self._pool = ProcessPool(
             max_workers=guards.workers,
             max_tasks=TASKS_PER_WORKER,
-            initializer=_start_worker,
+            initializer=start_worker,
             initargs=(options, guards, self._marks),
             context=context,
         )
@@ -280,44 +280,14 @@ class Renderer:
         return "crash", f"the decoder crashed the worker (exit code {code})"
 
 
-def run_guarded(
-    function: Callable[..., T], calls: Iterable[tuple[Any, ...]], guards: Guards, seconds: float
-) -> Iterator[T | DocumentError]:
-    """Calls a function in a worker process that may be killed; for work on documents that is not rendering.
-
-    Args:
-        function: Of a module, so that the process can find it.
-        calls: Its arguments, for each call; what can be sent to a process.
-        guards: What a call may cost in memory.
-        seconds: What a call may cost in time.
-
-    Yields:
-        For each call what it returned, or why it has no result.
-    """
-    context = multiprocessing.get_context("spawn")
-    marks = context.Array("i", [_IDLE], lock=False)
-    initial = (ReadOptions(), guards, marks)
-    with ProcessPool(max_workers=1, initializer=_start_worker, initargs=initial, context=context) as pool:
-        for arguments in calls:
-            try:
-                yield pool.schedule(function, args=arguments, timeout=seconds).result()
-            except DocumentError as error:
-                yield error
-            except TimeoutError:
-                yield DocumentError("timeout", f"not finished after {seconds:g} s (--page-timeout)")
-            except MemoryError:
-                yield DocumentError("memory", "needs more memory than --page-memory allows")
-            except ProcessExpired as error:
-                yield DocumentError("crash", f"the decoder crashed the worker (exit code {error.exitcode})")
-
-
 _options: ReadOptions
 _guards: Guards
 _marks: "SynchronizedArray[int]"
 _last: tuple[Document, OpenDocument] | None = None
 
 
-def _start_worker(options: ReadOptions, guards: Guards, marks: "SynchronizedArray[int]") -> None:
+def start_worker(options: ReadOptions, guards: Guards, marks: "SynchronizedArray[int]") -> None:
+    """Makes a fresh process one that may be killed, and that cannot take more memory than it is given."""
     global _options, _guards, _marks
     _options, _guards, _marks = options, guards, marks
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
@@ -386,12 +356,24 @@ def _render_page(document: Document, opened: OpenDocument, index: int, slot: int
         with _alarm():
             drawn = opened.render(index)
             ink = drawn.ink
+            facts = _cues(opened, drawn, index) if _options.cues else ()
     except (DocumentError, MemoryError) as error:
         return _failures(document, [index], *_reason(error))[0]
     outcome = "blank" if ink < BLANK_INK else "repaired" if drawn.repaired else "ok"
     ref = PageRef(document.sha256, index, document.path)
-    info = PageInfo(ref, opened.page_count, drawn.width, drawn.height, ink, outcome, drawn.message)
+    info = PageInfo(ref, opened.page_count, drawn.width, drawn.height, ink, outcome, drawn.message, facts)
     return PageImage(info, drawn.pixels)
+
+
+def _cues(opened: OpenDocument, drawn: Rendering, index: int) -> tuple[float, ...]:
+    """The page's cues; a page that can be rendered is never lost for them."""
+    try:
+        page = opened.pdf[index] if isinstance(opened, PdfDocument) else None
+        return page_cues(drawn.width, drawn.height, index, opened.page_count, page)
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001 - MuPDF raises many kinds
+        return UNKNOWN
 
 
 def _reason(error: Exception) -> tuple[str, str]:

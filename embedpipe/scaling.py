@@ -7,6 +7,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+_CONSTANT = 1e-6
+
 
 class BlockScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     """Gives every block of features the same weight.
@@ -15,16 +17,21 @@ class BlockScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     the rest is divided by its root mean square length and by the root of the number of blocks. So each block adds
     the same to the squared distance of two pages, whatever its width and range.
 
+    Blocks of facts, whose numbers have units of their own, are instead scaled number by number: each to a mean of
+    zero and the same spread. The whole block then has the same weight as any other.
+
     Args:
         blocks: (start, stop) of each block; None for one block of all features.
+        facts: How many of the last blocks are facts.
 
     Attributes:
         mean_: Mean of each feature after the first step, (n_features,).
         scale_: Factor of each feature, (n_features,).
     """
 
-    def __init__(self, blocks: Any = None) -> None:
+    def __init__(self, blocks: Any = None, facts: int = 0) -> None:
         self.blocks = blocks
+        self.facts = facts
 
     def fit(self, X: ArrayLike, y: object = None) -> Self:  # noqa: ARG002 - scikit-learn's signature
         """Learns means and lengths from X, (n, n_features)."""
@@ -33,10 +40,14 @@ class BlockScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         self.mean_ = unit.mean(axis=0)
         self.scale_ = np.ones(rows.shape[1], rows.dtype)
         blocks = self._blocks()
-        for start, stop in blocks:
+        for number, (start, stop) in enumerate(blocks):
             centred = unit[:, start:stop] - self.mean_[start:stop]
-            length = float(np.sqrt(np.mean(np.sum(centred * centred, axis=1))))
-            self.scale_[start:stop] = 1.0 / (max(length, 1e-6) * np.sqrt(len(blocks)))
+            if number >= len(blocks) - self.facts:
+                spread = np.sqrt((centred * centred).mean(axis=0) * (stop - start))
+                lengths = np.where(spread > _CONSTANT, spread, np.inf)  # what never changes tells nothing
+            else:
+                lengths = np.maximum(np.sqrt(np.mean(np.sum(centred * centred, axis=1))), _CONSTANT)
+            self.scale_[start:stop] = 1.0 / (lengths * np.sqrt(len(blocks)))
         return self
 
     def transform(self, X: ArrayLike) -> NDArray[np.floating]:
@@ -52,8 +63,8 @@ class BlockScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return [(int(start), int(stop)) for start, stop in self.blocks]
 
     def _unit(self, X: NDArray[np.floating]) -> NDArray[np.floating]:
-        unit = np.empty_like(X)
-        for start, stop in self._blocks():
+        unit, blocks = X.copy(), self._blocks()
+        for start, stop in blocks[: len(blocks) - self.facts]:
             part = X[:, start:stop]
             unit[:, start:stop] = part / np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-12)
         return unit

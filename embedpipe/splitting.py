@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from embedpipe.boundaries import BoundaryModel
 from embedpipe.classification import Answers, DocumentVerdict, file_name
 from embedpipe.classifiers import ClassifierBundle
+from embedpipe.cues import CUES, of_part
 from embedpipe.documents import ReadOptions
 from embedpipe.errors import ArtifactError, DocumentError, LabelsError
 from embedpipe.evaluation import LabelledPages
@@ -119,7 +120,7 @@ def split(
         bundle.require(loaded.identity)
         return loaded
 
-    reading, answers = Reading(workspace, bundle.identity, settings), Answers(bundle)
+    reading, answers = Reading(workspace, bundle.identity, settings, cues=bundle.cues), Answers(bundle)
     streams: dict[str, _Stream] = {}
     for item in reading.read(inputs, fitting_backbone):
         answers.take(item)
@@ -198,7 +199,7 @@ def _parts(pile: Document, stream: _Stream, bundle: ClassifierBundle, boundaries
     answers, parts = Answers(bundle), []
     for first, last in zip(starts, ends, strict=True):
         part = Document(pile.path, f"{pile.sha256}#{first}", pile.size, pile.mtime_ns, pile.reader)
-        for item in _renumbered(stream, part, first, last):
+        for item in _renumbered(stream, part, first, last, cued=bundle.cues):
             answers.take(item)
         begin = 1.0 if first == known[0] else boundaries[first]
         end = 1.0 if last == known[-1] else boundaries[min(i for i in known if i > last)]
@@ -208,7 +209,9 @@ def _parts(pile: Document, stream: _Stream, bundle: ClassifierBundle, boundaries
     return tuple(parts)
 
 
-def _renumbered(stream: _Stream, part: Document, first: int, last: int) -> Iterable[FeatureBatch | PageFailure]:
+def _renumbered(
+    stream: _Stream, part: Document, first: int, last: int, *, cued: bool
+) -> Iterable[FeatureBatch | PageFailure]:
     """The pages of a part as pages of a document of their own, so that they are told as one."""
     indices = [i for i in sorted(stream.infos) if first <= i <= last]
     refs = {i: PageRef(part.sha256, i - first, part.path) for i in range(first, last + 1)}
@@ -217,7 +220,10 @@ def _renumbered(stream: _Stream, part: Document, first: int, last: int) -> Itera
         for i, info in ((i, stream.infos[i]) for i in indices)
     )
     if infos:
-        yield FeatureBatch(infos, np.stack([stream.rows[i] for i in indices]).astype(np.float32))
+        X = np.stack([stream.rows[i] for i in indices]).astype(np.float32)
+        if cued:
+            X[:, -len(CUES) :] = of_part(X[:, -len(CUES) :], [i - first for i in indices], last - first + 1)
+        yield FeatureBatch(infos, X)
     for failure in stream.failures:
         if first <= failure.page.page_index <= last:
             yield PageFailure(refs[failure.page.page_index], failure.kind, failure.message)

@@ -108,13 +108,14 @@ class PageStream:
         backbone: Gives size and resize rule, and runs the batches.
         settings: Limits, workers, batch size.
         files: How many files there are at most, so that no more workers start than can be busy.
+        cues: Tell the cues of pages as well.
     """
 
-    def __init__(self, backbone: Backbone, settings: Settings, files: int) -> None:
+    def __init__(self, backbone: Backbone, settings: Settings, files: int, *, cues: bool = False) -> None:
         self._backbone = backbone
         self._batch_size = settings.batch_size or backbone.engine.batch_size
         identity = backbone.identity
-        self._options = ReadOptions(identity.recipe, identity.interpolation, settings.limits, settings.passwords)
+        self._options = ReadOptions(identity.recipe, identity.interpolation, settings.limits, settings.passwords, cues)
         workers = settings.workers or render_workers()
         self._guards = Guards(settings.page_seconds, settings.page_bytes, max(1, min(workers, files)))
         self.seconds = {"render": 0.0, "forward": 0.0, "wait": 0.0}

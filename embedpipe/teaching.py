@@ -201,7 +201,8 @@ def _learn(
     if not (rows["outcome"] != "blank").any():
         raise LabelsError("no example has a page that is not blank: nothing can be learnt from them")
     fitted = bundle.fitted_on
-    recipe = TrainingRecipe(fitted["kind"], fitted["settings"], fitted["selection"])
+    recipe = TrainingRecipe(fitted["kind"], fitted["settings"], fitted["selection"], cues=bundle.cues)
+    store = recipe.features_of(workspace, store)
     new = fit(aside, store, recipe, bundle.name)
     before, after = _recalls(workspace, aside, store, recipe)
     return Outcome(

@@ -15,6 +15,7 @@ from embedpipe import versions
 from embedpipe.classifiers import ClassifierBundle, build_classifier, fit_classifier, fit_novelty
 from embedpipe.confidence import HeldOutScores, nested_decisions
 from embedpipe.decisions import Rule
+from embedpipe.cuetable import CuedStore
 from embedpipe.errors import LabelsError
 from embedpipe.evaluation import (
     HeldOut,
@@ -43,11 +44,17 @@ class TrainingRecipe:
         kind: Key in `classifiers.CLASSIFIERS`.
         settings: Hyper-parameters as text.
         pages: Which pages of each document are used, as `Selection.parse` reads it.
+        cues: Learn also from the cues of each page.
     """
 
     kind: str
     settings: Mapping[str, str] = field(default_factory=dict)
     pages: str = "all"
+    cues: bool = False
+
+    def features_of(self, workspace: Workspace, store: FeatureStore) -> FeatureStore:
+        """The store with what this recipe adds to its features."""
+        return CuedStore(workspace, store) if self.cues and not isinstance(store, CuedStore) else store
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +129,7 @@ def fit(workspace: Workspace, store: FeatureStore, recipe: TrainingRecipe, name:
         LabelsError: There are too few labels.
         UnknownNameError: There is no such classifier or hyper-parameter.
     """
-    begin = time.perf_counter()
+    begin, store = time.perf_counter(), recipe.features_of(workspace, store)
     held = rehearse(workspace, store, recipe)
     pages = held.pages
     pipeline = build_classifier(recipe.kind, store.blocks, recipe.settings)
@@ -140,6 +147,7 @@ def fit(workspace: Workspace, store: FeatureStore, recipe: TrainingRecipe, name:
             "kind": recipe.kind,
             "settings": dict(recipe.settings),
             "selection": recipe.pages,
+            "cues": recipe.cues,
             "pages": len(pages.y),
             "documents": len(set(pages.documents)),
             "parts": [part.name for part in store.parts],
@@ -179,6 +187,8 @@ def rehearse(workspace: Workspace, store: FeatureStore, recipe: TrainingRecipe) 
         LabelsError: There are too few labels.
         UnknownNameError: There is no such classifier or hyper-parameter.
     """
+
+    store = recipe.features_of(workspace, store)
 
     def build() -> Pipeline:
         return build_classifier(recipe.kind, store.blocks, recipe.settings)

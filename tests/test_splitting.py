@@ -14,11 +14,12 @@ from PIL import Image
 from embedpipe.classification import classify
 from embedpipe.classifiers import ClassifierBundle
 from embedpipe.engines import Backbone
+from embedpipe.errors import EmbedpipeError
 from embedpipe.pipeline import embed
 from embedpipe.samples import draw_samples
 from embedpipe.splitting import Part, Pile, Split, split, write_parts
 from embedpipe.streaming import Settings
-from embedpipe.training import TrainingRecipe, fit
+from embedpipe.training import TrainingRecipe, evaluate, fit
 from embedpipe.workspace import Workspace
 
 SETTINGS = Settings(workers=1)
@@ -173,6 +174,30 @@ def test_parts_of_a_tiff_are_tiffs(
     with Image.open(str(second)) as image:
         np.testing.assert_array_equal(np.asarray(image), np.asarray(frames[2]))
         assert image.info["dpi"] == (100, 100)
+
+
+def test_cues_go_with_the_pages(
+    taught: tuple[Workspace, ClassifierBundle, list[Path]], pile: Path, tiny: Backbone, tmp_path: Path
+) -> None:
+    """A classifier with cues tells stored and new files alike, and parts as the files that are written."""
+    workspace, new = taught[0], taught[2]
+    bundle = fit(workspace, workspace.store(), TrainingRecipe("svm", cues=True), "with-cues")
+    bundle = ClassifierBundle.load(workspace.classifier_path("with-cues"))
+    assert bundle.cues
+    assert evaluate(workspace, workspace.store(), TrainingRecipe("svm", cues=True)).metrics == bundle.metrics
+    verdicts, _ = classify(workspace, map(str, new), bundle, lambda: tiny, settings=SETTINGS)
+    assert {verdict.prediction.label for verdict in verdicts} <= {"slides", "paper"}
+    stored = workspace.sources().path_of(str(workspace.store().pages()["document_sha256"][0]), "")
+    known, report = classify(workspace, [stored], bundle, lambda: tiny, settings=SETTINGS)
+    assert report.embedded == 0
+    assert known[0].prediction.label == Path(stored).parent.name
+    with pytest.raises(EmbedpipeError, match="needs cues"):
+        bundle.log_scores(np.zeros((1, tiny.dim), np.float32))
+    result = split(workspace, [str(pile)], bundle, lambda: tiny, settings=SETTINGS, blank_separates=True)
+    files = list(map(str, write_parts(result.piles, tmp_path, SETTINGS).values()))
+    again, _ = classify(workspace, files, bundle, lambda: tiny, settings=SETTINGS)
+    for part, verdict in zip(result.piles[0].parts, again, strict=True):
+        assert verdict.prediction.confidence == pytest.approx(part.verdict.prediction.confidence, abs=0.03)
 
 
 def test_without_labels_the_type_decides(

@@ -28,7 +28,8 @@ def _fit(kind: str, common: Common, space: Space, labelling: Labelling) -> int:
         take_labels(workspace, str(labelling.labels), output)
     store = workspace.store(space.backbone, space.space)
     warn_of_seen_documents(workspace, store.identity, output)
-    bundle = fit(workspace, store, TrainingRecipe(kind, settings, labelling.pages), labelling.name)
+    recipe = TrainingRecipe(kind, settings, labelling.pages, cues=labelling.with_cues)
+    bundle = fit(workspace, store, recipe, labelling.name)
     fitted = bundle.fitted_on
     output.result(
         {
