@@ -18,6 +18,7 @@ from embedpipe.boundaries import BoundaryModel
 from embedpipe.classification import Answers, DocumentVerdict, file_name
 from embedpipe.classifiers import ClassifierBundle
 from embedpipe.cues import CUES, of_part
+from embedpipe.decisions import Rule
 from embedpipe.documents import ReadOptions
 from embedpipe.errors import ArtifactError, DocumentError, LabelsError
 from embedpipe.evaluation import LabelledPages
@@ -93,6 +94,7 @@ def split(
     bundle: ClassifierBundle,
     backbone: "Callable[[], Backbone]",
     *,
+    rule: Rule | None = None,
     settings: Settings | None = None,
     blank_separates: bool = False,
 ) -> Split:
@@ -106,6 +108,7 @@ def split(
         inputs: Files and folders; each file is a pile of its own.
         bundle: The classifier.
         backbone: Loads the backbone; called only when there are new pages.
+        rule: What is asked of the answers; the default error rate if not given.
         settings: How documents are read.
         blank_separates: A blank page always ends a document, as a separator sheet does.
 
@@ -120,7 +123,7 @@ def split(
         bundle.require(loaded.identity)
         return loaded
 
-    reading, answers = Reading(workspace, bundle.identity, settings, cues=bundle.cues), Answers(bundle)
+    reading, answers = Reading(workspace, bundle.identity, settings, cues=bundle.cues), Answers(bundle, rule)
     streams: dict[str, _Stream] = {}
     for item in reading.read(inputs, fitting_backbone):
         answers.take(item)
@@ -137,7 +140,7 @@ def split(
         if isinstance(found, Document) and pages and pages.infos:
             verdict = answers.verdict(found)
             boundaries = _boundaries(pages, verdict, model, blank_separates=blank_separates)
-            piles.append(Pile(found, verdict, _parts(found, pages, bundle, boundaries)))
+            piles.append(Pile(found, verdict, _parts(found, pages, bundle, rule, boundaries)))
         else:
             piles.append(Pile(None, answers.verdict(found), ()))
     reading.report.seconds = time.perf_counter() - begin
@@ -192,11 +195,13 @@ def _type_change(before: Prediction, here: Prediction) -> float:
     return (1.0 + sure) / 2 if before.label != here.label else (1.0 - sure) / 2
 
 
-def _parts(pile: Document, stream: _Stream, bundle: ClassifierBundle, boundaries: dict[int, float]) -> tuple[Part, ...]:
+def _parts(
+    pile: Document, stream: _Stream, bundle: ClassifierBundle, rule: Rule | None, boundaries: dict[int, float]
+) -> tuple[Part, ...]:
     known = sorted(stream.infos.keys() | {failure.page.page_index for failure in stream.failures})
     starts = [known[0], *(index for index, p in sorted(boundaries.items()) if p > CUT)]
     ends = [max(i for i in known if i < start) for start in starts[1:]] + [known[-1]]
-    answers, parts = Answers(bundle), []
+    answers, parts = Answers(bundle, rule), []
     for first, last in zip(starts, ends, strict=True):
         part = Document(pile.path, f"{pile.sha256}#{first}", pile.size, pile.mtime_ns, pile.reader)
         for item in _renumbered(stream, part, first, last, cued=bundle.cues):

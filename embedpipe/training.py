@@ -14,8 +14,8 @@ from sklearn.pipeline import Pipeline
 from embedpipe import versions
 from embedpipe.classifiers import ClassifierBundle, build_classifier, fit_classifier, fit_novelty
 from embedpipe.confidence import HeldOutScores, nested_decisions
-from embedpipe.decisions import Rule
 from embedpipe.cuetable import CuedStore
+from embedpipe.decisions import Rule
 from embedpipe.errors import LabelsError
 from embedpipe.evaluation import (
     HeldOut,
@@ -187,7 +187,6 @@ def rehearse(workspace: Workspace, store: FeatureStore, recipe: TrainingRecipe) 
         LabelsError: There are too few labels.
         UnknownNameError: There is no such classifier or hyper-parameter.
     """
-
     store = recipe.features_of(workspace, store)
 
     def build() -> Pipeline:

@@ -54,10 +54,12 @@ def classify(
     splitting_command.check(split=split, write=write, blank_separates=blank_separates, sort_into=sort_into)
     bundle = open_classifier(workspace, classifier)
     load = partial(network.load, workspace, bundle.identity)
-    if split:
-        result = splitting.split(workspace, inputs, bundle, load, settings=settings, blank_separates=blank_separates)
-        return splitting_command.present(result, write, csv, settings, output)
     rule = Rule(error_rate, precision_wanted)
+    if split:
+        result = splitting.split(
+            workspace, inputs, bundle, load, rule=rule, settings=settings, blank_separates=blank_separates
+        )
+        return splitting_command.present(result, write, csv, settings, output)
     verdicts, report = classification.classify(
         workspace, inputs, bundle, load, rule=rule, neighbours=neighbours, settings=settings
     )
