@@ -34,8 +34,8 @@ def test_without_known_rows_the_most_typical_one_comes_first() -> None:
 
 def test_uncertain_rows_come_first_and_copies_last() -> None:
     """Of rows alike far the uncertain one is chosen, and never a copy of a chosen row before another one."""
-    rows = unit(1.0, 1.0, -1.0)
-    assert choose(rows, np.array([0.9, 0.9, 0.3]), unit(0.0), 3).tolist() == [0, 2, 1]
+    rows = unit(1.0, -1.0, -1.0)
+    assert choose(rows, np.array([0.3, 0.9, 0.9]), unit(0.0), 3).tolist() == [1, 0, 2]
 
 
 def test_margins_are_of_the_two_best() -> None:
