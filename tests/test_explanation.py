@@ -1,7 +1,7 @@
 """What on a page speaks for its type: explained for a network and a classifier that are known by heart."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -111,7 +111,7 @@ def test_another_type_can_be_asked_for(made: Made) -> None:
 def test_nothing_is_made_up_where_nothing_decides(made: Made) -> None:
     """Where no part moves the odds, the finding says so; a blank page is not asked at all."""
     page = draw_page(made.folder / "new" / "even.pdf", "head")
-    undecided = ClassifierBundle("undecided", made.bundle.pipeline, made.bundle.identity, made.bundle.classes, 1e6, 1.0)
+    undecided = replace(made.bundle, pages=replace(made.bundle.pages, temperature=1e6))
     found = explain(made.workspace, str(page), undecided, cells())
     assert found.status == DIFFUSE
     assert found.boxes == ()
@@ -142,9 +142,7 @@ def test_pages_that_cannot_be_had_are_errors(made: Made) -> None:
 @pytest.mark.parametrize(("resize", "paper"), [("aspect", (842, 595)), ("crop", (595, 842)), ("squash", (300, 842))])
 def test_pictures_show_pages_of_all_shapes(made: Made, resize: str, paper: tuple[int, int], tmp_path: Path) -> None:
     """Wide pages, tall ones, and those of which the network sees a part are drawn, names in any script beside them."""
-    bundle = ClassifierBundle(
-        "other", made.bundle.pipeline, cells(resize).identity, made.bundle.classes, 1.0, 1.0, {}, {}
-    )
+    bundle = replace(made.bundle, identity=cells(resize).identity)
     file = draw_page(tmp_path / "发票 $5 invoice.pdf", "head", 0.2, paper)
     found = explain(made.workspace, str(file), bundle, cells(resize))
     assert bool(found.examples) == (resize == "aspect")  # nothing is stored of the other spaces
