@@ -1,6 +1,7 @@
 """Weights as tensors: read from any file format, compared with a network shape by shape, hashed."""
 
 import hashlib
+from collections import OrderedDict
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,8 @@ def load_into(network: nn.Module, state: StateDict, source: str, heads: Collecti
     Raises:
         WeightsError: Names the first tensor that is missing or has another shape.
     """
-    own = {name: tensor for name, tensor in network.state_dict().items() if not _below(name, heads)}
+    whole = network.state_dict()
+    own = {name: tensor for name, tensor in whole.items() if not _below(name, heads)}
     given = {name: tensor for name, tensor in state.items() if not _below(name, heads)}
     if not own.keys() & given.keys():
         given = _in_order(own, given)
@@ -70,7 +72,9 @@ def load_into(network: nn.Module, state: StateDict, source: str, heads: Collecti
         elif found.shape != tensor.shape:
             shapes = f"{tuple(found.shape)}, not {tuple(tensor.shape)}"
             raise WeightsError(f"{source} does not fit: {name} is {shapes}; is it another network's?")
-    network.load_state_dict({name: given[name] for name in own}, strict=False)
+    fitting = OrderedDict((name, given[name]) for name in own)
+    fitting._metadata = whole._metadata  # type: ignore[attr-defined]  # noqa: SLF001 - MnasNet asks for its version
+    network.load_state_dict(fitting, strict=False)
 
 
 def _below(name: str, layers: Collection[str]) -> bool:
