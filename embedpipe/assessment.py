@@ -1,31 +1,214 @@
-"""Held-out quality of a fitted classifier, and the report that shows it."""
+"""Quality of a fitted classifier on documents that it has not seen, held out or from elsewhere, and the report."""
 
 import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from embedpipe.classifiers import ClassifierBundle
+import numpy as np
+from sklearn.pipeline import Pipeline
+
+from embedpipe import labelling
+from embedpipe.classification import DocumentVerdict, classify
+from embedpipe.classifiers import ClassifierBundle, build_classifier
+from embedpipe.confidence import Bootstrap, Interval, decision_metrics, nested_decisions, reliability, risk_coverage
+from embedpipe.decisions import Rule
+from embedpipe.errors import LabelsError
+from embedpipe.evaluation import careless_folds, confusion, cross_validate, document_scores, metrics_of, per_class
 from embedpipe.features import FeatureStore
+from embedpipe.intake import Report
 from embedpipe.reports import Mistake, ReportData, write_report
-from embedpipe.streaming import render_pages
-from embedpipe.training import Evaluation, TrainingRecipe, Verdict, evaluate
+from embedpipe.streaming import Settings, render_pages
+from embedpipe.training import Evaluation, Rehearsal, TrainingRecipe, Verdict, evaluate_held, rehearse
 from embedpipe.workspace import Workspace
 
+if TYPE_CHECKING:  # only whoever has new pages needs the network
+    from embedpipe.engines import Backbone
+
 MISTAKES_SHOWN = 24
+_FIRST_SIZES = (1, 2, 5, 10)
+_GROWTH = 2
+_COMPARED = ("accuracy", "macro_f1", "document_accuracy", "document_macro_f1")
 
 
-def assess(workspace: Workspace, store: FeatureStore, bundle: ClassifierBundle) -> Evaluation:
-    """Measures a classifier made as this one was, in grouped folds over today's features and labels."""
-    fitted = bundle.fitted_on
-    return evaluate(
-        workspace,
-        store,
-        TrainingRecipe(fitted["kind"], fitted["settings"], fitted["selection"], cues=bundle.cues),
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """Held-out quality with all that tells how far to trust it.
+
+    Attributes:
+        evaluation: Metrics, table and confusion of documents.
+        intervals: Of the documents' metrics, from resampled groups.
+        per_class_intervals: Of precision and recall, in the order of the types.
+        careless: What the metrics would be if pages were split at random.
+        decisions: Coverage and kinds of answers, of documents and pages.
+        reliability: Confidence and accuracy of documents, in bins.
+        risk_coverage: Wrong answers by the share that is answered, of documents.
+        learning_curve: Macro-F1 by the number of documents of each type.
+    """
+
+    evaluation: Evaluation
+    intervals: dict[str, Interval]
+    per_class_intervals: list[dict[str, Interval]]
+    careless: dict[str, Any]
+    decisions: dict[str, dict[str, float]]
+    reliability: list[dict[str, float]]
+    risk_coverage: list[dict[str, float]]
+    learning_curve: list[dict[str, float]]
+
+
+def assess(workspace: Workspace, store: FeatureStore, bundle: ClassifierBundle, rule: Rule | None = None) -> Assessment:
+    """Measures a classifier made as this one was, in grouped folds over today's features and labels.
+
+    Args:
+        workspace: The artifacts.
+        store: The features.
+        bundle: The classifier; only what it was made from is used.
+        rule: What is asked of the answers.
+    """
+    fitted, rule = bundle.fitted_on, rule or Rule()
+    recipe = TrainingRecipe(fitted["kind"], fitted["settings"], fitted["selection"], cues=bundle.cues)
+    store = recipe.features_of(workspace, store)
+    held = rehearse(workspace, store, recipe)
+    answers = nested_decisions(held.of_documents, rule)
+    told, truth = answers.probabilities.argmax(axis=1), held.of_documents.truth
+    confidence, right = answers.probabilities.max(axis=1), told == truth
+    groups = held.pages.groups[document_scores(held.pages, held.held_out.log_scores).rows]
+    bootstrap = Bootstrap(truth, told, groups, len(held.held_out.classes)) if len(truth) else None
+
+    def build() -> Pipeline:
+        return build_classifier(recipe.kind, store.blocks, recipe.settings)
+
+    careless = metrics_of(held.pages, cross_validate(build, held.pages, careless_folds(held.pages)))
+    return Assessment(
+        evaluation=evaluate_held(held),
+        intervals=bootstrap.metrics() if bootstrap else {},
+        per_class_intervals=bootstrap.per_class() if bootstrap else [],
+        careless={name: careless[name] for name in _COMPARED},
+        decisions=_decisions(held, rule),
+        reliability=reliability(confidence, right) if len(truth) else [],
+        risk_coverage=risk_coverage(confidence, right) if len(truth) else [],
+        learning_curve=_learning_curve(held, build),
     )
 
 
-def write(workspace: Workspace, bundle: ClassifierBundle, result: Evaluation, file: Path) -> None:
+def _decisions(held: Rehearsal, rule: Rule) -> dict[str, dict[str, float]]:
+    levels = {"documents": held.of_documents, "pages": held.of_pages}
+    return {
+        name: {"error_rate": rule.error_rate, **decision_metrics(scores, nested_decisions(scores, rule))}
+        for name, scores in levels.items()
+        if len(scores.truth)
+    }
+
+
+def _learning_curve(held: Rehearsal, build: Callable[[], Pipeline]) -> list[dict[str, float]]:
+    """Quality of documents when only so many documents of each type may be learnt from, in the same folds."""
+    pages, folds = held.pages, held.held_out.folds
+    most = max(len(set(pages.documents[pages.y == kind])) for kind in held.held_out.classes)
+    sizes = list(_FIRST_SIZES)
+    while sizes[-1] * _GROWTH < most:
+        sizes.append(sizes[-1] * _GROWTH)
+    curve = [(size, cross_validate(build, pages, folds, size)) for size in sizes if size < most]
+    return [
+        {
+            "documents_per_type": size,
+            "accuracy": metrics["document_accuracy"],
+            "macro_f1": metrics["document_macro_f1"],
+        }
+        for size, metrics in ((size, metrics_of(pages, found)) for size, found in [*curve, (most, held.held_out)])
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """Quality on documents from elsewhere.
+
+    Attributes:
+        metrics: Of documents: accuracy, balanced accuracy, macro-F1, top-5 accuracy, coverage, kinds of answers.
+        intervals: Of the first three, from resampled documents.
+        per_class: A row per type.
+        classes: The types of classifier and documents, sorted.
+        matrix: Documents by true type (rows) and told type (columns).
+        learnt: Paths of documents that were left out: they are among the labelled ones.
+        unknown: Types of the documents that the classifier does not know; their documents should be novel.
+        report: What was read.
+    """
+
+    metrics: dict[str, Any]
+    intervals: dict[str, Interval]
+    per_class: list[dict[str, Any]]
+    classes: list[str]
+    matrix: Any
+    learnt: list[str]
+    unknown: list[str]
+    report: Report
+
+
+def measure_elsewhere(
+    workspace: Workspace,
+    bundle: ClassifierBundle,
+    inputs: str,
+    labels: str | None,
+    backbone: "Callable[[], Backbone]",
+    *,
+    rule: Rule | None = None,
+    settings: Settings | None = None,
+) -> Elsewhere:
+    """Measures a classifier on documents from elsewhere; neither their features nor their labels are kept.
+
+    Args:
+        workspace: The artifacts.
+        bundle: The classifier as it was fitted.
+        inputs: A folder; the folders in it are the types, unless there are labels.
+        labels: A CSV with the columns path,label, or None.
+        backbone: Loads the backbone; called only when there are new pages.
+        rule: What is asked of the answers.
+        settings: How documents are read.
+
+    Raises:
+        LabelsError: No document has a type, or all of them are labelled already.
+    """
+    types = labelling.read(workspace, labels or inputs)
+    verdicts, report = classify(workspace, [inputs], bundle, backbone, rule=rule, settings=settings)
+    known = {sha256 for sha256, _ in workspace.labels().rows}
+    answered = [v for v in verdicts if v.document_sha256 in types and v.prediction.label is not None]
+    fresh = [v for v in answered if v.document_sha256 not in known]
+    if not fresh:
+        raise LabelsError(f"{inputs} holds no document that has a type and is not labelled already: nothing to measure")
+    classes = sorted({*bundle.classes, *(types[v.document_sha256] for v in fresh)})
+    truth = np.array([types[v.document_sha256] for v in fresh], object)
+    told = np.array([v.prediction.label for v in fresh], object)
+    columns = np.searchsorted(classes, truth), np.searchsorted(classes, told)
+    own = np.array([v.document_sha256 for v in fresh], object)
+    intervals = Bootstrap(*columns, own, len(classes)).metrics()
+    return Elsewhere(
+        metrics={"documents": len(fresh), **{name: i.value for name, i in intervals.items()}, **_shares(fresh, types)},
+        intervals=intervals,
+        per_class=per_class(truth, told, classes),
+        classes=classes,
+        matrix=confusion(truth, told, classes),
+        learnt=[v.path for v in answered if v.document_sha256 in known],
+        unknown=sorted(set(truth) - set(bundle.classes)),
+        report=report,
+    )
+
+
+def _shares(verdicts: Sequence[DocumentVerdict], types: Mapping[str, str]) -> dict[str, float]:
+    """How often the truth is among the first five and among the candidates, and how many answers are of each kind."""
+
+    def share(holds: Callable[[DocumentVerdict, str], bool]) -> float:
+        return float(np.mean([holds(verdict, types[verdict.document_sha256]) for verdict in verdicts]))
+
+    return {
+        "top5_accuracy": share(lambda v, truth: truth in dict(v.prediction.ranking)),
+        "coverage": share(lambda v, truth: truth in dict(v.prediction.candidates)),
+        **{s: float(np.mean([v.prediction.status == s for v in verdicts])) for s in ("ok", "ambiguous", "novel")},
+    }
+
+
+def write(workspace: Workspace, bundle: ClassifierBundle, found: Assessment, file: Path) -> None:
     """Writes the HTML report, with the most confident mistakes as pictures."""
-    sources = workspace.sources()
+    result, sources = found.evaluation, workspace.sources()
     wrong = [verdict for verdict in result.verdicts if verdict.predicted != verdict.truth]
     worst = sorted(wrong, key=lambda verdict: -verdict.confidence)[:MISTAKES_SHOWN]
     documents = [document for verdict in worst if (document := sources.document(verdict.document_sha256))]
@@ -49,9 +232,53 @@ def write(workspace: Workspace, bundle: ClassifierBundle, result: Evaluation, fi
         title=f"{bundle.name} on {bundle.identity.space}",
         facts=facts,
         metrics=result.metrics,
-        per_class=result.per_class,
+        per_class=_with_intervals(result.per_class, found.per_class_intervals),
         classes=result.classes,
         matrix=result.matrix,
         mistakes=[mistake(verdict) for verdict in worst],
+        intervals={name: interval.to_json() for name, interval in found.intervals.items()},
+        careless=found.careless,
+        decisions=found.decisions,
+        reliability=found.reliability,
+        risk_coverage=found.risk_coverage,
+        learning_curve=found.learning_curve,
     )
     write_report(file, data)
+
+
+def as_json(found: Assessment) -> dict[str, Any]:
+    """As the command line prints it."""
+    result = found.evaluation
+    return {
+        "metrics": result.metrics,
+        "per_class": _with_intervals(result.per_class, found.per_class_intervals),
+        "confusion": {"labels": result.classes, "matrix": result.matrix.tolist()},
+        "intervals": {name: interval.to_json() for name, interval in found.intervals.items()},
+        "careless": found.careless,
+        "decisions": found.decisions,
+        "reliability": found.reliability,
+        "risk_coverage": found.risk_coverage,
+        "learning_curve": found.learning_curve,
+    }
+
+
+def elsewhere_json(found: Elsewhere) -> dict[str, Any]:
+    """As the command line prints it."""
+    return {
+        "metrics": found.metrics,
+        "per_class": found.per_class,
+        "confusion": {"labels": found.classes, "matrix": found.matrix.tolist()},
+        "intervals": {name: interval.to_json() for name, interval in found.intervals.items()},
+        "left_out": found.learnt,
+        "unknown_types": found.unknown,
+    }
+
+
+def _with_intervals(
+    rows: Sequence[Mapping[str, Any]], intervals: Sequence[Mapping[str, Interval]]
+) -> list[dict[str, Any]]:
+    """The table of types with a column `<figure>_interval` for each interval."""
+    return [
+        {**row, **{f"{name}_interval": interval.to_json() for name, interval in found.items()}}
+        for row, found in zip(rows, intervals, strict=True)
+    ]

@@ -1,6 +1,5 @@
 """How far confidence, candidates and novelty can be relied on: measured where they were not learnt."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -199,8 +198,3 @@ def _macro_f1(matrices: NDArray[np.float64]) -> NDArray[np.float64]:
 def _ratio(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
     found: NDArray[np.float64] = np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
     return found
-
-
-def intervals_json(intervals: Sequence[dict[str, Interval]]) -> list[dict[str, list[float]]]:
-    """Intervals of several rows as plain values."""
-    return [{name: interval.to_json() for name, interval in row.items()} for row in intervals]

@@ -44,7 +44,7 @@ def run(workspace: Workspace, backbone: "Backbone", folder: Path, say: Callable[
     result = assessment.assess(workspace, store, bundle)
     html = folder / "report.html"
     assessment.write(workspace, bundle, result, html)
-    say(f"held-out documents: accuracy {result.metrics['document_accuracy']:.2f}")
+    say(f"held-out documents: accuracy {result.evaluation.metrics['document_accuracy']:.2f}")
     verdicts, _ = classification.classify(workspace, [str(new)], bundle, lambda: backbone)
     right = sum(Path(verdict.path).parent.name == verdict.prediction.label for verdict in verdicts)
     say(f"classified the new documents: {right} of {len(verdicts)} right")
@@ -54,7 +54,7 @@ def run(workspace: Workspace, backbone: "Backbone", folder: Path, say: Callable[
     return {
         "documents": len(drawn),
         "pages": report.pages,
-        "metrics": result.metrics,
+        "metrics": result.evaluation.metrics,
         "new_documents": len(verdicts),
         "new_right": right,
         "report": str(html),

@@ -135,14 +135,23 @@ def grouped_folds(pages: LabelledPages, n_folds: int = FOLDS, seed: int = 0) -> 
     return folds
 
 
-def cross_validate(build: Callable[[], Pipeline], pages: LabelledPages, folds: NDArray[np.int64]) -> HeldOut:
-    """Scores every page with a classifier that was fitted on the other folds."""
+def cross_validate(
+    build: Callable[[], Pipeline], pages: LabelledPages, folds: NDArray[np.int64], most_documents: int | None = None
+) -> HeldOut:
+    """Scores every page with a classifier that was fitted on the other folds.
+
+    Args:
+        build: Gives an unfitted classifier.
+        pages: What is held out in turn.
+        folds: Of `grouped_folds`, (n,).
+        most_documents: How many documents of each type are learnt from; all if not given.
+    """
     classes = sorted(set(pages.y))
     scores = np.full((len(pages.y), len(classes)), _IMPOSSIBLE)
     weights = pages.weights
 
     def score(fold: int) -> None:
-        train, test = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
+        train, test = _few_documents(pages, folds != fold, most_documents), np.flatnonzero(folds == fold)
         columns = np.searchsorted(classes, np.unique(pages.y[train]))
         if len(columns) == 1:  # nothing to tell apart
             scores[test[:, None], columns] = 0.0
@@ -153,6 +162,23 @@ def cross_validate(build: Callable[[], Pipeline], pages: LabelledPages, folds: N
     # threads: the solvers let go of the interpreter's lock, and the matrix is shared
     Parallel(n_jobs=min(available_cores(), FOLDS), prefer="threads")(delayed(score)(int(f)) for f in np.unique(folds))
     return HeldOut(classes, scores, folds)
+
+
+def _few_documents(pages: LabelledPages, among: NDArray[np.bool_], most: int | None) -> NDArray[np.int64]:
+    """The chosen pages of at most so many documents of each type, always the same ones."""
+    if most is None:
+        return np.flatnonzero(among)
+    chosen = np.zeros(len(among), bool)
+    for kind in np.unique(pages.y[among]):
+        own = among & (pages.y == kind)
+        documents = np.random.default_rng(0).permutation(np.unique(pages.documents[own]))
+        chosen |= own & np.isin(pages.documents, documents[:most])
+    return np.flatnonzero(chosen)
+
+
+def careless_folds(pages: LabelledPages) -> NDArray[np.int64]:
+    """Folds of pages at random, as people split them who forget that pages of one document look alike, (n,)."""
+    return np.random.default_rng(0).permutation(len(pages.y)) % FOLDS
 
 
 def held_out_distances(

@@ -39,6 +39,30 @@ def take(workspace: Workspace, source: str) -> tuple[int, Labels]:
     return count, labels
 
 
+def read(workspace: Workspace, source: str) -> dict[str, str]:
+    """Reads the types of documents without keeping them.
+
+    Args:
+        workspace: Where known files are looked up.
+        source: A folder of type folders, or a CSV.
+
+    Returns:
+        The type of each document by its SHA-256; documents with two types have none.
+
+    Raises:
+        LabelsError: There are none, or the CSV cannot be understood.
+    """
+    if os.path.isdir(source):
+        labels = Labels()
+        labels.add(_of_folder(source))
+    else:
+        labels = Labels.from_csv(Path(source), workspace.sources().sha256_at)
+    types = {sha256: label.label for (sha256, page), label in labels.rows.items() if not page}
+    if not types:
+        raise LabelsError(f"no documents with a type in {source}: the folders in it are the types, or use --labels")
+    return types
+
+
 def _of_folder(folder: str) -> list[Label]:
     labels = []
     for found in walk([folder]):

@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from embedpipe.charts import learning_chart, reliability_chart, risk_coverage_chart
 from embedpipe.pictures import confusion_picture, png_bytes, thumbnail
 from embedpipe.templating import data_uri, environment, write_html
 
@@ -53,6 +54,12 @@ class ReportData:
         classes: Types, in the order of the matrix.
         matrix: As of `evaluation.confusion`, of documents, (n_classes, n_classes).
         mistakes: Most confident first.
+        intervals: Low and high end of the documents' metrics, by name.
+        careless: The metrics if pages were split at random.
+        decisions: As of `confidence.decision_metrics`, of documents and pages.
+        reliability: As of `confidence.reliability`, of documents.
+        risk_coverage: As of `confidence.risk_coverage`, of documents.
+        learning_curve: Accuracy and macro-F1 by documents per type.
     """
 
     title: str
@@ -62,6 +69,12 @@ class ReportData:
     classes: Sequence[str]
     matrix: NDArray[np.int64]
     mistakes: Sequence[Mistake]
+    intervals: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    careless: Mapping[str, Any] = field(default_factory=dict)
+    decisions: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    reliability: Sequence[Mapping[str, float]] = ()
+    risk_coverage: Sequence[Mapping[str, float]] = ()
+    learning_curve: Sequence[Mapping[str, float]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +84,7 @@ class _Figure:
     name: str
     value: str
     meaning: str
+    range: str = ""
 
 
 def write_report(file: Path, data: ReportData) -> None:
@@ -89,10 +103,13 @@ def write_report(file: Path, data: ReportData) -> None:
         "report.html",
         title=data.title,
         facts=data.facts,
-        documents=_document_figures(data.metrics),
+        documents=_document_figures(data.metrics, data.intervals),
         pages=_page_figures(data.metrics),
         how=_how(data.metrics),
         lonely=data.metrics.get("types_with_one_group", ()),
+        careless=_careless(data),
+        decisions=_decisions(data.decisions),
+        charts=_charts(data),
         per_class=data.per_class,
         picture=data_uri(confusion_picture(data.matrix, data.classes), "png"),
         alt=f"Confusion matrix of {len(data.classes)} types: {right:,} of {total:,} documents are on the diagonal.",
@@ -129,19 +146,67 @@ def _tone(value: Any) -> str:
     return "good" if value >= _GOOD else "fair"
 
 
-def _document_figures(metrics: Mapping[str, Any]) -> list[_Figure]:
+def _range(interval: Sequence[float] | None) -> str:
+    if interval is None or not all(map(_is_figure, interval)):
+        return ""
+    return f"{_percent(interval[0])} to {_percent(interval[1])}"
+
+
+def _careless(data: ReportData) -> list[tuple[str, Any, Any]]:
+    """Figures as they are, and as they would look with pages split at random."""
+    names = {
+        "document_accuracy": "Documents, accuracy",
+        "document_macro_f1": "Documents, macro F1",
+        "accuracy": "Pages, accuracy",
+        "macro_f1": "Pages, macro F1",
+    }
+    return [
+        (text, data.metrics.get(name), data.careless[name]) for name, text in names.items() if name in data.careless
+    ]
+
+
+def _decisions(decisions: Mapping[str, Mapping[str, float]]) -> list[dict[str, Any]]:
+    """A row for documents and one for pages."""
+    return [{"what": what.capitalize(), **found} for what, found in decisions.items()]
+
+
+def _charts(data: ReportData) -> list[tuple[str, str, str]]:
+    """Heading, picture and words of each chart that there is something to draw for."""
+    charts = []
+    if data.reliability:
+        words = "On the dashed line, confidence is right as often as it says. Each dot holds equally many documents."
+        charts.append(("Can the confidence be believed?", data_uri(reliability_chart(data.reliability), "png"), words))
+    if data.risk_coverage:
+        words = "Left: only the surest documents get an answer, few are wrong. Right: all get one."
+        charts.append(
+            ("What does it cost to answer all?", data_uri(risk_coverage_chart(data.risk_coverage), "png"), words)
+        )
+    if data.learning_curve:
+        words = "Where the lines still rise, more labelled documents help."
+        charts.append(("Would more labels help?", data_uri(learning_chart(data.learning_curve), "png"), words))
+    return charts
+
+
+def _document_figures(metrics: Mapping[str, Any], intervals: Mapping[str, Sequence[float]]) -> list[_Figure]:
     accuracy = metrics.get("document_accuracy")
     return [
-        _Figure("Accuracy", _percent(accuracy, 1), _out_of_hundred(accuracy, "new documents")),
+        _Figure(
+            "Accuracy",
+            _percent(accuracy, 1),
+            _out_of_hundred(accuracy, "new documents"),
+            _range(intervals.get("accuracy")),
+        ),
         _Figure(
             "Balanced accuracy",
             _percent(metrics.get("document_balanced_accuracy"), 1),
             "The same if all types were equally frequent: a rare type counts as much as a common one.",
+            _range(intervals.get("balanced_accuracy")),
         ),
         _Figure(
             "Macro F1",
             _percent(metrics.get("document_macro_f1"), 1),
             "Low when a type is missed, and also when it is named too often; the mean over all types.",
+            _range(intervals.get("macro_f1")),
         ),
         _Figure(
             "Calibration error",

@@ -207,11 +207,14 @@ def evaluate(workspace: Workspace, store: FeatureStore, recipe: TrainingRecipe) 
     Raises:
         LabelsError: There are too few labels.
     """
-    held = rehearse(workspace, store, recipe)
+    return evaluate_held(rehearse(workspace, store, recipe))
+
+
+def evaluate_held(held: Rehearsal) -> Evaluation:
+    """Quality of what was held out."""
     pages, classes = held.pages, held.held_out.classes
     documents = document_scores(pages, held.held_out.log_scores)
-    decisions = nested_decisions(held.of_documents, Rule())
-    probabilities = decisions.probabilities
+    probabilities = nested_decisions(held.of_documents, Rule()).probabilities
     predicted = np.asarray(classes, object)[probabilities.argmax(axis=1)]
     verdicts = [
         Verdict(*row)

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -176,9 +177,32 @@ def test_evaluate_writes_a_report(artifacts: Path, tmp_path: Path) -> None:
     assert measured["confusion"]["labels"] == sorted(TYPES)
     assert sum(map(sum, measured["confusion"]["matrix"])) == 15
     assert {row["type"] for row in measured["per_class"]} == set(TYPES)
+    assert {"intervals", "careless", "decisions", "reliability", "risk_coverage", "learning_curve"} <= measured.keys()
+    low, high = measured["intervals"]["macro_f1"]
+    assert low <= measured["metrics"]["document_macro_f1"] <= high
+    assert measured["decisions"]["documents"].keys() >= {"coverage", "ok", "ambiguous", "novel"}
+    assert [point["documents_per_type"] for point in measured["learning_curve"]] == [1, 2, 5]
     html = report.read_text(encoding="utf-8")
     assert "<html" in html
     assert 'src="http' not in html
+
+
+def test_evaluate_on_documents_from_elsewhere(artifacts: Path, pile: Path, tmp_path: Path) -> None:
+    """`evaluate --test` measures on a folder's new documents, leaves known ones out, and keeps nothing."""
+    elsewhere = tmp_path / "elsewhere"
+    draw_samples(elsewhere, per_type=1, seed=7, types=TYPES)
+    known = next((pile / TYPES[0]).iterdir())
+    shutil.copy(known, elsewhere / TYPES[0] / known.name)
+    before = values(run("info", "--artifacts", artifacts, "--json"))
+    options = ("--classifier", "svm", "--artifacts", artifacts, "--weights", "none")
+    measured = values(run("evaluate", "--test", elsewhere, "--json", *options))
+    assert measured["metrics"]["documents"] == len(TYPES)
+    assert len(measured["left_out"]) == 1
+    assert sum(map(sum, measured["confusion"]["matrix"])) == len(TYPES)
+    assert 0 <= measured["intervals"]["accuracy"][0] <= measured["metrics"]["accuracy"] <= 1
+    after = values(run("info", "--artifacts", artifacts, "--json"))
+    assert (after["labels"], after["spaces"]) == (before["labels"], before["spaces"])
+    assert "nothing to measure" in one_line(run("evaluate", "--test", pile, *options))
 
 
 def test_info_counts_what_is_there(artifacts: Path) -> None:

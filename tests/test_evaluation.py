@@ -18,6 +18,7 @@ from embedpipe.evaluation import (
     FOLDS,
     HeldOut,
     LabelledPages,
+    careless_folds,
     confusion,
     cross_validate,
     document_answers,
@@ -307,6 +308,24 @@ def test_a_type_of_near_copies_alone_keeps_its_groups() -> None:
     X = np.concatenate([rng.normal(0, 1, (1, 20)) + rng.normal(0, 1e-3, (4, 20)), rng.normal(0, 1, (8, 20))])
     groups = isolated(labelled(["form"] * 4 + ["letter"] * 8, range(12), X=X), [("all", 0, 20)]).groups
     assert len(set(groups)) == 12
+
+
+def test_few_documents_are_learnt_from_when_asked() -> None:
+    """With at most two documents of each type, each fold's classifier sees two of each, of the other folds."""
+    pages = labelled(["a", "b"] * 10, range(20), X=np.arange(20)[:, None])
+    Recorder.log.clear()
+    cross_validate(lambda: Pipeline([("recorder", Recorder())]), pages, grouped_folds(pages), 2)
+    for train, test in Recorder.log:
+        assert sorted(pages.y[list(train)]) == ["a", "a", "b", "b"]
+        assert not set(train) & test
+
+
+def test_a_careless_split_tears_documents_apart() -> None:
+    """Folds of pages at random hold pages of the same document on both sides, and all pages once."""
+    pages = labelled(["a"] * 40, np.repeat(range(4), 10))
+    folds = careless_folds(pages)
+    assert all(len(set(folds[pages.documents == document])) > 1 for document in range(4))
+    assert np.bincount(folds).tolist() == [8] * 5
 
 
 def test_a_page_is_far_from_what_the_other_folds_lack() -> None:

@@ -38,6 +38,9 @@ app = typer.Typer(
 
 
 LabelsFile = Annotated[Path | None, typer.Option(help="A CSV with the columns path,label to take labels from first.")]
+ErrorRate = Annotated[
+    float, typer.Option(help="How often the true type may be missing among the candidates.", min=0.001, max=0.5)
+]
 Classifier = Annotated[str | None, typer.Option(help="Name of a fitted classifier, when there are several.")]
 
 

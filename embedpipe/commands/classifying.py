@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from embedpipe.commands.base import Classifier, begin, command, exit_code, open_classifier, print_report, report_json
+from embedpipe.commands.base import (
+    Classifier,
+    ErrorRate,
+    begin,
+    command,
+    exit_code,
+    open_classifier,
+    print_report,
+    report_json,
+)
 from embedpipe.options import Common, Inputs, Network, Reading
 
 _OTHERS = 3  # candidates that a line has room for
@@ -23,9 +32,7 @@ def classify(
     reading: Reading,
     classifier: Classifier = None,
     sort_into: Annotated[Path | None, typer.Option(help="Copy the files into a folder for each type.")] = None,
-    error_rate: Annotated[
-        float, typer.Option(help="How often the true type may be missing among the candidates.", min=0.001, max=0.5)
-    ] = 0.05,
+    error_rate: ErrorRate = 0.05,
     precision_wanted: Annotated[
         float | None,
         typer.Option(help="Call an answer ok only where its type is right so often, such as 0.9.", min=0.01, max=1.0),

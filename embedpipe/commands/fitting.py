@@ -1,22 +1,33 @@
 """`fit-svm`, `fit-knn`, `fit-head` and `evaluate`: classifiers from stored features, and how good they are."""
 
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from embedpipe.commands.base import (
     DONE,
     Classifier,
+    ErrorRate,
     LabelsFile,
     begin,
     command,
+    exit_code,
     open_classifier,
     print_metrics,
     take_labels,
     warn_of_seen_documents,
 )
-from embedpipe.options import AUTO, Common, Labelling, Space
+from embedpipe.errors import EmbedpipeError
+from embedpipe.options import Common, Labelling, Network, Space
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from embedpipe.classifiers import ClassifierBundle
+    from embedpipe.console import Output
+    from embedpipe.workspace import Workspace
 
 
 def _fit(kind: str, common: Common, space: Space, labelling: Labelling) -> int:
@@ -69,8 +80,14 @@ def fit_head(common: Common, space: Space, labelling: Labelling) -> int:
 @command("evaluate")
 def evaluate(
     common: Common,
+    network: Network,
     classifier: Classifier = None,
     labels: LabelsFile = None,
+    error_rate: ErrorRate = 0.05,
+    test: Annotated[
+        Path | None,
+        typer.Option(help="Measure on the documents of this folder: its folders, or --labels, are the types."),
+    ] = None,
     report: Annotated[Path | None, typer.Option(help="Write an HTML file that stands alone.")] = None,
     compare: Annotated[
         bool, typer.Option("--compare", help="Compare frozen features, a new output layer, and fine-tuning instead.")
@@ -79,42 +96,91 @@ def evaluate(
     pages: Annotated[str, typer.Option(help="With --compare: pages of each document.")] = "1-3",
     unfreeze: Annotated[str, typer.Option(help="With --compare: what is fine-tuned, see finetune.")] = "last-stage",
     epochs: Annotated[int, typer.Option(help="With --compare: most passes of the fine-tuning.", min=1)] = 20,
-    weights: Annotated[str | None, typer.Option(help="With --compare: those of the frozen features.")] = None,
-    device: Annotated[str, typer.Option(help="With --compare: of the fine-tuning.")] = AUTO,
 ) -> int:
-    """Measure a classifier on documents that it was not fitted on, in folds grouped by document."""
+    """Measure a classifier on documents that it was not fitted on: held out in grouped folds, or from elsewhere."""
     if compare:
         from embedpipe.commands.comparing import compare_ways
 
-        recipe = {"weights": weights, "pages": pages, "unfreeze": unfreeze, "epochs": epochs}
-        return compare_ways(common, Space(None, space), recipe, device)
+        recipe = {"weights": network.weights, "pages": pages, "unfreeze": unfreeze, "epochs": epochs}
+        return compare_ways(common, Space(None, space), recipe, network.device)
     from embedpipe import assessment
+    from embedpipe.decisions import Rule
 
     workspace, output = begin(common)
+    if test is not None:
+        if report is not None:
+            raise EmbedpipeError("--report shows the cross-validation: leave --test out")
+        return _elsewhere(
+            workspace, open_classifier(workspace, classifier), network, (test, labels), error_rate, output
+        )
     if labels is not None:
         take_labels(workspace, str(labels), output)
     bundle = open_classifier(workspace, classifier)
     store = workspace.store(space=bundle.identity.space)
     bundle.require(store.identity)
     warn_of_seen_documents(workspace, store.identity, output)
-    result = assessment.assess(workspace, store, bundle)
+    found = assessment.assess(workspace, store, bundle, Rule(error_rate))
     if report is not None:
-        assessment.write(workspace, bundle, result, report)
+        assessment.write(workspace, bundle, found, report)
         output.notice(f"report: {report}")
-    output.result(
-        {
-            "classifier": bundle.name,
-            "metrics": result.metrics,
-            "per_class": result.per_class,
-            "confusion": {"labels": result.classes, "matrix": result.matrix.tolist()},
-        }
+    output.result({"classifier": bundle.name, **assessment.as_json(found)})
+    metrics = found.evaluation.metrics
+    _print_types(found.evaluation.per_class, output)
+    print_metrics(metrics, output)
+    if "macro_f1" in found.intervals:
+        low, high = found.intervals["macro_f1"].to_json()
+        output.line(f"macro-F1 of documents lies between {low:.3f} and {high:.3f} in 95 of 100 draws of other groups")
+    flattering = found.careless["document_macro_f1"]
+    if flattering is not None:
+        output.line(
+            f"pages split at random would claim {flattering:.3f}: pages of one document look alike, do not believe it"
+        )
+    for what, kinds in found.decisions.items():
+        output.line(_kinds(what, kinds))
+    return DONE
+
+
+def _elsewhere(
+    workspace: "Workspace",
+    bundle: "ClassifierBundle",
+    network: Network,
+    documents: tuple[Path, Path | None],
+    error_rate: float,
+    output: "Output",
+) -> int:
+    from embedpipe import assessment
+    from embedpipe.decisions import Rule
+
+    folder, labels = documents
+    found = assessment.measure_elsewhere(
+        workspace,
+        bundle,
+        str(folder),
+        str(labels) if labels else None,
+        partial(network.load, bundle.identity),
+        rule=Rule(error_rate),
     )
+    if found.learnt:
+        output.notice(f"{len(found.learnt)} documents were left out: they are labelled, so the classifier knows them")
+    if found.unknown:
+        output.notice(f"not known to the classifier, so never right: {', '.join(found.unknown)}")
+    output.result({"classifier": bundle.name, **assessment.elsewhere_json(found)})
+    _print_types(found.per_class, output)
+    figures = ", ".join(
+        f"{name.replace('_', ' ')} {i.value:.3f} ({i.low:.3f} to {i.high:.3f})" for name, i in found.intervals.items()
+    )
+    output.line(f"{found.metrics['documents']} documents: {figures}")
+    output.line(_kinds("documents", found.metrics))
+    return exit_code(found.report)
+
+
+def _print_types(rows: "Sequence[Mapping[str, Any]]", output: "Output") -> None:
     output.table(
         ("type", "precision", "recall", "F1", "documents"),
-        [
-            (r["type"], *(f"{r[m]:.2f}" for m in ("precision", "recall", "f1")), r["documents"])
-            for r in result.per_class
-        ],
+        [(r["type"], *(f"{r[m]:.2f}" for m in ("precision", "recall", "f1")), r["documents"]) for r in rows],
     )
-    print_metrics(result.metrics, output)
-    return DONE
+
+
+def _kinds(what: str, kinds: "Mapping[str, float]") -> str:
+    shares = ", ".join(f"{kinds[status]:.0%} {status}" for status in ("ok", "ambiguous", "novel"))
+    return f"{what}: {shares}; the true type is among the candidates in {kinds['coverage']:.1%}"
