@@ -157,7 +157,7 @@ def _elsewhere(
         bundle,
         str(folder),
         str(labels) if labels else None,
-        partial(network.load, bundle.identity),
+        partial(network.load, workspace, bundle.identity),
         rule=Rule(error_rate),
     )
     if found.learnt:
