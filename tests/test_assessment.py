@@ -1,0 +1,55 @@
+"""Held-out quality with all that tells how far to trust it."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from embedpipe.assessment import as_json, assess, write
+from embedpipe.features import FeatureStore, FeatureWriter
+from embedpipe.labels import Label, Labels
+from embedpipe.records import FeatureBatch, Identity, PageInfo, PageRef, Recipe
+from embedpipe.training import TrainingRecipe, fit
+from embedpipe.workspace import Workspace
+
+IDENTITY = Identity("made_up", "ab" * 32, Recipe(), ("all",))
+TYPES = ("form", "invoice", "letter")
+
+
+@pytest.fixture
+def store(workspace: Workspace) -> FeatureStore:
+    """Thirty documents of two pages that look like their document first and like their type second."""
+    path = workspace.store_path(IDENTITY.space)
+    writer = FeatureWriter(FeatureStore.create(path, IDENTITY, [("all", 0, 12)]), {})
+    labels = Labels()
+    for number in range(30):
+        rng, sha256 = np.random.default_rng(number), f"{number:064x}"
+        pages = tuple(PageInfo(PageRef(sha256, i, f"/{number}.pdf"), 2, 595.0, 842.0, 0.1) for i in range(2))
+        X = 0.6 * np.eye(12)[number % 3] + rng.normal(0, 0.5, 12) + rng.normal(0, 0.1, (2, 12))
+        writer.append(FeatureBatch(pages, X.astype(np.float32)))
+        labels.add([Label(sha256, f"/{number}.pdf", TYPES[number % 3])])
+    writer.flush()
+    labels.save(workspace.labels_file)
+    return FeatureStore.open(path)
+
+
+def test_an_assessment_is_consistent(workspace: Workspace, store: FeatureStore, tmp_path: Path) -> None:
+    """Intervals hold the figures, the careless one flatters, the curve ends with all documents; the report shows it."""
+    bundle = fit(workspace, store, TrainingRecipe("head"))
+    found = assess(workspace, store, bundle)
+    metrics = found.evaluation.metrics
+    for name, interval in found.intervals.items():
+        assert interval.low <= interval.value <= interval.high
+        assert interval.value == pytest.approx(metrics[f"document_{name}"])
+    assert found.careless["accuracy"] > metrics["accuracy"] + 0.1
+    assert found.learning_curve[-1]["accuracy"] == metrics["document_accuracy"]
+    assert [point["documents_per_type"] for point in found.learning_curve] == [1, 2, 5, 10]
+    for kinds in found.decisions.values():
+        assert kinds["ok"] + kinds["ambiguous"] + kinds["novel"] == pytest.approx(1)
+    assert sum(row["rows"] for row in found.reliability) == 30
+    assert json.loads(json.dumps(as_json(found)))["per_class"][0].keys() >= {"recall", "recall_interval"}
+    write(workspace, bundle, found, tmp_path / "report.html")
+    html = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert html.count("data:image/png") == 4
+    assert "What a careless test would say" in html
