@@ -216,8 +216,10 @@ def test_the_command_line_cuts_and_writes(
     out = tmp_path / "out"
 
     def run(*options: str) -> "subprocess.CompletedProcess[str]":
-        command = [SCRIPT, "classify", pile, "--artifacts", taught[0].root, "--weights", "none", *options]
-        return subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+        command = [SCRIPT, "classify", pile, "--artifacts", taught[0].root, "--classifier", "svm"]
+        return subprocess.run(
+            [*map(str, command), "--weights", "none", *options], capture_output=True, text=True, check=False
+        )
 
     done = run("--split", "--write", str(out), "--csv", str(tmp_path / "parts.csv"), "--json", "--workers", "1")
     assert done.returncode == 0, done.stderr
