@@ -98,7 +98,7 @@ def lively_network(name: str) -> nn.Module:
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = None
-            nn.init.constant_(module.weight, 0.25)
+            nn.init.constant_(module.weight, 0.1)
         if "Drop" in type(module).__name__ or "Stochastic" in type(module).__name__:
             module.eval()
     with torch.no_grad():
