@@ -1,5 +1,7 @@
 """What a running network is, and OpenVINO as one way to run it. Nothing here loads torch."""
 
+import importlib
+import sys
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -141,9 +143,7 @@ class OpenVinoEngine:
         Raises:
             RuntimeError: OpenVINO cannot write it.
         """
-        import openvino  # noqa: PLC0415 - as in `openvino_core`
-
-        openvino.save_model(self._read(), file, compress_to_fp16=False)
+        load_openvino().save_model(self._read(), file, compress_to_fp16=False)
 
     def _compiled(self, shape: tuple[int, ...]) -> Any:
         """An inference request for this shape: a plan of its own once it has come twice, else the general one."""
@@ -168,8 +168,17 @@ class OpenVinoEngine:
         return self._core.compile_model(model, "CPU", self._settings).create_infer_request()
 
 
+def load_openvino() -> Any:
+    """OpenVINO, loaded when it is needed, for torch does without, and so does a run without new pages.
+
+    It would report every import and conversion to its makers over the network, in a process forked for that, which can
+    hang. Nothing leaves the machine here: its own stub takes over where the package that reports is missing.
+    """
+    modules: dict[str, Any] = sys.modules
+    modules.setdefault("openvino_telemetry", None)  # this is how Python is told that an import fails
+    return importlib.import_module("openvino")
+
+
 def openvino_core() -> Any:
     """OpenVINO's entry."""
-    import openvino  # noqa: PLC0415 - an engine of its own: torch does without, and so does a run without new pages
-
-    return openvino.Core()
+    return load_openvino().Core()

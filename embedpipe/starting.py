@@ -22,6 +22,7 @@ from embedpipe.engines import (
     EngineChoice,
     OpenVinoEngine,
     Pending,
+    load_openvino,
     openvino_core,
 )
 from embedpipe.errors import EmbedpipeError, UnknownNameError
@@ -200,8 +201,6 @@ class TorchEngine:
 
 def convert(network: FeatureNetwork) -> Any:
     """The network as an OpenVINO model for any shape and batch."""
-    import openvino  # noqa: PLC0415 - an engine of its own, not needed for torch
-
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")  # tracing warns of shapes that become constants; the contract test checks
-        return openvino.convert_model(network, example_input=network.example())
+        return load_openvino().convert_model(network, example_input=network.example())

@@ -1,6 +1,8 @@
 """Starting a network: what is chosen, what is refused, and that all engines give the same features."""
 
 import importlib.util
+import subprocess
+import sys
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -342,6 +344,21 @@ def test_a_batch_that_memory_cannot_take_goes_in_halves(by_hand: FeatureNetwork)
     most = 0
     with pytest.raises(torch.cuda.OutOfMemoryError):
         engine.start(pixels)
+
+
+def test_openvino_reports_to_nobody() -> None:
+    """A process that converts and runs a network has not loaded the package by which OpenVINO reports what it does."""
+    code = (
+        "import sys\n"
+        "from embedpipe.backbones import load_backbone\n"
+        "from embedpipe.engines import EngineChoice\n"
+        "load_backbone('timm:test_resnet', weights='none', choice=EngineChoice('cpu', 'fp32', 'openvino', 1))"
+        ".start(__import__('numpy').zeros((1, 320, 320, 3), 'uint8'))()\n"
+        "from openvino.tools.ovc import convert_impl, telemetry_stub\n"
+        "loaded = [name for name, module in sys.modules.items() if name.startswith('openvino_telemetry') and module]\n"
+        "sys.exit(bool(loaded) or convert_impl.tm is not telemetry_stub)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 @pytest.fixture
