@@ -151,9 +151,10 @@ class PdfDocument:
             raise
 
     def _count_pages(self) -> int:
-        if self.pdf.needs_pass:
+        locked = self.pdf.needs_pass  # asked once: it tries the empty password, and with it loses the key of another
+        if locked:
             self.password = next(filter(self.pdf.authenticate, self._options.passwords), "")
-        if self.pdf.needs_pass and not self.password:
+        if locked and not self.password:
             raise DocumentError("encrypted", "needs a password: put it on a line of its own in a --password-file")
         try:
             count = int(self.pdf.page_count)

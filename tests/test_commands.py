@@ -327,13 +327,17 @@ def test_dry_run_writes_nothing(pile: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "a").exists()
 
 
+PAGES = 12_000
+"""Several parts' worth, so that a run is still at it when its first part is there."""
+
+
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_run_keeps_its_work(stop: signal.Signals, tmp_path: Path) -> None:
     """Ctrl-C and SIGTERM end the run with exit code 130 and a summary; the next run does the rest, and only that."""
     pile = tmp_path / "pile"
     pile.mkdir()
     with pymupdf.open() as document:
-        for number in range(5000):
+        for number in range(PAGES):
             document.new_page().insert_text((72, 200), f"page {number}", fontsize=60)
         document.save(pile / "long.pdf")
     command = [str(SCRIPT), "embed", str(pile), "--artifacts", str(tmp_path / "a"), "--json", *TINY, *SMALL]
@@ -347,7 +351,7 @@ def test_a_stopped_run_keeps_its_work(stop: signal.Signals, tmp_path: Path) -> N
     stopped = json.loads(printed)
     assert stopped["interrupted"] is True
     finished = values(run("embed", pile, "--artifacts", tmp_path / "a", "--json", *TINY, *SMALL))
-    assert finished["embedded"] + stopped["embedded"] == 5000
+    assert finished["embedded"] + stopped["embedded"] == PAGES
     assert finished["skipped"] == stopped["embedded"]
 
 
