@@ -15,7 +15,8 @@ from scipy.sparse import csr_array
 from sklearn.decomposition import TruncatedSVD
 
 SAME_LAYOUT = 0.8
-"""Mean cosine of two pages of a family, by which the families of real documents agreed best with their sources."""
+"""Mean cosine of two pages of a family: at 0.85 families of real documents agree a little better with their sources, at
+0.8 they take in more pages."""
 
 _NEIGHBOURS = 10
 _DIM = 256
