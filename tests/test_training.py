@@ -13,7 +13,7 @@ import pytest
 from sklearn import metrics as sk
 
 from embedpipe.classifiers import CLASSIFIERS, ClassifierBundle
-from embedpipe.errors import ArtifactError, LabelsError, UnknownNameError
+from embedpipe.errors import ArtifactError, EmbedpipeError, LabelsError, UnknownNameError
 from embedpipe.evaluation import LabelledPages
 from embedpipe.features import FeatureStore, FeatureWriter
 from embedpipe.labels import Label, Labels
@@ -194,6 +194,14 @@ def test_blank_pages_do_not_change_the_classifier(
     X = selected(workspace, store).X
     np.testing.assert_array_equal(with_blanks.log_scores(X), plain.log_scores(X))
     assert with_blanks.metrics == plain.metrics
+
+
+@pytest.mark.parametrize("name", ["../../elsewhere", "a/b", "a\\b", ".", ".."])
+def test_a_name_that_leads_elsewhere_is_refused(workspace: Workspace, store: FeatureStore, name: str) -> None:
+    """A classifier is never written outside its folder among the classifiers."""
+    with pytest.raises(EmbedpipeError, match="no slashes"):
+        fit(workspace, store, TrainingRecipe("knn"), name)
+    assert not (workspace.root / "classifiers").exists()
 
 
 def test_unknown_names_are_refused_before_anything_is_saved(workspace: Workspace, store: FeatureStore) -> None:
