@@ -12,7 +12,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -91,6 +91,8 @@ def find(wanted: Wanted) -> Backbone | None:
             return None
         if manifest["sha256"] != _hashes(folder):
             raise ArtifactError(f"{folder} is damaged")
+        if any(_state(Path(place)) != state for place, state in manifest["weights"]):
+            raise ArtifactError("other weights lie where these were found")
         blocks = [(str(name), int(start), int(stop)) for name, start, stop in manifest["blocks"]]
         identity = Identity.from_json(manifest["identity"])
         threads = wanted.choice.threads or available_cores()
@@ -102,13 +104,14 @@ def find(wanted: Wanted) -> Backbone | None:
     return Backbone(identity, blocks, engine)
 
 
-def keep(wanted: Wanted, backbone: Backbone, *, torch_has_gpus: bool) -> None:
+def keep(wanted: Wanted, backbone: Backbone, *, torch_has_gpus: bool, places: Iterable[Path] = ()) -> None:
     """Keeps a network that runs on OpenVINO; a cache that cannot be written only costs time.
 
     Args:
         wanted: As it was asked for.
         backbone: What was loaded.
         torch_has_gpus: Whether the installed torch was built for GPUs: where one shows up, it goes before.
+        places: Where published weights were looked for; what lies there must stay as it is.
     """
     engine = backbone.engine
     if not isinstance(engine, OpenVinoEngine):
@@ -125,6 +128,7 @@ def keep(wanted: Wanted, backbone: Backbone, *, torch_has_gpus: bool) -> None:
                 "blocks": backbone.blocks,
                 "precision": engine.precision,
                 "torch_has_gpus": torch_has_gpus,
+                "weights": [(str(place), _state(place)) for place in places],
                 "sha256": _hashes(new),
             }
             write_json(new / _MANIFEST, manifest)
@@ -135,6 +139,15 @@ def keep(wanted: Wanted, backbone: Backbone, *, torch_has_gpus: bool) -> None:
             shutil.rmtree(old.parent, ignore_errors=True)
     except (ArtifactError, OSError, RuntimeError) as error:  # OpenVINO raises RuntimeError for a full disk
         log.debug("the network is not kept: %s", error)
+
+
+def _state(file: Path) -> list[int] | None:
+    """What tells a file from one that took its place; None where there is none."""
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    return [status.st_size, status.st_mtime_ns]
 
 
 def _hashes(folder: Path) -> dict[str, str]:

@@ -78,12 +78,14 @@ class Network:
 
 def _load_with_torch(wanted: "Wanted") -> "Backbone":
     """Loads a network that was not converted before, and keeps it for the next time."""
-    from embedpipe import backbones, networks, starting  # noqa: PLC0415 - torch takes seconds to load
+    from embedpipe import backbones, networks, sources, starting  # noqa: PLC0415 - torch takes seconds to load
 
     backbone = backbones.load_backbone(
         wanted.name, weights=wanted.weights, recipe=wanted.recipe, changes=wanted.changes, choice=wanted.choice
     )
-    networks.keep(wanted, backbone, torch_has_gpus=starting.built_for_gpus())
+    file = sources.find_backbone(wanted.name).file if wanted.weights is None else None
+    places = file.places() if file else ()
+    networks.keep(wanted, backbone, torch_has_gpus=starting.built_for_gpus(), places=places)
     return backbone
 
 

@@ -70,11 +70,13 @@ class WeightsFile:
 
     def find(self) -> Path | None:
         """Where it is on this machine: in its package, torch's cache, or the hub's; None if nowhere."""
+        return next((file for file in self.places() if file.exists()), None)
+
+    def places(self) -> Iterator[Path]:
+        """Where it may lie, the first one found being used."""
         for place in (self._in_package, lambda: self.cached, self._in_hub_cache):
-            file = place()
-            if file is not None and file.exists():
-                return file
-        return None
+            if (file := place()) is not None:
+                yield file
 
     def fetch(self) -> Path:
         """Finds or downloads it, and checks its hash.

@@ -61,16 +61,20 @@ class Sources:
         return None
 
     def document(self, sha256: str) -> Document | None:
-        """The document as it lies on disk now, unchanged since it was hashed, or None."""
-        return next((document for path in self._paths.get(sha256, []) if (document := self._as_it_was(path))), None)
+        """The document as it lies on disk now, or None where no file with its content is left."""
+        return next((found for path in self._paths.get(sha256, []) if (found := self._as_it_was(path, sha256))), None)
 
-    def _as_it_was(self, path: str) -> Document | None:
-        """The document at a path if it is still what was hashed."""
+    def _as_it_was(self, path: str, sha256: str) -> Document | None:
+        """The document at a path if its content is still the same; a folder may have been copied without its times."""
         try:
             status = os.stat(path)
         except OSError:
             return None
-        return self.unchanged(FoundFile(path, status.st_size, status.st_mtime_ns, named=True, type_folder=None))
+        found = FoundFile(path, status.st_size, status.st_mtime_ns, named=True, type_folder=None)
+        document: object = self.unchanged(found)
+        if document is None and status.st_size == self._documents[path].size:
+            document = identify(found, Limits())
+        return document if isinstance(document, Document) and document.sha256 == sha256 else None
 
     def path_of(self, sha256: str, otherwise: str) -> str:
         """A path at which the document is now, or was last."""
@@ -78,10 +82,11 @@ class Sources:
         return next((path for path in paths if os.path.exists(path)), paths[-1] if paths else otherwise)
 
     def copies(self) -> list[list[Document]]:
-        """Documents of the same content that lie at several places now, unchanged since they were hashed."""
+        """Documents of the same content that lie at several places now."""
         groups = []
-        for paths in self._paths.values():
-            here = [document for path in paths if (document := self._as_it_was(path))] if len(paths) > 1 else []
+        for sha256, paths in self._paths.items():
+            several = paths if len(paths) > 1 else []
+            here = [document for path in several if (document := self._as_it_was(path, sha256))]
             if len(here) > 1:
                 groups.append(here)
         return groups

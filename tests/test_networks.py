@@ -104,6 +104,22 @@ def test_a_weights_file_is_known_by_its_content(tmp_path: Path) -> None:
     assert replace(WANTED, weights=str(one)).key() != before
 
 
+def test_weights_that_took_the_place_of_others_are_loaded(loaded: Backbone, tmp_path: Path) -> None:
+    """When a file where weights were looked for is replaced, comes, or goes, the network is converted anew."""
+    used, first = tmp_path / "used.pth", tmp_path / "first.pth"
+    used.write_bytes(b"weights")
+    keep(WANTED, loaded, torch_has_gpus=False, places=[first, used])
+    assert find(WANTED) is not None
+    first.write_bytes(b"weights that go before")
+    assert find(WANTED) is None
+    first.unlink()
+    assert find(WANTED) is not None
+    used.write_bytes(b"other weights")
+    assert find(WANTED) is None
+    used.unlink()
+    assert find(WANTED) is None
+
+
 def test_a_gpu_that_torch_could_use_goes_before(loaded: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
     """With device auto, a GPU and a torch built for it, torch loads the network; not if the CPU was asked for."""
     keep(WANTED, loaded, torch_has_gpus=True)

@@ -170,6 +170,22 @@ def test_sha256_at(workspace: Workspace, make_pdf, tmp_path: Path, monkeypatch: 
     assert sources.sha256_at("nowhere.pdf") is None
 
 
+def test_a_file_that_was_copied_without_its_time(workspace: Workspace, make_pdf, tmp_path: Path) -> None:
+    """The same content with another time of change is found; other content of the same size is not."""
+    file = make_pdf("a.pdf", ["one"])
+    sources = workspace.sources()
+    sha256 = sources.sha256_at(str(file))
+    assert sha256 is not None
+    os.utime(file, (1, 1))
+    found = sources.document(sha256)
+    assert found is not None
+    assert (found.path, found.sha256) == (str(file), sha256)
+    content = file.read_bytes()
+    file.write_bytes(content[:-1] + b"%")
+    os.utime(file, (2, 2))
+    assert sources.document(sha256) is None
+
+
 def test_labels_find_documents(workspace: Workspace, make_pdf, tmp_path: Path) -> None:
     """A person's labels.csv in the artifacts is understood, with paths from there."""
     make_pdf("a.pdf", ["one"])
