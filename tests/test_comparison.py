@@ -2,6 +2,8 @@
 
 import csv
 import json
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -150,3 +152,15 @@ def test_a_picture_without_points_is_drawn(labelled: Workspace, tmp_path: Path) 
     found = compare(labelled, ["absent"], ["svm"], load)
     draw(found, tmp_path / "empty.png")
     assert (tmp_path / "empty.png").exists()
+
+
+def test_the_command_wants_names_and_warns_of_what_a_network_has_seen(tmp_path: Path) -> None:
+    """Empty lists are refused in one line, and a fine-tuned network's figures come with a warning."""
+    script = Path(sys.executable).with_name("embedpipe")
+    command = [script, "compare", "--artifacts", str(tmp_path)]
+    for options in (["--backbones", ","], ["--classifiers", ","]):
+        done = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+        assert "separated by commas" in done.stderr
+    done = subprocess.run([*command, "--backbones", "finetuned:x"], capture_output=True, text=True, check=False)
+    assert "itself was trained on documents" in done.stderr

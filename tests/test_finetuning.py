@@ -26,7 +26,7 @@ from embedpipe.finetuned import named, read_finetuned, resolve
 from embedpipe.finetuning import Finetuned, finetune, open_backbone, training_weights, validation_rows
 from embedpipe.networks import Wanted
 from embedpipe.pipeline import embed
-from embedpipe.records import Identity, Recipe
+from embedpipe.records import Recipe
 from embedpipe.samples import draw_samples
 from embedpipe.streaming import Settings
 from embedpipe.training import TrainingRecipe, fit
@@ -278,9 +278,8 @@ def test_figures_on_documents_that_the_network_has_seen_are_marked(
 ) -> None:
     """A fit on its features warns on stderr; one on the features of a frozen network does not."""
     workspace, _, _ = made
-    identity = Identity("finetuned:mine", "", Recipe(), ())
     for backbone in ("finetuned:mine", "timm:test_resnet"):
-        warn_of_seen_documents(workspace, replace(identity, backbone=backbone), Output())
+        warn_of_seen_documents(workspace, backbone, Output())
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err.count("warning: finetuned:mine itself was trained on documents") == said.err.count("\n") == 1

@@ -21,7 +21,6 @@ from embedpipe.options import Common, expand
 if TYPE_CHECKING:
     from embedpipe.classifiers import ClassifierBundle
     from embedpipe.intake import Report
-    from embedpipe.records import Identity
     from embedpipe.workspace import Workspace
 
 DONE, ERROR, USAGE, SOME_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
@@ -160,14 +159,14 @@ def print_quality(metrics: dict[str, Any], output: Output) -> None:
     )
 
 
-def warn_of_seen_documents(workspace: "Workspace", identity: "Identity", output: Output) -> None:
+def warn_of_seen_documents(workspace: "Workspace", backbone: str, output: Output) -> None:
     """Says that figures flatter where the network itself was trained on the documents."""
     from embedpipe.workspace import FINETUNED
 
-    if identity.backbone.startswith(FINETUNED):
-        folder = workspace.backbone_path(identity.backbone.removeprefix(FINETUNED))
+    if backbone.startswith(FINETUNED):
+        folder = workspace.backbone_path(backbone.removeprefix(FINETUNED))
         output.notice(
-            f"warning: {identity.backbone} itself was trained on documents that {folder} lists: held-out figures that "
+            f"warning: {backbone} itself was trained on documents that {folder} lists: held-out figures that "
             "count these flatter it; `finetune` told those of documents that it had not seen"
         )
 

@@ -5,7 +5,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from embedpipe.commands.base import DONE, SOME_FAILED, LabelsFile, begin, command, figure, take_labels
+from embedpipe.commands.base import (
+    DONE,
+    SOME_FAILED,
+    LabelsFile,
+    begin,
+    command,
+    figure,
+    take_labels,
+    warn_of_seen_documents,
+)
+from embedpipe.errors import EmbedpipeError
 from embedpipe.options import AUTO, Common, Network, Reading, Space
 
 if TYPE_CHECKING:
@@ -35,13 +45,18 @@ def compare(
     from embedpipe import comparison
 
     workspace, output = begin(common)
+    names, kinds = (list(filter(None, text.split(","))) for text in (backbones, classifiers))
+    if not (names and kinds):
+        raise EmbedpipeError("name at least one of --backbones and one of --classifiers, separated by commas")
     if labels is not None:
         take_labels(workspace, str(labels), output)
+    for name in names:
+        warn_of_seen_documents(workspace, name, output)
     with output.progress("embedding") as bar:
         found = comparison.compare(
             workspace,
-            [name for name in backbones.split(",") if name],
-            [kind for kind in classifiers.split(",") if kind],
+            names,
+            kinds,
             lambda name: Network(name, weights, device, precision, engine).load(workspace),
             inputs=inputs or (),
             settings=reading.settings(),

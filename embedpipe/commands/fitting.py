@@ -38,7 +38,7 @@ def _fit(kind: str, common: Common, space: Space, labelling: Labelling) -> int:
     if labelling.labels is not None:
         take_labels(workspace, str(labelling.labels), output)
     store = workspace.store(space.backbone, space.space)
-    warn_of_seen_documents(workspace, store.identity, output)
+    warn_of_seen_documents(workspace, store.identity.backbone, output)
     recipe = TrainingRecipe(kind, settings, labelling.pages, cues=labelling.with_cues)
     bundle = fit(workspace, store, recipe, labelling.name)
     fitted = bundle.fitted_on
@@ -118,7 +118,7 @@ def evaluate(
     bundle = open_classifier(workspace, classifier)
     store = workspace.store(space=bundle.identity.space)
     bundle.require(store.identity)
-    warn_of_seen_documents(workspace, store.identity, output)
+    warn_of_seen_documents(workspace, store.identity.backbone, output)
     found = assessment.assess(workspace, store, bundle, Rule(error_rate))
     if report is not None:
         assessment.write(workspace, bundle, found, report)
