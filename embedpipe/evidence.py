@@ -56,14 +56,14 @@ class Examples:
         Pages of one document look alike, and of its own document a page would only learn its own label again.
 
         Args:
-            X: Features as the store holds them, float32 (n, dim).
+            X: Features as the store holds them, float32 (n, dim); cues behind them are not looked at.
             documents: SHA-256 of the document of each page, n of them.
             k: How many; fewer where fewer other documents are labelled.
 
         Returns:
             The examples of each page, best first.
         """
-        queries, total = self._unit(X), len(self._labels)
+        queries, total = self._unit(X[:, : self._index.d]), len(self._labels)
         found: list[list[Example]] = [[] for _ in documents]
         open_rows, asked = np.arange(len(found)), min(k * _FIRST_LOOK, total)
         while len(open_rows):

@@ -70,6 +70,15 @@ def test_all_documents_are_reached_when_asked_for(workspace: Workspace, store: F
     assert row["score"] == pytest.approx(examples[0].score, abs=1e-4)
 
 
+def test_cues_behind_the_features_are_not_looked_at(workspace: Workspace, store: FeatureStore) -> None:
+    """A classifier with cues hands its pages on with them; the examples are those of the features alone."""
+    examples = Examples(workspace, store)
+    ids, X = next(store.batches())
+    with_cues = np.hstack([X, np.full((len(X), 3), 7, np.float32)])
+    others = ["nobody"] * len(ids)
+    assert examples.nearest(with_cues, others) == examples.nearest(X, others)
+
+
 def test_without_labels_there_is_no_evidence(workspace: Workspace, store: FeatureStore) -> None:
     """The error says how to label."""
     Labels().save(workspace.labels_file)
