@@ -341,7 +341,11 @@ def test_a_stopped_run_keeps_its_work(stop: signal.Signals, tmp_path: Path) -> N
             document.new_page().insert_text((72, 200), f"page {number}", fontsize=60)
         document.save(pile / "long.pdf")
     command = [str(SCRIPT), "embed", str(pile), "--artifacts", str(tmp_path / "a"), "--json", *TINY, *SMALL]
+    before = signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # a shell's background jobs inherit its being ignored
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        signal.signal(signal.SIGINT, before)
         deadline = time.monotonic() + 60
         while not list((tmp_path / "a").glob("features/*/part-*")) and time.monotonic() < deadline:
             time.sleep(0.01)
