@@ -15,8 +15,17 @@ from embedpipe.classifiers import ClassifierBundle, build_classifier
 from embedpipe.confidence import Bootstrap, Interval, decision_metrics, nested_decisions, reliability, risk_coverage
 from embedpipe.decisions import Rule
 from embedpipe.errors import LabelsError
-from embedpipe.evaluation import careless_folds, confusion, cross_validate, document_scores, metrics_of, per_class
+from embedpipe.evaluation import (
+    FEWEST_UNSEEN,
+    careless_folds,
+    confusion,
+    cross_validate,
+    document_scores,
+    metrics_of,
+    per_class,
+)
 from embedpipe.features import FeatureStore
+from embedpipe.finetuned import trained_on
 from embedpipe.intake import Report
 from embedpipe.reports import Mistake, ReportData, write_report
 from embedpipe.streaming import Settings, render_pages
@@ -79,12 +88,12 @@ def assess(workspace: Workspace, store: FeatureStore, bundle: ClassifierBundle, 
     def build() -> Pipeline:
         return build_classifier(recipe.kind, store.blocks, recipe.settings)
 
-    careless = metrics_of(held.pages, cross_validate(build, held.pages, careless_folds(held.pages)))
+    careless = metrics_of(held.known, cross_validate(build, held.known, careless_folds(held.known)))
     return Assessment(
         evaluation=evaluate_held(held),
         intervals=bootstrap.metrics() if bootstrap else {},
         per_class_intervals=bootstrap.per_class() if bootstrap else [],
-        careless={name: careless[name] for name in _COMPARED},
+        careless={name: careless[name] if len(truth) else None for name in _COMPARED},
         decisions=_decisions(held, rule),
         reliability=reliability(confidence, right) if len(truth) else [],
         risk_coverage=risk_coverage(confidence, right) if len(truth) else [],
@@ -103,7 +112,9 @@ def _decisions(held: Rehearsal, rule: Rule) -> dict[str, dict[str, float]]:
 
 def _learning_curve(held: Rehearsal, build: Callable[[], Pipeline]) -> list[dict[str, float]]:
     """Quality of documents when only so many documents of each type may be learnt from, in the same folds."""
-    pages, folds = held.pages, held.held_out.folds
+    pages, folds = held.known, held.folds
+    if not len(held.pages.y):
+        return []
     most = max(len(set(pages.documents[pages.y == kind])) for kind in held.held_out.classes)
     sizes = list(_FIRST_SIZES)
     while sizes[-1] * _GROWTH < most:
@@ -115,7 +126,7 @@ def _learning_curve(held: Rehearsal, build: Callable[[], Pipeline]) -> list[dict
             "accuracy": metrics["document_accuracy"],
             "macro_f1": metrics["document_macro_f1"],
         }
-        for size, metrics in ((size, metrics_of(pages, found)) for size, found in [*curve, (most, held.held_out)])
+        for size, metrics in ((size, metrics_of(held.pages, found)) for size, found in [*curve, (most, held.held_out)])
     ]
 
 
@@ -129,7 +140,7 @@ class Elsewhere:
         per_class: A row per type.
         classes: The types of classifier and documents, sorted.
         matrix: Documents by true type (rows) and told type (columns).
-        learnt: Paths of documents that were left out: they are among the labelled ones.
+        learnt: Paths of documents that were left out: they are labelled, or the network itself was trained on them.
         unknown: Types of the documents that the classifier does not know; their documents should be novel.
         report: What was read.
     """
@@ -166,11 +177,11 @@ def measure_elsewhere(
         settings: How documents are read.
 
     Raises:
-        LabelsError: No document has a type, or all of them are labelled already.
+        LabelsError: No document has a type, or all of them are known already.
     """
     types = labelling.read(workspace, labels or inputs)
     verdicts, report = classify(workspace, [inputs], bundle, backbone, rule=rule, settings=settings)
-    known = {sha256 for sha256, _ in workspace.labels().rows}
+    known = {sha256 for sha256, _ in workspace.labels().rows} | (trained_on(workspace, bundle.identity) or (set(),))[0]
     answered = [v for v in verdicts if v.document_sha256 in types and v.prediction.label is not None]
     fresh = [v for v in answered if v.document_sha256 not in known]
     if not fresh:
@@ -228,6 +239,10 @@ def write(workspace: Workspace, bundle: ClassifierBundle, found: Assessment, fil
         "Pages": f"{result.pages:,}",
         "Measured on": f"{result.metrics['folds']} folds; no group of documents is on both sides of a fold",
     }
+    if seen := result.metrics["seen_documents"]:
+        facts["Left out"] = f"{seen:,} documents: the network itself was trained on them, or on their groups"
+    if not result.verdicts:
+        facts["Measured on"] = f"nothing: fewer than {FEWEST_UNSEEN} documents are left"
     data = ReportData(
         title=f"{bundle.name} on {bundle.identity.space}",
         facts=facts,

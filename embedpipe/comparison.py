@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from embedpipe import pipeline
 from embedpipe.baselines import network_seconds
@@ -15,7 +14,7 @@ from embedpipe.classifiers import CLASSIFIERS, build_classifier
 from embedpipe.documents import ReadOptions
 from embedpipe.engines import Backbone
 from embedpipe.errors import EmbedpipeError, LabelsError, UnknownNameError
-from embedpipe.evaluation import LabelledPages, cross_validate, grouped_folds, metrics_of
+from embedpipe.evaluation import LEARNT, LabelledPages, cross_validate, held_out_of, honest_folds, metrics_of
 from embedpipe.features import FeatureStore
 from embedpipe.pipeline import Progress
 from embedpipe.records import Document
@@ -91,7 +90,8 @@ class Comparison:
         pages: How many labelled pages all of them have.
         documents: Of how many documents.
         groups: Of how many groups.
-        folds: In how many folds.
+        folds: In how many folds; 0 where too few documents are left that none of the networks was trained on.
+        seen_documents: How many of the documents no figure counts, for one of the networks was trained on their group.
         speed_pages: On how many pages the speeds were measured.
     """
 
@@ -100,6 +100,7 @@ class Comparison:
     documents: int = 0
     groups: int = 0
     folds: int = 0
+    seen_documents: int = 0
     speed_pages: int = 0
 
 
@@ -188,47 +189,47 @@ def _candidate(workspace: Workspace, name: str, backbone: Backbone, settings: Se
 
 
 def _measured(candidates: list[Candidate], kinds: Sequence[str], speed_pages: int) -> Comparison:
-    """Cross-validates every candidate on the pages that all have, in one division into folds."""
-    able = [candidate for candidate in candidates if candidate.pages is not None]
+    """Cross-validates every candidate on the pages that all have and no network was trained on, in the same folds."""
+    able = {candidate.name: candidate.pages for candidate in candidates if candidate.pages is not None}
     if not able:
         return Comparison(candidates)
-    keys = [_keys(candidate.pages) for candidate in able if candidate.pages is not None]
-    common = sorted(set(keys[0]).intersection(*keys[1:]))
-    for candidate, those in zip(able, keys, strict=True):
-        places = {key: row for row, key in enumerate(those)}
-        candidate.pages = _rows(candidate.pages, np.array([places[key] for key in common], np.int64))
-    pages = able[0].pages
-    if pages is None:
-        return Comparison(candidates)
-    folds = grouped_folds(pages)
-    for candidate in able:
+    shared = _shared(list(able.values()))
+    pages = shared[0]
+    folds = honest_folds(pages)
+    held_out = held_out_of(pages, folds)
+    for candidate in candidates:
+        if candidate.name not in able:
+            continue
+        candidate.pages = shared[list(able).index(candidate.name)]
         for kind in kinds:
-            if candidate.pages is not None:
-                build = _builder(kind, candidate.blocks)
-                candidate.metrics[kind] = metrics_of(pages, cross_validate(build, candidate.pages, folds))
+            found = cross_validate(_builder(kind, candidate.blocks), candidate.pages, folds)
+            candidate.metrics[kind] = metrics_of(held_out, found)
     return Comparison(
         candidates,
         pages=len(pages.y),
         documents=len(set(pages.documents)),
         groups=len(set(pages.groups)),
-        folds=len(np.unique(folds)),
+        folds=len(np.unique(folds[folds != LEARNT])),
+        seen_documents=len(set(pages.documents) - set(held_out.documents)),
         speed_pages=speed_pages,
     )
 
 
+def _shared(candidates: list[LabelledPages]) -> list[LabelledPages]:
+    """The pages that all have, in one order for all; those that one of the networks has seen count as seen."""
+    keys = [list(zip(pages.documents.tolist(), pages.page_indices.tolist(), strict=True)) for pages in candidates]
+    common = sorted(set(keys[0]).intersection(*keys[1:]))
+    places = [{key: row for row, key in enumerate(those)} for those in keys]
+    shared = [
+        pages.take(np.array([where[key] for key in common], np.int64))
+        for pages, where in zip(candidates, places, strict=True)
+    ]
+    seen = np.any([np.zeros(len(common), bool) if pages.seen is None else pages.seen for pages in shared], axis=0)
+    return [replace(pages, seen=seen) for pages in shared]
+
+
 def _builder(kind: str, blocks: list[tuple[str, int, int]]) -> Callable[[], Any]:
     return lambda: build_classifier(kind, blocks)
-
-
-def _keys(pages: LabelledPages) -> list[tuple[str, int]]:
-    return list(zip(pages.documents.tolist(), pages.page_indices.tolist(), strict=True))
-
-
-def _rows(pages: LabelledPages | None, rows: NDArray[np.int64]) -> LabelledPages | None:
-    if pages is None:
-        return None
-    names = ("page_ids", "X", "y", "documents", "groups", "page_indices")
-    return replace(pages, **{name: getattr(pages, name)[rows] for name in names})
 
 
 def rows_of(found: Comparison) -> list[dict[str, Any]]:
@@ -262,6 +263,7 @@ def as_json(found: Comparison) -> dict[str, Any]:
         "documents": found.documents,
         "groups": found.groups,
         "folds": found.folds,
+        "seen_documents": found.seen_documents,
         "speed": {"of": "the network alone", "pages": found.speed_pages, "median_of": _REPEATS},
         "backbones": [
             {"name": c.name, "space": c.space, "engine": c.engine, "device": c.device, "precision": c.precision}
@@ -283,12 +285,14 @@ def draw(found: Comparison, file: Path) -> None:
         ArtifactError: The file cannot be written.
     """
     points = [
-        Point(c.name, kind, c.pages_per_second, float(metrics["document_macro_f1"] or 0.0))
+        Point(c.name, kind, c.pages_per_second, float(metrics["document_macro_f1"]))
         for c in found.candidates
         for kind, metrics in c.metrics.items()
+        if metrics["document_macro_f1"] is not None
     ]
+    counted = found.documents - found.seen_documents
     how = (
-        f"{found.documents} documents, {found.folds} folds by group; speed of the network alone, "
+        f"{counted} documents, {found.folds} folds by group; speed of the network alone, "
         f"median of {_REPEATS} on {found.speed_pages} pages"
     )
     missing = [candidate.name for candidate in found.candidates if candidate.problem]

@@ -1,9 +1,10 @@
 """Honest figures: grouped folds, metrics of pages and documents, calibration."""
 
+import contextlib
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -28,8 +29,16 @@ from embedpipe.neighbours import unit_rows
 from embedpipe.scaling import BlockScaler
 
 FOLDS = 5
+_FIGURES = ("accuracy", "balanced_accuracy", "macro_f1", "top5_accuracy", "calibration_error")
+
 TOP = 5
 """How many of the most probable types `top5_accuracy` looks at."""
+
+LEARNT = -1
+"""In place of a fold: the page is always learnt from and never held out."""
+
+FEWEST_UNSEEN = 10
+"""Documents that a trained network has not seen, below which no figure is claimed."""
 
 _IMPOSSIBLE = -30.0
 """Log score of a type that a fold's training part does not hold."""
@@ -46,6 +55,7 @@ class LabelledPages:
         documents: SHA-256 of each page's document, (n,).
         groups: What must stay on one side of a split, (n,).
         page_indices: Where each page is in its document, from 0, (n,).
+        seen: Pages of groups that the network itself was trained on, (n,); None for a frozen network, which saw none.
     """
 
     page_ids: NDArray[np.int64]
@@ -54,6 +64,12 @@ class LabelledPages:
     documents: NDArray[Any]
     groups: NDArray[Any]
     page_indices: NDArray[np.int64]
+    seen: NDArray[np.bool_] | None = None
+
+    def take(self, rows: NDArray[Any]) -> Self:
+        """Some of the pages: by their numbers, in that order, or by a mask."""
+        columns = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{name: column[rows] for name, column in columns.items() if column is not None})
 
     @property
     def weights(self) -> NDArray[np.float64]:
@@ -87,11 +103,15 @@ class HeldOut:
         classes: Types, sorted.
         log_scores: Raw, (n, n_classes).
         folds: Which fold each page was held out in, (n,).
+        seen_documents: How many more there are, of which nothing is told: the network was trained on their groups.
+        seen_types: Types of these.
     """
 
     classes: list[str]
     log_scores: NDArray[np.float64]
     folds: NDArray[np.int64]
+    seen_documents: int = 0
+    seen_types: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +155,32 @@ def grouped_folds(pages: LabelledPages, n_folds: int = FOLDS, seed: int = 0) -> 
     return folds
 
 
+def honest_folds(pages: LabelledPages) -> NDArray[np.int64]:
+    """As `grouped_folds`, of the pages that the network itself has not seen; the others are `LEARNT` from, (n,).
+
+    A network that was trained on a page's type gives features that tell it, also to a classifier that never saw the
+    page: figures and decisions of such pages would flatter. New documents meet a classifier that has learnt from seen
+    and unseen ones alike, and so do those that are held out here. With too few unseen documents nothing is held out.
+
+    Raises:
+        LabelsError: There are fewer than two types, or fewer than two groups.
+    """
+    folds = grouped_folds(pages)
+    if pages.seen is None or not pages.seen.any():
+        return folds
+    seen = np.isin(pages.groups, pages.groups[pages.seen])  # groups may have been joined since
+    folds = np.full(len(folds), LEARNT)
+    if len(np.unique(pages.documents[~seen])) >= FEWEST_UNSEEN:
+        with contextlib.suppress(LabelsError):  # all of one type, or of one group
+            folds[~seen] = grouped_folds(pages.take(~seen))
+    return folds
+
+
+def held_out_of(pages: LabelledPages, folds: NDArray[np.int64]) -> LabelledPages:
+    """The pages that are held out in some fold."""
+    return pages.take(folds != LEARNT)
+
+
 def cross_validate(
     build: Callable[[], Pipeline], pages: LabelledPages, folds: NDArray[np.int64], most_documents: int | None = None
 ) -> HeldOut:
@@ -143,8 +189,11 @@ def cross_validate(
     Args:
         build: Gives an unfitted classifier.
         pages: What is held out in turn.
-        folds: Of `grouped_folds`, (n,).
+        folds: Of `grouped_folds` or `honest_folds`, (n,).
         most_documents: How many documents of each type are learnt from; all if not given.
+
+    Returns:
+        The scores of `held_out_of(pages, folds)`.
     """
     classes = sorted(set(pages.y))
     scores = np.full((len(pages.y), len(classes)), _IMPOSSIBLE)
@@ -159,9 +208,18 @@ def cross_validate(
         fitted = fit_classifier(build(), pages.X[train], pages.y[train], weights[train])
         scores[test[:, None], columns] = log_scores(fitted, pages.X[test])
 
+    _in_each_fold(score, folds)
+    held_out, seen = folds != LEARNT, folds == LEARNT
+    return HeldOut(
+        classes, scores[held_out], folds[held_out], len(set(pages.documents[seen])), frozenset(pages.y[seen])
+    )
+
+
+def _in_each_fold(work: Callable[[int], None], folds: NDArray[np.int64]) -> None:
+    """Calls a function for each fold."""
     # threads: the solvers let go of the interpreter's lock, and the matrix is shared
-    Parallel(n_jobs=min(available_cores(), FOLDS), prefer="threads")(delayed(score)(int(f)) for f in np.unique(folds))
-    return HeldOut(classes, scores, folds)
+    numbers = [int(fold) for fold in np.unique(folds) if fold != LEARNT]
+    Parallel(n_jobs=min(available_cores(), FOLDS), prefer="threads")(delayed(work)(number) for number in numbers)
 
 
 def _few_documents(pages: LabelledPages, among: NDArray[np.bool_], most: int | None) -> NDArray[np.int64]:
@@ -184,7 +242,7 @@ def careless_folds(pages: LabelledPages) -> NDArray[np.int64]:
 def held_out_distances(
     build: Callable[[], Pipeline], pages: LabelledPages, folds: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """How far every page is from the labelled pages of the other folds, (n,), see `novelty.NoveltyDetector`."""
+    """How far each of `held_out_of(pages, folds)` is from the pages of the other folds, (n,), see `novelty`."""
     distances, weights = np.empty(len(pages.y)), pages.weights
 
     def measure(fold: int) -> None:
@@ -194,8 +252,9 @@ def held_out_distances(
         detector = fit_novelty(scaling, pages.X[train], pages.y[train], weights[train])
         distances[test] = detector.distances(scaling[:-1].transform(pages.X[test]))
 
-    Parallel(n_jobs=min(available_cores(), FOLDS), prefer="threads")(delayed(measure)(int(f)) for f in np.unique(folds))
-    return distances
+    _in_each_fold(measure, folds)
+    held_out: NDArray[np.float64] = distances[folds != LEARNT]
+    return held_out
 
 
 def isolated(pages: LabelledPages, blocks: Blocks) -> LabelledPages:
@@ -265,19 +324,29 @@ def mean_log_scores(
     Returns:
         (n_documents, n_classes).
     """
-    sums = np.zeros((int(owner.max()) + 1, scores.shape[1]))
+    sums = np.zeros((int(owner.max(initial=-1)) + 1, scores.shape[1]))
     np.add.at(sums, owner, np.exp(scores) * weights[:, None])
     means: NDArray[np.float64] = np.log(np.maximum(sums / np.bincount(owner, weights=weights)[:, None], 1e-13))
     return means
 
 
 def metrics_of(pages: LabelledPages, held_out: HeldOut) -> dict[str, Any]:
-    """Accuracy, balanced accuracy and macro-F1 of pages and documents, and how the folds were made."""
+    """Accuracy, balanced accuracy and macro-F1 of pages and documents, and how the folds were made.
+
+    Args:
+        pages: Those that were held out.
+        held_out: Their scores.
+
+    Returns:
+        Figures by name; each is None where nothing was held out.
+    """
+    how = _how_held_out(pages, held_out)
+    if not len(pages.y):
+        return dict.fromkeys((*_FIGURES, *(f"document_{name}" for name in _FIGURES))) | how
     predicted = np.asarray(held_out.classes, object)[held_out.log_scores.argmax(axis=1)]
     documents = document_scores(pages, held_out.log_scores)
     verdicts = np.asarray(held_out.classes, object)[documents.log_scores.argmax(axis=1)]
     unknown = np.full(len(pages.y), np.nan)  # no distance changes a probability
-    groups = {kind: len(set(pages.groups[pages.y == kind])) for kind in held_out.classes}
     return {
         "accuracy": float(accuracy_score(pages.y, predicted)),
         "balanced_accuracy": _balanced_accuracy(pages.y, predicted),
@@ -286,15 +355,27 @@ def metrics_of(pages: LabelledPages, held_out: HeldOut) -> dict[str, Any]:
         "calibration_error": _calibration_error(page_answers(pages, held_out, unknown)),
         **_document_metrics(documents, verdicts, held_out.classes),
         "document_calibration_error": _calibration_error(document_answers(pages, held_out, unknown)),
+        **how,
+    }
+
+
+def _how_held_out(pages: LabelledPages, held_out: HeldOut) -> dict[str, Any]:
+    """How many were held out and how, and what nothing is said of."""
+    groups = {kind: len(set(pages.groups[pages.y == kind])) for kind in held_out.classes}
+    alone = (kind for kind, count in groups.items() if count == 1 and kind not in held_out.seen_types)
+    return {
         "folds": len(np.unique(held_out.folds)),
         "groups": len(set(pages.groups)),
-        "types_with_one_group": sorted(kind for kind, count in groups.items() if count == 1),
+        "held_out_documents": len(set(pages.documents)),
+        "seen_documents": held_out.seen_documents,
+        "types_with_one_group": sorted(alone),
+        "types_not_held_out": sorted(kind for kind, count in groups.items() if count == 0),
     }
 
 
 def _document_metrics(documents: DocumentScores, verdicts: NDArray[Any], classes: list[str]) -> dict[str, float | None]:
     """None where every document holds pages of several types."""
-    keys = ("accuracy", "balanced_accuracy", "macro_f1", "top5_accuracy")
+    keys = _FIGURES[:-1]
     if not len(documents.y):
         return {f"document_{key}": None for key in keys}
     figures = (

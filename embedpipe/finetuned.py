@@ -5,11 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from embedpipe.engines import Backbone
 from embedpipe.errors import ArtifactError, UnknownNameError, WeightsError
 from embedpipe.files import read_json, sha256_of
 from embedpipe.networks import Wanted
-from embedpipe.records import Recipe
+from embedpipe.records import Identity, Recipe
 from embedpipe.workspace import FINETUNED, Workspace
 
 WEIGHTS, MANIFEST, CARD, CURVES = "weights.safetensors", "manifest.json", "MODEL_CARD.md", "curves.png"
@@ -57,6 +60,49 @@ def read_finetuned(workspace: Workspace, name: str) -> tuple[Path, dict[str, Any
     manifest = read_json(folder / MANIFEST)
     check_weights(folder, manifest)
     return folder, manifest
+
+
+def trained_on(workspace: Workspace, identity: Identity) -> tuple[set[str], set[str]] | None:
+    """Documents and groups that a fine-tuned network was trained on; None where nobody knows.
+
+    Args:
+        workspace: Where fine-tuned backbones are.
+        identity: Of the network's space: another network of the same name was trained on something else.
+    """
+    file = workspace.backbone_path(identity.backbone.removeprefix(FINETUNED)) / MANIFEST
+    try:
+        manifest = read_json(file)
+        if manifest["weights_sha256"] != identity.weights_sha256:
+            return None
+        return set(manifest["documents"]["trained"]), set(manifest.get("groups", {}).get("trained", ()))
+    except (ArtifactError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def seen_pages(
+    workspace: Workspace, identity: Identity, documents: NDArray[Any], groups: NDArray[Any]
+) -> NDArray[np.bool_] | None:
+    """Which pages belong to documents, or to groups of documents, that the network itself was trained on.
+
+    Where it is not known what a fine-tuned network was trained on, it counts as trained on all of them.
+
+    Args:
+        workspace: Where fine-tuned backbones are.
+        identity: Of the network's space.
+        documents: SHA-256 of each page's document, (n,).
+        groups: Of each page, (n,).
+
+    Returns:
+        (n,); None for a network that was not fine-tuned here.
+    """
+    if not identity.backbone.startswith(FINETUNED):
+        return None
+    trained = trained_on(workspace, identity)
+    if trained is None:
+        return np.ones(len(documents), bool)
+    seen = np.isin(documents.astype(str), sorted(trained[0])) | np.isin(groups.astype(str), sorted(trained[1]))
+    shared: NDArray[np.bool_] = np.isin(groups.astype(str), groups[seen].astype(str))
+    return shared
 
 
 def check_weights(folder: Path, manifest: Mapping[str, Any]) -> None:

@@ -5,7 +5,7 @@ import json
 import re
 import time
 from collections.abc import Collection
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -66,7 +66,7 @@ class PageScores:
     def metrics(self) -> dict[str, Any]:
         """As `evaluate` tells them: of pages, and of documents with first pages counting most.
 
-        Instead of `types_with_one_group` there is `types_not_held_out`: those that these pages say nothing of.
+        There is no `types_with_one_group`: nothing is learnt from these pages.
         """
         unknown = sorted(set(self.pages.y) - set(self.classes))  # never learnt, so never told
         scores = np.hstack([self.log_scores, np.full((len(self.pages.y), len(unknown)), _IMPOSSIBLE)])
@@ -74,7 +74,7 @@ class PageScores:
         classes = sorted([*self.classes, *unknown])
         metrics = metrics_of(self.pages, HeldOut(classes, scores[:, order], np.zeros(len(self.pages.y), np.int64)))
         del metrics["types_with_one_group"]
-        return metrics | {"types_not_held_out": sorted(set(self.classes) - set(self.pages.y))}
+        return metrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +205,7 @@ class _Run:
     def _train(
         self, cache: PageCache, pages: LabelledPages, places: NDArray[np.int64], tested: NDArray[np.bool_]
     ) -> Finetuned:
-        known = some_pages(pages, np.flatnonzero(~tested))
+        known = pages.take(~tested)
         validated = np.zeros(len(pages.y), bool)
         validated[np.flatnonzero(~tested)[validation_rows(known, self._recipe.seed)]] = True
         trained = ~tested & ~validated
@@ -229,11 +229,11 @@ class _Run:
 
         def told(chosen: NDArray[np.bool_]) -> PageScores:
             scores = page_scores(network, cache, places[chosen], self._recipe.batch_size, torch.device(self._device))
-            return PageScores(some_pages(pages, np.flatnonzero(chosen)), classes, scores)
+            return PageScores(pages.take(chosen), classes, scores)
 
         validation, test = told(validated), told(tested) if tested.any() else None
-        parts = {"trained": pages.documents[trained], "validated": pages.documents[validated]}
-        manifest = self._save(network, state, classes, {k: sorted(set(v)) for k, v in parts.items()}, validation)
+        sides = {"trained": pages.take(trained), "validated": pages.take(validated)}
+        manifest = self._save(network, state, classes, _who(sides), validation)
         return Finetuned(self._name, self._folder, manifest, validation, test)
 
     def _network(self, n_classes: int) -> tuple[nn.Module, list[list[str]], int]:
@@ -273,7 +273,7 @@ class _Run:
         network: nn.Module,
         state: TuningState,
         classes: list[str],
-        documents: dict[str, list[str]],
+        who: dict[str, dict[str, list[str]]],
         validation: PageScores,
     ) -> dict[str, Any]:
         """Writes weights, curves, card, and last the manifest, which makes it a backbone."""
@@ -292,7 +292,7 @@ class _Run:
             "preprocessing": asdict(self._preprocessing),
             "recipe": asdict(self._recipe),
             "classes": classes,
-            "documents": documents,
+            **who,
             "epochs": [asdict(epoch) for epoch in state.history],
             "best_epoch": best_epoch(state.history) + 1,
             "fit": describe_fit(state.history),
@@ -355,10 +355,11 @@ def training_weights(pages: LabelledPages, trained: NDArray[np.bool_], balance: 
     return scaled
 
 
-def some_pages(pages: LabelledPages, rows: NDArray[np.int64]) -> LabelledPages:
-    """Some of the pages, in the order of `rows`."""
-    columns = {field.name: getattr(pages, field.name)[rows] for field in fields(pages)}
-    return LabelledPages(**columns)
+def _who(sides: dict[str, LabelledPages]) -> dict[str, dict[str, list[str]]]:
+    """Documents of each side, and the groups that people named: a document without one is a group of its own."""
+    documents = {side: sorted(set(pages.documents)) for side, pages in sides.items()}
+    groups = {side: sorted(set(pages.groups) - set(pages.documents)) for side, pages in sides.items()}
+    return {"documents": documents, "groups": groups}
 
 
 def _tensors(network: nn.Module) -> dict[str, Tensor]:

@@ -150,11 +150,9 @@ def describe(values: Mapping[str, Any], *, failures: bool) -> Iterator[str]:
     types = values["labels"]["types"]
     yield f"labels: {', '.join(f'{kind} {n}' for kind, n in types.items()) or 'none yet, made by `label`'}"
     for classifier in values["classifiers"]:
-        metrics = classifier["metrics"]
         yield (
             f"classifier {classifier['name']}: {len(classifier['classes'])} types, space {classifier['space']}, "
-            f"held-out pages: accuracy {metrics['accuracy']:.3f}, macro-F1 {metrics['macro_f1']:.3f}; "
-            f"{classifier['versions']} versions"
+            f"{_held_out(classifier['metrics'])}; {classifier['versions']} versions"
         )
     for backbone in values["backbones"]:
         yield (
@@ -164,3 +162,9 @@ def describe(values: Mapping[str, Any], *, failures: bool) -> Iterator[str]:
         )
     if not values["classifiers"]:
         yield "classifiers: none yet, made by `fit-svm`, `fit-knn`, `fit-head`"
+
+
+def _held_out(metrics: Mapping[str, Any]) -> str:
+    if metrics["accuracy"] is None:
+        return "not measured, for the network itself was trained on its documents"
+    return f"held-out pages: accuracy {metrics['accuracy']:.3f}, macro-F1 {metrics['macro_f1']:.3f}"

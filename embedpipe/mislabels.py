@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from embedpipe.classifiers import build_classifier
 from embedpipe.decisions import best_temperature, calibrated
 from embedpipe.duplicates import NEAR_DUPLICATE, near_pairs
-from embedpipe.evaluation import LabelledPages, cross_validate, document_scores, grouped_folds, isolated
+from embedpipe.evaluation import LabelledPages, cross_validate, document_scores, held_out_of, honest_folds, isolated
 from embedpipe.features import FeatureStore
 from embedpipe.index import fresh_index
 from embedpipe.pictures import Tile, gallery
@@ -82,6 +82,7 @@ class Findings:
         across_types: Near-duplicates with different labels: one of the two may be wrong.
         across_groups: Near-duplicates of one type in different groups: on both sides of a split they flatter the score.
         unjudged: Types with one group of documents, which cannot be judged by others of their kind.
+        seen_documents: Documents that were not judged, for the network itself was trained on their labels.
     """
 
     documents: list[Doubt]
@@ -89,6 +90,7 @@ class Findings:
     across_types: list[Twins]
     across_groups: list[Twins]
     unjudged: list[str]
+    seen_documents: int = 0
 
 
 def off_diagonal(probabilities: NDArray[np.float64], given: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -124,22 +126,25 @@ def check(workspace: Workspace, store: FeatureStore, recipe: TrainingRecipe) -> 
     pages = labelled_pages(workspace, store, Selection.parse(recipe.pages))
     sources = workspace.sources()
     apart = isolated(pages, store.blocks)  # a copy would vouch for a wrong label
-    held_out = cross_validate(
-        lambda: build_classifier(recipe.kind, store.blocks, recipe.settings), apart, grouped_folds(apart)
-    )
-    classes = held_out.classes
+    folds = honest_folds(apart)
+    held_out = cross_validate(lambda: build_classifier(recipe.kind, store.blocks, recipe.settings), apart, folds)
+    judged, classes = held_out_of(apart, folds), held_out.classes
     alone = [kind for kind in classes if len(set(apart.groups[apart.y == kind])) == 1]
-    documents = document_scores(pages, held_out.log_scores)
+    documents = document_scores(judged, held_out.log_scores)
     whole = [_ref(sources, sha256, WHOLE_FILE) for sha256 in documents.documents]
-    refs = [_ref(sources, d, int(i)) for d, i in zip(pages.documents, pages.page_indices, strict=True)]
     ink = store.pages().set_index("page_id").loc[pages.page_ids, "ink"].to_numpy()
     unit = fresh_index(store, workspace.index_path(store.identity.space)).unit(pages.X)
     return Findings(
         _doubts(whole, documents.y, documents.log_scores, classes, alone),
-        _doubts(refs, pages.y, held_out.log_scores, classes, alone),
-        *_twins(pages, refs, unit, np.flatnonzero(ink >= _WRITTEN)),
+        _doubts(_refs(sources, judged), judged.y, held_out.log_scores, classes, alone),
+        *_twins(pages, _refs(sources, pages), unit, np.flatnonzero(ink >= _WRITTEN)),
         unjudged=alone,
+        seen_documents=held_out.seen_documents,
     )
+
+
+def _refs(sources: Sources, pages: LabelledPages) -> list[PageRef]:
+    return [_ref(sources, d, int(i)) for d, i in zip(pages.documents, pages.page_indices, strict=True)]
 
 
 def _ref(sources: Sources, sha256: str, index: int) -> PageRef:
@@ -208,6 +213,7 @@ def as_json(findings: Findings) -> dict[str, Any]:
         "across_types": [_twins_json(twins) for twins in findings.across_types],
         "across_groups": [_twins_json(twins) for twins in findings.across_groups],
         "unjudged": findings.unjudged,
+        "seen_documents": findings.seen_documents,
     }
 
 

@@ -241,7 +241,7 @@ def _out_of_hundred(share: Any, what: str) -> str:
 
 def _how(metrics: Mapping[str, Any]) -> str:
     folds, groups = metrics.get("folds"), metrics.get("groups")
-    if not _is_figure(folds) or not _is_figure(groups):
+    if not _is_figure(folds) or not _is_figure(groups) or not folds:
         return ""
     return (
         f"Every document was judged by a classifier that had seen neither it nor anything of its group "

@@ -21,7 +21,6 @@ from embedpipe.cues import CUES, of_part
 from embedpipe.decisions import Rule
 from embedpipe.documents import ReadOptions
 from embedpipe.errors import ArtifactError, DocumentError, LabelsError
-from embedpipe.evaluation import LabelledPages
 from embedpipe.extraction import extract, suffix_of
 from embedpipe.features import FeatureStore
 from embedpipe.files import replacing, sha256_of
@@ -153,7 +152,7 @@ def _learn(workspace: Workspace, bundle: ClassifierBundle, piles: set[str]) -> t
         store = FeatureStore.open(workspace.store_path(bundle.identity.space))
         pages = labelled_pages(workspace, store, Selection())
         others = ~np.isin(pages.documents.astype(str), sorted(piles))
-        pages = LabelledPages(*(getattr(pages, name)[others] for name in LabelledPages.__dataclass_fields__))
+        pages = pages.take(others)
         if not len(pages.y):
             raise LabelsError("no document is labelled but the piles")
         blocks = [(start, stop) for _, start, stop in store.blocks]

@@ -23,13 +23,15 @@ from embedpipe.evaluation import (
     LabelledPages,
     cross_validate,
     document_scores,
-    grouped_folds,
+    held_out_of,
+    honest_folds,
     isolated,
     mean_log_scores,
     page_weights,
     per_class,
 )
 from embedpipe.features import FeatureStore
+from embedpipe.finetuned import MANIFEST
 from embedpipe.intake import Intake, Report
 from embedpipe.labels import Label, Labels
 from embedpipe.pipeline import embed
@@ -37,7 +39,7 @@ from embedpipe.records import Document
 from embedpipe.rendering import Selection
 from embedpipe.streaming import Settings
 from embedpipe.training import TrainingRecipe, fit, labelled_pages
-from embedpipe.workspace import Workspace
+from embedpipe.workspace import FINETUNED, Workspace
 
 if TYPE_CHECKING:  # examples that are stored need no network
     from embedpipe.engines import Backbone
@@ -137,6 +139,7 @@ def add_type(
             report = _embed(target, bundle, lesson, backbone, settings)
             store = FeatureStore.open(store.path)
         labels.save(aside.labels_file)
+        _tell_what_was_seen(workspace, aside, bundle.identity.backbone)
         outcome = _learn(workspace, aside, store, bundle, {document.sha256 for document in examples})
         if lesson.keep:
             outcome.version = _keep(workspace, aside, bundle.name, new, relabel=lesson.relabel)
@@ -173,6 +176,15 @@ def _linked(workspace: Workspace, space: str, aside: Workspace) -> Workspace:
         if not (folder / file.name).exists():
             shutil.copy2(file, folder / file.name)
     return aside
+
+
+def _tell_what_was_seen(workspace: Workspace, aside: Workspace, backbone: str) -> None:
+    """Copies what a fine-tuned network was trained on, so that figures aside leave it out as well."""
+    name = backbone.removeprefix(FINETUNED)
+    file = workspace.backbone_path(name) / MANIFEST
+    if backbone.startswith(FINETUNED) and file.exists():
+        aside.backbone_path(name).mkdir(parents=True)
+        shutil.copy2(file, aside.backbone_path(name) / MANIFEST)
 
 
 def _is_stored(store: FeatureStore, document: Document) -> bool:
@@ -224,7 +236,7 @@ def _recalls(
     """
     selection = Selection.parse(recipe.pages)
     old, new = labelled_pages(workspace, store, selection), labelled_pages(aside, store, selection)
-    folds = grouped_folds(isolated(new, store.blocks))
+    folds = honest_folds(isolated(new, store.blocks))
     order = np.argsort(new.page_ids)
     kept = folds[order[np.searchsorted(new.page_ids, old.page_ids, sorter=order)]]
     return _recall(store, recipe, old, kept), _recall(store, recipe, new, folds)
@@ -233,13 +245,15 @@ def _recalls(
 def _recall(
     store: FeatureStore, recipe: TrainingRecipe, pages: LabelledPages, folds: NDArray[np.int64]
 ) -> dict[str, float | None]:
-    """By type; None for types of one group, which are never learnt and tested at once."""
+    """By type; None for types of one group, which are never learnt and tested at once, and those not held out."""
     held_out = cross_validate(lambda: build_classifier(recipe.kind, store.blocks, recipe.settings), pages, folds)
-    documents = document_scores(pages, held_out.log_scores)
+    documents = document_scores(held_out_of(pages, folds), held_out.log_scores)
     told = np.asarray(held_out.classes, object)[documents.log_scores.argmax(axis=1)]
     alone = {kind for kind in held_out.classes if len(set(pages.groups[pages.y == kind])) == 1}
+    recalls: dict[str, float | None] = dict.fromkeys(held_out.classes)
     rows = per_class(documents.y, told, held_out.classes)
-    return {row["type"]: None if row["type"] in alone else row["recall"] for row in rows}
+    recalls |= {r["type"]: r["recall"] for r in rows if r["documents"] and r["type"] not in alone}
+    return recalls
 
 
 def _changes(

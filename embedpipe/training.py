@@ -24,14 +24,16 @@ from embedpipe.evaluation import (
     cross_validate,
     document_answers,
     document_scores,
-    grouped_folds,
     held_out_distances,
+    held_out_of,
+    honest_folds,
     isolated,
     metrics_of,
     page_answers,
     per_class,
 )
 from embedpipe.features import FeatureStore
+from embedpipe.finetuned import seen_pages
 from embedpipe.rendering import Selection
 from embedpipe.workspace import Workspace
 
@@ -106,13 +108,17 @@ def labelled_pages(workspace: Workspace, store: FeatureStore, selection: Selecti
             "DIR are the types, or `label FILE.csv` with the columns path,label"
         )
     ids = pages.loc[wanted, "page_id"].to_numpy(np.int64)
+    documents, groups = (
+        table.loc[wanted, name].to_numpy(object) for table, name in ((pages, "document_sha256"), (labels, "group"))
+    )
     return LabelledPages(
         page_ids=ids,
         X=store.features(ids),
         y=labels.loc[wanted, "label"].to_numpy(object),
-        documents=pages.loc[wanted, "document_sha256"].to_numpy(object),
-        groups=labels.loc[wanted, "group"].to_numpy(object),
+        documents=documents,
+        groups=groups,
         page_indices=pages.loc[wanted, "page_index"].to_numpy(np.int64),
+        seen=seen_pages(workspace, store.identity, documents, groups),
     )
 
 
@@ -134,7 +140,7 @@ def fit(workspace: Workspace, store: FeatureStore, recipe: TrainingRecipe, name:
         raise EmbedpipeError(f"--name {name}: no slashes, and no dot at its beginning: it becomes a folder's name")
     begin, store = time.perf_counter(), recipe.features_of(workspace, store)
     held = rehearse(workspace, store, recipe)
-    pages = held.pages
+    pages = held.known
     pipeline = build_classifier(recipe.kind, store.blocks, recipe.settings)
     fit_classifier(pipeline, pages.X, pages.y, pages.weights)
     bundle = ClassifierBundle(
@@ -145,7 +151,7 @@ def fit(workspace: Workspace, store: FeatureStore, recipe: TrainingRecipe, name:
         novelty=fit_novelty(pipeline, pages.X, pages.y, pages.weights),
         pages=held.of_pages.calibration(),
         documents=held.of_documents.calibration(),
-        metrics=metrics_of(pages, held.held_out),
+        metrics=metrics_of(held.pages, held.held_out),
         fitted_on={
             "kind": recipe.kind,
             "settings": dict(recipe.settings),
@@ -171,12 +177,16 @@ class Rehearsal:
     """A classifier's answers for the labelled pages, each by one that had seen nothing of the page's group.
 
     Attributes:
-        pages: In groups that share neither a label's group nor nearly the same picture.
-        held_out: Scores of the pages.
+        known: All labelled pages, in groups that share neither a label's group nor nearly the same picture.
+        folds: Of `evaluation.honest_folds`, for each of these.
+        pages: Those that were held out: all, unless the network itself was trained on some.
+        held_out: Their scores.
         of_pages: What decisions on pages are learnt from.
         of_documents: What decisions on documents are learnt from, in the order of `evaluation.document_scores`.
     """
 
+    known: LabelledPages
+    folds: NDArray[np.int64]
     pages: LabelledPages
     held_out: HeldOut
     of_pages: HeldOutScores
@@ -195,13 +205,13 @@ def rehearse(workspace: Workspace, store: FeatureStore, recipe: TrainingRecipe) 
     def build() -> Pipeline:
         return build_classifier(recipe.kind, store.blocks, recipe.settings)
 
-    pages = isolated(labelled_pages(workspace, store, Selection.parse(recipe.pages)), store.blocks)
-    folds = grouped_folds(pages)
-    held_out = cross_validate(build, pages, folds)
-    distances = held_out_distances(build, pages, folds)
-    return Rehearsal(
-        pages, held_out, page_answers(pages, held_out, distances), document_answers(pages, held_out, distances)
-    )
+    known = isolated(labelled_pages(workspace, store, Selection.parse(recipe.pages)), store.blocks)
+    folds = honest_folds(known)
+    held_out = cross_validate(build, known, folds)
+    distances = held_out_distances(build, known, folds)
+    pages = held_out_of(known, folds)
+    answers = page_answers(pages, held_out, distances), document_answers(pages, held_out, distances)
+    return Rehearsal(known, folds, pages, held_out, *answers)
 
 
 def evaluate(workspace: Workspace, store: FeatureStore, recipe: TrainingRecipe) -> Evaluation:

@@ -19,7 +19,7 @@ from embedpipe.engines import EngineChoice
 from embedpipe.errors import LabelsError
 from embedpipe.evaluation import LabelledPages, grouped_folds
 from embedpipe.features import FeatureStore
-from embedpipe.finetuning import PageScores, finetune, some_pages
+from embedpipe.finetuning import PageScores, finetune
 from embedpipe.rendering import Selection
 from embedpipe.streaming import Settings
 from embedpipe.training import labelled_pages
@@ -104,7 +104,7 @@ def compare_ways(
     test, scored = (np.array(rows, np.int64) for rows in zip(*both, strict=True))
     train = np.flatnonzero(~tested)
     ways = [_frozen(name, build_classifier(kind, store.blocks), pages, train, test) for name, kind in FROZEN.items()]
-    same = PageScores(some_pages(tuned.pages, scored), tuned.classes, tuned.log_scores[scored])
+    same = PageScores(tuned.pages.take(scored), tuned.classes, tuned.log_scores[scored])
     return Transfers(
         [*ways, replace(tuned_way, metrics=same.metrics())],
         documents=len(set(pages.documents[test])),
@@ -123,7 +123,7 @@ def _frozen(name: str, classifier: Any, pages: LabelledPages, train: NDArray[np.
     fitted = fit_classifier(classifier, pages.X[train], pages.y[train], pages.weights[train])
     seconds = time.perf_counter() - begin
     learnt = sorted(set(pages.y[train]))
-    scores = PageScores(some_pages(pages, test), learnt, log_scores(fitted, pages.X[test]))
+    scores = PageScores(pages.take(test), learnt, log_scores(fitted, pages.X[test]))
     return Way(name, scores.metrics(), seconds)
 
 

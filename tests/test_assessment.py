@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from test_training import Document, trained_store
 
 from embedpipe.assessment import as_json, assess, write
 from embedpipe.features import FeatureStore, FeatureWriter
@@ -32,6 +33,22 @@ def store(workspace: Workspace) -> FeatureStore:
     writer.flush()
     labels.save(workspace.labels_file)
     return FeatureStore.open(path)
+
+
+def test_what_the_network_was_trained_on_is_not_counted(workspace: Workspace, tmp_path: Path) -> None:
+    """The report says how many were left out; where too few are left it claims no figure, and is still written."""
+    documents = [Document(TYPES[n % 3], ["ok"] * 2, 1.0) for n in range(30)]
+    for trained, judged in ((15, 15), (24, 0)):
+        store = trained_store(workspace, documents, trained)
+        bundle = fit(workspace, store, TrainingRecipe("head"))
+        found = assess(workspace, store, bundle)
+        assert sum(row["rows"] for row in found.reliability) == len(found.evaluation.verdicts) == judged
+        assert (found.careless["accuracy"] is None) == (found.intervals == {}) == (judged == 0)
+        json.dumps(as_json(found))
+        write(workspace, bundle, found, tmp_path / "report.html")
+        assert f"{30 - judged} documents: the network itself was trained on them" in (
+            tmp_path / "report.html"
+        ).read_text(encoding="utf-8")
 
 
 def test_an_assessment_is_consistent(workspace: Workspace, store: FeatureStore, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -18,6 +19,8 @@ from embedpipe.commands import app
 from embedpipe.comparison import COLUMNS, as_json, compare, draw, rows_of
 from embedpipe.engines import Backbone, Pending
 from embedpipe.errors import LabelsError, UnknownNameError, WeightsError
+from embedpipe.files import write_json
+from embedpipe.finetuned import named
 from embedpipe.options import Network
 from embedpipe.pipeline import embed
 from embedpipe.records import Identity, Recipe
@@ -164,3 +167,33 @@ def test_the_command_wants_names_and_warns_of_what_a_network_has_seen(tmp_path: 
         assert "separated by commas" in done.stderr
     done = subprocess.run([*command, "--backbones", "finetuned:x"], capture_output=True, text=True, check=False)
     assert "itself was trained on documents" in done.stderr
+
+
+def test_documents_that_one_network_was_trained_on_count_for_none(labelled: Workspace, tmp_path: Path) -> None:
+    """All are measured on the documents that none of them has seen; too few of them give no figure, and no point."""
+    shutil.copytree(labelled.root, tmp_path / "artifacts")
+    workspace = Workspace(tmp_path / "artifacts")
+    for number in range(4):
+        for kind, top in TOPS.items():
+            with pymupdf.open() as document:
+                page = document.new_page(width=595, height=842)
+                page.draw_rect(pymupdf.Rect(60, top, 200 + 40 * number, top + 120), fill=(0, 0, 0), color=None)
+                (tmp_path / "more" / kind).mkdir(parents=True, exist_ok=True)
+                document.save(tmp_path / "more" / kind / f"{number}.pdf")
+    embed(workspace, [str(tmp_path / "more")], load("bands1"), settings=FIRST, label_by_folder=True)
+    documents = sorted({sha256 for sha256, _ in workspace.labels().rows})
+
+    def tuned(name: str) -> Backbone:
+        made = load(name.removeprefix("finetuned:"))
+        return named(made, name)
+
+    for trained, counted in ((4, 12), (8, 0)):
+        write_json(
+            workspace.backbone_path("bands3") / "manifest.json",
+            {"weights_sha256": "ab" * 32, "documents": {"trained": documents[:trained]}},
+        )
+        found = compare(workspace, ["bands3", "finetuned:bands3"], ["knn"], tuned, settings=FIRST)
+        assert (found.documents, found.seen_documents) == (16, 16 - counted)
+        one, other = rows_of(found)
+        assert one["document_accuracy"] == other["document_accuracy"] == (1 if counted else None)
+        draw(found, tmp_path / "plot.png")

@@ -16,8 +16,6 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from embedpipe import inventory, labelling
-from embedpipe.commands.base import warn_of_seen_documents
-from embedpipe.console import Output
 from embedpipe.curves import Epoch
 from embedpipe.engines import EngineChoice
 from embedpipe.errors import ArtifactError, EmbedpipeError, LabelsError, UnknownNameError, WeightsError
@@ -27,9 +25,10 @@ from embedpipe.finetuning import Finetuned, finetune, open_backbone, training_we
 from embedpipe.networks import Wanted
 from embedpipe.pipeline import embed
 from embedpipe.records import Recipe
+from embedpipe.rendering import Selection
 from embedpipe.samples import draw_samples
 from embedpipe.streaming import Settings
-from embedpipe.training import TrainingRecipe, fit
+from embedpipe.training import TrainingRecipe, fit, labelled_pages
 from embedpipe.tuning import FinetuningRecipe, Watch
 from embedpipe.workspace import Workspace
 
@@ -273,13 +272,15 @@ def test_a_renamed_backbone_is_another_space(made: tuple[Workspace, Finetuned, l
     assert named(backbone, "finetuned:other").identity.space != backbone.identity.space
 
 
-def test_figures_on_documents_that_the_network_has_seen_are_marked(
-    made: tuple[Workspace, Finetuned, list[Epoch]], capsys: pytest.CaptureFixture[str]
+def test_figures_leave_out_what_the_network_was_trained_on(
+    made: tuple[Workspace, Finetuned, list[Epoch]], pile: Path
 ) -> None:
-    """A fit on its features warns on stderr; one on the features of a frozen network does not."""
-    workspace, _, _ = made
-    for backbone in ("finetuned:mine", "timm:test_resnet"):
-        warn_of_seen_documents(workspace, backbone, Output())
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert said.err.count("warning: finetuned:mine itself was trained on documents") == said.err.count("\n") == 1
+    """The manifest names the groups that were trained on; in the network's space nothing is told of them."""
+    workspace, tuned, _ = made
+    assert tuned.manifest["groups"] == {"trained": [], "validated": []}  # every document is a group of its own
+    embed(workspace, [str(pile)], open_backbone(workspace, Wanted("finetuned:mine", choice=TORCH)), settings=SETTINGS)
+    store = workspace.store("finetuned:mine")
+    pages = labelled_pages(workspace, store, Selection())
+    assert pages.seen is not None
+    assert set(pages.documents[pages.seen]) == set(tuned.manifest["documents"]["trained"])
+    assert fit(workspace, store, TrainingRecipe("knn")).metrics["document_accuracy"] is None

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from test_training import TYPES, Document, sha, write_labels, write_store
+from test_training import TYPES, Document, sha, trained_store, write_labels, write_store
 
 from embedpipe import mislabels
 from embedpipe.errors import LabelsError
@@ -57,6 +57,16 @@ def test_types_of_one_group_are_not_judged(workspace: Workspace, store: FeatureS
     found = check(workspace, store, TrainingRecipe("svm"))
     assert found.unjudged == ["memo"]
     assert len(found.documents) == 27
+
+
+def test_labels_that_the_network_was_trained_on_are_not_judged(workspace: Workspace) -> None:
+    """It knows them, right or wrong; the others are judged, and look-alikes are found among all."""
+    documents = [Document(TYPES[n % 3]) for n in range(30)]
+    store = trained_store(workspace, documents, 15)
+    write_labels(workspace, [Label(sha(n), "", TYPES[(n + (n in (4, 20))) % 3]) for n in range(30)])
+    found = check(workspace, store, TrainingRecipe("head"))
+    assert {int(doubt.page.document_sha256, 16) for doubt in found.documents} == set(range(15, 30))
+    assert found.seen_documents == as_json(found)["seen_documents"] == 15
 
 
 def test_look_alikes_across_types_and_groups_are_found(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:

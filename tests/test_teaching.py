@@ -12,6 +12,8 @@ from embedpipe import teaching, versions
 from embedpipe.classifiers import ClassifierBundle
 from embedpipe.engines import Backbone
 from embedpipe.errors import LabelsError
+from embedpipe.files import write_json
+from embedpipe.finetuned import named
 from embedpipe.pipeline import embed
 from embedpipe.teaching import Lesson, Outcome, add_type, as_json
 from embedpipe.training import TrainingRecipe, fit
@@ -145,3 +147,22 @@ def test_examples_without_a_usable_page_are_an_error(
     with pytest.raises(LabelsError, match="not blank"):
         teach(workspace, lambda: tiny, "plan", tmp_path / "blank.pdf")
     assert "plan" not in workspace.labels().types()
+
+
+@pytest.mark.parametrize("trained", [True, False])
+def test_what_the_network_has_seen_is_known_aside(
+    pile: Path, workspace: Workspace, tiny: Backbone, *, trained: bool
+) -> None:
+    """No share is told where the network itself was trained on the documents; the type is learnt all the same."""
+    tuned = named(tiny, "finetuned:mine")
+    embed(workspace, [str(pile / "pile")], tuned)
+    seen = sorted({sha256 for sha256, _ in workspace.labels().rows}) if trained else []
+    write_json(
+        workspace.backbone_path("mine") / "manifest.json",
+        {"weights_sha256": tuned.identity.weights_sha256, "documents": {"trained": seen}},
+    )
+    bundle = fit(workspace, workspace.store("finetuned:mine"), TrainingRecipe("svm"))
+    outcome = add_type(workspace, bundle, Lesson("plan", (str(pile / "plans"),)), lambda: tuned)
+    assert all((share is None) == trained for share in [*outcome.before.values(), *outcome.after.values()])
+    assert outcome.version == 2
+    assert ClassifierBundle.load(workspace.classifier_path("svm")).classes == ["letter", "plan", "poster"]

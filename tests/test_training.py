@@ -13,9 +13,11 @@ import pytest
 from sklearn import metrics as sk
 
 from embedpipe.classifiers import CLASSIFIERS, ClassifierBundle
+from embedpipe.decisions import Rule
 from embedpipe.errors import ArtifactError, EmbedpipeError, LabelsError, UnknownNameError
 from embedpipe.evaluation import LabelledPages
 from embedpipe.features import FeatureStore, FeatureWriter
+from embedpipe.files import write_json
 from embedpipe.labels import Label, Labels
 from embedpipe.records import FeatureBatch, Identity, PageInfo, PageRef, Recipe
 from embedpipe.rendering import Selection
@@ -46,13 +48,13 @@ class Document:
     noise: float = 0.3
 
 
-def write_store(workspace: Workspace, documents: Sequence[Document]) -> FeatureStore:
+def write_store(workspace: Workspace, documents: Sequence[Document], identity: Identity = IDENTITY) -> FeatureStore:
     """Writes made-up features of documents in parts of ten; a blank page has features far from all others.
 
     The features of a page depend on its document's number and its own alone.
     """
-    path = workspace.store_path(IDENTITY.space)
-    writer = FeatureWriter(FeatureStore.create(path, IDENTITY, BLOCKS), {})
+    path = workspace.store_path(identity.space)
+    writer = FeatureWriter(FeatureStore.create(path, identity, BLOCKS), {})
     for number, document in enumerate(documents):
         refs = [PageRef(sha(number), i, f"/{document.kind}/{number}.pdf") for i in range(len(document.outcomes))]
         pages = tuple(
@@ -294,6 +296,50 @@ def test_three_pages_of_each_type_are_enough(workspace: Workspace, call: Any) ->
     made = [Document(TYPES[n % 3]) for n in range(9)]
     label_all(workspace, made)
     call(workspace, write_store(workspace, made), TrainingRecipe("svm"))
+
+
+FINETUNED = dataclasses.replace(IDENTITY, backbone="finetuned:mine")
+
+
+def trained_store(workspace: Workspace, documents: Sequence[Document], trained: int) -> FeatureStore:
+    """A store of a network that was trained on the first documents; no document looks nearly like another one."""
+    documents = [dataclasses.replace(document, noise=max(document.noise, 0.6)) for document in documents]
+    store = write_store(workspace, documents, FINETUNED)
+    label_all(workspace, documents)
+    write_json(
+        workspace.backbone_path("mine") / "manifest.json",
+        {"weights_sha256": FINETUNED.weights_sha256, "documents": {"trained": [sha(n) for n in range(trained)]}},
+    )
+    return store
+
+
+@pytest.mark.parametrize("kind", CLASSIFIERS)
+def test_a_trained_network_is_measured_on_what_it_has_not_seen(
+    workspace: Workspace, documents: list[Document], kind: str
+) -> None:
+    """Figures, temperatures and candidates come from its unseen documents alone; all are learnt from."""
+    store = trained_store(workspace, documents, 12)
+    bundle = fit(workspace, store, TrainingRecipe(kind))
+    assert (bundle.fitted_on["documents"], bundle.metrics["held_out_documents"]) == (24, 12)
+    assert bundle.metrics["seen_documents"] == 12
+    assert len(bundle.documents.truth) == 12
+    found = evaluate(workspace, store, TrainingRecipe(kind))
+    assert {verdict.document_sha256 for verdict in found.verdicts} == {sha(n) for n in range(12, 24)}
+    assert found.metrics == bundle.metrics
+
+
+def test_without_unseen_documents_nothing_is_claimed(workspace: Workspace, documents: list[Document]) -> None:
+    """There is no figure, and the classifier calls all its answers ambiguous; it can be saved and loaded."""
+    store = trained_store(workspace, documents, 16)
+    fit(workspace, store, TrainingRecipe("svm"))
+    loaded = ClassifierBundle.load(workspace.classifier_path("svm"))
+    assert loaded.metrics["document_macro_f1"] is None
+    assert loaded.metrics["seen_documents"] == 24
+    pages = selected(workspace, store)
+    decided = loaded.pages.decide(loaded.log_scores(pages.X), loaded.distances(pages.X), Rule())
+    assert set(decided.status) == {"ambiguous"}
+    found = evaluate(workspace, store, TrainingRecipe("svm"))
+    assert (found.verdicts, found.per_class, found.matrix.sum()) == ([], [], 0)
 
 
 def test_training_does_not_import_torch(workspace: Workspace, store: FeatureStore, tmp_path: Path) -> None:

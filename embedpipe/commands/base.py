@@ -139,11 +139,16 @@ def figure(value: float | None) -> str:
 
 
 def print_metrics(metrics: dict[str, Any], output: Output) -> None:
-    """Held-out quality of documents and pages, and how the folds were made."""
+    """Held-out quality of documents and pages, and how the folds were made; or that nothing was measured."""
+    print_seen_documents(metrics["seen_documents"], metrics["held_out_documents"], output)
+    if not metrics["held_out_documents"]:
+        return
     print_quality(metrics, output)
     output.line(
         f"{metrics['folds']} folds; documents of one group were never on both sides ({metrics['groups']} groups)"
     )
+    if metrics["types_not_held_out"]:
+        output.line(f"no figure counts {', '.join(metrics['types_not_held_out'])}: no document of these was held out")
     if metrics["types_with_one_group"]:
         output.line(f"only one group, so never learnt and tested at once: {', '.join(metrics['types_with_one_group'])}")
 
@@ -159,15 +164,19 @@ def print_quality(metrics: dict[str, Any], output: Output) -> None:
     )
 
 
-def warn_of_seen_documents(workspace: "Workspace", backbone: str, output: Output) -> None:
-    """Says that figures flatter where the network itself was trained on the documents."""
-    from embedpipe.workspace import FINETUNED
+def print_seen_documents(seen: int, held_out: int, output: Output) -> None:
+    """Says what figures leave out, where the network itself was trained on some of the documents."""
+    from embedpipe.evaluation import FEWEST_UNSEEN
 
-    if backbone.startswith(FINETUNED):
-        folder = workspace.backbone_path(backbone.removeprefix(FINETUNED))
-        output.notice(
-            f"warning: {backbone} itself was trained on documents that {folder} lists: held-out figures that "
-            "count these flatter it; `finetune` told those of documents that it had not seen"
+    if seen and held_out:
+        output.line(
+            f"the network itself was trained on {seen} of {seen + held_out} documents, or on their groups: "
+            f"the figures are of the other {held_out}"
+        )
+    elif seen:
+        output.line(
+            "not measured: the network itself was trained on these documents, and fewer than "
+            f"{FEWEST_UNSEEN} are left that it has not seen"
         )
 
 

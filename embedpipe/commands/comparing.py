@@ -12,8 +12,8 @@ from embedpipe.commands.base import (
     begin,
     command,
     figure,
+    print_seen_documents,
     take_labels,
-    warn_of_seen_documents,
 )
 from embedpipe.errors import EmbedpipeError
 from embedpipe.options import AUTO, Common, Network, Reading, Space
@@ -50,8 +50,6 @@ def compare(
         raise EmbedpipeError("name at least one of --backbones and one of --classifiers, separated by commas")
     if labels is not None:
         take_labels(workspace, str(labels), output)
-    for name in names:
-        warn_of_seen_documents(workspace, name, output)
     with output.progress("embedding") as bar:
         found = comparison.compare(
             workspace,
@@ -108,6 +106,7 @@ def _print(found: "Comparison", output: "Output") -> None:
     for row in rows:
         if "problem" in row:
             output.line(f"{row['backbone']}: no figures: {row['problem']}")
+    print_seen_documents(found.seen_documents, found.documents - found.seen_documents, output)
     if found.pages:
         output.line(
             f"{found.documents} documents, {found.pages} pages that all of them have; {found.folds} folds by group "

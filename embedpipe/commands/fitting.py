@@ -17,7 +17,6 @@ from embedpipe.commands.base import (
     open_classifier,
     print_metrics,
     take_labels,
-    warn_of_seen_documents,
 )
 from embedpipe.errors import EmbedpipeError
 from embedpipe.options import Common, Labelling, Network, Space
@@ -38,7 +37,6 @@ def _fit(kind: str, common: Common, space: Space, labelling: Labelling) -> int:
     if labelling.labels is not None:
         take_labels(workspace, str(labelling.labels), output)
     store = workspace.store(space.backbone, space.space)
-    warn_of_seen_documents(workspace, store.identity.backbone, output)
     recipe = TrainingRecipe(kind, settings, labelling.pages, cues=labelling.with_cues)
     bundle = fit(workspace, store, recipe, labelling.name)
     fitted = bundle.fitted_on
@@ -118,7 +116,6 @@ def evaluate(
     bundle = open_classifier(workspace, classifier)
     store = workspace.store(space=bundle.identity.space)
     bundle.require(store.identity)
-    warn_of_seen_documents(workspace, store.identity.backbone, output)
     found = assessment.assess(workspace, store, bundle, Rule(error_rate))
     if report is not None:
         assessment.write(workspace, bundle, found, report)
@@ -161,7 +158,10 @@ def _elsewhere(
         rule=Rule(error_rate),
     )
     if found.learnt:
-        output.notice(f"{len(found.learnt)} documents were left out: they are labelled, so the classifier knows them")
+        output.notice(
+            f"{len(found.learnt)} documents were left out: classifier or network were trained on them, for they are "
+            "or were labelled"
+        )
     if found.unknown:
         output.notice(f"not known to the classifier, so never right: {', '.join(found.unknown)}")
     output.result({"classifier": bundle.name, **assessment.elsewhere_json(found)})

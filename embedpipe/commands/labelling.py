@@ -190,6 +190,11 @@ def _print_doubts(values: dict[str, Any], output: "Output") -> None:
     )
     if len(documents) > _LINES:
         output.line(f"... and {len(documents) - _LINES} more: --csv FILE writes them all")
+    if values["seen_documents"]:
+        output.line(
+            f"{values['seen_documents']} documents were not judged: the network itself was trained on their labels, "
+            "right or wrong"
+        )
     if values["unjudged"]:
         output.line(f"only one group each, so not judged: {', '.join(values['unjudged'])}")
 
