@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from embedpipe.pipeline import embed
     from embedpipe.records import Recipe
     from embedpipe.streaming import Settings
-    from embedpipe.training import TrainingRecipe, evaluate, fit
+    from embedpipe.training import TrainingRecipe, evaluate, fit, make_variants
     from embedpipe.workspace import Workspace
 
 _HOMES = {
@@ -35,6 +35,7 @@ _HOMES = {
     "TrainingRecipe": "training",
     "evaluate": "training",
     "fit": "training",
+    "make_variants": "training",
     "Workspace": "workspace",
 }
 
@@ -52,6 +53,7 @@ __all__ = [
     "evaluate",
     "fit",
     "load_backbone",
+    "make_variants",
     "similar",
 ]
 

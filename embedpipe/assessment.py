@@ -15,21 +15,14 @@ from embedpipe.classifiers import ClassifierBundle, build_classifier
 from embedpipe.confidence import Bootstrap, Interval, decision_metrics, nested_decisions, reliability, risk_coverage
 from embedpipe.decisions import Rule
 from embedpipe.errors import LabelsError
-from embedpipe.evaluation import (
-    FEWEST_UNSEEN,
-    careless_folds,
-    confusion,
-    cross_validate,
-    document_scores,
-    metrics_of,
-    per_class,
-)
+from embedpipe.evaluation import careless_folds, confusion, cross_validate, document_scores, metrics_of, per_class
 from embedpipe.features import FeatureStore
 from embedpipe.finetuned import trained_on
 from embedpipe.intake import Report
 from embedpipe.reports import Mistake, ReportData, write_report
 from embedpipe.streaming import Settings, render_pages
 from embedpipe.training import Evaluation, Rehearsal, TrainingRecipe, Verdict, evaluate_held, rehearse
+from embedpipe.unseen import FEWEST_UNSEEN
 from embedpipe.workspace import Workspace
 
 if TYPE_CHECKING:  # only whoever has new pages needs the network
@@ -75,8 +68,7 @@ def assess(workspace: Workspace, store: FeatureStore, bundle: ClassifierBundle, 
         bundle: The classifier; only what it was made from is used.
         rule: What is asked of the answers.
     """
-    fitted, rule = bundle.fitted_on, rule or Rule()
-    recipe = TrainingRecipe(fitted["kind"], fitted["settings"], fitted["selection"], cues=bundle.cues)
+    recipe, rule = TrainingRecipe.of(bundle.fitted_on), rule or Rule()
     store = recipe.features_of(workspace, store)
     held = rehearse(workspace, store, recipe)
     answers = nested_decisions(held.of_documents, rule)
@@ -232,6 +224,8 @@ def write(workspace: Workspace, bundle: ClassifierBundle, found: Assessment, fil
 
     fitted = bundle.fitted_on
     settings = ", ".join(f"{name}={value}" for name, value in fitted["settings"].items()) or "defaults"
+    if fitted.get("augment"):
+        settings += f", {fitted['augment']} variants of each page"
     facts = {
         "Classifier": f"{bundle.name} ({fitted['kind']}, {settings})",
         "Features": str(bundle.identity),

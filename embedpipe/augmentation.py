@@ -6,13 +6,21 @@ goes on after a kill, without keeping any state.
 """
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
+from embedpipe.records import Recipe
+
 Range = tuple[float, float]
+
+VERSION = 1
+"""Raised when what follows makes another picture of the same page and seed, so that none is taken for another."""
+
+LARGER = 1.125
+"""How much larger pages are rendered than they are wanted: what an enlarged variant of a page needs to stay sharp."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +50,43 @@ class Augmentation:
     blur: Range = (0.3, 1.0)
     noise: Range = (2.0, 10.0)
     quality: Range = (30.0, 90.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Variants:
+    """Variants that are wanted of each page.
+
+    Attributes:
+        numbers: Which, from 1; each number is another variant, and always the same one.
+        recipe: Size and resize rule that the network takes pages with.
+        seed: Of everything random.
+    """
+
+    numbers: tuple[int, ...]
+    recipe: Recipe
+    seed: int = 0
+
+    def of_page(
+        self, pixels: NDArray[np.uint8], shape: tuple[int, int], page: tuple[str, int]
+    ) -> list[tuple[int, NDArray[np.uint8]]]:
+        """The variants of a page with their numbers.
+
+        Args:
+            pixels: As rendered by the recipe `larger(self.recipe)`.
+            shape: Rows and columns that the network takes the page with.
+            page: SHA-256 and index: a variant depends on them, and not on which other pages there are.
+        """
+        sha256, index = page
+        seeds = ([self.seed, number, int(sha256, 16), index] for number in self.numbers)
+        return [
+            (number, augment(pixels, shape, np.random.default_rng(seed)))
+            for number, seed in zip(self.numbers, seeds, strict=True)
+        ]
+
+
+def larger(recipe: Recipe) -> Recipe:
+    """How pages are rendered that variants are to be made of."""
+    return replace(recipe, size=round(recipe.size * LARGER))
 
 
 def augment(

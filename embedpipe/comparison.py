@@ -14,7 +14,7 @@ from embedpipe.classifiers import CLASSIFIERS, build_classifier
 from embedpipe.documents import ReadOptions
 from embedpipe.engines import Backbone
 from embedpipe.errors import EmbedpipeError, LabelsError, UnknownNameError
-from embedpipe.evaluation import LEARNT, LabelledPages, cross_validate, held_out_of, honest_folds, metrics_of
+from embedpipe.evaluation import LEARNT, LabelledPages, cross_validate, metrics_of
 from embedpipe.features import FeatureStore
 from embedpipe.pipeline import Progress
 from embedpipe.records import Document
@@ -22,6 +22,7 @@ from embedpipe.streaming import Settings, render_pages
 from embedpipe.tables import write_csv
 from embedpipe.tradeoffs import Point, draw_tradeoff
 from embedpipe.training import labelled_pages
+from embedpipe.unseen import held_out_of, honest_folds
 from embedpipe.workspace import Workspace
 
 SPEED_PAGES = 48

@@ -15,6 +15,7 @@ import pymupdf
 from numpy.typing import NDArray
 from PIL import Image
 
+from embedpipe.augmentation import Variants
 from embedpipe.errors import DocumentError
 from embedpipe.records import Recipe
 
@@ -54,13 +55,23 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class ReadOptions:
-    """What the readers need to know: how to render, what to refuse, passwords to try, and whether to tell cues."""
+    """What the readers need to know: how to render, what to refuse, passwords to try, and what else is wanted.
+
+    Attributes:
+        recipe: Size and resize rule; with `variants`, that of the larger page that they are made of.
+        interpolation: How images are scaled.
+        limits: What is refused.
+        passwords: To try on encrypted PDFs.
+        cues: Whether to tell the cues of each page.
+        variants: Changed copies that are wanted instead of each page.
+    """
 
     recipe: Recipe = field(default_factory=Recipe)
     interpolation: str = "bicubic"
     limits: Limits = field(default_factory=Limits)
     passwords: tuple[str, ...] = ()
     cues: bool = False
+    variants: Variants | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,9 @@
 """Honest figures: grouped folds, metrics of pages and documents, calibration."""
 
-import contextlib
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -37,11 +36,16 @@ TOP = 5
 LEARNT = -1
 """In place of a fold: the page is always learnt from and never held out."""
 
-FEWEST_UNSEEN = 10
-"""Documents that a trained network has not seen, below which no figure is claimed."""
-
 _IMPOSSIBLE = -30.0
 """Log score of a type that a fold's training part does not hold."""
+
+
+class Lessons(NamedTuple):
+    """Rows to learn from: features float32 (n, dim), types (n,), and what each row counts (n,)."""
+
+    X: NDArray[np.float32]
+    y: NDArray[Any]
+    weights: NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,8 @@ class LabelledPages:
         groups: What must stay on one side of a split, (n,).
         page_indices: Where each page is in its document, from 0, (n,).
         seen: Pages of groups that the network itself was trained on, (n,); None for a frozen network, which saw none.
+        variants: Features of changed copies of each page, float16 (n, k, dim), NaN for one that is not there. They
+            are learnt from with their page and never held out; None without any.
     """
 
     page_ids: NDArray[np.int64]
@@ -65,11 +71,24 @@ class LabelledPages:
     groups: NDArray[Any]
     page_indices: NDArray[np.int64]
     seen: NDArray[np.bool_] | None = None
+    variants: NDArray[np.float16] | None = None
 
     def take(self, rows: NDArray[Any]) -> Self:
         """Some of the pages: by their numbers, in that order, or by a mask."""
         columns = {field.name: getattr(self, field.name) for field in fields(self)}
         return replace(self, **{name: column[rows] for name, column in columns.items() if column is not None})
+
+    def lessons(self, rows: NDArray[Any] | None = None) -> Lessons:
+        """What a classifier learns from some of the pages, or from all: the pages, then their variants."""
+        weights = self.weights  # of all pages, also where some of a document are left out
+        pages, weights = (self, weights) if rows is None else (self.take(rows), weights[rows])
+        if pages.variants is None:
+            return Lessons(pages.X, pages.y, weights)
+        there = ~np.isnan(pages.variants[:, :, 0])
+        owner = np.nonzero(there)[0]
+        shares = weights / (1 + there.sum(axis=1))
+        X = np.concatenate([pages.X, pages.variants[there].astype(np.float32)])
+        return Lessons(X, np.concatenate([pages.y, pages.y[owner]]), np.concatenate([shares, shares[owner]]))
 
     @property
     def weights(self) -> NDArray[np.float64]:
@@ -155,32 +174,6 @@ def grouped_folds(pages: LabelledPages, n_folds: int = FOLDS, seed: int = 0) -> 
     return folds
 
 
-def honest_folds(pages: LabelledPages) -> NDArray[np.int64]:
-    """As `grouped_folds`, of the pages that the network itself has not seen; the others are `LEARNT` from, (n,).
-
-    A network that was trained on a page's type gives features that tell it, also to a classifier that never saw the
-    page: figures and decisions of such pages would flatter. New documents meet a classifier that has learnt from seen
-    and unseen ones alike, and so do those that are held out here. With too few unseen documents nothing is held out.
-
-    Raises:
-        LabelsError: There are fewer than two types, or fewer than two groups.
-    """
-    folds = grouped_folds(pages)
-    if pages.seen is None or not pages.seen.any():
-        return folds
-    seen = np.isin(pages.groups, pages.groups[pages.seen])  # groups may have been joined since
-    folds = np.full(len(folds), LEARNT)
-    if len(np.unique(pages.documents[~seen])) >= FEWEST_UNSEEN:
-        with contextlib.suppress(LabelsError):  # all of one type, or of one group
-            folds[~seen] = grouped_folds(pages.take(~seen))
-    return folds
-
-
-def held_out_of(pages: LabelledPages, folds: NDArray[np.int64]) -> LabelledPages:
-    """The pages that are held out in some fold."""
-    return pages.take(folds != LEARNT)
-
-
 def cross_validate(
     build: Callable[[], Pipeline], pages: LabelledPages, folds: NDArray[np.int64], most_documents: int | None = None
 ) -> HeldOut:
@@ -189,15 +182,14 @@ def cross_validate(
     Args:
         build: Gives an unfitted classifier.
         pages: What is held out in turn.
-        folds: Of `grouped_folds` or `honest_folds`, (n,).
+        folds: Of `grouped_folds` or `unseen.honest_folds`, (n,).
         most_documents: How many documents of each type are learnt from; all if not given.
 
     Returns:
-        The scores of `held_out_of(pages, folds)`.
+        The scores of `unseen.held_out_of(pages, folds)`.
     """
     classes = sorted(set(pages.y))
     scores = np.full((len(pages.y), len(classes)), _IMPOSSIBLE)
-    weights = pages.weights
 
     def score(fold: int) -> None:
         train, test = _few_documents(pages, folds != fold, most_documents), np.flatnonzero(folds == fold)
@@ -205,7 +197,7 @@ def cross_validate(
         if len(columns) == 1:  # nothing to tell apart
             scores[test[:, None], columns] = 0.0
             return
-        fitted = fit_classifier(build(), pages.X[train], pages.y[train], weights[train])
+        fitted = fit_classifier(build(), *pages.lessons(train))
         scores[test[:, None], columns] = log_scores(fitted, pages.X[test])
 
     _in_each_fold(score, folds)
@@ -242,14 +234,14 @@ def careless_folds(pages: LabelledPages) -> NDArray[np.int64]:
 def held_out_distances(
     build: Callable[[], Pipeline], pages: LabelledPages, folds: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """How far each of `held_out_of(pages, folds)` is from the pages of the other folds, (n,), see `novelty`."""
-    distances, weights = np.empty(len(pages.y)), pages.weights
+    """How far each of `unseen.held_out_of(pages, folds)` is from the pages of the other folds, (n,), see `novelty`."""
+    distances = np.empty(len(pages.y))
 
     def measure(fold: int) -> None:
-        train, test = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
+        lessons, test = pages.lessons(folds != fold), folds == fold
         scaling = build()
-        scaling[:-1].fit(pages.X[train])
-        detector = fit_novelty(scaling, pages.X[train], pages.y[train], weights[train])
+        scaling[:-1].fit(lessons.X)
+        detector = fit_novelty(scaling, *lessons)
         distances[test] = detector.distances(scaling[:-1].transform(pages.X[test]))
 
     _in_each_fold(measure, folds)

@@ -1,11 +1,11 @@
 """What the artifacts hold, and whether it is what their manifests say."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from embedpipe import index, versions
+from embedpipe import index, variants, versions
 from embedpipe.classifiers import check_model
 from embedpipe.errors import ArtifactError
 from embedpipe.features import FeatureStore
@@ -60,7 +60,8 @@ def _space(workspace: Workspace, space: str) -> dict[str, Any]:
         "pages": len(pages),
         "documents": int(pages["document_sha256"].nunique()),
         "parts": len(store.parts),
-        "megabytes": round(sum(file.stat().st_size for file in store.path.iterdir()) / 1e6, 1),
+        "megabytes": _megabytes(store.path.iterdir()),
+        "variants": _variants(store.path),
         "outcomes": dict(Counter(pages["outcome"])),
         "index": index.describe(workspace.index_path(space)),
         "failures": [
@@ -68,6 +69,19 @@ def _space(workspace: Workspace, space: str) -> dict[str, Any]:
             for f in store.failures()
         ],
     }
+
+
+def _megabytes(files: Iterable[Path]) -> float:
+    return round(sum(file.stat().st_size for file in files if file.is_file()) / 1e6, 1)
+
+
+def _variants(path: Path) -> dict[str, Any] | None:
+    """How many variants of how many pages are kept beside a store; None without any."""
+    kept = variants.folders(path)
+    if not kept:
+        return None
+    pages = [sum(part.rows for part in FeatureStore.open(folder).parts) for folder in kept]
+    return {"variants": len(kept), "pages": max(pages), "megabytes": _megabytes(f for k in kept for f in k.iterdir())}
 
 
 def _classifier(workspace: Workspace, name: str) -> dict[str, Any]:
@@ -93,13 +107,14 @@ def _version(folder: Path) -> dict[str, Any]:
         return {
             "time": manifest["fitted_on"].get("time"),
             "kind": manifest["fitted_on"]["kind"],
+            "augment": int(manifest["fitted_on"].get("augment") or 0),
             "types": len(manifest["classes"]),
             "documents": manifest["fitted_on"]["documents"],
             "macro_f1": manifest["metrics"]["document_macro_f1"],
             "problem": None,
         }
-    except (ArtifactError, LookupError, TypeError, AttributeError) as error:
-        nothing = dict.fromkeys(("time", "kind", "types", "documents", "macro_f1"))
+    except (ArtifactError, LookupError, TypeError, ValueError, AttributeError) as error:
+        nothing = dict.fromkeys(("time", "kind", "augment", "types", "documents", "macro_f1"))
         return nothing | {"problem": str(error) if isinstance(error, ArtifactError) else f"{folder} is damaged"}
 
 
@@ -108,6 +123,11 @@ def verify(workspace: Workspace) -> list[str]:
     problems: list[str] = []
     for space in workspace.spaces():
         problems += FeatureStore.open(workspace.store_path(space)).verify()
+        for kept in variants.folders(workspace.store_path(space)):
+            try:
+                problems += FeatureStore.open(kept).verify()
+            except ArtifactError as error:
+                problems.append(str(error))
         folder = workspace.index_path(space)
         if (folder / "manifest.json").exists():
             try:
@@ -139,6 +159,8 @@ def describe(values: Mapping[str, Any], *, failures: bool) -> Iterator[str]:
             f"space {space['space']}: {space['pages']} pages ({outcomes}) of {space['documents']} documents, "
             f"{space['dim']} features a page, {space['parts']} parts, {space['megabytes']} MB"
         )
+        if kept := space["variants"]:
+            yield f"  variants: {kept['variants']} of up to {kept['pages']} labelled pages, {kept['megabytes']} MB"
         held = space["index"]
         yield f"  index: {index.in_words(held)}" if held else "  index: none yet, made by `index` or `similar`"
         kinds = Counter(failure["kind"] for failure in space["failures"])
@@ -152,6 +174,7 @@ def describe(values: Mapping[str, Any], *, failures: bool) -> Iterator[str]:
     for classifier in values["classifiers"]:
         yield (
             f"classifier {classifier['name']}: {len(classifier['classes'])} types, space {classifier['space']}, "
+            f"{_augmented(classifier['fitted_on'])}"
             f"{_held_out(classifier['metrics'])}; {classifier['versions']} versions"
         )
     for backbone in values["backbones"]:
@@ -162,6 +185,10 @@ def describe(values: Mapping[str, Any], *, failures: bool) -> Iterator[str]:
         )
     if not values["classifiers"]:
         yield "classifiers: none yet, made by `fit-svm`, `fit-knn`, `fit-head`"
+
+
+def _augmented(fitted_on: Mapping[str, Any]) -> str:
+    return f"{fitted_on['augment']} variants of each page, " if fitted_on.get("augment") else ""
 
 
 def _held_out(metrics: Mapping[str, Any]) -> str:

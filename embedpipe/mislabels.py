@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 from embedpipe.classifiers import build_classifier
 from embedpipe.decisions import best_temperature, calibrated
 from embedpipe.duplicates import NEAR_DUPLICATE, near_pairs
-from embedpipe.evaluation import LabelledPages, cross_validate, document_scores, held_out_of, honest_folds, isolated
+from embedpipe.evaluation import LabelledPages, cross_validate, document_scores, isolated
 from embedpipe.features import FeatureStore
 from embedpipe.index import fresh_index
 from embedpipe.pictures import Tile, gallery
 from embedpipe.records import WHOLE_FILE, PageRef
-from embedpipe.rendering import Selection
 from embedpipe.streaming import render_pages
 from embedpipe.tables import write_csv
 from embedpipe.texts import path_to_text
-from embedpipe.training import TrainingRecipe, labelled_pages
+from embedpipe.training import TrainingRecipe, learnt_pages
+from embedpipe.unseen import held_out_of, honest_folds
 from embedpipe.workspace import Sources, Workspace
 
 SHOWN = 20
@@ -123,7 +123,7 @@ def check(workspace: Workspace, store: FeatureStore, recipe: TrainingRecipe) -> 
     Raises:
         LabelsError: There are too few labels.
     """
-    pages = labelled_pages(workspace, store, Selection.parse(recipe.pages))
+    pages = learnt_pages(workspace, store, recipe)
     sources = workspace.sources()
     apart = isolated(pages, store.blocks)  # a copy would vouch for a wrong label
     folds = honest_folds(apart)

@@ -151,6 +151,19 @@ class Labelling:
         typer.Option("--with-cues", help="Learn also from facts of the PDF: page size, number of pages, fonts, areas."),
     ] = False
 
+    augment: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            help="Learn also from N variants of each page (turned, cropped, blurred, noisy), which are embedded once.",
+            min=0,
+            max=100,
+        ),
+    ] = 0
+    password_file: Annotated[
+        Path | None, typer.Option(help="With --augment: passwords of encrypted PDFs, one a line.", dir_okay=False)
+    ] = None
+
     def hyperparameters(self) -> dict[str, str]:
         """The `--set` options by name."""
         pairs = [text.partition("=") for text in self.settings]
@@ -159,6 +172,12 @@ class Labelling:
                 raise EmbedpipeError(f"--set {name}: write it as NAME=VALUE, such as --set C=0.1")
         _selection(self.pages)
         return {name: value for name, _, value in pairs}
+
+    def reading(self) -> "Settings":
+        """How documents are read again for variants."""
+        from embedpipe.streaming import Settings  # noqa: PLC0415
+
+        return Settings(passwords=_passwords(self.password_file))
 
 
 def _selection(text: str) -> Any:

@@ -2,21 +2,18 @@
 
 import tempfile
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from embedpipe.augmentation import larger
 from embedpipe.documents import ReadOptions, plan
 from embedpipe.machine import available_cores
 from embedpipe.records import Document, PageFailure, PageInfo, Recipe
 from embedpipe.rendering import Guards, Job, Renderer
 from embedpipe.streaming import Settings
-
-LARGER = 1.125
-"""How much larger pages are kept than they are wanted: what an enlarged variant of a page needs to stay sharp."""
 
 
 class PageCache:
@@ -58,8 +55,7 @@ class PageCache:
     def _render(
         self, jobs: list[Job], interpolation: str, settings: Settings
     ) -> dict[tuple[str, int], tuple[int, tuple[int, ...]]]:
-        larger = replace(self._recipe, size=round(self._recipe.size * LARGER))
-        options = ReadOptions(larger, interpolation, settings.limits, settings.passwords)
+        options = ReadOptions(larger(self._recipe), interpolation, settings.limits, settings.passwords)
         workers = max(1, min(settings.workers or available_cores(), len(jobs)))
         places = {}
         with Renderer(options, Guards(settings.page_seconds, settings.page_bytes, workers)) as renderer:

@@ -84,6 +84,7 @@ class PageInfo:
         outcome: One of `STORED`.
         message: What the reader warned about, or "".
         cues: Numbers in the order of `cues.CUES`; empty where they were not asked for.
+        variant: Number of the changed copy that this is; 0 for the page itself.
     """
 
     ref: PageRef
@@ -94,6 +95,7 @@ class PageInfo:
     outcome: str = "ok"
     message: str = ""
     cues: tuple[float, ...] = ()
+    variant: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,19 +14,24 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.sharedctypes import SynchronizedArray
 from typing import Self
 
+import numpy as np
+from numpy.typing import NDArray
 from pebble import ProcessExpired, ProcessPool
 
 from embedpipe.cues import UNKNOWN, page_cues
-from embedpipe.documents import BLANK_INK, OpenDocument, PdfDocument, ReadOptions, Rendering, open_document
+from embedpipe.documents import BLANK_INK, OpenDocument, PdfDocument, ReadOptions, Rendering, open_document, plan
 from embedpipe.errors import DocumentError, EmbedpipeError
 from embedpipe.records import WHOLE_FILE, Document, PageFailure, PageImage, PageInfo, PageRef
 
 PAGES_PER_TASK = 16
-"""Pages of a document that a worker takes at a time: long documents are shared out, short ones cost one message."""
+"""Pages of a document that a worker takes at a time: long documents are shared out, short ones cost one message.
+
+Of pages that several variants are made of, so many fewer that a message does not become larger.
+"""
 
 TASKS_PER_WORKER = 500
 """A worker is replaced after this many tasks, for what the libraries leak."""
@@ -152,6 +157,7 @@ class Renderer:
     def __init__(self, options: ReadOptions, guards: Guards) -> None:
         self.stats = RenderStats()
         self._guards = guards
+        self._pages_per_task = _pages_per_task(options)
         context = multiprocessing.get_context("spawn")
         self._window = guards.workers * 3
         self._marks: SynchronizedArray[int] = context.Array("i", [_IDLE] * self._window, lock=False)
@@ -220,7 +226,7 @@ class Renderer:
             task = self._waiting.popleft()
             task.slot = self._free.pop()
             self._marks[task.slot] = _IDLE
-            pages = PAGES_PER_TASK if task.indices is None else len(task.indices)
+            pages = self._pages_per_task if task.indices is None else len(task.indices)
             # the worker's own alarm is exact; this one is for platforms without it
             limit = (pages + 2) * self._guards.page_seconds + 10
             future = self._pool.schedule(_work, args=(task.job, task.indices, task.slot), timeout=limit)
@@ -242,8 +248,8 @@ class Renderer:
             self.stats.seconds += answer.seconds
             self.stats.pages += len(answer.results)
             results = answer.results
-            for start in range(0, len(answer.rest), PAGES_PER_TASK):
-                self._enqueue(_Task(task.job, answer.rest[start : start + PAGES_PER_TASK]))
+            for start in range(0, len(answer.rest), self._pages_per_task):
+                self._enqueue(_Task(task.job, answer.rest[start : start + self._pages_per_task]))
         self._free.append(task.slot)
         left = self._open_tasks[document] = self._open_tasks[document] - 1
         if not left:
@@ -327,8 +333,8 @@ def _work(job: Job, indices: list[int] | None, slot: int) -> _Answer:
     rest: list[int] = []
     if indices is None:
         wanted = [i for i in job.selection.indices(opened.page_count) if i not in job.known]
-        indices, rest = wanted[:PAGES_PER_TASK], wanted[PAGES_PER_TASK:]
-    results = [_render_page(document, opened, index, slot) for index in indices]
+        indices, rest = wanted[: _pages_per_task(_options)], wanted[_pages_per_task(_options) :]
+    results = [result for index in indices for result in _render_page(document, opened, index, slot)]
     return _Answer(results, rest, time.perf_counter() - begin)
 
 
@@ -350,19 +356,33 @@ def _open(document: Document) -> OpenDocument:
     return _last[1]
 
 
-def _render_page(document: Document, opened: OpenDocument, index: int, slot: int) -> PageImage | PageFailure:
+def _pages_per_task(options: ReadOptions) -> int:
+    return max(1, PAGES_PER_TASK // len(options.variants.numbers)) if options.variants else PAGES_PER_TASK
+
+
+def _render_page(document: Document, opened: OpenDocument, index: int, slot: int) -> list[PageImage | PageFailure]:
+    """The page, or the variants of it that are wanted; or why there is none."""
     _marks[slot] = index
     try:
         with _alarm():
             drawn = opened.render(index)
             ink = drawn.ink
             facts = _cues(opened, drawn, index) if _options.cues else ()
+            pictures = _pictures(drawn, (document.sha256, index))
     except (DocumentError, MemoryError) as error:
-        return _failures(document, [index], *_reason(error))[0]
+        return _failures(document, [index], *_reason(error))
     outcome = "blank" if ink < BLANK_INK else "repaired" if drawn.repaired else "ok"
     ref = PageRef(document.sha256, index, document.path)
     info = PageInfo(ref, opened.page_count, drawn.width, drawn.height, ink, outcome, drawn.message, facts)
-    return PageImage(info, drawn.pixels)
+    return [PageImage(replace(info, variant=number), pixels) for number, pixels in pictures]
+
+
+def _pictures(drawn: Rendering, page: tuple[str, int]) -> list[tuple[int, NDArray[np.uint8]]]:
+    """The page itself, as number 0, or its variants."""
+    if _options.variants is None:
+        return [(0, drawn.pixels)]
+    _, (columns, rows) = plan(drawn.width, drawn.height, _options.variants.recipe)
+    return _options.variants.of_page(drawn.pixels, (rows, columns), page)
 
 
 def _cues(opened: OpenDocument, drawn: Rendering, index: int) -> tuple[float, ...]:

@@ -8,13 +8,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from embedpipe.augmentation import Variants, larger
 from embedpipe.documents import Limits, ReadOptions
 from embedpipe.engines import Backbone, Pending
 from embedpipe.errors import DocumentError
@@ -109,13 +110,24 @@ class PageStream:
         settings: Limits, workers, batch size.
         files: How many files there are at most, so that no more workers start than can be busy.
         cues: Tell the cues of pages as well.
+        variants: Changed copies that are sent through instead of each page.
     """
 
-    def __init__(self, backbone: Backbone, settings: Settings, files: int, *, cues: bool = False) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        settings: Settings,
+        files: int,
+        *,
+        cues: bool = False,
+        variants: Variants | None = None,
+    ) -> None:
         self._backbone = backbone
         self._batch_size = settings.batch_size or backbone.engine.batch_size
         identity = backbone.identity
         self._options = ReadOptions(identity.recipe, identity.interpolation, settings.limits, settings.passwords, cues)
+        if variants is not None:
+            self._options = replace(self._options, recipe=larger(identity.recipe), variants=variants)
         workers = settings.workers or render_workers()
         self._guards = Guards(settings.page_seconds, settings.page_bytes, max(1, min(workers, files)))
         self.seconds = {"render": 0.0, "forward": 0.0, "wait": 0.0}

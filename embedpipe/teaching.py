@@ -16,15 +16,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embedpipe import versions
+from embedpipe import variants, versions
 from embedpipe.classifiers import ClassifierBundle, build_classifier
 from embedpipe.errors import LabelsError
 from embedpipe.evaluation import (
     LabelledPages,
     cross_validate,
     document_scores,
-    held_out_of,
-    honest_folds,
     isolated,
     mean_log_scores,
     page_weights,
@@ -38,7 +36,8 @@ from embedpipe.pipeline import embed
 from embedpipe.records import Document
 from embedpipe.rendering import Selection
 from embedpipe.streaming import Settings
-from embedpipe.training import TrainingRecipe, fit, labelled_pages
+from embedpipe.training import TrainingRecipe, fit, labelled_pages, learnt_pages
+from embedpipe.unseen import held_out_of, honest_folds
 from embedpipe.workspace import FINETUNED, Workspace
 
 if TYPE_CHECKING:  # examples that are stored need no network
@@ -140,6 +139,7 @@ def add_type(
             store = FeatureStore.open(store.path)
         labels.save(aside.labels_file)
         _tell_what_was_seen(workspace, aside, bundle.identity.backbone)
+        _make_variants(target, aside, store, bundle, backbone, settings)
         outcome = _learn(workspace, aside, store, bundle, {document.sha256 for document in examples})
         if lesson.keep:
             outcome.version = _keep(workspace, aside, bundle.name, new, relabel=lesson.relabel)
@@ -169,13 +169,32 @@ def _linked(workspace: Workspace, space: str, aside: Workspace) -> Workspace:
     """Makes a store aside that holds what the store holds, without copying it where links can be made."""
     folder = aside.store_path(space)
     folder.mkdir(parents=True)
-    for file in workspace.store_path(space).iterdir():
+    whole = workspace.store_path(space)
+    for file in (path for path in whole.rglob("*") if path.is_file()):  # with the variants of its pages
+        copy = folder / file.relative_to(whole)
+        copy.parent.mkdir(parents=True, exist_ok=True)
         if file.suffix == ".parquet":
             with contextlib.suppress(OSError):
-                os.symlink(file.absolute(), folder / file.name)
-        if not (folder / file.name).exists():
-            shutil.copy2(file, folder / file.name)
+                os.symlink(file.absolute(), copy)
+        if not copy.exists():
+            shutil.copy2(file, copy)
     return aside
+
+
+def _make_variants(
+    target: Workspace,
+    aside: Workspace,
+    store: FeatureStore,
+    bundle: ClassifierBundle,
+    backbone: "Callable[[], Backbone]",
+    settings: Settings,
+) -> None:
+    """Variants of the examples, for a classifier that learns from variants."""
+    recipe = TrainingRecipe.of(bundle.fitted_on)
+    if recipe.augment:
+        pages = labelled_pages(aside, store, Selection.parse(recipe.pages))
+        wanted = variants.Wanted(recipe.augment, recipe.seed)
+        variants.make(target, store, pages, wanted, backbone, settings=settings)
 
 
 def _tell_what_was_seen(workspace: Workspace, aside: Workspace, backbone: str) -> None:
@@ -212,8 +231,7 @@ def _learn(
     rows = pages[pages["document_sha256"].isin(examples)]
     if not (rows["outcome"] != "blank").any():
         raise LabelsError("no example has a page that is not blank: nothing can be learnt from them")
-    fitted = bundle.fitted_on
-    recipe = TrainingRecipe(fitted["kind"], fitted["settings"], fitted["selection"], cues=bundle.cues)
+    recipe = TrainingRecipe.of(bundle.fitted_on)
     store = recipe.features_of(workspace, store)
     new = fit(aside, store, recipe, bundle.name)
     before, after = _recalls(workspace, aside, store, recipe)
@@ -234,8 +252,7 @@ def _recalls(
 
     Both are measured in the same folds: what differs is due to the examples, and not to the draw of the folds.
     """
-    selection = Selection.parse(recipe.pages)
-    old, new = labelled_pages(workspace, store, selection), labelled_pages(aside, store, selection)
+    old, new = learnt_pages(workspace, store, recipe), learnt_pages(aside, store, recipe)
     folds = honest_folds(isolated(new, store.blocks))
     order = np.argsort(new.page_ids)
     kept = folds[order[np.searchsorted(new.page_ids, old.page_ids, sorter=order)]]

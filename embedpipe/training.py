@@ -1,17 +1,17 @@
 """Labels and stored features to classifiers, and to figures that say how good they are. Never loads torch."""
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
-from embedpipe import versions
+from embedpipe import variants, versions
 from embedpipe.classifiers import ClassifierBundle, build_classifier, fit_classifier, fit_novelty
 from embedpipe.confidence import HeldOutScores, nested_decisions
 from embedpipe.cuetable import CuedStore
@@ -25,8 +25,6 @@ from embedpipe.evaluation import (
     document_answers,
     document_scores,
     held_out_distances,
-    held_out_of,
-    honest_folds,
     isolated,
     metrics_of,
     page_answers,
@@ -35,7 +33,12 @@ from embedpipe.evaluation import (
 from embedpipe.features import FeatureStore
 from embedpipe.finetuned import seen_pages
 from embedpipe.rendering import Selection
+from embedpipe.streaming import Settings
+from embedpipe.unseen import held_out_of, honest_folds
 from embedpipe.workspace import Workspace
+
+if TYPE_CHECKING:  # only whoever makes variants needs the network
+    from embedpipe.engines import Backbone
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +50,23 @@ class TrainingRecipe:
         settings: Hyper-parameters as text.
         pages: Which pages of each document are used, as `Selection.parse` reads it.
         cues: Learn also from the cues of each page.
+        augment: Learn also from so many variants of each page, which `make_variants` makes.
+        seed: Of the variants.
     """
 
     kind: str
     settings: Mapping[str, str] = field(default_factory=dict)
     pages: str = "all"
     cues: bool = False
+    augment: int = 0
+    seed: int = 0
+
+    @classmethod
+    def of(cls, fitted_on: Mapping[str, Any]) -> "TrainingRecipe":
+        """The recipe of a fitted classifier, from its `fitted_on`."""
+        augment, seed = (int(fitted_on.get(key) or 0) for key in ("augment", "seed"))
+        cues = bool(fitted_on.get("cues"))
+        return cls(fitted_on["kind"], fitted_on["settings"], fitted_on["selection"], cues, augment, seed)
 
     def features_of(self, workspace: Workspace, store: FeatureStore) -> FeatureStore:
         """The store with what this recipe adds to its features."""
@@ -122,6 +136,48 @@ def labelled_pages(workspace: Workspace, store: FeatureStore, selection: Selecti
     )
 
 
+def learnt_pages(workspace: Workspace, store: FeatureStore, recipe: TrainingRecipe) -> LabelledPages:
+    """The labelled pages that a recipe learns from, with their variants where it wants some.
+
+    Raises:
+        LabelsError: No page is labelled.
+        ArtifactError: The variants have not been made.
+    """
+    pages = labelled_pages(workspace, store, Selection.parse(recipe.pages))
+    if not recipe.augment:
+        return pages
+    return replace(pages, variants=variants.read(store, pages, recipe.augment, recipe.seed))
+
+
+def make_variants(
+    workspace: Workspace,
+    store: FeatureStore,
+    recipe: TrainingRecipe,
+    backbone: "Callable[[], Backbone]",
+    *,
+    settings: Settings | None = None,
+    watch: variants.Watch | None = None,
+) -> None:
+    """Embeds the variants that a recipe wants of the labelled pages and that are not there yet.
+
+    Args:
+        workspace: Where labels and documents are.
+        store: The features of the pages themselves, without cues.
+        recipe: Which pages, how many variants, and their seed.
+        backbone: Loads the backbone; called only when a variant is missing.
+        settings: How documents are read.
+        watch: Is told how it goes.
+
+    Raises:
+        LabelsError: No page is labelled.
+        SpaceMismatchError: The backbone is not the store's.
+        KeyboardInterrupt: Ctrl-C; the variants made so far are kept.
+    """
+    pages = labelled_pages(workspace, store, Selection.parse(recipe.pages))
+    wanted = variants.Wanted(recipe.augment, recipe.seed)
+    variants.make(workspace, store, pages, wanted, backbone, settings=settings, watch=watch)
+
+
 def fit(workspace: Workspace, store: FeatureStore, recipe: TrainingRecipe, name: str | None = None) -> ClassifierBundle:
     """Cross-validates, fits on everything, and saves a classifier.
 
@@ -140,15 +196,15 @@ def fit(workspace: Workspace, store: FeatureStore, recipe: TrainingRecipe, name:
         raise EmbedpipeError(f"--name {name}: no slashes, and no dot at its beginning: it becomes a folder's name")
     begin, store = time.perf_counter(), recipe.features_of(workspace, store)
     held = rehearse(workspace, store, recipe)
-    pages = held.known
+    pages, lessons = held.known, held.known.lessons()
     pipeline = build_classifier(recipe.kind, store.blocks, recipe.settings)
-    fit_classifier(pipeline, pages.X, pages.y, pages.weights)
+    fit_classifier(pipeline, *lessons)
     bundle = ClassifierBundle(
         name=name or recipe.kind,
         pipeline=pipeline,
         identity=store.identity,
         classes=held.held_out.classes,
-        novelty=fit_novelty(pipeline, pages.X, pages.y, pages.weights),
+        novelty=fit_novelty(pipeline, *lessons),
         pages=held.of_pages.calibration(),
         documents=held.of_documents.calibration(),
         metrics=metrics_of(held.pages, held.held_out),
@@ -157,6 +213,7 @@ def fit(workspace: Workspace, store: FeatureStore, recipe: TrainingRecipe, name:
             "settings": dict(recipe.settings),
             "selection": recipe.pages,
             "cues": recipe.cues,
+            **_augmented(recipe, len(lessons.y) - len(pages.y)),
             "pages": len(pages.y),
             "documents": len(set(pages.documents)),
             "parts": [part.name for part in store.parts],
@@ -170,6 +227,13 @@ def fit(workspace: Workspace, store: FeatureStore, recipe: TrainingRecipe, name:
     ):
         bundle.save(folder)
     return bundle
+
+
+def _augmented(recipe: TrainingRecipe, rows: int) -> dict[str, Any]:
+    """What is noted of the variants that were learnt from."""
+    if not recipe.augment:
+        return {}
+    return {"augment": recipe.augment, "seed": recipe.seed, "variants": rows, "augmentation": variants.KEY}
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +269,7 @@ def rehearse(workspace: Workspace, store: FeatureStore, recipe: TrainingRecipe) 
     def build() -> Pipeline:
         return build_classifier(recipe.kind, store.blocks, recipe.settings)
 
-    known = isolated(labelled_pages(workspace, store, Selection.parse(recipe.pages)), store.blocks)
+    known = isolated(learnt_pages(workspace, store, recipe), store.blocks)
     folds = honest_folds(known)
     held_out = cross_validate(build, known, folds)
     distances = held_out_distances(build, known, folds)

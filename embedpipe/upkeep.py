@@ -6,7 +6,7 @@ from pathlib import Path
 
 import joblib
 
-from embedpipe import versions
+from embedpipe import variants, versions
 from embedpipe.classifiers import ClassifierBundle
 from embedpipe.errors import EmbedpipeError, UnknownNameError
 from embedpipe.features import FeatureStore, FeatureWriter
@@ -33,7 +33,7 @@ class Forgotten:
 
 
 def forget(workspace: Workspace, documents: Iterable[str]) -> Forgotten:
-    """Removes documents from features, failures, labels, sources and indexes of every space.
+    """Removes documents from features, variants, failures, labels, sources and indexes of every space.
 
     Args:
         workspace: The artifacts.
@@ -52,6 +52,8 @@ def forget(workspace: Workspace, documents: Iterable[str]) -> Forgotten:
             hashes.append(sha256)
         rows = 0
         for space in workspace.spaces():
+            for folder in variants.folders(workspace.store_path(space)):
+                FeatureWriter(FeatureStore.open(folder), {}).forget(set(hashes))
             writer = FeatureWriter(FeatureStore.open(workspace.store_path(space)), {})
             rows += writer.forget(set(hashes))
         labels = workspace.labels()

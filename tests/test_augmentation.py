@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from embedpipe.augmentation import Augmentation, augment, fit_page
+from embedpipe.augmentation import Augmentation, Variants, augment, fit_page, larger
+from embedpipe.records import Recipe
 
 SHAPE = (96, 64)
 
@@ -35,6 +36,26 @@ def test_the_same_seed_gives_the_same_variant_and_another_one_another(page: NDAr
     first, again = variants(page, 8), variants(page, 8)
     np.testing.assert_array_equal(first, again)
     assert len({variant.tobytes() for variant in first}) == 8
+
+
+def test_a_variant_depends_on_page_number_and_seed_alone(page: NDArray[np.uint8]) -> None:
+    """Asked for alone or with others it is the same picture; page, number and seed each give another one."""
+    key = ("ab" * 32, 3)
+    both = dict(Variants((1, 2), Recipe(96)).of_page(page, SHAPE, key))
+    [(number, alone)] = Variants((2,), Recipe(96)).of_page(page, SHAPE, key)
+    assert number == 2
+    np.testing.assert_array_equal(alone, both[2])
+    others = [
+        Variants((2,), Recipe(96), seed=1).of_page(page, SHAPE, key)[0][1],
+        Variants((2,), Recipe(96)).of_page(page, SHAPE, (key[0], 4))[0][1],
+        Variants((2,), Recipe(96)).of_page(page, SHAPE, ("cd" * 32, 3))[0][1],
+    ]
+    assert len({picture.tobytes() for picture in [*both.values(), *others]}) == 5
+
+
+def test_pages_are_rendered_larger_for_variants() -> None:
+    """By an eighth, whatever the resize rule, and with the same layers."""
+    assert larger(Recipe(320, "squash", "stages")) == Recipe(360, "squash", "stages")
 
 
 def test_a_page_is_never_mirrored_or_turned_over(page: NDArray[np.uint8]) -> None:

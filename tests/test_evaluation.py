@@ -15,9 +15,7 @@ from sklearn.pipeline import Pipeline
 from embedpipe.classifiers import CLASSIFIERS, build_classifier
 from embedpipe.errors import LabelsError
 from embedpipe.evaluation import (
-    FEWEST_UNSEEN,
     FOLDS,
-    LEARNT,
     HeldOut,
     LabelledPages,
     careless_folds,
@@ -27,8 +25,6 @@ from embedpipe.evaluation import (
     document_scores,
     grouped_folds,
     held_out_distances,
-    held_out_of,
-    honest_folds,
     isolated,
     mean_log_scores,
     metrics_of,
@@ -133,6 +129,61 @@ def test_no_classifier_sees_what_it_is_measured_on(pages: LabelledPages) -> None
         assert train == {i: numbered.weights[i] for i in train}
         assert not {numbered.groups[i] for i in train} & {numbered.groups[i] for i in test}
     assert sorted(i for _, test in Recorder.log for i in test) == sorted(everything)
+
+
+def with_variants(pages: LabelledPages) -> LabelledPages:
+    """Numbered pages, each with two variants that have numbers of their own; every third page lacks its second."""
+    numbers = np.arange(len(pages.y))
+    variants = np.stack([100 + numbers, 200 + numbers], axis=1)[..., None].astype(np.float16)
+    variants[::3, 1] = np.nan
+    return dataclasses.replace(labelled(pages.y, pages.documents, pages.groups, numbers[:, None]), variants=variants)
+
+
+def test_variants_are_learnt_from_with_their_page_and_never_asked_for(pages: LabelledPages) -> None:
+    """They are on the training side with their page, share its weight with it, and are never held out."""
+    numbered = with_variants(pages)
+    Recorder.log.clear()
+    folds = grouped_folds(numbered)
+    found = cross_validate(lambda: Pipeline([("recorder", Recorder())]), numbered, folds)
+    assert len(found.log_scores) == len(pages.y)
+    for train, test in Recorder.log:
+        learnt = {number for number in train if number < 100}
+        assert {number % 100 for number in train} == learnt
+        assert set(train) == learnt | {100 + n for n in learnt} | {200 + n for n in learnt if n % 3}
+        assert not learnt & test
+        assert max(test) < 100
+        assert all(train[n] == train[100 + n] == pytest.approx(numbered.weights[n] / (2 + (n % 3 > 0))) for n in learnt)
+
+
+def test_a_document_weighs_one_with_all_its_variants(pages: LabelledPages) -> None:
+    """Whatever was made of its pages, and whichever of them are learnt from; types are those of the pages."""
+    numbered = with_variants(pages)
+    lessons = numbered.lessons()
+    owner = lessons.X[:, 0].astype(int) % 100
+    np.testing.assert_array_equal(lessons.y, pages.y[owner])
+    weights = np.bincount(owner, weights=lessons.weights)
+    for document in set(pages.documents):
+        assert weights[pages.documents == document].sum() == pytest.approx(1)
+    some = numbered.lessons(np.arange(len(pages.y)) > 3)
+    assert set(some.X[:, 0].astype(int) % 100) == set(range(4, len(pages.y)))
+    plain = pages.lessons()
+    np.testing.assert_array_equal(plain.X, pages.X)
+    np.testing.assert_array_equal(plain.weights, pages.weights)
+
+
+def test_a_page_is_familiar_that_looks_like_a_variant() -> None:
+    """Distances are also to variants: what they look like is no novelty."""
+    rng = np.random.default_rng(0)
+    X = np.eye(8)[np.arange(60) % 3] + rng.normal(0, 0.1, (60, 8))
+    odd = X + np.where(np.arange(60)[:, None] < 6, np.eye(8)[7] * 3, 0)
+    plain = labelled(["a", "b", "c"] * 20, range(60), X=odd)
+    moved = (X + np.eye(8)[7] * 3)[:, None].astype(np.float16)
+    folds = grouped_folds(plain)
+
+    def distances(pages: LabelledPages) -> NDArray[np.float64]:
+        return held_out_distances(lambda: build_classifier("svm", [("all", 0, 8)]), pages, folds)[:6]
+
+    assert np.median(distances(dataclasses.replace(plain, variants=moved))) < np.median(distances(plain))
 
 
 @pytest.mark.parametrize("kind", CLASSIFIERS)
@@ -307,88 +358,6 @@ def test_a_type_of_near_copies_alone_keeps_its_groups() -> None:
     X = np.concatenate([rng.normal(0, 1, (1, 20)) + rng.normal(0, 1e-3, (4, 20)), rng.normal(0, 1, (8, 20))])
     groups = isolated(labelled(["form"] * 4 + ["letter"] * 8, range(12), X=X), [("all", 0, 20)]).groups
     assert len(set(groups)) == 12
-
-
-def half_seen(unseen: int, y: Any = None) -> LabelledPages:
-    """Forty documents in groups of two, of whose first ones the network has seen one of each group."""
-    y = ["a", "b"] * 20 if y is None else y
-    pages = labelled(y, range(40), np.arange(40) // 4 * 2 + np.arange(40) % 2, np.arange(40)[:, None])
-    seen = np.isin(pages.groups, pages.groups[: 40 - unseen]) & (np.arange(40) % 4 < 2)
-    return dataclasses.replace(pages, seen=seen)
-
-
-def test_what_the_network_has_seen_is_learnt_from_and_never_held_out() -> None:
-    """Each fold's classifier learns from every seen page; the held-out ones are those of groups that nobody saw."""
-    pages = half_seen(20)
-    folds = honest_folds(pages)
-    held_out = set(np.flatnonzero(folds != LEARNT))
-    assert held_out == set(range(20, 40))
-    Recorder.log.clear()
-    found = cross_validate(lambda: Pipeline([("recorder", Recorder())]), pages, folds)
-    assert all(set(range(20)) <= set(train) and test <= held_out for train, test in Recorder.log)
-    assert sorted(i for _, test in Recorder.log for i in test) == sorted(held_out)
-    metrics = metrics_of(held_out_of(pages, folds), found)
-    assert (metrics["held_out_documents"], metrics["seen_documents"], metrics["groups"]) == (20, 20, 10)
-    assert len(held_out_distances(lambda: build_classifier("svm", [("all", 0, 1)]), pages, folds)) == 20
-
-
-def test_groups_that_were_joined_with_a_seen_one_count_as_seen() -> None:
-    """A near copy of a page that the network was trained on is no unseen page."""
-    pages = half_seen(20)
-    joined = dataclasses.replace(pages, groups=np.where(pages.groups == pages.groups[20], 0, pages.groups))
-    assert set(np.flatnonzero(honest_folds(joined) == LEARNT)) == {*range(20), 20, 22}
-
-
-@pytest.mark.parametrize(
-    "pages",
-    [half_seen(FEWEST_UNSEEN - 2), half_seen(0), half_seen(20, ["a", "b"] * 10 + ["a"] * 20)],
-    ids=["few", "none", "one type"],
-)
-def test_with_too_few_unseen_documents_no_figure_is_claimed(pages: LabelledPages) -> None:
-    """Nothing is held out then, and every figure is None; what there is to learn from is learnt from."""
-    folds = honest_folds(pages)
-    assert (folds == LEARNT).all()
-    found = cross_validate(lambda: build_classifier("knn", [("all", 0, 1)]), pages, folds)
-    metrics = metrics_of(held_out_of(pages, folds), found)
-    assert found.classes == ["a", "b"] == metrics["types_not_held_out"]
-    assert (metrics["folds"], metrics["held_out_documents"], metrics["seen_documents"]) == (0, 0, 40)
-    assert {name for name, value in metrics.items() if value is None} == {
-        f"{level}{name}"
-        for level in ("", "document_")
-        for name in ("accuracy", "balanced_accuracy", "macro_f1", "top5_accuracy", "calibration_error")
-    }
-
-
-def test_a_frozen_network_has_seen_nothing(pages: LabelledPages) -> None:
-    """Without any seen page the folds are those of all pages; with them, too few labels are refused as ever."""
-    np.testing.assert_array_equal(honest_folds(pages), grouped_folds(pages))
-    none = dataclasses.replace(pages, seen=np.zeros(len(pages.y), bool))
-    np.testing.assert_array_equal(honest_folds(none), grouped_folds(pages))
-    assert (
-        metrics_of(none, cross_validate(lambda: build_classifier("knn", [("all", 0, 4)]), none, grouped_folds(none)))[
-            "seen_documents"
-        ]
-        == 0
-    )
-    with pytest.raises(LabelsError, match="all labelled pages are of the type"):
-        honest_folds(dataclasses.replace(none, y=np.full(len(none.y), "a", object), seen=~none.seen))  # type: ignore[operator]
-
-
-@pytest.mark.parametrize("kind", CLASSIFIERS)
-def test_features_that_know_their_labels_by_heart_do_not_flatter(kind: str) -> None:
-    """A network that tells what it was trained on, and nothing else, scores like chance."""
-    rng = np.random.default_rng(2)
-    y = rng.permutation(["a", "b"] * 30)
-    seen = np.arange(60) < 30
-    X = rng.normal(0, 1, (60, 8)) + np.where(seen, np.where(y == "a", 9.0, -9.0), 0.0)[:, None]
-    pages = dataclasses.replace(labelled(y, range(60), X=X), seen=seen)
-
-    def accuracy(folds: NDArray[np.int64]) -> float:
-        found = cross_validate(lambda: build_classifier(kind, [("all", 0, 8)]), pages, folds)
-        return float(metrics_of(held_out_of(pages, folds), found)["accuracy"])
-
-    assert accuracy(grouped_folds(pages)) > 0.65
-    assert accuracy(honest_folds(pages)) < 0.65
 
 
 def test_few_documents_are_learnt_from_when_asked() -> None:

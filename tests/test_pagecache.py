@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from embedpipe.augmentation import LARGER
 from embedpipe.documents import Limits
-from embedpipe.pagecache import LARGER, PageCache
+from embedpipe.pagecache import PageCache
 from embedpipe.records import Document, Recipe
 from embedpipe.streaming import Settings
 from embedpipe.walking import FoundFile, identify

@@ -12,7 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from embedpipe.augmentation import Variants, larger
 from embedpipe.documents import Limits, ReadOptions
 from embedpipe.records import FAILURES, STORED, WHOLE_FILE, Document, PageFailure, PageImage, Recipe
 from embedpipe.rendering import PAGES_PER_TASK, Guards, Job, Renderer, Selection
@@ -594,6 +595,23 @@ def test_hostile_and_readme_files_are_told_apart(nasty: Path) -> None:
     path = nasty / "README.md"
     found = FoundFile(os.fspath(path), path.stat().st_size, path.stat().st_mtime_ns, False, None)
     assert identify(found, Limits()) == IgnoredFile(os.fspath(path))
+
+
+def test_workers_make_the_variants_that_are_wanted(tmp_path: Path) -> None:
+    """Instead of each page, its variants come, each once, in the network's shape; a page that fails is one failure."""
+    file = write_pages(tmp_path / "long.pdf", PAGES_PER_TASK + 4, endless=[3])
+    wanted = Variants((2, 5), OPTIONS.recipe)
+    options = replace(OPTIONS, recipe=larger(OPTIONS.recipe), variants=wanted)
+    done = run([Job(document_of(file), Selection(), frozenset({0}))], Guards(page_seconds=2, workers=2), options)
+    items = done.results[os.fspath(file)]
+    pages = [item for item in items if isinstance(item, PageImage)]
+    expected = {(index, number) for index in range(1, PAGES_PER_TASK + 4) if index != 3 for number in (2, 5)}
+    assert sorted((page.info.ref.page_index, page.info.variant) for page in pages) == sorted(expected)
+    assert [outcome_of(item) for item in items if isinstance(item, PageFailure)] == ["timeout"]
+    assert {page.pixels.shape for page in pages} == {(64, 64, 3)}
+    for page in pages:
+        assert abs(int(np.median(page.pixels[5:25, 10:50])) - shade_of(page.info.ref.page_index)) < 80
+    assert done.steps[os.fspath(file)] >= (PAGES_PER_TASK + 3) // (PAGES_PER_TASK // 2)  # no larger messages
 
 
 def test_a_script_without_a_main_guard_is_told_what_is_missing(make_pdf: Callable[..., Path], tmp_path: Path) -> None:

@@ -12,11 +12,13 @@ from embedpipe import teaching, versions
 from embedpipe.classifiers import ClassifierBundle
 from embedpipe.engines import Backbone
 from embedpipe.errors import LabelsError
+from embedpipe.features import FeatureStore
 from embedpipe.files import write_json
 from embedpipe.finetuned import named
 from embedpipe.pipeline import embed
 from embedpipe.teaching import Lesson, Outcome, add_type, as_json
-from embedpipe.training import TrainingRecipe, fit
+from embedpipe.training import TrainingRecipe, fit, make_variants
+from embedpipe.variants import folders
 from embedpipe.workspace import Workspace
 
 
@@ -166,3 +168,20 @@ def test_what_the_network_has_seen_is_known_aside(
     assert all((share is None) == trained for share in [*outcome.before.values(), *outcome.after.values()])
     assert outcome.version == 2
     assert ClassifierBundle.load(workspace.classifier_path("svm")).classes == ["letter", "plan", "poster"]
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_a_classifier_that_learns_from_variants_gets_those_of_the_examples(
+    pile: Path, workspace: Workspace, tiny: Backbone, *, keep: bool
+) -> None:
+    """They are embedded with the examples; a dry run keeps none of it."""
+    store, recipe = workspace.store(), TrainingRecipe("head", augment=1)
+    make_variants(workspace, store, recipe, lambda: tiny)
+    fit(workspace, store, recipe)
+    before = state(workspace.root)
+    teach(workspace, lambda: tiny, "plan", pile / "plans", keep=keep)
+    assert (state(workspace.root) == before) is not keep
+    [folder] = folders(store.path)
+    assert len(FeatureStore.open(folder).pages()) == (12 if keep else 8)
+    bundle = ClassifierBundle.load(workspace.classifier_path("head"))
+    assert (bundle.fitted_on["augment"], bundle.fitted_on["variants"]) == (1, 12 if keep else 8)

@@ -166,7 +166,7 @@ def print_quality(metrics: dict[str, Any], output: Output) -> None:
 
 def print_seen_documents(seen: int, held_out: int, output: Output) -> None:
     """Says what figures leave out, where the network itself was trained on some of the documents."""
-    from embedpipe.evaluation import FEWEST_UNSEEN
+    from embedpipe.unseen import FEWEST_UNSEEN
 
     if seen and held_out:
         output.line(

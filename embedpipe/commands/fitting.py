@@ -29,15 +29,24 @@ if TYPE_CHECKING:
     from embedpipe.workspace import Workspace
 
 
-def _fit(kind: str, common: Common, space: Space, labelling: Labelling) -> int:
-    from embedpipe.training import TrainingRecipe, fit
+StoredSpace = Annotated[str | None, typer.Option("--space", help="The features of this space, see `info`.")]
+
+
+def _fit(kind: str, common: Common, network: Network, space: str | None, labelling: Labelling) -> int:
+    from embedpipe.training import TrainingRecipe, fit, make_variants
+    from embedpipe.variants import Watch
 
     workspace, output = begin(common)
     settings = labelling.hyperparameters()
     if labelling.labels is not None:
         take_labels(workspace, str(labelling.labels), output)
-    store = workspace.store(space.backbone, space.space)
-    recipe = TrainingRecipe(kind, settings, labelling.pages, cues=labelling.with_cues)
+    store = workspace.store(network.backbone, space)
+    recipe = TrainingRecipe(kind, settings, labelling.pages, labelling.with_cues, labelling.augment)
+    if recipe.augment:
+        with output.progress("variants") as bar:
+            load = partial(network.load, workspace, store.identity)
+            watch = Watch(bar.count, output.notice)
+            make_variants(workspace, store, recipe, load, settings=labelling.reading(), watch=watch)
     bundle = fit(workspace, store, recipe, labelling.name)
     fitted = bundle.fitted_on
     output.result(
@@ -47,32 +56,35 @@ def _fit(kind: str, common: Common, space: Space, labelling: Labelling) -> int:
             "classes": bundle.classes,
             "pages": fitted["pages"],
             "documents": fitted["documents"],
+            "variants": fitted.get("variants", 0),
             "seconds": round(fitted["seconds"], 3),
             "metrics": bundle.metrics,
         }
     )
     counts = f"{len(bundle.classes)} types, {fitted['documents']} documents, {fitted['pages']} pages"
+    if recipe.augment:
+        counts += f" and {fitted['variants']} variants of them"
     output.line(f"{bundle.name}: {counts}; {fitted['seconds']:.1f} s")
     print_metrics(bundle.metrics, output)
     return DONE
 
 
 @command("fit-svm")
-def fit_svm(common: Common, space: Space, labelling: Labelling) -> int:
+def fit_svm(common: Common, network: Network, labelling: Labelling, space: StoredSpace = None) -> int:
     """Fit a linear SVM on the stored features of the labelled pages."""
-    return _fit("svm", common, space, labelling)
+    return _fit("svm", common, network, space, labelling)
 
 
 @command("fit-knn")
-def fit_knn(common: Common, space: Space, labelling: Labelling) -> int:
+def fit_knn(common: Common, network: Network, labelling: Labelling, space: StoredSpace = None) -> int:
     """Fit k nearest neighbours on the stored features of the labelled pages."""
-    return _fit("knn", common, space, labelling)
+    return _fit("knn", common, network, space, labelling)
 
 
 @command("fit-head")
-def fit_head(common: Common, space: Space, labelling: Labelling) -> int:
+def fit_head(common: Common, network: Network, labelling: Labelling, space: StoredSpace = None) -> int:
     """Fit a new output layer (logistic regression) on the stored features of the labelled pages."""
-    return _fit("head", common, space, labelling)
+    return _fit("head", common, network, space, labelling)
 
 
 @command("evaluate")

@@ -122,13 +122,13 @@ def _list_versions(workspace: "Workspace", output: "Output") -> int:
     rows = [row for name in workspace.classifiers() for row in inventory.classifier_versions(workspace, name)]
     output.result({"classifiers": rows})
     output.table(
-        ("", "classifier", "version", "time", "kind", "types", "documents", "macro-F1"),
+        ("", "classifier", "version", "time", "kind", "variants", "types", "documents", "macro-F1"),
         [
             (
                 "in use" if row["in_use"] else "",
                 row["classifier"],
                 row["version"],
-                *("-" if row[key] is None else row[key] for key in ("time", "kind", "types", "documents")),
+                *("-" if row[key] is None else row[key] for key in ("time", "kind", "augment", "types", "documents")),
                 "-" if row["macro_f1"] is None else f"{row['macro_f1']:.3f}",
             )
             for row in rows
