@@ -108,7 +108,11 @@ def draw_curves(history: Sequence[Epoch], title: str, file: Path) -> None:
     right.set_ylim(0, 1.02)
     for axes in (left, right):
         axes.axvline(best_epoch(history) + 1, color="#6b6b73", linewidth=1, linestyle=":", label="best epoch, kept")
-        axes.legend(frameon=False, fontsize=9)
+    lines, names = left.get_legend_handles_labels()
+    for axes, those in ((left, slice(2)), (right, slice(2, None))):  # once for both, above, where no line can be
+        place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": 2}
+        axes.legend(lines[those], names[those], **place, frameon=False, fontsize=9)
+    figure.get_layout_engine().set(w_pad=0.12)  # type: ignore[union-attr, call-arg]
     figure.suptitle(title, fontsize=12, parse_math=False)
     figure.supxlabel(describe_fit(history), fontsize=9, wrap=True)
     with replacing(file) as temporary:
@@ -123,5 +127,6 @@ def _draw(axes: Axes, train: list[float], validation: list[float], what: str) ->
     axes.set_ylabel(what)
     axes.grid(color="#e4e4e8", linewidth=0.8)
     axes.set_axisbelow(True)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.set_xlim(0.5, len(train) + 0.5)
     axes.spines[["top", "right"]].set_visible(False)

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from matplotlib.transforms import Bbox
 
 from embedpipe.pictures import drawable, font_families, save_figure
@@ -20,6 +20,9 @@ _MARKS = "osD^v"
 _INK, _DIM, _LINE = "#1c1c20", "#686870", "#d9d9de"
 _RINGS, _DIRECTIONS = 12, 12  # places around a point that a name is tried at
 _PADDING = 3  # pixels
+_FAR = 16  # pixels from its point from which a line leads to a name
+_ROOM = 1.35  # beside the slowest and the fastest one
+_DECADE = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,7 @@ def draw_tradeoff(points: Sequence[Point], file: Path, note: str) -> None:
         those = sorted((p for p in points if p.backbone == name), key=lambda p: p.quality)
         axes.plot([p.speed for p in those], [p.quality for p in those], color=_LINE, linewidth=1.2, zorder=1)
     _dress(axes, figure, note)
+    _scale_speeds(axes, [point.speed for point in points])
     if points:
         axes.legend(title="classifier", fontsize=9, title_fontsize=9, frameon=True, edgecolor=_LINE)
         canvas.draw()  # type: ignore[no-untyped-call]
@@ -64,13 +68,7 @@ def draw_tradeoff(points: Sequence[Point], file: Path, note: str) -> None:
 
 
 def _dress(axes: Axes, figure: Figure, note: str) -> None:
-    axes.set_xscale("log")
-    low, high = axes.get_xlim()
-    axes.set_xlim(low / 1.25, high * 1.25)
     axes.margins(y=0.12)
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.grid(visible=True, color=_LINE, linewidth=0.6, zorder=0)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
@@ -81,13 +79,24 @@ def _dress(axes: Axes, figure: Figure, note: str) -> None:
     figure.text(0.02, 0.015, text, fontsize=8, color=_DIM, family=list(font_families()), parse_math=False)
 
 
+def _scale_speeds(axes: Axes, speeds: list[float]) -> None:
+    """A logarithmic scale with room for names at both ends, and with ticks enough to read a speed from."""
+    low, high = (min(speeds), max(speeds)) if speeds else (1.0, 10.0)
+    axes.set_xscale("log")
+    axes.set_xlim(low / _ROOM, high * _ROOM)
+    wide = high / low > _DECADE
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if wide else (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_locator(NullLocator())
+
+
 def place_names(axes: Axes, points: Sequence[Point]) -> list[Bbox]:
     """Writes each backbone's name beside its best point, where nothing else is; returns where, in pixels."""
     legend = axes.get_legend()
     taken = [] if legend is None else [legend.get_window_extent()]
     for point in points:
         x, y = axes.transData.transform((point.speed, point.quality))
-        taken.append(Bbox.from_bounds(x - 6, y - 6, 12, 12))
+        taken.append(Bbox.from_bounds(x - 9, y - 9, 18, 18))
     placed = []
     for name in dict.fromkeys(point.backbone for point in points):
         best = max((p for p in points if p.backbone == name), key=lambda p: p.quality)
@@ -125,4 +134,7 @@ def _place(axes: Axes, point: Point, taken: list[Bbox]) -> Bbox:
             best = box
             break
     label.set_position((best.x0 - x, (best.y0 + best.y1) / 2 - y))
+    if label.arrow_patch is not None:
+        far = max(best.x0 - x, x - best.x1, best.y0 - y, y - best.y1) > _FAR
+        label.arrow_patch.set_visible(far)
     return best

@@ -38,6 +38,26 @@ def test_names_do_not_overlap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         assert image.size == (1080, 744)
 
 
+@pytest.mark.parametrize("speeds", [[119.0], [62.0, 80.0, 119.0], [3.0, 40.0, 900.0]])
+def test_speeds_can_be_read_from_the_scale(
+    speeds: list[float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The scale is filled by the points, and at least three of its ticks have a number."""
+    seen: list[Axes] = []
+    place_names = tradeoffs.place_names
+
+    def keep(axes: Axes, those: list[Point]) -> list[Bbox]:
+        seen.append(axes)
+        return place_names(axes, those)
+
+    monkeypatch.setattr(tradeoffs, "place_names", keep)
+    draw_tradeoff([Point(str(speed), "svm", speed, 0.5) for speed in speeds], tmp_path / "plot.png", "")
+    [axes] = seen
+    low, high = axes.get_xlim()
+    assert min(speeds) / 2 < low < min(speeds) <= max(speeds) < high < max(speeds) * 2
+    assert sum(low <= tick <= high for tick in axes.xaxis.get_majorticklocs()) >= 3
+
+
 def test_one_point_is_a_picture(tmp_path: Path) -> None:
     """A single backbone needs no range to be drawn."""
     draw_tradeoff([Point("only", "svm", 12.0, 0.5)], tmp_path / "one.png", "")
