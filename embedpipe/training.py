@@ -24,6 +24,7 @@ from embedpipe.evaluation import (
     cross_validate,
     document_answers,
     document_scores,
+    grouped_folds,
     held_out_distances,
     isolated,
     metrics_of,
@@ -169,11 +170,14 @@ def make_variants(
         watch: Is told how it goes.
 
     Raises:
-        LabelsError: No page is labelled.
+        LabelsError: There are too few labels.
+        UnknownNameError: There is no such classifier or hyper-parameter; nothing is made for one.
         SpaceMismatchError: The backbone is not the store's.
         KeyboardInterrupt: Ctrl-C; the variants made so far are kept.
     """
+    build_classifier(recipe.kind, store.blocks, recipe.settings)
     pages = labelled_pages(workspace, store, Selection.parse(recipe.pages))
+    grouped_folds(pages)
     wanted = variants.Wanted(recipe.augment, recipe.seed)
     variants.make(workspace, store, pages, wanted, backbone, settings=settings, watch=watch)
 

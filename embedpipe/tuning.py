@@ -57,7 +57,8 @@ class FinetuningRecipe:
         patience: Epochs without a better validation loss after which training ends; 0 for never.
         augment: Whether training pages are changed at random.
         balance: 0 counts every document alike, 1 every type; between them is a power of the number of documents.
-        statistics: Whether batch normalisation in unfrozen stages learns the statistics of the pages.
+        statistics: Whether batch normalisation in unfrozen stages learns the statistics of the pages; from scratch it
+            always does. On few documents it is better off with those of the pretraining, see docs/quality.md.
         precision: "auto", "fp32", "bf16" or "fp16".
         seed: Of everything random.
     """
@@ -83,7 +84,7 @@ class FinetuningRecipe:
     patience: int = 6
     augment: bool = True
     balance: float = 0.5
-    statistics: bool = True
+    statistics: bool = False
     precision: str = "auto"
     seed: int = 0
 

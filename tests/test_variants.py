@@ -20,7 +20,7 @@ from embedpipe.cues import CUES
 from embedpipe.cuetable import CuedStore
 from embedpipe.documents import ReadOptions, open_document, plan
 from embedpipe.engines import Backbone, Pending
-from embedpipe.errors import ArtifactError, SpaceMismatchError
+from embedpipe.errors import ArtifactError, LabelsError, SpaceMismatchError, UnknownNameError
 from embedpipe.evaluation import LabelledPages
 from embedpipe.pipeline import embed
 from embedpipe.rendering import Selection
@@ -212,6 +212,17 @@ def test_without_any_variant_it_says_how_to_make_them(workspace: Workspace) -> N
     with pytest.raises(ArtifactError, match="fit with --augment 2, which makes them"):
         fit(workspace, workspace.store(), TrainingRecipe("svm", augment=2))
     assert workspace.classifiers() == []
+
+
+def test_what_cannot_be_fitted_costs_no_variants(workspace: Workspace) -> None:
+    """A wrong hyper-parameter, and too few labels, are said before the network is loaded."""
+    with pytest.raises(UnknownNameError, match="hyper-parameter of svm"):
+        make_variants(workspace, workspace.store(), TrainingRecipe("svm", {"c": "1"}, augment=1), none_needed)
+    labels = workspace.labels()
+    labels.add([replace(row, label="letter") for row in labels.rows.values()])
+    labels.save(workspace.labels_file)
+    with pytest.raises(LabelsError, match="all labelled pages are of the type"):
+        make_variants(workspace, workspace.store(), TrainingRecipe("svm", augment=1), none_needed)
 
 
 def test_another_network_makes_no_variants(workspace: Workspace, tiny: Backbone) -> None:
