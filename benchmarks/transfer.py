@@ -33,9 +33,9 @@ from embedpipe.tuning import FinetuningRecipe, Watch
 WAYS = {
     "head": FinetuningRecipe(unfreeze="head", rate=3e-3),
     "last-stage": FinetuningRecipe(unfreeze="last-stage"),
-    "last-stage-statistics": FinetuningRecipe(unfreeze="last-stage", statistics=True),
+    "last-stage-keep": FinetuningRecipe(unfreeze="last-stage", statistics="keep"),
     "all": FinetuningRecipe(unfreeze="all"),
-    "all-statistics": FinetuningRecipe(unfreeze="all", statistics=True),
+    "all-learn": FinetuningRecipe(unfreeze="all", statistics="learn"),
     "lenet5": FinetuningRecipe(backbone="lenet5", weights="none", unfreeze="all"),
 }
 """The trained ways, by the word that `--ways` takes."""

@@ -57,8 +57,9 @@ class FinetuningRecipe:
         patience: Epochs without a better validation loss after which training ends; 0 for never.
         augment: Whether training pages are changed at random.
         balance: 0 counts every document alike, 1 every type; between them is a power of the number of documents.
-        statistics: Whether batch normalisation in unfrozen stages learns the statistics of the pages; from scratch it
-            always does. On few documents it is better off with those of the pretraining, see docs/quality.md.
+        statistics: Whether batch normalisation in unfrozen stages learns the statistics of the pages: "learn", "keep",
+            or "auto" to learn them where no more than the last stage is trained, see docs/quality.md. From scratch
+            they are always learnt.
         precision: "auto", "fp32", "bf16" or "fp16".
         seed: Of everything random.
     """
@@ -84,7 +85,7 @@ class FinetuningRecipe:
     patience: int = 6
     augment: bool = True
     balance: float = 0.5
-    statistics: bool = False
+    statistics: str = "auto"
     precision: str = "auto"
     seed: int = 0
 
@@ -207,7 +208,8 @@ class Trainer:
         self._shapes = [data.cache.shape(index) for index in range(len(data.cache))]
         self._depths = depths
         scratch = recipe.weights == "none"
-        train_only(network, {name for names in depths for name in names}, statistics=scratch or recipe.statistics)
+        learnt = scratch or _learns_statistics(recipe.statistics, len(depths) - 1)
+        train_only(network, {name for names in depths for name in names}, statistics=learnt)
         precision = _precision(recipe.precision, device)
         self._autocast = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
         self._scaler = torch.amp.GradScaler(device, enabled=precision == "fp16")
@@ -366,6 +368,13 @@ def page_scores(
                 logits = network(torch.from_numpy(pixels).to(device)).double()
                 rows.update(zip(some, functional.log_softmax(logits, dim=1).cpu().numpy(), strict=True))
     return np.stack([rows[place] for place in range(len(indices))])
+
+
+def _learns_statistics(statistics: str, stages: int) -> bool:
+    known = ("auto", "learn", "keep")
+    if statistics not in known:
+        raise UnknownNameError("statistics", statistics, known)
+    return statistics == "learn" or (statistics == "auto" and stages <= 1)
 
 
 def _precision(precision: str, device: str) -> str:

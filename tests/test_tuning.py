@@ -183,11 +183,37 @@ def test_ctrl_c_keeps_the_best_so_far(data: TuningData, tmp_path: Path) -> None:
 
 def test_training_ends_when_it_no_longer_helps(data: TuningData, tmp_path: Path) -> None:
     """With a rate of nearly nothing no epoch is better than the patience allows; the best stays the best."""
-    recipe = replace(RECIPE, epochs=30, patience=2, rate=0.5, ema=0.0, statistics=False)
+    recipe = replace(RECIPE, epochs=30, patience=2, rate=0.5, ema=0.0, statistics="keep")
     state = trainer(data, recipe)[0].run(tmp_path / "checkpoint", "", Watch())
     assert len(state.history) < 30
     assert state.stopping.stop
     assert state.stopping.best == min(epoch.validation_loss for epoch in state.history)
+
+
+@pytest.mark.parametrize(
+    ("weights", "unfreeze", "statistics", "learnt"),
+    [
+        (None, "last-stage", "auto", True),
+        (None, "all", "auto", False),
+        (None, "all", "learn", True),
+        (None, "last-stage", "keep", False),
+        ("none", "all", "auto", True),
+    ],
+)
+def test_statistics_are_kept_where_more_than_the_last_stage_is_trained(
+    weights: str | None, unfreeze: str, statistics: str, data: TuningData, *, learnt: bool
+) -> None:
+    """Unless it is said otherwise, or there are none to keep; the tensors themselves are random here."""
+    recipe = replace(RECIPE, weights=weights, unfreeze=unfreeze, statistics=statistics)
+    _, network = trainer(data, recipe)
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    assert any(norm.training for norm in norms) == learnt
+
+
+def test_an_unknown_way_with_statistics_is_refused(data: TuningData) -> None:
+    """With the known ones."""
+    with pytest.raises(UnknownNameError, match="auto, keep, learn"):
+        trainer(data, replace(RECIPE, weights=None, statistics="no"))
 
 
 def test_batches_share_a_shape_and_hold_every_page_once() -> None:
