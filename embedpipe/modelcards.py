@@ -35,8 +35,9 @@ The best epoch was chosen on these documents, so the figures are a little better
 
 ## Limits
 
-It knows the types above and nothing else: a page of another type gets one of them. It has seen the documents that
-`manifest.json` lists as trained: figures that are measured on them with its features flatter it.
+It knows the types above and nothing else: a page of another type gets one of them. It has seen the documents and groups
+that `manifest.json` lists as trained: figures that are measured on them with its features flatter it. embedpipe leaves
+them out of what it measures; other programs will not.
 
 ## Hyper-parameters
 

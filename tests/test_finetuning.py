@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from embedpipe import inventory, labelling
+from embedpipe.assessment import measure_elsewhere
 from embedpipe.curves import Epoch
 from embedpipe.engines import EngineChoice
 from embedpipe.errors import ArtifactError, EmbedpipeError, LabelsError, UnknownNameError, WeightsError
@@ -284,3 +286,18 @@ def test_figures_leave_out_what_the_network_was_trained_on(
     assert pages.seen is not None
     assert set(pages.documents[pages.seen]) == set(tuned.manifest["documents"]["trained"])
     assert fit(workspace, store, TrainingRecipe("knn")).metrics["document_accuracy"] is None
+
+
+def test_documents_from_elsewhere_that_it_was_trained_on_are_not_measured(
+    made: tuple[Workspace, Finetuned, list[Epoch]], pile: Path, tmp_path: Path
+) -> None:
+    """Without their labels, too, they are no documents that the network has not seen."""
+    shutil.copytree(made[0].root, tmp_path / "artifacts")
+    workspace, trained = Workspace(tmp_path / "artifacts"), set(made[1].manifest["documents"]["trained"])
+    backbone = open_backbone(workspace, Wanted("finetuned:mine", choice=TORCH))
+    embed(workspace, [str(pile)], backbone, settings=SETTINGS)
+    bundle = fit(workspace, workspace.store("finetuned:mine"), TrainingRecipe("knn"))
+    workspace.labels_file.unlink()
+    found = measure_elsewhere(workspace, bundle, str(pile), None, lambda: backbone)
+    assert len(found.learnt) == len(trained)
+    assert found.metrics["documents"] == 10 - len(trained)
