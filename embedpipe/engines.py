@@ -2,7 +2,7 @@
 
 import importlib
 import sys
-from collections import OrderedDict
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +19,14 @@ ENGINES = ("torch", "openvino")
 TOLERANCE = {"fp32": 0.9999, "bf16": 0.999, "fp16": 0.999}
 """Smallest cosine between the features of a page in a precision and in torch's fp32."""
 
-STATIC_SHAPES = 8
-"""OpenVINO plans memory best for fixed shapes; this many are kept ready."""
+FIXED_PLANS = 3
+"""OpenVINO is fastest with a plan for one fixed shape, which takes memory; this many are kept, and one for any shape."""
 
-CPU_BATCH_SIZE = 16
-"""Pages per call on a CPU; larger batches are no faster there, see docs/performance.md."""
+_REPLACING = 2
+"""A shape takes the plan of another when it has come so many times as often: plans cost time to make."""
+
+CPU_BATCH_SIZE = 8
+"""Pages per call on a CPU; larger batches take more memory and are no faster there, see docs/performance.md."""
 
 Pending = Callable[[], NDArray[np.float32]]
 """A call that was begun: waits for its features, (n, dim)."""
@@ -100,7 +103,7 @@ class Backbone:
 
 
 class OpenVinoEngine:
-    """Runs a converted model on the CPU; compiled for each shape that comes often, kept for `STATIC_SHAPES`.
+    """Runs a converted model on the CPU; with a plan of its own for each of the `FIXED_PLANS` shapes that come most often.
 
     Args:
         read: Returns the model; called when the first page comes, for a run may find that nothing is new.
@@ -124,7 +127,8 @@ class OpenVinoEngine:
             "INFERENCE_NUM_THREADS": threads,
         }
         self._any_shape: Any = None
-        self._static: OrderedDict[tuple[int, ...], Any] = OrderedDict()
+        self._fixed: dict[tuple[int, ...], Any] = {}
+        self._calls: Counter[tuple[int, ...]] = Counter()
 
     def start(self, pixels: NDArray[np.uint8]) -> Pending:
         """Begins a call for pages uint8 (n, H, W, 3)."""
@@ -146,23 +150,29 @@ class OpenVinoEngine:
         load_openvino().save_model(self._read(), file, compress_to_fp16=False)
 
     def _compiled(self, shape: tuple[int, ...]) -> Any:
-        """An inference request for this shape: a plan of its own once it has come twice, else the general one."""
+        """An inference request for this shape: by a plan of its own where it comes often, else by the general one."""
         if self._model is None:
             self._model, self._core = self._read(), openvino_core()
-        if shape in self._static:
-            self._static.move_to_end(shape)
-            request = self._static[shape]
-            if request is None:
-                fixed = self._model.clone()
-                fixed.reshape(list(shape))
-                request = self._static[shape] = self._request(fixed)
-            return request
-        self._static[shape] = None
-        if len(self._static) > STATIC_SHAPES:
-            self._static.popitem(last=False)
+        self._calls[shape] += 1
+        if shape not in self._fixed and self._calls[shape] > 1 and self._has_room_for(shape):
+            fixed = self._model.clone()
+            fixed.reshape(list(shape))
+            self._fixed[shape] = self._request(fixed)
+        if shape in self._fixed:
+            return self._fixed[shape]
         if self._any_shape is None:
             self._any_shape = self._request(self._model)
         return self._any_shape
+
+    def _has_room_for(self, shape: tuple[int, ...]) -> bool:
+        """Whether one more plan may be made; the plan of a shape that comes far less often makes room."""
+        if len(self._fixed) < FIXED_PLANS:
+            return True
+        rarest = min(self._fixed, key=self._calls.__getitem__)
+        if self._calls[shape] < _REPLACING * self._calls[rarest]:
+            return False
+        del self._fixed[rarest]
+        return True
 
     def _request(self, model: Any) -> Any:
         return self._core.compile_model(model, "CPU", self._settings).create_infer_request()

@@ -29,6 +29,9 @@ from embedpipe.texts import path_to_text, text_to_path
 log = logging.getLogger(__name__)
 
 ROWS_PER_PART = 2048
+_ROWS_PER_GROUP = 64
+"""Arrow needs about fourteen times the size of a group of rows to write it."""
+
 _PART_NAME = re.compile(r"part-(\d{6})(\.r\d+)?\.parquet")
 """`.rN` marks a part that was written again without some documents. Copies that people make have other names."""
 
@@ -414,6 +417,7 @@ class FeatureWriter:
                 compression=dict.fromkeys(_COLUMNS, "zstd"),
                 use_dictionary=list(_COLUMNS)[1:],
                 write_page_checksum=True,
+                row_group_size=_ROWS_PER_GROUP,
             )
             digest = sha256_of(temporary)
         return Part(name, table.num_rows, digest)

@@ -25,7 +25,7 @@ from embedpipe.rendering import Guards, Job, Renderer, Selection
 
 T = TypeVar("T")
 _BATCHES_AHEAD = 4
-_BATCHES_WAITING = 16
+_BATCHES_WAITING = 8
 """Pages that wait for others of their shape, in batches: however many shapes there are, memory stays bounded."""
 
 

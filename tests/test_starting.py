@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from embedpipe import starting
-from embedpipe.engines import ENGINES, STATIC_SHAPES, TOLERANCE, EngineChoice, OpenVinoEngine, Pending
+from embedpipe.engines import ENGINES, FIXED_PLANS, TOLERANCE, EngineChoice, OpenVinoEngine, Pending
 from embedpipe.errors import EmbedpipeError, UnknownNameError
 from embedpipe.layers import FeatureNetwork
 from embedpipe.machine import available_cores
@@ -256,9 +256,9 @@ def test_plans_for_fixed_and_for_any_shapes_agree(by_hand: FeatureNetwork, openv
     for shape in [(3, 64, 96), (1, 64, 96), (3, 96, 64)]:
         pixels = pages(*shape)
         general = openvino_engine.start(pixels)()
-        assert openvino_engine._static[pixels.shape] is None
+        assert pixels.shape not in openvino_engine._fixed
         own = openvino_engine.start(pixels)()
-        assert openvino_engine._static[pixels.shape] is not None
+        assert pixels.shape in openvino_engine._fixed
         again = openvino_engine.start(pixels)()
         np.testing.assert_allclose(general, expected(by_hand, pixels), rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(own, general, rtol=1e-5, atol=1e-6)
@@ -277,11 +277,28 @@ def test_results_are_not_overwritten_by_the_next_call(openvino_engine: OpenVinoE
 
 def test_more_shapes_than_plans_stay_right(by_hand: FeatureNetwork, openvino_engine: OpenVinoEngine) -> None:
     """With more shapes than plans are kept for, the number of plans stays bounded and the features right."""
-    shapes = [(1, 32 + 8 * i, 40) for i in range(STATIC_SHAPES + 2)]
+    shapes = [(1, 32 + 8 * i, 40) for i in range(FIXED_PLANS + 2)]
     for shape in shapes + shapes[:2] + shapes[:2]:
         pixels = pages(*shape)
         np.testing.assert_allclose(openvino_engine.start(pixels)(), expected(by_hand, pixels), rtol=1e-4, atol=1e-5)
-        assert len(openvino_engine._static) <= STATIC_SHAPES
+        assert len(openvino_engine._fixed) <= FIXED_PLANS
+
+
+def test_the_shapes_that_come_most_often_have_the_plans() -> None:
+    """A shape that comes far more often takes the plan of a rare one; one that comes as often does not."""
+    engine = start_engine(small_features(), EngineChoice("cpu", "fp32", "openvino", 1))
+    assert isinstance(engine, OpenVinoEngine)
+    shapes = [(1, 32 + 8 * i, 40) for i in range(FIXED_PLANS + 1)]
+    for shape in shapes[:-1] * 2:
+        engine.start(pages(*shape))()
+    frequent, rare = pages(*shapes[-1]), pages(*shapes[0])
+    for times in (1, 2, 3):
+        engine.start(frequent)()
+        assert frequent.shape not in engine._fixed, times
+    assert rare.shape in engine._fixed
+    engine.start(frequent)()
+    assert frequent.shape in engine._fixed
+    assert len(engine._fixed) == FIXED_PLANS
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
