@@ -20,13 +20,10 @@ TOLERANCE = {"fp32": 0.9999, "bf16": 0.999, "fp16": 0.999}
 """Smallest cosine between the features of a page in a precision and in torch's fp32."""
 
 FIXED_PLANS = 3
-"""OpenVINO is fastest with a plan for one fixed shape, which takes memory; this many are kept, and one for any shape."""
+"""OpenVINO is fastest with a plan for one fixed shape. Each takes memory, so these are kept, and one for the others."""
 
 _REPLACING = 2
 """A shape takes the plan of another when it has come so many times as often: plans cost time to make."""
-
-CPU_BATCH_SIZE = 8
-"""Pages per call on a CPU; larger batches take more memory and are no faster there, see docs/performance.md."""
 
 Pending = Callable[[], NDArray[np.float32]]
 """A call that was begun: waits for its features, (n, dim)."""
@@ -47,6 +44,11 @@ class EngineChoice:
     precision: str = AUTO
     engine: str = AUTO
     threads: int = 0
+
+
+def cpu_batch_size(threads: int) -> int:
+    """Pages per call on a CPU: larger batches take more memory and are no faster there, see docs/performance.md."""
+    return min(max(2 * threads, 4), 16)
 
 
 class Engine(Protocol):
@@ -103,7 +105,7 @@ class Backbone:
 
 
 class OpenVinoEngine:
-    """Runs a converted model on the CPU; with a plan of its own for each of the `FIXED_PLANS` shapes that come most often.
+    """Runs a converted model on the CPU, with a plan of its own for each of the `FIXED_PLANS` most frequent shapes.
 
     Args:
         read: Returns the model; called when the first page comes, for a run may find that nothing is new.
@@ -113,11 +115,11 @@ class OpenVinoEngine:
 
     name = "openvino"
     device = "cpu"
-    batch_size = CPU_BATCH_SIZE
     in_flight = 1  # two at once would share the same cores
 
     def __init__(self, read: Callable[[], Any], precision: str, threads: int) -> None:
         self.precision = precision
+        self.batch_size = cpu_batch_size(threads)
         self._read = read
         self._model: Any = None
         self._core: Any = None

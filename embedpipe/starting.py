@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from embedpipe.engines import (
     AUTO,
-    CPU_BATCH_SIZE,
     ENGINES,
     PRECISIONS,
     TOLERANCE,
@@ -22,6 +21,7 @@ from embedpipe.engines import (
     EngineChoice,
     OpenVinoEngine,
     Pending,
+    cpu_batch_size,
     load_openvino,
     openvino_core,
 )
@@ -153,7 +153,7 @@ class TorchEngine:
         self._network = network.to(self._device).to(memory_format=torch.channels_last)
         self._autocast = _TYPES[choice.precision] if choice.precision != "fp32" else None
         on_cuda = self._device.type == "cuda"
-        self.batch_size = CPU_BATCH_SIZE if self.device == "cpu" else _GPU_BATCH_SIZE
+        self.batch_size = cpu_batch_size(choice.threads) if self.device == "cpu" else _GPU_BATCH_SIZE
         self.in_flight = 2 if on_cuda else 1
         self._copies = torch.cuda.Stream(self._device) if on_cuda else None  # type: ignore[no-untyped-call]
         if self.device == "cpu":
