@@ -525,7 +525,8 @@ def test_features_that_are_no_numbers(workspace: Workspace, tiny: Backbone, tmp_
             return lambda: X
 
     file = pdf(tmp_path / "five.pdf", 5)
-    report = embed(workspace, [str(file)], Overflowing(), settings=ONE_WORKER)  # type: ignore[arg-type]
+    settings = replace(ONE_WORKER, batch_size=5)
+    report = embed(workspace, [str(file)], Overflowing(), settings=settings)  # type: ignore[arg-type]
     assert_adds_up(report)
     assert (report.embedded, report.failed_pages) == (2, 3)
     assert {f.page.page_index for f in report.failures} == {0, 1, 3}
