@@ -8,7 +8,7 @@ was killed is adopted by the next writer.
 import logging
 import platform
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -84,6 +84,7 @@ class FeatureStore:
         dim: Their width.
         blocks: Where each layer's features lie, as (name, start, stop).
         parts: The parts of this snapshot.
+        next_number: The number of the next part: higher than that of any part there ever was.
     """
 
     def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
@@ -93,6 +94,7 @@ class FeatureStore:
             self.dim = int(manifest["dim"])
             self.blocks = [(str(n), int(a), int(b)) for n, a, b in manifest["blocks"]]
             self.parts = [Part(**part) for part in manifest["parts"]]
+            self.next_number = max(int(manifest.get("next_number", 0)), _after(part.name for part in self.parts))
         except (KeyError, TypeError, ValueError) as error:
             raise ArtifactError(f"{path / _MANIFEST} is damaged: {type(error).__name__}") from error
         self._pages: pd.DataFrame | None = None
@@ -122,6 +124,7 @@ class FeatureStore:
     def replace_parts(self, parts: list[Part]) -> None:
         """Makes these the parts of the store, for the one writer."""
         self.parts = parts
+        self.next_number = max(self.next_number, _after(part.name for part in parts))
         self._pages = None
         libraries = ("embedpipe", "torch", "timm", "torchvision", "pymupdf", "pillow", "pyarrow")
         write_json(
@@ -132,6 +135,7 @@ class FeatureStore:
                 "dim": self.dim,
                 "blocks": self.blocks,
                 "versions": {"python": platform.python_version()} | {name: version(name) for name in libraries},
+                "next_number": self.next_number,
                 "parts": [{"name": p.name, "rows": p.rows, "sha256": p.sha256} for p in self.parts],
             },
         )
@@ -307,7 +311,8 @@ class FeatureWriter:
             file.unlink()  # what `forget` replaced, or did not come to list
             unlisted.remove(file)
         rows = {file: _readable_rows(file, store.identity.space) for file in unlisted}
-        good += [Part(file.name, count, sha256_of(file)) for file, count in rows.items() if count is not None]
+        found = {part_number(file.name): file for file, count in rows.items() if count is not None}  # newest last
+        good += [Part(file.name, rows[file] or 0, sha256_of(file)) for file in found.values()]
         if good != store.parts:
             store.replace_parts(good)
 
@@ -369,8 +374,7 @@ class FeatureWriter:
                 parts.append(part)
                 continue
             removed += table.num_rows - kept.num_rows
-            revision = 1 + len(list(store.path.glob(f"part-{part.number:06d}.*parquet")))
-            parts.append(self._write_table(f"part-{part.number:06d}.r{revision}.parquet", kept))
+            parts.append(self._write_table(_revised(part.name, store.path), kept))
         store.replace_parts(parts)
         listed = {part.name for part in parts}
         for file in store.path.glob("part-*"):  # damaged parts that were put aside may hold the documents as well
@@ -396,7 +400,7 @@ class FeatureWriter:
 
     def _write_part(self) -> None:
         store = self.store
-        number = 1 + max((part_number(file.name) for file in store.path.glob("part-[0-9]*")), default=-1)
+        number = max(store.next_number, _after(file.name for file in store.path.glob("part-[0-9]*")))
         name = f"part-{number:06d}.parquet"
         infos = self._buffer.infos
         first_id = number << ROW_BITS
@@ -449,8 +453,27 @@ def part_number(name: str) -> int:
     return int(match[1]) if match else -1
 
 
+def _after(names: Iterable[str]) -> int:
+    """The number after those of some parts."""
+    return 1 + max(map(part_number, names), default=-1)
+
+
+def _revised(name: str, folder: Path) -> str:
+    """A name for a part that is written again: none that it has had, for readers may know the old file by it."""
+    number = part_number(name)
+    revision = 1 + max((_revision(file.name) for file in folder.glob(f"part-{number:06d}*")), default=1)
+    return f"part-{number:06d}.r{revision}.parquet"
+
+
+def _revision(name: str) -> int:
+    match = _PART_NAME.match(name)
+    return int(match[2][2:]) if match and match[2] else 1
+
+
 def _part_files(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.iterdir() if _PART_NAME.fullmatch(file.name))
+    """Parts, listed or not, by number and revision."""
+    files = (file for file in folder.iterdir() if _PART_NAME.fullmatch(file.name))
+    return sorted(files, key=lambda file: (part_number(file.name), _revision(file.name)))
 
 
 def _readable_rows(file: Path, space: str) -> int | None:

@@ -2,11 +2,12 @@
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from embedpipe import index_files
@@ -109,21 +110,38 @@ def update(
             parts[number], spans[number] = held, index.spans[number]
             continue
         ids = _ids_of(index.segments, number)
-        table = None if part is None else store.read(part, ("page_id", "embedding"))
-        if part is not None and table is not None:  # written again without some documents
+        table = None if part is None else store.read(part, _COLUMNS)
+        if part is not None and table is not None and _holds(index.segments, table, store):
+            # written again without some documents
             parts[number], spans[number] = (part.name, part.sha256), locate(store.path / part.name, store.matrix(table))
             ids = np.setdiff1d(ids, table["page_id"].to_numpy())
         gone.append(ids)
+    added = {number: part for number, part in listed.items() if number not in parts}
     forgotten = np.unique(np.concatenate(gone))
+    forgotten = forgotten[~np.isin(forgotten >> ROW_BITS, list(added))]
     new = replace(index, store=store, parts=parts, spans=spans, forgotten=forgotten)
-    added = [part for number, part in listed.items() if number not in parts]
-    new.segments, again = _kept(index.segments, forgotten, sum(part.rows for part in added), compact)
+    new.segments, again = _kept(index.segments, forgotten, added, compact)
     for segment in again:
-        added += [listed[number] for number in _numbers(segment) if number in parts]
-    _add(new, added, folder)
+        added |= {number: listed[number] for number in _numbers(segment) if number in parts}
+    _add(new, added.values(), folder)
     held_ids = [segment.page_ids[segment.rows_of(forgotten)] for segment in new.segments]
     new.forgotten = np.sort(np.concatenate([np.empty(0, np.int64), *held_ids]))
     return new
+
+
+def _holds(segments: Sequence[Segment], table: pa.Table, store: FeatureStore) -> bool:
+    """Whether all rows of a part are in an index: the same features of the same documents, under the same ids."""
+    ids = table["page_id"].to_numpy()
+    keys, checks, found = document_keys(table["document_sha256"].to_pylist()), checksums(store.matrix(table)), 0
+    for segment in segments:
+        rows = segment.rows_of(ids)
+        places = np.searchsorted(ids, segment.page_ids[rows])
+        if not np.array_equal(segment.checksums[rows], checks[places]):
+            return False
+        if not np.array_equal(segment.documents[rows], keys[places]):
+            return False
+        found += len(rows)
+    return found == len(ids)
 
 
 def follow(index: PageIndex, store: FeatureStore) -> bool:
@@ -280,15 +298,19 @@ def _finished(builder: SegmentBuilder, folder: Path | None) -> Segment:
 
 
 def _kept(
-    segments: Sequence[Segment], forgotten: NDArray[np.int64], added: int, compact: float
+    segments: Sequence[Segment], forgotten: NDArray[np.int64], added: Mapping[int, Part], compact: float
 ) -> tuple[list[Segment], list[Segment]]:
-    """Which segments stay, and which are made again: those with much forgotten, and small ones when pages come."""
+    """Which segments stay, and which are made again.
+
+    That are those with much forgotten, those with other pages under the ids of parts that come, and small ones when
+    pages come.
+    """
     stay: list[Segment] = []
     again: list[Segment] = []
     for segment in segments:
         share = len(segment.rows_of(forgotten)) / len(segment)
-        (again if share > compact else stay).append(segment)
-    coming = added + sum(len(segment) for segment in again)
+        (again if share > compact or not added.keys().isdisjoint(_numbers(segment)) else stay).append(segment)
+    coming = sum(part.rows for part in added.values()) + sum(len(segment) for segment in again)
     for segment in sorted(stay, key=len) if coming else ():
         if len(segment) > _ABSORBED * coming:
             break

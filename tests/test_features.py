@@ -340,6 +340,42 @@ def test_parts_that_are_not_adopted(three_parts: Path, tmp_path: Path) -> None:
     assert FeatureStore.open(three_parts).parts[-1].name == "part-000005.parquet"
 
 
+def test_a_number_is_never_used_again(three_parts: Path) -> None:
+    """The number of a part that vanished, or was put aside and then removed by `forget`, is given to no other part."""
+    part = three_parts / "part-000002.parquet"
+    part.write_bytes(flipped(part.read_bytes(), 100, 3))
+    writer = again(three_parts)
+    writer.forget({f"{0:064x}"})
+    assert not list(three_parts.glob("part-000002*"))
+    writer = again(three_parts)
+    writer.append(batch(20, 25))
+    writer.flush()
+    (three_parts / writer.store.parts[-1].name).unlink()
+    writer = again(three_parts)
+    writer.append(batch(25, 30))
+    writer.flush()
+    assert [part.number for part in FeatureStore.open(three_parts).parts] == [0, 1, 4]
+
+
+def test_a_part_that_is_written_again_has_a_new_name_each_time(three_parts: Path) -> None:
+    """However often documents of a part are forgotten, its new file never takes the place of an earlier one."""
+    names = [FeatureStore.open(three_parts).parts[0].name]
+    for document in range(2):
+        again(three_parts).forget({f"{document:064x}"})
+        names.append(FeatureStore.open(three_parts).parts[0].name)
+    assert names == ["part-000000.parquet", "part-000000.r2.parquet", "part-000000.r3.parquet"]
+
+
+def test_a_lost_manifest_finds_each_part_once(three_parts: Path) -> None:
+    """Where a part and its newer revision lie without a manifest, the revision alone is taken in."""
+    old = (three_parts / "part-000000.parquet").read_bytes()
+    again(three_parts).forget({f"{0:064x}"})
+    (three_parts / "part-000000.parquet").write_bytes(old)
+    (three_parts / "manifest.json").unlink()
+    again(three_parts)
+    assert rows(FeatureStore.open(three_parts)) == rows_of(4, 30)
+
+
 def test_copies_of_parts_are_left_alone(three_parts: Path) -> None:
     """A copy of a part that a synchronising tool or a person left is no part."""
     content = (three_parts / "part-000000.parquet").read_bytes()

@@ -239,6 +239,24 @@ def test_part_of_a_part_may_be_forgotten(store: FeatureStore, folder: Path) -> N
     np.testing.assert_array_equal(index.pages_of_documents([f"{3:064x}", f"{4:064x}"]), other)
 
 
+def test_other_pages_under_the_same_ids_are_noticed(store: FeatureStore, folder: Path) -> None:
+    """Where a number came to stand for another part, as in stores of earlier versions, its new pages are found."""
+    fresh_index(store, folder)
+    manifest = json.loads((store.path / "manifest.json").read_text())
+    manifest["parts"].pop()
+    manifest.pop("next_number", None)
+    (store.path / "manifest.json").write_text(json.dumps(manifest))
+    (store.path / "part-000001.parquet").unlink()
+    grow(FeatureStore.open(store.path), features(25, seed=3), "c3")
+    opened = FeatureStore.open(store.path)
+    assert [part.number for part in opened.parts] == [0, 1]
+    index = fresh_index(opened, folder)
+    ids = opened.pages()["page_id"].to_numpy()
+    np.testing.assert_array_equal(index.page_ids, ids)
+    np.testing.assert_array_equal(index.search(opened.features(ids), 1)[1][:, 0], ids)
+    assert len(index.pages_of_documents(["b2" * 32])) == 0
+
+
 def change_byte(name: str) -> Callable[[Path], None]:
     """Changes one byte in the middle of a file."""
 
