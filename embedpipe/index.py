@@ -106,10 +106,11 @@ def update(
     parts, spans, gone = {}, {}, [index.forgotten]
     for number, held in index.parts.items():
         part = listed.get(number)
-        if part is not None and held == (part.name, part.sha256):
-            parts[number], spans[number] = held, index.spans[number]
-            continue
         ids = _ids_of(index.segments, number)
+        if part is not None and held == (part.name, part.sha256):
+            if len(ids) - np.isin(ids, index.forgotten).sum() == part.rows:
+                parts[number], spans[number] = held, index.spans[number]
+            continue
         table = None if part is None else store.read(part, _COLUMNS)
         if part is not None and table is not None and _holds(index.segments, table, store):
             # written again without some documents
@@ -121,8 +122,9 @@ def update(
     forgotten = forgotten[~np.isin(forgotten >> ROW_BITS, list(added))]
     new = replace(index, store=store, parts=parts, spans=spans, forgotten=forgotten)
     new.segments, again = _kept(index.segments, forgotten, added, compact)
-    for segment in again:
-        added |= {number: listed[number] for number in _numbers(segment) if number in parts}
+    for number in {number for segment in again for number in _numbers(segment)} & parts.keys():
+        added[number] = listed[number]
+        del parts[number], spans[number]  # it is held again when it could be read
     _add(new, added.values(), folder)
     held_ids = [segment.page_ids[segment.rows_of(forgotten)] for segment in new.segments]
     new.forgotten = np.sort(np.concatenate([np.empty(0, np.int64), *held_ids]))
@@ -146,7 +148,8 @@ def _holds(segments: Sequence[Segment], table: pa.Table, store: FeatureStore) ->
 
 def follow(index: PageIndex, store: FeatureStore) -> bool:
     """Whether an index holds exactly this snapshot of a store."""
-    return index.identity == store.identity and index.parts == {p.number: (p.name, p.sha256) for p in store.parts}
+    same = index.identity == store.identity and index.parts == {p.number: (p.name, p.sha256) for p in store.parts}
+    return same and len(index) == sum(part.rows for part in store.parts)
 
 
 def outgrown(index: PageIndex, store: FeatureStore) -> bool:
@@ -160,19 +163,24 @@ def outgrown(index: PageIndex, store: FeatureStore) -> bool:
 def fresh_index(store: FeatureStore, folder: Path) -> PageIndex:
     """The index of this snapshot of a store: the saved one, brought up to date or built where needed, and saved again.
 
-    Where it cannot be saved, because the folder is read-only or another process is at it, it is used all the same.
+    What is saved is of the store as it is now: another process may have added pages since this snapshot, and they stay
+    in the index. Where it cannot be saved, because the folder is read-only or another process is at it, it is used all
+    the same.
     """
     index = _saved(folder, store)
     if index is not None and follow(index, store):
         return index
     with _locked(folder) as free:
-        return _renewed(store, folder if free else None, _saved(folder, store))
+        index = _saved(folder, store)
+        if free:
+            index = _renewed(FeatureStore.open(store.path), folder, index)
+    return _renewed(store, None, index)
 
 
 def make(
     store: FeatureStore, folder: Path, request: Request | None, progress: Progress = lambda *_: None
 ) -> tuple[PageIndex, str]:
-    """What the command `index` does: builds, or only brings up to date what is as requested.
+    """What the command `index` does: builds, or brings up to date what is as requested, for the store as it is now.
 
     Returns:
         The index, and what was done: `built`, `updated` or `unchanged`.
@@ -182,6 +190,7 @@ def make(
         EmbedpipeError: The factory cannot be made for the store.
     """
     with writing(folder, "index"):
+        store = FeatureStore.open(store.path)
         index = _saved(folder, store)
         same = index is not None and (request is None or request == _request(index.setting))
         if index is None or not same or outgrown(index, store):
@@ -197,7 +206,7 @@ def make(
 
 def _renewed(store: FeatureStore, folder: Path | None, index: PageIndex | None) -> PageIndex:
     if index is not None and follow(index, store):
-        return index  # another process has just done it
+        return replace(index, store=store)  # another process has just done it
     pages = sum(part.rows for part in store.parts)
     if index is None or (outgrown(index, store) and pages <= _REBUILD_PAGES):
         index = build(store, _request(index.setting) if index is not None else None, folder)
@@ -273,15 +282,17 @@ def _add(
     builder, done = SegmentBuilder(dim, empty), 0
     for part in ordered:
         table = store.read(part, _COLUMNS)
-        if table is None or not len(table):
+        if table is None:
             continue
         values, ids = store.matrix(table), table["page_id"].to_numpy()
+        index.parts[part.number] = (part.name, part.sha256)
+        index.spans[part.number] = locate(store.path / part.name, values)
+        if not len(ids):
+            continue
         unit = index.unit(values.astype(np.float32))
         keys = document_keys(table["document_sha256"].to_pylist())
         builder.add(unit, ids, keys, table["page_index"].to_numpy(), checksums(values))
         watch(ids, unit)
-        index.parts[part.number] = (part.name, part.sha256)
-        index.spans[part.number] = locate(store.path / part.name, values)
         done += len(ids)
         progress(done, total)
         if builder.rows >= most:
