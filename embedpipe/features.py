@@ -36,6 +36,7 @@ _PART_NAME = re.compile(r"part-(\d{6})(\.r\d+)?\.parquet")
 """`.rN` marks a part that was written again without some documents. Copies that people make have other names."""
 
 _MANIFEST = "manifest.json"
+_REMEDY = "; move it away and run `embed` again, which lists the parts anew"
 _FAILURES = "failures.parquet"
 ROW_BITS = 32
 """Of a page id: its number within the part; the rest is the number of the part."""
@@ -83,7 +84,8 @@ class FeatureStore:
         identity: What the features were made with.
         dim: Their width.
         blocks: Where each layer's features lie, as (name, start, stop).
-        parts: The parts of this snapshot.
+        parts: The parts of this snapshot; those that could not be read are not among them any more.
+        damaged: The parts that could not be read.
         next_number: The number of the next part: higher than that of any part there ever was.
     """
 
@@ -93,16 +95,16 @@ class FeatureStore:
             self.identity = Identity.from_json(manifest["identity"])
             self.dim = int(manifest["dim"])
             self.blocks = [(str(n), int(a), int(b)) for n, a, b in manifest["blocks"]]
-            self.parts = [Part(**part) for part in manifest["parts"]]
+            self.parts, self.damaged = [Part(**part) for part in manifest["parts"]], list[Part]()
             self.next_number = max(int(manifest.get("next_number", 0)), _after(part.name for part in self.parts))
         except (KeyError, TypeError, ValueError) as error:
-            raise ArtifactError(f"{path / _MANIFEST} is damaged: {type(error).__name__}") from error
+            raise ArtifactError(f"{path / _MANIFEST} is damaged: {type(error).__name__}{_REMEDY}") from error
         self._pages: pd.DataFrame | None = None
 
     @classmethod
     def open(cls, path: Path) -> "FeatureStore":
         """Opens a snapshot; raises ArtifactError where there is none."""
-        return cls(path, read_json(path / _MANIFEST))
+        return cls(path, read_json(path / _MANIFEST, _REMEDY))
 
     @classmethod
     def create(cls, path: Path, identity: Identity, blocks: Sequence[tuple[str, int, int]]) -> "FeatureStore":
@@ -121,11 +123,15 @@ class FeatureStore:
         store.replace_parts([])
         return store
 
+    @property
+    def listed(self) -> list[Part]:
+        """The parts of this snapshot, also damaged ones."""
+        return sorted([*self.parts, *self.damaged], key=lambda part: part.number)
+
     def replace_parts(self, parts: list[Part]) -> None:
         """Makes these the parts of the store, for the one writer."""
-        self.parts = parts
+        self.parts, self.damaged, self._pages = parts, [], None
         self.next_number = max(self.next_number, _after(part.name for part in parts))
-        self._pages = None
         libraries = ("embedpipe", "torch", "timm", "torchvision", "pymupdf", "pillow", "pyarrow")
         write_json(
             self.path / _MANIFEST,
@@ -190,10 +196,9 @@ class FeatureStore:
         """
         found = pd.DataFrame(columns=list(_COLUMNS))
         if len(page_ids):
-            tables = [
-                self.read(part, list(_COLUMNS)) for part in self.parts if part.number in set(page_ids >> ROW_BITS)
-            ]
-            table = pa.concat_tables([table for table in tables if table is not None])
+            wanted = [part for part in self.parts if part.number in set(page_ids >> ROW_BITS)]
+            tables = [table for part in wanted if (table := self.read(part, list(_COLUMNS))) is not None]
+            table = pa.concat_tables([pa.schema(list(_COLUMNS.items())).empty_table(), *tables])
             places = pc.index_in(pa.array(page_ids), table["page_id"])
             if places.null_count:
                 raise ArtifactError(
@@ -217,7 +222,10 @@ class FeatureStore:
         return X
 
     def read(self, part: Part, columns: Sequence[str]) -> pa.Table | None:
-        """Reads columns of a part with their checksums; None for a damaged one, which is named in a warning."""
+        """Reads columns of a part with their checksums; None for a damaged one.
+
+        That is named in a warning and left out of this snapshot as a whole: else some of its columns would be used.
+        """
         try:
             table = pq.read_table(self.path / part.name, columns=list(columns), page_checksum_verification=True)
             expected = _COLUMNS | {"embedding": pa.list_(pa.float16(), self.dim)}
@@ -230,6 +238,8 @@ class FeatureStore:
                 str(error).partition("\n")[0][:80],
                 part.rows,
             )
+            self.parts, self._pages = [other for other in self.parts if other != part], None
+            self.damaged.append(part)
             return None
         return table
 
@@ -256,12 +266,13 @@ class FeatureStore:
     def verify(self) -> list[str]:
         """Compares every part with the manifest; returns what is wrong, a line each."""
         problems = []
-        for part in self.parts:
+        for part in self.listed:
             file = self.path / part.name
-            if not file.exists():
-                problems.append(f"{file}: missing ({part.rows} pages)")
-            elif sha256_of(file) != part.sha256:
-                problems.append(f"{file}: damaged ({part.rows} pages)")
+            problem = "" if file.exists() else "missing"
+            if not problem and sha256_of(file) != part.sha256:
+                problem = "damaged"
+            if problem:
+                problems.append(f"{file}: {problem} ({part.rows} pages); run `embed` again on their files")
         return problems
 
 
@@ -295,9 +306,9 @@ class FeatureWriter:
     def _heal(self) -> None:
         """Puts damaged parts aside and adopts those that a killed writer had finished but not listed."""
         store = self.store
-        listed = {part.name for part in store.parts}
+        listed = {part.name for part in store.listed}
         good = []
-        for part in store.parts:
+        for part in store.listed:
             file = store.path / part.name
             if file.exists() and sha256_of(file) == part.sha256:
                 good.append(part)
@@ -305,7 +316,7 @@ class FeatureWriter:
             log.warning("%s is damaged: put aside; its %d pages are embedded again when met", file, part.rows)
             if file.exists():
                 file.rename(file.with_name(f"{file.name}.damaged"))
-        numbers = {part.number for part in store.parts}
+        numbers = {part.number for part in store.listed}
         unlisted = [file for file in _part_files(store.path) if file.name not in listed]
         for file in [file for file in unlisted if part_number(file.name) in numbers]:
             file.unlink()  # what `forget` replaced, or did not come to list
@@ -313,7 +324,7 @@ class FeatureWriter:
         rows = {file: _readable_rows(file, store.identity.space) for file in unlisted}
         found = {part_number(file.name): file for file, count in rows.items() if count is not None}  # newest last
         good += [Part(file.name, rows[file] or 0, sha256_of(file)) for file in found.values()]
-        if good != store.parts:
+        if good != store.listed:
             store.replace_parts(good)
 
     def failed(self, key: Key | str) -> PageFailure | None:
@@ -410,7 +421,7 @@ class FeatureWriter:
         flat = pa.array(np.concatenate(self._buffer.rows))
         columns["embedding"] = pa.FixedSizeListArray.from_arrays(flat, store.dim)
         table = pa.table(columns).replace_schema_metadata({"space": store.identity.space, **self._knobs})
-        store.replace_parts([*store.parts, self._write_table(name, table)])
+        store.replace_parts([*store.listed, self._write_table(name, table)])
         self._buffer = _Buffer()
 
     def _write_table(self, name: str, table: pa.Table) -> Part:

@@ -17,6 +17,7 @@ FORMAT = 1
 """Version of all manifests; a higher one was written by a newer embedpipe."""
 
 _TEMPORARY = ".tmp-"
+_CHECKSUM = "checksum"
 
 
 @contextlib.contextmanager
@@ -65,14 +66,23 @@ def sha256_of(path: Path) -> str:
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Writes a manifest, with the version of its format."""
+    """Writes a manifest, with the version of its format and a checksum of all that it says."""
     with replacing(path) as temporary:
-        text = json.dumps({"format": FORMAT, **values}, indent=1, ensure_ascii=False)
+        content = json.loads(json.dumps({"format": FORMAT, **values}))
+        text = json.dumps({**content, _CHECKSUM: _checksum(content)}, indent=1, ensure_ascii=False)
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Reads a manifest.
+def _checksum(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def read_json(path: Path, remedy: str = "") -> dict[str, Any]:
+    """Reads a manifest; one without a checksum, of an earlier version or a person, is read as it is.
+
+    Args:
+        path: The file.
+        remedy: What to do where it is damaged, for the message.
 
     Raises:
         ArtifactError: It is missing, damaged, or from a newer version.
@@ -80,10 +90,13 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         version = int(values["format"])
+        checksum = values.pop(_CHECKSUM, None)
     except FileNotFoundError:
         raise ArtifactError(f"{path} is missing") from None
     except (OSError, ValueError, LookupError, TypeError, OverflowError, RecursionError) as error:
-        raise ArtifactError(f"{path} is damaged: {type(error).__name__}") from error
+        raise ArtifactError(f"{path} is damaged: {type(error).__name__}{remedy}") from error
+    if checksum is not None and checksum != _checksum(values):
+        raise ArtifactError(f"{path} is damaged: its checksum is not that of its content{remedy}")
     if version > FORMAT:
         raise ArtifactError(f"{path} was written by a newer embedpipe (format {version}): upgrade this one")
     result: dict[str, Any] = values

@@ -107,17 +107,17 @@ def update(
     for number, held in index.parts.items():
         part = listed.get(number)
         ids = _ids_of(index.segments, number)
-        if part is not None and held == (part.name, part.sha256):
-            if len(ids) - np.isin(ids, index.forgotten).sum() == part.rows:
-                parts[number], spans[number] = held, index.spans[number]
+        if part and held == (part.name, part.sha256) and len(np.setdiff1d(ids, index.forgotten)) == part.rows:
+            parts[number], spans[number] = held, index.spans[number]
             continue
-        table = None if part is None else store.read(part, _COLUMNS)
-        if part is not None and table is not None and _holds(index.segments, table, store):
+        table = store.read(part, _COLUMNS) if part else None
+        if part and table is not None and _holds(index, table, store):
             # written again without some documents
             parts[number], spans[number] = (part.name, part.sha256), locate(store.path / part.name, store.matrix(table))
             ids = np.setdiff1d(ids, table["page_id"].to_numpy())
         gone.append(ids)
-    added = {number: part for number, part in listed.items() if number not in parts}
+    others = {number: part for number, part in listed.items() if number not in parts}
+    added = {number: part for number, part in others.items() if store.read(part, _COLUMNS) is not None}
     forgotten = np.unique(np.concatenate(gone))
     forgotten = forgotten[~np.isin(forgotten >> ROW_BITS, list(added))]
     new = replace(index, store=store, parts=parts, spans=spans, forgotten=forgotten)
@@ -131,11 +131,11 @@ def update(
     return new
 
 
-def _holds(segments: Sequence[Segment], table: pa.Table, store: FeatureStore) -> bool:
-    """Whether all rows of a part are in an index: the same features of the same documents, under the same ids."""
+def _holds(index: PageIndex, table: pa.Table, store: FeatureStore) -> bool:
+    """Whether all rows of a part can be found: the same features of the same documents, under the same ids."""
     ids = table["page_id"].to_numpy()
     keys, checks, found = document_keys(table["document_sha256"].to_pylist()), checksums(store.matrix(table)), 0
-    for segment in segments:
+    for segment in index.segments:
         rows = segment.rows_of(ids)
         places = np.searchsorted(ids, segment.page_ids[rows])
         if not np.array_equal(segment.checksums[rows], checks[places]):
@@ -143,7 +143,7 @@ def _holds(segments: Sequence[Segment], table: pa.Table, store: FeatureStore) ->
         if not np.array_equal(segment.documents[rows], keys[places]):
             return False
         found += len(rows)
-    return found == len(ids)
+    return found == len(ids) and not np.isin(ids, index.forgotten).any()
 
 
 def follow(index: PageIndex, store: FeatureStore) -> bool:
@@ -167,13 +167,14 @@ def fresh_index(store: FeatureStore, folder: Path) -> PageIndex:
     in the index. Where it cannot be saved, because the folder is read-only or another process is at it, it is used all
     the same.
     """
+    store.pages()  # parts that cannot be read are no parts of the snapshot any more
     index = _saved(folder, store)
     if index is not None and follow(index, store):
         return index
     with _locked(folder) as free:
         index = _saved(folder, store)
         if free:
-            index = _renewed(FeatureStore.open(store.path), folder, index)
+            index = _renewed(_newest(store), folder, index)
     return _renewed(store, None, index)
 
 
@@ -190,7 +191,7 @@ def make(
         EmbedpipeError: The factory cannot be made for the store.
     """
     with writing(folder, "index"):
-        store = FeatureStore.open(store.path)
+        store = _newest(store)
         index = _saved(folder, store)
         same = index is not None and (request is None or request == _request(index.setting))
         if index is None or not same or outgrown(index, store):
@@ -204,6 +205,14 @@ def make(
         return index, done
 
 
+def _newest(store: FeatureStore) -> FeatureStore:
+    """The store as it is now, without parts whose pages cannot be read."""
+    newest = FeatureStore.open(store.path)
+    newest = store if newest.listed == store.listed else newest
+    newest.pages()
+    return newest
+
+
 def _renewed(store: FeatureStore, folder: Path | None, index: PageIndex | None) -> PageIndex:
     if index is not None and follow(index, store):
         return replace(index, store=store)  # another process has just done it
@@ -213,7 +222,9 @@ def _renewed(store: FeatureStore, folder: Path | None, index: PageIndex | None) 
     else:
         if outgrown(index, store):
             log.warning("the index was trained for far fewer pages: run `index` to train it again")
-        index = update(index, store, folder)
+        before, index = index, update(index, store, folder)
+        if index.parts == before.parts and index.segments == before.segments and len(index) == len(before):
+            return index  # what is new is damaged
     if folder is not None:
         with contextlib.suppress(ArtifactError):  # a full disk: the index is only a cache
             index_files.save(index, folder)

@@ -214,6 +214,42 @@ def test_a_manifest_that_lacks_something(three_parts: Path, damage: str) -> None
         FeatureStore.open(three_parts)
 
 
+def test_a_bit_flip_in_the_manifest_is_noticed(three_parts: Path) -> None:
+    """A bit that flips in the manifest changes nothing that is read, or is an error of one line with what to do."""
+    manifest = three_parts / "manifest.json"
+    content, messages = manifest.read_bytes(), []
+    right = vars(FeatureStore.open(three_parts))
+    for at in range(len(content)):
+        manifest.write_bytes(flipped(content, at, at % 7))
+        try:
+            assert vars(FeatureStore.open(three_parts)) == right, f"byte {at}"
+        except ArtifactError as error:
+            messages.append(str(error))
+    assert len(messages) > 0.9 * len(content)
+    advice = ("run `embed` again, which lists the parts anew", "upgrade this one")
+    assert [text for text in messages if not text.endswith(advice) or "\n" in text] == []
+    manifest.unlink()
+    again(three_parts)
+    assert rows(FeatureStore.open(three_parts)) == rows_of(0, 30)
+
+
+def test_a_damaged_part_is_left_out_whole(three_parts: Path) -> None:
+    """A part of which only the features, or only a column, cannot be read gives neither from then on."""
+    part = three_parts / "part-000001.parquet"
+    content = part.read_bytes()
+    group = pq.read_metadata(part).row_group(0)
+    for column in range(group.num_columns):
+        start = group.column(column).dictionary_page_offset or group.column(column).data_page_offset
+        part.write_bytes(flipped(content, start + group.column(column).total_compressed_size - 3, 2))
+        store = FeatureStore.open(three_parts)
+        list(store.batches())
+        store.pages()
+        assert [p.number for p in store.parts] == [0, 2], group.column(column).path_in_schema
+        assert len(store.pages()) == sum(len(ids) for ids, _ in store.batches()) == 20
+        assert [p.number for p in store.listed] == [0, 1, 2]
+        assert len(store.verify()) == 1
+
+
 def test_a_bit_flip_in_the_data_is_noticed_by_readers(three_parts: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A bit that flips in the rows of a part never changes a number: the part is named and left out."""
     part = three_parts / "part-000001.parquet"
@@ -269,7 +305,9 @@ def test_damage_is_put_aside_and_healed(three_parts: Path, caplog: pytest.LogCap
     dice = random.Random(2)
     for at in [0, len(content) - 1, *(dice.randrange(len(content)) for _ in range(8))]:
         part.write_bytes(flipped(content, at, dice.randrange(8)))
-        assert [p.split(": ", 1)[1] for p in FeatureStore.open(three_parts).verify()] == ["damaged (10 pages)"]
+        assert [p.split(": ", 1)[1] for p in FeatureStore.open(three_parts).verify()] == [
+            "damaged (10 pages); run `embed` again on their files"
+        ]
         caplog.clear()
         writer = again(three_parts)
         assert f"{part.name} is damaged: put aside; its 10 pages are embedded again" in caplog.text
@@ -293,7 +331,9 @@ def test_a_part_that_is_gone(three_parts: Path, caplog: pytest.LogCaptureFixture
     store = FeatureStore.open(three_parts)
     assert rows(store) == rows_of(0, 10) | rows_of(20, 30)
     assert "part-000001.parquet is damaged" in caplog.text
-    assert [problem.partition(": ")[2] for problem in store.verify()] == ["missing (10 pages)"]
+    assert [problem.partition(": ")[2] for problem in store.verify()] == [
+        "missing (10 pages); run `embed` again on their files"
+    ]
     writer = again(three_parts)
     writer.append(batch(10, 20))
     writer.flush()

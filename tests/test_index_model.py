@@ -143,7 +143,7 @@ def test_any_order_of_events(tmp_path: Path, factory: str, seed: int) -> None:
         model = Model(tmp_path, seed)
         make(FeatureStore.open(model.path), model.folder, Request(factory))
         events = [model.embed, model.embed, model.forget, model.damage, model.remember, model.stale, model.compact]
-        for _ in range(25):
+        for _ in range(20):
             for event in model.dice.choices(events, k=model.dice.randrange(1, 4)):
                 event()
             model.check()
