@@ -58,6 +58,16 @@ def cues_of(
     return as_block([known.get(key, UNKNOWN) for key in keys])
 
 
+def forget(workspace: Workspace, sha256s: set[str]) -> None:
+    """Removes the cues of documents, for the one writer; a table that cannot be read goes as a whole."""
+    known = _load(workspace)
+    kept = {key: cues for key, cues in known.items() if key[0] not in sha256s}
+    if not known:
+        _file(workspace).unlink(missing_ok=True)
+    elif len(kept) < len(known):
+        _save(workspace, kept)
+
+
 def _file(workspace: Workspace) -> Path:
     return workspace.root / "cues.parquet"
 
