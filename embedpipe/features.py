@@ -5,11 +5,12 @@ the manifest lists, so they always see a consistent state. A part that was renam
 was killed is adopted by the next writer.
 """
 
+import contextlib
 import logging
 import platform
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -64,11 +65,29 @@ Key = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A finished file of rows, as the manifest lists it."""
+    """A finished file of rows, as the manifest lists it; its size and time say whether it has to be hashed again."""
 
     name: str
     rows: int
     sha256: str
+    size: int = -1
+    mtime_ns: int = -1
+
+    @classmethod
+    def of(cls, file: Path, rows: int, sha256: str, name: str = "") -> "Part":
+        """What is to be noted of a file, also under the name that it will have."""
+        status = file.stat()
+        return cls(name or file.name, rows, sha256, status.st_size, status.st_mtime_ns)
+
+    def is_whole(self, folder: Path) -> bool:
+        """Whether its file is as it was written: by size and time, and by its hash where these differ."""
+        file = folder / self.name
+        try:
+            status = file.stat()
+        except OSError:
+            return False
+        same = (status.st_size, status.st_mtime_ns) == (self.size, self.mtime_ns)
+        return (same and not _suspicion(file).exists()) or sha256_of(file) == self.sha256
 
     @property
     def number(self) -> int:
@@ -142,7 +161,7 @@ class FeatureStore:
                 "blocks": self.blocks,
                 "versions": {"python": platform.python_version()} | {name: version(name) for name in libraries},
                 "next_number": self.next_number,
-                "parts": [{"name": p.name, "rows": p.rows, "sha256": p.sha256} for p in self.parts],
+                "parts": [asdict(part) for part in self.parts],
             },
         )
 
@@ -240,6 +259,7 @@ class FeatureStore:
             )
             self.parts, self._pages = [other for other in self.parts if other != part], None
             self.damaged.append(part)
+            _suspect(self.path / part.name)
             return None
         return table
 
@@ -272,6 +292,7 @@ class FeatureStore:
             if not problem and sha256_of(file) != part.sha256:
                 problem = "damaged"
             if problem:
+                _suspect(file)
                 problems.append(f"{file}: {problem} ({part.rows} pages); run `embed` again on their files")
         return problems
 
@@ -304,14 +325,20 @@ class FeatureWriter:
             self.known.setdefault(sha256, set()).add(index)
 
     def _heal(self) -> None:
-        """Puts damaged parts aside and adopts those that a killed writer had finished but not listed."""
+        """Puts damaged parts aside and adopts those that a killed writer had finished but not listed.
+
+        A part whose size and time are as noted is hashed only where a reader has found it damaged: on a large store
+        that took longer than the run.
+        """
         store = self.store
         listed = {part.name for part in store.listed}
         good = []
         for part in store.listed:
             file = store.path / part.name
-            if file.exists() and sha256_of(file) == part.sha256:
-                good.append(part)
+            whole = part.is_whole(store.path)
+            _suspicion(file).unlink(missing_ok=True)
+            if whole:
+                good.append(Part.of(file, part.rows, part.sha256))
                 continue
             log.warning("%s is damaged: put aside; its %d pages are embedded again when met", file, part.rows)
             if file.exists():
@@ -323,7 +350,7 @@ class FeatureWriter:
             unlisted.remove(file)
         rows = {file: _readable_rows(file, store.identity.space) for file in unlisted}
         found = {part_number(file.name): file for file, count in rows.items() if count is not None}  # newest last
-        good += [Part(file.name, rows[file] or 0, sha256_of(file)) for file in found.values()]
+        good += [Part.of(file, rows[file] or 0, sha256_of(file)) for file in found.values()]
         if good != store.listed:
             store.replace_parts(good)
 
@@ -379,7 +406,9 @@ class FeatureWriter:
         store, forgotten = self.store, list(sha256s)
         parts, removed = [], 0
         for part in store.parts:
-            table = pq.read_table(store.path / part.name, page_checksum_verification=True)
+            table = store.read(part, [*_COLUMNS, "embedding"])
+            if table is None:
+                continue  # it may hold the documents: it goes with what is not listed
             kept = table.filter(pc.invert(pc.is_in(table["document_sha256"], pa.array(forgotten, pa.string()))))
             if kept.num_rows == table.num_rows:
                 parts.append(part)
@@ -434,8 +463,7 @@ class FeatureWriter:
                 write_page_checksum=True,
                 row_group_size=_ROWS_PER_GROUP,
             )
-            digest = sha256_of(temporary)
-        return Part(name, table.num_rows, digest)
+            return Part.of(temporary, table.num_rows, sha256_of(temporary), name)
 
 
 def _failure_key(failure: PageFailure) -> Key | str:
@@ -462,6 +490,16 @@ def part_number(name: str) -> int:
     """Number of a part, also of one that was put aside; -1 for other files."""
     match = _PART_NAME.match(name)
     return int(match[1]) if match else -1
+
+
+def _suspicion(part: Path) -> Path:
+    return part.with_name(f"{part.name}.suspect")
+
+
+def _suspect(part: Path) -> None:
+    """Notes beside a part, where that can be written, that it was found damaged: the next writer is to hash it."""
+    with contextlib.suppress(OSError):
+        _suspicion(part).touch()
 
 
 def _after(names: Iterable[str]) -> int:

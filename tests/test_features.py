@@ -325,6 +325,45 @@ def test_damage_is_put_aside_and_healed(three_parts: Path, caplog: pytest.LogCap
         content = part.read_bytes()
 
 
+def test_parts_are_hashed_only_where_they_may_have_changed(three_parts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A writer hashes parts of another size or time, once, and those that a reader has found damaged."""
+    hashed: list[str] = []
+
+    def noted(file: Path) -> str:
+        hashed.append(file.name)
+        return files.sha256_of(file)
+
+    monkeypatch.setattr(features, "sha256_of", noted)
+    again(three_parts)
+    assert hashed == []
+    os.utime(three_parts / "part-000002.parquet", (0, 0))  # as after a copy of the folder
+    again(three_parts)
+    again(three_parts)
+    assert hashed == ["part-000002.parquet"]
+    part = three_parts / "part-000001.parquet"
+    content, times = part.read_bytes(), part.stat()
+    place = pq.read_metadata(part).row_group(0).column(10)
+    part.write_bytes(flipped(content, place.data_page_offset + place.total_compressed_size - 3, 2))
+    os.utime(part, ns=(times.st_atime_ns, times.st_mtime_ns))  # rot changes no time
+    list(FeatureStore.open(three_parts).batches())
+    writer = again(three_parts)
+    assert [p.number for p in writer.store.parts] == [0, 2]
+    assert rows(writer.store) == rows_of(0, 10) | rows_of(20, 30)
+    assert list(three_parts.glob("*.suspect")) == []
+
+
+def test_forget_takes_a_damaged_part_along(three_parts: Path) -> None:
+    """A part that turns out to be damaged while documents are forgotten may hold them, and is removed."""
+    part = three_parts / "part-000001.parquet"
+    content, times = part.read_bytes(), part.stat()
+    place = pq.read_metadata(part).row_group(0).column(10)
+    part.write_bytes(flipped(content, place.data_page_offset + place.total_compressed_size - 3, 2))
+    os.utime(part, ns=(times.st_atime_ns, times.st_mtime_ns))
+    again(three_parts).forget({f"{0:064x}"})
+    assert rows(FeatureStore.open(three_parts)) == rows_of(4, 10) | rows_of(20, 30)
+    assert list(three_parts.glob("part-000001*")) == []
+
+
 def test_a_part_that_is_gone(three_parts: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A part that was deleted is named and left out, and its pages come back with the next writer."""
     (three_parts / "part-000001.parquet").unlink()
