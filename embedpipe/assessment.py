@@ -12,7 +12,15 @@ from sklearn.pipeline import Pipeline
 from embedpipe import labelling
 from embedpipe.classification import DocumentVerdict, classify
 from embedpipe.classifiers import ClassifierBundle, build_classifier
-from embedpipe.confidence import Bootstrap, Interval, decision_metrics, nested_decisions, reliability, risk_coverage
+from embedpipe.confidence import (
+    FEWEST_GROUPS,
+    Bootstrap,
+    Interval,
+    decision_metrics,
+    nested_decisions,
+    reliability,
+    risk_coverage,
+)
 from embedpipe.decisions import Rule
 from embedpipe.errors import LabelsError
 from embedpipe.evaluation import careless_folds, confusion, cross_validate, document_scores, metrics_of, per_class
@@ -41,7 +49,7 @@ class Assessment:
     Attributes:
         evaluation: Metrics, table and confusion of documents.
         intervals: Of the documents' metrics, from resampled groups.
-        per_class_intervals: Of precision and recall, in the order of the types.
+        per_class_intervals: Of precision and recall, in the order of the types; None for too few groups.
         careless: What the metrics would be if pages were split at random.
         decisions: Coverage and kinds of answers, of documents and pages.
         reliability: Confidence and accuracy of documents, in bins.
@@ -51,7 +59,7 @@ class Assessment:
 
     evaluation: Evaluation
     intervals: dict[str, Interval]
-    per_class_intervals: list[dict[str, Interval]]
+    per_class_intervals: list[dict[str, Interval | None]]
     careless: dict[str, Any]
     decisions: dict[str, dict[str, float]]
     reliability: list[dict[str, float]]
@@ -284,10 +292,15 @@ def elsewhere_json(found: Elsewhere) -> dict[str, Any]:
 
 
 def _with_intervals(
-    rows: Sequence[Mapping[str, Any]], intervals: Sequence[Mapping[str, Interval]]
+    rows: Sequence[Mapping[str, Any]], intervals: Sequence[Mapping[str, Interval | None]]
 ) -> list[dict[str, Any]]:
-    """The table of types with a column `<figure>_interval` for each interval."""
+    """The table of types with a column `<figure>_interval` for each interval, and why one is missing."""
+    reason = f"too few groups, fewer than {FEWEST_GROUPS}"
     return [
-        {**row, **{f"{name}_interval": interval.to_json() for name, interval in found.items()}}
+        {
+            **row,
+            **{f"{name}_interval": interval.to_json() if interval else None for name, interval in found.items()},
+            "interval_reason": None if all(found.values()) else reason,
+        }
         for row, found in zip(rows, intervals, strict=True)
     ]

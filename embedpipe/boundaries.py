@@ -19,8 +19,9 @@ from sklearn.preprocessing import StandardScaler
 
 from embedpipe.decisions import best_temperature
 from embedpipe.errors import LabelsError
-from embedpipe.evaluation import LabelledPages, grouped_folds
+from embedpipe.evaluation import LEARNT, LabelledPages, grouped_folds
 from embedpipe.scaling import BlockScaler
+from embedpipe.unseen import honest_folds
 
 Blocks = list[tuple[int, int]]
 
@@ -56,7 +57,8 @@ class BoundaryModel:
         blocks: (start, stop) of each block of features.
 
     Attributes:
-        temperature_: Calibrates the probabilities; learnt on held-out documents.
+        temperature_: Calibrates the probabilities; learnt on held-out documents that the network itself has not seen.
+        calibrated_: Whether there were enough of these; the temperature is 1 otherwise.
     """
 
     def __init__(self, blocks: Blocks) -> None:
@@ -87,7 +89,8 @@ class BoundaryModel:
         self._prior = np.array([np.mean(pages.y == kind) for kind in self._classes])
         looks = _Looks(X, Z, self._held_out_types(Z, pages.y, folds), sizes)
         self._types = _fit_types(Z, pages.y)
-        self.temperature_ = self._held_out_temperature(looks, pairs, folds)
+        temperature = self._held_out_temperature(looks, pairs, honest_folds(pages))
+        self.temperature_, self.calibrated_ = temperature or 1.0, temperature is not None
         self._pre, self._head = self._fit_head(looks, pairs)
         return self
 
@@ -154,11 +157,14 @@ class BoundaryModel:
         weights = np.tile(pairs.weights / 2, 2)
         return pre, head.fit(np.vstack(both), np.tile(pairs.boundary, 2), sample_weight=weights)
 
-    def _held_out_temperature(self, looks: "_Looks", pairs: _Pairs, folds: NDArray[np.int64]) -> float:
-        """Calibrates on pairs whose documents are both of one fold, with heads fitted on pairs of none of it."""
+    def _held_out_temperature(self, looks: "_Looks", pairs: _Pairs, folds: NDArray[np.int64]) -> float | None:
+        """Calibrates on pairs whose documents are both of one fold, with heads fitted on pairs of none of it.
+
+        None where no such pair is left.
+        """
         scores, truth = [], []
         first, second = folds[pairs.first], folds[pairs.second]
-        for fold in np.unique(folds):
+        for fold in np.unique(folds[folds != LEARNT]):
             train, test = (first != fold) & (second != fold), (first == fold) & (second == fold)
             if len(np.unique(pairs.boundary[train])) < 2 or not test.any():  # noqa: PLR2004
                 continue
@@ -167,7 +173,7 @@ class BoundaryModel:
             scores.append(head.decision_function(inputs))
             truth.append(pairs.boundary[test])
         if not scores:
-            return 1.0
+            return None
         margin = np.concatenate(scores)
         return best_temperature(
             np.column_stack([np.zeros_like(margin), margin]), np.concatenate(truth).astype(np.int64)

@@ -3,7 +3,7 @@
 import importlib
 import platform
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -165,6 +165,7 @@ class ClassifierBundle:
         documents: What may be said of documents.
         metrics: Of the cross-validation.
         fitted_on: Pages, documents, and hyper-parameters.
+        learnt: Documents that it was fitted on, as `brief` names them.
     """
 
     name: str
@@ -176,6 +177,7 @@ class ClassifierBundle:
     documents: Calibration
     metrics: dict[str, Any] = field(default_factory=dict)
     fitted_on: dict[str, Any] = field(default_factory=dict)
+    learnt: frozenset[str] = frozenset()
 
     @property
     def cues(self) -> bool:
@@ -208,6 +210,7 @@ class ClassifierBundle:
                 "document_temperature": self.documents.temperature,
                 "metrics": self.metrics,
                 "fitted_on": self.fitted_on,
+                "learnt": sorted(self.learnt),
                 "model_sha256": sha256_of(folder / _MODEL),
                 "versions": {"python": platform.python_version()} | {name: version(name) for name in libraries},
             },
@@ -244,6 +247,7 @@ class ClassifierBundle:
                 documents=Calibration.from_arrays(model["documents"]),
                 metrics=manifest["metrics"],
                 fitted_on=manifest["fitted_on"],
+                learnt=frozenset(manifest.get("learnt", ())),
             )
         except Exception as error:  # zip, json, numpy and skops raise many kinds for a file that was tampered with
             reason = str(error).partition("\n")[0]
@@ -253,6 +257,20 @@ class ClassifierBundle:
         """Raises SpaceMismatchError unless features of this identity are what the classifier was fitted on."""
         if identity != self.identity:
             raise SpaceMismatchError(f"classifier {self.name}", self.identity, identity)
+
+
+def brief(sha256: str) -> str:
+    """A document in the manifest of a classifier: enough of its hash to tell whether it was learnt from."""
+    return sha256[:16]
+
+
+def may_have_learnt(folder: Path, sha256s: Iterable[str]) -> bool:
+    """Whether a classifier was fitted on one of these documents; also where its manifest does not tell."""
+    try:
+        learnt = set(read_json(folder / _MANIFEST)["learnt"])
+    except (ArtifactError, LookupError, TypeError):
+        return True
+    return not learnt.isdisjoint(map(brief, sha256s))
 
 
 def check_model(folder: Path, manifest: Mapping[str, Any]) -> None:

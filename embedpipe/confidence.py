@@ -121,6 +121,10 @@ class Interval:
         return [self.low, self.high]
 
 
+FEWEST_GROUPS = 5
+"""Of fewer groups more than one resample in forty holds none at all: the interval would begin at 0 whatever is true."""
+
+
 class Bootstrap:
     """Confidence intervals from resampled groups: documents of one group are drawn together or not at all.
 
@@ -139,6 +143,10 @@ class Bootstrap:
         counts = csr_array((np.ones(len(truth)), (owner, cells)), shape=(len(names), n_classes**2))
         draws = np.random.default_rng(0).multinomial(len(names), np.full(len(names), 1 / len(names)), RESAMPLES)
         shape = (-1, n_classes, n_classes)
+        self._groups = {
+            name: np.array([len(set(owner[columns == column])) for column in range(n_classes)])
+            for name, columns in (("precision", told), ("recall", truth))
+        }
         self._matrix = np.bincount(cells, minlength=n_classes**2).astype(np.float64).reshape(shape)
         self._resampled = np.asarray((counts.T @ draws.T).T).reshape(shape)
 
@@ -149,12 +157,17 @@ class Bootstrap:
             for name, figure in (("accuracy", _accuracy), ("balanced_accuracy", _balanced), ("macro_f1", _macro_f1))
         }
 
-    def per_class(self) -> list[dict[str, Interval]]:
-        """Intervals of precision and recall of each type, in the order of the columns."""
+    def per_class(self) -> list[dict[str, Interval | None]]:
+        """Intervals of precision and recall of each type, in the order of the columns; None for too few groups."""
         figures = {"precision": (_precision(self._matrix), _precision(self._resampled))}
         figures["recall"] = (_recall(self._matrix), _recall(self._resampled))
         return [
-            {name: _interval(value[:, column], drawn[:, column]) for name, (value, drawn) in figures.items()}
+            {
+                name: _interval(value[:, column], drawn[:, column])
+                if self._groups[name][column] >= FEWEST_GROUPS
+                else None
+                for name, (value, drawn) in figures.items()
+            }
             for column in range(self._matrix.shape[1])
         ]
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
@@ -57,6 +58,16 @@ def cues_of(
     return as_block([known.get(key, UNKNOWN) for key in keys])
 
 
+def forget(workspace: Workspace, sha256s: set[str]) -> None:
+    """Removes the cues of documents, for the one writer; a table that cannot be read goes as a whole."""
+    known = _load(workspace)
+    kept = {key: cues for key, cues in known.items() if key[0] not in sha256s}
+    if not known:
+        _file(workspace).unlink(missing_ok=True)
+    elif len(kept) < len(known):
+        _save(workspace, kept)
+
+
 def _file(workspace: Workspace) -> Path:
     return workspace.root / "cues.parquet"
 
@@ -106,12 +117,17 @@ class CuedStore(FeatureStore):
         self.dim = store.dim + len(CUES)
         self.blocks = [*store.blocks, ("cues", store.dim, self.dim)]
 
+    def pages(self) -> pd.DataFrame:
+        """Those of the store."""
+        return self._plain.pages()
+
     def features(self, page_ids: NDArray[np.int64]) -> NDArray[np.float32]:
         """Features and cues of some pages, float32 (len(page_ids), dim), in the order asked for."""
         return self._joined(page_ids, self._plain.features(page_ids))
 
     def batches(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
         """Yields (page ids, features and cues) part by part."""
+        self.pages()  # parts that cannot be read are left out as a whole
         for page_ids, X in self._plain.batches():
             yield page_ids, self._joined(page_ids, X)
 

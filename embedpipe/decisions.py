@@ -153,6 +153,7 @@ class Calibration:
         """The smallest confidence from which answers of each type are right as often as wished, (n_classes,).
 
         One more answer is counted as wrong (as in conformal selection: Jin and Candes, 2023, arXiv:2210.01408).
+        Answers of one confidence are all given or none: a threshold cannot tell them apart.
         Infinity where too few held-out answers were right.
         """
         found = np.full(n_classes, np.inf)
@@ -161,6 +162,7 @@ class Calibration:
             rows = rows[np.argsort(-self.confidence[rows], kind="stable")]
             right = np.cumsum(self.weights[rows] * (self.told == self.truth)[rows])
             reached = right / (np.cumsum(self.weights[rows]) + self._one_more()) >= precision
+            reached &= np.append(np.diff(self.confidence[rows]) != 0, True)  # the last of each confidence
             if reached.any():
                 found[column] = self.confidence[rows[np.flatnonzero(reached)[-1]]]
         return found

@@ -12,6 +12,7 @@ from scipy.special import log_softmax, logsumexp
 
 from embedpipe import evidence
 from embedpipe.classifiers import ClassifierBundle
+from embedpipe.cues import as_block
 from embedpipe.documents import plan
 from embedpipe.engines import Backbone
 from embedpipe.errors import ArtifactError, LabelsError, UnknownNameError
@@ -95,7 +96,7 @@ def explain(
     settings: Settings | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Explanation:
-    """Covers a page part by part and asks the classifier again.
+    """Covers a page part by part and asks the classifier again; cues of the page stay as they are.
 
     Args:
         workspace: Where labels and features are, for the pages that it looks like.
@@ -117,10 +118,11 @@ def explain(
     settings = settings or Settings()
     path, index = parse_query(query)
     document = identify_query(path)
-    page = render_page(document, index, backbone.identity.recipe, backbone.identity.interpolation, settings)
+    identity = backbone.identity
+    page = render_page(document, index, identity.recipe, identity.interpolation, settings, cues=bundle.cues)
     if page.info.outcome == "blank":
         return Explanation(document, page, BLANK, bundle.name)
-    asked = _Asked(bundle, backbone)
+    asked = _Asked(bundle, backbone, as_block([page.info.cues] if bundle.cues else []))
     candidates = asked.ranked(page.pixels)
     kind = kind or candidates[0][0]
     size = settings.batch_size or backbone.engine.batch_size
@@ -141,15 +143,17 @@ def explain(
 
 
 class _Asked:
-    """Pictures to the probabilities of their types."""
+    """Pictures of one page to the probabilities of their types."""
 
-    def __init__(self, bundle: ClassifierBundle, backbone: Backbone) -> None:
+    def __init__(self, bundle: ClassifierBundle, backbone: Backbone, cues: NDArray[np.float32]) -> None:
         self._bundle = bundle
         self._backbone = backbone
+        self._cues = cues
 
     def features(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Of pictures (n, H, W, 3), in float16 as in the store, (n, dim)."""
-        return self._backbone(pixels).astype(np.float16).astype(np.float32)
+        """Of pictures (n, H, W, 3), in float16 as in the store, and the page's cues where it has some, (n, dim)."""
+        X = self._backbone(pixels).astype(np.float16).astype(np.float32)
+        return np.hstack([X, np.repeat(self._cues, len(X), axis=0)]) if len(self._cues) else X
 
     def log_probabilities(self, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Calibrated ones of pictures (n, H, W, 3), (n, n_classes)."""

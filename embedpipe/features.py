@@ -5,11 +5,12 @@ the manifest lists, so they always see a consistent state. A part that was renam
 was killed is adopted by the next writer.
 """
 
+import contextlib
 import logging
 import platform
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ _PART_NAME = re.compile(r"part-(\d{6})(\.r\d+)?\.parquet")
 """`.rN` marks a part that was written again without some documents. Copies that people make have other names."""
 
 _MANIFEST = "manifest.json"
+_REMEDY = "; move it away and run `embed` again, which lists the parts anew"
 _FAILURES = "failures.parquet"
 ROW_BITS = 32
 """Of a page id: its number within the part; the rest is the number of the part."""
@@ -63,11 +65,29 @@ Key = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A finished file of rows, as the manifest lists it."""
+    """A finished file of rows, as the manifest lists it; its size and time say whether it has to be hashed again."""
 
     name: str
     rows: int
     sha256: str
+    size: int = -1
+    mtime_ns: int = -1
+
+    @classmethod
+    def of(cls, file: Path, rows: int, sha256: str, name: str = "") -> "Part":
+        """What is to be noted of a file, also under the name that it will have."""
+        status = file.stat()
+        return cls(name or file.name, rows, sha256, status.st_size, status.st_mtime_ns)
+
+    def is_whole(self, folder: Path) -> bool:
+        """Whether its file is as it was written: by size and time, and by its hash where these differ."""
+        file = folder / self.name
+        try:
+            status = file.stat()
+        except OSError:
+            return False
+        same = (status.st_size, status.st_mtime_ns) == (self.size, self.mtime_ns)
+        return (same and not _suspicion(file).exists()) or sha256_of(file) == self.sha256
 
     @property
     def number(self) -> int:
@@ -83,7 +103,9 @@ class FeatureStore:
         identity: What the features were made with.
         dim: Their width.
         blocks: Where each layer's features lie, as (name, start, stop).
-        parts: The parts of this snapshot.
+        parts: The parts of this snapshot; those that could not be read are not among them any more.
+        damaged: The parts that could not be read.
+        next_number: The number of the next part: higher than that of any part there ever was.
     """
 
     def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
@@ -92,15 +114,16 @@ class FeatureStore:
             self.identity = Identity.from_json(manifest["identity"])
             self.dim = int(manifest["dim"])
             self.blocks = [(str(n), int(a), int(b)) for n, a, b in manifest["blocks"]]
-            self.parts = [Part(**part) for part in manifest["parts"]]
+            self.parts, self.damaged = [Part(**part) for part in manifest["parts"]], list[Part]()
+            self.next_number = max(int(manifest.get("next_number", 0)), _after(part.name for part in self.parts))
         except (KeyError, TypeError, ValueError) as error:
-            raise ArtifactError(f"{path / _MANIFEST} is damaged: {type(error).__name__}") from error
+            raise ArtifactError(f"{path / _MANIFEST} is damaged: {type(error).__name__}{_REMEDY}") from error
         self._pages: pd.DataFrame | None = None
 
     @classmethod
     def open(cls, path: Path) -> "FeatureStore":
         """Opens a snapshot; raises ArtifactError where there is none."""
-        return cls(path, read_json(path / _MANIFEST))
+        return cls(path, read_json(path / _MANIFEST, _REMEDY))
 
     @classmethod
     def create(cls, path: Path, identity: Identity, blocks: Sequence[tuple[str, int, int]]) -> "FeatureStore":
@@ -119,10 +142,15 @@ class FeatureStore:
         store.replace_parts([])
         return store
 
+    @property
+    def listed(self) -> list[Part]:
+        """The parts of this snapshot, also damaged ones."""
+        return sorted([*self.parts, *self.damaged], key=lambda part: part.number)
+
     def replace_parts(self, parts: list[Part]) -> None:
         """Makes these the parts of the store, for the one writer."""
-        self.parts = parts
-        self._pages = None
+        self.parts, self.damaged, self._pages = parts, [], None
+        self.next_number = max(self.next_number, _after(part.name for part in parts))
         libraries = ("embedpipe", "torch", "timm", "torchvision", "pymupdf", "pillow", "pyarrow")
         write_json(
             self.path / _MANIFEST,
@@ -132,7 +160,8 @@ class FeatureStore:
                 "dim": self.dim,
                 "blocks": self.blocks,
                 "versions": {"python": platform.python_version()} | {name: version(name) for name in libraries},
-                "parts": [{"name": p.name, "rows": p.rows, "sha256": p.sha256} for p in self.parts],
+                "next_number": self.next_number,
+                "parts": [asdict(part) for part in self.parts],
             },
         )
 
@@ -186,10 +215,9 @@ class FeatureStore:
         """
         found = pd.DataFrame(columns=list(_COLUMNS))
         if len(page_ids):
-            tables = [
-                self.read(part, list(_COLUMNS)) for part in self.parts if part.number in set(page_ids >> ROW_BITS)
-            ]
-            table = pa.concat_tables([table for table in tables if table is not None])
+            wanted = [part for part in self.parts if part.number in set(page_ids >> ROW_BITS)]
+            tables = [table for part in wanted if (table := self.read(part, list(_COLUMNS))) is not None]
+            table = pa.concat_tables([pa.schema(list(_COLUMNS.items())).empty_table(), *tables])
             places = pc.index_in(pa.array(page_ids), table["page_id"])
             if places.null_count:
                 raise ArtifactError(
@@ -213,7 +241,10 @@ class FeatureStore:
         return X
 
     def read(self, part: Part, columns: Sequence[str]) -> pa.Table | None:
-        """Reads columns of a part with their checksums; None for a damaged one, which is named in a warning."""
+        """Reads columns of a part with their checksums; None for a damaged one.
+
+        That is named in a warning and left out of this snapshot as a whole: else some of its columns would be used.
+        """
         try:
             table = pq.read_table(self.path / part.name, columns=list(columns), page_checksum_verification=True)
             expected = _COLUMNS | {"embedding": pa.list_(pa.float16(), self.dim)}
@@ -226,6 +257,9 @@ class FeatureStore:
                 str(error).partition("\n")[0][:80],
                 part.rows,
             )
+            self.parts, self._pages = [other for other in self.parts if other != part], None
+            self.damaged.append(part)
+            _suspect(self.path / part.name)
             return None
         return table
 
@@ -252,12 +286,14 @@ class FeatureStore:
     def verify(self) -> list[str]:
         """Compares every part with the manifest; returns what is wrong, a line each."""
         problems = []
-        for part in self.parts:
+        for part in self.listed:
             file = self.path / part.name
-            if not file.exists():
-                problems.append(f"{file}: missing ({part.rows} pages)")
-            elif sha256_of(file) != part.sha256:
-                problems.append(f"{file}: damaged ({part.rows} pages)")
+            problem = "" if file.exists() else "missing"
+            if not problem and sha256_of(file) != part.sha256:
+                problem = "damaged"
+            if problem:
+                _suspect(file)
+                problems.append(f"{file}: {problem} ({part.rows} pages); run `embed` again on their files")
         return problems
 
 
@@ -289,26 +325,33 @@ class FeatureWriter:
             self.known.setdefault(sha256, set()).add(index)
 
     def _heal(self) -> None:
-        """Puts damaged parts aside and adopts those that a killed writer had finished but not listed."""
+        """Puts damaged parts aside and adopts those that a killed writer had finished but not listed.
+
+        A part whose size and time are as noted is hashed only where a reader has found it damaged: on a large store
+        that took longer than the run.
+        """
         store = self.store
-        listed = {part.name for part in store.parts}
+        listed = {part.name for part in store.listed}
         good = []
-        for part in store.parts:
+        for part in store.listed:
             file = store.path / part.name
-            if file.exists() and sha256_of(file) == part.sha256:
-                good.append(part)
+            whole = part.is_whole(store.path)
+            _suspicion(file).unlink(missing_ok=True)
+            if whole:
+                good.append(Part.of(file, part.rows, part.sha256))
                 continue
             log.warning("%s is damaged: put aside; its %d pages are embedded again when met", file, part.rows)
             if file.exists():
                 file.rename(file.with_name(f"{file.name}.damaged"))
-        numbers = {part.number for part in store.parts}
+        numbers = {part.number for part in store.listed}
         unlisted = [file for file in _part_files(store.path) if file.name not in listed]
         for file in [file for file in unlisted if part_number(file.name) in numbers]:
             file.unlink()  # what `forget` replaced, or did not come to list
             unlisted.remove(file)
         rows = {file: _readable_rows(file, store.identity.space) for file in unlisted}
-        good += [Part(file.name, count, sha256_of(file)) for file, count in rows.items() if count is not None]
-        if good != store.parts:
+        found = {part_number(file.name): file for file, count in rows.items() if count is not None}  # newest last
+        good += [Part.of(file, rows[file] or 0, sha256_of(file)) for file in found.values()]
+        if good != store.listed:
             store.replace_parts(good)
 
     def failed(self, key: Key | str) -> PageFailure | None:
@@ -363,14 +406,15 @@ class FeatureWriter:
         store, forgotten = self.store, list(sha256s)
         parts, removed = [], 0
         for part in store.parts:
-            table = pq.read_table(store.path / part.name, page_checksum_verification=True)
+            table = store.read(part, [*_COLUMNS, "embedding"])
+            if table is None:
+                continue  # it may hold the documents: it goes with what is not listed
             kept = table.filter(pc.invert(pc.is_in(table["document_sha256"], pa.array(forgotten, pa.string()))))
             if kept.num_rows == table.num_rows:
                 parts.append(part)
                 continue
             removed += table.num_rows - kept.num_rows
-            revision = 1 + len(list(store.path.glob(f"part-{part.number:06d}.*parquet")))
-            parts.append(self._write_table(f"part-{part.number:06d}.r{revision}.parquet", kept))
+            parts.append(self._write_table(_revised(part.name, store.path), kept))
         store.replace_parts(parts)
         listed = {part.name for part in parts}
         for file in store.path.glob("part-*"):  # damaged parts that were put aside may hold the documents as well
@@ -396,7 +440,7 @@ class FeatureWriter:
 
     def _write_part(self) -> None:
         store = self.store
-        number = 1 + max((part_number(file.name) for file in store.path.glob("part-[0-9]*")), default=-1)
+        number = max(store.next_number, _after(file.name for file in store.path.glob("part-[0-9]*")))
         name = f"part-{number:06d}.parquet"
         infos = self._buffer.infos
         first_id = number << ROW_BITS
@@ -406,7 +450,7 @@ class FeatureWriter:
         flat = pa.array(np.concatenate(self._buffer.rows))
         columns["embedding"] = pa.FixedSizeListArray.from_arrays(flat, store.dim)
         table = pa.table(columns).replace_schema_metadata({"space": store.identity.space, **self._knobs})
-        store.replace_parts([*store.parts, self._write_table(name, table)])
+        store.replace_parts([*store.listed, self._write_table(name, table)])
         self._buffer = _Buffer()
 
     def _write_table(self, name: str, table: pa.Table) -> Part:
@@ -419,8 +463,7 @@ class FeatureWriter:
                 write_page_checksum=True,
                 row_group_size=_ROWS_PER_GROUP,
             )
-            digest = sha256_of(temporary)
-        return Part(name, table.num_rows, digest)
+            return Part.of(temporary, table.num_rows, sha256_of(temporary), name)
 
 
 def _failure_key(failure: PageFailure) -> Key | str:
@@ -449,8 +492,37 @@ def part_number(name: str) -> int:
     return int(match[1]) if match else -1
 
 
+def _suspicion(part: Path) -> Path:
+    return part.with_name(f"{part.name}.suspect")
+
+
+def _suspect(part: Path) -> None:
+    """Notes beside a part, where that can be written, that it was found damaged: the next writer is to hash it."""
+    with contextlib.suppress(OSError):
+        _suspicion(part).touch()
+
+
+def _after(names: Iterable[str]) -> int:
+    """The number after those of some parts."""
+    return 1 + max(map(part_number, names), default=-1)
+
+
+def _revised(name: str, folder: Path) -> str:
+    """A name for a part that is written again: none that it has had, for readers may know the old file by it."""
+    number = part_number(name)
+    revision = 1 + max((_revision(file.name) for file in folder.glob(f"part-{number:06d}*")), default=1)
+    return f"part-{number:06d}.r{revision}.parquet"
+
+
+def _revision(name: str) -> int:
+    match = _PART_NAME.match(name)
+    return int(match[2][2:]) if match and match[2] else 1
+
+
 def _part_files(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.iterdir() if _PART_NAME.fullmatch(file.name))
+    """Parts, listed or not, by number and revision."""
+    files = (file for file in folder.iterdir() if _PART_NAME.fullmatch(file.name))
+    return sorted(files, key=lambda file: (part_number(file.name), _revision(file.name)))
 
 
 def _readable_rows(file: Path, space: str) -> int | None:

@@ -1,9 +1,12 @@
 """Writing to disk so that a kill, a crash or a full disk leaves either the old file or the new one."""
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
+import platform
+import re
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,6 +20,14 @@ FORMAT = 1
 """Version of all manifests; a higher one was written by a newer embedpipe."""
 
 _TEMPORARY = ".tmp-"
+_OWNER = re.compile(re.escape(_TEMPORARY) + r"([0-9a-f]{8})-(\d+)-")
+_FORSAKEN_SECONDS = 24 * 3600
+"""Numbers of processes are used again; so long nobody leaves a file untouched that he writes."""
+
+_own: set[str] = set()
+"""Temporary files that this process writes to now: an earlier one may have had its number."""
+
+_CHECKSUM = "checksum"
 
 
 @contextlib.contextmanager
@@ -26,7 +37,8 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         ArtifactError: The disk is full, or the folder cannot be written.
     """
-    temporary = path.with_name(f"{_TEMPORARY}{os.getpid()}-{time.monotonic_ns()}-{path.name}")
+    temporary = path.with_name(f"{_TEMPORARY}{_host()}-{os.getpid()}-{time.monotonic_ns()}-{path.name}")
+    _own.add(str(temporary))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -39,6 +51,7 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+        _own.discard(str(temporary))
 
 
 def _sync_folder(folder: Path) -> None:
@@ -52,10 +65,42 @@ def _sync_folder(folder: Path) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Removes temporary files that a killed run left below a folder; call it with the lock held."""
+    """Removes temporary files that a killed run left below a folder; call it with the lock held.
+
+    Those of a process that still runs stay: an index has a lock of its own, and reports are written without any.
+    """
     for stray in folder.rglob(f"{_TEMPORARY}*"):
         with contextlib.suppress(OSError):
-            stray.unlink()
+            if _abandoned(stray):
+                stray.unlink()
+
+
+def _abandoned(temporary: Path) -> bool:
+    """Whether nobody writes to a temporary file any more; of other machines' only its age tells."""
+    match = _OWNER.match(temporary.name)
+    if match is None:
+        return True
+    if match[1] == _host() and (int(match[2]) == os.getpid() or not _runs(int(match[2]))):
+        return str(temporary) not in _own
+    return time.time() - temporary.stat().st_mtime > _FORSAKEN_SECONDS
+
+
+def _runs(process: int) -> bool:
+    if os.name == "nt":  # it does not remove files that are open, and signal 0 would be Ctrl-C
+        return False
+    try:
+        os.kill(process, 0)
+    except PermissionError:
+        return True
+    except (ProcessLookupError, OverflowError):
+        return False
+    return True
+
+
+@functools.cache
+def _host() -> str:
+    """Tells machines, and containers, apart that share a folder."""
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
 
 
 def sha256_of(path: Path) -> str:
@@ -65,14 +110,23 @@ def sha256_of(path: Path) -> str:
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Writes a manifest, with the version of its format."""
+    """Writes a manifest, with the version of its format and a checksum of all that it says."""
     with replacing(path) as temporary:
-        text = json.dumps({"format": FORMAT, **values}, indent=1, ensure_ascii=False)
+        content = json.loads(json.dumps({"format": FORMAT, **values}))
+        text = json.dumps({**content, _CHECKSUM: _checksum(content)}, indent=1, ensure_ascii=False)
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Reads a manifest.
+def _checksum(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def read_json(path: Path, remedy: str = "") -> dict[str, Any]:
+    """Reads a manifest; one without a checksum, of an earlier version or a person, is read as it is.
+
+    Args:
+        path: The file.
+        remedy: What to do where it is damaged, for the message.
 
     Raises:
         ArtifactError: It is missing, damaged, or from a newer version.
@@ -80,10 +134,13 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         version = int(values["format"])
+        checksum = values.pop(_CHECKSUM, None)
     except FileNotFoundError:
         raise ArtifactError(f"{path} is missing") from None
     except (OSError, ValueError, LookupError, TypeError, OverflowError, RecursionError) as error:
-        raise ArtifactError(f"{path} is damaged: {type(error).__name__}") from error
+        raise ArtifactError(f"{path} is damaged: {type(error).__name__}{remedy}") from error
+    if checksum is not None and checksum != _checksum(values):
+        raise ArtifactError(f"{path} is damaged: its checksum is not that of its content{remedy}")
     if version > FORMAT:
         raise ArtifactError(f"{path} was written by a newer embedpipe (format {version}): upgrade this one")
     result: dict[str, Any] = values

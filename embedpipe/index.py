@@ -2,11 +2,12 @@
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from embedpipe import index_files
@@ -105,30 +106,50 @@ def update(
     parts, spans, gone = {}, {}, [index.forgotten]
     for number, held in index.parts.items():
         part = listed.get(number)
-        if part is not None and held == (part.name, part.sha256):
+        ids = _ids_of(index.segments, number)
+        if part and held == (part.name, part.sha256) and len(np.setdiff1d(ids, index.forgotten)) == part.rows:
             parts[number], spans[number] = held, index.spans[number]
             continue
-        ids = _ids_of(index.segments, number)
-        table = None if part is None else store.read(part, ("page_id", "embedding"))
-        if part is not None and table is not None:  # written again without some documents
+        table = store.read(part, _COLUMNS) if part else None
+        if part and table is not None and _holds(index, table, store):
+            # written again without some documents
             parts[number], spans[number] = (part.name, part.sha256), locate(store.path / part.name, store.matrix(table))
             ids = np.setdiff1d(ids, table["page_id"].to_numpy())
         gone.append(ids)
+    others = {number: part for number, part in listed.items() if number not in parts}
+    added = {number: part for number, part in others.items() if store.read(part, _COLUMNS) is not None}
     forgotten = np.unique(np.concatenate(gone))
+    forgotten = forgotten[~np.isin(forgotten >> ROW_BITS, list(added))]
     new = replace(index, store=store, parts=parts, spans=spans, forgotten=forgotten)
-    added = [part for number, part in listed.items() if number not in parts]
-    new.segments, again = _kept(index.segments, forgotten, sum(part.rows for part in added), compact)
-    for segment in again:
-        added += [listed[number] for number in _numbers(segment) if number in parts]
-    _add(new, added, folder)
+    new.segments, again = _kept(index.segments, forgotten, added, compact)
+    for number in {number for segment in again for number in _numbers(segment)} & parts.keys():
+        added[number] = listed[number]
+        del parts[number], spans[number]  # it is held again when it could be read
+    _add(new, added.values(), folder)
     held_ids = [segment.page_ids[segment.rows_of(forgotten)] for segment in new.segments]
     new.forgotten = np.sort(np.concatenate([np.empty(0, np.int64), *held_ids]))
     return new
 
 
+def _holds(index: PageIndex, table: pa.Table, store: FeatureStore) -> bool:
+    """Whether all rows of a part can be found: the same features of the same documents, under the same ids."""
+    ids = table["page_id"].to_numpy()
+    keys, checks, found = document_keys(table["document_sha256"].to_pylist()), checksums(store.matrix(table)), 0
+    for segment in index.segments:
+        rows = segment.rows_of(ids)
+        places = np.searchsorted(ids, segment.page_ids[rows])
+        if not np.array_equal(segment.checksums[rows], checks[places]):
+            return False
+        if not np.array_equal(segment.documents[rows], keys[places]):
+            return False
+        found += len(rows)
+    return found == len(ids) and not np.isin(ids, index.forgotten).any()
+
+
 def follow(index: PageIndex, store: FeatureStore) -> bool:
     """Whether an index holds exactly this snapshot of a store."""
-    return index.identity == store.identity and index.parts == {p.number: (p.name, p.sha256) for p in store.parts}
+    same = index.identity == store.identity and index.parts == {p.number: (p.name, p.sha256) for p in store.parts}
+    return same and len(index) == sum(part.rows for part in store.parts)
 
 
 def outgrown(index: PageIndex, store: FeatureStore) -> bool:
@@ -142,19 +163,25 @@ def outgrown(index: PageIndex, store: FeatureStore) -> bool:
 def fresh_index(store: FeatureStore, folder: Path) -> PageIndex:
     """The index of this snapshot of a store: the saved one, brought up to date or built where needed, and saved again.
 
-    Where it cannot be saved, because the folder is read-only or another process is at it, it is used all the same.
+    What is saved is of the store as it is now: another process may have added pages since this snapshot, and they stay
+    in the index. Where it cannot be saved, because the folder is read-only or another process is at it, it is used all
+    the same.
     """
+    store.pages()  # parts that cannot be read are no parts of the snapshot any more
     index = _saved(folder, store)
     if index is not None and follow(index, store):
         return index
     with _locked(folder) as free:
-        return _renewed(store, folder if free else None, _saved(folder, store))
+        index = _saved(folder, store)
+        if free:
+            index = _renewed(_newest(store), folder, index)
+    return _renewed(store, None, index)
 
 
 def make(
     store: FeatureStore, folder: Path, request: Request | None, progress: Progress = lambda *_: None
 ) -> tuple[PageIndex, str]:
-    """What the command `index` does: builds, or only brings up to date what is as requested.
+    """What the command `index` does: builds, or brings up to date what is as requested, for the store as it is now.
 
     Returns:
         The index, and what was done: `built`, `updated` or `unchanged`.
@@ -164,6 +191,7 @@ def make(
         EmbedpipeError: The factory cannot be made for the store.
     """
     with writing(folder, "index"):
+        store = _newest(store)
         index = _saved(folder, store)
         same = index is not None and (request is None or request == _request(index.setting))
         if index is None or not same or outgrown(index, store):
@@ -177,16 +205,26 @@ def make(
         return index, done
 
 
+def _newest(store: FeatureStore) -> FeatureStore:
+    """The store as it is now, without parts whose pages cannot be read."""
+    newest = FeatureStore.open(store.path)
+    newest = store if newest.listed == store.listed else newest
+    newest.pages()
+    return newest
+
+
 def _renewed(store: FeatureStore, folder: Path | None, index: PageIndex | None) -> PageIndex:
     if index is not None and follow(index, store):
-        return index  # another process has just done it
+        return replace(index, store=store)  # another process has just done it
     pages = sum(part.rows for part in store.parts)
     if index is None or (outgrown(index, store) and pages <= _REBUILD_PAGES):
         index = build(store, _request(index.setting) if index is not None else None, folder)
     else:
         if outgrown(index, store):
             log.warning("the index was trained for far fewer pages: run `index` to train it again")
-        index = update(index, store, folder)
+        before, index = index, update(index, store, folder)
+        if index.parts == before.parts and index.segments == before.segments and len(index) == len(before):
+            return index  # what is new is damaged
     if folder is not None:
         with contextlib.suppress(ArtifactError):  # a full disk: the index is only a cache
             index_files.save(index, folder)
@@ -255,15 +293,17 @@ def _add(
     builder, done = SegmentBuilder(dim, empty), 0
     for part in ordered:
         table = store.read(part, _COLUMNS)
-        if table is None or not len(table):
+        if table is None:
             continue
         values, ids = store.matrix(table), table["page_id"].to_numpy()
+        index.parts[part.number] = (part.name, part.sha256)
+        index.spans[part.number] = locate(store.path / part.name, values)
+        if not len(ids):
+            continue
         unit = index.unit(values.astype(np.float32))
         keys = document_keys(table["document_sha256"].to_pylist())
         builder.add(unit, ids, keys, table["page_index"].to_numpy(), checksums(values))
         watch(ids, unit)
-        index.parts[part.number] = (part.name, part.sha256)
-        index.spans[part.number] = locate(store.path / part.name, values)
         done += len(ids)
         progress(done, total)
         if builder.rows >= most:
@@ -280,15 +320,19 @@ def _finished(builder: SegmentBuilder, folder: Path | None) -> Segment:
 
 
 def _kept(
-    segments: Sequence[Segment], forgotten: NDArray[np.int64], added: int, compact: float
+    segments: Sequence[Segment], forgotten: NDArray[np.int64], added: Mapping[int, Part], compact: float
 ) -> tuple[list[Segment], list[Segment]]:
-    """Which segments stay, and which are made again: those with much forgotten, and small ones when pages come."""
+    """Which segments stay, and which are made again.
+
+    That are those with much forgotten, those with other pages under the ids of parts that come, and small ones when
+    pages come.
+    """
     stay: list[Segment] = []
     again: list[Segment] = []
     for segment in segments:
         share = len(segment.rows_of(forgotten)) / len(segment)
-        (again if share > compact else stay).append(segment)
-    coming = added + sum(len(segment) for segment in again)
+        (again if share > compact or not added.keys().isdisjoint(_numbers(segment)) else stay).append(segment)
+    coming = sum(part.rows for part in added.values()) + sum(len(segment) for segment in again)
     for segment in sorted(stay, key=len) if coming else ():
         if len(segment) > _ABSORBED * coming:
             break

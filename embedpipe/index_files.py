@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import faiss
 import numpy as np
 
 from embedpipe.errors import ArtifactError, SpaceMismatchError
@@ -20,7 +21,7 @@ from embedpipe.records import Identity
 from embedpipe.rows import Spans
 from embedpipe.scaling import BlockScaler
 from embedpipe.searching import PageIndex, Setting
-from embedpipe.segments import Segment, read_faiss, write_faiss
+from embedpipe.segments import Segment, write_faiss
 
 MANIFEST = "manifest.json"
 _SMALL = 32 * 1024**2
@@ -190,7 +191,7 @@ def _read(folder: Path, manifest: dict[str, Any], store: FeatureStore) -> PageIn
         for entry in manifest["segments"]
     ]
     setting = Setting(**{field.name: manifest[field.name] for field in dataclasses.fields(Setting)})
-    empty = read_faiss(folder / manifest["trained"]) if manifest["trained"] else None
+    empty = faiss.read_index(str(folder / manifest["trained"])) if manifest["trained"] else None  # mapped: no clones
     return PageIndex(store, parts, scaler, setting, segments, state["forgotten"], spans, empty)
 
 

@@ -136,13 +136,34 @@ class Labels:
 
         Returns:
             Columns `label` (None without one) and `group`, with the index of `pages`. A label of the page goes
-            before one of the document; without a group, a document is a group of its own.
+            before one of the document; without a group, a document is a group of its own. All pages of a document
+            are of one group, and groups that a document's labels name together are one, of the first name.
         """
         keys = list(zip(pages["document_sha256"], pages["page_index"] + 1, strict=True))
         found = [self.rows.get(key) or self.rows.get((key[0], 0)) for key in keys]
         labels = [row.label if row else None for row in found]
-        groups = [(row.group if row else "") or key[0] for row, key in zip(found, keys, strict=True)]
-        return pd.DataFrame({"label": labels, "group": groups}, index=pages.index, dtype=object)
+        groups = self._groups()
+        return pd.DataFrame(
+            {"label": labels, "group": [groups.get(sha256, sha256) for sha256, _ in keys]}, pages.index, dtype=object
+        )
+
+    def _groups(self) -> dict[str, str]:
+        """The group of each document that has one: a document on both sides of a split would tell its own type."""
+        named: dict[str, set[str]] = {}
+        for row in self.rows.values():
+            if row.group:
+                named.setdefault(row.document_sha256, set()).add(row.group)
+        first: dict[str, str] = {}
+
+        def of(group: str) -> str:
+            while group in first:
+                group = first[group]
+            return group
+
+        for groups in named.values():
+            least, *others = sorted({of(group) for group in groups})
+            first.update(dict.fromkeys(others, least))
+        return {sha256: of(min(groups)) for sha256, groups in named.items()}
 
 
 def is_sha256(text: str) -> bool:

@@ -123,17 +123,18 @@ def check(workspace: Workspace, store: FeatureStore, recipe: TrainingRecipe) -> 
     Raises:
         LabelsError: There are too few labels.
     """
-    pages = learnt_pages(workspace, store, recipe)
+    told = recipe.features_of(workspace, store)
+    pages = learnt_pages(workspace, told, recipe)
     sources = workspace.sources()
-    apart = isolated(pages, store.blocks)  # a copy would vouch for a wrong label
+    apart = isolated(pages, told.blocks)  # a copy would vouch for a wrong label
     folds = honest_folds(apart)
-    held_out = cross_validate(lambda: build_classifier(recipe.kind, store.blocks, recipe.settings), apart, folds)
+    held_out = cross_validate(lambda: build_classifier(recipe.kind, told.blocks, recipe.settings), apart, folds)
     judged, classes = held_out_of(apart, folds), held_out.classes
     alone = [kind for kind in classes if len(set(apart.groups[apart.y == kind])) == 1]
     documents = document_scores(judged, held_out.log_scores)
     whole = [_ref(sources, sha256, WHOLE_FILE) for sha256 in documents.documents]
     ink = store.pages().set_index("page_id").loc[pages.page_ids, "ink"].to_numpy()
-    unit = fresh_index(store, workspace.index_path(store.identity.space)).unit(pages.X)
+    unit = fresh_index(store, workspace.index_path(store.identity.space)).unit(pages.X[:, : store.dim])
     return Findings(
         _doubts(whole, documents.y, documents.log_scores, classes, alone),
         _doubts(_refs(sources, judged), judged.y, held_out.log_scores, classes, alone),

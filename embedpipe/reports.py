@@ -152,6 +152,11 @@ def _range(interval: Sequence[float] | None) -> str:
     return f"{_percent(interval[0])} to {_percent(interval[1])}"
 
 
+def _recall_range(row: Mapping[str, Any]) -> str:
+    """Between which figures the recall of a type lies, or why nobody can say."""
+    return _range(row.get("recall_interval")) or str(row.get("interval_reason") or "")
+
+
 def _careless(data: ReportData) -> list[tuple[str, Any, Any]]:
     """Figures as they are, and as they would look with pages split at random."""
     names = {
@@ -273,4 +278,4 @@ def _card(mistake: Mistake) -> dict[str, Any]:
     }
 
 
-environment().filters.update(percent=_percent, width=_width, tone=_tone)
+environment().filters.update(percent=_percent, recall_range=_recall_range, width=_width, tone=_tone)

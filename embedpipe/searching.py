@@ -99,7 +99,7 @@ class PageIndex:
     @property
     def page_ids(self) -> NDArray[np.int64]:
         """The pages that it holds, int64, ascending."""
-        ids = np.sort(np.concatenate([segment.page_ids for segment in self.segments]))
+        ids = np.sort(np.concatenate([_NOBODY, *(segment.page_ids for segment in self.segments)]))
         return ids[~_among(ids, self.forgotten)] if len(self.forgotten) else ids
 
     def __len__(self) -> int:
@@ -186,6 +186,8 @@ class PageIndex:
             `limits[i]:limits[i + 1]`.
         """
         unit = self.unit(X)
+        if not len(self):
+            return np.zeros(len(X) + 1, np.int64), np.empty(0, np.float32), _NOBODY
         if all(segment.exact for segment in self.segments):
             masks, _ = self._masks(None, None)
             found = [s.range_search(unit, threshold, mask) for s, mask in zip(self.segments, masks, strict=True)]
@@ -198,6 +200,8 @@ class PageIndex:
 
     def unit(self, X: NDArray[np.float32]) -> NDArray[np.float32]:
         """Features as the index compares them: scaled, of unit length."""
+        if not len(X):
+            return np.empty((0, self.store.dim), np.float32)
         scaled = self.scaler.transform(X)
         lengths = np.linalg.norm(scaled, axis=1, keepdims=True)
         return np.ascontiguousarray(scaled / np.maximum(lengths, 1e-12), dtype=np.float32)

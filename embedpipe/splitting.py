@@ -71,11 +71,19 @@ class Pile:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """All piles in the order met, what was done, and why boundaries were not learnt (or "")."""
+    """All piles in the order met, and what was done.
+
+    Attributes:
+        piles: In the order met.
+        report: What was done.
+        fallback: Why boundaries were not learnt, or "".
+        calibrated: Whether their probabilities were compared with documents that neither they nor the network had seen.
+    """
 
     piles: list[Pile]
     report: Report
     fallback: str
+    calibrated: bool
 
 
 @dataclass(slots=True)
@@ -143,7 +151,7 @@ def split(
         else:
             piles.append(Pile(None, answers.verdict(found), ()))
     reading.report.seconds = time.perf_counter() - begin
-    return Split(piles, reading.report, fallback)
+    return Split(piles, reading.report, fallback, model is not None and model.calibrated_)
 
 
 def _learn(workspace: Workspace, bundle: ClassifierBundle, piles: set[str]) -> tuple[BoundaryModel | None, str]:

@@ -206,7 +206,9 @@ def _finite(batch: list[PageImage], X: NDArray[np.float32]) -> Iterator[FeatureB
             yield PageFailure(page.info.ref, "page_error", "the network's features are not finite numbers")
 
 
-def render_page(document: Document, index: int, recipe: Recipe, interpolation: str, settings: Settings) -> PageImage:
+def render_page(
+    document: Document, index: int, recipe: Recipe, interpolation: str, settings: Settings, *, cues: bool = False
+) -> PageImage:
     """One page as a network sees it.
 
     Args:
@@ -215,11 +217,12 @@ def render_page(document: Document, index: int, recipe: Recipe, interpolation: s
         recipe: Size and resize rule.
         interpolation: How images are scaled.
         settings: Limits, passwords, and what the page may cost.
+        cues: Tell the cues of the page as well.
 
     Raises:
         DocumentError: The page cannot be rendered, or there is none of that number.
     """
-    options = ReadOptions(recipe, interpolation, settings.limits, settings.passwords)
+    options = ReadOptions(recipe, interpolation, settings.limits, settings.passwords, cues)
     with Renderer(options, Guards(settings.page_seconds, settings.page_bytes, 1)) as renderer:
         job = Job(document, Selection(((index + 1, index + 1),)))
         for page in (page for rendered in renderer.render([job]) for page in rendered.results):

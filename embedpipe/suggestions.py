@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedpipe.classifiers import ClassifierBundle
+from embedpipe.cuetable import CuedStore
 from embedpipe.errors import LabelsError
 from embedpipe.evaluation import mean_log_scores, page_weights
 from embedpipe.features import FeatureStore
@@ -150,14 +151,15 @@ def _gather(workspace: Workspace, store: FeatureStore, bundle: ClassifierBundle 
     documents, owners = np.unique(pages["document_sha256"].to_numpy(object), return_inverse=True)
     owner_of = dict(zip(pages.index, owners, strict=True))
     sums, scores, rows = np.zeros((len(documents), store.dim), np.float32), [], []
-    for page_ids, X in store.batches():
+    told = CuedStore(workspace, store) if bundle is not None and bundle.cues else store
+    for page_ids, X in told.batches():
         here = np.flatnonzero(np.isin(page_ids, pages.index))
         if not len(here):
             continue
         ids = page_ids[here]
         owner = np.array([owner_of[i] for i in ids.tolist()])
         weights = page_weights(pages.loc[ids, "page_index"].to_numpy(np.int64))
-        np.add.at(sums, owner, index.unit(X[here]) * weights[:, None].astype(np.float32))
+        np.add.at(sums, owner, index.unit(X[here, : store.dim]) * weights[:, None].astype(np.float32))
         rows.append((owner, weights))
         if bundle is not None:
             scores.append(bundle.log_scores(X[here]))

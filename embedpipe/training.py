@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
 from embedpipe import variants, versions
-from embedpipe.classifiers import ClassifierBundle, build_classifier, fit_classifier, fit_novelty
+from embedpipe.classifiers import ClassifierBundle, brief, build_classifier, fit_classifier, fit_novelty
 from embedpipe.confidence import HeldOutScores, nested_decisions
 from embedpipe.cuetable import CuedStore
 from embedpipe.decisions import Rule
@@ -222,6 +222,7 @@ def fit(workspace: Workspace, store: FeatureStore, recipe: TrainingRecipe, name:
             "documents": len(set(pages.documents)),
             "parts": [part.name for part in store.parts],
         },
+        learnt=frozenset(map(brief, pages.documents)),
     )
     bundle.fitted_on["time"] = datetime.now().astimezone().isoformat(timespec="seconds")
     bundle.fitted_on["seconds"] = time.perf_counter() - begin

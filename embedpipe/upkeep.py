@@ -1,18 +1,19 @@
 """Changes to what is kept: forgetting documents, going back to earlier classifiers, handing them to other programs."""
 
+import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import joblib
 
-from embedpipe import variants, versions
-from embedpipe.classifiers import ClassifierBundle
-from embedpipe.errors import EmbedpipeError, UnknownNameError
+from embedpipe import cuetable, variants, versions
+from embedpipe.classifiers import ClassifierBundle, may_have_learnt
+from embedpipe.errors import ArtifactError, EmbedpipeError, UnknownNameError
 from embedpipe.features import FeatureStore, FeatureWriter
-from embedpipe.files import replacing
+from embedpipe.files import read_json, replacing
 from embedpipe.labels import is_sha256
-from embedpipe.workspace import Workspace
+from embedpipe.workspace import FINETUNED, Workspace
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,17 +24,23 @@ class Forgotten:
         documents: Their hashes.
         rows: Pages and failures, over all spaces.
         labels: Labels.
-        classifiers: Names of those that were fitted before; they may have learnt from the documents.
+        classifiers: Names of those that learnt from the documents, or of which that is not known.
+        versions: Their versions that did, by name.
+        backbones: Fine-tuned ones that were trained or validated on the documents, or of which that is not known.
     """
 
     documents: list[str]
     rows: int
     labels: int
     classifiers: list[str]
+    versions: dict[str, list[int]]
+    backbones: list[str]
 
 
 def forget(workspace: Workspace, documents: Iterable[str]) -> Forgotten:
-    """Removes documents from features, variants, failures, labels, sources and indexes of every space.
+    """Removes documents from features, variants, failures, cues, labels, sources and indexes of every space.
+
+    Classifiers and networks that learnt from them stay, and are named.
 
     Args:
         workspace: The artifacts.
@@ -65,7 +72,33 @@ def forget(workspace: Workspace, documents: Iterable[str]) -> Forgotten:
         for sha256 in hashes:
             sources.forget(sha256)
         sources.save()
-    return Forgotten(hashes, rows, len(gone), workspace.classifiers())
+        cuetable.forget(workspace, set(hashes))
+    taught = _taught(workspace, hashes)
+    return Forgotten(hashes, rows, len(gone), list(taught), taught, _trained(workspace, set(hashes)))
+
+
+def _taught(workspace: Workspace, hashes: list[str]) -> dict[str, list[int]]:
+    """Versions of classifiers that learnt from documents, by name."""
+    found = {}
+    for name in workspace.classifiers():
+        folder = workspace.classifier_folder(name)
+        taught = [n for n in versions.numbers(folder) if may_have_learnt(versions.path_of(folder, n), hashes)]
+        if taught:
+            found[name] = taught
+    return found
+
+
+def _trained(workspace: Workspace, hashes: set[str]) -> list[str]:
+    """Fine-tuned networks that were trained or validated on documents."""
+    found = []
+    for name in workspace.backbones():
+        known: set[str] | None = None
+        with contextlib.suppress(ArtifactError, KeyError, TypeError, AttributeError):
+            sides = read_json(workspace.backbone_path(name) / versions.MANIFEST)["documents"]
+            known = {sha256 for side in sides.values() for sha256 in side}
+        if known is None or known & hashes:
+            found.append(f"{FINETUNED}{name}")
+    return found
 
 
 def roll_back(workspace: Workspace, name: str, number: int | None = None) -> int:

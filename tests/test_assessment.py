@@ -1,6 +1,7 @@
 """Held-out quality with all that tells how far to trust it."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -66,7 +67,13 @@ def test_an_assessment_is_consistent(workspace: Workspace, store: FeatureStore, 
         assert kinds["ok"] + kinds["ambiguous"] + kinds["novel"] == pytest.approx(1)
     assert sum(row["rows"] for row in found.reliability) == 30
     assert json.loads(json.dumps(as_json(found)))["per_class"][0].keys() >= {"recall", "recall_interval"}
+    few = [{**found.per_class_intervals[0], "recall": None}, *found.per_class_intervals[1:]]
+    found = replace(found, per_class_intervals=few)
+    row = as_json(found)["per_class"][0]
+    assert (row["recall_interval"], row["interval_reason"]) == (None, "too few groups, fewer than 5")
+    assert as_json(found)["per_class"][1]["interval_reason"] is None
     write(workspace, bundle, found, tmp_path / "report.html")
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert html.count("data:image/png") == 4
+    assert html.count("too few groups, fewer than 5") == 1
     assert "What a careless test would say" in html

@@ -1,5 +1,7 @@
 """Where documents begin in a stream of pages."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -62,6 +64,21 @@ def test_a_change_of_paper_speaks_for_a_boundary(model: BoundaryModel) -> None:
     np.testing.assert_allclose(differing, other_unit)
     assert differing[1] > plain[1]
     assert differing[0] < plain[0]
+
+
+def test_pages_that_the_network_was_trained_on_calibrate_nothing() -> None:
+    """Where a network tells the documents that it has seen, and no others, cuts are as unsure as with the others."""
+    pages = made_up(1, [1 + n % 4 for n in range(40)])
+    seen = np.isin(pages.documents, [f"1-{number}" for number in range(20)])
+    pages.X[~seen] = np.random.default_rng(0).permutation(pages.X[~seen])
+    sizes = papers(pages, one=True)
+    flattered = BoundaryModel(BLOCKS).fit(pages, sizes)
+    honest = BoundaryModel(BLOCKS).fit(replace(pages, seen=seen), sizes)
+    assert flattered.calibrated_
+    assert honest.calibrated_
+    assert honest.temperature_ > 1.5 * flattered.temperature_
+    nothing_left = BoundaryModel(BLOCKS).fit(replace(pages, seen=np.ones(len(seen), bool)), sizes)
+    assert (nothing_left.calibrated_, nothing_left.temperature_) == (False, 1.0)
 
 
 def test_short_streams_have_no_boundary(model: BoundaryModel) -> None:

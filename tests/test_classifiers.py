@@ -155,6 +155,7 @@ def declare_genuine(folder: Path) -> None:
     """Writes the hash of the model as it is now into the manifest."""
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["model_sha256"] = sha256_of(folder / "model.skops")
+    del manifest["checksum"]
     (folder / "manifest.json").write_text(json.dumps(manifest))
 
 

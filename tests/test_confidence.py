@@ -119,7 +119,22 @@ def test_intervals_hold_the_figures_of_scikit_learn(told: tuple[NDArray[np.int64
     assert [row["precision"].value for row in rows[:3]] == pytest.approx(
         sk.precision_score(truth, verdicts, average=None).tolist()
     )
-    assert rows[3]["recall"].to_json() == [0, 0]  # a type without any row
+    assert rows[3] == {"precision": None, "recall": None}  # a type without any row
+
+
+def test_a_type_with_too_few_groups_has_no_interval() -> None:
+    """However many documents: below five groups nothing is claimed, from five on the interval begins above 0."""
+    groups = np.r_[np.arange(4).repeat(10), np.arange(4, 9).repeat(10)]
+    truth = np.repeat([0, 1], [40, 50])
+    few, enough = Bootstrap(truth, truth, groups, 2).per_class()
+    assert few == {"precision": None, "recall": None}
+    assert enough["recall"].to_json() == enough["precision"].to_json() == [1, 1]
+    told = np.r_[np.zeros(40), np.zeros(10), np.ones(40)].astype(np.int64)
+    first, second = Bootstrap(truth, told, groups, 2).per_class()
+    assert first["recall"] is None
+    assert first["precision"].low < 0.8 < first["precision"].high  # told of five groups
+    assert second["precision"] is None  # told of four
+    assert second["recall"].low > 0
 
 
 def test_rows_of_one_group_are_drawn_together(told: tuple[NDArray[np.int64], NDArray[np.int64]]) -> None:

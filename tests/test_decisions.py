@@ -108,6 +108,16 @@ def test_answers_above_the_threshold_are_right_as_often_as_wished(calibration: C
     assert (found.status == "ambiguous").any()
 
 
+def test_a_threshold_lies_between_confidences() -> None:
+    """Answers of one confidence pass together: those that are right do not buy a threshold for those that are not."""
+    confidence = np.r_[np.full(20, 0.9), np.full(40, 0.8)]
+    truth = np.r_[np.zeros(40), np.ones(20)].astype(np.int64)
+    told, ones = np.zeros(60, np.int64), np.ones(60)
+    tied = Calibration(1.0, 1 - confidence, np.zeros(60), truth, told, confidence, ones)
+    assert tied.thresholds(0.9, 2)[0] == 0.9  # all of 0.8 together would be right in 20 of 40
+    assert tied.thresholds(0.6, 2)[0] == 0.8
+
+
 def test_a_type_with_too_few_right_answers_has_no_threshold() -> None:
     """Three right answers out of three are no witness for nine in ten; nine are."""
     scores = np.log([[0.9, 0.1]] * 9 + [[0.2, 0.8]] * 3)

@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from embedpipe.classification import classify
 from embedpipe.classifiers import ClassifierBundle
 from embedpipe.engines import Backbone, Pending
 from embedpipe.errors import DocumentError, EmbedpipeError, SpaceMismatchError, UnknownNameError
@@ -94,6 +95,18 @@ def test_the_box_lies_where_the_type_is_told_from(made: Made, kind: str) -> None
     assert f"takes {kind} from" in found.finding
     assert found.margin == pytest.approx(found.candidates[0][1] - found.candidates[1][1])
     assert found.examples[0].label == kind
+
+
+def test_a_classifier_with_cues_is_asked_with_them(made: Made) -> None:
+    """Parts are covered for the network alone; the cues that the page was told with stay."""
+    bundle = fit(made.workspace, made.workspace.store(), TrainingRecipe("svm", cues=True), "with-cues")
+    page = str(draw_page(made.folder / "new" / "cued.pdf", "head", 0.33))
+    found = explain(made.workspace, page, bundle, cells())
+    assert (found.status, found.kind) == (OK, "head")
+    assert found.page.info.cues
+    verdicts, _ = classify(made.workspace, [page], bundle, cells, settings=ONE_WORKER)
+    assert found.probability == pytest.approx(verdicts[0].pages[0].prediction.confidence, abs=1e-3)
+    assert found.examples[0].label == "head"
 
 
 def test_another_type_can_be_asked_for(made: Made) -> None:

@@ -214,6 +214,42 @@ def test_a_manifest_that_lacks_something(three_parts: Path, damage: str) -> None
         FeatureStore.open(three_parts)
 
 
+def test_a_bit_flip_in_the_manifest_is_noticed(three_parts: Path) -> None:
+    """A bit that flips in the manifest changes nothing that is read, or is an error of one line with what to do."""
+    manifest = three_parts / "manifest.json"
+    content, messages = manifest.read_bytes(), []
+    right = vars(FeatureStore.open(three_parts))
+    for at in range(len(content)):
+        manifest.write_bytes(flipped(content, at, at % 7))
+        try:
+            assert vars(FeatureStore.open(three_parts)) == right, f"byte {at}"
+        except ArtifactError as error:
+            messages.append(str(error))
+    assert len(messages) > 0.9 * len(content)
+    advice = ("run `embed` again, which lists the parts anew", "upgrade this one")
+    assert [text for text in messages if not text.endswith(advice) or "\n" in text] == []
+    manifest.unlink()
+    again(three_parts)
+    assert rows(FeatureStore.open(three_parts)) == rows_of(0, 30)
+
+
+def test_a_damaged_part_is_left_out_whole(three_parts: Path) -> None:
+    """A part of which only the features, or only a column, cannot be read gives neither from then on."""
+    part = three_parts / "part-000001.parquet"
+    content = part.read_bytes()
+    group = pq.read_metadata(part).row_group(0)
+    for column in range(group.num_columns):
+        start = group.column(column).dictionary_page_offset or group.column(column).data_page_offset
+        part.write_bytes(flipped(content, start + group.column(column).total_compressed_size - 3, 2))
+        store = FeatureStore.open(three_parts)
+        list(store.batches())
+        store.pages()
+        assert [p.number for p in store.parts] == [0, 2], group.column(column).path_in_schema
+        assert len(store.pages()) == sum(len(ids) for ids, _ in store.batches()) == 20
+        assert [p.number for p in store.listed] == [0, 1, 2]
+        assert len(store.verify()) == 1
+
+
 def test_a_bit_flip_in_the_data_is_noticed_by_readers(three_parts: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A bit that flips in the rows of a part never changes a number: the part is named and left out."""
     part = three_parts / "part-000001.parquet"
@@ -269,7 +305,9 @@ def test_damage_is_put_aside_and_healed(three_parts: Path, caplog: pytest.LogCap
     dice = random.Random(2)
     for at in [0, len(content) - 1, *(dice.randrange(len(content)) for _ in range(8))]:
         part.write_bytes(flipped(content, at, dice.randrange(8)))
-        assert [p.split(": ", 1)[1] for p in FeatureStore.open(three_parts).verify()] == ["damaged (10 pages)"]
+        assert [p.split(": ", 1)[1] for p in FeatureStore.open(three_parts).verify()] == [
+            "damaged (10 pages); run `embed` again on their files"
+        ]
         caplog.clear()
         writer = again(three_parts)
         assert f"{part.name} is damaged: put aside; its 10 pages are embedded again" in caplog.text
@@ -287,13 +325,54 @@ def test_damage_is_put_aside_and_healed(three_parts: Path, caplog: pytest.LogCap
         content = part.read_bytes()
 
 
+def test_parts_are_hashed_only_where_they_may_have_changed(three_parts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A writer hashes parts of another size or time, once, and those that a reader has found damaged."""
+    hashed: list[str] = []
+
+    def noted(file: Path) -> str:
+        hashed.append(file.name)
+        return files.sha256_of(file)
+
+    monkeypatch.setattr(features, "sha256_of", noted)
+    again(three_parts)
+    assert hashed == []
+    os.utime(three_parts / "part-000002.parquet", (0, 0))  # as after a copy of the folder
+    again(three_parts)
+    again(three_parts)
+    assert hashed == ["part-000002.parquet"]
+    part = three_parts / "part-000001.parquet"
+    content, times = part.read_bytes(), part.stat()
+    place = pq.read_metadata(part).row_group(0).column(10)
+    part.write_bytes(flipped(content, place.data_page_offset + place.total_compressed_size - 3, 2))
+    os.utime(part, ns=(times.st_atime_ns, times.st_mtime_ns))  # rot changes no time
+    list(FeatureStore.open(three_parts).batches())
+    writer = again(three_parts)
+    assert [p.number for p in writer.store.parts] == [0, 2]
+    assert rows(writer.store) == rows_of(0, 10) | rows_of(20, 30)
+    assert list(three_parts.glob("*.suspect")) == []
+
+
+def test_forget_takes_a_damaged_part_along(three_parts: Path) -> None:
+    """A part that turns out to be damaged while documents are forgotten may hold them, and is removed."""
+    part = three_parts / "part-000001.parquet"
+    content, times = part.read_bytes(), part.stat()
+    place = pq.read_metadata(part).row_group(0).column(10)
+    part.write_bytes(flipped(content, place.data_page_offset + place.total_compressed_size - 3, 2))
+    os.utime(part, ns=(times.st_atime_ns, times.st_mtime_ns))
+    again(three_parts).forget({f"{0:064x}"})
+    assert rows(FeatureStore.open(three_parts)) == rows_of(4, 10) | rows_of(20, 30)
+    assert list(three_parts.glob("part-000001*")) == []
+
+
 def test_a_part_that_is_gone(three_parts: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A part that was deleted is named and left out, and its pages come back with the next writer."""
     (three_parts / "part-000001.parquet").unlink()
     store = FeatureStore.open(three_parts)
     assert rows(store) == rows_of(0, 10) | rows_of(20, 30)
     assert "part-000001.parquet is damaged" in caplog.text
-    assert [problem.partition(": ")[2] for problem in store.verify()] == ["missing (10 pages)"]
+    assert [problem.partition(": ")[2] for problem in store.verify()] == [
+        "missing (10 pages); run `embed` again on their files"
+    ]
     writer = again(three_parts)
     writer.append(batch(10, 20))
     writer.flush()
@@ -338,6 +417,42 @@ def test_parts_that_are_not_adopted(three_parts: Path, tmp_path: Path) -> None:
     writer.append(batch(30, 33))
     writer.flush()
     assert FeatureStore.open(three_parts).parts[-1].name == "part-000005.parquet"
+
+
+def test_a_number_is_never_used_again(three_parts: Path) -> None:
+    """The number of a part that vanished, or was put aside and then removed by `forget`, is given to no other part."""
+    part = three_parts / "part-000002.parquet"
+    part.write_bytes(flipped(part.read_bytes(), 100, 3))
+    writer = again(three_parts)
+    writer.forget({f"{0:064x}"})
+    assert not list(three_parts.glob("part-000002*"))
+    writer = again(three_parts)
+    writer.append(batch(20, 25))
+    writer.flush()
+    (three_parts / writer.store.parts[-1].name).unlink()
+    writer = again(three_parts)
+    writer.append(batch(25, 30))
+    writer.flush()
+    assert [part.number for part in FeatureStore.open(three_parts).parts] == [0, 1, 4]
+
+
+def test_a_part_that_is_written_again_has_a_new_name_each_time(three_parts: Path) -> None:
+    """However often documents of a part are forgotten, its new file never takes the place of an earlier one."""
+    names = [FeatureStore.open(three_parts).parts[0].name]
+    for document in range(2):
+        again(three_parts).forget({f"{document:064x}"})
+        names.append(FeatureStore.open(three_parts).parts[0].name)
+    assert names == ["part-000000.parquet", "part-000000.r2.parquet", "part-000000.r3.parquet"]
+
+
+def test_a_lost_manifest_finds_each_part_once(three_parts: Path) -> None:
+    """Where a part and its newer revision lie without a manifest, the revision alone is taken in."""
+    old = (three_parts / "part-000000.parquet").read_bytes()
+    again(three_parts).forget({f"{0:064x}"})
+    (three_parts / "part-000000.parquet").write_bytes(old)
+    (three_parts / "manifest.json").unlink()
+    again(three_parts)
+    assert rows(FeatureStore.open(three_parts)) == rows_of(4, 30)
 
 
 def test_copies_of_parts_are_left_alone(three_parts: Path) -> None:

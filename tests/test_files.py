@@ -125,6 +125,53 @@ def test_sweep_removes_strays(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.rglob("*") if p.is_file()) == ["part-000000.parquet", "x.tmp-3"]
 
 
+WRITE = """
+import sys
+from pathlib import Path
+from embedpipe.files import replacing
+with replacing(Path(sys.argv[1])) as temporary:
+    temporary.write_text("half a file")
+    print("writing", flush=True)
+    sys.stdin.readline()
+"""
+
+
+def test_sweep_leaves_what_others_write(tmp_path: Path) -> None:
+    """A temporary file that another process, or this one, still writes to stays; when its writer is dead it goes."""
+    command = [sys.executable, "-c", WRITE, str(tmp_path / "index" / "segment")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "writing\n"
+        with writing(tmp_path, "embed"):
+            assert len(list(tmp_path.rglob(".tmp-*"))) == 1
+        other.communicate("\n")
+    assert (tmp_path / "index" / "segment").read_text() == "half a file"
+    with replacing(tmp_path / "report") as temporary:
+        temporary.write_text("mine")
+        sweep(tmp_path)
+    assert (tmp_path / "report").read_text() == "mine"
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "writing\n"
+        other.kill()
+    left = list(tmp_path.rglob(".tmp-*"))
+    assert len(left) == 1
+    same_number = left[0].with_name(left[0].name.replace(f"-{other.pid}-", f"-{os.getpid()}-"))
+    same_number.write_text("of a dead process that had this one's number")
+    sweep(tmp_path)
+    assert list(tmp_path.rglob(".tmp-*")) == []
+
+
+def test_sweep_goes_by_age_where_it_cannot_ask(tmp_path: Path) -> None:
+    """Of another machine's temporary files those go that nobody has touched for a day."""
+    fresh, old = tmp_path / ".tmp-00000000-1-1-part", tmp_path / ".tmp-00000000-2-1-part"
+    fresh.write_text("x")
+    old.write_text("x")
+    os.utime(old, (0, 0))
+    sweep(tmp_path)
+    assert list(tmp_path.iterdir()) == [fresh]
+
+
 def test_sha256_of_a_file(tmp_path: Path) -> None:
     """The hash is that of the content."""
     (tmp_path / "a").write_bytes(b"abc")

@@ -155,6 +155,17 @@ def test_groups() -> None:
     assert labels.of_pages(pages)["group"].to_list() == ["acme", "acme", C, C, "d"]
 
 
+def test_a_document_is_of_one_group() -> None:
+    """A label of a page without a group, or with another one, takes nothing to the other side of a split."""
+    labels = Labels()
+    labels.add([Label(A, "/a", "x", group="acme"), Label(A, "/a", "y", 2), Label(A, "/a", "y", 3, "bolt")])
+    labels.add([Label(B, "/b", "x", 1, "bolt"), Label(C, "/c", "x", 1, "cog"), Label(C, "/c", "x", 2)])
+    pages = pd.DataFrame({"document_sha256": [A, A, A, A, B, B, C, C], "page_index": [0, 1, 2, 3, 0, 1, 0, 1]})
+    found = labels.of_pages(pages)
+    assert found["group"].to_list() == ["acme"] * 6 + ["cog"] * 2
+    assert found["label"].to_list() == ["x", "y", "y", "x", "x", None, "x", "x"]
+
+
 def test_group_column(table) -> None:
     """The column `group` is read."""
     assert table("path,label,group\na.pdf,x,acme\n").rows[(A, 0)].group == "acme"

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 from test_training import TYPES, Document, sha, trained_store, write_labels, write_store
 
-from embedpipe import mislabels
+from embedpipe import cuetable, mislabels
+from embedpipe.cues import CUES
 from embedpipe.errors import LabelsError
 from embedpipe.features import FeatureStore
 from embedpipe.labels import Label
@@ -34,6 +35,20 @@ def test_confident_learning_counts_what_is_off_the_diagonal() -> None:
     given = np.array([0, 0, 0, 1, 1])
     # thresholds: type 0 (0.9 + 0.8 + 0.05) / 3, type 1 (0.9 + 0.65) / 2; the last row reaches none
     assert off_diagonal(probabilities, given).tolist() == [False, False, True, False, False]
+
+
+def test_a_judge_with_cues_looks_at_them(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where only cues tell the types, a classifier with cues finds the wrong labels."""
+    store = write_store(workspace, [Document(TYPES[0])] * 30)
+    labels = [TYPES[(n + (n in WRONG)) % 3] for n in range(30)]
+    write_labels(workspace, [Label(sha(n), f"/{n}.pdf", label) for n, label in enumerate(labels)])
+
+    def told(_: Workspace, keys: list[tuple[str, int]]) -> np.ndarray:
+        return np.array([np.arange(len(CUES)) % 3 == int(sha256, 16) % 3 for sha256, _ in keys], np.float32)
+
+    monkeypatch.setattr(cuetable, "cues_of", told)
+    found = check(workspace, store, TrainingRecipe("head", cues=True))
+    assert {doubt.page.document_sha256 for doubt in found.documents[:2]} == {sha(n) for n in WRONG}
 
 
 @pytest.mark.parametrize("kind", ["svm", "knn", "head"])

@@ -71,7 +71,7 @@ def spans(pile: Pile) -> list[tuple[int, int]]:
 def test_every_page_is_in_one_part(cut: Split, pile: Path) -> None:
     """The parts follow each other without a gap, and say how sure their borders are."""
     [found] = cut.piles
-    assert cut.fallback == ""
+    assert (cut.fallback, cut.calibrated) == ("", True)
     with pymupdf.open(pile) as document:
         pages = [page for first, last in spans(found) for page in range(first, last + 1)]
         assert pages == list(range(1, len(document) + 1))
@@ -207,6 +207,7 @@ def test_without_labels_the_type_decides(
     """A classifier that was moved away from its labels still cuts, where the type changes, and says so."""
     result = split(Workspace(tmp_path), [str(pile)], taught[1], lambda: tiny, settings=SETTINGS)
     assert result.fallback
+    assert not result.calibrated
     assert result.piles[0].parts[0].first_page == 1
 
 

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from test_training import TYPES, Document, label_all, sha, write_labels, write_store
 
+from embedpipe import cuetable
+from embedpipe.cues import CUES
 from embedpipe.errors import LabelsError
 from embedpipe.labelling import take
 from embedpipe.labels import Label
@@ -55,6 +57,20 @@ def test_a_type_that_nobody_labelled_is_suggested(workspace: Workspace) -> None:
         assert int(found[0].document_sha256, 16) % 3 == 2
         assert {s.document_sha256 for s in found} == {sha(n) for n in range(24) if n >= 12 or n % 3 == 2}
         assert len(found[0].guesses) == (2 if judge else 0)
+
+
+def test_a_classifier_with_cues_is_asked_with_them(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where only cues tell the types, the guesses of a classifier with cues are right."""
+    store = write_store(workspace, [Document(TYPES[0])] * 24)
+    write_labels(workspace, [Label(sha(n), "", TYPES[n % 3]) for n in range(15)])
+
+    def told(_: Workspace, keys: list[tuple[str, int]]) -> np.ndarray:
+        return np.array([np.arange(len(CUES)) % 3 == int(sha256, 16) % 3 for sha256, _ in keys], np.float32)
+
+    monkeypatch.setattr(cuetable, "cues_of", told)
+    found = suggest(workspace, store, 40, fit(workspace, store, TrainingRecipe("head", cues=True)))
+    assert len(found) == 9
+    assert all(s.guesses[0] == TYPES[int(s.document_sha256, 16) % 3] for s in found)
 
 
 def test_the_csv_goes_round(workspace: Workspace, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from embedpipe.commands import app
 from embedpipe.engines import Backbone
-from embedpipe.errors import LabelsError
+from embedpipe.errors import EmbedpipeError, LabelsError
 from embedpipe.pipeline import embed
 from embedpipe.samples import draw_samples
 from embedpipe.transfers import FROZEN, TUNED, as_json, compare_ways
@@ -60,3 +60,12 @@ def test_too_few_labels_are_an_error(workspace: Workspace, tiny: Backbone, tmp_p
     embed(workspace, [str(tmp_path / "pile")], tiny, label_by_folder=True)
     with pytest.raises(LabelsError):
         compare_ways(workspace, workspace.store(), RECIPE)
+
+
+@pytest.mark.parametrize("option", ["--test", "--report", "--labels", "--classifier"])
+def test_options_that_do_not_go_together_are_refused(tmp_path: Path, option: str) -> None:
+    """`evaluate --compare` never passes over what it cannot do: one line names the option."""
+    command = ["evaluate", "--artifacts", str(tmp_path), "--compare", option, str(tmp_path / "x")]
+    done = CliRunner().invoke(app, command)
+    assert isinstance(done.exception, EmbedpipeError)
+    assert f"leave {option} out" in str(done.exception)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import joblib
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from embedpipe import inventory
@@ -13,6 +14,7 @@ from embedpipe.classifiers import ClassifierBundle
 from embedpipe.engines import Backbone
 from embedpipe.errors import ArtifactError, EmbedpipeError, UnknownNameError
 from embedpipe.features import FeatureStore, FeatureWriter
+from embedpipe.files import read_json, write_json
 from embedpipe.index import fresh_index
 from embedpipe.pipeline import embed
 from embedpipe.training import TrainingRecipe, fit
@@ -74,6 +76,34 @@ def test_an_unknown_document_changes_nothing(filled: Workspace, tmp_path: Path) 
     with pytest.raises(EmbedpipeError, match="neither a document nor a SHA-256"):
         forget(filled, [str(tmp_path / "pile" / "letter" / "0.pdf"), str(tmp_path / "nobody.pdf")])
     assert len(filled.store().pages()) == pages
+
+
+def test_what_learnt_from_a_document_is_named(filled: Workspace, tiny: Backbone, make_pdf: Callable[..., Path]) -> None:
+    """The versions of classifiers that were fitted on a document are named, no others; its cues are removed."""
+    late = make_pdf("pile/letter/late.pdf", ["letter late"])
+    fit(filled, filled.store(), TrainingRecipe("svm"))
+    embed(filled, [str(late.parent.parent)], tiny, label_by_folder=True)
+    fit(filled, filled.store(), TrainingRecipe("svm", cues=True))
+    fit(filled, filled.store(), TrainingRecipe("knn"))
+    for name, trained in (("on-it", [filled.sources().sha256_at(str(late))]), ("on-others", ["ab" * 32])):
+        sides = {"documents": {"trained": trained, "validated": []}}
+        write_json(filled.root / "backbones" / name / "manifest.json", sides)
+    gone = forget(filled, [str(late)])
+    assert gone.backbones == ["finetuned:on-it"]
+    assert (gone.classifiers, gone.versions) == (["knn", "svm"], {"knn": [1], "svm": [2]})
+    assert gone.documents[0] not in pq.read_table(filled.root / "cues.parquet")["document_sha256"].to_pylist()
+    fit(filled, filled.store(), TrainingRecipe("svm"))
+    prune(filled, "svm")
+    other = filled.store().pages()["document_sha256"][0]
+    assert forget(filled, [other]).versions == {"knn": [1], "svm": [3]}
+    (filled.root / "cues.parquet").write_bytes(b"damaged")
+    last = filled.store().pages()["document_sha256"][0]
+    manifest = filled.classifier_path("svm") / "manifest.json"
+    values = read_json(manifest)
+    del values["learnt"]
+    write_json(manifest, values)
+    assert "svm" in forget(filled, [last]).classifiers  # of an earlier version: nobody knows
+    assert not (filled.root / "cues.parquet").exists()
 
 
 @pytest.mark.parametrize("step", ["before the manifest", "after the manifest"])

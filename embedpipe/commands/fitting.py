@@ -111,6 +111,9 @@ def evaluate(
     if compare:
         from embedpipe.commands.comparing import compare_ways
 
+        given = {"--test": test, "--report": report, "--labels": labels, "--classifier": classifier}
+        for option in (option for option, value in given.items() if value is not None):
+            raise EmbedpipeError(f"--compare needs no classifier and holds its own documents out: leave {option} out")
         recipe = {"weights": network.weights, "pages": pages, "unfreeze": unfreeze, "epochs": epochs}
         return compare_ways(common, Space(None, space), recipe, network.device)
     from embedpipe import assessment

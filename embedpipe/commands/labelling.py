@@ -164,8 +164,6 @@ def check_labels(
 
 def _judge(workspace: "Workspace", space: Space, classifier: str | None) -> "tuple[FeatureStore, TrainingRecipe]":
     """The features, and the classifier that judges labels: made as the named one, else the one that judges best."""
-    from dataclasses import replace
-
     from embedpipe.training import TrainingRecipe
 
     if classifier is None:
@@ -173,7 +171,7 @@ def _judge(workspace: "Workspace", space: Space, classifier: str | None) -> "tup
     bundle = open_classifier(workspace, classifier)
     store = workspace.store(space=bundle.identity.space)
     bundle.require(store.identity)
-    return store, replace(TrainingRecipe.of(bundle.fitted_on), cues=False)
+    return store, TrainingRecipe.of(bundle.fitted_on)
 
 
 def _print_doubts(values: dict[str, Any], output: "Output") -> None:

@@ -31,6 +31,8 @@ def present(result: "Split", write: Path | None, csv: Path | None, settings: "Se
 
     if result.fallback:
         output.notice(f"cut where the type changes, for boundaries could not be learnt: {result.fallback}")
+    elif not result.calibrated:
+        output.notice("how sure each cut is was not measured: no labelled document is left that nothing was trained on")
     files = splitting.write_parts(result.piles, write, settings) if write is not None else {}
     documents = [_as_json(pile, files) for pile in result.piles]
     parts = [
@@ -40,7 +42,7 @@ def present(result: "Split", write: Path | None, csv: Path | None, settings: "Se
     ]
     if csv is not None:
         write_csv(csv, _COLUMNS, [{**part, "path": path_to_text(part["path"])} for part in parts])
-    output.result({"documents": documents, **counts(result.report)})
+    output.result({"documents": documents, "calibrated": result.calibrated, **counts(result.report)})
     output.table(
         ("pages", "type", "confidence", "begins here", "one document", "status", "file"),
         [

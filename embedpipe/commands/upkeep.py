@@ -36,7 +36,7 @@ def info(
 def forget(
     documents: Annotated[list[str], typer.Argument(help="Files, or SHA-256 of their content.")], common: Common
 ) -> int:
-    """Remove documents from features, failures, labels and indexes."""
+    """Remove documents from features, cues, failures, labels and indexes; name what learnt from them."""
     from embedpipe import upkeep
 
     workspace, output = begin(common)
@@ -46,8 +46,14 @@ def forget(
     if any(workspace.index_path(space).exists() for space in workspace.spaces()):
         output.line("no search finds them any more; `index` also takes them out of the files of the index")
     if gone.classifiers:
-        output.line(f"classifiers may have learnt from them, fit them again: {', '.join(gone.classifiers)}")
-        output.line("and remove what was learnt before: `classifiers --prune NAME`")
+        learnt = (f"{name} (version {', '.join(map(str, found))})" for name, found in gone.versions.items())
+        output.line(f"these classifiers learnt from them and keep it, as numbers: {', '.join(learnt)}")
+        output.line("fit them again, then remove the versions before: `classifiers --prune NAME`")
+    if gone.backbones:
+        names = ", ".join(gone.backbones)
+        output.line(
+            f"these networks were trained or measured on them; train them again, or remove their folders: {names}"
+        )
     return DONE
 
 
