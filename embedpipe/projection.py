@@ -107,8 +107,8 @@ def in_plane(reduced: Components, method: str, seed: int = 0) -> NDArray[np.floa
         seed: Of UMAP.
     """
     first_two = np.ascontiguousarray(reduced.X[:, :2])
-    spread = float(first_two.std(axis=0).max())
-    if method == "pca" or not spread:
+    extent = float(np.abs(first_two).max())
+    if method == "pca" or not extent:
         return first_two
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of numba's caches, and of parallel work, which the seed forbids
@@ -116,7 +116,7 @@ def in_plane(reduced: Components, method: str, seed: int = 0) -> NDArray[np.floa
 
         mapper = UMAP(
             n_neighbors=min(_NEIGHBOURS, len(first_two) - 1),
-            init=10 * first_two / spread,  # as wide as UMAP's own beginning
+            init=10 * first_two / extent,  # as wide as UMAP's own beginning
             random_state=seed,
             n_jobs=1,
         )

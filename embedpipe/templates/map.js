@@ -17,7 +17,9 @@ groupOf.forEach((group) => sizes[group]++);
 const visible = new Array(NONE + 1).fill(true);
 let matches = null; // of the search: a 1 for each page that is found
 let scale = 1, left = 0, top_ = 0, fitted = 1, ratio = 1, width = 0, height = 0;
-let hovered = -1, chosen = -1, frame = 0, marks = [], radius = 4;
+let hovered = -1, chosen = -1, frame = 0, marks = [], faded = [], radius = 4, paper = [255, 255, 255];
+// What is drawn reaches over the canvas by a frame, so that no mark has to be cut at its edge.
+let sheet = null, pixels = null, rowLength = 0, frameWidth = 0;
 
 const toX = (i) => xs[i] * scale + left, toY = (i) => (SIDE - ys[i]) * scale + top_;
 
@@ -39,7 +41,8 @@ function shape(context, group, x, y, r) {
 }
 
 function mark(group, r) {
-  const side = Math.ceil((2.9 * r + 3) * ratio), picture = document.createElement("canvas"), context = picture.getContext("2d");
+  const side = Math.ceil((2.9 * r + 3) * ratio), picture = document.createElement("canvas");
+  const context = picture.getContext("2d", { willReadFrequently: true });
   picture.width = picture.height = side;
   context.scale(ratio, ratio);
   shape(context, group, side / ratio / 2, side / ratio / 2, group === NONE ? 0.8 * r : r);
@@ -51,13 +54,30 @@ function mark(group, r) {
   return picture;
 }
 
+// Marks are copied pixel by pixel: a tenth of the time that drawing 50,000 pictures takes without a graphics card.
+function stencil(drawn, share) {
+  const side = drawn.width, data = drawn.getContext("2d").getImageData(0, 0, side, side).data;
+  const offsets = [], colours = [], half = side >> 1, bytes = new Uint8ClampedArray(4), word = new Uint32Array(bytes.buffer);
+  for (let at = 0; at < side * side; at++) {
+    if (data[4 * at + 3] < 128) continue;
+    for (let k = 0; k < 3; k++) bytes[k] = share * data[4 * at + k] + (1 - share) * paper[k];
+    bytes[3] = 255;
+    offsets.push((Math.floor(at / side) - half) * rowLength + (at % side) - half);
+    colours.push(word[0]);
+  }
+  return { offsets: Int32Array.from(offsets), colours: Uint32Array.from(colours) };
+}
+
 function makeMarks() {
   const zoomed = Math.max(0, Math.log2(scale / fitted));
   const base = Math.min(6, Math.max(2.4, 11 - Math.log2(count + 1) * 0.6));
   const wanted = Math.round(2 * Math.min(9, base * (1 + 0.16 * zoomed))) / 2;
   if (wanted === radius && marks.length) return;
   radius = wanted;
-  marks = sizes.map((_, group) => mark(group, radius));
+  paper = getComputedStyle(document.body).backgroundColor.match(/\d+/g).slice(0, 3).map(Number);
+  const drawn = sizes.map((_, group) => mark(group, radius));
+  marks = drawn.map((one) => stencil(one, 1));
+  faded = drawn.map((one) => stencil(one, 0.14));
 }
 
 function isShown(i) { return visible[groupOf[i]]; }
@@ -65,26 +85,24 @@ function isShown(i) { return visible[groupOf[i]]; }
 function draw() {
   frame = 0;
   makeMarks();
-  pen.setTransform(1, 0, 0, 1, 0, 0);
-  pen.clearRect(0, 0, canvas.width, canvas.height);
-  const edge = 12;
-  // grey below, then the frequent types, so that a rare one is never buried
-  const pass = (wanted) => {
-    for (const i of order) {
-      if (!isShown(i) || (matches && matches[i] !== wanted)) continue;
-      const x = toX(i), y = toY(i);
-      if (x < -edge || y < -edge || x > width + edge || y > height + edge) continue;
-      const picture = marks[groupOf[i]];
-      pen.drawImage(picture, Math.round(x * ratio - picture.width / 2), Math.round(y * ratio - picture.height / 2));
-    }
-  };
-  if (matches) {
-    pen.globalAlpha = 0.1;
-    pass(0);
-    pen.globalAlpha = 1;
-  }
-  pass(1);
+  pixels.fill(0);
+  // Grey below, then the frequent types, so that a rare one is never buried; what is searched for lies above all.
+  if (matches) put(faded, 0);
+  put(marks, 1);
+  pen.putImageData(sheet, -frameWidth, -frameWidth);
   rings();
+}
+
+function put(stencils, wanted) {
+  const right = width + 12, bottom = height + 12;
+  for (const i of order) {
+    if (!visible[groupOf[i]] || (matches && matches[i] !== wanted)) continue;
+    const x = toX(i), y = toY(i);
+    if (x < -12 || y < -12 || x > right || y > bottom) continue;
+    const { offsets, colours } = stencils[groupOf[i]];
+    const middle = (Math.round(y * ratio) + frameWidth) * rowLength + Math.round(x * ratio) + frameWidth;
+    for (let k = 0; k < offsets.length; k++) pixels[middle + offsets[k]] = colours[k];
+  }
 }
 
 function rings() {
@@ -224,6 +242,10 @@ function resize() {
   height = canvas.clientHeight;
   canvas.width = Math.round(width * ratio);
   canvas.height = Math.round(height * ratio);
+  frameWidth = Math.ceil(30 * ratio);
+  sheet = new ImageData(canvas.width + 2 * frameWidth, canvas.height + 2 * frameWidth);
+  pixels = new Uint32Array(sheet.data.buffer);
+  rowLength = sheet.width;
   marks = [];
   if (first) fit();
   else { left += (width - before[0]) / 2; top_ += (height - before[1]) / 2; redraw(); }
