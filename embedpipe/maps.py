@@ -11,13 +11,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from embedpipe.documents import ReadOptions
 from embedpipe.errors import ArtifactError
 from embedpipe.features import FeatureStore
 from embedpipe.index import fresh_index
 from embedpipe.pictures import jpeg_bytes, thumbnail
 from embedpipe.projection import Components, chosen, components, in_plane
 from embedpipe.projector import Row, write_projector
-from embedpipe.records import Document, PageRef
+from embedpipe.records import Document, PageRef, Recipe
 from embedpipe.rendering import Selection
 from embedpipe.scatterplots import Point, write_scatterplot
 from embedpipe.searching import PageIndex
@@ -45,6 +46,7 @@ class Wanted:
         limit: Most pages; beyond, each document gives some.
         thumbnails: Most pictures.
         seed: Of the sample and of UMAP.
+        passwords: To try on encrypted PDFs, for their pictures.
     """
 
     method: str = "auto"
@@ -52,6 +54,7 @@ class Wanted:
     limit: int = MOST_PAGES
     thumbnails: int = MOST_THUMBNAILS
     seed: int = 0
+    passwords: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,7 +121,7 @@ def make(workspace: Workspace, store: FeatureStore, wanted: Wanted, progress: Pr
     columns = zip(pages["document_sha256"], pages["page_index"], pages["source"], strict=True)
     refs = [PageRef(sha256, int(i), sources.path_of(sha256, source)) for sha256, i, source in columns]
     shown = [refs[row] for row in np.argsort(pages["turn"].to_numpy(), kind="stable")[: wanted.thumbnails]]
-    pictures = _thumbnails(sources, shown, progress)
+    pictures = _thumbnails(sources, shown, wanted.passwords, progress)
     points = tuple(
         Point(ref, int(count), label or None, pictures.get((ref.document_sha256, ref.page_index)))
         for ref, count, label in zip(refs, pages["page_count"], labels, strict=True)
@@ -168,7 +171,9 @@ def _unit_rows(store: FeatureStore, index: PageIndex, ids: NDArray[np.int64]) ->
             yield index.unit(X[rows])
 
 
-def _thumbnails(sources: Sources, pages: list[PageRef], progress: Progress) -> dict[tuple[str, int], bytes]:
+def _thumbnails(
+    sources: Sources, pages: list[PageRef], passwords: tuple[str, ...], progress: Progress
+) -> dict[tuple[str, int], bytes]:
     """JPEGs of the pages whose documents are where they were, a few in memory at a time."""
     documents: dict[str, Document | None] = {}
     for page in pages:
@@ -176,7 +181,8 @@ def _thumbnails(sources: Sources, pages: list[PageRef], progress: Progress) -> d
             documents[page.document_sha256] = sources.document(page.document_sha256)
     wanted = [(document, page.page_index) for page in pages if (document := documents[page.document_sha256])]
     pictures = {}
-    for image in each_page(wanted, max(_THUMBNAIL)):
+    options = ReadOptions(Recipe(size=max(_THUMBNAIL)), passwords=passwords)
+    for image in each_page(wanted, options=options):
         ref = image.info.ref
         small = thumbnail(image.pixels, _THUMBNAIL)
         pictures[ref.document_sha256, ref.page_index] = jpeg_bytes(small, _QUALITY)
@@ -210,7 +216,10 @@ def notes(page_map: PageMap) -> list[str]:
         (counts["not_selected"], "{} pages were not asked for (`--pages`)."),
         (counts["failed"], "{} pages or files failed and have no features (`info --failures`)."),
         (page_map.beyond, "{} pages are drawn without a picture, so that the file stays small (`--thumbnails`)."),
-        (page_map.unavailable, "{} pages have no picture: the file is gone, was changed, or needs a password."),
+        (
+            page_map.unavailable,
+            "{} pages have no picture: the file is gone, was changed, or needs a password (`--password-file`).",
+        ),
     )
     return [sentence.format(f"{count:,}") for count, sentence in said if count]
 

@@ -4,6 +4,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pymupdf
 import pytest
 
 from embedpipe.backbones import Backbone
@@ -17,6 +18,7 @@ from embedpipe.pipeline import embed
 from embedpipe.records import FeatureBatch, PageFailure, PageInfo, PageRef
 from embedpipe.rendering import Selection
 from embedpipe.samples import draw_samples
+from embedpipe.streaming import Settings
 from embedpipe.workspace import Workspace
 
 PCA = Wanted("pca")
@@ -145,7 +147,19 @@ def test_a_document_that_is_gone_is_still_a_point(tiny: Backbone, tmp_path: Path
     assert {point.page.source for point in missing} == {str(gone)}
     assert {point.label for point in missing} == {"slides"}
     assert found.unavailable == len(missing)
-    assert f"{len(missing)} pages have no picture: the file is gone, was changed, or needs a password." in notes(found)
+    assert f"{len(missing)} pages have no picture: the file is gone" in " ".join(notes(found))
+
+
+def test_encrypted_documents_have_a_picture_with_their_password(tiny: Backbone, tmp_path: Path) -> None:
+    """Without it that is said, and they are points all the same."""
+    with pymupdf.open() as document:
+        document.new_page().insert_text((60, 100), "secret", fontsize=40)
+        document.save(tmp_path / "a.pdf", encryption=pymupdf.PDF_ENCRYPT_AES_256, user_pw="open", owner_pw="own")
+    workspace = Workspace(tmp_path / "artifacts")
+    embed(workspace, [str(tmp_path / "a.pdf")], tiny, settings=Settings(passwords=("open",)))
+    assert make(workspace, workspace.store(), PCA).unavailable == 1
+    found = make(workspace, workspace.store(), Wanted("pca", passwords=("open",)))
+    assert (found.unavailable, len(found.points)) == (0, 1)
 
 
 @pytest.mark.parametrize("rows", [1, 2, 30])

@@ -7,8 +7,7 @@ from typing import Annotated
 import typer
 
 from embedpipe.commands.base import DONE, begin, command
-from embedpipe.errors import EmbedpipeError
-from embedpipe.options import Common, Space
+from embedpipe.options import Common, Space, read_passwords, read_selection
 
 
 @command("map")
@@ -23,6 +22,9 @@ def draw_map(
     ] = 50_000,
     thumbnails: Annotated[int, typer.Option(help="Most pages with a picture.", min=0)] = 5_000,
     seed: Annotated[int, typer.Option(help="Of the sample and of UMAP.", min=0, max=2**32 - 1)] = 0,
+    password_file: Annotated[
+        Path | None, typer.Option(help="Passwords of encrypted PDFs, for their pictures, one a line.", dir_okay=False)
+    ] = None,
     projector: Annotated[
         Path | None, typer.Option(help="Write a folder for TensorBoard's projector as well.", file_okay=False)
     ] = None,
@@ -30,19 +32,15 @@ def draw_map(
     """Draw all pages as a map in an HTML file: pages that look alike lie together, coloured by type."""
     from embedpipe import maps
     from embedpipe.projector import check_folder
-    from embedpipe.rendering import Selection
 
     workspace, output = begin(common)
     start = time.perf_counter()
-    try:
-        selection = Selection.parse(pages)
-    except ValueError:
-        raise EmbedpipeError(f"--pages {pages}: write all, 1-3, or 1,last") from None
     if projector is not None:
         check_folder(projector)
+    wanted = maps.Wanted(method, read_selection(pages), limit, thumbnails, seed, read_passwords(password_file))
     store = workspace.store(space.backbone, space.space)
     with output.progress("drawing pages") as bar:
-        found = maps.make(workspace, store, maps.Wanted(method, selection, limit, thumbnails, seed), bar.count)
+        found = maps.make(workspace, store, wanted, bar.count)
     maps.write_html(found, store.identity.space, file)
     if projector is not None:
         maps.export_projector(found, projector)
