@@ -6,7 +6,6 @@ page at fault is lost, and its neighbours are rendered again where they went dow
 """
 
 import contextlib
-import multiprocessing
 import os
 import signal
 import time
@@ -15,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
+from multiprocessing.context import SpawnContext, SpawnProcess
 from multiprocessing.sharedctypes import SynchronizedArray
 from typing import Self
 
@@ -146,6 +146,25 @@ class Rendered:
     finished: bool = False
 
 
+class _Worker(SpawnProcess):
+    """A process that Ctrl-C does not reach, from its first instruction: it is the parent's to answer."""
+
+    def start(self) -> None:
+        """Starts it with the signal blocked; while Python itself starts, it would end in a traceback."""
+        if not hasattr(signal, "pthread_sigmask"):  # Windows
+            super().start()
+            return
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            super().start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class _Workers(SpawnContext):
+    Process = _Worker
+
+
 class Renderer:
     """Renders documents in worker processes; a context manager, since the processes must end.
 
@@ -158,7 +177,7 @@ class Renderer:
         self.stats = RenderStats()
         self._guards = guards
         self._pages_per_task = _pages_per_task(options)
-        context = multiprocessing.get_context("spawn")
+        context = _Workers()
         self._window = guards.workers * 3
         self._marks: SynchronizedArray[int] = context.Array("i", [_IDLE] * self._window, lock=False)
         self._free = list(range(self._window))
@@ -296,7 +315,7 @@ def start_worker(options: ReadOptions, guards: Guards, marks: "SynchronizedArray
     """Makes a fresh process one that may be killed, and that cannot take more memory than it is given."""
     global _options, _guards, _marks
     _options, _guards, _marks = options, guards, marks
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it could not be blocked before
     if hasattr(signal, "SIGALRM"):
         signal.signal(signal.SIGALRM, signal.SIG_DFL)  # the kernel ends the process; a handler would wait for MuPDF
     with contextlib.suppress(ImportError, OSError, ValueError):

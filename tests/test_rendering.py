@@ -630,3 +630,42 @@ def test_a_script_without_a_main_guard_is_told_what_is_missing(make_pdf: Callabl
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("embedpipe.errors.EmbedpipeError: render workers die as they start")
     assert "__main__" in last
+
+
+STARTING = """
+import os, sys
+from embedpipe.documents import Limits, ReadOptions
+from embedpipe.records import Recipe
+from embedpipe.rendering import Guards, Job, Renderer, Selection
+from embedpipe.walking import FoundFile, identify
+
+if __name__ == "__main__":
+    status = os.stat(sys.argv[1])
+    document = identify(FoundFile(sys.argv[1], status.st_size, status.st_mtime_ns, True, None), Limits())
+    print("starting", flush=True)
+    try:
+        with Renderer(ReadOptions(Recipe(size=64)), Guards(workers=2)) as renderer:
+            for _ in renderer.render(Job(document, Selection()) for _ in range(100_000)):
+                pass
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="needs signals that can be blocked")
+@pytest.mark.parametrize("seconds", [0.1, 0.3, 0.6])
+def test_workers_that_are_starting_say_nothing_of_ctrl_c(tmp_path: Path, seconds: float) -> None:
+    """Ctrl-C of the terminal, which reaches workers too, prints no traceback while Python starts in them."""
+    (tmp_path / "starting.py").write_text(STARTING)
+    command = [sys.executable, str(tmp_path / "starting.py"), str(write_pages(tmp_path / "a.pdf", 3))]
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs inherit its being ignored
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        signal.signal(signal.SIGINT, before)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "starting\n"
+        time.sleep(seconds)
+        os.killpg(process.pid, signal.SIGINT)
+        printed, errors = process.communicate(timeout=60)
+    assert (printed, errors) == ("interrupted\n", "")
