@@ -24,12 +24,14 @@ from embedpipe.confidence import (
 from embedpipe.decisions import Rule
 from embedpipe.errors import LabelsError
 from embedpipe.evaluation import careless_folds, confusion, cross_validate, document_scores, metrics_of, per_class
-from embedpipe.features import FeatureStore
+from embedpipe.evidence import Example, Examples
+from embedpipe.features import FeatureStore, Key
 from embedpipe.finetuned import trained_on
 from embedpipe.intake import Report
-from embedpipe.reports import Mistake, ReportData, write_report
+from embedpipe.rendering import Selection
+from embedpipe.reports import Likeness, Mistake, ReportData, write_report
 from embedpipe.streaming import Settings, render_pages
-from embedpipe.training import Evaluation, Rehearsal, TrainingRecipe, Verdict, evaluate_held, rehearse
+from embedpipe.training import Evaluation, Rehearsal, TrainingRecipe, evaluate_held, labelled_pages, rehearse
 from embedpipe.unseen import FEWEST_UNSEEN
 from embedpipe.workspace import Workspace
 
@@ -218,18 +220,8 @@ def _shares(verdicts: Sequence[DocumentVerdict], types: Mapping[str, str]) -> di
 
 
 def write(workspace: Workspace, bundle: ClassifierBundle, found: Assessment, file: Path) -> None:
-    """Writes the HTML report, with the most confident mistakes as pictures."""
-    result, sources = found.evaluation, workspace.sources()
-    wrong = [verdict for verdict in result.verdicts if verdict.predicted != verdict.truth]
-    worst = sorted(wrong, key=lambda verdict: -verdict.confidence)[:MISTAKES_SHOWN]
-    documents = [document for verdict in worst if (document := sources.document(verdict.document_sha256))]
-    pixels = render_pages([(document, 0) for document in documents])
-
-    def mistake(verdict: Verdict) -> Mistake:
-        path = sources.path_of(verdict.document_sha256, otherwise=verdict.document_sha256)
-        picture = pixels.get((verdict.document_sha256, 0))
-        return Mistake(os.path.basename(path), verdict.truth, verdict.predicted, verdict.confidence, picture)
-
+    """Writes the HTML report, with the most confident mistakes as pictures, and what they look like."""
+    result = found.evaluation
     fitted = bundle.fitted_on
     settings = ", ".join(f"{name}={value}" for name, value in fitted["settings"].items()) or "defaults"
     if fitted.get("augment"):
@@ -252,7 +244,7 @@ def write(workspace: Workspace, bundle: ClassifierBundle, found: Assessment, fil
         per_class=_with_intervals(result.per_class, found.per_class_intervals),
         classes=result.classes,
         matrix=result.matrix,
-        mistakes=[mistake(verdict) for verdict in worst],
+        mistakes=_worst_mistakes(workspace, bundle, result),
         intervals={name: interval.to_json() for name, interval in found.intervals.items()},
         careless=found.careless,
         decisions=found.decisions,
@@ -261,6 +253,55 @@ def write(workspace: Workspace, bundle: ClassifierBundle, found: Assessment, fil
         learning_curve=found.learning_curve,
     )
     write_report(file, data)
+
+
+def _worst_mistakes(workspace: Workspace, bundle: ClassifierBundle, result: Evaluation) -> list[Mistake]:
+    """The most confident ones, each with the labelled pages of other documents that its first page looks like."""
+    sources = workspace.sources()
+    wrong = [verdict for verdict in result.verdicts if verdict.predicted != verdict.truth]
+    worst = sorted(wrong, key=lambda verdict: -verdict.confidence)[:MISTAKES_SHOWN]
+    first, examples = _first_pages(workspace, bundle, [verdict.document_sha256 for verdict in worst])
+    shown = {*first, *(_key(example) for found in examples for example in found)}
+    pixels = render_pages([(document, index) for sha, index in sorted(shown) if (document := sources.document(sha))])
+
+    def likeness(example: Example) -> Likeness:
+        name = f"{os.path.basename(example.page.source)}, page {example.page.page_number}"
+        return Likeness(name, example.label, example.score, pixels.get(_key(example)))
+
+    return [
+        Mistake(
+            path=os.path.basename(sources.path_of(verdict.document_sha256, otherwise=verdict.document_sha256)),
+            truth=verdict.truth,
+            predicted=verdict.predicted,
+            confidence=verdict.confidence,
+            second=verdict.second,
+            second_confidence=verdict.second_confidence,
+            pixels=pixels.get(page),
+            likenesses=[likeness(example) for example in found],
+        )
+        for verdict, page, found in zip(worst, first, examples, strict=True)
+    ]
+
+
+def _key(example: Example) -> Key:
+    return example.page.document_sha256, example.page.page_index
+
+
+def _first_pages(
+    workspace: Workspace, bundle: ClassifierBundle, documents: Sequence[str]
+) -> tuple[list[Key], list[list[Example]]]:
+    """The first labelled page of each document, and the pages of others that it looks like."""
+    if not documents:
+        return [], []
+    store = workspace.store(space=bundle.identity.space)
+    selection = Selection.parse(bundle.fitted_on["selection"])
+    pages = labelled_pages(workspace, store, selection)
+    order = np.lexsort((pages.page_indices, pages.documents))
+    _, first = np.unique(pages.documents[order], return_index=True)
+    rows = dict(zip(pages.documents[order[first]], order[first], strict=True))
+    chosen = np.array([rows[document] for document in documents])
+    keys = [(str(pages.documents[row]), int(pages.page_indices[row])) for row in chosen]
+    return keys, Examples(workspace, store, selection).nearest(pages.X[chosen], documents)
 
 
 def as_json(found: Assessment) -> dict[str, Any]:

@@ -18,9 +18,27 @@ GALLERY = 48
 
 _CONFUSIONS = 5
 _THUMBNAIL = (360, 400)  # twice the pixels of the place, for fine screens
+_SMALL = (120, 150)  # of a page that another one looks like, likewise
 _UNKNOWN = "\N{EN DASH}"
 _SPACE = "\N{NARROW NO-BREAK SPACE}"  # between a figure and its unit
 _GOOD, _FAIR = 0.9, 0.7  # from where on a bar looks calm
+
+
+@dataclass(frozen=True, slots=True)
+class Likeness:
+    """A labelled page that another page looks like.
+
+    Attributes:
+        name: Of its file, with its page.
+        label: Its type.
+        score: The cosine of both, 1 for the same picture.
+        pixels: uint8 (H, W, 3), or None where it cannot be shown.
+    """
+
+    name: str
+    label: str
+    score: float
+    pixels: NDArray[np.uint8] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +50,20 @@ class Mistake:
         truth: Its type.
         predicted: What it was told to be.
         confidence: How sure that was, 0..1.
+        second: The type that came second.
+        second_confidence: How probable that was, 0..1.
         pixels: uint8 (H, W, 3) of its first page, or None where it cannot be shown.
+        likenesses: Labelled pages of other documents that this page looks like, best first.
     """
 
     path: str
     truth: str
     predicted: str
     confidence: float
+    second: str
+    second_confidence: float
     pixels: NDArray[np.uint8] | None
+    likenesses: Sequence[Likeness] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,17 +289,25 @@ def _confusions(matrix: NDArray[np.int64], classes: Sequence[str]) -> list[tuple
 
 def _card(mistake: Mistake) -> dict[str, Any]:
     path = PurePath(mistake.path)
-    picture = ""
-    if mistake.pixels is not None and mistake.pixels.size > 0:
-        picture = data_uri(png_bytes(thumbnail(mistake.pixels, _THUMBNAIL)), "png")
     return {
         "name": path.name or mistake.path,
         "folder": str(path.parent) if path.name and str(path.parent) != "." else "",
         "truth": mistake.truth,
         "predicted": mistake.predicted,
         "confidence": mistake.confidence,
-        "picture": picture,
+        "second": mistake.second,
+        "second_confidence": mistake.second_confidence,
+        "picture": _picture(mistake.pixels, _THUMBNAIL),
+        "likenesses": [
+            {"name": found.name, "label": found.label, "score": found.score, "picture": _picture(found.pixels, _SMALL)}
+            for found in mistake.likenesses
+        ],
     }
+
+
+def _picture(pixels: NDArray[np.uint8] | None, size: tuple[int, int]) -> str:
+    """A page as a data URI, empty where it cannot be shown."""
+    return data_uri(png_bytes(thumbnail(pixels, size)), "png") if pixels is not None and pixels.size > 0 else ""
 
 
 environment().filters.update(percent=_percent, recall_range=_recall_range, width=_width, tone=_tone)

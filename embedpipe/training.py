@@ -76,12 +76,14 @@ class TrainingRecipe:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A held-out document: what it is, what was told, and with which probability."""
+    """A held-out document: what it is, what was told, what came second, and the probabilities of both."""
 
     document_sha256: str
     truth: str
     predicted: str
     confidence: float
+    second: str
+    second_confidence: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,10 +299,15 @@ def evaluate_held(held: Rehearsal) -> Evaluation:
     pages, classes = held.pages, held.held_out.classes
     documents = document_scores(pages, held.held_out.log_scores)
     probabilities = nested_decisions(held.of_documents, Rule()).probabilities
-    predicted = np.asarray(classes, object)[probabilities.argmax(axis=1)]
+    order = np.argsort(-probabilities, axis=1, kind="stable")[:, :2]
+    best = np.take_along_axis(probabilities, order, axis=1).tolist()
+    names = np.asarray(classes, object)[order]
+    predicted = names[:, 0]
     verdicts = [
-        Verdict(*row)
-        for row in zip(documents.documents, documents.y, predicted, probabilities.max(axis=1).tolist(), strict=True)
+        Verdict(document, truth, told, high, second, low)
+        for document, truth, (told, second), (high, low) in zip(
+            documents.documents, documents.y, names, best, strict=True
+        )
     ]
     return Evaluation(
         metrics=metrics_of(pages, held.held_out),

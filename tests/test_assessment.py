@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from test_training import Document, trained_store
 
-from embedpipe.assessment import as_json, assess, write
+from embedpipe.assessment import MISTAKES_SHOWN, as_json, assess, write
 from embedpipe.features import FeatureStore, FeatureWriter
 from embedpipe.labels import Label, Labels
 from embedpipe.records import FeatureBatch, Identity, PageInfo, PageRef, Recipe
@@ -77,3 +77,10 @@ def test_an_assessment_is_consistent(workspace: Workspace, store: FeatureStore, 
     assert html.count("data:image/png") == 4
     assert html.count("too few groups, fewer than 5") == 1
     assert "What a careless test would say" in html
+    wrong = [verdict for verdict in found.evaluation.verdicts if verdict.predicted != verdict.truth]
+    assert 0 < len(wrong) <= MISTAKES_SHOWN
+    assert html.count("looks like these labelled pages") == len(wrong)
+    assert html.count('<bdi>form</bdi> <span class="dim">') > 0
+    for verdict in wrong:
+        assert verdict.second != verdict.predicted
+        assert 0 <= verdict.second_confidence <= verdict.confidence

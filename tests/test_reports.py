@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from embedpipe.errors import ArtifactError
-from embedpipe.reports import GALLERY, Mistake, ReportData, write_report
+from embedpipe.reports import GALLERY, Likeness, Mistake, ReportData, write_report
 
 METRICS = {
     "accuracy": 0.8123,
@@ -87,7 +87,7 @@ def report(tmp_path: Path, **changes: Any) -> Parsed:
         ],
         classes=["invoice", "发票", "paper"],
         matrix=matrix,
-        mistakes=[Mistake("/in/a.pdf", "invoice", "发票", 0.931, np.full((40, 30, 3), 200, np.uint8))],
+        mistakes=[Mistake("/in/a.pdf", "invoice", "发票", 0.931, "paper", 0.05, np.full((40, 30, 3), 200, np.uint8))],
     )
     file = tmp_path / "out" / "report.html"
     write_report(file, dataclasses.replace(data, **changes))
@@ -99,7 +99,22 @@ def mistake(
     path: str = "/in/a.pdf", truth: str = "invoice", predicted: str = "paper", confidence: float = 0.5
 ) -> Mistake:
     """A mistake without a picture."""
-    return Mistake(path, truth, predicted, confidence, None)
+    return Mistake(path, truth, predicted, confidence, "发票", confidence / 2, None)
+
+
+def test_a_mistake_says_why(tmp_path: Path) -> None:
+    """A card shows the type that came second, and which labelled pages the document looks like, with their pictures."""
+    likenesses = [
+        Likeness("b.pdf, page 3", "paper", 0.912, np.full((30, 20, 3), 9, np.uint8)),
+        Likeness("<b>.pdf, page 1", "发票", 0.85, None),
+    ]
+    parsed = report(tmp_path, mistakes=[dataclasses.replace(mistake(confidence=0.8), likenesses=likenesses)])
+    text = parsed.text("mistakes")
+    assert "said paper (80 %), is invoice second: 发票 (40 %)" in text
+    assert "looks like these labelled pages: paper 0.91 发票 0.85" in text
+    assert [image["alt"] for image in parsed.all("img")][1:] == ["b.pdf, page 3"]
+    assert [item.get("title") for item in parsed.all("li") if item.get("title")] == ["b.pdf, page 3", "<b>.pdf, page 1"]
+    assert "looks like" not in report(tmp_path, mistakes=[mistake()]).text("mistakes")
 
 
 def test_report_stands_alone(tmp_path: Path) -> None:
