@@ -2,9 +2,10 @@
 
     python benchmarks/precision.py DOCUMENTS --labels LABELS.csv
 
-DOCUMENTS and LABELS.csv are those of recipes.py. Takes the first three pages of each document, on OpenVINO. With nncf
-installed (`pip install nncf`), int8 is tried as well: quantised after training on 120 of the pages, and run with a
-plan for each shape, since OpenVINO crashed on it when shapes changed.
+DOCUMENTS and LABELS.csv are those of recipes.py. Takes the first three pages of each document, on OpenVINO. *nearest*
+is bf16 with each weight rounded to its nearest value instead of so that errors cancel. With nncf installed (`pip
+install nncf`), int8 is tried as well: quantised after training on 120 of the pages, and run with a plan for each shape,
+since OpenVINO crashed on it when shapes changed.
 """
 
 import importlib.util
@@ -24,7 +25,7 @@ from embedpipe import Recipe, Settings, Workspace
 from embedpipe.backbones import find_backbone, load_network
 from embedpipe.baselines import network_seconds
 from embedpipe.documents import ReadOptions
-from embedpipe.engines import Backbone, EngineChoice, OpenVinoEngine, openvino_core
+from embedpipe.engines import Backbone, OpenVinoEngine, openvino_core
 from embedpipe.evaluation import LabelledPages
 from embedpipe.features import FeatureStore
 from embedpipe.intake import Intake, Report
@@ -32,6 +33,7 @@ from embedpipe.labels import Labels
 from embedpipe.layers import FeatureNetwork
 from embedpipe.records import DEFAULT_BACKBONE, Document, Identity, PageImage
 from embedpipe.rendering import Guards, Job, Renderer, Selection
+from embedpipe.rounding import rounded_for_bfloat16
 from embedpipe.starting import available_cores, convert
 
 CALIBRATED, TIMED, ROUNDS, BATCH = 120, 300, 3, 16
@@ -71,14 +73,19 @@ def render(documents: Path, workspace: Workspace) -> list[PageImage]:
     return [page for page in pages if isinstance(page, PageImage) and page.info.outcome != "blank"]
 
 
-def engines(pages: list[PageImage]) -> tuple[list[tuple[str, int, int]], dict[str, Any]]:
-    """The default network in every precision."""
-    preprocessing = find_backbone(DEFAULT_BACKBONE).preprocessing()
-    network = load_network(DEFAULT_BACKBONE, None)
+def engines(name: str, pages: list[PageImage]) -> tuple[list[tuple[str, int, int]], dict[str, Any]]:
+    """A network in every precision."""
+    preprocessing = find_backbone(name).preprocessing()
+    network = load_network(name, None)
     features = FeatureNetwork(network, preprocessing.mean, preprocessing.std, Recipe().layers)
     model = convert(features)
-    choices = {key: EngineChoice("cpu", key, threads=available_cores()) for key in ("fp32", "bf16", "fp16")}
-    found: dict[str, Any] = {k: OpenVinoEngine(lambda: model, c.precision, c.threads) for k, c in choices.items()}
+    rounded = rounded_for_bfloat16(model, features.example().shape[1])
+    found: dict[str, Any] = {
+        "fp32": OpenVinoEngine(lambda: model, "fp32", available_cores()),
+        "bf16": OpenVinoEngine(lambda: rounded, "bf16", available_cores()),
+        "bf16, nearest": OpenVinoEngine(lambda: model, "bf16", available_cores()),
+        "fp16": OpenVinoEngine(lambda: model, "fp16", available_cores()),
+    }
     if importlib.util.find_spec("nncf"):
         import nncf  # noqa: PLC0415 - only where somebody wants to try it
 
@@ -123,6 +130,7 @@ def labelled(pages: list[PageImage], X: NDArray[np.float32], labels: Labels) -> 
 def main(
     documents: Annotated[Path, typer.Argument(help="A folder with a folder for each type.")],
     labels: Annotated[Path, typer.Option(help="A CSV with the columns path,label,group.")],
+    backbone: Annotated[str, typer.Option(help="The network.")] = DEFAULT_BACKBONE,
     seeds: Annotated[int, typer.Option(help="Splits to average over.")] = 3,
 ) -> None:
     """Prints the table."""
@@ -130,8 +138,8 @@ def main(
         workspace = Workspace(folder)
         pages = render(documents, workspace)
         truth = Labels.from_csv(labels, workspace.sources().sha256_at)
-        blocks, found = engines(pages)
-        identity = Identity(DEFAULT_BACKBONE, "", Recipe(), tuple(name for name, _, _ in blocks))
+        blocks, found = engines(backbone, pages)
+        identity = Identity(backbone, "", Recipe(), tuple(name for name, _, _ in blocks))
         store = FeatureStore.create(Path(folder) / "store", identity, blocks)  # tells the classifiers the blocks
         backbones = {key: Backbone(identity, blocks, engine) for key, engine in found.items()}
         features = {key: embed(backbone, pages) for key, backbone in backbones.items()}

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from embedpipe.engines import Backbone
     from embedpipe.networks import Wanted
     from embedpipe.records import Identity
+    from embedpipe.rendering import Selection
     from embedpipe.streaming import Settings
     from embedpipe.workspace import Workspace
 
@@ -115,9 +116,9 @@ class Reading:
 
         megabyte = 1024**2
         return Settings(
-            selection=_selection(self.pages),
+            selection=read_selection(self.pages),
             limits=Limits(self.max_file_size * megabyte, self.max_pages, self.max_pixels * 1_000_000),
-            passwords=_passwords(self.password_file),
+            passwords=read_passwords(self.password_file),
             page_seconds=self.page_timeout,
             page_bytes=self.page_memory * megabyte,
             workers=_auto_or_number("--workers", self.workers) or 0,
@@ -170,17 +171,18 @@ class Labelling:
         for name, mark, _ in pairs:
             if not (name and mark):
                 raise EmbedpipeError(f"--set {name}: write it as NAME=VALUE, such as --set C=0.1")
-        _selection(self.pages)
+        read_selection(self.pages)
         return {name: value for name, _, value in pairs}
 
     def reading(self) -> "Settings":
         """How documents are read again for variants."""
         from embedpipe.streaming import Settings  # noqa: PLC0415
 
-        return Settings(passwords=_passwords(self.password_file))
+        return Settings(passwords=read_passwords(self.password_file))
 
 
-def _selection(text: str) -> Any:
+def read_selection(text: str) -> "Selection":
+    """The pages of each document that `--pages` names; raises EmbedpipeError where it cannot be read."""
     from embedpipe.rendering import Selection  # noqa: PLC0415 - loads PyMuPDF
 
     try:
@@ -189,7 +191,8 @@ def _selection(text: str) -> Any:
         raise EmbedpipeError(f"--pages {text}: write all, 1-3, or 1,last") from None
 
 
-def _passwords(file: Path | None) -> tuple[str, ...]:
+def read_passwords(file: Path | None) -> tuple[str, ...]:
+    """The passwords of a file, one a line; none without a file. Raises EmbedpipeError where it cannot be read."""
     if file is None:
         return ()
     try:

@@ -28,6 +28,8 @@ from embedpipe.engines import (
 from embedpipe.errors import EmbedpipeError, UnknownNameError
 from embedpipe.layers import FeatureNetwork
 from embedpipe.machine import available_cores
+from embedpipe.rounding import rounded_for_bfloat16
+from embedpipe.testcards import even_pages, trial_pages
 
 log = logging.getLogger(__name__)
 
@@ -94,8 +96,8 @@ def _check_device(device: str) -> None:
 def start_engine(network: FeatureNetwork, choice: EngineChoice) -> Engine:
     """Puts a network on the device that `choose` settles on.
 
-    With the precision left open, the fast one is taken only if it gives this network's features on sample pages
-    within `TOLERANCE` of full precision, measured here and now.
+    With the precision left open, the fast one is taken only if it gives this network's features on made-up pages,
+    not those that its weights were rounded for alone, within `TOLERANCE` of full precision, measured here and now.
     """
     settled, _ = choose(choice)
     if choice.engine == AUTO and settled.device == "cpu" and settled.engine == "torch":
@@ -107,7 +109,7 @@ def start_engine(network: FeatureNetwork, choice: EngineChoice) -> Engine:
     if precision == "fp32":
         return exact
     fast = engine(precision)
-    pages = sample_pages(network.example().shape[1])
+    pages = trial_pages(network.example().shape[1])
     return fast if smallest_cosine(fast.start(pages)(), exact.start(pages)()) >= TOLERANCE[precision] else exact
 
 
@@ -115,27 +117,25 @@ def _engine_maker(network: FeatureNetwork, settled: EngineChoice) -> Callable[[s
     """Makes engines of different precisions from one network, which is converted once."""
     if settled.engine == "openvino":
         model = functools.cache(lambda: convert(network))
-        return lambda precision: OpenVinoEngine(model, precision, settled.threads)
+        coarse = functools.cache(lambda: _for_bfloat16(model(), network.example().shape[1], settled.threads))
+        return lambda precision: OpenVinoEngine(coarse if precision == "bf16" else model, precision, settled.threads)
     return lambda precision: TorchEngine(network, replace(settled, precision=precision))
+
+
+def _for_bfloat16(model: Any, size: int, threads: int) -> Any:
+    """The model itself where it bears rounding even on pages of one colour, else one with weights rounded with care.
+
+    The latter takes seconds to minutes, and few networks need it.
+    """
+    pages = np.concatenate([trial_pages(size), even_pages(size)])
+    exact, coarse = (OpenVinoEngine(lambda: model, precision, threads).start(pages)() for precision in ("fp32", "bf16"))
+    return model if smallest_cosine(coarse, exact) >= TOLERANCE["bf16"] else rounded_for_bfloat16(model, size)
 
 
 def smallest_cosine(X: NDArray[np.float32], Y: NDArray[np.float32]) -> float:
     """Of the rows of X with those of Y, both (n, dim)."""
     lengths = np.linalg.norm(X, axis=1) * np.linalg.norm(Y, axis=1)
     return float(((X * Y).sum(axis=1) / np.maximum(lengths, 1e-12)).min())
-
-
-def sample_pages(size: int) -> NDArray[np.uint8]:
-    """White paper with grey lines of words, bars, and a picture, as pages are; uint8 (3, size, size, 3)."""
-    random = np.random.default_rng(0)
-    pages = np.full((3, size, size, 3), 255, np.uint8)
-    for top in range(size // 10, size - size // 10, 4):
-        words = random.integers(90, 255, (2, size * 4 // 5, 1), np.uint8)
-        pages[0, top, size // 10 : size // 10 + words.shape[1]] = words[0]
-        pages[1, top, size // 10 : size // 2] = words[1, : size // 2 - size // 10]
-    pages[1, :: max(size // 8, 1)] = 60
-    pages[2, size // 4 : size // 2] = random.integers(0, 255, (size // 2 - size // 4, size, 3), np.uint8)
-    return pages
 
 
 class TorchEngine:

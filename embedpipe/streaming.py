@@ -245,15 +245,22 @@ def render_pages(
     Returns:
         uint8 (H, W, 3) by (sha256, page index); pages that cannot be rendered are missing.
     """
-    jobs = [Job(document, Selection(((index + 1, index + 1),))) for document, index in dict.fromkeys(wanted)]
-    if not jobs:
-        return {}
-    options = options or ReadOptions(Recipe(size=size, resize="aspect"))
-    guards = Guards(workers=min(available_cores(), len(jobs)))
-    with Renderer(options, guards) as renderer:
-        pages = [page for rendered in renderer.render(jobs) for page in rendered.results]
-    return {
-        (page.info.ref.document_sha256, page.info.ref.page_index): page.pixels
-        for page in pages
-        if isinstance(page, PageImage)
-    }
+    pages = each_page(wanted, size, options=options)
+    return {(page.info.ref.document_sha256, page.info.ref.page_index): page.pixels for page in pages}
+
+
+def each_page(
+    wanted: Iterable[tuple[Document, int]], size: int = 320, *, options: ReadOptions | None = None
+) -> Iterator[PageImage]:
+    """As `render_pages`, one after the other, in no fixed order: for more pictures than the memory should hold."""
+    indices: dict[Document, list[int]] = {}
+    for document, index in dict.fromkeys(wanted):
+        indices.setdefault(document, []).append(index)
+    if not indices:
+        return
+    jobs = [Job(document, Selection(tuple((i + 1, i + 1) for i in own))) for document, own in indices.items()]
+    pages = sum(map(len, indices.values()))
+    guards = Guards(workers=min(available_cores(), pages))
+    with Renderer(options or ReadOptions(Recipe(size=size, resize="aspect")), guards) as renderer:
+        for rendered in renderer.render(jobs):
+            yield from (page for page in rendered.results if isinstance(page, PageImage))

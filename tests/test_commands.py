@@ -368,3 +368,21 @@ def test_hostile_names_are_printed_safely(tmp_path: Path) -> None:
     assert "\x1b" not in done.stderr + done.stdout
     assert "\u202e" not in done.stderr + done.stdout
     assert "red\ufffd=cmd" in done.stderr
+
+
+def test_map_draws_the_store_and_says_how(artifacts: Path, tmp_path: Path) -> None:
+    """The HTML file and the projection are written; JSON tells method, counts and what is left out."""
+    out, projector = tmp_path / "map.html", tmp_path / "projector"
+    options = ("--artifacts", artifacts, "--method", "pca")
+    drawn = values(run("map", *options, "--output", out, "--projector", projector, "--limit", "9", "--json"))
+    assert drawn["method"] == "pca"
+    assert 0 < drawn["explained_variance"] <= 1
+    assert (drawn["pages"], drawn["documents"]) == (9, 9)
+    assert drawn["left_out"]["over_limit"] > 0
+    assert drawn["thumbnails"]["drawn"] == 9
+    assert out.stat().st_size == drawn["size"]
+    assert len(list(projector.iterdir())) == 4
+    assert "this is a sample" in out.read_text(encoding="utf-8")
+    assert "other files" in one_line(run("map", *options, "--output", out, "--projector", tmp_path))
+    assert "--pages" in one_line(run("map", *options, "--output", out, "--pages", "x"))
+    assert "--method" in one_line(run("map", "--artifacts", artifacts, "--output", out, "--method", "tsne"))

@@ -39,7 +39,7 @@ def test_every_option_that_is_documented_exists(readme: str) -> None:
     """No README names an option that no command has."""
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     known = {option for command in commands.values() for p in command.params for option in p.opts} | {"--help"}
-    for_others = {"--no-index", "--find-links"}  # of pip
+    for_others = {"--no-index", "--find-links", "--logdir"}  # of pip and TensorBoard
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text(readme)))
     assert named - known - for_others == set()
 

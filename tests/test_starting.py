@@ -17,7 +17,7 @@ from embedpipe.engines import ENGINES, FIXED_PLANS, TOLERANCE, EngineChoice, Ope
 from embedpipe.errors import EmbedpipeError, UnknownNameError
 from embedpipe.layers import FeatureNetwork
 from embedpipe.machine import available_cores
-from embedpipe.starting import TorchEngine, choose, fast_precision, sample_pages, smallest_cosine, start_engine
+from embedpipe.starting import TorchEngine, choose, fast_precision, smallest_cosine, start_engine
 
 Pixels = NDArray[np.uint8]
 
@@ -219,6 +219,16 @@ def test_the_fast_precision_is_taken_only_within_the_tolerance(
     assert start_engine(by_hand, EngineChoice("cpu", "bf16")).precision == "bf16"
 
 
+@pytest.mark.parametrize(("cosine", "rounded"), [(0.9995, False), (0.9985, True)])
+def test_weights_are_rounded_with_care_only_where_nearest_values_turn_features(
+    monkeypatch: pytest.MonkeyPatch, cosine: float, rounded: bool
+) -> None:
+    """For bf16 a model is taken as it is where it keeps the tolerance on all made-up pages, and rounded otherwise."""
+    monkeypatch.setattr(starting, "OpenVinoEngine", lambda _model, precision, _threads: Coarse(precision, cosine))
+    monkeypatch.setattr(starting, "rounded_for_bfloat16", lambda model, size: f"{model}, rounded for {size}")
+    assert starting._for_bfloat16("model", 64, 1) == ("model, rounded for 64" if rounded else "model")
+
+
 def test_auto_is_within_the_tolerance_here(by_hand: FeatureNetwork) -> None:
     """Whatever precision this machine's auto takes, features of other pages are within its tolerance."""
     started = start_engine(small_features(), EngineChoice("cpu", "auto", "openvino", 1))
@@ -232,17 +242,6 @@ def test_the_smallest_cosine_is_of_the_worst_row() -> None:
     Y = np.array([[5, 0], [4, 3], [0, 1]], np.float32)
     assert smallest_cosine(X, Y) == pytest.approx(24 / 25)
     assert smallest_cosine(X, np.zeros_like(Y)) == 0
-
-
-@pytest.mark.parametrize("size", [32, 128, 384])
-def test_sample_pages_are_pages(size: int) -> None:
-    """The sample pages are of the size asked for, the same every time, differ, and are mostly paper."""
-    sample = sample_pages(size)
-    assert sample.shape == (3, size, size, 3)
-    assert sample.dtype == np.uint8
-    np.testing.assert_array_equal(sample, sample_pages(size))
-    assert len({page.tobytes() for page in sample}) == 3
-    assert ((sample == 255).mean(axis=(1, 2, 3)) > 0.5).all()
 
 
 def expected(network: FeatureNetwork, pixels: Pixels) -> Any:

@@ -13,6 +13,7 @@ from embedpipe.commands import (
     classifying,
     looking,
     grouping,
+    mapping,
     indexing,
     explaining,
     comparing,

@@ -1,0 +1,60 @@
+"""`map`: the store as a picture to look around in."""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from embedpipe.commands.base import DONE, begin, command
+from embedpipe.options import Common, Space, read_passwords, read_selection
+
+
+@command("map")
+def draw_map(
+    common: Common,
+    space: Space,
+    file: Annotated[Path, typer.Option("--output", help="The HTML file to write.", dir_okay=False)] = Path("map.html"),
+    method: Annotated[str, typer.Option(help="umap, pca, or auto: UMAP where it is installed.")] = "auto",
+    pages: Annotated[str, typer.Option(help="Pages of each document: all, 1-3, or 1,last.")] = "all",
+    limit: Annotated[
+        int, typer.Option(help="Most pages that are drawn; beyond, documents take turns to give one.", min=1)
+    ] = 50_000,
+    thumbnails: Annotated[int, typer.Option(help="Most pages with a picture.", min=0)] = 5_000,
+    seed: Annotated[int, typer.Option(help="Of the sample and of UMAP.", min=0, max=2**32 - 1)] = 0,
+    password_file: Annotated[
+        Path | None, typer.Option(help="Passwords of encrypted PDFs, for their pictures, one a line.", dir_okay=False)
+    ] = None,
+    projector: Annotated[
+        Path | None, typer.Option(help="Write a folder for TensorBoard's projector as well.", file_okay=False)
+    ] = None,
+) -> int:
+    """Draw all pages as a map in an HTML file: pages that look alike lie together, coloured by type."""
+    from embedpipe import maps
+    from embedpipe.projector import check_folder
+
+    workspace, output = begin(common)
+    start = time.perf_counter()
+    if projector is not None:
+        check_folder(projector)
+    wanted = maps.Wanted(method, read_selection(pages), limit, thumbnails, seed, read_passwords(password_file))
+    store = workspace.store(space.backbone, space.space)
+    with output.progress("drawing pages") as bar:
+        found = maps.make(workspace, store, wanted, bar.count)
+    maps.write_html(found, store.identity.space, file)
+    if projector is not None:
+        maps.export_projector(found, projector)
+    if found.reason:
+        output.notice(f"drawn by PCA: {found.reason}")
+    for note in maps.notes(found):
+        output.notice(note)
+    values = maps.as_json(found)
+    values |= {"seed": seed, "space": store.identity.space, "output": str(file), "size": file.stat().st_size}
+    values |= {"projector": None if projector is None else str(projector)}
+    values["seconds"] = round(time.perf_counter() - start, 3)
+    output.result(values)
+    shown = "UMAP" if found.explained is None else f"PCA, which shows {found.explained:.0%} of the variance"
+    output.line(f"{values['pages']} pages of {values['documents']} documents, placed by {shown}: open {file}")
+    if projector is not None:
+        output.line(f"for TensorBoard: tensorboard --logdir {projector}")
+    return DONE

@@ -1,0 +1,61 @@
+"""Made-up pages, always the same ones: those that weights are rounded for, and those that precision is tried on."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def sample_pages(size: int) -> NDArray[np.uint8]:
+    """White paper with grey lines of words, bars, and a picture, as pages are; uint8 (3, size, size, 3)."""
+    random = np.random.default_rng(0)
+    pages = np.full((3, size, size, 3), 255, np.uint8)
+    for top in range(size // 10, size - size // 10, 4):
+        words = random.integers(90, 255, (2, size * 4 // 5, 1), np.uint8)
+        pages[0, top, size // 10 : size // 10 + words.shape[1]] = words[0]
+        pages[1, top, size // 10 : size // 2] = words[1, : size // 2 - size // 10]
+    pages[1, :: max(size // 8, 1)] = 60
+    pages[2, size // 4 : size // 2] = random.integers(0, 255, (size // 2 - size // 4, size, 3), np.uint8)
+    return pages
+
+
+def rounding_pages(size: int) -> list[NDArray[np.uint8]]:
+    """What weights are rounded for: 51 pages, uint8 (size, size, 3)."""
+    return [*sample_pages(size), *coloured_pages(size, 48, seed=0)]
+
+
+def trial_pages(size: int) -> NDArray[np.uint8]:
+    """What a precision is tried on: sample pages and coloured ones, not rounded for; uint8 (9, size, size, 3)."""
+    return np.concatenate([sample_pages(size), coloured_pages(size, 12, seed=1)[::2]])
+
+
+def even_pages(size: int) -> NDArray[np.uint8]:
+    """Pages of one colour all over, where errors of weights do not average out; uint8 (6, size, size, 3)."""
+    return coloured_pages(size, 12, seed=1)[1::2]
+
+
+def coloured_pages(size: int, count: int, seed: int) -> NDArray[np.uint8]:
+    """Slides, forms and covers at their most colourful: areas of one colour with lines of words over them.
+
+    Every second page has one colour all over.
+
+    Args:
+        size: Pixels of each side.
+        count: How many.
+        seed: Of everything random.
+
+    Returns:
+        uint8 (count, size, size, 3).
+    """
+    random = np.random.default_rng(seed)
+    pages = np.empty((count, size, size, 3), np.uint8)
+    for number, page in enumerate(pages):
+        page[:] = random.integers(0, 256, 3) if number % 8 else 255
+        if number % 2:
+            continue
+        for _ in range(random.integers(1, 8)):
+            top, bottom = np.sort(random.integers(0, size, 2))
+            left, right = np.sort(random.integers(0, size, 2))
+            page[top:bottom, left:right] = random.integers(0, 256, 3)
+        for top in range(size // 10, size - size // 10, 5):
+            words = random.random((random.integers(1, size), 1))
+            page[top, : len(words)] = (page[top, : len(words)] * words).astype(np.uint8)
+    return pages
