@@ -25,6 +25,7 @@ from embedpipe.documents import ReadOptions, open_document, plan
 from embedpipe.engines import Backbone, Pending
 from embedpipe.errors import ArtifactError, LabelsError, SpaceMismatchError, UnknownNameError
 from embedpipe.evaluation import LabelledPages
+from embedpipe.features import FeatureStore
 from embedpipe.pipeline import embed
 from embedpipe.rendering import Selection
 from embedpipe.streaming import Settings
@@ -188,6 +189,15 @@ def test_what_was_damaged_is_made_again(workspace: Workspace, tiny: Backbone, na
     assert any(str(file) in problem for problem in inventory.verify(workspace))
     np.testing.assert_allclose(made(workspace, lambda: tiny, 2), first, atol=2e-2, rtol=2e-2)
     assert inventory.verify(workspace) == []
+
+
+def test_what_a_killed_run_had_finished_is_not_made_again(workspace: Workspace, tiny: Backbone) -> None:
+    """Parts that were written but not listed count as made: no variant is kept twice, and the network stays away."""
+    first = made(workspace, lambda: tiny, 2)
+    for folder in folders(workspace.store().path):
+        FeatureStore.open(folder).replace_parts([])
+    np.testing.assert_array_equal(made(workspace, none_needed, 2), first)
+    assert [len(FeatureStore.open(folder).pages()) for folder in folders(workspace.store().path)] == [12, 12]
 
 
 def test_pages_whose_file_is_gone_have_none(
