@@ -130,11 +130,11 @@ def make(
 
 
 def _heal(workspace: Workspace, kept: Iterable[Path]) -> None:
-    """Puts damaged files aside, so that what they held is missing and made again."""
+    """Puts damaged files aside, so that what they held is made again, and lists what a killed run had finished."""
     for folder in kept:
         manifest = folder / _MANIFEST
         try:
-            damaged = manifest.exists() and bool(FeatureStore.open(folder).verify())
+            damaged = manifest.exists() and _unlike(FeatureStore.open(folder))
         except ArtifactError:
             log.warning("%s is damaged: put aside", manifest)
             manifest.replace(manifest.with_name(f"{_MANIFEST}.damaged"))  # its parts are adopted by the next writer
@@ -142,6 +142,12 @@ def _heal(workspace: Workspace, kept: Iterable[Path]) -> None:
         if damaged:
             with workspace.writing("fit --augment"):
                 FeatureWriter(FeatureStore.open(folder), {})
+
+
+def _unlike(store: FeatureStore) -> bool:
+    """Whether the parts are not those that the manifest lists."""
+    files = {file.name for file in store.path.glob("part-*.parquet")}
+    return not files <= {part.name for part in store.listed} or bool(store.verify())
 
 
 def _missing(store: FeatureStore, pages: LabelledPages, wanted: Wanted) -> dict[tuple[int, ...], list[Page]]:

@@ -28,15 +28,16 @@ def in_use(folder: Path) -> Path:
     Raises:
         ArtifactError: It cannot be told which version that is.
     """
-    if not (folder / _CURRENT).exists():
-        return folder
-    return folder / _VERSIONS / str(current(folder))
+    return path_of(folder, current(folder))
 
 
 def current(folder: Path) -> int:
-    """The number of the version in use; 0 for files of an earlier embedpipe."""
+    """The number of the version in use; 0 for files of an earlier embedpipe.
+
+    Where nothing says it, because the first one was finished just as its process was killed, it is the newest.
+    """
     if not (folder / _CURRENT).exists():
-        return 0
+        return max(numbers(folder), default=0) if not (folder / MANIFEST).exists() else 0
     try:
         return int(read_json(folder / _CURRENT)["version"])
     except (KeyError, TypeError, ValueError) as error:

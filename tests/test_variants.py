@@ -2,6 +2,9 @@
 
 import json
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +25,7 @@ from embedpipe.documents import ReadOptions, open_document, plan
 from embedpipe.engines import Backbone, Pending
 from embedpipe.errors import ArtifactError, LabelsError, SpaceMismatchError, UnknownNameError
 from embedpipe.evaluation import LabelledPages
+from embedpipe.features import FeatureStore
 from embedpipe.pipeline import embed
 from embedpipe.rendering import Selection
 from embedpipe.streaming import Settings
@@ -187,6 +191,15 @@ def test_what_was_damaged_is_made_again(workspace: Workspace, tiny: Backbone, na
     assert inventory.verify(workspace) == []
 
 
+def test_what_a_killed_run_had_finished_is_not_made_again(workspace: Workspace, tiny: Backbone) -> None:
+    """Parts that were written but not listed count as made: no variant is kept twice, and the network stays away."""
+    first = made(workspace, lambda: tiny, 2)
+    for folder in folders(workspace.store().path):
+        FeatureStore.open(folder).replace_parts([])
+    np.testing.assert_array_equal(made(workspace, none_needed, 2), first)
+    assert [len(FeatureStore.open(folder).pages()) for folder in folders(workspace.store().path)] == [12, 12]
+
+
 def test_pages_whose_file_is_gone_have_none(
     workspace: Workspace, drawn: Path, tiny: Backbone, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -253,6 +266,62 @@ def test_forgotten_documents_leave_no_variant(workspace: Workspace, tiny: Backbo
     for folder in folders(workspace.store().path):
         assert all(gone.documents[0].encode() not in file.read_bytes() for file in folder.iterdir())
     assert inventory.verify(workspace) == []
+
+
+DYING = """
+import os, signal, sys
+from embedpipe import features
+from embedpipe.commands import main
+
+left, name, replace = 0, "", os.replace
+
+def replace_or_die(source, target):
+    global left
+    left -= os.path.basename(target) == name
+    if left < 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return replace(source, target)
+
+if __name__ == "__main__":
+    left, name = int(sys.argv.pop(1)), sys.argv.pop(1)
+    os.replace, features.ROWS_PER_PART = replace_or_die, 4  # several parts of each variant
+    main()
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs kill -9")
+def test_kills_while_fitting_with_variants_leave_nothing_wrong(
+    workspace: Workspace, drawn: Path, tmp_path: Path
+) -> None:
+    """`kill -9` between files of `fit-svm --augment`: what is kept is whole, and the end is that of a quiet run."""
+    shutil.copytree(drawn / "artifacts", tmp_path / "quiet")
+    (tmp_path / "dying.py").write_text(DYING)
+    quiet = Workspace(tmp_path / "quiet")
+
+    def run(artifacts: Path, before: str, number: int) -> int:
+        options = ["--augment", "2", "--weights", "none", "--engine", "torch", "--precision", "fp32", "--quiet"]
+        script = [sys.executable, str(tmp_path / "dying.py"), str(number), before, "fit-svm"]
+        done = subprocess.run([*script, "--artifacts", str(artifacts), *options], check=False, timeout=120)
+        return done.returncode
+
+    assert run(quiet.root, "", 1) == 0
+    expected = ClassifierBundle.load(quiet.classifier_path("svm"))
+    # before a first part is listed, before a third part is written, before a finished classifier is put into use
+    for name, number in (("manifest.json", 2), ("part-000002.parquet", 0), ("current.json", 0)):
+        assert run(workspace.root, name, number) == -signal.SIGKILL
+        assert inventory.verify(workspace) == []
+        inventory.take(workspace)
+        for classifier in workspace.classifiers():
+            assert ClassifierBundle.load(workspace.classifier_path(classifier)).classes == expected.classes
+    assert run(workspace.root, "", 1) == 0
+    assert inventory.verify(workspace) == []
+    assert list(workspace.root.rglob(".tmp-*")) == []
+    pages = known(workspace)
+    there, wanted = (read(w.store(), pages, 2) for w in (workspace, quiet))
+    np.testing.assert_allclose(there, wanted, atol=2e-3, rtol=2e-3)
+    found = ClassifierBundle.load(workspace.classifier_path("svm"))
+    np.testing.assert_allclose(found.log_scores(pages.X), expected.log_scores(pages.X), atol=1e-2)
+    assert found.fitted_on["variants"] == expected.fitted_on["variants"] == 24
 
 
 def test_the_commands_make_fit_and_tell(workspace: Workspace) -> None:

@@ -83,3 +83,12 @@ def test_a_damaged_pointer_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "current.json").write_text('{"format": 1, "version": "x"}')
     with pytest.raises(ArtifactError, match=r"current\.json is damaged"):
         versions.in_use(tmp_path)
+
+
+def test_a_first_version_that_was_finished_is_in_use(tmp_path: Path) -> None:
+    """A kill just before the first version is put into use leaves it whole, and in use."""
+    add(tmp_path, "first")
+    (tmp_path / "current.json").unlink()
+    assert (versions.current(tmp_path), text(tmp_path)) == (1, "first")
+    add(tmp_path, "second")
+    assert (versions.current(tmp_path), text(tmp_path), versions.numbers(tmp_path)) == (2, "second", [1, 2])
