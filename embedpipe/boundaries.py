@@ -17,9 +17,9 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from embedpipe.decisions import best_temperature
 from embedpipe.errors import LabelsError
 from embedpipe.evaluation import LEARNT, LabelledPages, grouped_folds
+from embedpipe.probabilities import best_temperature
 from embedpipe.scaling import BlockScaler
 from embedpipe.unseen import honest_folds
 

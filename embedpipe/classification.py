@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from embedpipe.classifiers import ClassifierBundle
 from embedpipe.decisions import Calibration, Rule
 from embedpipe.errors import ArtifactError, LabelsError
-from embedpipe.evaluation import mean_log_scores, page_weights, weighted_means
+from embedpipe.evaluation import effective_pages, mean_log_scores, page_weights, weighted_means
 from embedpipe.evidence import SHOWN, Example, Examples
 from embedpipe.evidence import as_json as examples_json
 from embedpipe.features import FeatureStore
@@ -172,7 +172,7 @@ class Answers:
         weights, owner = page_weights(np.array(voting)), np.zeros(len(voting), np.int64)
         scores = mean_log_scores(np.stack([known.scores[i] for i in voting]), weights, owner)
         distances = weighted_means(np.array([known.distances[i] for i in voting]), weights, owner)
-        prediction = self._prediction(scores, distances, self._bundle.documents)
+        prediction = self._prediction(scores, distances, effective_pages(weights, owner), self._bundle.documents)
         seen = _best_of_each_document([example for i in voting for example in known.neighbours[i]])
         return DocumentVerdict(item.path, item.sha256, prediction, pages, neighbours=tuple(seen[: self._neighbours]))
 
@@ -182,14 +182,19 @@ class Answers:
             return PageVerdict(index + 1, _FAILED, f"{failure.kind}: {failure.message}")
         if index in known.blank:
             return PageVerdict(index + 1, _BLANK)
-        prediction = self._prediction(known.scores[index][None], np.array([known.distances[index]]), self._bundle.pages)
+        distances = np.array([known.distances[index]])
+        prediction = self._prediction(known.scores[index][None], distances, np.ones(1), self._bundle.pages)
         return PageVerdict(index + 1, prediction, neighbours=known.neighbours[index])
 
     def _prediction(
-        self, scores: NDArray[np.float64], distances: NDArray[np.float64], calibration: Calibration
+        self,
+        scores: NDArray[np.float64],
+        distances: NDArray[np.float64],
+        pages: NDArray[np.float64],
+        calibration: Calibration,
     ) -> Prediction:
-        """What is said of one page or document: `scores` (1, n_classes), `distances` (1,)."""
-        found = calibration.decide(scores, distances, self._rule)
+        """What is said of one page or document: `scores` (1, n_classes), `distances` (1,), of how many `pages` (1,)."""
+        found = calibration.decide(scores, distances, self._rule, pages)
         probabilities = found.probabilities[0]
         best = np.argsort(-probabilities, kind="stable")
         named = [(self._bundle.classes[i], float(probabilities[i])) for i in best]

@@ -27,6 +27,7 @@ class HeldOutScores:
         distances: From the labelled pages of the other folds, (n,).
         folds: Which fold each row was held out in, (n,).
         weights: What each row counts, (n,).
+        pages: How many pages each row sums up, by their weights, (n,).
     """
 
     scores: NDArray[np.float64]
@@ -34,21 +35,25 @@ class HeldOutScores:
     distances: NDArray[np.float64]
     folds: NDArray[np.int64]
     weights: NDArray[np.float64]
+    pages: NDArray[np.float64]
 
     def calibration(self, rows: NDArray[np.bool_] | None = None) -> Calibration:
         """What (some of) the rows teach."""
         chosen = np.ones(len(self.truth), bool) if rows is None else rows
-        return Calibration.fit(self.scores[chosen], self.truth[chosen], self.distances[chosen], self.weights[chosen])
+        return Calibration.fit(
+            self.scores[chosen], self.truth[chosen], self.distances[chosen], self.weights[chosen], self.pages[chosen]
+        )
 
 
 def nested_decisions(answers: HeldOutScores, rule: Rule) -> Decisions:
-    """What is said of every row when temperature, quantiles and thresholds are learnt from the other folds only."""
+    """What is said of every row when probabilities, quantiles and thresholds are learnt from the other folds only."""
     n, n_classes = answers.scores.shape
     probabilities, candidates = np.empty((n, n_classes)), np.empty((n, n_classes), bool)
     novelty, status = np.empty(n), np.empty(n, object)
     for fold in np.unique(answers.folds):
         rows = answers.folds == fold
-        found = answers.calibration(~rows).decide(answers.scores[rows], answers.distances[rows], rule)
+        learnt = answers.calibration(~rows)
+        found = learnt.decide(answers.scores[rows], answers.distances[rows], rule, answers.pages[rows])
         probabilities[rows], candidates[rows] = found.probabilities, found.candidates
         novelty[rows], status[rows] = found.novelty, found.status
     return Decisions(probabilities, candidates, novelty, status)

@@ -2,7 +2,7 @@
 
 Everything is learnt from held-out pages and documents, whose groups the classifier had not seen:
 
-- the temperature that makes probabilities mean what they say (Guo et al., 2017, arXiv:1706.04599);
+- what makes probabilities mean what they say (`probabilities`);
 - the set of candidate types, by split conformal prediction with one minus the probability of the true type as score
   (least ambiguous sets: Sadinle, Lei and Wasserman, 2019, arXiv:1609.00451; with scores of cross-validation: Vovk,
   2015, arXiv:1208.0806);
@@ -18,8 +18,8 @@ from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
-from scipy.special import logsumexp, softmax
+
+from embedpipe.probabilities import ProbabilityScale
 
 Status = Literal["ok", "ambiguous", "novel"]
 
@@ -66,7 +66,7 @@ class Calibration:
     """What held-out pages, or documents, showed about the scores of a classifier.
 
     Attributes:
-        temperature: Makes the probabilities mean what they say.
+        scale: Makes the probabilities mean what they say.
         nonconformity: One minus the calibrated probability of the true type, (n,).
         distances: How far each one was from the labelled pages of the other folds, (n,).
         truth: Column of the true type, (n,).
@@ -75,7 +75,7 @@ class Calibration:
         weights: What each one counts: pages of a document share one document's weight, (n,).
     """
 
-    temperature: float
+    scale: ProbabilityScale
     nonconformity: NDArray[np.float64]
     distances: NDArray[np.float64]
     truth: NDArray[np.int64]
@@ -90,6 +90,7 @@ class Calibration:
         truth: NDArray[np.int64],
         distances: NDArray[np.float64],
         weights: NDArray[np.float64] | None = None,
+        pages: NDArray[np.float64] | None = None,
     ) -> Self:
         """Learns from held-out rows.
 
@@ -98,13 +99,14 @@ class Calibration:
             truth: Column of each row's type, (n,).
             distances: From the labelled pages, (n,).
             weights: What each row counts; all alike if not given, (n,).
+            pages: How many pages each row sums up; 1 if not given, (n,).
         """
-        temperature = best_temperature(scores, truth) if len(truth) else 1.0
-        probabilities = calibrated(scores, temperature)
+        scale = ProbabilityScale.fit(scores, truth, np.ones(len(truth)) if pages is None else pages)
+        probabilities = np.exp(scale.log_probabilities(scores, pages))
         told = probabilities.argmax(axis=1) if len(truth) else truth
         rows = np.arange(len(truth))
         return cls(
-            temperature=temperature,
+            scale=scale,
             nonconformity=1.0 - probabilities[rows, truth],
             distances=np.asarray(distances, np.float64),
             truth=truth.astype(np.int64),
@@ -118,15 +120,22 @@ class Calibration:
         total = float(self.weights.sum())
         return 1.0 if total == 0 else float(self._one_more() / (total + self._one_more()))
 
-    def decide(self, scores: NDArray[np.float64], distances: NDArray[np.float64], rule: Rule) -> Decisions:
+    def decide(
+        self,
+        scores: NDArray[np.float64],
+        distances: NDArray[np.float64],
+        rule: Rule,
+        pages: NDArray[np.float64] | None = None,
+    ) -> Decisions:
         """What is to be said of new rows.
 
         Args:
             scores: Log scores, (n, n_classes).
             distances: From the labelled pages; NaN where nobody measured it, (n,).
             rule: What is asked of the answers.
+            pages: How many pages each row sums up; 1 if not given, (n,).
         """
-        probabilities = calibrated(scores, self.temperature)
+        probabilities = np.exp(self.scale.log_probabilities(scores, pages))
         best = probabilities.argmax(axis=1)
         rows = np.arange(len(best))
         candidates = 1.0 - probabilities <= self._largest_nonconformity(rule.error_rate)
@@ -186,31 +195,5 @@ class Calibration:
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
         """Reverses `to_arrays`."""
-        values: dict[str, Any] = {**arrays, "temperature": float(arrays["temperature"])}
+        values: dict[str, Any] = {**arrays, "scale": ProbabilityScale(*map(float, arrays["scale"]))}
         return cls(**values)
-
-
-def calibrated(log_probabilities: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
-    """Probabilities that mean what they say: temperature scaling (Guo et al., 2017, arXiv:1706.04599).
-
-    Args:
-        log_probabilities: (n, n_classes).
-        temperature: Of `best_temperature`.
-    """
-    probabilities: NDArray[np.float64] = softmax(log_probabilities / temperature, axis=1)
-    return probabilities
-
-
-def best_temperature(scores: NDArray[np.float64], truth: NDArray[np.int64]) -> float:
-    """The temperature that makes held-out probabilities most likely (Guo et al., 2017, arXiv:1706.04599).
-
-    Args:
-        scores: Log scores of held-out rows, (n, n_classes).
-        truth: Column of each row's type, (n,).
-    """
-
-    def loss(log_temperature: float) -> float:
-        scaled = scores / np.exp(log_temperature)
-        return float(np.mean(logsumexp(scaled, axis=1) - scaled[np.arange(len(truth)), truth]))
-
-    return float(np.exp(minimize_scalar(loss, bounds=(np.log(0.05), np.log(50.0)), method="bounded").x))

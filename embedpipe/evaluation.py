@@ -283,7 +283,8 @@ def page_answers(pages: LabelledPages, held_out: HeldOut, distances: NDArray[np.
     """Held-out pages as decisions are learnt from; the pages of a document share one document's weight."""
     _, owner, counts = np.unique(pages.documents, return_inverse=True, return_counts=True)
     truth = np.searchsorted(held_out.classes, pages.y)
-    return HeldOutScores(held_out.log_scores, truth, distances, held_out.folds, 1.0 / counts[owner])
+    weights = 1.0 / counts[owner]
+    return HeldOutScores(held_out.log_scores, truth, distances, held_out.folds, weights, np.ones(len(truth)))
 
 
 def document_answers(pages: LabelledPages, held_out: HeldOut, distances: NDArray[np.float64]) -> HeldOutScores:
@@ -291,8 +292,21 @@ def document_answers(pages: LabelledPages, held_out: HeldOut, distances: NDArray
     documents = document_scores(pages, held_out.log_scores)
     truth = np.searchsorted(held_out.classes, documents.y)
     _, owner = np.unique(pages.documents, return_inverse=True)
-    means = weighted_means(distances, page_weights(pages.page_indices), owner)[owner[documents.rows]]
-    return HeldOutScores(documents.log_scores, truth, means, held_out.folds[documents.rows], np.ones(len(truth)))
+    weights, own = page_weights(pages.page_indices), owner[documents.rows]
+    return HeldOutScores(
+        scores=documents.log_scores,
+        truth=truth,
+        distances=weighted_means(distances, weights, owner)[own],
+        folds=held_out.folds[documents.rows],
+        weights=np.ones(len(truth)),
+        pages=effective_pages(weights, owner)[own],
+    )
+
+
+def effective_pages(weights: NDArray[np.float64], owner: NDArray[np.int64]) -> NDArray[np.float64]:
+    """How many pages of equal weight would say as much as those of each document (Kish, 1965), (n_documents,)."""
+    effective: NDArray[np.float64] = np.bincount(owner, weights=weights) ** 2 / np.bincount(owner, weights=weights**2)
+    return effective
 
 
 def weighted_means(
@@ -380,7 +394,7 @@ def _document_metrics(documents: DocumentScores, verdicts: NDArray[Any], classes
 
 
 def _calibration_error(answers: HeldOutScores) -> float | None:
-    """Of probabilities whose temperature was learnt from the other folds; None without any row."""
+    """Of probabilities that were learnt from the other folds; None without any row."""
     if not len(answers.truth):
         return None
     probabilities = nested_decisions(answers, Rule()).probabilities

@@ -155,15 +155,13 @@ class _Asked:
         X = self._backbone(pixels).astype(np.float16).astype(np.float32)
         return np.hstack([X, np.repeat(self._cues, len(X), axis=0)]) if len(self._cues) else X
 
-    def log_probabilities(self, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """Calibrated ones of pictures (n, H, W, 3), (n, n_classes)."""
-        scores = self._bundle.log_scores(self.features(pixels)) / self._bundle.pages.temperature
-        logarithms: NDArray[np.float64] = log_softmax(scores, axis=1)
-        return logarithms
+    def scores(self, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """Log scores of pictures (n, H, W, 3), (n, n_classes)."""
+        return self._bundle.log_scores(self.features(pixels))
 
     def ranked(self, pixels: NDArray[np.uint8]) -> tuple[tuple[str, float], ...]:
         """All types of one picture (H, W, 3) with their probabilities, best first."""
-        probabilities = np.exp(self.log_probabilities(pixels[None])[0])
+        probabilities = np.exp(self._bundle.pages.scale.log_probabilities(self.scores(pixels[None]))[0])
         order = np.argsort(-probabilities, kind="stable")
         return tuple((self._bundle.classes[i], float(probabilities[i])) for i in order)
 
@@ -172,7 +170,7 @@ class _Asked:
         column = self._bundle.classes.index(kind)
 
         def log_odds(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
-            logarithms = self.log_probabilities(pixels)
+            logarithms = log_softmax(self.scores(pixels) / self._bundle.pages.scale.temperature, axis=1)
             odds: NDArray[np.float64] = logarithms[:, column] - logsumexp(np.delete(logarithms, column, 1), axis=1)
             return odds
 

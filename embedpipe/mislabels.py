@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from embedpipe.classifiers import build_classifier
-from embedpipe.decisions import best_temperature, calibrated
 from embedpipe.duplicates import NEAR_DUPLICATE, near_pairs
 from embedpipe.evaluation import LabelledPages, cross_validate, document_scores, isolated
 from embedpipe.features import FeatureStore
 from embedpipe.index import fresh_index
 from embedpipe.pictures import Tile, gallery
+from embedpipe.probabilities import best_temperature
 from embedpipe.records import WHOLE_FILE, PageRef
 from embedpipe.streaming import render_pages
 from embedpipe.tables import write_csv
@@ -160,7 +161,7 @@ def _doubts(
     if not len(judged):
         return []
     given = np.searchsorted(classes, y[judged])
-    probabilities = calibrated(scores[judged], best_temperature(scores[judged], given))
+    probabilities = softmax(scores[judged] / best_temperature(scores[judged], given), axis=1)
     rows = np.arange(len(judged))
     own = probabilities[rows, given]
     others = probabilities.copy()

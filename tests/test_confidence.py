@@ -23,7 +23,7 @@ def answers(n: int = 2000, seed: int = 0) -> HeldOutScores:
     rng = np.random.default_rng(seed)
     scores = log_softmax(rng.normal(0, 3, (n, 4)), axis=1)
     truth = (rng.random((n, 1)) > softmax(scores / 2, axis=1).cumsum(axis=1)).sum(axis=1).clip(max=3)
-    return HeldOutScores(scores, truth, rng.random(n), np.arange(n) % 5, np.ones(n))
+    return HeldOutScores(scores, truth, rng.random(n), np.arange(n) % 5, np.ones(n), np.ones(n))
 
 
 def test_calibration_error_by_hand() -> None:

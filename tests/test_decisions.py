@@ -5,7 +5,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy.special import log_softmax, softmax
 
-from embedpipe.decisions import NOVEL_RATE, Calibration, Rule, best_temperature, calibrated
+from embedpipe.decisions import NOVEL_RATE, Calibration, Rule
+from embedpipe.probabilities import ProbabilityScale
 
 
 def drawn(n: int, seed: int) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]:
@@ -21,26 +22,6 @@ def drawn(n: int, seed: int) -> tuple[NDArray[np.float64], NDArray[np.int64], ND
 def calibration() -> Calibration:
     """Learnt from 2,000 held-out rows."""
     return Calibration.fit(*drawn(2000, 0))
-
-
-@pytest.mark.parametrize("temperature", [0.3, 1.0, 4.0])
-def test_a_known_temperature_is_recovered(temperature: float) -> None:
-    """Types drawn with the probabilities of scores at a temperature give that temperature back."""
-    rng = np.random.default_rng(0)
-    scores = log_softmax(rng.normal(0, 3, (20_000, 4)), axis=1)
-    probabilities = softmax(scores / temperature, axis=1)
-    truth = (rng.random((len(scores), 1)) > probabilities.cumsum(axis=1)).sum(axis=1).clip(max=3)
-    assert best_temperature(scores, truth) == pytest.approx(temperature, rel=0.05)
-
-
-def test_calibration_sharpens_or_softens_and_keeps_the_order() -> None:
-    """A temperature above one softens probabilities, one below sharpens them, and the best type stays the best."""
-    scores = np.log([[0.7, 0.2, 0.1]])
-    np.testing.assert_allclose(calibrated(scores, 1.0), [[0.7, 0.2, 0.1]])
-    np.testing.assert_allclose(calibrated(scores, 0.5), np.array([[0.49, 0.04, 0.01]]) / 0.54)
-    softer = calibrated(scores, 10.0)
-    assert 1 / 3 < softer[0, 0] < 0.4
-    assert softer.argmax() == 0
 
 
 @pytest.mark.parametrize("error_rate", [0.02, 0.05, 0.2, 0.4])
@@ -113,7 +94,7 @@ def test_a_threshold_lies_between_confidences() -> None:
     confidence = np.r_[np.full(20, 0.9), np.full(40, 0.8)]
     truth = np.r_[np.zeros(40), np.ones(20)].astype(np.int64)
     told, ones = np.zeros(60, np.int64), np.ones(60)
-    tied = Calibration(1.0, 1 - confidence, np.zeros(60), truth, told, confidence, ones)
+    tied = Calibration(ProbabilityScale(), 1 - confidence, np.zeros(60), truth, told, confidence, ones)
     assert tied.thresholds(0.9, 2)[0] == 0.9  # all of 0.8 together would be right in 20 of 40
     assert tied.thresholds(0.6, 2)[0] == 0.8
 

@@ -18,6 +18,7 @@ from embedpipe.explanation import BLANK, DIFFUSE, OK, as_json, default_picture, 
 from embedpipe.featuremaps import draw as draw_stage
 from embedpipe.featuremaps import stage_maps
 from embedpipe.pipeline import embed
+from embedpipe.probabilities import ProbabilityScale
 from embedpipe.records import Identity, PageRef, Recipe
 from embedpipe.streaming import Settings
 from embedpipe.training import TrainingRecipe, fit
@@ -124,7 +125,7 @@ def test_another_type_can_be_asked_for(made: Made) -> None:
 def test_nothing_is_made_up_where_nothing_decides(made: Made) -> None:
     """Where no part moves the odds, the finding says so; a blank page is not asked at all."""
     page = draw_page(made.folder / "new" / "even.pdf", "head")
-    undecided = replace(made.bundle, pages=replace(made.bundle.pages, temperature=1e6))
+    undecided = replace(made.bundle, pages=replace(made.bundle.pages, scale=ProbabilityScale(1e6)))
     found = explain(made.workspace, str(page), undecided, cells())
     assert found.status == DIFFUSE
     assert found.boxes == ()

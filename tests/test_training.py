@@ -165,7 +165,7 @@ def test_fit_saves_a_classifier_that_knows_its_types(workspace: Workspace, store
     assert loaded.identity == IDENTITY == store.identity
     assert loaded.metrics == fitted.metrics
     assert loaded.metrics["document_accuracy"] > 0.9
-    assert 0.05 <= loaded.pages.temperature <= 50
+    assert 0.05 <= loaded.pages.scale.temperature <= 50
     facts = {"kind": kind, "settings": {}, "selection": "all", "pages": len(pages.y), "documents": 24}
     assert facts.items() <= loaded.fitted_on.items()
     assert loaded.fitted_on["parts"] == [part.name for part in store.parts]
