@@ -26,6 +26,7 @@ from embedpipe.documents import Limits, ReadOptions, open_document
 from embedpipe.engines import Backbone, Pending
 from embedpipe.errors import ArtifactError, EmbedpipeError
 from embedpipe.features import FeatureStore
+from embedpipe.files import read_json, write_json
 from embedpipe.intake import Report
 from embedpipe.pipeline import Progress, embed, plan_run
 from embedpipe.records import WHOLE_FILE, Document
@@ -580,7 +581,8 @@ def test_a_store_of_another_identity(pile: Embedded, later: Workspace, tiny: Bac
     """A store whose folder holds another identity is refused before anything is rendered."""
     store = later.store()
     manifest = store.path / "manifest.json"
-    manifest.write_text(manifest.read_text().replace(store.identity.weights_sha256, "0" * 64))
+    values = read_json(manifest)
+    write_json(manifest, values | {"identity": values["identity"] | {"weights_sha256": "0" * 64}})
     with pytest.raises(EmbedpipeError, match="belongs to"):
         embed(later, [str(pile.folder)], tiny)
     assert FeatureStore.open(store.path).identity.weights_sha256 == "0" * 64
