@@ -19,7 +19,7 @@ from embedpipe.augmentation import Variants, larger
 from embedpipe.documents import Limits, ReadOptions
 from embedpipe.engines import Backbone, Pending
 from embedpipe.errors import DocumentError
-from embedpipe.machine import available_cores, render_workers
+from embedpipe.machine import render_workers
 from embedpipe.records import Document, FeatureBatch, PageFailure, PageImage, Recipe
 from embedpipe.rendering import Guards, Job, Renderer, Selection
 
@@ -242,15 +242,28 @@ def render_pages(
     Returns:
         uint8 (H, W, 3) by (sha256, page index); pages that cannot be rendered are missing.
     """
-    jobs = [Job(document, Selection(((index + 1, index + 1),))) for document, index in dict.fromkeys(wanted)]
-    if not jobs:
-        return {}
-    options = options or ReadOptions(Recipe(size=size, resize="aspect"))
-    guards = Guards(workers=min(available_cores(), len(jobs)))
-    with Renderer(options, guards) as renderer:
-        pages = [page for rendered in renderer.render(jobs) for page in rendered.results]
+    pages = stream_pages(wanted, options or ReadOptions(Recipe(size=size, resize="aspect")))
     return {
         (page.info.ref.document_sha256, page.info.ref.page_index): page.pixels
         for page in pages
         if isinstance(page, PageImage)
     }
+
+
+def stream_pages(wanted: Iterable[tuple[Document, int]], options: ReadOptions) -> Iterator[PageImage | PageFailure]:
+    """Renders some pages and yields them as they come, in no fixed order, so that they need not all be in memory.
+
+    Args:
+        wanted: Documents and page indices.
+        options: How they are rendered.
+    """
+    numbers: dict[Document, list[int]] = {}
+    for document, index in dict.fromkeys(wanted):
+        numbers.setdefault(document, []).append(index + 1)
+    if not numbers:
+        return
+    jobs = (Job(document, Selection(tuple((n, n) for n in own))) for document, own in numbers.items())
+    guards = Guards(workers=min(render_workers(), sum(map(len, numbers.values()))))
+    with Renderer(options, guards) as renderer:
+        for rendered in renderer.render(jobs):
+            yield from rendered.results

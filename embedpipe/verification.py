@@ -1,0 +1,163 @@
+"""Which pairs of pages show the same picture: every page is drawn once and sketched, and only likely pairs are looked at
+closely. Never more than some thousand sketches, or a hundred pictures, are in memory.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embedpipe.agreement import SAME_PICTURE, SIZE, Contrast, agreement, contrast
+from embedpipe.documents import ReadOptions
+from embedpipe.duplicates import Groups, connected
+from embedpipe.machine import available_cores
+from embedpipe.records import Document, PageImage, Recipe
+from embedpipe.sketches import Overlay, Sketch, inky_blocks, overlay, sketch
+from embedpipe.streaming import stream_pages
+
+LIKELY = 0.35
+"""Likeness of two sketches from which the pages are looked at closely, see docs/quality.md."""
+
+NEARLY_BLANK = 3
+"""Pages with ink in fewer of the 64 blocks of their sketch are the same only where all pixels are."""
+
+_SKETCHES = 8192
+"""In memory at once, 300 MB."""
+
+_PICTURES = 128
+"""In memory at once while pairs are looked at closely, 330 MB."""
+
+_AT_A_TIME = 64
+"""Pairs that are looked at before the groups are: those that are in one group by then need not be."""
+
+Page = tuple[Document, int]
+Pair = tuple[int, int]
+_Pairs = NDArray[np.int64]
+
+
+@dataclass(slots=True)
+class Verified:
+    """What was found out about pairs of rows.
+
+    Attributes:
+        groups: Rows that show the same page, joined.
+        agreements: Of the pairs that agree; 1 for the same pixels. Pairs in one group already were not looked at.
+        sketched: Pairs whose sketches were compared.
+        compared: Pairs that were looked at closely.
+        unreadable: Rows that could not be drawn.
+        nearly_blank: Rows with next to nothing on them.
+    """
+
+    groups: Groups
+    agreements: dict[Pair, float] = field(default_factory=dict)
+    sketched: int = 0
+    compared: int = 0
+    unreadable: set[int] = field(default_factory=set)
+    nearly_blank: set[int] = field(default_factory=set)
+
+    def agree(self, pair: Pair, value: float) -> None:
+        """Notes that two rows show the same page."""
+        self.agreements[pair] = value
+        self.groups.join(*pair)
+
+
+def verify(pages: Sequence[Page | None], pairs: _Pairs, *, same_picture: float = SAME_PICTURE) -> Verified:
+    """Compares the pictures of pairs of pages.
+
+    Args:
+        pages: Of each row; None where its document is gone.
+        pairs: Rows, int64 (m, 2); the first of a pair is laid below.
+        same_picture: Least agreement of the pictures of one page.
+    """
+    found = Verified(Groups(len(pages)))
+    with ThreadPoolExecutor(available_cores()) as pool:
+        for some in _chunks(_by_component(pairs, len(pages)), _SKETCHES):
+            likely = _likely(pages, some, found, pool)
+            closest = sorted(likely, key=lambda pair: (-likely[pair].likeness, pair))
+            rows = np.array(closest, np.int64).reshape(-1, 2)
+            for few in _chunks(_by_component(rows, len(pages)), _PICTURES):
+                _look_closely(pages, [(int(i), int(j)) for i, j in few], likely, same_picture, found, pool)
+    return found
+
+
+def _by_component(pairs: _Pairs, n: int) -> _Pairs:
+    """Pairs of rows that hang together, one after the other, else as they were: so each page is drawn about once."""
+    return pairs[np.argsort(connected(pairs, n)[pairs[:, 0]], kind="stable")]
+
+
+def _chunks(pairs: _Pairs, most: int) -> Iterator[_Pairs]:
+    """Cuts pairs into runs of few pages."""
+    start, seen = 0, set[int]()
+    for number, pair in enumerate(pairs.tolist()):
+        if len(seen) + sum(row not in seen for row in pair) > most:
+            yield pairs[start:number]
+            start, seen = number, set()
+        seen.update(pair)
+    if start < len(pairs):
+        yield pairs[start:]
+
+
+def _likely(
+    pages: Sequence[Page | None], pairs: _Pairs, found: Verified, pool: ThreadPoolExecutor
+) -> dict[Pair, Overlay]:
+    """The pairs whose sketches are alike; pages with the same pixels are joined at once."""
+    sketches: dict[int, Sketch] = {}
+    same: dict[bytes, list[int]] = {}
+    for row, pixels in _drawn(pages, np.unique(pairs), found):
+        sketches[row] = sketch(pixels)
+        same.setdefault(hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).digest(), []).append(row)
+    for rows in same.values():
+        first, *others = sorted(rows)
+        for other in others:
+            found.agree((first, other), 1.0)
+    sparse = {row for row, own in sketches.items() if inky_blocks(own) < NEARLY_BLANK}
+    found.nearly_blank |= sparse
+    shown = sketches.keys() - sparse
+    wanted = [(i, j) for i, j in _apart(pairs.tolist(), found) if i in shown and j in shown]
+    found.sketched += len(wanted)
+    overlays = pool.map(lambda pair: overlay(sketches[pair[0]], sketches[pair[1]]), wanted)
+    return {pair: own for pair, own in zip(wanted, overlays, strict=True) if own and own.likeness >= LIKELY}
+
+
+def _look_closely(
+    pages: Sequence[Page | None],
+    pairs: Sequence[Pair],
+    likely: dict[Pair, Overlay],
+    same_picture: float,
+    found: Verified,
+    pool: ThreadPoolExecutor,
+) -> None:
+    wanted = _apart(pairs, found)
+    rows = np.unique(np.array(wanted, np.int64))
+    pictures: dict[int, Contrast] = {row: contrast(pixels) for row, pixels in _drawn(pages, rows, found)}
+    for start in range(0, len(wanted), _AT_A_TIME):
+        some = [(i, j) for i, j in _apart(wanted[start : start + _AT_A_TIME], found) if i in pictures and j in pictures]
+        found.compared += len(some)
+        values = pool.map(lambda pair: agreement(*(pictures[row] for row in pair), likely[pair].affine), some)
+        for pair, value in zip(some, list(values), strict=True):
+            if value >= same_picture:
+                found.agree(pair, value)
+
+
+def _apart(pairs: Sequence[Sequence[int]], found: Verified) -> list[Pair]:
+    """The pairs that are in no group together yet."""
+    return [(i, j) for i, j in pairs if found.groups.root(i) != found.groups.root(j)]
+
+
+def _drawn(
+    pages: Sequence[Page | None], rows: NDArray[np.int64], found: Verified
+) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """Pictures of some rows, uint8 (H, W, 3), in no fixed order; rows without one are noted."""
+    row_of = {(page[0].sha256, page[1]): row for row in rows.tolist() if (page := pages[row]) is not None}
+    wanted = [page for row in row_of.values() if (page := pages[row]) is not None]
+    missing = set(rows.tolist())
+    for page in stream_pages(wanted, ReadOptions(Recipe(size=SIZE, resize="aspect"))):
+        if isinstance(page, PageImage):
+            ref = page.info.ref
+            row = row_of[ref.document_sha256, ref.page_index]
+            missing.discard(row)
+            yield row, page.pixels
+    found.unreadable |= missing
