@@ -1,8 +1,9 @@
 """Whether two pictures show the same page: what features cannot tell of a form that was filled twice.
 
 The second picture is laid over the first, as their sketches told (`sketches`). Then every small block with ink is
-compared with its place in the other by normalised cross-correlation (Lewis 1995), which ignores brightness and contrast.
-A new scan changes every block a little; another name or amount changes a few blocks altogether, so the worst decide.
+compared with its place in the other by normalised cross-correlation (Lewis 1995), which ignores brightness and
+contrast. A new scan changes every block a little; another name or amount changes a few blocks altogether, so the
+worst decide.
 """
 
 import numpy as np
@@ -33,7 +34,8 @@ def contrast(pixels: NDArray[np.uint8]) -> Contrast:
     zoom = SIZE / max(image.size)
     size = max(round(image.width * zoom), 1), max(round(image.height * zoom), 1)
     grey = np.asarray(image.resize(size, Image.Resampling.BICUBIC) if size != image.size else image, np.float32)
-    return ndimage.gaussian_filter(grey, 1.0) - ndimage.gaussian_filter(grey, 8.0)
+    stands_out: Contrast = ndimage.gaussian_filter(grey, 1.0) - ndimage.gaussian_filter(grey, 8.0)
+    return stands_out
 
 
 def agreement(first: Contrast, second: Contrast, affine: NDArray[np.float64]) -> float:
@@ -46,8 +48,7 @@ def agreement(first: Contrast, second: Contrast, affine: NDArray[np.float64]) ->
         second: That of another one.
         affine: From places of the first to those of the second, as of `sketches.Overlay`.
     """
-    a, b = first, _laid_over(first.shape, second, affine)
-    worst = np.sort(_block_agreements(a, b))
+    worst = np.sort(_block_agreements(first, _laid_over(first.shape, second, affine)))
     return float(worst[min(_WORST, len(worst)) - 1]) if len(worst) else 1.0
 
 
@@ -58,30 +59,31 @@ def _laid_over(shape: tuple[int, ...], second: Contrast, affine: NDArray[np.floa
     middle = np.array([second.shape[1], second.shape[0]]) / 2
     offset = middle + affine[2, ::-1] * SIZE - matrix @ np.array([columns, rows]) / 2
     values = (*matrix[0], offset[0], *matrix[1], offset[1])
-    image = Image.fromarray(second)
-    laid = image.transform(
-        (columns, rows), Image.Transform.AFFINE, tuple(map(float, values)), Image.Resampling.BILINEAR
-    )
+    data = tuple(map(float, values))
+    laid = Image.fromarray(second).transform((columns, rows), Image.Transform.AFFINE, data, Image.Resampling.BILINEAR)
     return np.asarray(laid)
 
 
 def _block_agreements(a: Contrast, b: Contrast) -> NDArray[np.float32]:
     """The best correlation of each block with ink, however it is moved by up to `_SLACK` pixels, (n,)."""
-    rows, columns = (side // _CELL * _CELL for side in a.shape)
+    rows, columns = a.shape[0] // _CELL * _CELL, a.shape[1] // _CELL * _CELL
     a = a[:rows, :columns]
     padded = np.pad(b, _SLACK)
     squares = padded * padded
-    own = _blocks(a * a)
+    mean = _blocks(a)
+    own = np.maximum(_blocks(a * a) - mean * mean, _FLAT)
     best = np.full(own.shape, -1.0, np.float32)
     for down in range(2 * _SLACK + 1):
         for right in range(2 * _SLACK + 1):
             window = np.s_[down : down + rows, right : right + columns]
-            products, energy = _blocks(a * padded[window]), _blocks(squares[window])
-            np.maximum(best, products / np.sqrt(np.maximum(own, _FLAT) * np.maximum(energy, _FLAT)), out=best)
+            other = _blocks(padded[window])
+            energy = np.maximum(_blocks(squares[window]) - other * other, _FLAT)
+            np.maximum(best, (_blocks(a * padded[window]) - mean * other) / np.sqrt(own * energy), out=best)
     inky = np.maximum(own, _blocks(squares[_SLACK : _SLACK + rows, _SLACK : _SLACK + columns])) > _INK
     top, left = (round(_EDGE * side / _CELL) for side in (rows, columns))
-    inner = np.s_[top : len(best) - top, left : best.shape[1] - left]
-    return best[inner][inky[inner]]
+    inner = np.s_[top : own.shape[0] - top, left : own.shape[1] - left]
+    found: NDArray[np.float32] = best[inner][inky[inner]]
+    return found
 
 
 def _blocks(picture: Contrast) -> Contrast:
@@ -90,4 +92,5 @@ def _blocks(picture: Contrast) -> Contrast:
     lines = picture.reshape(rows // _CELL, _CELL, columns).sum(axis=1)
     cells = lines.reshape(len(lines), columns // _CELL, _CELL).sum(axis=2)
     wide = cells[:, 1:] + cells[:, :-1]
-    return (wide[1:] + wide[:-1]) / np.float32(4 * _CELL**2)
+    means: Contrast = (wide[1:] + wide[:-1]) / np.float32(4 * _CELL**2)
+    return means

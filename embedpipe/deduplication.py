@@ -1,7 +1,7 @@
 """Documents and pages that are there more than once: exact copies, and pages saved again or scanned twice.
 
-Candidates come from the index, as the nearest pages above a cosine; then the pictures decide (`verification`), since one
-form filled twice has nearly the same features. Nothing is ever deleted.
+Candidates come from the index, as the nearest pages above a cosine; then the pictures decide (`verification`), since
+one form filled twice has nearly the same features. Nothing is ever deleted.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,8 +34,8 @@ _FEW = 200
 """Among fewer pages every near one is a candidate: the scaling of so few says nothing about cosines."""
 
 RULE = (
-    "of identical files the oldest; else the page of the longest document, a PDF before a picture, then the largest page, "
-    "the oldest file, the shortest path"
+    "of identical files the oldest; else the page of the longest document, a PDF before a picture, then the largest "
+    "page, the oldest file, the shortest path"
 )
 """Which copy of a group is the one to keep."""
 
@@ -218,7 +218,7 @@ def _page_groups(
     members = pd.Series(new).groupby(groups[new]).agg(list)
     found = []
     for rows in members[members.map(len) > 1]:
-        if pages["document_sha256"].iloc[rows].nunique() == 1:
+        if len(set(pages["document_sha256"].iloc[rows])) == 1:
             continue  # pages of one document were not compared, but for those with the same pixels
         copies = [_copy(sources, pages, row, float(least[row])) for row in rows]
         found.append(_ranked("page", sources, pages, rows, copies))
@@ -249,8 +249,8 @@ def _ranked(
 def left_out(found: Found) -> list[str]:
     """What was not compared, and why, a line for each reason."""
     lines = {
-        f"{found.unreadable} pages could not be drawn, and {found.not_compared} pairs were not compared: a file is gone, "
-        "was changed since `embed`, or cannot be rendered": found.unreadable,
+        f"{found.unreadable} pages could not be drawn, and {found.not_compared} pairs were not compared: a file is "
+        "gone, was changed since `embed`, or cannot be rendered": found.unreadable,
         f"{found.blank} blank pages are in no group": found.blank,
         f"{found.nearly_blank} pages are nearly blank: they count as one only where all pixels are equal": (
             found.nearly_blank

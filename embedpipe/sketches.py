@@ -1,7 +1,7 @@
-"""Small pictures of pages, of one size, that tell quickly how a page may be laid over another, and whether it is worth it.
+"""Small pictures of pages, all of one size: how a page is laid over another, and whether it is worth a closer look.
 
-Blocks of the one are found again in the other by normalised cross-correlation (Lewis 1995), and the affine map that most
-of them agree on takes away shift, skew and scale.
+Blocks of the one are found again in the other by normalised cross-correlation (Lewis 1995), and the affine map that
+most of them agree on takes away shift, skew and scale.
 """
 
 from dataclasses import dataclass
@@ -77,7 +77,8 @@ def overlay(first: Sketch, second: Sketch) -> Overlay | None:
 
 def _inky(a: NDArray[np.float32]) -> NDArray[np.int64]:
     energy = (a * a).reshape(SIDE // _BLOCK, _BLOCK, SIDE // _BLOCK, _BLOCK).mean(axis=(1, 3)).ravel()
-    return _CORNERS[energy > _INK]
+    corners: NDArray[np.int64] = _CORNERS[energy > _INK]
+    return corners
 
 
 def _best_matches(
@@ -102,7 +103,8 @@ def _best_matches(
 
 
 def _peaks(correlation: NDArray[np.float32], best: NDArray[np.int64]) -> NDArray[np.float32]:
-    return correlation[np.arange(len(best)), best[:, 0], best[:, 1]]
+    peaks: NDArray[np.float32] = correlation[np.arange(len(best)), best[:, 0], best[:, 1]]
+    return peaks
 
 
 def _between(correlation: NDArray[np.float32], best: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -122,11 +124,12 @@ def _block_sums(padded: NDArray[np.float32]) -> NDArray[np.float32]:
     """Sums over the block that begins at each pixel."""
     total = np.pad(padded.cumsum(axis=0, dtype=np.float64).cumsum(axis=1), ((1, 0), (1, 0)))
     sums = total[_BLOCK:, _BLOCK:] - total[:-_BLOCK, _BLOCK:] - total[_BLOCK:, :-_BLOCK] + total[:-_BLOCK, :-_BLOCK]
-    return sums.astype(np.float32)
+    floats: NDArray[np.float32] = sums.astype(np.float32)
+    return floats
 
 
 def _agreed_map(
-    places: NDArray[np.float64], targets: NDArray[np.float64]
+    places: NDArray[np.floating], targets: NDArray[np.floating]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """The affine map (3, 2) of most of the points by least squares, and which follow it; a shift where they are few."""
     points = np.column_stack([places, np.ones(len(places))])

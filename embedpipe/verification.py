@@ -1,5 +1,7 @@
-"""Which pairs of pages show the same picture: every page is drawn once and sketched, and only likely pairs are looked at
-closely. Never more than some thousand sketches, or a hundred pictures, are in memory.
+"""Which pairs of pages show the same picture.
+
+Every page is drawn once and sketched, and only likely pairs are looked at closely. Never more than some thousand
+sketches, or a hundred pictures, are in memory.
 """
 
 import hashlib
@@ -136,7 +138,7 @@ def _look_closely(
     for start in range(0, len(wanted), _AT_A_TIME):
         some = [(i, j) for i, j in _apart(wanted[start : start + _AT_A_TIME], found) if i in pictures and j in pictures]
         found.compared += len(some)
-        values = pool.map(lambda pair: agreement(*(pictures[row] for row in pair), likely[pair].affine), some)
+        values = pool.map(lambda pair: agreement(pictures[pair[0]], pictures[pair[1]], likely[pair].affine), some)
         for pair, value in zip(some, list(values), strict=True):
             if value >= same_picture:
                 found.agree(pair, value)
