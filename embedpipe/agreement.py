@@ -8,23 +8,27 @@ worst decide.
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageFilter
 from scipy import ndimage
 
 SIZE = 960
 """Pixels of the long side at which pages are compared: a digit is then about as large as a block."""
 
-SAME_PICTURE = 0.65
+SAME_PICTURE = 0.8
 """Agreement from which two pages are the same one, see docs/quality.md."""
 
 Contrast = NDArray[np.float32]
 """What stands out from the paper around it, float32 (H, W)."""
 
 _CELL = 7  # a block is two cells wide and high, and begins at every cell
-_SLACK = 3  # pixels that a block may lie beside its place
-_INK = 16.0  # mean square contrast of a block, in grey values of 255, from which it counts
+_SLACK = 2  # pixels that a block may lie beside its place
+_INK = 16.0  # mean square contrast of a block, in grey values of 255, from which it counts,
+_FAINT = 0.3  # as a share of the median of those that count so far,
+_ABOVE_NOISE = 5.0  # and so many times that of the paper,
+_NOISE_QUANTILE, _MOST_NOISE = 0.3, 60.0  # told from the emptiest blocks of the page, if there are any
 _EDGE = 0.06  # of each side is left out: the lid of the scanner shows there
 _WORST = 3  # this many blocks must disagree: one may be a speck of dust
+_STRIP = 10  # rows of blocks that are looked at before it is asked whether that was enough
 _FLAT = 1.0  # mean square contrast of a block that is divided by, at least
 
 
@@ -33,12 +37,15 @@ def contrast(pixels: NDArray[np.uint8]) -> Contrast:
     image = Image.fromarray(pixels).convert("L")
     zoom = SIZE / max(image.size)
     size = max(round(image.width * zoom), 1), max(round(image.height * zoom), 1)
-    grey = np.asarray(image.resize(size, Image.Resampling.BICUBIC) if size != image.size else image, np.float32)
-    stands_out: Contrast = ndimage.gaussian_filter(grey, 1.0) - ndimage.gaussian_filter(grey, 8.0)
+    if size != image.size:
+        image = image.resize(size, Image.Resampling.BICUBIC)
+    grey = np.asarray(image, np.float32)
+    paper = np.asarray(image.filter(ImageFilter.GaussianBlur(8)), np.float32)
+    stands_out: Contrast = ndimage.gaussian_filter(grey, 1.0, truncate=3.0) - paper
     return stands_out
 
 
-def agreement(first: Contrast, second: Contrast, affine: NDArray[np.float64]) -> float:
+def agreement(first: Contrast, second: Contrast, affine: NDArray[np.float64], least: float = -1.0) -> float:
     """How well two pages agree where they agree least, -1..1.
 
     It is 1 for the same pixels, about 0 where something else stands.
@@ -47,9 +54,37 @@ def agreement(first: Contrast, second: Contrast, affine: NDArray[np.float64]) ->
         first: The contrast of a page.
         second: That of another one.
         affine: From places of the first to those of the second, as of `sketches.Overlay`.
+        least: Where the answer is smaller anyway, not all of the page is looked at.
     """
-    worst = np.sort(_block_agreements(first, _laid_over(first.shape, second, affine)))
-    return float(worst[min(_WORST, len(worst)) - 1]) if len(worst) else 1.0
+    a, b = (_whole_cells(picture) for picture in (first, _laid_over(first.shape, second, affine)))
+    own, other = _blocks(a * a), _blocks(b * b)
+    inky = _inky(own, other)
+    b = np.pad(b, _SLACK)
+    worst = np.empty(0, np.float32)
+    for top in range(0, len(own), _STRIP):
+        strip = slice(top, min(top + _STRIP, len(own)))
+        if inky[strip].any():
+            found = _best_agreements(a, b, own, strip)[inky[strip]]
+            worst = np.sort(np.concatenate([worst, found]))[:_WORST]
+            if len(worst) == _WORST and worst[-1] < least:
+                break
+    return float(worst[-1]) if len(worst) else 1.0
+
+
+def _whole_cells(picture: Contrast) -> Contrast:
+    return picture[: len(picture) // _CELL * _CELL, : picture.shape[1] // _CELL * _CELL]
+
+
+def _inky(own: Contrast, other: Contrast) -> NDArray[np.bool_]:
+    """Which blocks have ink in one of two pictures: more than the noise, and not much less than most that have."""
+    energy = np.maximum(own, other)
+    noise = min(max(float(np.quantile(x, _NOISE_QUANTILE)) for x in (own, other)), _MOST_NOISE)
+    inky: NDArray[np.bool_] = energy > max(_INK, _ABOVE_NOISE * noise)
+    if inky.any():
+        inky &= energy > _FAINT * float(np.median(energy[inky]))
+    top, left = (round(_EDGE * side) for side in energy.shape)
+    inky[:top] = inky[len(inky) - top :] = inky[:, :left] = inky[:, inky.shape[1] - left :] = False
+    return inky
 
 
 def _laid_over(shape: tuple[int, ...], second: Contrast, affine: NDArray[np.float64]) -> Contrast:
@@ -64,26 +99,28 @@ def _laid_over(shape: tuple[int, ...], second: Contrast, affine: NDArray[np.floa
     return np.asarray(laid)
 
 
-def _block_agreements(a: Contrast, b: Contrast) -> NDArray[np.float32]:
-    """The best correlation of each block with ink, however it is moved by up to `_SLACK` pixels, (n,)."""
-    rows, columns = a.shape[0] // _CELL * _CELL, a.shape[1] // _CELL * _CELL
-    a = a[:rows, :columns]
-    padded = np.pad(b, _SLACK)
-    squares = padded * padded
-    mean = _blocks(a)
-    own = np.maximum(_blocks(a * a) - mean * mean, _FLAT)
-    best = np.full(own.shape, -1.0, np.float32)
+def _best_agreements(a: Contrast, b: Contrast, own: Contrast, strip: slice) -> Contrast:
+    """The best correlation of each block of some rows of blocks, however it is moved by up to `_SLACK` pixels.
+
+    The mean is not taken off: contrast is without it on the whole, and the same stroke at the rim of a block counts.
+
+    Args:
+        a: The first picture, cut to whole cells.
+        b: The second one, with `_SLACK` pixels more on each side.
+        own: Energies of the first's blocks.
+        strip: Which rows of blocks.
+    """
+    first, last = strip.start * _CELL, (strip.stop + 1) * _CELL
+    here, energy, columns = a[first:last], own[strip], a.shape[1]
+    around = b[first : last + 2 * _SLACK]
+    squares = around * around
+    best = np.full(energy.shape, -1.0, np.float32)
     for down in range(2 * _SLACK + 1):
         for right in range(2 * _SLACK + 1):
-            window = np.s_[down : down + rows, right : right + columns]
-            other = _blocks(padded[window])
-            energy = np.maximum(_blocks(squares[window]) - other * other, _FLAT)
-            np.maximum(best, (_blocks(a * padded[window]) - mean * other) / np.sqrt(own * energy), out=best)
-    inky = np.maximum(own, _blocks(squares[_SLACK : _SLACK + rows, _SLACK : _SLACK + columns])) > _INK
-    top, left = (round(_EDGE * side / _CELL) for side in (rows, columns))
-    inner = np.s_[top : own.shape[0] - top, left : own.shape[1] - left]
-    found: NDArray[np.float32] = best[inner][inky[inner]]
-    return found
+            window = np.s_[down : down + len(here), right : right + columns]
+            scale = np.sqrt(np.maximum(energy, _FLAT) * np.maximum(_blocks(squares[window]), _FLAT))
+            np.maximum(best, _blocks(here * around[window]) / scale, out=best)
+    return best
 
 
 def _blocks(picture: Contrast) -> Contrast:

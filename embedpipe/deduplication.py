@@ -27,8 +27,9 @@ from embedpipe.workspace import Sources, Workspace
 CANDIDATE = 0.8
 """Cosine from which the pictures of two pages are compared: nearly all pages that were saved or scanned again."""
 
-NEAREST = 50
-"""Candidates of each page at most, so that a million copies of one form do not make a million times a million pairs."""
+NEAREST = 100
+"""Near pages of each page that are taken at most, those of its own document included: a million copies of one form do
+not make a million times a million pairs."""
 
 _FEW = 200
 """Among fewer pages every near one is a candidate: the scaling of so few says nothing about cosines."""

@@ -68,7 +68,7 @@ def overlay(first: Sketch, second: Sketch) -> Overlay | None:
     good = correlation > _FOUND
     if not good.any():
         return None
-    places = corners + (_BLOCK / 2 - SIDE / 2)
+    places = corners + _middles_of_ink(a, corners) - SIDE / 2
     affine, follows = _agreed_map(places[good], (places + moves)[good])
     likeness = float(correlation[good][follows].sum() / len(corners))
     affine[2] /= SIDE
@@ -79,6 +79,14 @@ def _inky(a: NDArray[np.float32]) -> NDArray[np.int64]:
     energy = (a * a).reshape(SIDE // _BLOCK, _BLOCK, SIDE // _BLOCK, _BLOCK).mean(axis=(1, 3)).ravel()
     corners: NDArray[np.int64] = _CORNERS[energy > _INK]
     return corners
+
+
+def _middles_of_ink(a: NDArray[np.float32], corners: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Where the ink of each block lies in it, on the whole, (n, 2): there it tells how far a turned page moved."""
+    blocks = np.lib.stride_tricks.sliding_window_view(a * a, (_BLOCK, _BLOCK))[corners[:, 0], corners[:, 1]]
+    middles = np.arange(_BLOCK) + 0.5
+    sums = [blocks.sum(axis=axis, dtype=np.float64) for axis in (2, 1)]
+    return np.column_stack([own @ middles / own.sum(axis=1) for own in sums])
 
 
 def _best_matches(

@@ -138,7 +138,9 @@ def _look_closely(
     for start in range(0, len(wanted), _AT_A_TIME):
         some = [(i, j) for i, j in _apart(wanted[start : start + _AT_A_TIME], found) if i in pictures and j in pictures]
         found.compared += len(some)
-        values = pool.map(lambda pair: agreement(pictures[pair[0]], pictures[pair[1]], likely[pair].affine), some)
+        values = pool.map(
+            lambda pair: agreement(pictures[pair[0]], pictures[pair[1]], likely[pair].affine, same_picture), some
+        )
         for pair, value in zip(some, list(values), strict=True):
             if value >= same_picture:
                 found.agree(pair, value)
