@@ -242,28 +242,30 @@ def render_pages(
     Returns:
         uint8 (H, W, 3) by (sha256, page index); pages that cannot be rendered are missing.
     """
-    pages = stream_pages(wanted, options or ReadOptions(Recipe(size=size, resize="aspect")))
-    return {
-        (page.info.ref.document_sha256, page.info.ref.page_index): page.pixels
-        for page in pages
-        if isinstance(page, PageImage)
-    }
+    wanted = list(wanted)
+    with page_renderer(options or ReadOptions(Recipe(size=size, resize="aspect")), len(wanted)) as renderer:
+        return {
+            (page.info.ref.document_sha256, page.info.ref.page_index): page.pixels
+            for page in stream_pages(wanted, renderer)
+            if isinstance(page, PageImage)
+        }
 
 
-def stream_pages(wanted: Iterable[tuple[Document, int]], options: ReadOptions) -> Iterator[PageImage | PageFailure]:
+def page_renderer(options: ReadOptions, pages: int) -> Renderer:
+    """A renderer for so many pages, with no more workers than there are cores, memory and pages for."""
+    return Renderer(options, Guards(workers=max(1, min(render_workers(), pages))))
+
+
+def stream_pages(wanted: Iterable[tuple[Document, int]], renderer: Renderer) -> Iterator[PageImage | PageFailure]:
     """Renders some pages and yields them as they come, in no fixed order, so that they need not all be in memory.
 
     Args:
         wanted: Documents and page indices.
-        options: How they are rendered.
+        renderer: Its workers start with the first page; it can be used again.
     """
     numbers: dict[Document, list[int]] = {}
     for document, index in dict.fromkeys(wanted):
         numbers.setdefault(document, []).append(index + 1)
-    if not numbers:
-        return
     jobs = (Job(document, Selection(tuple((n, n) for n in own))) for document, own in numbers.items())
-    guards = Guards(workers=min(render_workers(), sum(map(len, numbers.values()))))
-    with Renderer(options, guards) as renderer:
-        for rendered in renderer.render(jobs):
-            yield from rendered.results
+    for rendered in renderer.render(jobs):
+        yield from rendered.results

@@ -17,8 +17,9 @@ from embedpipe.documents import ReadOptions
 from embedpipe.duplicates import Groups, connected
 from embedpipe.machine import available_cores
 from embedpipe.records import Document, PageImage, Recipe
+from embedpipe.rendering import Renderer
 from embedpipe.sketches import Overlay, Sketch, inky_blocks, overlay, sketch
-from embedpipe.streaming import stream_pages
+from embedpipe.streaming import page_renderer, stream_pages
 
 LIKELY = 0.35
 """Likeness of two sketches from which the pages are looked at closely, see docs/quality.md."""
@@ -74,15 +75,16 @@ def verify(pages: Sequence[Page | None], pairs: _Pairs, *, same_picture: float =
         pairs: Rows, int64 (m, 2); the first of a pair is laid below.
         same_picture: Least agreement of the pictures of one page.
     """
-    found = Verified(Groups(len(pages)))
-    with ThreadPoolExecutor(available_cores()) as pool:
+    options = ReadOptions(Recipe(size=SIZE, resize="aspect"))
+    with ThreadPoolExecutor(available_cores()) as pool, page_renderer(options, len(pairs)) as renderer:
+        comparison = _Comparison(pages, same_picture, pool, renderer, Verified(Groups(len(pages))))
         for some in _chunks(_by_component(pairs, len(pages)), _SKETCHES):
-            likely = _likely(pages, some, found, pool)
+            likely = comparison.likely(some)
             closest = sorted(likely, key=lambda pair: (-likely[pair].likeness, pair))
             rows = np.array(closest, np.int64).reshape(-1, 2)
             for few in _chunks(_by_component(rows, len(pages)), _PICTURES):
-                _look_closely(pages, [(int(i), int(j)) for i, j in few], likely, same_picture, found, pool)
-    return found
+                comparison.look_closely([(int(i), int(j)) for i, j in few], likely)
+    return comparison.found
 
 
 def _by_component(pairs: _Pairs, n: int) -> _Pairs:
@@ -102,66 +104,66 @@ def _chunks(pairs: _Pairs, most: int) -> Iterator[_Pairs]:
         yield pairs[start:]
 
 
-def _likely(
-    pages: Sequence[Page | None], pairs: _Pairs, found: Verified, pool: ThreadPoolExecutor
-) -> dict[Pair, Overlay]:
-    """The pairs whose sketches are alike; pages with the same pixels are joined at once."""
-    sketches: dict[int, Sketch] = {}
-    same: dict[bytes, list[int]] = {}
-    for row, pixels in _drawn(pages, np.unique(pairs), found):
-        sketches[row] = sketch(pixels)
-        same.setdefault(hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).digest(), []).append(row)
-    for rows in same.values():
-        first, *others = sorted(rows)
-        for other in others:
-            found.agree((first, other), 1.0)
-    sparse = {row for row, own in sketches.items() if inky_blocks(own) < NEARLY_BLANK}
-    found.nearly_blank |= sparse
-    shown = sketches.keys() - sparse
-    wanted = [(i, j) for i, j in _apart(pairs.tolist(), found) if i in shown and j in shown]
-    found.sketched += len(wanted)
-    overlays = pool.map(lambda pair: overlay(sketches[pair[0]], sketches[pair[1]]), wanted)
-    return {pair: own for pair, own in zip(wanted, overlays, strict=True) if own and own.likeness >= LIKELY}
+@dataclass(slots=True)
+class _Comparison:
+    """What the steps share."""
 
+    pages: Sequence[Page | None]
+    same_picture: float
+    pool: ThreadPoolExecutor
+    renderer: Renderer
+    found: Verified
 
-def _look_closely(
-    pages: Sequence[Page | None],
-    pairs: Sequence[Pair],
-    likely: dict[Pair, Overlay],
-    same_picture: float,
-    found: Verified,
-    pool: ThreadPoolExecutor,
-) -> None:
-    wanted = _apart(pairs, found)
-    rows = np.unique(np.array(wanted, np.int64))
-    pictures: dict[int, Contrast] = {row: contrast(pixels) for row, pixels in _drawn(pages, rows, found)}
-    for start in range(0, len(wanted), _AT_A_TIME):
-        some = [(i, j) for i, j in _apart(wanted[start : start + _AT_A_TIME], found) if i in pictures and j in pictures]
-        found.compared += len(some)
-        values = pool.map(
-            lambda pair: agreement(pictures[pair[0]], pictures[pair[1]], likely[pair].affine, same_picture), some
-        )
-        for pair, value in zip(some, list(values), strict=True):
-            if value >= same_picture:
-                found.agree(pair, value)
+    def likely(self, pairs: _Pairs) -> dict[Pair, Overlay]:
+        """The pairs whose sketches are alike; pages with the same pixels are joined at once."""
+        sketches: dict[int, Sketch] = {}
+        same: dict[bytes, list[int]] = {}
+        for row, pixels in self._drawn(np.unique(pairs)):
+            sketches[row] = sketch(pixels)
+            digest = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).digest()
+            same.setdefault(digest, []).append(row)
+        for rows in same.values():
+            first, *others = sorted(rows)
+            for other in others:
+                self.found.agree((first, other), 1.0)
+        sparse = {row for row, own in sketches.items() if inky_blocks(own) < NEARLY_BLANK}
+        self.found.nearly_blank |= sparse
+        shown = sketches.keys() - sparse
+        wanted = [(i, j) for i, j in self._apart(pairs.tolist()) if i in shown and j in shown]
+        self.found.sketched += len(wanted)
+        overlays = self.pool.map(lambda pair: overlay(sketches[pair[0]], sketches[pair[1]]), wanted)
+        return {pair: own for pair, own in zip(wanted, overlays, strict=True) if own and own.likeness >= LIKELY}
 
+    def look_closely(self, pairs: Sequence[Pair], likely: dict[Pair, Overlay]) -> None:
+        """Joins the pairs whose pictures agree."""
+        wanted = self._apart(pairs)
+        rows = np.unique(np.array(wanted, np.int64))
+        pictures: dict[int, Contrast] = {row: contrast(pixels) for row, pixels in self._drawn(rows)}
 
-def _apart(pairs: Sequence[Sequence[int]], found: Verified) -> list[Pair]:
-    """The pairs that are in no group together yet."""
-    return [(i, j) for i, j in pairs if found.groups.root(i) != found.groups.root(j)]
+        def agreement_of(pair: Pair) -> float:
+            return agreement(pictures[pair[0]], pictures[pair[1]], likely[pair].affine, self.same_picture)
 
+        shown = [(i, j) for i, j in wanted if i in pictures and j in pictures]
+        for start in range(0, len(shown), _AT_A_TIME):
+            some = self._apart(shown[start : start + _AT_A_TIME])
+            self.found.compared += len(some)
+            for pair, value in zip(some, list(self.pool.map(agreement_of, some)), strict=True):
+                if value >= self.same_picture:
+                    self.found.agree(pair, value)
 
-def _drawn(
-    pages: Sequence[Page | None], rows: NDArray[np.int64], found: Verified
-) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    """Pictures of some rows, uint8 (H, W, 3), in no fixed order; rows without one are noted."""
-    row_of = {(page[0].sha256, page[1]): row for row in rows.tolist() if (page := pages[row]) is not None}
-    wanted = [page for row in row_of.values() if (page := pages[row]) is not None]
-    missing = set(rows.tolist())
-    for page in stream_pages(wanted, ReadOptions(Recipe(size=SIZE, resize="aspect"))):
-        if isinstance(page, PageImage):
-            ref = page.info.ref
-            row = row_of[ref.document_sha256, ref.page_index]
-            missing.discard(row)
-            yield row, page.pixels
-    found.unreadable |= missing
+    def _apart(self, pairs: Sequence[Sequence[int]]) -> list[Pair]:
+        """The pairs that are in no group together yet."""
+        root = self.found.groups.root
+        return [(i, j) for i, j in pairs if root(i) != root(j)]
+
+    def _drawn(self, rows: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+        """Pictures of some rows, uint8 (H, W, 3), in no fixed order; rows without one are noted."""
+        row_of = {(page[0].sha256, page[1]): row for row in rows.tolist() if (page := self.pages[row])}
+        missing = set(rows.tolist())
+        for page in stream_pages([page for row in row_of.values() if (page := self.pages[row])], self.renderer):
+            if isinstance(page, PageImage):
+                ref = page.info.ref
+                row = row_of[ref.document_sha256, ref.page_index]
+                missing.discard(row)
+                yield row, page.pixels
+        self.found.unreadable |= missing
