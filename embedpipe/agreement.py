@@ -1,143 +1,133 @@
 """Whether two pictures show the same page: what features cannot tell of a form that was filled twice.
 
-The second picture is laid over the first: blocks of it are found again nearby, and the affine map that most of them
-agree on takes away shift, skew and scale. Then every small block with ink is compared with its place in the other by
-normalised cross-correlation (Lewis 1995), which ignores brightness and contrast. A new scan changes every block a
-little; another name or amount changes a few blocks altogether, so the worst blocks decide.
+The second picture is laid over the first, as their sketches told (`sketches`). Then every small block with ink is
+compared with its place in the other by normalised cross-correlation (Lewis 1995), which ignores brightness and
+contrast. A new scan changes every block a little; another name or amount changes a few blocks altogether, so the
+worst decide.
 """
-
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageFilter
 from scipy import ndimage
 
 SIZE = 960
 """Pixels of the long side at which pages are compared: a digit is then about as large as a block."""
 
-SAME_PICTURE = 0.65
+SAME_PICTURE = 0.8
 """Agreement from which two pages are the same one, see docs/quality.md."""
 
-_BLOCK, _STEP, _SLACK = 14, 7, 4
-_COARSE_BLOCK, _COARSE_STEP, _COARSE_SLACK, _COARSE_ZOOM = 32, 20, 20, 3
-_INK = 16.0  # mean square contrast of a block, in grey values of 255, from which it counts
+Contrast = NDArray[np.float32]
+"""What stands out from the paper around it, float32 (H, W)."""
+
+_CELL = 7  # a block is two cells wide and high, and begins at every cell
+_SLACK = 2  # pixels that a block may lie beside its place
+_INK = 16.0  # mean square contrast of a block, in grey values of 255, from which it counts,
+_FAINT = 0.3  # as a share of the median of those that count so far,
+_ABOVE_NOISE = 5.0  # and so many times that of the paper,
+_NOISE_QUANTILE, _MOST_NOISE = 0.3, 60.0  # told from the emptiest blocks of the page, if there are any
 _EDGE = 0.06  # of each side is left out: the lid of the scanner shows there
 _WORST = 3  # this many blocks must disagree: one may be a speck of dust
-_FOUND = 0.5  # correlation from which a coarse block was found again
-_FEWEST = 6  # blocks for six numbers of a map
-_TRUSTED = 0.3  # share of blocks that must agree on the map
-
-_Grey = NDArray[np.float32]
+_STRIP = 10  # rows of blocks that are looked at before it is asked whether that was enough
+_FLAT = 1.0  # mean square contrast of a block that is divided by, at least
 
 
-def agreement(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> float:
-    """How well two pictures agree where they agree least, -1..1.
+def contrast(pixels: NDArray[np.uint8]) -> Contrast:
+    """The contrast of a page of any size, uint8 (H, W, 3), scaled to a long side of `SIZE`."""
+    image = Image.fromarray(pixels).convert("L")
+    zoom = SIZE / max(image.size)
+    size = max(round(image.width * zoom), 1), max(round(image.height * zoom), 1)
+    if size != image.size:
+        image = image.resize(size, Image.Resampling.BICUBIC)
+    grey = np.asarray(image, np.float32)
+    paper = np.asarray(image.filter(ImageFilter.GaussianBlur(8)), np.float32)
+    stands_out: Contrast = ndimage.gaussian_filter(grey, 1.0, truncate=3.0) - paper
+    return stands_out
 
-    It is 1 for the same pixels, about 0 where something else stands, -1 where the one cannot be laid over the other.
+
+def agreement(first: Contrast, second: Contrast, affine: NDArray[np.float64], least: float = -1.0) -> float:
+    """How well two pages agree where they agree least, -1..1.
+
+    It is 1 for the same pixels, about 0 where something else stands.
 
     Args:
-        first: A page with a long side of `SIZE` pixels, uint8 (H, W, 3).
-        second: Another one; it is scaled to the first.
+        first: The contrast of a page.
+        second: That of another one.
+        affine: From places of the first to those of the second, as of `sketches.Overlay`.
+        least: Where the answer is smaller anyway, not all of the page is looked at.
     """
-    shape = (first.shape[1], first.shape[0])
-    a, b = _contrast(first), _contrast(np.asarray(Image.fromarray(second).resize(shape, Image.Resampling.BICUBIC)))
-    laid = _laid_over(a, b)
-    if laid is None:
-        return -1.0
-    b = laid
-    corners = _corners(a.shape, _BLOCK, _STEP, _EDGE)
-    inky = np.maximum(_energy(a, corners), _energy(b, corners)) > _INK
-    corners = corners[inky]
-    if not len(corners):
-        return 1.0  # what there is stands at the edge
-    there, back = _best_matches(a, b, corners), _best_matches(b, a, corners)
-    worst = np.sort(np.minimum(there.correlation, back.correlation))
-    return float(worst[min(_WORST, len(worst)) - 1])
+    a, b = (_whole_cells(picture) for picture in (first, _laid_over(first.shape, second, affine)))
+    own, other = _blocks(a * a), _blocks(b * b)
+    inky = _inky(own, other)
+    b = np.pad(b, _SLACK)
+    worst = np.empty(0, np.float32)
+    for top in range(0, len(own), _STRIP):
+        strip = slice(top, min(top + _STRIP, len(own)))
+        if inky[strip].any():
+            found = _best_agreements(a, b, own, strip)[inky[strip]]
+            worst = np.sort(np.concatenate([worst, found]))[:_WORST]
+            if len(worst) == _WORST and worst[-1] < least:
+                break
+    return float(worst[-1]) if len(worst) else 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class _Matches:
-    """Where blocks were found: correlation (n,), and how far they moved, (n, 2)."""
-
-    correlation: NDArray[np.float64]
-    moves: NDArray[np.int64]
+def _whole_cells(picture: Contrast) -> Contrast:
+    return picture[: len(picture) // _CELL * _CELL, : picture.shape[1] // _CELL * _CELL]
 
 
-def _contrast(pixels: NDArray[np.uint8]) -> _Grey:
-    """What stands out from the paper around it."""
-    grey = pixels.mean(axis=2, dtype=np.float32)
-    contrast: _Grey = ndimage.gaussian_filter(grey, 1.0) - ndimage.gaussian_filter(grey, 8.0)
-    return contrast
+def _inky(own: Contrast, other: Contrast) -> NDArray[np.bool_]:
+    """Which blocks have ink in one of two pictures: more than the noise, and not much less than most that have."""
+    energy = np.maximum(own, other)
+    noise = min(max(float(np.quantile(x, _NOISE_QUANTILE)) for x in (own, other)), _MOST_NOISE)
+    inky: NDArray[np.bool_] = energy > max(_INK, _ABOVE_NOISE * noise)
+    if inky.any():
+        inky &= energy > _FAINT * float(np.median(energy[inky]))
+    top, left = (round(_EDGE * side) for side in energy.shape)
+    inky[:top] = inky[len(inky) - top :] = inky[:, :left] = inky[:, inky.shape[1] - left :] = False
+    return inky
 
 
-def _corners(shape: tuple[int, ...], block: int, step: int, edge: float) -> NDArray[np.int64]:
-    """Top left corners of blocks that cover a picture but for its edge, (n, 2)."""
-    ranges = [np.arange(round(edge * side), round((1 - edge) * side) - block + 1, step) for side in shape]
-    return np.stack(np.meshgrid(*ranges, indexing="ij"), axis=-1).reshape(-1, 2)
+def _laid_over(shape: tuple[int, ...], second: Contrast, affine: NDArray[np.float64]) -> Contrast:
+    """The second picture in the place of the first."""
+    rows, columns = shape
+    matrix = affine[:2].T[::-1, ::-1]  # columns before rows
+    middle = np.array([second.shape[1], second.shape[0]]) / 2
+    offset = middle + affine[2, ::-1] * SIZE - matrix @ np.array([columns, rows]) / 2
+    values = (*matrix[0], offset[0], *matrix[1], offset[1])
+    data = tuple(map(float, values))
+    laid = Image.fromarray(second).transform((columns, rows), Image.Transform.AFFINE, data, Image.Resampling.BILINEAR)
+    return np.asarray(laid)
 
 
-def _energy(picture: _Grey, corners: NDArray[np.int64]) -> NDArray[np.float32]:
-    middle = corners + _BLOCK // 2
-    energy: NDArray[np.float32] = ndimage.uniform_filter(picture * picture, _BLOCK)[middle[:, 0], middle[:, 1]]
-    return energy
+def _best_agreements(a: Contrast, b: Contrast, own: Contrast, strip: slice) -> Contrast:
+    """The best correlation of each block of some rows of blocks, however it is moved by up to `_SLACK` pixels.
+
+    The mean is not taken off: contrast is without it on the whole, and the same stroke at the rim of a block counts.
+
+    Args:
+        a: The first picture, cut to whole cells.
+        b: The second one, with `_SLACK` pixels more on each side.
+        own: Energies of the first's blocks.
+        strip: Which rows of blocks.
+    """
+    first, last = strip.start * _CELL, (strip.stop + 1) * _CELL
+    here, energy, columns = a[first:last], own[strip], a.shape[1]
+    around = b[first : last + 2 * _SLACK]
+    squares = around * around
+    best = np.full(energy.shape, -1.0, np.float32)
+    for down in range(2 * _SLACK + 1):
+        for right in range(2 * _SLACK + 1):
+            window = np.s_[down : down + len(here), right : right + columns]
+            scale = np.sqrt(np.maximum(energy, _FLAT) * np.maximum(_blocks(squares[window]), _FLAT))
+            np.maximum(best, _blocks(here * around[window]) / scale, out=best)
+    return best
 
 
-def _laid_over(a: _Grey, b: _Grey) -> _Grey | None:
-    """The second picture, moved by the affine map on which most coarse blocks agree; None where they do not."""
-    small_a, small_b = (ndimage.zoom(ndimage.gaussian_filter(x, 1.0), 1 / _COARSE_ZOOM, order=1) for x in (a, b))
-    corners = _corners(small_a.shape, _COARSE_BLOCK, _COARSE_STEP, 0.0)
-    if len(corners) < _FEWEST:
-        return b
-    found = _best_matches(small_a, small_b, corners, _COARSE_BLOCK, _COARSE_SLACK)
-    good = found.correlation > _FOUND
-    places = (corners[good] + _COARSE_BLOCK / 2) * _COARSE_ZOOM
-    affine = _agreed_map(places, places + found.moves[good] * _COARSE_ZOOM)
-    if affine is None:
-        return None
-    laid: _Grey = ndimage.affine_transform(b, affine[:2].T, affine[2], output_shape=a.shape, order=1, mode="nearest")
-    return laid
-
-
-def _agreed_map(places: NDArray[np.floating], targets: NDArray[np.floating]) -> NDArray[np.float64] | None:
-    """The affine map (3, 2) of most of the points, by least squares over those that follow it; None for too few."""
-    points = np.column_stack([places, np.ones(len(places))])
-    keep = np.ones(len(points), bool)
-    affine: NDArray[np.float64] | None = None
-    for _ in range(6):
-        if keep.sum() < _FEWEST or keep.mean() < _TRUSTED:
-            return None
-        affine = np.linalg.lstsq(points[keep], targets[keep], rcond=None)[0].astype(np.float64)
-        errors = np.linalg.norm(points @ affine - targets, axis=1)
-        keep = errors <= max(1.5, 1.5 * float(np.median(errors[keep])))
-    return affine
-
-
-def _best_matches(a: _Grey, b: _Grey, corners: NDArray[np.int64], block: int = _BLOCK, slack: int = _SLACK) -> _Matches:
-    """The best normalised cross-correlation of each block of `a` with `b` up to `slack` pixels away."""
-    wide, shifts = block + 2 * slack, 2 * slack + 1
-    rows, columns = corners.T
-    own = np.lib.stride_tricks.sliding_window_view(a, (block, block))[rows, columns]
-    own = own - own.mean(axis=(1, 2), keepdims=True)
-    around = np.lib.stride_tricks.sliding_window_view(np.pad(b, slack), (wide, wide))[rows, columns]
-    spectrum = np.fft.rfft2(around) * np.fft.rfft2(own, (wide, wide)).conj()
-    products = np.fft.irfft2(spectrum, (wide, wide))[:, :shifts, :shifts]
-    sums, squares = _window_sums(around, block), _window_sums(around * around, block)
-    energy = (
-        np.maximum(squares - sums * sums / block**2, 1e-3)
-        * np.maximum((own * own).sum(axis=(1, 2)), 1e-3)[:, None, None]
-    )
-    correlation = (products / np.sqrt(energy)).reshape(len(corners), -1)
-    best = correlation.argmax(axis=1)
-    moves = np.column_stack(np.divmod(best, shifts)) - slack
-    return _Matches(correlation[np.arange(len(best)), best], moves)
-
-
-def _window_sums(windows: NDArray[np.float32], block: int) -> NDArray[np.float64]:
-    """Sums over every block inside each window, (n, shifts, shifts)."""
-    total: NDArray[np.float64] = np.pad(
-        windows.cumsum(axis=1, dtype=np.float64).cumsum(axis=2), ((0, 0), (1, 0), (1, 0))
-    )
-    sums: NDArray[np.float64] = total[:, block:, block:] - total[:, :-block, block:]
-    sums += total[:, :-block, :-block] - total[:, block:, :-block]
-    return sums
+def _blocks(picture: Contrast) -> Contrast:
+    """Means over blocks of two by two cells that begin at every cell."""
+    rows, columns = picture.shape
+    lines = picture.reshape(rows // _CELL, _CELL, columns).sum(axis=1)
+    cells = lines.reshape(len(lines), columns // _CELL, _CELL).sum(axis=2)
+    wide = cells[:, 1:] + cells[:, :-1]
+    means: Contrast = (wide[1:] + wide[:-1]) / np.float32(4 * _CELL**2)
+    return means

@@ -1,11 +1,10 @@
 """Documents and pages that are there more than once: exact copies, and pages saved again or scanned twice.
 
-Candidates come from the index, as the nearest pages above a cosine; then the pictures decide (`agreement`), since one
-form filled twice has nearly the same features. Nothing is ever deleted.
+Candidates come from the index, as the nearest pages above a cosine; then the pictures decide (`verification`), since
+one form filled twice has nearly the same features. Nothing is ever deleted.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,32 +13,33 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from embedpipe.agreement import SAME_PICTURE, SIZE, agreement
-from embedpipe.duplicates import connected
+from embedpipe.agreement import SAME_PICTURE
 from embedpipe.features import FeatureStore
 from embedpipe.galleries import MOST_PICTURES, Group, write_gallery
 from embedpipe.index import PageIndex, fresh_index
-from embedpipe.machine import available_cores
-from embedpipe.records import Document, PageRef
-from embedpipe.streaming import render_pages
+from embedpipe.records import PageRef
 from embedpipe.tables import write_csv
 from embedpipe.texts import path_to_text
 from embedpipe.tiles import tile_groups
+from embedpipe.verification import Verified, verify
 from embedpipe.workspace import Sources, Workspace
 
 CANDIDATE = 0.8
 """Cosine from which the pictures of two pages are compared: nearly all pages that were saved or scanned again."""
 
-_NEAREST = 50
-"""Candidates of each page at most, so that a million copies of one form do not make a million times a million pairs."""
+NEAREST = 100
+"""Near pages of each page that are taken at most, those of its own document included: a million copies of one form do
+not make a million times a million pairs."""
 
 _FEW = 200
 """Among fewer pages every near one is a candidate: the scaling of so few says nothing about cosines."""
 
-_PICTURES = 256
-"""Pages in memory at once while pictures are compared, half a gigabyte."""
+RULE = (
+    "of identical files the oldest; else the page of the longest document, a PDF before a picture, then the largest "
+    "page, the oldest file, the shortest path"
+)
+"""Which copy of a group is the one to keep."""
 
-_QUERIES = 4096
 _COLUMNS = ("group", "kind", "keep", "path", "page", "agreement")
 
 
@@ -78,43 +78,59 @@ class Found:
 
     Attributes:
         groups: Exact copies, then documents, then pages.
-        compared: Pairs of pictures that were compared.
-        not_compared: Pairs that could not be, since a file is gone, was changed, or cannot be rendered.
+        candidates: Pairs of pages that the index named.
+        compared: Those that were looked at closely; the others are one already, or their sketches differ.
+        not_compared: Those that could not be, since a file is gone, was changed, or cannot be rendered.
+        unreadable: Pages of the latter.
+        blank: Pages with nothing on them; they are in no group.
+        nearly_blank: Pages with next to nothing on them; they are the same only where all pixels are.
+        cut: Pages with more than `NEAREST` candidates, of which only so many were taken.
     """
 
     groups: list[Duplicates] = field(default_factory=list)
+    candidates: int = 0
     compared: int = 0
     not_compared: int = 0
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Pairs:
-    """Pairs of rows of the table of pages, (m, 2), the nearest first."""
-
-    rows: NDArray[np.int64]
-    cosines: NDArray[np.float32]
+    unreadable: int = 0
+    blank: int = 0
+    nearly_blank: int = 0
+    cut: int = 0
 
 
 def find(workspace: Workspace, store: FeatureStore, *, same_picture: float = SAME_PICTURE) -> Found:
     """Finds exact copies, and near-duplicates among the documents and pages of a store.
+
+    The answer does not depend on the order in which documents were embedded.
 
     Args:
         workspace: Where the documents and the index are.
         store: The features.
         same_picture: Least agreement of the pictures of two pages that count as one.
     """
-    sources, found = workspace.sources(), Found()
-    found.groups += _exact_copies(sources)
+    sources = workspace.sources()
     index = fresh_index(store, workspace.index_path(store.identity.space))
-    pages = store.pages().reset_index(drop=True)
-    agreements = _same_pictures(sources, pages, _candidates(store, index, pages), same_picture, found)
-    pairs = np.array(sorted(agreements), np.int64).reshape(-1, 2)
-    groups = connected(pairs, len(pages))
-    least = _least_agreement(agreements, len(pages))
-    documents = _same_documents(pages, groups)
-    found.groups += _document_groups(sources, pages, documents, least)
-    found.groups += _page_groups(sources, pages, groups, documents, least)
-    return found
+    pages = store.pages().sort_values(["document_sha256", "page_index"], ignore_index=True)
+    pairs, cut = candidates(store, index, pages)
+    documents = {sha256: sources.document(sha256) for sha256 in set(pages["document_sha256"].iloc[np.unique(pairs)])}
+    keys = zip(pages["document_sha256"], pages["page_index"].tolist(), strict=True)
+    shown = [(document, index) if (document := documents.get(sha256)) else None for sha256, index in keys]
+    verified = verify(shown, pairs, same_picture=same_picture)
+    roots, least = verified.groups.roots(), _best_agreement(verified, len(pages))
+    alike = _same_documents(pages, roots)
+    return Found(
+        [
+            *_exact_copies(sources),
+            *_document_groups(sources, pages, alike, least),
+            *_page_groups(sources, pages, roots, alike, least),
+        ],
+        candidates=len(pairs),
+        compared=verified.compared,
+        not_compared=int(np.isin(pairs, list(verified.unreadable)).any(axis=1).sum()),
+        unreadable=len(verified.unreadable),
+        blank=int((pages["outcome"] == "blank").sum()),
+        nearly_blank=len(verified.nearly_blank),
+        cut=cut,
+    )
 
 
 def _exact_copies(sources: Sources) -> list[Duplicates]:
@@ -126,78 +142,39 @@ def _exact_copies(sources: Sources) -> list[Duplicates]:
     return groups
 
 
-def _candidates(store: FeatureStore, index: PageIndex, pages: pd.DataFrame) -> _Pairs:
-    """Pairs of pages of different documents with nearly the same features, by the index."""
-    row_of = pd.Series(np.arange(len(pages)), pages["page_id"].to_numpy())
+def candidates(store: FeatureStore, index: PageIndex, pages: pd.DataFrame) -> tuple[NDArray[np.int64], int]:
+    """Pairs of pages of different documents with nearly the same features, by the index.
+
+    Args:
+        store: The features.
+        index: Of the store.
+        pages: Its pages.
+
+    Returns:
+        Rows of `pages`, (m, 2), the smaller one first and in ascending order, and how many pages had more than
+        `NEAREST` candidates.
+    """
+    n = len(pages)
+    row_of = pd.Series(np.arange(n), pages["page_id"].to_numpy())
     document = pd.factorize(pages["document_sha256"])[0]
     written = (pages["outcome"] != "blank").to_numpy(bool)
-    least = CANDIDATE if len(pages) >= _FEW else -1.1
-    best: dict[tuple[int, int], float] = {}
+    pairs, cut = [np.empty(0, np.int64)], 0
     for page_ids, X in store.batches():
-        cosines, ids = index.search(X, _NEAREST + 1)
-        near = (cosines >= least) & (ids >= 0)
-        queries = row_of[np.repeat(page_ids, near.sum(axis=1))].to_numpy(np.int64)
-        others = row_of[ids[near]].to_numpy(np.int64)
-        wanted = (document[queries] != document[others]) & written[queries] & written[others]
-        for query, other, cosine in zip(queries[wanted], others[wanted], cosines[near][wanted], strict=True):
-            best[min(query, other), max(query, other)] = float(cosine)
-    rows = np.array(list(best), np.int64).reshape(-1, 2)
-    values = np.array(list(best.values()), np.float32)
-    order = np.lexsort((rows[:, 1], rows[:, 0], -np.round(values, 2)))
-    return _Pairs(rows[order], values[order])
+        own = row_of[page_ids].to_numpy(np.int64)
+        ids, more = index.near(X[written[own]], NEAREST + 1, CANDIDATE if n >= _FEW else -1.1)
+        cut += int(more.sum())
+        queries = own[written[own]].repeat((ids >= 0).sum(axis=1))
+        others = row_of[ids[ids >= 0]].to_numpy(np.int64)
+        wanted = (document[queries] != document[others]) & written[others]
+        queries, others = queries[wanted], others[wanted]
+        pairs.append(np.unique(np.minimum(queries, others) * n + np.maximum(queries, others)))
+    return np.column_stack(np.divmod(np.unique(np.concatenate(pairs)), max(n, 1))), cut
 
 
-def _same_pictures(
-    sources: Sources, pages: pd.DataFrame, candidates: _Pairs, same_picture: float, found: Found
-) -> dict[tuple[int, int], float]:
-    """Agreement of the pairs whose pictures are the same; pairs that are joined already are not compared."""
-    documents = {sha256: sources.document(sha256) for sha256 in set(pages["document_sha256"].iloc[_rows(candidates)])}
-    agreements: dict[tuple[int, int], float] = {}
-    groups = np.arange(len(pages))
-    with ThreadPoolExecutor(available_cores()) as pool:
-        for some in _chunks(candidates.rows):
-            apart = some[groups[some[:, 0]] != groups[some[:, 1]]]
-            pictures = _pictures(pages, documents, apart)
-            shown = [pair for pair in map(tuple, apart.tolist()) if pair[0] in pictures and pair[1] in pictures]
-            found.compared += len(shown)
-            found.not_compared += len(apart) - len(shown)
-            values = pool.map(lambda pair, p=pictures: agreement(p[pair[0]], p[pair[1]]), shown)
-            agreements |= {pair: value for pair, value in zip(shown, values, strict=True) if value >= same_picture}
-            groups = connected(np.array(list(agreements), np.int64).reshape(-1, 2), len(pages))
-    return agreements
-
-
-def _rows(candidates: _Pairs) -> NDArray[np.int64]:
-    return np.unique(candidates.rows)
-
-
-def _chunks(pairs: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-    """Cuts pairs into runs of few pages, so that no more pictures are in memory at once."""
-    start, seen = 0, set[int]()
-    for number, pair in enumerate(pairs.tolist()):
-        if len(seen) > _PICTURES - 2:
-            yield pairs[start:number]
-            start, seen = number, set()
-        seen.update(pair)
-    if start < len(pairs):
-        yield pairs[start:]
-
-
-def _pictures(
-    pages: pd.DataFrame, documents: Mapping[str, Document | None], pairs: NDArray[np.int64]
-) -> dict[int, NDArray[np.uint8]]:
-    """Pictures of the pages of some pairs by their rows, where they can be had."""
-    rows = np.unique(pairs)
-    keys = list(zip(pages["document_sha256"].iloc[rows], pages["page_index"].iloc[rows], strict=True))
-    wanted = [(found, int(index)) for sha256, index in keys if (found := documents[sha256])]
-    pixels = render_pages(wanted, SIZE)
-    return {int(row): pixels[key] for row, key in zip(rows, keys, strict=True) if key in pixels}
-
-
-def _least_agreement(agreements: Mapping[tuple[int, int], float], n: int) -> NDArray[np.float64]:
+def _best_agreement(verified: Verified, n: int) -> NDArray[np.float64]:
     """The best agreement of each page with another of its group, (n,)."""
     best = np.zeros(n)
-    for pair, value in agreements.items():
+    for pair, value in verified.agreements.items():
         best[list(pair)] = np.maximum(best[list(pair)], value)
     return best
 
@@ -242,6 +219,8 @@ def _page_groups(
     members = pd.Series(new).groupby(groups[new]).agg(list)
     found = []
     for rows in members[members.map(len) > 1]:
+        if len(set(pages["document_sha256"].iloc[rows])) == 1:
+            continue  # pages of one document were not compared, but for those with the same pixels
         copies = [_copy(sources, pages, row, float(least[row])) for row in rows]
         found.append(_ranked("page", sources, pages, rows, copies))
     return sorted(found, key=lambda group: -len(group.copies))
@@ -266,6 +245,20 @@ def _ranked(
 
     order = sorted(zip(copies, rows, strict=True), key=lambda item: rank(*item))
     return Duplicates(kind, tuple(copy for copy, _ in order))
+
+
+def left_out(found: Found) -> list[str]:
+    """What was not compared, and why, a line for each reason."""
+    lines = {
+        f"{found.unreadable} pages could not be drawn, and {found.not_compared} pairs were not compared: a file is "
+        "gone, was changed since `embed`, or cannot be rendered": found.unreadable,
+        f"{found.blank} blank pages are in no group": found.blank,
+        f"{found.nearly_blank} pages are nearly blank: they count as one only where all pixels are equal": (
+            found.nearly_blank
+        ),
+        f"{found.cut} pages have more than {NEAREST} near ones, of which only the nearest were compared": found.cut,
+    }
+    return [line for line, count in lines.items() if count]
 
 
 def as_rows(groups: Sequence[Duplicates]) -> Iterator[dict[str, Any]]:

@@ -43,3 +43,30 @@ def connected(pairs: NDArray[np.int64], n: int) -> NDArray[np.int64]:
     _, groups = connected_components(coo_array((ones, (pairs[:, 0], pairs[:, 1])), shape=(n, n)), directed=False)
     joined: NDArray[np.int64] = groups.astype(np.int64)
     return joined
+
+
+class Groups:
+    """Rows joined pair by pair, as a forest (Galler and Fischer 1964): tells at any time which are together.
+
+    Args:
+        n: Number of rows; each begins alone.
+    """
+
+    def __init__(self, n: int) -> None:
+        self._parents = list(range(n))
+
+    def root(self, row: int) -> int:
+        """The row that stands for a row's group."""
+        parents = self._parents
+        while parents[row] != row:
+            parents[row] = row = parents[parents[row]]
+        return row
+
+    def join(self, one: int, other: int) -> None:
+        """Makes the groups of two rows one; the smallest row of a group stands for it."""
+        first, second = sorted((self.root(one), self.root(other)))
+        self._parents[second] = first
+
+    def roots(self) -> NDArray[np.int64]:
+        """What stands for the group of each row, (n,)."""
+        return np.array([self.root(row) for row in range(len(self._parents))], np.int64)

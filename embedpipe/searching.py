@@ -198,6 +198,26 @@ class PageIndex:
         limits = np.r_[0, np.bincount(queries, minlength=len(X)).cumsum()].astype(np.int64)
         return limits, cosines[order], ids[order]
 
+    def near(self, X: NDArray[np.float32], k: int, threshold: float) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """The k nearest pages of each query above a cosine, as the index estimates it.
+
+        They are not ranked again: no row of the store is read, so that every page of a million can be asked for.
+
+        Args:
+            X: Features as the store holds them, float32 (n, dim).
+            k: How many at most.
+            threshold: The least cosine; where cosines are estimated, somewhat smaller ones are let through.
+
+        Returns:
+            Page ids, (n, k), -1 where there is none, and for which queries there would have been more, (n,).
+        """
+        masks, pages = self._masks(None, None)
+        fetch = min(k + 1, pages)
+        cosines, ids = self.candidates(self.unit(X), fetch, self._effort(1.0, fetch), masks)
+        ids = np.where(cosines >= threshold - self.setting.slack, ids, -1)
+        ids = np.pad(ids, ((0, 0), (0, k + 1 - fetch)), constant_values=-1)
+        return ids[:, :k], ids[:, k] >= 0
+
     def unit(self, X: NDArray[np.float32]) -> NDArray[np.float32]:
         """Features as the index compares them: scaled, of unit length."""
         if not len(X):

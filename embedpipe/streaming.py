@@ -19,7 +19,7 @@ from embedpipe.augmentation import Variants, larger
 from embedpipe.documents import Limits, ReadOptions
 from embedpipe.engines import Backbone, Pending
 from embedpipe.errors import DocumentError
-from embedpipe.machine import available_cores, render_workers
+from embedpipe.machine import render_workers
 from embedpipe.records import Document, FeatureBatch, PageFailure, PageImage, Recipe
 from embedpipe.rendering import Guards, Job, Renderer, Selection
 
@@ -253,14 +253,26 @@ def each_page(
     wanted: Iterable[tuple[Document, int]], size: int = 320, *, options: ReadOptions | None = None
 ) -> Iterator[PageImage]:
     """As `render_pages`, one after the other, in no fixed order: for more pictures than the memory should hold."""
-    indices: dict[Document, list[int]] = {}
+    wanted = list(wanted)
+    with page_renderer(options or ReadOptions(Recipe(size=size, resize="aspect")), len(wanted)) as renderer:
+        yield from (page for page in stream_pages(wanted, renderer) if isinstance(page, PageImage))
+
+
+def page_renderer(options: ReadOptions, pages: int) -> Renderer:
+    """A renderer for so many pages, with no more workers than there are cores, memory and pages for."""
+    return Renderer(options, Guards(workers=max(1, min(render_workers(), pages))))
+
+
+def stream_pages(wanted: Iterable[tuple[Document, int]], renderer: Renderer) -> Iterator[PageImage | PageFailure]:
+    """Renders some pages and yields them as they come, in no fixed order, so that they need not all be in memory.
+
+    Args:
+        wanted: Documents and page indices.
+        renderer: Its workers start with the first page; it can be used again.
+    """
+    numbers: dict[Document, list[int]] = {}
     for document, index in dict.fromkeys(wanted):
-        indices.setdefault(document, []).append(index)
-    if not indices:
-        return
-    jobs = [Job(document, Selection(tuple((i + 1, i + 1) for i in own))) for document, own in indices.items()]
-    pages = sum(map(len, indices.values()))
-    guards = Guards(workers=min(available_cores(), pages))
-    with Renderer(options or ReadOptions(Recipe(size=size, resize="aspect")), guards) as renderer:
-        for rendered in renderer.render(jobs):
-            yield from (page for page in rendered.results if isinstance(page, PageImage))
+        numbers.setdefault(document, []).append(index + 1)
+    jobs = (Job(document, Selection(tuple((n, n) for n in own))) for document, own in numbers.items())
+    for rendered in renderer.render(jobs):
+        yield from rendered.results

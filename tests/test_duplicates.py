@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from embedpipe.duplicates import connected, near_pairs
+from embedpipe.duplicates import Groups, connected, near_pairs
 
 
 def rows(n: int) -> np.ndarray:
@@ -40,3 +40,14 @@ def test_rows_that_share_a_neighbour_are_one_group() -> None:
     groups = connected(np.array([[0, 1], [1, 2]]), 4)
     assert len(set(groups[:3])) == 1
     assert groups[3] != groups[0]
+
+
+def test_groups_are_told_while_they_are_joined() -> None:
+    """They are those of all pairs at once, whatever the order; the smallest row stands for its group."""
+    pairs = np.random.default_rng(1).integers(0, 60, (40, 2))
+    groups = Groups(60)
+    for one, other in pairs:
+        groups.join(int(one), int(other))
+    roots, expected = groups.roots(), connected(pairs, 60)
+    np.testing.assert_array_equal(roots[:, None] == roots, expected[:, None] == expected)
+    assert all(root == np.flatnonzero(roots == root)[0] for root in roots)

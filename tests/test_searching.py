@@ -185,3 +185,21 @@ def test_the_truth_counts_pages_that_are_as_near_as_the_tenth() -> None:
     assert not np.isin(truth.ids[0], [0]).any()
     assert truth.found(np.array([np.arange(20, 30), np.arange(20, 30)])).tolist() == [1, 1]
     assert truth.found(np.array([[0] * 10, [5, 6, 7, 8, 9] * 2])).tolist() == [0, 0.5]
+
+
+@pytest.mark.parametrize("factory", ["Flat", "IVF16,Flat", "PCA16,IVF16,SQ8"])
+def test_near_pages_are_told_without_reading_the_store(
+    store: FeatureStore, index_of: Callable[[str], PageIndex], factory: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nearly all pages above the cosine are among them, up to so many, and where there were more is said."""
+    index, X = index_of(factory), features(50, 5)
+    threshold = float(np.median(index_of("Flat").search(X, 40)[0][:, -1]))  # half of the queries have more
+    limits, _, ids = index.range_search(X, threshold)
+    monkeypatch.setattr(PageIndex, "exact_rows", lambda *_: pytest.fail("rows of the store were read"))
+    found, more = index.near(X, 40, threshold)
+    assert found.shape == (50, 40)
+    assert more.any()
+    for row in np.flatnonzero(~more):
+        truth = set(ids[limits[row] : limits[row + 1]])
+        assert len(truth & set(found[row])) >= 0.9 * len(truth)
+    assert (found[more] >= 0).all()

@@ -9,6 +9,7 @@ from embedpipe.commands.base import DONE, begin, command
 from embedpipe.options import Common, Space
 
 _SHOWN = 20
+_COUNTS = ("candidates", "compared", "not_compared", "unreadable", "blank", "nearly_blank", "cut")
 
 
 @command("dedupe")
@@ -37,11 +38,14 @@ def dedupe(
         facts = {
             "Groups": str(len(found.groups)),
             "Agreement": f"at least {threshold:g}",
+            "Kept": deduplication.RULE,
+            "Not compared": "; ".join(deduplication.left_out(found)) or "nothing",
             "Space": store.identity.space,
         }
         deduplication.write_html(workspace, found, facts, html)
         output.notice(f"written: {html}")
-    output.result({"groups": rows, "compared": found.compared, "not_compared": found.not_compared})
+    counts = {name: getattr(found, name) for name in _COUNTS}
+    output.result({"groups": rows, "kept": deduplication.RULE, **counts})
     output.table(
         ("group", "kind", "keep", "agreement", "where"),
         [
@@ -51,13 +55,14 @@ def dedupe(
         ],
     )
     more = len(found.groups) - _SHOWN
-    counts = [f"{sum(g.kind == kind for g in found.groups)} of {kind}s" for kind in ("document", "page")]
+    kinds = [f"{sum(g.kind == kind for g in found.groups)} of {kind}s" for kind in ("document", "page")]
     exact = sum(group.kind == "exact" for group in found.groups)
-    output.line(f"{exact} groups of identical files, {', '.join(counts)}; {found.compared} pairs of pictures compared")
+    output.line(f"{exact} groups of identical files, {', '.join(kinds)}")
+    output.line(f"Kept is {deduplication.RULE}; nothing is deleted")
     if more > 0:
         output.line(f"{more} more groups: --csv or --html lists them all")
-    if found.not_compared:
-        output.notice(f"{found.not_compared} pairs were not compared: a file is gone or was changed since `embed`")
+    for line in deduplication.left_out(found):
+        output.notice(line)
     return DONE
 
 

@@ -1,0 +1,152 @@
+"""Small pictures of pages, all of one size: how a page is laid over another, and whether it is worth a closer look.
+
+Blocks of the one are found again in the other by normalised cross-correlation (Lewis 1995), and the affine map that
+most of them agree on takes away shift, skew and scale.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.fft
+from numpy.typing import NDArray
+from PIL import Image
+from scipy import ndimage
+
+SIDE = 192
+"""Rows and columns of a sketch; the page lies in the middle with its long side as long."""
+
+Sketch = NDArray[np.int8]
+"""What stands out from the paper, int8 (SIDE, SIDE), with a standard deviation of `_SPREAD`."""
+
+_SPREAD = 24.0
+_SMOOTH, _PAPER = 0.6, 5.0  # standard deviations in pixels: what is finer is noise, what is coarser is light
+_FAINT = 1.0  # grey values of 255: a page with less contrast is not made to look like one with more
+_BLOCK, _SLACK = 24, 10
+_INK = 70.0  # mean square of a block from which it counts
+_FOUND = 0.5  # correlation from which a block was found again
+_FEWEST = 6  # blocks for the six numbers of an affine map; fewer only tell a shift
+_ROUNDS = 6
+_CORNERS = np.stack(np.meshgrid(*2 * [np.arange(0, SIDE, _BLOCK)], indexing="ij"), axis=-1).reshape(-1, 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Overlay:
+    """How a page is laid over another.
+
+    Attributes:
+        affine: From places of the first to places of the second, rows and columns as shares of the long side, measured
+            from the middle: (row, column, 1) @ affine, float64 (3, 2).
+        likeness: Mean correlation of the blocks with ink, those that do not follow the map counting 0; 0..1.
+    """
+
+    affine: NDArray[np.float64]
+    likeness: float
+
+
+def sketch(pixels: NDArray[np.uint8]) -> Sketch:
+    """The sketch of a page, uint8 (H, W, 3) of any size."""
+    grey = np.asarray(Image.fromarray(pixels).convert("L"))
+    beside = [((max(grey.shape) - side) // 2, (max(grey.shape) - side + 1) // 2) for side in grey.shape]
+    square = Image.fromarray(np.pad(grey, beside, constant_values=round(float(np.median(grey)))))
+    small = np.asarray(square.resize((SIDE, SIDE), Image.Resampling.BOX), np.float32)
+    contrast = ndimage.gaussian_filter(small, _SMOOTH) - ndimage.gaussian_filter(small, _PAPER)
+    contrast *= _SPREAD / max(float(contrast.std()), _FAINT)
+    whole: Sketch = contrast.round().clip(-127, 127).astype(np.int8)
+    return whole
+
+
+def inky_blocks(one: Sketch) -> int:
+    """How many of the 64 blocks of a sketch have ink."""
+    return len(_inky(one.astype(np.float32)))
+
+
+def overlay(first: Sketch, second: Sketch) -> Overlay | None:
+    """How the second page is laid over the first; None where too few of its blocks are found again."""
+    a, b = first.astype(np.float32), second.astype(np.float32)
+    corners = _inky(a)
+    correlation, moves = _best_matches(a, b, corners)
+    good = correlation > _FOUND
+    if not good.any():
+        return None
+    places = corners + _middles_of_ink(a, corners) - SIDE / 2
+    affine, follows = _agreed_map(places[good], (places + moves)[good])
+    likeness = float(correlation[good][follows].sum() / len(corners))
+    affine[2] /= SIDE
+    return Overlay(affine, likeness)
+
+
+def _inky(a: NDArray[np.float32]) -> NDArray[np.int64]:
+    energy = (a * a).reshape(SIDE // _BLOCK, _BLOCK, SIDE // _BLOCK, _BLOCK).mean(axis=(1, 3)).ravel()
+    corners: NDArray[np.int64] = _CORNERS[energy > _INK]
+    return corners
+
+
+def _middles_of_ink(a: NDArray[np.float32], corners: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Where the ink of each block lies in it, on the whole, (n, 2): there it tells how far a turned page moved."""
+    blocks = np.lib.stride_tricks.sliding_window_view(a * a, (_BLOCK, _BLOCK))[corners[:, 0], corners[:, 1]]
+    middles = np.arange(_BLOCK) + 0.5
+    sums = [blocks.sum(axis=axis, dtype=np.float64) for axis in (2, 1)]
+    return np.column_stack([own @ middles / own.sum(axis=1) for own in sums])
+
+
+def _best_matches(
+    a: NDArray[np.float32], b: NDArray[np.float32], corners: NDArray[np.int64]
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Correlation of each block of `a` with its best place in `b`, (n,), and how far that is away, (n, 2)."""
+    wide, shifts = _BLOCK + 2 * _SLACK, 2 * _SLACK + 1
+    rows, columns = corners.T
+    own = np.lib.stride_tricks.sliding_window_view(a, (_BLOCK, _BLOCK))[rows, columns]
+    own = own - own.mean(axis=(1, 2), keepdims=True)
+    padded = np.pad(b, _SLACK)
+    around = np.lib.stride_tricks.sliding_window_view(padded, (wide, wide))[rows, columns]
+    spectrum = scipy.fft.rfft2(around) * scipy.fft.rfft2(own, (wide, wide)).conj()
+    products = scipy.fft.irfft2(spectrum, (wide, wide))[:, :shifts, :shifts]
+    sums, squares = (_block_sums(x) for x in (padded, padded * padded))
+    energy = np.maximum(squares - sums * sums / np.float32(_BLOCK**2), 1.0)
+    beside = np.lib.stride_tricks.sliding_window_view(energy, (shifts, shifts))[rows, columns]
+    own_energy = np.einsum("nij,nij->n", own, own)[:, None, None]
+    correlation = products / np.sqrt(beside * own_energy)
+    best = np.column_stack(np.divmod(correlation.reshape(len(corners), -1).argmax(axis=1), shifts))
+    return _peaks(correlation, best), best + _between(correlation, best) - _SLACK
+
+
+def _peaks(correlation: NDArray[np.float32], best: NDArray[np.int64]) -> NDArray[np.float32]:
+    peaks: NDArray[np.float32] = correlation[np.arange(len(best)), best[:, 0], best[:, 1]]
+    return peaks
+
+
+def _between(correlation: NDArray[np.float32], best: NDArray[np.int64]) -> NDArray[np.float64]:
+    """How far the top of a parabola through each peak and its neighbours lies from the peak, (n, 2)."""
+    away = np.zeros(best.shape)
+    top, last = _peaks(correlation, best), correlation.shape[1] - 1
+    for axis in (0, 1):
+        step = np.eye(2, dtype=np.int64)[axis]
+        before, after = (_peaks(correlation, (best + sign * step).clip(0, last)) for sign in (-1, 1))
+        bend = 2 * top - before - after
+        inside = (best[:, axis] > 0) & (best[:, axis] < last) & (bend > 0)
+        away[inside, axis] = (after - before)[inside] / (2 * bend[inside])
+    return away
+
+
+def _block_sums(padded: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Sums over the block that begins at each pixel."""
+    total = np.pad(padded.cumsum(axis=0, dtype=np.float64).cumsum(axis=1), ((1, 0), (1, 0)))
+    sums = total[_BLOCK:, _BLOCK:] - total[:-_BLOCK, _BLOCK:] - total[_BLOCK:, :-_BLOCK] + total[:-_BLOCK, :-_BLOCK]
+    floats: NDArray[np.float32] = sums.astype(np.float32)
+    return floats
+
+
+def _agreed_map(
+    places: NDArray[np.floating], targets: NDArray[np.floating]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """The affine map (3, 2) of most of the points by least squares, and which follow it; a shift where they are few."""
+    points = np.column_stack([places, np.ones(len(places))])
+    middle = np.median(targets - places, axis=0)
+    keep = np.linalg.norm(targets - places - middle, axis=1) <= _SLACK / 2
+    affine = np.vstack([np.eye(2), middle])
+    for _ in range(_ROUNDS):
+        if keep.sum() >= _FEWEST:
+            affine = np.linalg.lstsq(points[keep], targets[keep], rcond=None)[0]
+        errors = np.linalg.norm(points @ affine - targets, axis=1)
+        keep = errors <= max(1.0, 1.5 * float(np.median(errors[keep])) if keep.any() else 1.0)
+    return affine, keep
