@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
 
 from embedpipe import Workspace
+from embedpipe.deduplication import CANDIDATE, NEAREST
 from embedpipe.features import FeatureStore, FeatureWriter
 from embedpipe.index import PageIndex, Request, build, fresh_index, make
 from embedpipe.index_tuning import Truth
@@ -131,6 +132,16 @@ def figures(store: FeatureStore, folder: Path, request: Request, Q: NDArray[np.f
     begin = time.perf_counter()
     index.range_search(some, 0.98)
     yield "range search, ms a query", round(10 * (time.perf_counter() - begin), 2)
+    yield from candidates(index, store)
+
+
+def candidates(index: PageIndex, store: FeatureStore) -> Iterator[tuple[str, Any]]:
+    """What it costs to ask for the near pages of stored ones, as `dedupe` does for each of them."""
+    _, X = next(iter(store.batches()))
+    begin = time.perf_counter()
+    ids, more = index.near(X[:BLOCK], NEAREST + 1, CANDIDATE)
+    yield "candidates of dedupe, ms a page", round(1000 * (time.perf_counter() - begin) / len(ids), 2)
+    yield "near pages, mean; pages with more than are taken", f"{(ids >= 0).sum(axis=1).mean():.1f}; {more.mean():.3f}"
 
 
 def timed(what: str, times: NDArray[np.float64]) -> Iterator[tuple[str, Any]]:
