@@ -22,10 +22,12 @@ from embedpipe.decisions import Rule
 from embedpipe.evaluation import (
     LabelledPages,
     cross_validate,
+    document_answers,
     document_scores,
     grouped_folds,
     mean_log_scores,
     metrics_of,
+    page_answers,
     page_weights,
     weighted_means,
 )
@@ -38,6 +40,7 @@ from embedpipe.training import Rehearsal, TrainingRecipe, labelled_pages, rehear
 USUAL = Recipe(224, "crop", "penultimate")
 EXPONENTS = (0.0, 0.5, 1.0, 1.5, 2.0)
 LAST = (1.0, 2.0, 4.0)
+CHANCES = 100
 
 
 def row(*cells: object) -> None:
@@ -101,9 +104,35 @@ def trust(held: dict[str, Rehearsal]) -> None:
             row(kind, level, error, *shown, wished["ok"], wished["ok_accuracy"])
 
 
+def calibration(store: FeatureStore, pages: LabelledPages, seeds: int) -> None:
+    """Calibration error of each classifier over several divisions into folds, and what chance alone would give."""
+    head("classifier", "of", "calibration error, by seed of the folds", "mean", "if all confidence were true")
+    unknown, rng = np.zeros(len(pages.y)), np.random.default_rng(0)
+    for kind in CLASSIFIERS:
+        errors: dict[str, list[tuple[float, float]]] = {"documents": [], "pages": []}
+        for seed in range(seeds):
+            folds = grouped_folds(pages, seed=seed)
+            held = cross_validate(lambda k=kind: build_classifier(k, store.blocks), pages, folds)
+            for level, answers in (("documents", document_answers), ("pages", page_answers)):
+                scores = answers(pages, held, unknown)
+                decisions = nested_decisions(scores, Rule())
+                confidence = decisions.probabilities.max(axis=1)
+                right = decisions.probabilities.argmax(axis=1) == scores.truth
+                chance = [
+                    expected_calibration_error(confidence, rng.random(len(confidence)) < confidence)
+                    for _ in range(CHANCES)
+                ]
+                errors[level].append((expected_calibration_error(confidence, right), float(np.mean(chance))))
+        for level, found in errors.items():
+            measured, chance = np.array(found).T
+            row(kind, level, ", ".join(f"{value:.3f}" for value in measured), measured.mean(), chance.mean())
+
+
 def new_types(store: FeatureStore, pages: LabelledPages, folds: np.ndarray) -> None:
-    """How well documents of a type that was left out are told from held-out documents of the others: AUROC."""
-    scaled = build_classifier("svm", store.blocks)[:-1].fit_transform(pages.X)
+    """How well documents of a type that was left out are told from held-out documents of the others: AUROC.
+
+    The scaling is learnt from the labelled pages alone as well: it would know the new type otherwise.
+    """
     first = np.unique(pages.documents, return_index=True)[1]
     y, held_in = pages.y[first], folds[first]
     areas = {}
@@ -111,10 +140,12 @@ def new_types(store: FeatureStore, pages: LabelledPages, folds: np.ndarray) -> N
         found = []
         for fold in np.unique(folds):
             train = (folds != fold) & (pages.y != kind)
-            detector = NoveltyDetector().fit(scaled[train], pages.y[train], pages.weights[train])
+            scaling = build_classifier("svm", store.blocks)[:-1].fit(pages.X[train])
+            detector = NoveltyDetector().fit(scaling.transform(pages.X[train]), pages.y[train], pages.weights[train])
             rows = np.flatnonzero((folds == fold) | (pages.y == kind))
             _, owner = np.unique(pages.documents[rows], return_inverse=True)
-            distances = weighted_means(detector.distances(scaled[rows]), page_weights(pages.page_indices[rows]), owner)
+            distances = detector.distances(scaling.transform(pages.X[rows]))
+            distances = weighted_means(distances, page_weights(pages.page_indices[rows]), owner)
             told = (held_in == fold) | (y == kind)
             found.append(roc_auc_score(y[told] == kind, distances))
         areas[kind] = float(np.mean(found))
@@ -165,6 +196,7 @@ def main(
     documents: Annotated[Path, typer.Argument(help="A folder with a folder for each type.")],
     labels: Annotated[Path, typer.Option(help="A CSV with the columns path,label,group.")],
     artifacts: Annotated[Path, typer.Option(help="Where features are kept between runs.")],
+    seeds: Annotated[int, typer.Option(help="Divisions into folds that the calibration error is measured on.")] = 5,
 ) -> None:
     """Prints the tables."""
     workspace = Workspace(artifacts)
@@ -176,6 +208,7 @@ def main(
         held[kind] = rehearse(workspace, default, TrainingRecipe(kind))
         print(f"\n{kind}: cross-validated on {len(held[kind].pages.y)} pages in {time.perf_counter() - begin:.0f} s")
     trust(held)
+    calibration(default, held["svm"].known, seeds)
     weightings(held["svm"])
     new_types(default, held["svm"].pages, held["svm"].held_out.folds)
 
