@@ -119,7 +119,7 @@ def _learning_curve(held: Rehearsal, build: Callable[[], Pipeline]) -> list[dict
         return []
     most = max(len(set(pages.documents[pages.y == kind])) for kind in held.held_out.classes)
     sizes = list(_FIRST_SIZES)
-    while sizes[-1] * _GROWTH < most:
+    while sizes[-1] * _GROWTH <= most / 2:  # more would cost as much as all, and hardly show another value
         sizes.append(sizes[-1] * _GROWTH)
     curve = [(size, cross_validate(build, pages, folds, size)) for size in sizes if size < most]
     return [
