@@ -14,7 +14,7 @@ from scipy import ndimage
 SIZE = 960
 """Pixels of the long side at which pages are compared: a digit is then about as large as a block."""
 
-SAME_PICTURE = 0.8
+SAME_PICTURE = 0.86
 """Agreement from which two pages are the same one, see docs/quality.md."""
 
 Contrast = NDArray[np.float32]
@@ -22,12 +22,9 @@ Contrast = NDArray[np.float32]
 
 _CELL = 7  # a block is two cells wide and high, and begins at every cell
 _SLACK = 2  # pixels that a block may lie beside its place
-_INK = 16.0  # mean square contrast of a block, in grey values of 255, from which it counts,
-_FAINT = 0.3  # as a share of the median of those that count so far,
-_ABOVE_NOISE = 5.0  # and so many times that of the paper,
-_NOISE_QUANTILE, _MOST_NOISE = 0.3, 60.0  # told from the emptiest blocks of the page, if there are any
+_INK = 16.0  # mean square contrast of a block, in grey values of 255, from which it counts
+_MUCH = 0.75  # this share of the blocks with ink have less than those that count whole
 _EDGE = 0.06  # of each side is left out: the lid of the scanner shows there
-_WORST = 3  # this many blocks must disagree: one may be a speck of dust
 _STRIP = 10  # rows of blocks that are looked at before it is asked whether that was enough
 _FLAT = 1.0  # mean square contrast of a block that is divided by, at least
 
@@ -58,33 +55,38 @@ def agreement(first: Contrast, second: Contrast, affine: NDArray[np.float64], le
     """
     a, b = (_whole_cells(picture) for picture in (first, _laid_over(first.shape, second, affine)))
     own, other = _blocks(a * a), _blocks(b * b)
-    inky = _inky(own, other)
+    weights = _weights(own, other)
     b = np.pad(b, _SLACK)
-    worst = np.empty(0, np.float32)
-    for top in range(0, len(own), _STRIP):
-        strip = slice(top, min(top + _STRIP, len(own)))
-        if inky[strip].any():
-            found = _best_agreements(a, b, own, strip)[inky[strip]]
-            worst = np.sort(np.concatenate([worst, found]))[:_WORST]
-            if len(worst) == _WORST and worst[-1] < least:
+    worst = 0.0
+    for top in range(0, len(own) - 1, _STRIP):
+        strip = slice(top, min(top + _STRIP + 1, len(own)))  # a row more, for the squares of blocks across the cut
+        if weights[strip].any():
+            lost = (1 - _best_agreements(a, b, own, strip)) * weights[strip]
+            worst = max(worst, float(_squares(lost).max(initial=0.0)))
+            if 1 - worst < least:
                 break
-    return float(worst[-1]) if len(worst) else 1.0
+    return 1 - worst
+
+
+def _squares(lost: Contrast) -> Contrast:
+    """Means over squares of two by two neighbouring blocks: one block may be a speck of dust."""
+    wide = lost[:, 1:] + lost[:, :-1]
+    means: Contrast = (wide[1:] + wide[:-1]) / np.float32(4)
+    return means
 
 
 def _whole_cells(picture: Contrast) -> Contrast:
     return picture[: len(picture) // _CELL * _CELL, : picture.shape[1] // _CELL * _CELL]
 
 
-def _inky(own: Contrast, other: Contrast) -> NDArray[np.bool_]:
-    """Which blocks have ink in one of two pictures: more than the noise, and not much less than most that have."""
-    energy = np.maximum(own, other)
-    noise = min(max(float(np.quantile(x, _NOISE_QUANTILE)) for x in (own, other)), _MOST_NOISE)
-    inky: NDArray[np.bool_] = energy > max(_INK, _ABOVE_NOISE * noise)
-    if inky.any():
-        inky &= energy > _FAINT * float(np.median(energy[inky]))
-    top, left = (round(_EDGE * side) for side in energy.shape)
-    inky[:top] = inky[len(inky) - top :] = inky[:, :left] = inky[:, inky.shape[1] - left :] = False
-    return inky
+def _weights(own: Contrast, other: Contrast) -> Contrast:
+    """How much each block counts, 0..1: as much as it has ink, beside the blocks of its page that have much."""
+    shares = [x / float(np.quantile(x[x > _INK], _MUCH)) if (x > _INK).any() else x * 0 for x in (own, other)]
+    weights: Contrast = np.minimum(np.maximum(*shares), 1).astype(np.float32)
+    weights[np.maximum(own, other) <= _INK] = 0
+    top, left = (round(_EDGE * side) for side in own.shape)
+    weights[:top] = weights[len(own) - top :] = weights[:, :left] = weights[:, own.shape[1] - left :] = 0
+    return weights
 
 
 def _laid_over(shape: tuple[int, ...], second: Contrast, affine: NDArray[np.float64]) -> Contrast:
