@@ -182,18 +182,21 @@ def free_places(page: pymupdf.Page, rng: random.Random, count: int) -> list[pymu
 
 
 def filled(path: Path, folder: Path, stem: str) -> Iterator[Pair]:
-    """The first page of a real document, with one to four numbers written into free places, twice."""
+    """The first page of a real document, with one to four numbers written into free places; all differ, or one does."""
     rng = random.Random(stem)
-    with pymupdf.open(path) as one, pymupdf.open(path) as two:
+    with pymupdf.open(path) as one, pymupdf.open(path) as two, pymupdf.open(path) as three:
         if one[0].rotation:
             return
         places = free_places(one[0], rng, rng.randint(1, 4))
-        for page in (one[0], two[0]):
-            for place in places:
-                text = f"{rng.randint(10**6, 10**8 - 1) / 100:,.2f}"
-                page.insert_text(place * page.derotation_matrix, text, fontsize=rng.uniform(9.5, 10.5))
+        for number, place in enumerate(places):
+            first, second = (f"{rng.randint(10**6, 10**8 - 1) / 100:,.2f}" for _ in range(2))
+            size = rng.uniform(9.5, 10.5)
+            for page, text in ((one[0], first), (two[0], second), (three[0], first if number else second)):
+                page.insert_text(place * page.derotation_matrix, text, fontsize=size)
         if places:
             yield from differing("real, numbers written in", [one[0], two[0]], folder, stem)
+        if len(places) > 1:
+            yield from differing("real, one of several numbers differs", [one[0], three[0]], folder, f"{stem}-one")
 
 
 def generate(documents: list[Path], folder: Path, half: int, drawn_pairs: int) -> Iterator[Pair]:
@@ -261,7 +264,7 @@ def show_choices(pairs: list[Pair], values: list[Measured]) -> None:
     array = np.array(values)
     print("\n| threshold | same pages that pass | other pages that pass |\n| --- | --- | --- |")
     for place, (name, levels) in enumerate(
-        {"likeness": np.arange(0.2, 0.65, 0.05), "agreement": np.arange(0.3, 0.9, 0.05)}.items(), 1
+        {"likeness": np.arange(0.2, 0.65, 0.05), "agreement": np.arange(0.7, 0.97, 0.02)}.items(), 1
     ):
         for level in levels:
             passed = array[:, place] >= level

@@ -14,7 +14,7 @@ from scipy import ndimage
 SIZE = 960
 """Pixels of the long side at which pages are compared: a digit is then about as large as a block."""
 
-SAME_PICTURE = 0.86
+SAME_PICTURE = 0.88
 """Agreement from which two pages are the same one, see docs/quality.md."""
 
 Contrast = NDArray[np.float32]
