@@ -71,7 +71,7 @@ def agreement(first: Contrast, second: Contrast, affine: NDArray[np.float64], le
 def _squares(lost: Contrast) -> Contrast:
     """Means over squares of two by two neighbouring blocks: one block may be a speck of dust."""
     wide = lost[:, 1:] + lost[:, :-1]
-    means: Contrast = (wide[1:] + wide[:-1]) / np.float32(4)
+    means: Contrast = ((wide[1:] + wide[:-1]) / 4).astype(np.float32)
     return means
 
 

@@ -64,6 +64,11 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def is_temporary(name: str) -> bool:
+    """Whether a file of that name is one that `replacing` writes to."""
+    return _OWNER.match(name) is not None
+
+
 def sweep(folder: Path) -> None:
     """Removes temporary files that a killed run left below a folder; call it with the lock held.
 

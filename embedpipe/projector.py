@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from embedpipe.errors import ArtifactError
-from embedpipe.files import replacing
+from embedpipe.files import is_temporary, replacing, sweep
 from embedpipe.texts import display
 
 TENSORS, METADATA, SPRITE, CONFIG = FILES = ("tensors.tsv", "metadata.tsv", "sprite.png", "projector_config.pbtxt")
@@ -44,7 +44,8 @@ def check_folder(folder: Path) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise ArtifactError(f"--projector {folder} is a file: name a new or an empty folder")
-    others = sorted(item.name for item in folder.iterdir() if item.name not in FILES) if folder.exists() else []
+    names = [item.name for item in folder.iterdir()] if folder.exists() else []
+    others = sorted(name for name in names if name not in FILES and not is_temporary(name))
     if others:
         raise ArtifactError(f"--projector {folder} holds other files ({others[0]}): name a new or an empty folder")
 
@@ -66,6 +67,7 @@ def write_projector(
         ArtifactError: The folder holds other files, or cannot be written.
     """
     check_folder(folder)
+    sweep(folder)
     tile = tile_size(len(rows))
     try:
         (folder / CONFIG).unlink(missing_ok=True)

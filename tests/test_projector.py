@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from embedpipe.errors import ArtifactError
+from embedpipe.files import replacing
 from embedpipe.projector import FILES, Row, check_folder, tile_size, write_projector
 
 
@@ -61,6 +62,11 @@ def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
     write_projector(tmp_path / "a", X, rows(2), [None, None])
     write_projector(tmp_path / "a", X[:1], rows(1), [None])
     assert len((tmp_path / "a" / "tensors.tsv").read_text().splitlines()) == 1
+    with replacing(tmp_path / "a" / "sprite.png") as left:
+        left.write_text("")
+    left.write_text("of a killed run")
+    write_projector(tmp_path / "a", X, rows(2), [None, None])
+    assert not left.exists()
     (tmp_path / "a" / "mine.txt").write_text("mine")
     with pytest.raises(ArtifactError, match=r"mine\.txt"):
         write_projector(tmp_path / "a", X, rows(2), [None, None])
