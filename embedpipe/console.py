@@ -107,11 +107,12 @@ class ProgressBar:
 
 
 class NoticeHandler(logging.Handler):
-    """Prints what the library warns about, a line each, on stderr."""
+    """Prints what the library warns about, and what takes long, a line each, on stderr."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Prints one warning."""
-        sys.stderr.write(f"warning: {display(record.getMessage())}\n")
+        """Prints one line."""
+        kind = "warning: " if record.levelno >= logging.WARNING else ""
+        sys.stderr.write(f"{kind}{display(record.getMessage())}\n")
 
 
 def error_line(error: BaseException) -> str:

@@ -129,7 +129,10 @@ def _for_bfloat16(model: Any, size: int, threads: int) -> Any:
     """
     pages = np.concatenate([trial_pages(size), even_pages(size)])
     exact, coarse = (OpenVinoEngine(lambda: model, precision, threads).start(pages)() for precision in ("fp32", "bf16"))
-    return model if smallest_cosine(coarse, exact) >= TOLERANCE["bf16"] else rounded_for_bfloat16(model, size)
+    if smallest_cosine(coarse, exact) >= TOLERANCE["bf16"]:
+        return model
+    log.info("the network is made ready for bf16: this takes seconds, for large networks minutes, and only once")
+    return rounded_for_bfloat16(model, size)
 
 
 def smallest_cosine(X: NDArray[np.float32], Y: NDArray[np.float32]) -> float:

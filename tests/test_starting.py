@@ -221,12 +221,14 @@ def test_the_fast_precision_is_taken_only_within_the_tolerance(
 
 @pytest.mark.parametrize(("cosine", "rounded"), [(0.9995, False), (0.9985, True)])
 def test_weights_are_rounded_with_care_only_where_nearest_values_turn_features(
-    monkeypatch: pytest.MonkeyPatch, cosine: float, rounded: bool
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, cosine: float, rounded: bool
 ) -> None:
-    """For bf16 a model is taken as it is where it keeps the tolerance on all made-up pages, and rounded otherwise."""
+    """For bf16 a model is taken as it is where it keeps the tolerance on made-up pages, else rounded, which is said."""
     monkeypatch.setattr(starting, "OpenVinoEngine", lambda _model, precision, _threads: Coarse(precision, cosine))
     monkeypatch.setattr(starting, "rounded_for_bfloat16", lambda model, size: f"{model}, rounded for {size}")
-    assert starting._for_bfloat16("model", 64, 1) == ("model, rounded for 64" if rounded else "model")
+    with caplog.at_level("INFO", "embedpipe"):
+        assert starting._for_bfloat16("model", 64, 1) == ("model, rounded for 64" if rounded else "model")
+    assert ("this takes seconds" in caplog.text) == rounded
 
 
 def test_auto_is_within_the_tolerance_here(by_hand: FeatureNetwork) -> None:

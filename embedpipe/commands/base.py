@@ -69,6 +69,7 @@ def begin(common: Common) -> "tuple[Workspace, Output]":
 
     if not common.quiet:
         logging.getLogger("embedpipe").addHandler(NoticeHandler())
+        logging.getLogger("embedpipe").setLevel(logging.INFO)
     return Workspace(common.artifacts), Output(common.as_json, common.quiet)
 
 
