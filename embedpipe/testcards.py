@@ -23,8 +23,14 @@ def rounding_pages(size: int) -> list[NDArray[np.uint8]]:
 
 
 def trial_pages(size: int) -> NDArray[np.uint8]:
-    """What a precision is tried on: sample pages and coloured ones, not rounded for; uint8 (9, size, size, 3)."""
-    return np.concatenate([sample_pages(size), coloured_pages(size, 12, seed=1)[::2]])
+    """What a precision is tried on: sample pages, others than rounded for, and noise; uint8 (12, size, size, 3)."""
+    return np.concatenate([sample_pages(size), coloured_pages(size, 12, seed=1)[::2], _noise_pages(size, 3)])
+
+
+def _noise_pages(size: int, count: int) -> NDArray[np.uint8]:
+    """Squares of random colours, unlike any page: what a network does with the unexpected."""
+    squares = np.random.default_rng(2).integers(0, 256, (count, -(-size // 16), -(-size // 16), 3), np.uint8)
+    return squares.repeat(16, axis=1).repeat(16, axis=2)[:, :size, :size]
 
 
 def even_pages(size: int) -> NDArray[np.uint8]:
