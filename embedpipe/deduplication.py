@@ -100,7 +100,7 @@ class Found:
 def find(workspace: Workspace, store: FeatureStore, *, same_picture: float = SAME_PICTURE) -> Found:
     """Finds exact copies, and near-duplicates among the documents and pages of a store.
 
-    The answer does not depend on the order in which documents were embedded.
+    The answer does not depend on the order in which documents were embedded, but where candidates are cut or estimated.
 
     Args:
         workspace: Where the documents and the index are.
