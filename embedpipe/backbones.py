@@ -23,6 +23,7 @@ __all__ = [
     "Backbone",
     "BackboneSource",
     "Preprocessing",
+    "check_size",
     "classifier_layer",
     "classifier_layers",
     "default_recipe",
@@ -68,10 +69,11 @@ def default_recipe(preprocessing: Preprocessing, layers: str | None = None) -> R
     free = preprocessing.stages_of_any_size and layers == STAGES
     if preprocessing.fixed_size and not free:
         return Recipe(size=preprocessing.input_size, resize="squash", layers=layers or PENULTIMATE)
-    return Recipe(layers=layers or STAGES)
+    return Recipe(layers=layers or STAGES, shortest=preprocessing.shortest_side)
 
 
-def _check_size(name: str, preprocessing: Preprocessing, recipe: Recipe) -> None:
+def check_size(name: str, preprocessing: Preprocessing, recipe: Recipe) -> None:
+    """Raises EmbedpipeError for a recipe whose pages have a size that the network does not take."""
     own = default_recipe(preprocessing, recipe.layers)
     if own.resize == "squash" and (recipe.size != own.size or recipe.resize == "aspect"):
         freer = f", or --layers {STAGES} for any size" if preprocessing.stages_of_any_size else ""
@@ -79,6 +81,8 @@ def _check_size(name: str, preprocessing: Preprocessing, recipe: Recipe) -> None
             f"{name} takes pages of {own.size} x {own.size} pixels only: leave out --size, and take --resize squash "
             f"or crop{freer}"
         )
+    if recipe.size < own.shortest:
+        raise EmbedpipeError(f"{name} takes pages of {own.shortest} pixels and more: take a larger --size")
 
 
 def load_backbone(
@@ -107,7 +111,7 @@ def load_backbone(
     preprocessing = source.preprocessing()
     changes = changes or {}
     recipe = recipe or replace(default_recipe(preprocessing, changes.get("layers")), **changes)
-    _check_size(name, preprocessing, recipe)
+    check_size(name, preprocessing, recipe)
     network = load_network(name, weights)
     weights_sha256 = tensors_sha256(network)
     features = FeatureNetwork(network, preprocessing.mean, preprocessing.std, recipe.layers)

@@ -28,9 +28,6 @@ INK_CONTRAST = 24
 SHAPE_STEP = 16
 """Sides are multiples of this, so that pages of nearly the same format share a batch; stretches by 4 % at most."""
 
-SHORTEST_SIDE = 32
-"""No network takes less; the page of a till roll is stretched to it."""
-
 PHOTO_CROP = 0.875
 """The share of the short side that the usual photo recipe keeps: 224 of 256 pixels."""
 
@@ -127,7 +124,7 @@ def plan(width: float, height: float, recipe: Recipe) -> tuple[Region, tuple[int
         middle = (width / 2, height / 2)
         return (middle[0] - half, middle[1] - half, middle[0] + half, middle[1] + half), (size, size)
     short = round(size * min(width, height) / max(width, height) / SHAPE_STEP) * SHAPE_STEP
-    short = min(max(short, SHORTEST_SIDE), size)
+    short = min(max(short, recipe.shortest), size)
     return whole, ((size, short) if width >= height else (short, size))
 
 

@@ -5,12 +5,14 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from embedpipe.errors import NetworkError
 from embedpipe.records import Identity
 
 AUTO = "auto"
@@ -24,6 +26,9 @@ FIXED_PLANS = 3
 
 _REPLACING = 2
 """A shape takes the plan of another when it has come so many times as often: plans cost time to make."""
+
+_REASON = 160
+"""Characters of a library's own message that are passed on."""
 
 Pending = Callable[[], NDArray[np.float32]]
 """A call that was begun: waits for its features, (n, dim)."""
@@ -100,8 +105,31 @@ class Backbone:
         return self.start(pixels)()
 
     def start(self, pixels: NDArray[np.uint8]) -> Pending:
-        """The same, begun: the caller may prepare the next batch before it waits for the features."""
-        return self.engine.start(pixels)
+        """The same, begun: the caller may prepare the next batch before it waits for the features.
+
+        What is returned raises NetworkError where the network cannot work on these pages.
+        """
+        try:
+            pending = self.engine.start(pixels)
+        except RuntimeError as error:  # what torch and OpenVINO raise, for wrong shapes as for lack of memory
+            return partial(_refuse, pixels.shape, error)
+
+        def wait() -> NDArray[np.float32]:
+            try:
+                return pending()
+            except RuntimeError as error:
+                _refuse(pixels.shape, error)
+
+        return wait
+
+
+def _refuse(shape: tuple[int, ...], error: RuntimeError) -> NoReturn:
+    count, rows, columns, _ = shape
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    reasons = [line for line in lines if "Exception from" not in line]  # OpenVINO tells places in its source first
+    reason = next(iter(reasons or lines), type(error).__name__)[:_REASON]
+    pages = f"pages of {columns} x {rows} pixels, {count} at once"
+    raise NetworkError(f"the network failed on {pages}: {reason}") from error
 
 
 class OpenVinoEngine:

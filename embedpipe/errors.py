@@ -6,6 +6,7 @@
     ├── SpaceMismatchError   features of two spaces would have been mixed; says both identities
     ├── ArtifactError        an artifact is missing, incomplete, damaged, or from a newer version
     ├── WeightsError         weights are missing, or are not those of the network
+    ├── NetworkError         a network does not take some pages; in a batch they become failure rows
     └── LabelsError          the labels do not allow what was asked
 
 Each message is one line that says what to do. `commands.base.main` is the only place that catches them.
@@ -67,6 +68,10 @@ class ArtifactError(EmbedpipeError):
 
 class WeightsError(EmbedpipeError):
     """Weights cannot be found, or do not fit the network."""
+
+
+class NetworkError(EmbedpipeError):
+    """A network cannot work on the pages that it was given: there are too few pixels, or too many for the memory."""
 
 
 class LabelsError(EmbedpipeError):

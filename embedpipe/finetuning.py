@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from embedpipe.backbones import default_recipe, find_backbone, load_backbone, load_network
+from embedpipe.backbones import check_size, default_recipe, find_backbone, load_backbone, load_network
 from embedpipe.curves import best_epoch, describe_fit, draw_curves
 from embedpipe.documents import Limits
 from embedpipe.engines import Backbone, EngineChoice
@@ -122,7 +122,8 @@ def finetune(
         watch: Is told how it goes.
 
     Raises:
-        EmbedpipeError: A backbone of that name exists already, or a field of the recipe has no meaning.
+        EmbedpipeError: A backbone of that name exists already, a field of the recipe has no meaning, or the network
+            does not take pages of that size.
         LabelsError: There are too few labelled documents.
         KeyboardInterrupt: Ctrl-C came before the first epoch was done.
     """
@@ -151,6 +152,7 @@ class _Run:
         self._preprocessing = self._source.preprocessing()
         changes = {key: value for key in ("size", "resize") if (value := getattr(recipe, key)) is not None}
         self._picture = replace(default_recipe(self._preprocessing), **changes)
+        check_size(recipe.backbone, self._preprocessing, self._picture)
         self._device = choose(replace(choice, engine="torch"))[0].device
         self._begin = time.perf_counter()
 

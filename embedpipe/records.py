@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 
 DEFAULT_BACKBONE = "efficientnet_lite0"
 
+SHORTEST_SIDE = 32
+"""Pixels that nearly every network takes a page of; `Recipe.shortest` is more where one does not."""
+
 STORED = ("ok", "blank", "repaired")
 """Outcomes of pages that have features."""
 
@@ -180,11 +183,13 @@ class Recipe:
         resize: "aspect" keeps the shape; "squash" stretches to a square; "crop" scales the short side to
             size / 0.875 and takes the centre square (the usual photo recipe).
         layers: Name of a set of layers in `backbones.LAYERS`; "penultimate" is the classical choice.
+        shortest: Least pixels of the short side: the page of a till roll is stretched to it.
     """
 
     size: int = 320
     resize: Literal["aspect", "squash", "crop"] = "aspect"
     layers: str = "stages"
+    shortest: int = SHORTEST_SIDE
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,8 +225,11 @@ class Identity:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """As plain values."""
-        return asdict(self)
+        """As plain values; a shortest side that is the usual one is left out, as before there were others."""
+        values = asdict(self)
+        if self.recipe.shortest == SHORTEST_SIDE:
+            del values["recipe"]["shortest"]
+        return values
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Identity":

@@ -1,7 +1,7 @@
 """The table of backbones: how each is built, the preprocessing that belongs to its weights, and where those are."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import timm
@@ -10,6 +10,7 @@ from torch import nn
 
 from embedpipe.architectures import PAGE_MEAN, PAGE_STD, LeNet5, ZFNet
 from embedpipe.errors import UnknownNameError, WeightsError
+from embedpipe.records import SHORTEST_SIDE
 from embedpipe.weight_files import WeightsFile
 from embedpipe.weights import StateDict, read_state_dict
 
@@ -31,6 +32,7 @@ class Preprocessing:
         input_size: Pixels of both sides.
         fixed_size: Whether the network takes, or its penultimate layer is meant for, this size alone.
         stages_of_any_size: Whether a network of fixed size has its stages at other sizes too.
+        shortest_side: Least pixels of either side, a multiple of `documents.SHAPE_STEP`.
     """
 
     mean: tuple[float, float, float]
@@ -39,6 +41,7 @@ class Preprocessing:
     input_size: int
     fixed_size: bool = False
     stages_of_any_size: bool = False
+    shortest_side: int = SHORTEST_SIDE
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,23 +87,28 @@ def _bundled(level: int, description: str) -> BackboneSource:
 
 @dataclass(frozen=True, slots=True)
 class _Quirks:
-    """What torchvision's record of weights does not tell.
+    """What the record of weights does not tell.
 
     Attributes:
         options: For the network's builder, as torchvision sets them when it loads the weights itself.
         fixed_size: As in `Preprocessing`.
         stages_of_any_size: Likewise.
+        shortest_side: Likewise.
         probe_size: Pixels at which the strides of its maps come out even; 0 for the usual.
     """
 
     options: dict[str, Any] = field(default_factory=dict)
     fixed_size: bool = False
     stages_of_any_size: bool = False
+    shortest_side: int = SHORTEST_SIDE
     probe_size: int = 0
 
 
 _CONNECTED = _Quirks(fixed_size=True, stages_of_any_size=True)
 """Fully connected layers over a flattened map."""
+
+_INCEPTION = _Quirks(shortest_side=80, probe_size=299)
+"""Maps shrink without padding: 75 pixels are the fewest that leave something to pool."""
 
 _WITHOUT_AUX = {"aux_logits": False, "transform_input": True, "init_weights": False}
 """The side classifiers only help training; the weights expect the network to normalise its input once more."""
@@ -126,6 +134,7 @@ def _torchvision(weights_name: str, description: str, quirks: _Quirks | None = N
             input_size=transform.crop_size[0],
             fixed_size=quirks.fixed_size,
             stages_of_any_size=quirks.stages_of_any_size,
+            shortest_side=quirks.shortest_side,
         )
 
     return BackboneSource(
@@ -140,18 +149,18 @@ def _torchvision(weights_name: str, description: str, quirks: _Quirks | None = N
     )
 
 
-def _timm(architecture: str, description: str = "", probe_size: int = 0) -> BackboneSource:
+def _timm(architecture: str, description: str = "", quirks: _Quirks | None = None) -> BackboneSource:
     try:
         config = timm.get_pretrained_cfg(architecture, allow_unregistered=False)
     except RuntimeError:  # the model is known, its tag is not
         name = architecture.partition(".")[0]
         raise UnknownNameError("timm model", architecture, timm.list_pretrained(f"{name}.*")) from None
-    file = _timm_file(architecture, config)
+    file, quirks = _timm_file(architecture, config), quirks or _Quirks()
 
     def build() -> nn.Module:
         network: nn.Module = timm.create_model(architecture, pretrained=False)
-        if probe_size:
-            network.image_size = probe_size  # type: ignore[assignment]
+        if quirks.probe_size:
+            network.image_size = quirks.probe_size  # type: ignore[assignment]
         return network
 
     def fetch() -> StateDict:
@@ -175,6 +184,7 @@ def _timm(architecture: str, description: str = "", probe_size: int = 0) -> Back
             interpolation=config.interpolation,
             input_size=config.input_size[-1],
             fixed_size=config.fixed_input_size,
+            shortest_side=quirks.shortest_side,
         ),
         fetch=fetch,
         is_here=lambda: file is not None and file.find() is not None,
@@ -224,9 +234,9 @@ BACKBONES: dict[str, Callable[[], BackboneSource]] = {
     "vgg19": lambda: _torchvision("VGG19_Weights.IMAGENET1K_V1", "VGG-19 (2014)", _CONNECTED),
     "googlenet": lambda: _torchvision("GoogLeNet_Weights.IMAGENET1K_V1", "GoogLeNet (2014)", _Quirks(_WITHOUT_AUX)),
     "inception_v3": lambda: _torchvision(
-        "Inception_V3_Weights.IMAGENET1K_V1", "Inception v3 (2015)", _Quirks(_WITHOUT_AUX, probe_size=299)
+        "Inception_V3_Weights.IMAGENET1K_V1", "Inception v3 (2015)", replace(_INCEPTION, options=_WITHOUT_AUX)
     ),
-    "inception_resnet_v2": lambda: _timm("inception_resnet_v2.tf_in1k", "Inception-ResNet v2 (2016)", 299),
+    "inception_resnet_v2": lambda: _timm("inception_resnet_v2.tf_in1k", "Inception-ResNet v2 (2016)", _INCEPTION),
     "resnet18": lambda: _torchvision("ResNet18_Weights.IMAGENET1K_V1", "ResNet-18 (2015)"),
     "resnet50": lambda: _torchvision("ResNet50_Weights.IMAGENET1K_V2", "ResNet-50 (2015), trained again in 2021"),
     "resnet50_v1": lambda: _torchvision("ResNet50_Weights.IMAGENET1K_V1", "ResNet-50 (2015), as first trained"),

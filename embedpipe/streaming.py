@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from embedpipe.augmentation import Variants, larger
 from embedpipe.documents import Limits, ReadOptions
 from embedpipe.engines import Backbone, Pending
-from embedpipe.errors import DocumentError
+from embedpipe.errors import DocumentError, NetworkError
 from embedpipe.machine import render_workers
 from embedpipe.records import Document, FeatureBatch, PageFailure, PageImage, Recipe
 from embedpipe.rendering import Guards, Job, Renderer, Selection
@@ -158,12 +158,36 @@ class PageStream:
             pixels = np.stack([page.pixels for page in item])
             while len(running) >= self._backbone.engine.in_flight:
                 yield from self._finished(*running.popleft())
-            running.append((item, self._timed(partial(self._backbone.start, pixels))))
+            running.append((item, self._started(pixels)))
         while running:
             yield from self._finished(*running.popleft())
 
+    def _started(self, pixels: NDArray[np.uint8]) -> Pending:
+        return self._timed(partial(self._backbone.start, pixels))
+
     def _finished(self, pages: list[PageImage], pending: Pending) -> Iterator[FeatureBatch | PageFailure]:
-        yield from _finite(pages, self._timed(pending))
+        try:
+            X = self._timed(pending)
+        except NetworkError:
+            yield from self._one_by_one(pages)
+        else:
+            yield from _finite(pages, X)
+
+    def _one_by_one(self, pages: list[PageImage]) -> Iterator[FeatureBatch | PageFailure]:
+        """Tries the pages of a batch again that failed; one that fails alone has no features.
+
+        Raises:
+            NetworkError: The network does not take a page of the plainest shape either, so it is not the pages' fault.
+        """
+        if len(pages) > 1:
+            for page in pages:
+                yield from self._finished([page], self._started(page.pixels[np.newaxis]))
+            return
+        size = self._backbone.identity.recipe.size
+        self._backbone(np.full((1, size, size, 3), 255, np.uint8))
+        rows, columns, _ = pages[0].pixels.shape
+        message = f"the network takes no pages of {columns} x {rows} pixels: with --resize squash all are squares"
+        yield PageFailure(pages[0].info.ref, "page_error", message)
 
     def _timed(self, call: Callable[[], T]) -> T:
         """Runs a call of the network and adds its time to the stage."""

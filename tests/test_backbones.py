@@ -35,6 +35,7 @@ from embedpipe.backbones import (
     remove_classifier,
 )
 from embedpipe.catalogue import describe
+from embedpipe.documents import plan
 from embedpipe.engines import ENGINES, EngineChoice
 from embedpipe.errors import EmbedpipeError, UnknownNameError, WeightsError
 from embedpipe.files import sha256_of
@@ -335,6 +336,14 @@ def test_its_features_are_the_same_alone_and_in_a_batch(row: Row) -> None:
     assert cosines(row.backbone(row.pixels[1:2]), row.features[1:2]).min() >= 0.9999
 
 
+def test_it_takes_its_narrowest_pages(row: Row) -> None:
+    """The page of a till roll, upright or lying, has features like any other."""
+    recipe = default_recipe(find_backbone(row.name).preprocessing())
+    for paper in ((1, 1000), (1000, 1)):
+        columns, rows = plan(*paper, recipe)[1]
+        assert np.isfinite(row.backbone(np.full((1, rows, columns, 3), 255, np.uint8))).all()
+
+
 @pytest.mark.parametrize("name", ["timm:test_resnet", "lenet5"])
 def test_random_weights_are_the_same_every_time(name: str) -> None:
     """Asked for, random weights are always the same ones, whatever the state of torch's random numbers."""
@@ -367,6 +376,7 @@ def test_features_do_not_depend_on_order_and_company(
         ("swin_t", {"resize": "aspect"}, r"swin_t takes .* take --resize squash or crop$"),
         ("vgg16", {"size": 320}, r"vgg16 takes .* or --layers stages for any size"),
         ("zfnet", {"layers": "stages", "size": 64}, r"zfnet takes pages of 224 x 224"),
+        ("inception_v3", {"size": 64}, r"inception_v3 takes pages of 80 pixels and more: take a larger --size"),
     ],
 )
 def test_a_network_of_fixed_size_says_which_it_takes(name: str, changes: dict[str, Any], message: str) -> None:

@@ -17,7 +17,6 @@ from embedpipe.documents import (
     PHOTO_CROP,
     READERS,
     SHAPE_STEP,
-    SHORTEST_SIDE,
     SUFFIXES,
     Limits,
     OpenDocument,
@@ -28,7 +27,7 @@ from embedpipe.documents import (
     recognise,
 )
 from embedpipe.errors import DocumentError
-from embedpipe.records import FAILURES, Recipe
+from embedpipe.records import FAILURES, SHORTEST_SIDE, Recipe
 
 KEYS = sorted(READERS)
 RESIZES = ("aspect", "squash", "crop")
@@ -135,17 +134,20 @@ class TestPlan:
         assert plan(width, height, Recipe(size=320, resize="aspect")) == ((0, 0, width, height), expected)
 
     @given(
-        width=st.floats(1e-3, 1e7), height=st.floats(1e-3, 1e7), size=st.sampled_from([16, 32, 64, 224, 320, 448, 1024])
+        width=st.floats(1e-3, 1e7),
+        height=st.floats(1e-3, 1e7),
+        size=st.sampled_from([16, 32, 64, 224, 320, 448, 1024]),
+        shortest=st.sampled_from([SHORTEST_SIDE, 80]),
     )
-    def test_aspect_of_any_page_fits_the_network(self, width: float, height: float, size: int) -> None:
+    def test_aspect_of_any_page_fits_the_network(self, width: float, height: float, size: int, shortest: int) -> None:
         """The long side is the size, the short one a step between the shortest side and the size, the shape is kept."""
-        region, (columns, rows) = plan(width, height, Recipe(size=size, resize="aspect"))
+        region, (columns, rows) = plan(width, height, Recipe(size=size, resize="aspect", shortest=shortest))
         short, exact = min(columns, rows), size * min(width, height) / max(width, height)
         assert region == (0, 0, width, height)
         assert max(columns, rows) == size
         assert short % SHAPE_STEP == 0
-        assert min(SHORTEST_SIDE, size) <= short <= size
-        assert abs(short - exact) <= SHAPE_STEP / 2 or short == min(SHORTEST_SIDE, size)
+        assert min(shortest, size) <= short <= size
+        assert abs(short - exact) <= SHAPE_STEP / 2 or short == min(shortest, size)
         assert (columns >= rows) == (width >= height) or columns == rows
 
     @pytest.mark.parametrize(("width", "height"), [(595, 842), (1, 1e6), (1e6, 1)])

@@ -246,6 +246,14 @@ def rows(kinds: list[str], groups: list[str]) -> LabelledPages:
     )  # fmt: skip
 
 
+def test_a_size_that_the_network_does_not_take_is_refused(made: tuple[Workspace, Finetuned, list[Epoch]]) -> None:
+    """It says so in one line before anything is rendered or written."""
+    recipe = replace(RECIPE, backbone="vit_b_16", size=320)
+    with pytest.raises(EmbedpipeError, match="vit_b_16 takes pages of 224 x 224 pixels only"):
+        finetune(made[0], recipe, "too-large", settings=SETTINGS)
+    assert not made[0].backbone_path("too-large").exists()
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_groups_stay_on_one_side_and_no_type_is_only_validated(seed: int) -> None:
     """Copies of one template never help each other, and a type with one group is trained on."""

@@ -26,11 +26,19 @@ def test_batch_refuses_rows_without_page() -> None:
         FeatureBatch((page,), np.zeros((2, 4), np.float32))
 
 
-def test_identity_round_trips() -> None:
+@pytest.mark.parametrize("shortest", [32, 80])
+def test_identity_round_trips(shortest: int) -> None:
     """An identity read back from its plain values is equal and names the same space."""
-    again = Identity.from_json(IDENTITY.to_json())
-    assert again == IDENTITY
-    assert again.space == IDENTITY.space
+    identity = dataclasses.replace(IDENTITY, recipe=dataclasses.replace(IDENTITY.recipe, shortest=shortest))
+    again = Identity.from_json(identity.to_json())
+    assert again == identity
+    assert again.space == identity.space
+
+
+def test_spaces_keep_their_names() -> None:
+    """What tells spaces apart since some networks need wider pages does not rename the spaces of all others."""
+    assert IDENTITY.space == "timm_some_net-fee18ea6"
+    assert "shortest" not in IDENTITY.to_json()["recipe"]
 
 
 @pytest.mark.parametrize(
@@ -41,6 +49,7 @@ def test_identity_round_trips() -> None:
         dataclasses.replace(IDENTITY, recipe=dataclasses.replace(IDENTITY.recipe, size=321)),
         dataclasses.replace(IDENTITY, recipe=dataclasses.replace(IDENTITY.recipe, resize="squash")),
         dataclasses.replace(IDENTITY, recipe=dataclasses.replace(IDENTITY.recipe, layers="penultimate")),
+        dataclasses.replace(IDENTITY, recipe=dataclasses.replace(IDENTITY.recipe, shortest=80)),
         dataclasses.replace(IDENTITY, blocks=("b_max", "a_avg")),
         dataclasses.replace(IDENTITY, interpolation="bilinear"),
     ],

@@ -13,10 +13,11 @@ import torch
 from numpy.typing import NDArray
 
 from embedpipe import starting
-from embedpipe.engines import ENGINES, FIXED_PLANS, TOLERANCE, EngineChoice, OpenVinoEngine, Pending
-from embedpipe.errors import EmbedpipeError, UnknownNameError
+from embedpipe.engines import ENGINES, FIXED_PLANS, TOLERANCE, Backbone, EngineChoice, OpenVinoEngine, Pending
+from embedpipe.errors import EmbedpipeError, NetworkError, UnknownNameError
 from embedpipe.layers import FeatureNetwork
 from embedpipe.machine import available_cores
+from embedpipe.records import Identity, Recipe
 from embedpipe.starting import TorchEngine, choose, fast_precision, smallest_cosine, start_engine
 
 Pixels = NDArray[np.uint8]
@@ -362,6 +363,20 @@ def test_a_batch_that_memory_cannot_take_goes_in_halves(by_hand: FeatureNetwork)
     most = 0
     with pytest.raises(torch.cuda.OutOfMemoryError):
         engine.start(pixels)
+
+
+@pytest.mark.usefixtures("threads")
+@pytest.mark.parametrize("engine", ENGINES)
+def test_pages_that_a_network_does_not_take_are_an_error_of_one_line(engine: str) -> None:
+    """Pages smaller than a filter give one line with their size, each time, and pages after them their features."""
+    identity = Identity("large_filter", "0" * 64, Recipe(64, "aspect", "penultimate"), ("penultimate",))
+    large = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 20), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+    network = FeatureNetwork(large.eval().requires_grad_(False), (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), "penultimate")
+    backbone = Backbone(identity, network.blocks, start_engine(network, EngineChoice("cpu", "fp32", engine, 1)))
+    for _ in range(3):  # OpenVINO makes a plan for a shape the second time that it comes
+        with pytest.raises(NetworkError, match=r"^the network failed on pages of 48 x 16 pixels, 2 at once: \S.*$"):
+            backbone(pages(2, 16, 48))
+        assert backbone(pages(2, 32, 48)).shape == (2, 4)
 
 
 def test_openvino_reports_to_nobody() -> None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from embedpipe import streaming
 from embedpipe.engines import Pending
+from embedpipe.errors import NetworkError
 from embedpipe.records import Document, FeatureBatch, Identity, PageFailure, PageImage, PageInfo, PageRef, Recipe
 from embedpipe.rendering import Rendered
 from embedpipe.streaming import PageStream, Settings
@@ -51,10 +52,15 @@ class FakeBackbone:
 
     identity = Identity("fake", "0" * 64, Recipe(8, "aspect", "penultimate"), ("p",))
 
-    def __init__(self, in_flight: int) -> None:
+    def __init__(self, in_flight: int, least_rows: int = 0) -> None:
+        self.least_rows = least_rows
         self.engine = SimpleNamespace(batch_size=4, in_flight=in_flight)
         self.events: list[tuple[str, int]] = []
         self.sizes: list[int] = []
+
+    def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Begins a call and waits for it."""
+        return self.start(pixels)()
 
     def start(self, pixels: NDArray[np.uint8]) -> Pending:
         """Begins a call."""
@@ -64,6 +70,8 @@ class FakeBackbone:
 
         def wait() -> NDArray[np.float32]:
             self.events.append(("wait", number))
+            if pixels.shape[1] < self.least_rows:
+                raise NetworkError("too few rows")
             return pixels[:, 0, 0, :1].astype(np.float32)
 
         return wait
@@ -121,3 +129,27 @@ def test_failures_pass_while_batches_are_under_way(monkeypatch: pytest.MonkeyPat
     assert [item for item in found if isinstance(item, PageFailure)] == [failure]
     indices = [i.ref.page_index for batch in found if isinstance(batch, FeatureBatch) for i in batch.pages]
     assert sorted(indices) == [0, 1, 2, 3, 5, 6, 7]
+
+
+@pytest.mark.parametrize("in_flight", [1, 2])
+def test_pages_that_the_network_does_not_take_are_failures(monkeypatch: pytest.MonkeyPatch, in_flight: int) -> None:
+    """Pages of a shape that the network fails on become failures that say what to do; all others keep their rows."""
+    heights = [8, 4, 8, 4, 8, 4, 8, 4, 4, 8]
+    found = stream(
+        monkeypatch, FakeBackbone(in_flight, least_rows=5), [page(n, height) for n, height in enumerate(heights)]
+    )
+    failures = [item for item in found if isinstance(item, PageFailure)]
+    assert sorted(failure.page.page_index for failure in failures) == [1, 3, 5, 7, 8]
+    message = "the network takes no pages of 8 x 4 pixels: with --resize squash all are squares"
+    assert {(failure.kind, failure.message) for failure in failures} == {("page_error", message)}
+    for batch in found:
+        if isinstance(batch, FeatureBatch):
+            assert [info.ref.page_index for info in batch.pages] == batch.X[:, 0].astype(int).tolist()
+    indices = [i.ref.page_index for batch in found if isinstance(batch, FeatureBatch) for i in batch.pages]
+    assert sorted(indices) == [0, 2, 4, 6, 9]
+
+
+def test_a_network_that_fails_on_everything_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a plain white page fails as well, the pages are not to blame, and none is recorded as a failure."""
+    with pytest.raises(NetworkError, match="too few rows"):
+        stream(monkeypatch, FakeBackbone(1, least_rows=9), [page(n, 8) for n in range(9)])
