@@ -20,6 +20,8 @@ _PLACES = 12
 """Places of each page's map that a convolution's input is looked at, beside its mean."""
 _MEANS = 4.0
 """What the mean counts: it is what pooling is left with."""
+_BLOCK = 64
+"""Weights between which errors are handed on by the products of their inputs alone, which are few enough to be fast."""
 
 
 def rounded_for_bfloat16(model: Any, size: int) -> Any:
@@ -49,17 +51,38 @@ def greedily_rounded(W: NDArray[np.float32], X: NDArray[np.float32]) -> NDArray[
     Returns:
         float32 (groups, m, n): W @ X.T changes less than with each weight rounded to its nearest value.
     """
-    columns = np.ascontiguousarray(X.transpose(2, 0, 1))  # (n, groups, k)
-    energy = np.einsum("ngk,ngk->ng", columns, columns)
-    step = np.exp2(np.floor(np.log2(np.maximum(np.abs(W), np.float32(1e-30)))) - 7)
-    errors = np.zeros((*W.shape[:2], X.shape[1]), np.float32)
-    rounded = np.empty_like(W)
-    for place in np.argsort(-energy.sum(axis=1), kind="stable"):  # what counts most goes first, others make up for it
-        column = columns[place]
-        owed = (errors @ column[:, :, None])[:, :, 0] / np.maximum(energy[place], np.float32(1e-30))[:, None]
-        limit = step[:, :, place]
-        rounded[:, :, place] = nearest_bfloat16(W[:, :, place] + np.clip(owed, -limit, limit))
-        errors += (W[:, :, place] - rounded[:, :, place])[:, :, None] * column[:, None, :]
+    order = np.argsort(-np.einsum("gkn,gkn->n", X, X), kind="stable")  # what counts most first, others make up for it
+    weights = np.ascontiguousarray(W.transpose(2, 0, 1)[order])  # (n, groups, m)
+    inputs = np.ascontiguousarray(X.transpose(0, 2, 1)[:, order])  # (groups, n, k)
+    errors = np.zeros((len(W), X.shape[1], W.shape[1]), np.float32)  # of the outputs so far, (groups, k, m)
+    rounded = np.empty_like(weights)
+    for first in range(0, len(order), _BLOCK):
+        block, own = slice(first, first + _BLOCK), inputs[:, first : first + _BLOCK]
+        rounded[block] = _rounded_block(weights[block], own, own @ errors)
+        errors += own.transpose(0, 2, 1) @ (weights[block] - rounded[block]).transpose(1, 0, 2)
+    result = np.empty_like(W)
+    result[:, :, order] = rounded.transpose(1, 2, 0)
+    return result
+
+
+def _rounded_block(
+    weights: NDArray[np.float32], inputs: NDArray[np.float32], owed: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Some of the weights of each output, rounded one after the other.
+
+    Args:
+        weights: float32 (b, groups, m).
+        inputs: What they are multiplied with, float32 (groups, b, k).
+        owed: Products of the inputs with the errors so far, float32 (groups, b, m).
+    """
+    owed = np.ascontiguousarray(owed.transpose(1, 0, 2))
+    products = np.ascontiguousarray((inputs @ inputs.transpose(0, 2, 1)).transpose(1, 2, 0))[..., np.newaxis]
+    step = np.exp2(np.floor(np.log2(np.maximum(np.abs(weights), np.float32(1e-30)))) - 7)
+    rounded = np.empty_like(weights)
+    for place, (weight, limit) in enumerate(zip(weights, step, strict=True)):
+        change = owed[place] / np.maximum(products[place, place], np.float32(1e-30))
+        rounded[place] = nearest_bfloat16(weight + np.clip(change, -limit, limit))
+        owed[place + 1 :] += products[place, place + 1 :] * (weight - rounded[place])
     return rounded
 
 

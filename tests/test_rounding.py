@@ -41,7 +41,7 @@ def test_the_nearest_values_are_those_of_torch() -> None:
         np.testing.assert_array_equal(nearest_bfloat16(each), exact(each))
 
 
-@pytest.mark.parametrize(("groups", "outputs", "width"), [(1, 24, 40), (16, 1, 9), (4, 3, 18)])
+@pytest.mark.parametrize(("groups", "outputs", "width"), [(1, 24, 40), (16, 1, 9), (4, 3, 18), (2, 5, 150)])
 def test_errors_cancel(groups: int, outputs: int, width: int) -> None:
     """Weights are such as bfloat16 holds, a step off at most, and outputs move far less than with nearest ones."""
     W, X = layers(groups, outputs, width, rows=60)
