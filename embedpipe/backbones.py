@@ -117,7 +117,7 @@ def load_backbone(
     features = FeatureNetwork(network, preprocessing.mean, preprocessing.std, recipe.layers)
     blocks = tuple(block for block, _, _ in features.blocks)
     identity = Identity(name, weights_sha256, recipe, blocks, _scaling(preprocessing.interpolation))
-    return Backbone(identity, features.blocks, start_engine(features, choice or EngineChoice()))
+    return Backbone(identity, features.blocks, start_engine(features, recipe, choice or EngineChoice()))
 
 
 def _scaling(interpolation: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -148,7 +148,7 @@ class OpenVinoEngine:
     def __init__(self, read: Callable[[], Any], precision: str, threads: int) -> None:
         self.precision = precision
         self.batch_size = cpu_batch_size(threads)
-        self._read = read
+        self._read, self._threads = read, threads
         self._model: Any = None
         self._core: Any = None
         self._settings = {
@@ -170,6 +170,11 @@ class OpenVinoEngine:
             return np.array(request.get_output_tensor(0).data, dtype=np.float32)  # the next call writes there again
 
         return wait
+
+    def changed(self, change: Callable[[Any], Any]) -> Self:
+        """Another one, of the same precision, whose model is what `change` makes of this one's."""
+        model = change(self._read())
+        return type(self)(lambda: model, self.precision, self._threads)
 
     def save(self, file: Path) -> None:
         """Writes the model, in full precision, to a file and its tensors beside it.

@@ -1,5 +1,6 @@
 """Settles device, engine and precision, and starts a network on them: torch, or OpenVINO converted from it."""
 
+import contextlib
 import functools
 import importlib.util
 import logging
@@ -28,6 +29,7 @@ from embedpipe.engines import (
 from embedpipe.errors import EmbedpipeError, UnknownNameError
 from embedpipe.layers import FeatureNetwork
 from embedpipe.machine import available_cores
+from embedpipe.records import Recipe
 from embedpipe.rounding import rounded_for_bfloat16
 from embedpipe.testcards import even_pages, trial_pages
 
@@ -93,46 +95,83 @@ def _check_device(device: str) -> None:
         raise EmbedpipeError("no mps device here: use --device cpu")
 
 
-def start_engine(network: FeatureNetwork, choice: EngineChoice) -> Engine:
+def start_engine(network: FeatureNetwork, recipe: Recipe, choice: EngineChoice) -> Engine:
     """Puts a network on the device that `choose` settles on.
 
     With the precision left open, the fast one is taken only if it gives this network's features on made-up pages,
     not those that its weights were rounded for alone, within `TOLERANCE` of full precision, measured here and now.
+
+    Args:
+        network: Frozen.
+        recipe: Gives the shapes of the pages that will come.
+        choice: Device, precision, engine, threads.
+
+    Raises:
+        UnknownNameError: A device, precision or engine of that name does not exist.
+        EmbedpipeError: It exists, but not on this machine.
     """
     settled, _ = choose(choice)
     if choice.engine == AUTO and settled.device == "cpu" and settled.engine == "torch":
         log.warning("OpenVINO is not installed, so torch runs the network, several times slower: pip install openvino")
-    engine = _engine_maker(network, settled)
-    if settled.precision != AUTO:
-        return engine(settled.precision)
-    exact, precision = engine("fp32"), fast_precision(settled)
+    make = _engine_maker(network, settled)
+    exact, precision = make("fp32"), settled.precision if settled.precision != AUTO else fast_precision(settled)
     if precision == "fp32":
         return exact
-    fast = engine(precision)
-    pages = trial_pages(network.example().shape[1])
-    return fast if smallest_cosine(fast.start(pages)(), exact.start(pages)()) >= TOLERANCE[precision] else exact
+    fast, size = make(precision), network.example().shape[1]
+    usual = _Trial(exact, [trial_pages(shape) for shape in _trial_shapes(size, recipe)])
+    if isinstance(fast, OpenVinoEngine) and precision == "bf16":
+        fast = _for_bfloat16(fast, [usual, _Trial(exact, [even_pages(size)])], size)
+    if settled.precision == AUTO and usual.smallest_cosine(fast) < TOLERANCE[precision]:
+        return exact
+    return fast
+
+
+def _trial_shapes(size: int, recipe: Recipe) -> list[tuple[int, int]]:
+    """Rows and columns of the widest and the narrowest pages, and of small ones, over which errors average out least.
+
+    Args:
+        size: Pixels of both sides that the network takes.
+        recipe: Of the pages that will come.
+    """
+    sides = (recipe.size, min(recipe.shortest, recipe.size)) if recipe.resize == "aspect" else (recipe.size,)
+    small = min(size, recipe.size)
+    return list(dict.fromkeys([(small, small), *((recipe.size, side) for side in sides)]))
 
 
 def _engine_maker(network: FeatureNetwork, settled: EngineChoice) -> Callable[[str], Engine]:
     """Makes engines of different precisions from one network, which is converted once."""
     if settled.engine == "openvino":
         model = functools.cache(lambda: convert(network))
-        coarse = functools.cache(lambda: _for_bfloat16(model(), network.example().shape[1], settled.threads))
-        return lambda precision: OpenVinoEngine(coarse if precision == "bf16" else model, precision, settled.threads)
+        return lambda precision: OpenVinoEngine(model, precision, settled.threads)
     return lambda precision: TorchEngine(network, replace(settled, precision=precision))
 
 
-def _for_bfloat16(model: Any, size: int, threads: int) -> Any:
-    """The model itself where it bears rounding even on pages of one colour, else one with weights rounded with care.
+class _Trial:
+    """Batches of made-up pages, whose features in full precision are computed once.
+
+    Shapes that the network does not take are left out: real pages of them become failures.
+    """
+
+    def __init__(self, exact: Engine, batches: list[NDArray[np.uint8]]) -> None:
+        self._taken: list[tuple[NDArray[np.uint8], NDArray[np.float32]]] = []
+        for pixels in batches:
+            with contextlib.suppress(RuntimeError):
+                self._taken.append((pixels, exact.start(pixels)()))
+
+    def smallest_cosine(self, engine: Engine) -> float:
+        """Between an engine's features of a page and those in full precision; -1 where no page is taken."""
+        return min((smallest_cosine(engine.start(pixels)(), X) for pixels, X in self._taken), default=-1.0)
+
+
+def _for_bfloat16(plain: OpenVinoEngine, trials: list[_Trial], size: int) -> OpenVinoEngine:
+    """The engine itself where its network bears rounding even on pages of one colour, else one rounded with care.
 
     The latter takes seconds to minutes, and few networks need it.
     """
-    pages = np.concatenate([trial_pages(size), even_pages(size)])
-    exact, coarse = (OpenVinoEngine(lambda: model, precision, threads).start(pages)() for precision in ("fp32", "bf16"))
-    if smallest_cosine(coarse, exact) >= TOLERANCE["bf16"]:
-        return model
+    if min(trial.smallest_cosine(plain) for trial in trials) >= TOLERANCE["bf16"]:
+        return plain
     log.info("the network is made ready for bf16: this takes seconds, for large networks minutes, and only once")
-    return rounded_for_bfloat16(model, size)
+    return plain.changed(lambda model: rounded_for_bfloat16(model, size))
 
 
 def smallest_cosine(X: NDArray[np.float32], Y: NDArray[np.float32]) -> float:

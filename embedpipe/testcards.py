@@ -22,9 +22,36 @@ def rounding_pages(size: int) -> list[NDArray[np.uint8]]:
     return [*sample_pages(size), *coloured_pages(size, 48, seed=0)]
 
 
-def trial_pages(size: int) -> NDArray[np.uint8]:
-    """What a precision is tried on: sample pages, others than rounded for, and noise; uint8 (12, size, size, 3)."""
-    return np.concatenate([sample_pages(size), coloured_pages(size, 12, seed=1)[::2], _noise_pages(size, 3)])
+def trial_pages(shape: tuple[int, int]) -> NDArray[np.uint8]:
+    """What a precision is tried on: sample pages, others than rounded for, scans, noise; uint8 (18, *shape, 3).
+
+    Args:
+        shape: Rows and columns; narrow pages are square ones squeezed.
+    """
+    size = max(shape)
+    coloured = coloured_pages(size, 12, seed=1)[::2]
+    pages = np.concatenate([sample_pages(size), coloured, _scanned_pages(size, 6), _noise_pages(size, 3)])
+    rows, columns = (np.arange(side) * size // side for side in shape)
+    squeezed: NDArray[np.uint8] = pages[:, rows[:, np.newaxis], columns]
+    return squeezed
+
+
+def _scanned_pages(size: int, count: int) -> NDArray[np.uint8]:
+    """Grey or tinted paper under uneven light with few words: hardly a page turns further where weights are coarse."""
+    random = np.random.default_rng(9)
+    across = np.linspace(0, 1, size)
+    pages = np.empty((count, size, size, 3), np.uint8)
+    for page in pages:
+        down, right = random.uniform(-40, 40, 2)
+        light = (down * across[:, np.newaxis] + right * across)[..., np.newaxis]
+        paper = random.integers(110, 256) + random.integers(-10, 11, 3)
+        shades = paper + light + random.normal(0, 2, (size, size, 1))
+        shades[size - size // 20 :] *= random.uniform(0.2, 1)  # the lid
+        for top in range(size // 10, size - size // 10, int(random.integers(6, 30))):
+            words = random.random((random.integers(1, size), 1))
+            shades[top, : len(words)] *= words
+        page[:] = np.clip(shades, 0, 255)
+    return pages
 
 
 def _noise_pages(size: int, count: int) -> NDArray[np.uint8]:

@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 import pymupdf
 import pytest
+from bfloat16 import SimulatedEngine
 from PIL import Image
 
+from embedpipe import starting
 from embedpipe.backbones import load_backbone
 from embedpipe.engines import Backbone, EngineChoice
 from embedpipe.networks import CACHE_VARIABLE
@@ -33,6 +35,13 @@ def tiny() -> Backbone:
     """A tiny seeded backbone on torch, pages of 64 pixels."""
     recipe = Recipe(size=64, resize="aspect", layers="penultimate")
     return load_backbone(TINY, weights="none", recipe=recipe, choice=EngineChoice("cpu", "fp32", "torch"))
+
+
+@pytest.fixture
+def bf16(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A CPU with units for bfloat16, simulated."""
+    monkeypatch.setattr(starting, "OpenVinoEngine", SimulatedEngine)
+    monkeypatch.setattr(starting, "fast_precision", lambda _choice: "bf16")
 
 
 @pytest.fixture

@@ -6,22 +6,25 @@ import hashlib
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import huggingface_hub
 import numpy as np
+import pymupdf
 import pytest
 import safetensors.torch
 import timm
 import torch
 import torchvision
+from bfloat16 import SimulatedEngine
 from numpy.typing import NDArray
 from PIL import Image
 from sklearn.datasets import load_sample_images
 from torch import nn
 
+from embedpipe import starting
 from embedpipe.architectures import PAGE_MEAN, PAGE_STD, LeNet5, ZFNet
 from embedpipe.backbones import (
     BACKBONES,
@@ -36,12 +39,14 @@ from embedpipe.backbones import (
 )
 from embedpipe.catalogue import describe
 from embedpipe.documents import plan
-from embedpipe.engines import ENGINES, EngineChoice
+from embedpipe.engines import ENGINES, TOLERANCE, EngineChoice, Pending
 from embedpipe.errors import EmbedpipeError, UnknownNameError, WeightsError
 from embedpipe.files import sha256_of
 from embedpipe.layers import FeatureNetwork
 from embedpipe.records import Recipe
+from embedpipe.samples import draw_samples
 from embedpipe.starting import TorchEngine
+from embedpipe.testcards import trial_pages
 from embedpipe.weights import load_into, read_state_dict, tensors_sha256
 
 OURS = {"lenet5": LeNet5, "zfnet": ZFNet}
@@ -174,6 +179,8 @@ class Row:
         in_torch: Features of the pages, by torch.
         alone: Of the second one, by itself.
         digest: Hash of the tensors.
+        network: With all layers, in torch.
+        has_real_weights: Whether they are those of the table, and not made for the test.
     """
 
     name: str
@@ -183,6 +190,8 @@ class Row:
     in_torch: Features
     alone: Features
     digest: str
+    network: FeatureNetwork
+    has_real_weights: bool
 
     @functools.cached_property
     def backbone(self) -> Backbone:
@@ -210,7 +219,8 @@ def row(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 def make_row(name: str, folder: Path, patch: pytest.MonkeyPatch) -> Row:
     """Makes and publishes weights, and computes what only needs torch."""
     network, source = lively_network(name), find_backbone(name)
-    if source.file is not None and source.file.package:
+    real = source.file is not None and source.file.package
+    if real:
         load_into(network, read_state_dict(source.file.fetch()), name, classifier_layers(network))
     pixels = noise(name, 3)
     truth = seen_by_classifier(name, network, pixels)
@@ -219,7 +229,8 @@ def make_row(name: str, folder: Path, patch: pytest.MonkeyPatch) -> Row:
     digest, preprocessing = tensors_sha256(network), source.preprocessing()
     features = FeatureNetwork(network, preprocessing.mean, preprocessing.std, all_layers(name).layers)
     engine = TorchEngine(features, TORCH)
-    return Row(name, weights, pixels, truth, engine.start(pixels)(), engine.start(pixels[1:2])(), digest)
+    X, alone = engine.start(pixels)(), engine.start(pixels[1:2])()
+    return Row(name, weights, pixels, truth, X, alone, digest, features, bool(real))
 
 
 @functools.cache
@@ -289,6 +300,26 @@ def seen_by_classifier(name: str, network: nn.Module, pixels: Pixels) -> Feature
     return truth
 
 
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Documents of some types."""
+    return draw_samples(tmp_path_factory.mktemp("drawn"), per_type=1, types=("invoice", "slides", "paper", "form"))
+
+
+def pages_for(shape: tuple[int, int], drawn: list[Path]) -> Pixels:
+    """First pages of documents squeezed into (columns, rows), and one of noise."""
+    columns, rows = shape
+    pages = []
+    for file in drawn:
+        with pymupdf.open(file) as document:
+            rect = document[0].rect
+            picture = document[0].get_pixmap(matrix=pymupdf.Matrix(columns / rect.width, rows / rect.height))
+        image = Image.frombytes("RGB", (picture.width, picture.height), picture.samples)
+        pages.append(np.asarray(image.resize(shape)))
+    coarse = np.random.default_rng(4).integers(0, 256, (-(-rows // 16), -(-columns // 16), 3), np.uint8)
+    return np.stack([*pages, coarse.repeat(16, axis=0).repeat(16, axis=1)[:rows, :columns]])
+
+
 def test_its_weights_come_by_their_real_route(row: Row) -> None:
     """Cache, package or file give the very tensors that were published, and nothing random; what is here is known."""
     assert row.backbone.identity.weights_sha256 == row.digest
@@ -334,6 +365,36 @@ def test_its_features_are_the_same_alone_and_in_a_batch(row: Row) -> None:
     """A page has the same features alone and among others, by either engine."""
     assert cosines(row.alone, row.in_torch[1:2]).min() >= 0.9999
     assert cosines(row.backbone(row.pixels[1:2]), row.features[1:2]).min() >= 0.9999
+
+
+@pytest.mark.usefixtures("bf16")
+def test_its_fast_precision_keeps_the_tolerance(row: Row, drawn: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages, alone and among others, have the features of fp32 in the precision that is taken by itself.
+
+    Made weights are tried on small pages, which is harder, and on few, and not rounded with care: it takes long.
+    """
+    recipe = default_recipe(find_backbone(row.name).preprocessing())
+    if not row.has_real_weights:
+        monkeypatch.setattr(starting, "_for_bfloat16", lambda plain, _trials, _size: plain)
+        monkeypatch.setattr(starting, "trial_pages", lambda shape: trial_pages(shape)[::3])
+        recipe = replace(recipe, size=128) if recipe.resize == "aspect" else recipe
+    converted = row.backbone.engine
+    first = 0 if recipe.layers == "penultimate" else row.backbone.blocks[1][1]
+
+    class DefaultLayers(SimulatedEngine):  # the same numbers as of a network converted with these layers alone
+        def start(self, pixels: Pixels) -> Pending:
+            pending = converted.start(pixels) if self.precision == "fp32" else super().start(pixels)
+            return lambda: pending()[:, first:]
+
+    exact, fast = (DefaultLayers(converted._read, precision, 1) for precision in ("fp32", "bf16"))
+    monkeypatch.setattr(starting, "_engine_maker", lambda *_: {"fp32": exact, "bf16": fast}.__getitem__)
+    engine = starting.start_engine(row.network, recipe, EngineChoice("cpu", "auto", "openvino", 1))
+    assert engine.precision == "bf16" or row.name != DEFAULT_BACKBONE
+    for paper in ((210, 297), (1, 1000)):
+        pixels = pages_for(plan(*paper, recipe)[1], drawn)
+        truth = exact.start(pixels)()
+        assert cosines(engine.start(pixels)(), truth).min() >= TOLERANCE[engine.precision]
+        assert cosines(engine.start(pixels[1:2])(), truth[1:2]).min() >= TOLERANCE[engine.precision]
 
 
 def test_it_takes_its_narrowest_pages(row: Row) -> None:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import bfloat16
 import numpy as np
 import pytest
 import torch
@@ -69,7 +70,7 @@ class Deep(torch.nn.Module):
         self.stem = torch.nn.Conv2d(3, 24, 3, 2, padding=1)
         self.grouped = torch.nn.Conv2d(24, 48, 3, padding=1, groups=4)
         self.depthwise = torch.nn.Conv2d(48, 48, 5, 2, padding=2, groups=48)
-        self.dense = torch.nn.Conv2d(48, 64, 1)
+        self.dense = torch.nn.Conv2d(48, 64, 1, bias=False)
         self.wide = torch.nn.Conv2d(64, 32, 4, stride=2)
 
     def example(self) -> torch.Tensor:
@@ -84,6 +85,21 @@ class Deep(torch.nn.Module):
         return x.mean((2, 3))
 
 
+def test_the_simulation_computes_what_units_for_bfloat16_would() -> None:
+    """Simulated bf16 is that of torch: each convolution gets rounded inputs and weights, and sums up in float32."""
+    with torch.random.fork_rng(devices=[]):
+        network = Deep().eval().requires_grad_(False)
+    simulated = bfloat16.rounding(convert(network))  # type: ignore[arg-type]
+    pages = trial_pages((64, 64))
+    X = OpenVinoEngine(lambda: simulated, "fp32", 1).start(pages)()
+    full = network(torch.from_numpy(pages)).numpy()
+    for layer in (network.stem, network.grouped, network.depthwise, network.dense, network.wide):
+        layer.weight.copy_(layer.weight.bfloat16())
+        layer.register_forward_pre_hook(lambda _layer, inputs: (inputs[0].bfloat16().float(),))
+    truth = network(torch.from_numpy(pages)).numpy()
+    assert np.linalg.norm(X - truth) < 0.1 * np.linalg.norm(X - full)
+
+
 @pytest.fixture(scope="module")
 def model() -> Any:
     """The network as OpenVINO has it."""
@@ -93,7 +109,7 @@ def model() -> Any:
 
 def features(model: Any) -> NDArray[np.float32]:
     """Of the trial pages, in full precision: what remains is the rounding of weights."""
-    return OpenVinoEngine(lambda: model, "fp32", 1).start(trial_pages(64))()
+    return OpenVinoEngine(lambda: model, "fp32", 1).start(trial_pages((64, 64)))()
 
 
 def constants(model: Any) -> list[NDArray[np.float32]]:
@@ -111,8 +127,23 @@ def test_a_model_with_rounded_weights_is_nearer_than_one_with_nearest_ones(model
         np.testing.assert_array_equal(old, new)  # the model itself stays as it was
         assert weights.shape == old.shape
         np.testing.assert_array_equal(weights, exact(weights))
+    full = features(model)
+    assert 1 - smallest_cosine(features(rounded), full) < 0.5 * (1 - smallest_cosine(features(nearest(model)), full))
+
+
+def nearest(model: Any, *, shifted: bool = False) -> Any:
+    """The model with nearest values, with or without changed biases."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("embedpipe.rounding.greedily_rounded", lambda W, X: nearest_bfloat16(W))
-        nearest = rounded_for_bfloat16(model, 64)
+        if not shifted:
+            patch.setattr("embedpipe.rounding._shift", lambda _node, _values: None)
+        return rounded_for_bfloat16(model, 64)
+
+
+def test_biases_make_up_for_what_is_lost_on_average(model: Any) -> None:
+    """With the same weights features are nearer, be there a bias to change or none."""
     full = features(model)
-    assert 1 - smallest_cosine(features(rounded), full) < 0.5 * (1 - smallest_cosine(features(nearest), full))
+    without, shifted = (features(nearest(model, shifted=shifted)) for shifted in (False, True))
+    assert np.linalg.norm(shifted - full) < 0.5 * np.linalg.norm(without - full)
+    kinds = [[op.get_type_name() for op in each.get_ordered_ops()] for each in (model, nearest(model, shifted=True))]
+    assert kinds[1].count("Add") == kinds[0].count("Add") + 1  # of the convolution that has no bias

@@ -3,7 +3,7 @@
 import importlib.util
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,6 +21,7 @@ from embedpipe.records import Identity, Recipe
 from embedpipe.starting import TorchEngine, choose, fast_precision, smallest_cosine, start_engine
 
 Pixels = NDArray[np.uint8]
+RECIPE = Recipe(64, "aspect", "penultimate+stages")
 
 
 @pytest.fixture
@@ -70,9 +71,9 @@ def test_auto_without_openvino_is_torch() -> None:
 @pytest.mark.usefixtures("cpu_only", "no_openvino", "threads")
 def test_falling_back_to_torch_is_said(caplog: pytest.LogCaptureFixture) -> None:
     """Where OpenVINO is missing, whoever leaves the engine open is told what it costs; who asked for torch is not."""
-    start_engine(small_features(), EngineChoice("cpu", "fp32", "torch", 1))
+    start_engine(small_features(), RECIPE, EngineChoice("cpu", "fp32", "torch", 1))
     assert not caplog.records
-    assert start_engine(small_features(), EngineChoice("cpu", "fp32", threads=1)).name == "torch"
+    assert start_engine(small_features(), RECIPE, EngineChoice("cpu", "fp32", threads=1)).name == "torch"
     assert "pip install openvino" in caplog.text
 
 
@@ -172,6 +173,14 @@ def small_features() -> FeatureNetwork:
     return FeatureNetwork(network, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), "penultimate+stages")
 
 
+def with_large_filter() -> FeatureNetwork:
+    """A network that takes pages of 20 pixels and more."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        large = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 20), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+    return FeatureNetwork(large.eval().requires_grad_(False), (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), "penultimate")
+
+
 def pages(n: int, height: int, width: int) -> Pixels:
     """Pages of noise, each of another brightness."""
     rng = np.random.default_rng(n + height)
@@ -188,7 +197,7 @@ def by_hand() -> FeatureNetwork:
 @pytest.fixture(scope="module")
 def openvino_engine() -> OpenVinoEngine:
     """OpenVINO with the small network."""
-    engine = start_engine(small_features(), EngineChoice("cpu", "fp32", "openvino", 1))
+    engine = start_engine(small_features(), RECIPE, EngineChoice("cpu", "fp32", "openvino", 1))
     assert isinstance(engine, OpenVinoEngine)
     return engine
 
@@ -216,8 +225,8 @@ def test_the_fast_precision_is_taken_only_within_the_tolerance(
     assert TOLERANCE["bf16"] == 0.999
     monkeypatch.setattr(starting, "fast_precision", lambda _choice: "bf16")
     monkeypatch.setattr(starting, "_engine_maker", lambda *_: lambda precision: Coarse(precision, cosine))
-    assert start_engine(by_hand, EngineChoice("cpu")).precision == taken
-    assert start_engine(by_hand, EngineChoice("cpu", "bf16")).precision == "bf16"
+    assert start_engine(by_hand, RECIPE, EngineChoice("cpu")).precision == taken
+    assert start_engine(by_hand, RECIPE, EngineChoice("cpu", "bf16")).precision == "bf16"
 
 
 @pytest.mark.parametrize(("cosine", "rounded"), [(0.9995, False), (0.9985, True)])
@@ -225,16 +234,60 @@ def test_weights_are_rounded_with_care_only_where_nearest_values_turn_features(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, cosine: float, rounded: bool
 ) -> None:
     """For bf16 a model is taken as it is where it keeps the tolerance on made-up pages, else rounded, which is said."""
-    monkeypatch.setattr(starting, "OpenVinoEngine", lambda _model, precision, _threads: Coarse(precision, cosine))
+
+    class Plain(Coarse):
+        def changed(self, change: Callable[[Any], Any]) -> Any:
+            return change("model")
+
+    plain: Any = Plain("bf16", cosine)
+    trial = starting._Trial(Coarse("fp32", 1), [pages(2, 64, 64)])  # type: ignore[arg-type]
     monkeypatch.setattr(starting, "rounded_for_bfloat16", lambda model, size: f"{model}, rounded for {size}")
     with caplog.at_level("INFO", "embedpipe"):
-        assert starting._for_bfloat16("model", 64, 1) == ("model, rounded for 64" if rounded else "model")
+        assert starting._for_bfloat16(plain, [trial], 64) == ("model, rounded for 64" if rounded else plain)
     assert ("this takes seconds" in caplog.text) == rounded
+
+
+@pytest.mark.parametrize(
+    ("recipe", "shapes"),
+    [
+        (Recipe(), {(128, 128), (320, 320), (320, 32)}),
+        (Recipe(shortest=80), {(128, 128), (320, 320), (320, 80)}),
+        (Recipe(64), {(64, 64), (64, 32)}),
+        (Recipe(224, "squash"), {(128, 128), (224, 224)}),
+        (Recipe(128, "crop"), {(128, 128)}),
+    ],
+)
+def test_a_precision_is_tried_on_pages_of_all_shapes(
+    by_hand: FeatureNetwork, monkeypatch: pytest.MonkeyPatch, recipe: Recipe, shapes: set[tuple[int, int]]
+) -> None:
+    """Small pages, the widest and the narrowest of a recipe each can lead to full precision by themselves."""
+    tried = set()
+
+    class OffForOne(Coarse):
+        def start(self, pixels: Pixels) -> Pending:
+            tried.add(pixels.shape[1:3])
+            self._cosine = 0.5 if pixels.shape[1:3] == off else 1
+            return super().start(pixels)
+
+    monkeypatch.setattr(starting, "fast_precision", lambda _choice: "bf16")
+    monkeypatch.setattr(starting, "_engine_maker", lambda *_: lambda precision: OffForOne(precision, 1))
+    for off in (None, *shapes):
+        assert start_engine(by_hand, recipe, EngineChoice("cpu")).precision == ("fp32" if off else "bf16")
+    assert tried == shapes
+
+
+@pytest.mark.usefixtures("bf16")
+@pytest.mark.parametrize(("size", "precision"), [(64, "bf16"), (16, "fp32")])
+def test_a_precision_is_tried_on_the_pages_that_the_network_takes(size: int, precision: str) -> None:
+    """Shapes that a network fails on do not keep it from the fast precision, unless it fails on all that will come."""
+    recipe = Recipe(size, "aspect", "penultimate", shortest=16)
+    started = start_engine(with_large_filter(), recipe, EngineChoice("cpu", "auto", "openvino", 1))
+    assert started.precision == precision
 
 
 def test_auto_is_within_the_tolerance_here(by_hand: FeatureNetwork) -> None:
     """Whatever precision this machine's auto takes, features of other pages are within its tolerance."""
-    started = start_engine(small_features(), EngineChoice("cpu", "auto", "openvino", 1))
+    started = start_engine(small_features(), RECIPE, EngineChoice("cpu", "auto", "openvino", 1))
     pixels = pages(4, 64, 64)
     assert smallest_cosine(started.start(pixels)(), expected(by_hand, pixels)) >= TOLERANCE[started.precision]
 
@@ -288,7 +341,7 @@ def test_more_shapes_than_plans_stay_right(by_hand: FeatureNetwork, openvino_eng
 
 def test_the_shapes_that_come_most_often_have_the_plans() -> None:
     """A shape that comes far more often takes the plan of a rare one; one that comes as often does not."""
-    engine = start_engine(small_features(), EngineChoice("cpu", "fp32", "openvino", 1))
+    engine = start_engine(small_features(), RECIPE, EngineChoice("cpu", "fp32", "openvino", 1))
     assert isinstance(engine, OpenVinoEngine)
     shapes = [(1, 32 + 8 * i, 40) for i in range(FIXED_PLANS + 1)]
     for shape in shapes[:-1] * 2:
@@ -310,7 +363,7 @@ def test_every_engine_and_precision_gives_float32_near_the_module(
 ) -> None:
     """Features are float32 and those of the module, within the tolerance of the precision."""
     pixels = pages(4, 64, 64)
-    started = start_engine(small_features(), EngineChoice("cpu", precision, engine, 1))
+    started = start_engine(small_features(), RECIPE, EngineChoice("cpu", precision, engine, 1))
     assert (started.name, started.device, started.precision) == (engine, "cpu", precision)
     X, truth = started.start(pixels)(), expected(by_hand, pixels)
     assert X.dtype == np.float32
@@ -370,9 +423,9 @@ def test_a_batch_that_memory_cannot_take_goes_in_halves(by_hand: FeatureNetwork)
 def test_pages_that_a_network_does_not_take_are_an_error_of_one_line(engine: str) -> None:
     """Pages smaller than a filter give one line with their size, each time, and pages after them their features."""
     identity = Identity("large_filter", "0" * 64, Recipe(64, "aspect", "penultimate"), ("penultimate",))
-    large = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 20), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
-    network = FeatureNetwork(large.eval().requires_grad_(False), (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), "penultimate")
-    backbone = Backbone(identity, network.blocks, start_engine(network, EngineChoice("cpu", "fp32", engine, 1)))
+    network = with_large_filter()
+    started = start_engine(network, identity.recipe, EngineChoice("cpu", "fp32", engine, 1))
+    backbone = Backbone(identity, network.blocks, started)
     for _ in range(3):  # OpenVINO makes a plan for a shape the second time that it comes
         with pytest.raises(NetworkError, match=r"^the network failed on pages of 48 x 16 pixels, 2 at once: \S.*$"):
             backbone(pages(2, 16, 48))

@@ -31,6 +31,6 @@ def test_coloured_pages_are_coloured(size: int) -> None:
 def test_a_precision_is_tried_on_other_pages_than_weights_are_rounded_for() -> None:
     """But for the sample pages, no page is both rounded for and tried."""
     rounded = {page.tobytes() for page in rounding_pages(64)}
-    tried = {page.tobytes() for page in (*trial_pages(64), *even_pages(64))}
-    assert (len(rounded), len(tried)) == (51, 18)
+    tried = {page.tobytes() for page in (*trial_pages((64, 64)), *even_pages(64))}
+    assert (len(rounded), len(tried)) == (51, 24)
     assert rounded & tried == {page.tobytes() for page in sample_pages(64)}
