@@ -397,6 +397,13 @@ def test_its_fast_precision_keeps_the_tolerance(row: Row, drawn: list[Path], mon
         assert cosines(engine.start(pixels[1:2])(), truth[1:2]).min() >= TOLERANCE[engine.precision]
 
 
+def test_the_default_keeps_the_tolerance_on_this_machine(drawn: list[Path]) -> None:
+    """What a user of this processor gets without asking for any precision, is within its tolerance of fp32."""
+    by_itself, exact = (load_backbone(choice=EngineChoice("cpu", precision)) for precision in ("auto", "fp32"))
+    pixels = pages_for(plan(210, 297, exact.identity.recipe)[1], drawn)
+    assert cosines(by_itself(pixels), exact(pixels)).min() >= TOLERANCE[by_itself.engine.precision]
+
+
 def test_it_takes_its_narrowest_pages(row: Row) -> None:
     """The page of a till roll, upright or lying, has features like any other."""
     recipe = default_recipe(find_backbone(row.name).preprocessing())

@@ -75,7 +75,7 @@ def recall(index: PageIndex, store: FeatureStore, Q: NDArray[np.float32], found:
 @pytest.mark.parametrize("factory", KINDS)
 def test_every_kind_keeps_its_word(factory: str, store: FeatureStore, index_of: Callable[[str], PageIndex]) -> None:
     """The recall on new pages is what the index measured of itself; cosines are exact whatever it keeps."""
-    index, Q = index_of(factory), features(200, 2)
+    index, Q = index_of(factory), features(1000, 2)  # of 200, chance alone moves the recall by 0.02
     assert index.setting.factory == factory
     cosines, found = index.search(Q, K)
     assert index.setting.recall >= 0.95
