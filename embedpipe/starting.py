@@ -147,16 +147,21 @@ def _engine_maker(network: FeatureNetwork, settled: EngineChoice) -> Callable[[s
 
 
 class _Trial:
-    """Batches of made-up pages, whose features in full precision are computed once.
+    """Batches of made-up pages, whose features in full precision are computed once, when they are asked for.
 
     Shapes that the network does not take are left out: real pages of them become failures.
     """
 
     def __init__(self, exact: Engine, batches: list[NDArray[np.uint8]]) -> None:
-        self._taken: list[tuple[NDArray[np.uint8], NDArray[np.float32]]] = []
-        for pixels in batches:
+        self._exact, self._batches = exact, batches
+
+    @functools.cached_property
+    def _taken(self) -> list[tuple[NDArray[np.uint8], NDArray[np.float32]]]:
+        taken = []
+        for pixels in self._batches:
             with contextlib.suppress(RuntimeError):
-                self._taken.append((pixels, exact.start(pixels)()))
+                taken.append((pixels, self._exact.start(pixels)()))
+        return taken
 
     def smallest_cosine(self, engine: Engine) -> float:
         """Between an engine's features of a page and those in full precision; -1 where no page is taken."""
