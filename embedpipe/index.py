@@ -11,14 +11,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from embedpipe import index_files
-from embedpipe.errors import ArtifactError, SpaceMismatchError
+from embedpipe.errors import ArtifactError, EmbedpipeError, SpaceMismatchError
 from embedpipe.features import ROW_BITS, FeatureStore, Part
 from embedpipe.files import writing
 from embedpipe.index_files import describe, in_words, verify
 from embedpipe.index_plans import FLAT, Request, bytes_per_page, choose, trained, training_rows
-from embedpipe.index_tuning import QUERIES, Truth, tune
+from embedpipe.index_tuning import QUERIES, Truth, drifted, tune
 from embedpipe.rows import checksums, locate
-from embedpipe.scaling import BlockScaler
+from embedpipe.scaling import Moments, same_scaling, unit_blocks
 from embedpipe.searching import PageIndex, Setting
 from embedpipe.segments import Segment, SegmentBuilder, document_keys
 
@@ -26,8 +26,6 @@ __all__ = ["PageIndex", "Request", "build", "describe", "follow", "fresh_index",
 
 log = logging.getLogger(__name__)
 
-_SCALING_ROWS = 20_000
-"""Rows that the scaling is learnt from: means of more would be the same."""
 _EXACT_TAIL = 4096
 """So few new pages are compared one by one rather than through the trained index."""
 _COMPACT_SHARE = 0.2
@@ -38,6 +36,8 @@ _OUTGROWN = 2
 """An index that holds so many times the pages it was trained for is chosen and trained again."""
 _REBUILD_PAGES = 100_000
 """Up to so many pages that is done when it is needed; beyond, by the command `index`."""
+_LEAST_AGREEMENT = 0.9
+"""An index is trained again when its scaling finds fewer of the pages that are nearest by the scaling of the store."""
 _COLUMN_BYTES = 28
 _COLUMNS = ("page_id", "document_sha256", "page_index", "embedding")
 
@@ -68,14 +68,15 @@ def build(
     if not pages:
         raise ArtifactError(f"no pages in {store.path}: run `embed` on your documents first")
     factory = choose(request, pages, store.dim)
-    ids, sample = _sample(store, training_rows(factory, store.dim))
-    scaler = BlockScaler([(start, stop) for _, start, stop in store.blocks])
-    scaler.fit(sample[np.sort(_drawn(len(sample), _SCALING_ROWS))].astype(np.float32))
     setting = Setting(factory, request.recall, trained_pages=pages, requested=request.factory, memory=request.memory)
-    index = PageIndex(store, {}, scaler, setting, [], np.empty(0, np.int64), {})
+    blocks = _blocks(store)
     if factory == FLAT:
+        index = PageIndex(store, {}, Moments.total([], blocks).scaler(), setting, [], np.empty(0, np.int64), {})
         _add(index, store.parts, folder, progress=progress)
-        return index
+        return _scaled(index)
+    ids, sample, moments = _sample(store, training_rows(factory, store.dim))
+    scaler = Moments.total(moments.values(), blocks).scaler()
+    index = PageIndex(store, {}, scaler, setting, [], np.empty(0, np.int64), {}, None, scaler, moments)
     unit = np.empty(sample.shape, np.float32)
     for first in range(0, len(sample), _EXACT_TAIL):
         unit[first : first + _EXACT_TAIL] = index.unit(sample[first : first + _EXACT_TAIL].astype(np.float32))
@@ -85,7 +86,7 @@ def build(
     index.empty = trained(factory, unit)
     del unit
     _add(index, store.parts, folder, truth.look, progress)
-    index.setting = tune(index, truth)
+    index.setting = tune(_scaled(index), truth)
     if index.setting.recall < request.recall:
         log.warning("the index %s reaches a recall of %.3f, not %.3f", factory, index.setting.recall, request.recall)
     return index
@@ -103,24 +104,25 @@ def update(
         compact: A segment with a larger share of forgotten pages is made again without them.
     """
     listed = {part.number: part for part in store.parts}
-    parts, spans, gone = {}, {}, [index.forgotten]
+    parts, spans, moments, gone = {}, {}, {}, [index.forgotten]
     for number, held in index.parts.items():
         part = listed.get(number)
         ids = _ids_of(index.segments, number)
         if part and held == (part.name, part.sha256) and len(np.setdiff1d(ids, index.forgotten)) == part.rows:
-            parts[number], spans[number] = held, index.spans[number]
+            parts[number], spans[number], moments[number] = held, index.spans[number], index.moments[number]
             continue
         table = store.read(part, _COLUMNS) if part else None
         if part and table is not None and _holds(index, table, store):
             # written again without some documents
             parts[number], spans[number] = (part.name, part.sha256), locate(store.path / part.name, store.matrix(table))
+            moments[number] = Moments.of(store.matrix(table), _blocks(store))
             ids = np.setdiff1d(ids, table["page_id"].to_numpy())
         gone.append(ids)
     others = {number: part for number, part in listed.items() if number not in parts}
     added = {number: part for number, part in others.items() if store.read(part, _COLUMNS) is not None}
     forgotten = np.unique(np.concatenate(gone))
     forgotten = forgotten[~np.isin(forgotten >> ROW_BITS, list(added))]
-    new = replace(index, store=store, parts=parts, spans=spans, forgotten=forgotten)
+    new = replace(index, store=store, parts=parts, spans=spans, forgotten=forgotten, moments=moments)
     new.segments, again = _kept(index.segments, forgotten, added, compact)
     for number in {number for segment in again for number in _numbers(segment)} & parts.keys():
         added[number] = listed[number]
@@ -128,7 +130,25 @@ def update(
     _add(new, added.values(), folder)
     held_ids = [segment.page_ids[segment.rows_of(forgotten)] for segment in new.segments]
     new.forgotten = np.sort(np.concatenate([np.empty(0, np.int64), *held_ids]))
+    _scaled(new)
+    if new.trained_scaler is not None:
+        new.setting = drifted(new)
     return new
+
+
+def _scaled(index: PageIndex) -> PageIndex:
+    """Gives an index that nobody uses yet the scaling of all pages that it holds, as a new one would have it.
+
+    The sums of the parts are added in the order of their numbers, so that it is the same to the last bit.
+    """
+    index.moments = {number: index.moments[number] for number in index.parts}
+    before, index.scaler = index.scaler, Moments.total(index.moments.values(), _blocks(index.store)).scaler()
+    measured = same_scaling(before, index.scaler)
+    index.segments = [
+        segment if measured and len(segment.lengths) == len(segment) else segment.scaled(index.scaler)
+        for segment in index.segments
+    ]
+    return index
 
 
 def _holds(index: PageIndex, table: pa.Table, store: FeatureStore) -> bool:
@@ -160,6 +180,11 @@ def outgrown(index: PageIndex, store: FeatureStore) -> bool:
     return setting.factory != FLAT or choose(_request(setting), pages, store.dim) != FLAT
 
 
+def stale(index: PageIndex) -> bool:
+    """Whether the pages of the store have become so different that an index must be trained again."""
+    return index.setting.agreement < _LEAST_AGREEMENT
+
+
 def fresh_index(store: FeatureStore, folder: Path) -> PageIndex:
     """The index of this snapshot of a store: the saved one, brought up to date or built where needed, and saved again.
 
@@ -172,10 +197,10 @@ def fresh_index(store: FeatureStore, folder: Path) -> PageIndex:
     if index is not None and follow(index, store):
         return index
     with _locked(folder) as free:
-        index = _saved(folder, store)
+        index, wanted = _saved(folder, store, notice=True), _wanted(folder)
         if free:
-            index = _renewed(_newest(store), folder, index)
-    return _renewed(store, None, index)
+            index = _renewed(_newest(store), folder, index, wanted)
+    return _renewed(store, None, index, wanted)
 
 
 def make(
@@ -192,15 +217,16 @@ def make(
     """
     with writing(folder, "index"):
         store = _newest(store)
-        index = _saved(folder, store)
+        index, wanted = _saved(folder, store, notice=True), request or _wanted(folder)
         same = index is not None and (request is None or request == _request(index.setting))
-        if index is None or not same or outgrown(index, store):
-            wanted = request or (_request(index.setting) if index is not None else None)
-            index, done = build(store, wanted, folder, progress), "built"
-        elif follow(index, store) and not len(index.forgotten):
-            return index, "unchanged"
-        else:
+        if index is not None and same and not outgrown(index, store) and not stale(index):
+            if follow(index, store) and not len(index.forgotten):
+                return index, "unchanged"
             index, done = update(index, store, folder, compact=0.0), "updated"
+        else:
+            index, done = build(store, wanted, folder, progress), "built"
+        if stale(index):
+            index, done = build(store, wanted, folder, progress), "built"
         index_files.save(index, folder)
         return index, done
 
@@ -213,22 +239,36 @@ def _newest(store: FeatureStore) -> FeatureStore:
     return newest
 
 
-def _renewed(store: FeatureStore, folder: Path | None, index: PageIndex | None) -> PageIndex:
+def _renewed(store: FeatureStore, folder: Path | None, index: PageIndex | None, wanted: Request | None) -> PageIndex:
     if index is not None and follow(index, store):
         return replace(index, store=store)  # another process has just done it
     pages = sum(part.rows for part in store.parts)
-    if index is None or (outgrown(index, store) and pages <= _REBUILD_PAGES):
-        index = build(store, _request(index.setting) if index is not None else None, folder)
+    if index is None:
+        index = _rebuilt(store, folder, wanted)
+    elif outgrown(index, store) and pages <= _REBUILD_PAGES:
+        index = build(store, _request(index.setting), folder)
     else:
-        if outgrown(index, store):
-            log.warning("the index was trained for far fewer pages: run `index` to train it again")
         before, index = index, update(index, store, folder)
         if index.parts == before.parts and index.segments == before.segments and len(index) == len(before):
             return index  # what is new is damaged
+        if stale(index) and pages <= _REBUILD_PAGES:
+            index = build(store, _request(index.setting), folder)
+        elif stale(index) or outgrown(index, store):
+            log.warning("the index was trained for far fewer or other pages: run `index` to train it again")
     if folder is not None:
         with contextlib.suppress(ArtifactError):  # a full disk: the index is only a cache
             index_files.save(index, folder)
     return index
+
+
+def _rebuilt(store: FeatureStore, folder: Path | None, wanted: Request | None) -> PageIndex:
+    """Builds what was wanted once; where the store has too few pages for that by now, what suits it."""
+    try:
+        return build(store, wanted, folder)
+    except ArtifactError:
+        raise
+    except EmbedpipeError:
+        return build(store, None, folder)
 
 
 @contextlib.contextmanager
@@ -243,10 +283,25 @@ def _locked(folder: Path) -> Iterator[bool]:
         yield free
 
 
-def _saved(folder: Path, store: FeatureStore) -> PageIndex | None:
-    with contextlib.suppress(ArtifactError, SpaceMismatchError):
+def _saved(folder: Path, store: FeatureStore, *, notice: bool = False) -> PageIndex | None:
+    try:
         return index_files.load(folder, store)
+    except index_files.OutdatedIndexError:
+        if notice:
+            log.info("the index was made by an earlier version, with the scaling of its first pages: building it again")
+    except (ArtifactError, SpaceMismatchError):
+        pass
     return None
+
+
+def _wanted(folder: Path) -> Request | None:
+    """What was asked for when the index of a folder was made, whether it can still be used or not."""
+    setting = index_files.requested(folder)
+    return None if setting is None else _request(setting)
+
+
+def _blocks(store: FeatureStore) -> list[tuple[int, int]]:
+    return [(start, stop) for _, start, stop in store.blocks]
 
 
 def _request(setting: Setting) -> Request:
@@ -258,21 +313,22 @@ def _drawn(n: int, count: int) -> NDArray[np.int64]:
     return np.random.default_rng(0).permutation(n)[:count]
 
 
-def _sample(store: FeatureStore, wanted: int) -> tuple[NDArray[np.int64], NDArray[np.float16]]:
-    """Page ids (n,) and features (n, dim) of pages drawn from all parts, each part giving its share."""
+def _sample(store: FeatureStore, wanted: int) -> tuple[NDArray[np.int64], NDArray[np.float16], dict[int, Moments]]:
+    """Page ids (n,) and features (n, dim) of pages drawn from all parts, each giving its share; the parts' moments."""
     pages = sum(part.rows for part in store.parts)
     rng = np.random.default_rng(0)
-    ids, rows = [], []
+    ids, rows, moments = [], [], {}
     for part in store.parts:
         table = store.read(part, ("page_id", "embedding"))
         if table is None or not len(table):
             continue
+        moments[part.number] = Moments.of(store.matrix(table), _blocks(store))
         here = np.sort(rng.permutation(len(table))[: -(-len(table) * wanted // pages)])
         ids.append(table["page_id"].to_numpy()[here])
         rows.append(store.matrix(table)[here])
     if not ids:
         raise ArtifactError(f"no pages in {store.path} can be read: run `embed` on your documents again")
-    return np.concatenate(ids), np.concatenate(rows)
+    return np.concatenate(ids), np.concatenate(rows), moments
 
 
 def _add(
@@ -283,7 +339,7 @@ def _add(
     progress: Progress = lambda *_: None,
 ) -> None:
     """Adds parts to an index that nobody uses yet, as segments of their own, part by part."""
-    store, dim = index.store, index.store.dim
+    store, dim, blocks = index.store, index.store.dim, _blocks(index.store)
     ordered = sorted(parts, key=lambda part: part.number)
     total = sum(part.rows for part in ordered)
     tail = index.empty is not None and bool(index.segments) and total <= _EXACT_TAIL
@@ -298,12 +354,15 @@ def _add(
         values, ids = store.matrix(table), table["page_id"].to_numpy()
         index.parts[part.number] = (part.name, part.sha256)
         index.spans[part.number] = locate(store.path / part.name, values)
+        if part.number not in index.moments:
+            index.moments[part.number] = Moments.of(values, blocks)
         if not len(ids):
             continue
-        unit = index.unit(values.astype(np.float32))
+        X = values.astype(np.float32)
+        rows = unit_blocks(X, blocks).astype(np.float32) if empty is None else index.trained_unit(X)
         keys = document_keys(table["document_sha256"].to_pylist())
-        builder.add(unit, ids, keys, table["page_index"].to_numpy(), checksums(values))
-        watch(ids, unit)
+        builder.add(rows, ids, keys, table["page_index"].to_numpy(), checksums(values))
+        watch(ids, rows)
         done += len(ids)
         progress(done, total)
         if builder.rows >= most:

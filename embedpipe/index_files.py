@@ -19,14 +19,20 @@ from embedpipe.features import FeatureStore, part_number
 from embedpipe.files import read_json, replacing, sha256_of, write_json
 from embedpipe.records import Identity
 from embedpipe.rows import Spans
-from embedpipe.scaling import BlockScaler
+from embedpipe.scaling import Moments, fitted
 from embedpipe.searching import PageIndex, Setting
 from embedpipe.segments import Segment, write_faiss
 
 MANIFEST = "manifest.json"
 _SMALL = 32 * 1024**2
 """Files up to this are hashed whenever they are opened; larger ones when their size or time is not as noted."""
+_ROWS = "follow the store"
+"""What the manifest says of the rows: those of earlier versions kept the scaling of the first pages."""
 _FILE = re.compile(r"(segment|trained|state)-(\d{6})\.(faiss|arrow|npz)")
+
+
+class OutdatedIndexError(ArtifactError):
+    """The index was made by an earlier version, and its scaling does not follow the store."""
 
 
 def keep(segment: Segment, folder: Path) -> Segment:
@@ -45,7 +51,7 @@ def save(index: PageIndex, folder: Path) -> None:
     number = _next_number(folder)
     state = folder / f"state-{number:06d}.npz"
     with replacing(state) as temporary, open(temporary, "wb") as handle:
-        np.savez(handle, mean=index.scaler.mean_, scale=index.scaler.scale_, **_state(index))
+        np.savez(handle, **_state(index))
     names = [state.name]
     if index.empty is not None:
         names.append(f"trained-{number:06d}.faiss")
@@ -61,6 +67,7 @@ def save(index: PageIndex, folder: Path) -> None:
             "pages": len(index),
             "metric": "cosine",
             **dataclasses.asdict(index.setting),
+            "rows": _ROWS,
             "blocks": index.scaler.blocks,
             "parts": [list(part) for part in index.parts.values()],
             "state": state.name,
@@ -83,6 +90,7 @@ def load(folder: Path, store: FeatureStore) -> PageIndex:
 
     Raises:
         ArtifactError: It is missing or damaged.
+        OutdatedIndexError: It was made by an earlier version.
         SpaceMismatchError: It belongs to another space.
     """
     manifest = read_json(folder / MANIFEST)
@@ -90,6 +98,8 @@ def load(folder: Path, store: FeatureStore) -> PageIndex:
         found = Identity.from_json(manifest["identity"])
         if found != store.identity:
             raise SpaceMismatchError(f"the index {folder}", found, store.identity)
+        if manifest.get("rows") != _ROWS:
+            raise OutdatedIndexError(f"{folder} was made by an earlier version; it is built again when needed")
         problems = _quick_check(folder, manifest["files"])
         if problems:
             raise ArtifactError(problems[0])
@@ -98,6 +108,19 @@ def load(folder: Path, store: FeatureStore) -> PageIndex:
         if _changed(folder, manifest):  # replaced between reading the manifest and opening what it lists
             return load(folder, store)
         raise ArtifactError(f"{folder} is damaged ({type(error).__name__}); it is built again when needed") from error
+
+
+def requested(folder: Path) -> Setting | None:
+    """What the index of a folder was meant to be, also where it cannot be used; None where nothing is known of it."""
+    with contextlib.suppress(ArtifactError, LookupError, TypeError, ValueError, AttributeError):
+        manifest = read_json(folder / MANIFEST)
+        memory = manifest["memory"]
+        return Setting(
+            wanted=float(manifest["wanted"]),
+            requested=str(manifest["requested"]),
+            memory=None if memory is None else int(memory),
+        )
+    return None
 
 
 def verify(folder: Path, manifest: dict[str, Any]) -> list[str]:
@@ -167,7 +190,18 @@ def _existing(folder: Path) -> Iterable[Path]:
 def _state(index: PageIndex) -> dict[str, Any]:
     numbers = [number for number, spans in index.spans.items() for _ in spans.starts]
     empty = [np.empty(0, np.int64)]
+    exact = [segment for segment in index.segments if segment.exact]
+    trained = index.trained_scaler
     return {
+        "mean": index.scaler.mean_,
+        "scale": index.scaler.scale_,
+        **({} if trained is None else {"trained_mean": trained.mean_, "trained_scale": trained.scale_}),
+        "lengths": np.concatenate([np.empty(0, np.float32), *(segment.lengths for segment in exact)]),
+        "centres": np.array([segment.centre for segment in exact], np.float32).reshape(len(exact), index.store.dim),
+        "moment_parts": np.array(list(index.moments), np.int64),
+        "moment_pages": np.array([moments.pages for moments in index.moments.values()], np.int64),
+        "moment_sums": np.array([moments.sums for moments in index.moments.values()], np.float64),
+        "moment_filled": np.array([moments.filled for moments in index.moments.values()], np.int64),
         "forgotten": index.forgotten,
         "span_parts": np.array(numbers, np.int64),
         "span_starts": np.concatenate(empty + [spans.starts for spans in index.spans.values()]),
@@ -178,21 +212,36 @@ def _state(index: PageIndex) -> dict[str, Any]:
 def _read(folder: Path, manifest: dict[str, Any], store: FeatureStore) -> PageIndex:
     with np.load(folder / manifest["state"], allow_pickle=False) as arrays:
         state = {name: arrays[name] for name in arrays.files}
-    scaler = BlockScaler([(int(start), int(stop)) for start, stop in manifest["blocks"]])
-    scaler.mean_, scaler.scale_, scaler.n_features_in_ = state["mean"], state["scale"], len(state["mean"])
+    scaler = fitted(manifest["blocks"], state["mean"], state["scale"])
     parts = {part_number(name): (str(name), str(digest)) for name, digest in manifest["parts"]}
     cuts = np.searchsorted(state["span_parts"], list(parts)), np.searchsorted(state["span_parts"], list(parts), "right")
     spans = {
         number: Spans(state["span_starts"][first:last], state["span_offsets"][first:last])
         for number, first, last in zip(parts, *cuts, strict=True)
     }
-    segments = [
-        Segment.open(folder / entry["files"][0], folder / entry["files"][1], exact=bool(entry["exact"]))
-        for entry in manifest["segments"]
-    ]
+    columns = (state[f"moment_{name}"] for name in ("parts", "pages", "sums", "filled"))
+    blocks = [(int(start), int(stop)) for start, stop in manifest["blocks"]]
+    moments = {int(n): Moments(blocks, int(pages), *sums) for n, pages, *sums in zip(*columns, strict=True)}
+    if moments.keys() != parts.keys():
+        raise ValueError("its sums are not those of its parts")
     setting = Setting(**{field.name: manifest[field.name] for field in dataclasses.fields(Setting)})
     empty = faiss.read_index(str(folder / manifest["trained"])) if manifest["trained"] else None  # mapped: no clones
-    return PageIndex(store, parts, scaler, setting, segments, state["forgotten"], spans, empty)
+    trained = None if empty is None else fitted(manifest["blocks"], state["trained_mean"], state["trained_scale"])
+    segments = _segments(folder, manifest, state)
+    return PageIndex(store, parts, scaler, setting, segments, state["forgotten"], spans, empty, trained, moments)
+
+
+def _segments(folder: Path, manifest: dict[str, Any], state: Mapping[str, Any]) -> list[Segment]:
+    segments, lengths, centres = [], state["lengths"], list(state["centres"])
+    for entry in manifest["segments"]:
+        segment = Segment.open(folder / entry["files"][0], folder / entry["files"][1], exact=bool(entry["exact"]))
+        if segment.exact:
+            own, lengths = np.split(lengths, [len(segment)])
+            segment = dataclasses.replace(segment, centre=centres.pop(0), lengths=own)
+            if len(own) != len(segment):
+                raise ValueError("the lengths of its rows are missing")
+        segments.append(segment)
+    return segments
 
 
 def describe(folder: Path) -> dict[str, Any] | None:

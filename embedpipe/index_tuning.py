@@ -9,10 +9,12 @@ from numpy.typing import NDArray
 
 from embedpipe.index_plans import inner
 from embedpipe.searching import PageIndex, Setting
-from embedpipe.segments import Effort
+from embedpipe.segments import Effort, Queries
 
 NEIGHBOURS = 10
 QUERIES = 300
+_DRAWN = 500
+"""Pages by which it is told how far the scaling has drifted: 0.1 s."""
 _KEPT = 64
 """So many of the nearest pages are kept for each query: those as near as the tenth count as well as it."""
 _OVER_FETCH = (1, 2, 4, 8, 16, 32)
@@ -67,7 +69,7 @@ def tune(index: PageIndex, truth: Truth) -> Setting:
     """The least effort whose measured recall, less its standard error, is what is wanted; else the most there is."""
     best: tuple[float, Setting] | None = None
     most: Setting | None = None
-    slack = 0.0
+    slack, queries = 0.0, Queries.of(index.scaler, truth.unit)
     for effort in _efforts(index):
         seconds = 0.0
         for over_fetch in _OVER_FETCH:
@@ -75,7 +77,7 @@ def tune(index: PageIndex, truth: Truth) -> Setting:
             if "efSearch" in effort or over_fetch == 1:  # a graph finds more where more is asked for; lists do not
                 begin = time.perf_counter()
                 most_fetched = fetch if "efSearch" in effort else (NEIGHBOURS + 1) * _OVER_FETCH[-1]
-                estimates, ids = index.candidates(truth.unit, min(most_fetched, len(index)), effort)
+                estimates, ids = index.candidates(queries, min(most_fetched, len(index)), effort)
                 seconds = (time.perf_counter() - begin) / len(truth.unit)
                 slack = max(slack, _slack(truth, estimates, ids))
             shares = truth.found(ids[:, :fetch])
@@ -90,6 +92,32 @@ def tune(index: PageIndex, truth: Truth) -> Setting:
             break
     chosen = best[1] if best else most
     return replace(chosen or index.setting, slack=slack)
+
+
+def drifted(index: PageIndex) -> Setting:
+    """The setting with what has become of the nearest pages since the index was trained, by the scaling alone.
+
+    Pages drawn from all that it holds are compared with each other, by the scaling of the training, which the trained
+    segments have, and by that of the store now.
+    """
+    ids = index.page_ids
+    ids = ids[np.sort(np.random.default_rng(0).permutation(len(ids))[:_DRAWN])]
+    values, good = index.stored_rows(ids)
+    X = values[good].astype(np.float32)
+    if len(X) <= NEIGHBOURS + 1 or not index.rescaled:
+        return replace(index.setting, agreement=1.0, drift=0.0)
+    now, before = (_pairwise(unit) for unit in (index.unit(X), index.trained_unit(X)))
+    near, nearest = (np.argsort(-cosines, axis=1, kind="stable")[:, :NEIGHBOURS] for cosines in (now, before))
+    shares = [len(np.intersect1d(one, other)) / NEIGHBOURS for one, other in zip(near, nearest, strict=True)]
+    more = np.take_along_axis(now - before, near, axis=1)
+    return replace(index.setting, agreement=float(np.mean(shares)), drift=max(float(np.quantile(more, 0.999)), 0.0))
+
+
+def _pairwise(unit: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Cosines of all pairs of rows, (n, n); no row is near itself."""
+    cosines: NDArray[np.float32] = unit @ unit.T
+    np.fill_diagonal(cosines, -2)
+    return cosines
 
 
 def _efforts(index: PageIndex) -> list[Effort]:

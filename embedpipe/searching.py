@@ -14,8 +14,8 @@ from embedpipe.errors import ArtifactError
 from embedpipe.features import ROW_BITS, FeatureStore
 from embedpipe.records import Identity
 from embedpipe.rows import Spans, checksums, read_rows
-from embedpipe.scaling import BlockScaler
-from embedpipe.segments import Effort, Segment, document_keys
+from embedpipe.scaling import BlockScaler, Moments, same_scaling
+from embedpipe.segments import Effort, Queries, Segment, document_keys
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +24,8 @@ _EXACT_PAGES = 1000
 _BLOCK = 4096
 _FIRST_RANGE = 16
 _MOST_EFFORT = 1 << 20
+_DRIFTED_FETCH = 2
+"""So many times more candidates are ranked again once the scaling is not that of the training any more."""
 _FEW = 256
 """Up to so many pages are left out by looking for as many more."""
 _NOBODY = np.empty(0, np.int64)
@@ -52,6 +54,8 @@ class Setting:
         trained_pages: Pages of the store when the index was trained.
         requested: What was asked for: `auto`, or the factory.
         memory: Bytes that it may take; None for the usual share.
+        agreement: Share of the nearest pages that the scaling of the training finds as well as that of the store.
+        drift: By how much more the cosine of a near page may be than by the scaling of the training.
     """
 
     factory: str = "Flat"
@@ -64,6 +68,8 @@ class Setting:
     trained_pages: int = 0
     requested: str = "auto"
     memory: int | None = None
+    agreement: float = 1.0
+    drift: float = 0.0
 
 
 @dataclass(slots=True, eq=False)
@@ -73,12 +79,14 @@ class PageIndex:
     Attributes:
         store: The snapshot of the store that it is of.
         parts: The parts that it holds, by number.
-        scaler: Fitted; queries go through it as the pages did.
+        scaler: Fitted on all pages that it holds: cosines are those of the features scaled so.
         setting: What it is.
         segments: The pages.
         forgotten: Page ids in the segments that the store does not hold any more, ascending.
         spans: Where the features of each part lie in its file, by the part's number.
         empty: A trained FAISS index without rows; None for exact search.
+        trained_scaler: What the rows of trained segments were scaled with; None for exact search.
+        moments: Of each part, by its number: what `scaler` follows from.
     """
 
     store: FeatureStore
@@ -89,6 +97,8 @@ class PageIndex:
     forgotten: NDArray[np.int64]
     spans: dict[int, Spans]
     empty: Any = None
+    trained_scaler: BlockScaler | None = None
+    moments: dict[int, Moments] = field(default_factory=dict)
     _kept: Masks | None = field(default=None, init=False, repr=False)
 
     @property
@@ -135,17 +145,7 @@ class PageIndex:
         Returns:
             Cosines, best first, and page ids, both (n, k).
         """
-        return self.search_unit(self.unit(X), k, allowed=allowed, excluded=excluded)
-
-    def search_unit(
-        self,
-        unit: NDArray[np.float32],
-        k: int,
-        *,
-        allowed: NDArray[np.int64] | None = None,
-        excluded: NDArray[np.int64] | None = None,
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """As `search`, of queries that `unit` made."""
+        queries = self.queries(X)
         out = self.forgotten if excluded is None else np.union1d(self.forgotten, excluded)
         if allowed is None and len(out) <= _FEW:  # dropped from what is found: cheaper than a mask over all pages
             masks: Masks = [None] * len(self.segments)
@@ -154,21 +154,21 @@ class PageIndex:
             masks, pages, out = *self._masks(allowed, excluded), _NOBODY
         k = min(k, pages)
         if not k:
-            return np.empty((len(unit), 0), np.float32), np.empty((len(unit), 0), np.int64)
+            return np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int64)
         exact = all(segment.exact for segment in self.segments)
         if not exact and (pages <= _EXACT_PAGES or 2 * k > pages):
-            cosines, ids = self._compare(unit, self._ids(allowed, excluded), k)
+            cosines, ids = self._compare(queries.unit, self._ids(allowed, excluded), k)
         else:
-            fetch = k if exact else k * self.setting.over_fetch
+            fetch = k if exact else k * self._over_fetch
             effort = self._effort(pages / max(len(self), 1), fetch + len(out))
-            cosines, ids = self.candidates(unit, fetch + len(out), effort, masks)
+            cosines, ids = self.candidates(queries, fetch + len(out), effort, masks)
             cosines, ids = _first(np.where(_among(ids, out), _NONE, cosines), ids, fetch)
             if not exact:
-                cosines, ids = self._rank_again(unit, cosines, ids)
+                cosines, ids = self._rank_again(queries.unit, cosines, ids)
             cosines, ids = _first(cosines, ids, k)
             short = np.flatnonzero((ids < 0).any(axis=1))
             if len(short):  # the lists or the part of the graph that were looked at held too few
-                cosines[short], ids[short] = self._compare(unit[short], self._ids(allowed, excluded), k)
+                cosines[short], ids[short] = self._compare(queries.unit[short], self._ids(allowed, excluded), k)
         width = int((ids >= 0).sum(axis=1).min(initial=k))  # pages may be damaged
         return cosines[:, :width], ids[:, :width]
 
@@ -185,14 +185,14 @@ class PageIndex:
             Limits (n + 1,), cosines and page ids, both (limits[-1],): those of query i, best first, are at
             `limits[i]:limits[i + 1]`.
         """
-        unit = self.unit(X)
-        if not len(self):
+        wanted = self.queries(X)
+        if not len(self) or not len(X):
             return np.zeros(len(X) + 1, np.int64), np.empty(0, np.float32), _NOBODY
         if all(segment.exact for segment in self.segments):
             masks, _ = self._masks(None, None)
-            found = [s.range_search(unit, threshold, mask) for s, mask in zip(self.segments, masks, strict=True)]
+            found = [s.range_search(wanted, threshold, mask) for s, mask in zip(self.segments, masks, strict=True)]
         else:
-            found = list(self._growing_range(unit, threshold))
+            found = list(self._growing_range(wanted, threshold))
         queries, cosines, ids = (np.concatenate(columns) for columns in zip(*found, strict=True))
         order = np.lexsort((ids, -cosines, queries))
         limits = np.r_[0, np.bincount(queries, minlength=len(X)).cumsum()].astype(np.int64)
@@ -213,21 +213,43 @@ class PageIndex:
         """
         masks, pages = self._masks(None, None)
         fetch = min(k + 1, pages)
-        cosines, ids = self.candidates(self.unit(X), fetch, self._effort(1.0, fetch), masks)
-        ids = np.where(cosines >= threshold - self.setting.slack, ids, -1)
+        cosines, ids = self.candidates(self.queries(X), fetch, self._effort(1.0, fetch), masks)
+        ids = np.where(cosines >= threshold - self._slack, ids, -1)
         ids = np.pad(ids, ((0, 0), (0, k + 1 - fetch)), constant_values=-1)
         return ids[:, :k], ids[:, k] >= 0
 
     def unit(self, X: NDArray[np.float32]) -> NDArray[np.float32]:
         """Features as the index compares them: scaled, of unit length."""
-        if not len(X):
-            return np.empty((0, self.store.dim), np.float32)
-        scaled = self.scaler.transform(X)
-        lengths = np.linalg.norm(scaled, axis=1, keepdims=True)
-        return np.ascontiguousarray(scaled / np.maximum(lengths, 1e-12), dtype=np.float32)
+        return _unit(self.scaler, X)
+
+    def trained_unit(self, X: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Features as what was trained compares them: with the scaling that it was trained with."""
+        return _unit(self.trained_scaler or self.scaler, X)
+
+    @property
+    def rescaled(self) -> bool:
+        """Whether the scaling is another one than that of the training."""
+        return self.trained_scaler is not None and not same_scaling(self.trained_scaler, self.scaler)
+
+    def queries(self, X: NDArray[np.float32]) -> Queries:
+        """Features as segments look for them."""
+        return Queries.of(self.scaler, self.unit(X), self.trained_unit(X) if self.rescaled else None)
+
+    @property
+    def _over_fetch(self) -> int:
+        return self.setting.over_fetch * (_DRIFTED_FETCH if self.rescaled else 1)
+
+    @property
+    def _slack(self) -> float:
+        return self.setting.slack + self.setting.drift
 
     def exact_rows(self, page_ids: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Unit rows of pages from the store, (n, dim), and which of them could be read whole, (n,)."""
+        values, good = self.stored_rows(page_ids)
+        return self.unit(values.astype(np.float32)), good
+
+    def stored_rows(self, page_ids: NDArray[np.int64]) -> tuple[NDArray[np.float16], NDArray[np.bool_]]:
+        """Features of pages from the store, as they are there, (n, dim), and which could be read whole, (n,)."""
         values = np.zeros((len(page_ids), self.store.dim), np.float16)
         checks = np.zeros(len(page_ids), np.uint32)
         for segment in self.segments:
@@ -240,7 +262,7 @@ class PageIndex:
         good = checksums(values) == checks
         if not good.all():
             log.warning("%s was changed: %d of its pages are left out", self.store.path, int((~good).sum()))
-        return self.unit(values.astype(np.float32)), good
+        return values, good
 
     def _places(
         self, segment: Segment, page_ids: NDArray[np.int64]
@@ -304,11 +326,11 @@ class PageIndex:
         return scaled_effort(self.setting.effort, 1 / max(share, 1e-6), fetch)
 
     def candidates(
-        self, unit: NDArray[np.float32], fetch: int, effort: Effort, masks: Masks | None = None
+        self, queries: Queries, fetch: int, effort: Effort, masks: Masks | None = None
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """The best of all segments, as they see them; ids are -1 where there are fewer."""
         found = [
-            s.search(unit, fetch, effort, mask)
+            s.search(queries, fetch, effort, mask)
             for s, mask in zip(self.segments, masks or [None] * len(self.segments), strict=True)
             if mask is None or mask.any()
         ]
@@ -341,15 +363,16 @@ class PageIndex:
         return best
 
     def _growing_range(
-        self, unit: NDArray[np.float32], threshold: float
+        self, wanted: Queries, threshold: float
     ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]]:
         """Looks for more and more neighbours, until none of the farther half of a query's is near enough."""
-        (masks, _), least = self._masks(None, None), threshold - self.setting.slack
-        queries, fetch = np.arange(len(unit)), 2 * max(_FIRST_RANGE, self.setting.over_fetch)
+        (masks, _), least = self._masks(None, None), threshold - self._slack
+        queries, fetch = np.arange(len(wanted)), 2 * max(_FIRST_RANGE, self._over_fetch)
         while len(queries):
             fetch = min(fetch, len(self))
-            estimates, ids = self.candidates(unit[queries], fetch, self._effort(1.0, fetch), masks)
-            cosines, ranked = self._rank_again(unit[queries], estimates, ids, least)
+            some = wanted.take(queries)
+            estimates, ids = self.candidates(some, fetch, self._effort(1.0, fetch), masks)
+            cosines, ranked = self._rank_again(some.unit, estimates, ids, least)
             near = (cosines >= threshold) & (ranked >= 0)
             farther = ids[:, ids.shape[1] // 2 :]
             more = [np.isin(far, found[here]).any() for far, found, here in zip(farther, ranked, near, strict=True)]
@@ -358,14 +381,22 @@ class PageIndex:
             queries, fetch = queries[~done], 4 * fetch
 
 
+def _unit(scaler: BlockScaler, X: NDArray[np.float32]) -> NDArray[np.float32]:
+    if not len(X):
+        return np.empty((0, X.shape[1]), np.float32)
+    scaled = scaler.transform(X)
+    lengths = np.linalg.norm(scaled, axis=1, keepdims=True)
+    return np.ascontiguousarray(scaled / np.maximum(lengths, 1e-12), dtype=np.float32)
+
+
 def _first(
     cosines: NDArray[np.float32], ids: NDArray[np.int64], k: int
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """The k best of each row, best first; ids are -1 where there is no page."""
+    """The k best of each row, best first, of equal ones that with the smaller id; ids are -1 where there is no page."""
     if cosines.shape[1] < k:
         missing = ((0, 0), (0, k - cosines.shape[1]))
         cosines, ids = np.pad(cosines, missing, constant_values=_NONE), np.pad(ids, missing, constant_values=-1)
-    order = np.argsort(-cosines, axis=1, kind="stable")[:, :k]
+    order = np.lexsort((ids, -cosines), axis=1)[:, :k]
     cosines, ids = np.take_along_axis(cosines, order, axis=1), np.take_along_axis(ids, order, axis=1)
     return cosines, np.where(cosines > _NONE, ids, -1)
 

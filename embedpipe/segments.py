@@ -2,13 +2,19 @@
 
 A segment is filled once, written, and from then on only read, mapped into memory: nothing is ever added to what is
 searched, or removed from it. So inverted lists past the memory stay on the disk.
+
+Rows of a segment that is searched exactly are kept as they are before scaling, with only their blocks at unit length,
+as differences y = x - c from some centre c: the scaling changes with every page that comes or goes. It is folded into
+the query: with s and m for the factors and the mean of the scaling, the product of two scaled rows s(q - m) and
+s(x - m) is (s²(q - m))·y - (s²(q - m))·(m - c). Only the lengths of the scaled rows are measured again when the scaling
+has changed; the nearer c is to m, the less is lost by rounding. What was trained stays as it was trained.
 """
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import faiss
 import numpy as np
@@ -17,6 +23,7 @@ from numpy.typing import NDArray
 
 from embedpipe.files import replacing
 from embedpipe.index_plans import inner
+from embedpipe.scaling import BlockScaler
 
 COLUMNS = pa.schema(
     {
@@ -28,11 +35,50 @@ COLUMNS = pa.schema(
     }
 )
 
+_NO_LENGTH = 1e-12
 _PRIME = 2**64 - 59
 """The largest prime of 64 bits."""
 
+_PRODUCTS = 1 << 22
+"""So many cosines are in memory at a time."""
+_ROWS = 4096
+
 Effort = dict[str, int]
 """How hard to search: `nprobe` or `efSearch`, as FAISS calls them."""
+
+
+def _nothing() -> NDArray[np.float32]:
+    return np.empty(0, np.float32)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Queries:
+    """Queries in the forms in which they are compared.
+
+    Attributes:
+        unit: Scaled, of unit length, float32 (n, dim).
+        folded: The same times the factors of the scaling, for rows that are not scaled, float32 (n, dim).
+        estimated: For what was trained: scaled as its rows were, of unit length, float32 (n, dim).
+        mean: Of the scaling, (dim,).
+    """
+
+    unit: NDArray[np.float32]
+    folded: NDArray[np.float32]
+    estimated: NDArray[np.float32]
+    mean: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, scaler: BlockScaler, unit: NDArray[np.float32], estimated: NDArray[np.float32] | None = None) -> Self:
+        """Of unit rows; `estimated` is given where what was trained has another scaling."""
+        return cls(unit, unit * scaler.scale_, unit if estimated is None else estimated, scaler.mean_)
+
+    def __len__(self) -> int:
+        """How many."""
+        return len(self.unit)
+
+    def take(self, rows: NDArray[np.int64] | slice) -> Self:
+        """Some of them."""
+        return type(self)(self.unit[rows], self.folded[rows], self.estimated[rows], self.mean)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,8 +92,10 @@ class Segment:
         page_indices: int32 (n,).
         checksums: CRC-32 of each page's features as stored, uint32 (n,).
         by_document: The rows in the order of document and page, uint32 (n,).
-        exact: Whether its cosines are those of the features, and every row is compared.
+        exact: Whether its cosines are those of the features, and every row is compared; its rows are not scaled.
         files: Where it is kept, FAISS index and columns; empty while it is in memory only.
+        centre: What its rows are differences from, float32 (dim,); empty where it is not exact.
+        lengths: Of its rows once they are scaled, float32 (n,); empty where it is not exact.
     """
 
     faiss_index: Any
@@ -58,6 +106,8 @@ class Segment:
     by_document: NDArray[np.uint32]
     exact: bool
     files: tuple[Path, ...] = ()
+    centre: NDArray[np.float32] = field(default_factory=_nothing)
+    lengths: NDArray[np.float32] = field(default_factory=_nothing)
 
     def __len__(self) -> int:
         """Pages, with those that were forgotten since."""
@@ -77,13 +127,60 @@ class Segment:
         found: NDArray[np.int64] = self.page_ids[self.by_document[first:last]]
         return found
 
+    def scaled(self, scaler: BlockScaler) -> "Segment":
+        """The same with the lengths of its rows under another scaling."""
+        if not self.exact:
+            return self
+        rows, lengths = self._rows(), np.empty(len(self), np.float32)
+        for first in range(0, len(self), _ROWS):
+            some = (rows[first : first + _ROWS] - (scaler.mean_ - self.centre)) * scaler.scale_
+            lengths[first : first + _ROWS] = np.sqrt(np.einsum("ij,ij->i", some, some))
+        return replace(self, lengths=lengths)
+
+    def _rows(self) -> NDArray[np.float32]:
+        """The rows of an exact segment as they are kept, (n, dim), read in place."""
+        flat = faiss.downcast_index(self.faiss_index)
+        rows: NDArray[np.float32] = faiss.rev_swig_ptr(flat.get_xb(), flat.ntotal * flat.d)
+        return rows.reshape(flat.ntotal, flat.d)
+
+    def _cosines(self, queries: Queries, among: NDArray[np.bool_] | None) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """Cosines with every row of an exact segment, (m, n), some queries at a time, and which is the first of them.
+
+        Rows that may not be found have -inf.
+        """
+        rows, lengths = self._rows(), np.maximum(self.lengths, _NO_LENGTH)
+        shift = (queries.mean - self.centre).astype(np.float64)
+        step = max(_PRODUCTS // len(self), 1)
+        for first in range(0, len(queries), step):
+            some = slice(first, first + step)
+            cosines = queries.folded[some] @ rows.T
+            cosines -= (queries.folded[some] @ shift).astype(np.float32)[:, None]
+            cosines /= lengths
+            if among is not None:
+                cosines[:, ~among] = -np.inf
+            yield first, cosines
+
+    def _scan(
+        self, queries: Queries, k: int, among: NDArray[np.bool_] | None
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """The nearest rows by comparing all."""
+        best = np.empty((len(queries), k), np.float32)
+        found = np.empty((len(queries), k), np.int64)
+        for first, cosines in self._cosines(queries, among):
+            places = np.argpartition(cosines, len(self) - k, axis=1)[:, len(self) - k :]
+            near = np.take_along_axis(cosines, places, axis=1)
+            order = np.argsort(-near, axis=1, kind="stable")
+            here = slice(first, first + len(cosines))
+            best[here], found[here] = np.take_along_axis(near, order, 1), np.take_along_axis(places, order, 1)
+        return best, np.where(np.isneginf(best), -1, found)
+
     def search(
-        self, unit: NDArray[np.float32], k: int, effort: Effort, among: NDArray[np.bool_] | None = None
+        self, queries: Queries, k: int, effort: Effort, among: NDArray[np.bool_] | None = None
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """The nearest rows, as the index sees them.
 
         Args:
-            unit: Queries, scaled and of unit length, (n, dim).
+            queries: What to look for.
             k: How many.
             effort: How hard to search.
             among: Which rows may be found, (len(self),); None for all.
@@ -92,18 +189,28 @@ class Segment:
             Cosines, best first, and page ids, (n, k); -1 where fewer were found.
         """
         k = min(k, len(self))
+        if self.exact:
+            cosines, rows = self._scan(queries, k, among)
+        else:
+            cosines, rows = self._estimate(queries.estimated, k, effort, among)
+        ids = self.page_ids[np.maximum(rows, 0)]
+        ids[rows < 0] = -1
+        return cosines, ids
+
+    def _estimate(
+        self, unit: NDArray[np.float32], k: int, effort: Effort, among: NDArray[np.bool_] | None
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """The nearest rows as FAISS finds them."""
         selector = None if among is None else faiss.IDSelectorBitmap(np.packbits(among, bitorder="little"))
         parameters = _parameters(self.faiss_index, effort, selector)
-        with _threads(one=not self.exact and len(unit) == 1):
+        with _threads(one=len(unit) == 1):
             try:
                 cosines, rows = self.faiss_index.search(unit, k, params=parameters)
             except RuntimeError:
                 if among is None:
                     raise
                 cosines, rows = self._search_and_filter(unit, k, effort, among)  # some kinds cannot leave rows out
-        ids = self.page_ids[np.maximum(rows, 0)]
-        ids[rows < 0] = -1
-        return cosines, ids
+        return cosines, rows
 
     def _search_and_filter(
         self, unit: NDArray[np.float32], k: int, effort: Effort, among: NDArray[np.bool_]
@@ -121,13 +228,15 @@ class Segment:
         return np.take_along_axis(cosines, first, axis=1), rows
 
     def range_search(
-        self, unit: NDArray[np.float32], threshold: float, among: NDArray[np.bool_] | None
+        self, queries: Queries, threshold: float, among: NDArray[np.bool_] | None
     ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]:
-        """Every row whose cosine is at least the threshold: numbers of the queries, cosines, page ids."""
-        selector = None if among is None else faiss.IDSelectorBitmap(np.packbits(among, bitorder="little"))
-        below = float(np.nextafter(np.float32(threshold), np.float32(-2)))  # FAISS takes what is above it
-        limits, cosines, rows = self.faiss_index.range_search(unit, below, params=_parameters(None, {}, selector))
-        return np.repeat(np.arange(len(unit)), np.diff(limits.astype(np.int64))), cosines, self.page_ids[rows]
+        """Every row of an exact segment whose cosine is at least the threshold: numbers of queries, cosines, ids."""
+        found = []
+        for first, cosines in self._cosines(queries, among):
+            numbers, rows = np.nonzero(cosines >= threshold)
+            found.append((first + numbers, cosines[numbers, rows], self.page_ids[rows]))
+        numbers, cosines, ids = (np.concatenate(column) for column in zip(*found, strict=True))
+        return numbers, cosines, ids
 
     def save(self, index_file: Path, columns_file: Path) -> "Segment":
         """Writes it, and gives it back as it is read."""
@@ -136,7 +245,8 @@ class Segment:
         batch = pa.record_batch([pa.array(column) for column in columns], schema=COLUMNS)
         with replacing(columns_file) as temporary, pa.ipc.new_file(str(temporary), COLUMNS) as writer:
             writer.write_batch(batch)
-        return Segment.open(index_file, columns_file, exact=self.exact)
+        opened = Segment.open(index_file, columns_file, exact=self.exact)
+        return replace(opened, centre=self.centre, lengths=self.lengths)
 
     @classmethod
     def open(cls, index_file: Path, columns_file: Path, *, exact: bool) -> "Segment":
@@ -162,22 +272,36 @@ class SegmentBuilder:
 
     def __init__(self, dim: int, empty: Any = None) -> None:
         self._exact = empty is None
+        self._centre: NDArray[np.float32] = _nothing()
         self._index = faiss.IndexFlatIP(dim) if empty is None else faiss.clone_index(empty)
         self._columns: list[list[NDArray[Any]]] = [[], [], [], []]
         self.rows = 0
 
-    def add(self, unit: NDArray[np.float32], page_ids: NDArray[np.int64], *columns: NDArray[Any]) -> None:
-        """Takes unit rows (n, dim), their page ids, documents, page indices and checksums, each (n,)."""
-        self._index.add(unit)
+    def add(self, rows: NDArray[np.float32], page_ids: NDArray[np.int64], *columns: NDArray[Any]) -> None:
+        """Takes rows with their page ids, documents, page indices and checksums.
+
+        Args:
+            rows: As what was trained expects them: scaled, of unit length; for exact search only their blocks are of
+                unit length, float32 (n, dim).
+            page_ids: Int64 (n,).
+            columns: The other columns, each (n,).
+        """
+        if self._exact:
+            if not len(self._centre):
+                self._centre = rows.mean(axis=0)
+            rows = rows - self._centre
+        self._index.add(rows)
         for held, column in zip(self._columns, (page_ids, *columns), strict=True):
             held.append(column)
-        self.rows += len(unit)
+        self.rows += len(rows)
 
     def segment(self) -> Segment:
         """What was collected."""
         ids, documents, indices, checksums = (np.concatenate(column) for column in self._columns)
         by_document = np.lexsort((indices, documents)).astype(np.uint32)
-        return Segment(self._index, ids, documents, indices, checksums, by_document, exact=self._exact)
+        return Segment(
+            self._index, ids, documents, indices, checksums, by_document, exact=self._exact, centre=self._centre
+        )
 
 
 def document_keys(sha256s: Sequence[str]) -> NDArray[np.uint64]:
