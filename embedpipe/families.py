@@ -56,13 +56,13 @@ def families(
         least: Pages of the smallest family; the pages of smaller ones are in none.
 
     Returns:
-        The largest first. Every page is in one family at most.
+        The largest first, of equal ones that with the earlier page. Every page is in one family at most.
     """
     clusters = average_linkage(_reduced(unit), threshold)
     order = np.argsort(clusters, kind="stable")
     members = np.split(order, np.flatnonzero(np.diff(clusters[order])) + 1) if len(order) else []
-    found = [_family(unit[rows], page_ids[rows]) for rows in members if len(rows) >= least]
-    return sorted(found, key=lambda family: (-len(family.page_ids), family.representative))
+    members = sorted((rows for rows in members if len(rows) >= least), key=lambda rows: (-len(rows), rows[0]))
+    return [_family(unit[rows], page_ids[rows]) for rows in members]
 
 
 def average_linkage(unit: NDArray[np.float32], threshold: float) -> NDArray[np.int64]:

@@ -47,8 +47,8 @@ class Family:
 def find(workspace: Workspace, store: FeatureStore) -> list[Family]:
     """The families of all documents that hold one without a label, those with most of them first."""
     pages = store.pages()
-    pages = pages[pages["outcome"] != "blank"].sort_values("page_index").drop_duplicates("document_sha256")
-    pages = pages.set_index("page_id").sort_index()
+    pages = pages[pages["outcome"] != "blank"].sort_values(["document_sha256", "page_index"])
+    pages = pages.drop_duplicates("document_sha256").set_index("page_id")
     ids = pages.index.to_numpy(np.int64)
     unit = fresh_index(store, workspace.index_path(store.identity.space)).unit(store.features(ids))
     kinds: dict[str, set[str]] = {}

@@ -255,6 +255,7 @@ def describe(folder: Path) -> dict[str, Any] | None:
     segments = manifest.get("segments")
     return {
         **found,
+        "outdated": manifest.get("rows") != _ROWS,
         "segments": len(segments) if isinstance(segments, list) else 0,
         "megabytes": round(sum(sizes) / 1e6, 1),
     }
@@ -263,7 +264,9 @@ def describe(folder: Path) -> dict[str, Any] | None:
 def in_words(described: Mapping[str, Any]) -> str:
     """What `describe` told, in a line."""
     parts = [f"{described['pages']} pages", f"{described['factory']}"]
-    if described.get("queries"):
+    if described.get("outdated"):
+        parts.append("made by an earlier version, built again when needed")
+    elif described.get("queries"):
         effort = [f"{name} {value}" for name, value in (described["effort"] or {}).items()]
         again = f"{described['over_fetch']} times as many ranked again"
         parts += [f"recall@10 {described['recall']:.3f} ({described['wanted']:g} wanted)", *effort, again]

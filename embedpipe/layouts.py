@@ -68,7 +68,7 @@ def find(
         least: Pages of the smallest family.
         first_pages: Only the first page of each document.
     """
-    pages = store.pages()
+    pages = store.pages().sort_values(["document_sha256", "page_index"])  # ties do not tell what was embedded first
     wanted = pages["outcome"] != "blank"
     if first_pages:
         wanted &= pages["page_index"] == 0

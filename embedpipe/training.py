@@ -110,10 +110,12 @@ class Evaluation:
 def labelled_pages(workspace: Workspace, store: FeatureStore, selection: Selection) -> LabelledPages:
     """Features and labels of the labelled pages; blank pages have no type and are left out.
 
+    They come in the order of documents and pages, so that what is learnt does not depend on what was embedded first.
+
     Raises:
         LabelsError: No page is labelled.
     """
-    pages = store.pages()
+    pages = store.pages().sort_values(["document_sha256", "page_index"], ignore_index=True)
     labels = workspace.labels().of_pages(pages)
     wanted = labels["label"].notna() & (pages["outcome"] != "blank")
     if selection.ranges:

@@ -113,15 +113,13 @@ def test_a_range_holds_every_page_above_the_threshold(store: FeatureStore) -> No
     assert 0 < len(found) < 9 * 65
 
 
-def test_the_scale_may_be_learnt_from_a_sample(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where there are many pages, the scale is learnt from a sample of all parts, and every page is in the index."""
-    monkeypatch.setattr(module, "_SCALING_ROWS", 30)
-    chosen = np.sort(np.random.default_rng(0).permutation(65)[:30])
-    assert chosen[0] < 40 <= chosen[-1]
-    scaler = BlockScaler([(0, 12), (12, 16)]).fit(store.features(store.pages()["page_id"].to_numpy()[chosen]))
-    built = build(store)
+@pytest.mark.parametrize("factory", ["Flat", "IVF4,SQ8"])
+def test_the_scale_is_learnt_from_all_pages(store: FeatureStore, factory: str) -> None:
+    """Whatever the kind, the scale is that of every page in the store."""
+    scaler = BlockScaler([(0, 12), (12, 16)]).fit(store.features(store.pages()["page_id"].to_numpy()).astype(float))
+    built = build(store, Request(factory))
     np.testing.assert_allclose(built.scaler.mean_, scaler.mean_, rtol=1e-6)
-    assert len(built) == 65
+    np.testing.assert_allclose(built.scaler.scale_, scaler.scale_, rtol=1e-6)
 
 
 def test_an_empty_store_says_what_to_do(tmp_path: Path) -> None:
