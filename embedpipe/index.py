@@ -36,8 +36,9 @@ _OUTGROWN = 2
 """An index that holds so many times the pages it was trained for is chosen and trained again."""
 _REBUILD_PAGES = 100_000
 """Up to so many pages that is done when it is needed; beyond, by the command `index`."""
-_LEAST_AGREEMENT = 0.9
-"""An index is trained again when its scaling finds fewer of the pages that are nearest by the scaling of the store."""
+_LEAST_AGREEMENT = 0.8
+"""An index is trained again when the scaling of its training finds fewer of the pages that are nearest by that of the
+store; down to this the recall was what a new index has, on pages of which more and more were of other kinds."""
 _COLUMN_BYTES = 28
 _COLUMNS = ("page_id", "document_sha256", "page_index", "embedding")
 

@@ -15,6 +15,8 @@ NEIGHBOURS = 10
 QUERIES = 300
 _DRAWN = 500
 """Pages by which it is told how far the scaling has drifted: 0.1 s."""
+_NEAR = 0.6
+"""Cosine from which pages are near enough for their estimates to matter by themselves, and not only their order."""
 _KEPT = 64
 """So many of the nearest pages are kept for each query: those as near as the tenth count as well as it."""
 _OVER_FETCH = (1, 2, 4, 8, 16, 32)
@@ -109,7 +111,7 @@ def drifted(index: PageIndex) -> Setting:
     now, before = (_pairwise(unit) for unit in (index.unit(X), index.trained_unit(X)))
     near, nearest = (np.argsort(-cosines, axis=1, kind="stable")[:, :NEIGHBOURS] for cosines in (now, before))
     shares = [len(np.intersect1d(one, other)) / NEIGHBOURS for one, other in zip(near, nearest, strict=True)]
-    more = np.take_along_axis(now - before, near, axis=1)
+    more = np.r_[0.0, np.take_along_axis(now - before, near, axis=1)[np.take_along_axis(now, near, axis=1) >= _NEAR]]
     return replace(index.setting, agreement=float(np.mean(shares)), drift=max(float(np.quantile(more, 0.999)), 0.0))
 
 

@@ -39,9 +39,9 @@ _NO_LENGTH = 1e-12
 _PRIME = 2**64 - 59
 """The largest prime of 64 bits."""
 
-_PRODUCTS = 1 << 22
-"""So many cosines are in memory at a time."""
 _ROWS = 4096
+_TOGETHER = 4
+"""From so many queries on, one product of matrices is faster than reading all rows for each."""
 
 Effort = dict[str, int]
 """How hard to search: `nprobe` or `efSearch`, as FAISS calls them."""
@@ -131,47 +131,58 @@ class Segment:
         """The same with the lengths of its rows under another scaling."""
         if not self.exact:
             return self
-        rows, lengths = self._rows(), np.empty(len(self), np.float32)
-        for first in range(0, len(self), _ROWS):
-            some = (rows[first : first + _ROWS] - (scaler.mean_ - self.centre)) * scaler.scale_
-            lengths[first : first + _ROWS] = np.sqrt(np.einsum("ij,ij->i", some, some))
+        lengths = np.empty(len(self), np.float32)
+        for first, rows in self._rows():
+            some = (rows - (scaler.mean_ - self.centre)) * scaler.scale_
+            lengths[first : first + len(rows)] = np.sqrt(np.einsum("ij,ij->i", some, some))
         return replace(self, lengths=lengths)
 
-    def _rows(self) -> NDArray[np.float32]:
-        """The rows of an exact segment as they are kept, (n, dim), read in place."""
+    def _rows(self) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """The rows of an exact segment as they are kept, some at a time, (n, dim), and which is the first of them.
+
+        They are copied: in a mapped file they begin at an odd place, where numpy is slow.
+        """
         flat = faiss.downcast_index(self.faiss_index)
-        rows: NDArray[np.float32] = faiss.rev_swig_ptr(flat.get_xb(), flat.ntotal * flat.d)
-        return rows.reshape(flat.ntotal, flat.d)
+        rows = faiss.rev_swig_ptr(flat.get_xb(), flat.ntotal * flat.d).reshape(flat.ntotal, flat.d)
+        for first in range(0, len(rows), _ROWS):
+            yield first, rows[first : first + _ROWS].copy()
 
     def _cosines(self, queries: Queries, among: NDArray[np.bool_] | None) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        """Cosines with every row of an exact segment, (m, n), some queries at a time, and which is the first of them.
+        """Cosines with the rows of an exact segment, some rows at a time, (m, rows), and which is the first of them.
 
         Rows that may not be found have -inf.
         """
-        rows, lengths = self._rows(), np.maximum(self.lengths, _NO_LENGTH)
-        shift = (queries.mean - self.centre).astype(np.float64)
-        step = max(_PRODUCTS // len(self), 1)
-        for first in range(0, len(queries), step):
-            some = slice(first, first + step)
-            cosines = queries.folded[some] @ rows.T
-            cosines -= (queries.folded[some] @ shift).astype(np.float32)[:, None]
-            cosines /= lengths
+        shift = (queries.folded @ (queries.mean - self.centre).astype(np.float64)).astype(np.float32)[:, None]
+        for first, products in self._products(queries.folded):
+            here = slice(first, first + products.shape[1])
+            cosines = (products - shift) / np.maximum(self.lengths[here], _NO_LENGTH)
             if among is not None:
-                cosines[:, ~among] = -np.inf
+                cosines[:, ~among[here]] = -np.inf
             yield first, cosines
+
+    def _products(self, queries: NDArray[np.float32]) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """Inner products of queries with the rows of an exact segment, as `_cosines` gives them."""
+        if len(queries) < _TOGETHER:
+            flat, products = faiss.downcast_index(self.faiss_index), np.empty((len(queries), len(self)), np.float32)
+            for query, found in zip(queries, products, strict=True):
+                pointers = faiss.swig_ptr(found), faiss.swig_ptr(query), flat.get_xb()
+                faiss.fvec_inner_products_ny(*pointers, flat.d, flat.ntotal)
+            yield 0, products
+        else:
+            for first, rows in self._rows():
+                yield first, queries @ rows.T
 
     def _scan(
         self, queries: Queries, k: int, among: NDArray[np.bool_] | None
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """The nearest rows by comparing all."""
-        best = np.empty((len(queries), k), np.float32)
-        found = np.empty((len(queries), k), np.int64)
+        best = np.full((len(queries), k), -np.inf, np.float32)
+        found = np.full((len(queries), k), -1, np.int64)
         for first, cosines in self._cosines(queries, among):
-            places = np.argpartition(cosines, len(self) - k, axis=1)[:, len(self) - k :]
-            near = np.take_along_axis(cosines, places, axis=1)
-            order = np.argsort(-near, axis=1, kind="stable")
-            here = slice(first, first + len(cosines))
-            best[here], found[here] = np.take_along_axis(near, order, 1), np.take_along_axis(places, order, 1)
+            near, rows = _best(cosines, np.broadcast_to(np.arange(cosines.shape[1]) + first, cosines.shape), k)
+            best, found = _best(np.concatenate([best, near], axis=1), np.concatenate([found, rows], axis=1), k)
+        order = np.argsort(-best, axis=1, kind="stable")
+        best, found = np.take_along_axis(best, order, axis=1), np.take_along_axis(found, order, axis=1)
         return best, np.where(np.isneginf(best), -1, found)
 
     def search(
@@ -234,7 +245,7 @@ class Segment:
         found = []
         for first, cosines in self._cosines(queries, among):
             numbers, rows = np.nonzero(cosines >= threshold)
-            found.append((first + numbers, cosines[numbers, rows], self.page_ids[rows]))
+            found.append((numbers, cosines[numbers, rows], self.page_ids[first + rows]))
         numbers, cosines, ids = (np.concatenate(column) for column in zip(*found, strict=True))
         return numbers, cosines, ids
 
@@ -260,6 +271,17 @@ class Segment:
             raise ValueError("its columns are not those of its index")
         ids, documents, indices, checks, order = (column.to_numpy() for column in batch.columns)
         return cls(faiss_index, ids, documents, indices, checks, order, exact, (index_file, columns_file))
+
+
+def _best(
+    cosines: NDArray[np.float32], rows: NDArray[np.int64], k: int
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """The k greatest of each line, in no order; all where there are no more."""
+    left = cosines.shape[1] - k
+    if left <= 0:
+        return cosines, rows
+    places = np.argpartition(cosines, left, axis=1)[:, left:]
+    return np.take_along_axis(cosines, places, axis=1), np.take_along_axis(rows, places, axis=1)
 
 
 class SegmentBuilder:
