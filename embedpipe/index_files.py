@@ -249,7 +249,18 @@ def describe(folder: Path) -> dict[str, Any] | None:
     if not (folder / MANIFEST).exists():
         return None
     manifest = read_json(folder / MANIFEST)
-    keys = ("pages", "factory", "recall", "wanted", "queries", "effort", "over_fetch", "space", "metric")
+    keys = (
+        "pages",
+        "factory",
+        "recall",
+        "wanted",
+        "queries",
+        "effort",
+        "over_fetch",
+        "trained_pages",
+        "space",
+        "metric",
+    )
     found = {key: manifest.get(key) for key in keys}
     sizes = [noted.get("bytes", 0) for noted in _files_of(manifest).values()]
     segments = manifest.get("segments")
@@ -269,7 +280,9 @@ def in_words(described: Mapping[str, Any]) -> str:
     elif described.get("queries"):
         effort = [f"{name} {value}" for name, value in (described["effort"] or {}).items()]
         again = f"{described['over_fetch']} times as many ranked again"
-        parts += [f"recall@10 {described['recall']:.3f} ({described['wanted']:g} wanted)", *effort, again]
+        then = described.get("trained_pages")
+        measured = f", measured at {then} pages" if then and then != described["pages"] else ""
+        parts += [f"recall@10 {described['recall']:.3f} ({described['wanted']:g} wanted{measured})", *effort, again]
     else:
         parts.append("exact")
     segments = f" in {described['segments']} segments" if described["segments"] > 1 else ""

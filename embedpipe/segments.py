@@ -155,7 +155,8 @@ class Segment:
         shift = (queries.folded @ (queries.mean - self.centre).astype(np.float64)).astype(np.float32)[:, None]
         for first, products in self._products(queries.folded):
             here = slice(first, first + products.shape[1])
-            cosines = (products - shift) / np.maximum(self.lengths[here], _NO_LENGTH)
+            lengths = np.maximum(self.lengths[here], _NO_LENGTH).astype(np.float32)
+            cosines = (products - shift) / lengths
             if among is not None:
                 cosines[:, ~among[here]] = -np.inf
             yield first, cosines
