@@ -175,7 +175,7 @@ def _for_bfloat16(plain: OpenVinoEngine, trials: list[_Trial], size: int) -> Ope
     """
     if min(trial.smallest_cosine(plain) for trial in trials) >= TOLERANCE["bf16"]:
         return plain
-    log.info("the network is made ready for bf16: this takes seconds, for large networks minutes, and only once")
+    log.info("the network is made ready for bf16: this takes seconds, for large networks minutes")
     return plain.changed(lambda model: rounded_for_bfloat16(model, size))
 
 
