@@ -8,12 +8,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from embedpipe.backbones import load_backbone
     from embedpipe.classification import classify
     from embedpipe.classifiers import ClassifierBundle
     from embedpipe.engines import Backbone
     from embedpipe.errors import EmbedpipeError
     from embedpipe.features import FeatureStore
+    from embedpipe.loading import load_backbone
     from embedpipe.lookalikes import similar
     from embedpipe.pipeline import embed
     from embedpipe.records import Recipe
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Backbone": "engines",
-    "load_backbone": "backbones",
+    "load_backbone": "loading",
     "classify": "classification",
     "ClassifierBundle": "classifiers",
     "EmbedpipeError": "errors",

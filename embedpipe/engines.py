@@ -1,6 +1,7 @@
 """What a running network is, and OpenVINO as one way to run it. Nothing here loads torch."""
 
 import importlib
+import logging
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -15,11 +16,16 @@ from numpy.typing import NDArray
 from embedpipe.errors import NetworkError
 from embedpipe.records import Identity
 
+log = logging.getLogger(__name__)
+
 AUTO = "auto"
 PRECISIONS = ("fp32", "bf16", "fp16")
 ENGINES = ("torch", "openvino")
 TOLERANCE = {"fp32": 0.9999, "bf16": 0.999, "fp16": 0.999}
 """Smallest cosine between the features of a page in a precision and in torch's fp32."""
+
+_OPENVINO_TYPES = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
+"""What OpenVINO calls the precisions, in its settings and in what it reports."""
 
 FIXED_PLANS = 3
 """OpenVINO is fastest with a plan for one fixed shape. Each takes memory, so these are kept, and one for the others."""
@@ -152,7 +158,7 @@ class OpenVinoEngine:
         self._model: Any = None
         self._core: Any = None
         self._settings = {
-            "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}[precision],
+            "INFERENCE_PRECISION_HINT": _OPENVINO_TYPES[precision],
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": threads,
         }
@@ -210,7 +216,16 @@ class OpenVinoEngine:
         return True
 
     def _request(self, model: Any) -> Any:
-        return self._core.compile_model(model, "CPU", self._settings).create_infer_request()
+        compiled = self._core.compile_model(model, "CPU", self._settings)
+        self._note_precision(compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name())
+        return compiled.create_infer_request()
+
+    def _note_precision(self, element_type: str) -> None:
+        """Records what OpenVINO computes in, which is not always what it was asked for."""
+        actual = next((name for name, kind in _OPENVINO_TYPES.items() if kind == element_type), element_type)
+        if actual != self.precision:
+            log.warning("OpenVINO computes in %s here, not in %s", actual, self.precision)
+            self.precision = actual
 
 
 def load_openvino() -> Any:

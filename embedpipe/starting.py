@@ -76,11 +76,24 @@ def built_for_gpus() -> bool:
     return bool(torch.version.cuda or torch.version.hip or torch.backends.mps.is_built())
 
 
+def offered_precisions(choice: EngineChoice) -> tuple[str, ...]:
+    """The precisions that the device of a settled choice really computes in.
+
+    OpenVINO takes another one without a word for those that a processor lacks; torch emulates them on a CPU.
+    """
+    if choice.engine == "openvino":
+        units = openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        return tuple(name for name in PRECISIONS if name == "fp32" or name.upper() in units)
+    if choice.device.startswith("cuda") and not torch.cuda.is_bf16_supported(including_emulation=False):
+        return ("fp32", "fp16")
+    return PRECISIONS
+
+
 def fast_precision(choice: EngineChoice) -> str:
     """The fastest precision that the hardware of a settled choice has units for; it may still be too coarse."""
     if choice.device.startswith("cuda"):
         return "fp16"
-    if choice.engine == "openvino" and "BF16" in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+    if choice.engine == "openvino" and "bf16" in offered_precisions(choice):
         return "bf16"
     return "fp32"
 
@@ -99,7 +112,8 @@ def start_engine(network: FeatureNetwork, recipe: Recipe, choice: EngineChoice) 
     """Puts a network on the device that `choose` settles on.
 
     With the precision left open, the fast one is taken only if it gives this network's features on made-up pages,
-    not those that its weights were rounded for alone, within `TOLERANCE` of full precision, measured here and now.
+    not those that its weights were rounded for alone, within `TOLERANCE` of full precision, measured here and now. A
+    precision that the device does not compute in is replaced in the same way, with a warning.
 
     Args:
         network: Frozen.
@@ -113,6 +127,14 @@ def start_engine(network: FeatureNetwork, recipe: Recipe, choice: EngineChoice) 
     settled, _ = choose(choice)
     if choice.engine == AUTO and settled.device == "cpu" and settled.engine == "torch":
         log.warning("OpenVINO is not installed, so torch runs the network, several times slower: pip install openvino")
+    if settled.precision != AUTO and settled.precision not in offered_precisions(settled):
+        engine = _start(network, recipe, replace(settled, precision=AUTO))
+        log.warning("this %s does not compute in %s: %s is used", settled.device, settled.precision, engine.precision)
+        return engine
+    return _start(network, recipe, settled)
+
+
+def _start(network: FeatureNetwork, recipe: Recipe, settled: EngineChoice) -> Engine:
     make = _engine_maker(network, settled)
     exact, precision = make("fp32"), settled.precision if settled.precision != AUTO else fast_precision(settled)
     if precision == "fp32":
@@ -175,7 +197,7 @@ def _for_bfloat16(plain: OpenVinoEngine, trials: list[_Trial], size: int) -> Ope
     """
     if min(trial.smallest_cosine(plain) for trial in trials) >= TOLERANCE["bf16"]:
         return plain
-    log.info("the network is made ready for bf16: this takes seconds, for large networks minutes, and only once")
+    log.info("the network is made ready for bf16: this takes seconds, for large networks minutes")
     return plain.changed(lambda model: rounded_for_bfloat16(model, size))
 
 

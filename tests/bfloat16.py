@@ -20,6 +20,9 @@ class SimulatedEngine(OpenVinoEngine):
         super().__init__(read, "fp32", threads)
         self.precision = precision
 
+    def _note_precision(self, element_type: str) -> None:
+        """OpenVINO itself computes in float32."""
+
     def _request(self, model: Any) -> Any:
         return super()._request(rounding(model) if self.precision == "bf16" else model)
 

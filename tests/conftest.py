@@ -41,7 +41,7 @@ def tiny() -> Backbone:
 def bf16(monkeypatch: pytest.MonkeyPatch) -> None:
     """A CPU with units for bfloat16, simulated."""
     monkeypatch.setattr(starting, "OpenVinoEngine", SimulatedEngine)
-    monkeypatch.setattr(starting, "fast_precision", lambda _choice: "bf16")
+    monkeypatch.setattr(starting, "offered_precisions", lambda _choice: ("fp32", "bf16"))
 
 
 @pytest.fixture

@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+import timm
 import torch
 from torch import Tensor, nn
 
+from embedpipe.backbones import remove_classifier
 from embedpipe.errors import EmbedpipeError, UnknownNameError
-from embedpipe.layers import LAYERS, POOLINGS, FeatureNetwork, Stage, find_stages
+from embedpipe.layers import LAYERS, POOLINGS, FeatureNetwork, Stage, find_stages, pooled
 
 MEAN, STD = (0.1, 0.2, 0.3), (0.5, 0.25, 0.125)
 
@@ -181,3 +183,25 @@ def test_the_example_has_the_size_that_a_fixed_network_takes() -> None:
     example = FeatureNetwork(network, MEAN, STD, "penultimate").example()
     assert example.shape == (2, 48, 48, 3)
     assert example.dtype == torch.uint8
+
+
+@pytest.mark.parametrize("architecture", ["test_resnet", "test_vit", "gemma4_vit_167m_enc", "mobilenetv5_300m_enc"])
+def test_a_network_of_any_output_rank_gives_one_row_a_page(architecture: str) -> None:
+    """Rows, tokens and maps of timm's networks become as many features as the network says it is wide."""
+    with torch.device("meta"):  # shapes only: nothing is computed
+        network = timm.create_model(architecture, pretrained=False).eval()
+        remove_classifier(network)
+        size = network.pretrained_cfg["input_size"][-1]
+        with torch.inference_mode():
+            features = pooled(network(torch.zeros(2, 3, size, size)), network)
+    assert features.shape == (2, network.head_hidden_size)
+
+
+@pytest.mark.parametrize("shape", [(2, 5, 3, 4), (2, 3, 4, 5), (2, 12, 5)])
+def test_places_are_averaged_wherever_the_channels_stand(shape: tuple[int, ...]) -> None:
+    """Channels first, channels last and tokens give the same mean."""
+    network = nn.Identity()
+    network.num_features = 5  # type: ignore[assignment]
+    values = torch.arange(5.0)
+    output = values.view(1, 5, 1, 1).expand(shape) if shape[1] == 5 else values.expand(shape)
+    assert torch.equal(pooled(output, network), values.expand(2, 5))

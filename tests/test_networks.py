@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import embedpipe
 from embedpipe import networks
 from embedpipe.backbones import load_backbone
 from embedpipe.engines import Backbone, EngineChoice
@@ -158,12 +159,17 @@ def test_a_cache_that_cannot_be_written_only_costs_time(
 def test_the_cache_does_not_grow_without_end(loaded: Backbone, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The network that was not used for longest goes when there are too many; nothing else is left behind."""
     monkeypatch.setattr(networks, "_KEPT", 2)
-    three: list[Any] = [replace(WANTED, changes={"size": size}) for size in (1, 2, 3)]
+    three: list[Any] = [replace(WANTED, recipe=Recipe(size, "aspect", "stages")) for size in (64, 80, 96)]
+
+    def keep_as(wanted: Wanted) -> None:
+        identity = replace(loaded.identity, recipe=wanted.recipe)
+        keep(wanted, Backbone(identity, loaded.blocks, loaded.engine), torch_has_gpus=False)
+
     for age, wanted in enumerate(three[:2]):
-        keep(wanted, loaded, torch_has_gpus=False)
+        keep_as(wanted)
         os.utime(cache / wanted.key(), (age + 1, age + 1))
     assert find(three[0]) is not None  # used just now
-    keep(three[2], loaded, torch_has_gpus=False)
+    keep_as(three[2])
     assert [find(wanted) is not None for wanted in three] == [True, False, True]
     assert len(list(cache.iterdir())) == 2
 
@@ -172,3 +178,62 @@ def test_torch_is_never_kept(tiny: Backbone, cache: Path) -> None:
     """A network that torch runs has nothing to keep."""
     keep(WANTED, tiny, torch_has_gpus=False)
     assert not cache.exists()
+
+
+def test_a_request_with_defaults_and_the_recipe_that_they_come_to_share_one_network(
+    loaded: Backbone, cache: Path
+) -> None:
+    """`embed` asks for defaults, `classify` for the recipe of a space: the network is kept once, and both find it."""
+    defaults = replace(WANTED, recipe=None, changes={"layers": "stages", "size": 64})
+    keep(defaults, loaded, torch_has_gpus=False)
+    assert find(defaults) is not None
+    assert find(replace(WANTED, recipe=loaded.identity.recipe)) is not None
+    assert len([path for path in cache.iterdir() if path.is_dir()]) == 1
+
+
+def test_programs_find_what_was_kept(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`embedpipe.load_backbone` builds a network once; the second call does without."""
+    first = embedpipe.load_backbone("timm:test_resnet", weights="none", recipe=WANTED.recipe, choice=WANTED.choice)
+    monkeypatch.setattr("embedpipe.backbones.load_backbone", None)
+    again = embedpipe.load_backbone("timm:test_resnet", weights="none", recipe=WANTED.recipe, choice=WANTED.choice)
+    assert again.identity == first.identity
+    np.testing.assert_allclose(again(PAGES), first(PAGES), rtol=1e-3, atol=1e-6)
+
+
+def test_a_cache_that_cannot_be_written_is_said_beforehand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Making a network ready may take a minute: whoever pays that at each run is told why, and what to do."""
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "file"))
+    networks.warn_if_not_kept(WANTED)
+    [line] = caplog.messages
+    assert "at each run" in line
+    assert CACHE_VARIABLE in line
+    caplog.clear()
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "new"))
+    networks.warn_if_not_kept(WANTED)
+    assert caplog.messages == []
+
+
+def test_a_user_without_a_home_has_a_cache_of_his_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is in the folder for temporary files, and never one that somebody else could have filled."""
+
+    def nobody(*_: object, **__: object) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv(CACHE_VARIABLE)
+    monkeypatch.setattr(networks.platformdirs, "user_cache_path", nobody)
+    monkeypatch.setattr(networks.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(networks.tempfile, "tempdir", str(tmp_path))
+    networks._cache_without_home.cache_clear()
+    mine = cache_folder()
+    assert mine.parent == tmp_path
+    assert mine.stat().st_mode & 0o077 == 0
+    mine.rmdir()
+    mine.symlink_to(tmp_path / "elsewhere")
+    networks._cache_without_home.cache_clear()
+    other = cache_folder()
+    assert other != mine
+    assert other.parent == tmp_path
+    networks._cache_without_home.cache_clear()

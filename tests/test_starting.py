@@ -223,10 +223,31 @@ def test_the_fast_precision_is_taken_only_within_the_tolerance(
 ) -> None:
     """With the precision left open, a single page off by more than the tolerance leads to full precision."""
     assert TOLERANCE["bf16"] == 0.999
-    monkeypatch.setattr(starting, "fast_precision", lambda _choice: "bf16")
+    monkeypatch.setattr(starting, "offered_precisions", lambda _choice: ("fp32", "bf16"))
     monkeypatch.setattr(starting, "_engine_maker", lambda *_: lambda precision: Coarse(precision, cosine))
     assert start_engine(by_hand, RECIPE, EngineChoice("cpu")).precision == taken
     assert start_engine(by_hand, RECIPE, EngineChoice("cpu", "bf16")).precision == "bf16"
+
+
+def test_a_precision_that_the_device_does_not_compute_in_is_replaced_and_said(
+    by_hand: FeatureNetwork, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """OpenVINO would take another one silently; what is used is what the engine says and what is recorded."""
+    monkeypatch.setattr(starting, "offered_precisions", lambda _choice: ("fp32", "bf16"))
+    monkeypatch.setattr(starting, "_engine_maker", lambda *_: lambda precision: Coarse(precision, 0.9995))
+    assert start_engine(by_hand, RECIPE, EngineChoice("cpu", "fp16")).precision == "bf16"
+    assert caplog.messages == ["this cpu does not compute in fp16: bf16 is used"]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_an_engine_says_what_openvino_really_computes_in(
+    by_hand: FeatureNetwork, precision: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever the processor lacks, the precision after the first pages is the one that was read back."""
+    engine = OpenVinoEngine(lambda: starting.convert(by_hand), precision, 1)
+    engine.start(pages(1, 64, 64))()
+    assert engine.precision in starting.offered_precisions(EngineChoice("cpu", "auto", "openvino"))
+    assert bool(caplog.messages) == (engine.precision != precision)
 
 
 @pytest.mark.parametrize(("cosine", "rounded"), [(0.9995, False), (0.9985, True)])
@@ -364,7 +385,9 @@ def test_every_engine_and_precision_gives_float32_near_the_module(
     """Features are float32 and those of the module, within the tolerance of the precision."""
     pixels = pages(4, 64, 64)
     started = start_engine(small_features(), RECIPE, EngineChoice("cpu", precision, engine, 1))
-    assert (started.name, started.device, started.precision) == (engine, "cpu", precision)
+    offered = starting.offered_precisions(EngineChoice("cpu", precision, engine, 1))
+    assert (started.name, started.device) == (engine, "cpu")
+    assert started.precision == (precision if precision in offered else "fp32")
     X, truth = started.start(pixels)(), expected(by_hand, pixels)
     assert X.dtype == np.float32
     assert X.shape == truth.shape
