@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from embedpipe.errors import LabelsError
+from embedpipe.errors import LabelsError, UsageError
 from embedpipe.families import families
 from embedpipe.features import FeatureStore
 from embedpipe.index import fresh_index
@@ -126,11 +126,11 @@ def numbers(text: str) -> list[int]:
     """Reads numbers of families, such as `3` or `3,7`.
 
     Raises:
-        LabelsError: It is something else.
+        UsageError: It is something else.
     """
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isdecimal() for part in parts):
-        raise LabelsError(f"{text!r}: after --cluster come numbers of families, such as 3,7, or a CSV")
+        raise UsageError(f"{text!r}: after --cluster come numbers of families, such as 3,7, or a CSV")
     return [int(part) for part in parts]
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from embedpipe.errors import EmbedpipeError
+from embedpipe.errors import EmbedpipeError, UsageError
 
 if TYPE_CHECKING:
     from embedpipe.engines import Backbone
@@ -110,7 +110,7 @@ class Reading:
     ] = False
 
     def settings(self) -> "Settings":
-        """As the pipeline takes them; raises EmbedpipeError for what cannot be read."""
+        """As the pipeline takes them; raises UsageError for what cannot be read."""
         from embedpipe.documents import Limits  # noqa: PLC0415 - loads PyMuPDF
         from embedpipe.streaming import Settings  # noqa: PLC0415
 
@@ -170,7 +170,7 @@ class Labelling:
         pairs = [text.partition("=") for text in self.settings]
         for name, mark, _ in pairs:
             if not (name and mark):
-                raise EmbedpipeError(f"--set {name}: write it as NAME=VALUE, such as --set C=0.1")
+                raise UsageError(f"--set {name}: write it as NAME=VALUE, such as --set C=0.1")
         read_selection(self.pages)
         return {name: value for name, _, value in pairs}
 
@@ -182,13 +182,13 @@ class Labelling:
 
 
 def read_selection(text: str) -> "Selection":
-    """The pages of each document that `--pages` names; raises EmbedpipeError where it cannot be read."""
+    """The pages of each document that `--pages` names; raises UsageError where it cannot be read."""
     from embedpipe.rendering import Selection  # noqa: PLC0415 - loads PyMuPDF
 
     try:
         return Selection.parse(text)
     except ValueError:
-        raise EmbedpipeError(f"--pages {text}: write all, 1-3, or 1,last") from None
+        raise UsageError(f"--pages {text}: write all, 1-3, or 1,last") from None
 
 
 def read_passwords(file: Path | None) -> tuple[str, ...]:
@@ -205,7 +205,7 @@ def _auto_or_number(option: str, text: str) -> int | None:
     if text == AUTO:
         return None
     if not text.isdigit() or int(text) < 1:
-        raise EmbedpipeError(f"{option} {text}: write auto or a number from 1")
+        raise UsageError(f"{option} {text}: write auto or a number from 1")
     return int(text)
 
 

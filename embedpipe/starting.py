@@ -26,7 +26,7 @@ from embedpipe.engines import (
     load_openvino,
     openvino_core,
 )
-from embedpipe.errors import EmbedpipeError, UnknownNameError
+from embedpipe.errors import EmbedpipeError, UnknownNameError, UsageError
 from embedpipe.layers import FeatureNetwork
 from embedpipe.machine import available_cores
 from embedpipe.records import Recipe
@@ -59,7 +59,7 @@ def choose(choice: EngineChoice) -> tuple[EngineChoice, str]:
     if engine not in ENGINES:
         raise UnknownNameError("engine", engine, [AUTO, *ENGINES])
     if engine == "openvino" and device != "cpu":
-        raise EmbedpipeError("OpenVINO runs on the CPU here: use --device cpu, or --engine torch")
+        raise UsageError("OpenVINO runs on the CPU here: use --device cpu, or --engine torch")
     if engine == "openvino" and not importlib.util.find_spec("openvino"):
         raise EmbedpipeError("OpenVINO is not installed: pip install openvino, or use --engine torch")
     if choice.precision not in (AUTO, *PRECISIONS):

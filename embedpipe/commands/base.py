@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from embedpipe.console import NoticeHandler, Output, error_line
-from embedpipe.errors import EmbedpipeError
+from embedpipe.errors import EmbedpipeError, UsageError
 from embedpipe.options import Common, expand
 
 if TYPE_CHECKING:
@@ -211,4 +211,4 @@ def main() -> None:
         if "--debug" in sys.argv:
             raise
         sys.stderr.write(error_line(error) + "\n")
-        sys.exit(ERROR)
+        sys.exit(USAGE if isinstance(error, UsageError) else ERROR)
