@@ -8,14 +8,26 @@ import functools
 import logging
 import signal
 import sys
-from collections.abc import Callable
+import threading
+import traceback
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from embedpipe.console import NoticeHandler, Output, error_line
+from embedpipe.console import (
+    NoticeHandler,
+    Output,
+    OutputError,
+    abandon_output,
+    error_line,
+    finish_output,
+    prepare_streams,
+    say,
+)
 from embedpipe.errors import EmbedpipeError, UsageError
+from embedpipe.memory import is_lack_of_memory
 from embedpipe.options import Common, expand
 
 if TYPE_CHECKING:
@@ -24,6 +36,8 @@ if TYPE_CHECKING:
     from embedpipe.workspace import Workspace
 
 DONE, ERROR, USAGE, SOME_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
+PIPE_CLOSED = 141
+"""Like INTERRUPTED what a shell tells of a program that the signal ended: nobody reads the output any more."""
 _FAILURES_SHOWN = 10
 
 app = typer.Typer(
@@ -199,16 +213,69 @@ def open_classifier(workspace: "Workspace", name: str | None) -> "ClassifierBund
 
 
 def main() -> None:
-    """Runs the command line; the one place that turns exceptions into exit codes."""
+    """Runs the command line of this process, and ends it."""
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
+    prepare_streams()
     signal.signal(signal.SIGTERM, stop)
+    threading.excepthook = _say_of_thread
+    sys.exit(run())
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command line and returns its exit code; the one place that turns exceptions into exit codes.
+
+    Args:
+        arguments: Without the name of the program; those of this process if None.
+    """
     try:
-        app()
-    except EmbedpipeError as error:
-        if "--debug" in sys.argv:
-            raise
-        sys.stderr.write(error_line(error) + "\n")
-        sys.exit(USAGE if isinstance(error, UsageError) else ERROR)
+        code = int(app(arguments, standalone_mode=False) or DONE)
+        finish_output()
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    except (BrokenPipeError, SystemExit):  # typer makes SystemExit of the former
+        code = PIPE_CLOSED  # said by nobody: `| head` has all that it wants
+    except Exception as error:  # noqa: BLE001 - the last resort: a line that says what to do
+        code, line = _verdict(error)
+        if "--debug" in (sys.argv if arguments is None else arguments):
+            traceback.print_exception(error)
+        elif line:
+            say(line)
+    try:
+        finish_output()
+    except (OSError, OutputError):  # it was said, or nobody listens
+        abandon_output()
+    return code
+
+
+def _verdict(error: Exception) -> tuple[int, str]:
+    """The exit code of an exception, and what is said of it."""
+    if isinstance(error, EmbedpipeError):
+        return USAGE if isinstance(error, UsageError) else ERROR, error_line(str(error))
+    context = getattr(error, "ctx", None)
+    if hasattr(error, "format_message"):  # of typer, whose name for it depends on its version
+        if type(error).__name__ == "NoArgsIsHelpError":
+            return USAGE, ""  # the help was printed
+        where = f" (see `{context.command_path} --help`)" if context is not None else ""
+        return USAGE, error_line(error.format_message()) + where
+    if is_lack_of_memory(error):
+        return ERROR, error_line(
+            "memory is too little: raise the limit (`ulimit -v`), close other programs, or give smaller --workers and "
+            f"--batch-size; what failed: {error or type(error).__name__}"
+        )
+    if isinstance(error, OSError) and error.strerror:
+        return ERROR, error_line(": ".join(str(part) for part in (error.filename, error.strerror) if part is not None))
+    what = f"{type(error).__name__}: {error}"
+    return ERROR, error_line(f"unexpected {what}; --debug shows the traceback: please report it")
+
+
+def _say_of_thread(failed: threading.ExceptHookArgs) -> None:
+    """One line about a thread that ended in an exception that nobody waits for."""
+    if failed.exc_type is SystemExit:
+        return
+    if "--debug" in sys.argv:
+        threading.__excepthook__(failed)
+    elif isinstance(failed.exc_value, Exception):
+        say(_verdict(failed.exc_value)[1])
