@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from embedpipe.errors import EmbedpipeError, UsageError
 from embedpipe.machine import available_cores
+from embedpipe.texts import whole_number
 
 AUTO = "auto"
 FLAT = "Flat"
@@ -117,7 +118,7 @@ def code_bytes(core: Any) -> int:
 
 def _links(factory: str) -> int:
     digits = factory.partition("HNSW")[2].partition(",")[0].partition("_")[0]
-    return int(digits) if digits.isdigit() else 32
+    return whole_number(digits) or 32
 
 
 def _lists(pages: int) -> int:

@@ -26,6 +26,7 @@ from embedpipe.records import Document, FeatureBatch, Neighbour, PageRef
 from embedpipe.regions import box_features
 from embedpipe.rendering import Job, Selection
 from embedpipe.streaming import PageStream, Settings
+from embedpipe.texts import whole_number
 from embedpipe.tiles import tile_groups
 from embedpipe.walking import FoundFile, identify
 from embedpipe.workspace import Workspace
@@ -92,9 +93,10 @@ def parse_query(text: str) -> tuple[str, int]:
     path, mark, number = text.rpartition("#page=")
     if not mark or (os.path.exists(text) and not os.path.exists(path)):
         return text, 0
-    if not number.isdigit() or int(number) < 1:
+    page = whole_number(number)
+    if not page:
         raise UsageError(f"{text}: after #page= comes a page number, counted from 1")
-    return path, int(number) - 1
+    return path, page - 1
 
 
 def similar(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from embedpipe.errors import EmbedpipeError, UsageError
+from embedpipe.texts import whole_number
 
 if TYPE_CHECKING:
     from embedpipe.engines import Backbone
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from embedpipe.workspace import Workspace
 
 AUTO = "auto"
+_MOST = 10_000  # render processes, or pages per call: more is a slip
 Inputs = Annotated[list[str], typer.Argument(help="Files and folders.", show_default=False)]
 
 
@@ -97,8 +99,8 @@ class Reading:
     pages: Annotated[str, typer.Option(help="Pages of each document: all, 1-3, or 1,last.")] = "all"
     workers: Annotated[str, typer.Option(help="Render processes: auto or a number.")] = AUTO
     batch_size: Annotated[str, typer.Option(help="Pages per call of the network: auto or a number.")] = AUTO
-    page_timeout: Annotated[float, typer.Option(help="Seconds that a page may take.", min=0.1)] = 30.0
-    page_memory: Annotated[int, typer.Option(help="Megabytes that a page may take.", min=64)] = 2048
+    page_timeout: Annotated[float, typer.Option(help="Seconds that a page may take.", min=0.1, max=86_400)] = 30.0
+    page_memory: Annotated[int, typer.Option(help="Megabytes that a page may take.", min=64, max=2**24)] = 2048
     max_file_size: Annotated[int, typer.Option(help="Megabytes of the largest file.", min=1)] = 2048
     max_pages: Annotated[int, typer.Option(help="Most pages of a document.", min=1)] = 20_000
     max_pixels: Annotated[int, typer.Option(help="Megapixels of the largest picture.", min=1)] = 100
@@ -204,9 +206,10 @@ def read_passwords(file: Path | None) -> tuple[str, ...]:
 def _auto_or_number(option: str, text: str) -> int | None:
     if text == AUTO:
         return None
-    if not text.isdigit() or int(text) < 1:
-        raise UsageError(f"{option} {text}: write auto or a number from 1")
-    return int(text)
+    number = whole_number(text, _MOST)
+    if not number:
+        raise UsageError(f"{option} {text}: write auto or a number from 1 to {_MOST}")
+    return number
 
 
 def expand(function: Callable[..., Any]) -> Callable[..., Any]:

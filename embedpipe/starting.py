@@ -32,6 +32,7 @@ from embedpipe.machine import available_cores
 from embedpipe.records import Recipe
 from embedpipe.rounding import rounded_for_bfloat16
 from embedpipe.testcards import even_pages, trial_pages
+from embedpipe.texts import whole_number
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +88,7 @@ def fast_precision(choice: EngineChoice) -> str:
 
 def _check_device(device: str) -> None:
     kind, _, number = device.partition(":")
-    if kind not in ("cpu", "cuda", "mps") or (number and (kind != "cuda" or not number.isdecimal())):
+    if kind not in ("cpu", "cuda", "mps") or (number and (kind != "cuda" or whole_number(number) is None)):
         raise UnknownNameError("device", device, [AUTO, "cpu", "cuda", "cuda:N", "mps"])
     if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
         raise EmbedpipeError(f"no {device} here ({torch.cuda.device_count()} CUDA devices): use --device cpu")

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
 from embedpipe.errors import UsageError
+from embedpipe.texts import whole_number
 
 HEAD, LAST_STAGE, ALL = "head", "last-stage", "all"
 _MAP, _VECTOR = 4, 2
@@ -104,12 +105,13 @@ def trained_depths(depths: list[list[str]], unfreeze: str) -> list[list[str]]:
     counts = {HEAD: 0, LAST_STAGE: 1, ALL: len(depths)}
     if unfreeze in counts:
         return depths[len(depths) - counts[unfreeze] :]
-    if not unfreeze.isdecimal() or int(unfreeze) > len(depths):
+    count = whole_number(unfreeze, len(depths))
+    if count is None:
         raise UsageError(
             f"--unfreeze {unfreeze}: write head, last-stage, all, or a number of stages up to {len(depths)}, which is "
             "how many this network has"
         )
-    return depths[len(depths) - int(unfreeze) :]
+    return depths[len(depths) - count :]
 
 
 def train_only(network: nn.Module, parameters: set[str], *, statistics: bool) -> None:

@@ -6,11 +6,12 @@ what it uses.
 
 import functools
 import logging
+import math
 import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -66,6 +67,7 @@ def command(name: str) -> Callable[[Callable[..., int | None]], Callable[..., in
         @functools.wraps(expanded)
         def run(**options: Any) -> None:
             try:
+                _check(options)
                 code = expanded(**options)
             except KeyboardInterrupt:
                 code = INTERRUPTED
@@ -75,6 +77,16 @@ def command(name: str) -> Callable[[Callable[..., int | None]], Callable[..., in
         return function
 
     return register
+
+
+def _check(options: Mapping[str, object]) -> None:
+    """Refuses values that no command can work with, and that typer's own checks of a range let through."""
+    for name, value in options.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UsageError(f"--{name.replace('_', '-')} {value}: write a finite number")
+        for text in value if isinstance(value, list) else [value]:
+            if isinstance(text, str | Path) and "\0" in str(text):
+                raise UsageError(f"{str(text)!r}: a zero byte can be part of no name")
 
 
 def begin(common: Common) -> "tuple[Workspace, Output]":
