@@ -41,6 +41,7 @@ _SIGNS = (
     "failed to map segment",  # a library that does not fit any more
     "bad_alloc",
     "out of memory",
+    "error return without exception set",  # of Python, where even an exception found no room
 )
 """How torch, OpenVINO, FAISS, Python and the loader of libraries say that there is too little memory."""
 

@@ -85,6 +85,10 @@ def _check(options: Mapping[str, object]) -> None:
         if isinstance(value, float) and not math.isfinite(value):
             raise UsageError(f"--{name.replace('_', '-')} {value}: write a finite number")
         for text in value if isinstance(value, list) else [value]:
+            if text == "" and name != "group":  # no group is what a document has by default
+                raise UsageError(
+                    f"the value of {name.strip('_').replace('_', ' ')} is empty: write one, or leave it out"
+                )
             if isinstance(text, str | Path) and "\0" in str(text):
                 raise UsageError(f"{str(text)!r}: a zero byte can be part of no name")
 
@@ -263,24 +267,29 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def _verdict(error: Exception) -> tuple[int, str]:
-    """The exit code of an exception, and what is said of it."""
-    if isinstance(error, EmbedpipeError):
-        return USAGE if isinstance(error, UsageError) else ERROR, error_line(str(error))
-    context = getattr(error, "ctx", None)
+    """The exit code of an exception, and what is said of it; nothing where the help was printed."""
     if hasattr(error, "format_message"):  # of typer, whose name for it depends on its version
-        if type(error).__name__ == "NoArgsIsHelpError":
-            return USAGE, ""  # the help was printed
+        context = getattr(error, "ctx", None)
         where = f" (see `{context.command_path} --help`)" if context is not None else ""
-        return USAGE, error_line(error.format_message()) + where
+        is_help = type(error).__name__ == "NoArgsIsHelpError"
+        return USAGE, "" if is_help else error_line(error.format_message()) + where
+    code = USAGE if isinstance(error, UsageError) else ERROR
+    return code, error_line(_in_words(error))
+
+
+def _in_words(error: Exception) -> str:
+    if isinstance(error, UsageError):
+        return str(error)
     if is_lack_of_memory(error):
-        return ERROR, error_line(
+        return (
             "memory is too little: raise the limit (`ulimit -v`), close other programs, or give smaller --workers and "
-            f"--batch-size; what failed: {error or type(error).__name__}"
+            f"--batch-size; what failed: {str(error) or type(error).__name__}"
         )
+    if isinstance(error, EmbedpipeError):
+        return str(error)
     if isinstance(error, OSError) and error.strerror:
-        return ERROR, error_line(": ".join(str(part) for part in (error.filename, error.strerror) if part is not None))
-    what = f"{type(error).__name__}: {error}"
-    return ERROR, error_line(f"unexpected {what}; --debug shows the traceback: please report it")
+        return ": ".join(str(part) for part in (error.filename, error.strerror) if part is not None)
+    return f"unexpected {type(error).__name__}: {error}; --debug shows the traceback: please report it"
 
 
 def _say_of_thread(failed: threading.ExceptHookArgs) -> None:
