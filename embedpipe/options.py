@@ -54,6 +54,13 @@ class Network:
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = AUTO
     engine: Annotated[str, typer.Option(help="auto, torch or openvino.")] = AUTO
 
+    def __post_init__(self) -> None:
+        """Refuses unknown names at once, also where everything is there and no network is run."""
+        if (self.device, self.precision, self.engine) != (AUTO, AUTO, AUTO):
+            from embedpipe.engines import check_names  # noqa: PLC0415 - `--help` does without
+
+            check_names(self.device, self.precision, self.engine)
+
     def load(
         self,
         workspace: "Workspace",

@@ -40,6 +40,7 @@ DONE, ERROR, USAGE, SOME_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
 PIPE_CLOSED = 141
 """Like INTERRUPTED what a shell tells of a program that the signal ended: nobody reads the output any more."""
 _FAILURES_SHOWN = 10
+_NAMES = frozenset({"name", "as_type", "group"})  # options that are kept, in tables and as folders
 
 app = typer.Typer(
     name="embedpipe",
@@ -89,6 +90,8 @@ def _check(options: Mapping[str, object]) -> None:
                 raise UsageError(
                     f"the value of {name.strip('_').replace('_', ' ')} is empty: write one, or leave it out"
                 )
+            if isinstance(text, str) and name in _NAMES and not text.isprintable():
+                raise UsageError(f"{text!r}: write a {name.replace('_', ' ')} of characters that can be shown")
             if isinstance(text, str | Path) and "\0" in str(text):
                 raise UsageError(f"{str(text)!r}: a zero byte can be part of no name")
 
