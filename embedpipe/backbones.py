@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from embedpipe.engines import Backbone, EngineChoice
-from embedpipe.errors import EmbedpipeError, WeightsError
+from embedpipe.errors import UsageError, WeightsError
 from embedpipe.layers import PENULTIMATE, STAGES, FeatureNetwork
 from embedpipe.records import DEFAULT_BACKBONE, Identity, Recipe
 from embedpipe.sources import BACKBONES, PREFIXES, BackboneSource, Preprocessing, find_backbone
@@ -77,12 +77,12 @@ def check_size(name: str, preprocessing: Preprocessing, recipe: Recipe) -> None:
     own = default_recipe(preprocessing, recipe.layers)
     if own.resize == "squash" and (recipe.size != own.size or recipe.resize == "aspect"):
         freer = f", or --layers {STAGES} for any size" if preprocessing.stages_of_any_size else ""
-        raise EmbedpipeError(
+        raise UsageError(
             f"{name} takes pages of {own.size} x {own.size} pixels only: leave out --size, and take --resize squash "
             f"or crop{freer}"
         )
     if recipe.size < own.shortest:
-        raise EmbedpipeError(f"{name} takes pages of {own.shortest} pixels and more: take a larger --size")
+        raise UsageError(f"{name} takes pages of {own.shortest} pixels and more: take a larger --size")
 
 
 def load_backbone(
@@ -105,7 +105,7 @@ def load_backbone(
     Raises:
         UnknownNameError: There is no such backbone or set of layers.
         WeightsError: The weights are missing or do not fit.
-        EmbedpipeError: The network does not take pages of that size.
+        UsageError: The network does not take pages of that size.
     """
     source = find_backbone(name)
     preprocessing = source.preprocessing()

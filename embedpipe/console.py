@@ -1,18 +1,23 @@
 """What people and programs see: tables or one JSON object on stdout, progress and notices on stderr."""
 
+import io
 import json
 import logging
+import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from embedpipe.errors import EmbedpipeError
 from embedpipe.texts import display
 
 if TYPE_CHECKING:
     from embedpipe.pipeline import Progress
 
+_LONGEST = 2000
+"""Characters of an error: a name of ten thousand would hide what is said about it."""
 _WIDE = 1000
 """Columns of an output that is no terminal: nothing is wrapped or cut for the programs that read it."""
 
@@ -32,12 +37,14 @@ class Output:
     def result(self, values: Mapping[str, Any]) -> None:
         """Prints the JSON object, in JSON mode only."""
         if self.as_json:
-            sys.stdout.write(json.dumps(values, ensure_ascii=True, default=str) + "\n")
+            with _printing():
+                sys.stdout.write(json.dumps(values, ensure_ascii=True, default=str) + "\n")
 
     def line(self, text: str) -> None:
         """Prints a line for people; nothing in JSON mode."""
         if not self.as_json:
-            sys.stdout.write(display(text) + "\n")
+            with _printing():
+                sys.stdout.write(display(text) + "\n")
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         """Prints a table for people; nothing in JSON mode."""
@@ -54,12 +61,13 @@ class Output:
         for row in rows:
             table.add_row(*(Text(display(str(value))) for value in row))  # Text: no markup in file names
         console = Console(width=None if sys.stdout.isatty() else _WIDE)
-        console.print(table)
+        with _printing():
+            console.print(table)
 
     def notice(self, text: str) -> None:
         """Prints a line on stderr, unless quiet."""
         if not self.quiet:
-            sys.stderr.write(display(text) + "\n")
+            say(text)
 
     @contextmanager
     def progress(self, what: str) -> "Iterator[ProgressBar]":
@@ -112,10 +120,71 @@ class NoticeHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Prints one line."""
         kind = "warning: " if record.levelno >= logging.WARNING else ""
-        sys.stderr.write(f"{kind}{display(record.getMessage())}\n")
+        say(f"{kind}{record.getMessage()}")
 
 
-def error_line(error: BaseException) -> str:
-    """One line for stderr, whatever the message holds."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return f"error: {display(text)}"
+def say(text: str) -> None:
+    """Prints a line on stderr; where nobody can read it any more, work goes on without."""
+    with suppress(OSError):
+        sys.stderr.write(display(text) + "\n")
+
+
+def error_line(message: str) -> str:
+    """One line for stderr, whatever the message holds, and however long it is."""
+    text = display(" ".join(message.split()))
+    if len(text) > _LONGEST:
+        text = f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
+    return f"error: {text}"
+
+
+class OutputError(EmbedpipeError):
+    """What a command found cannot be printed: the disk behind stdout is full, or stdout is closed."""
+
+
+def prepare_streams() -> None:
+    """Makes stdin, stdout and stderr such that any text can be written, and that no other file takes their place.
+
+    What an encoding lacks is written as an escape. A stream that is closed is opened on the null device, stdout such
+    that writing fails as on the closed one; else the next file that is opened would be taken for it.
+    """
+    for number, mode in enumerate((os.O_RDONLY, os.O_RDONLY, os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, mode)
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - as long as the program
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def finish_output() -> None:
+    """Writes out what stdout still holds.
+
+    Raises:
+        OutputError: It cannot be written.
+        BrokenPipeError: Nobody reads it any more.
+    """
+    with _printing():
+        sys.stdout.flush()
+
+
+def abandon_output() -> None:
+    """Lets go what stdout still holds, so that the interpreter does not fail on it when it ends."""
+    with suppress(OSError, ValueError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
+
+
+@contextmanager
+def _printing() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(f"stdout cannot be written ({error.strerror}); what the command did is kept") from error

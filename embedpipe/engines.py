@@ -13,8 +13,9 @@ from typing import Any, NoReturn, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from embedpipe.errors import NetworkError
+from embedpipe.errors import NetworkError, UnknownNameError
 from embedpipe.records import Identity
+from embedpipe.texts import whole_number
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +39,17 @@ _REASON = 160
 
 Pending = Callable[[], NDArray[np.float32]]
 """A call that was begun: waits for its features, (n, dim)."""
+
+
+def check_names(device: str, precision: str, engine: str) -> None:
+    """Raises UnknownNameError where a device, precision or engine of that name exists on no machine."""
+    if engine not in (AUTO, *ENGINES):
+        raise UnknownNameError("engine", engine, [AUTO, *ENGINES])
+    if precision not in (AUTO, *PRECISIONS):
+        raise UnknownNameError("precision", precision, [AUTO, *PRECISIONS])
+    kind, colon, number = device.partition(":")
+    if kind not in (AUTO, "cpu", "cuda", "mps") or (colon and (kind != "cuda" or whole_number(number) is None)):
+        raise UnknownNameError("device", device, [AUTO, "cpu", "cuda", "cuda:N", "mps"])
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
     EmbedpipeError
     ├── DocumentError        a file or page cannot be read; in a batch it becomes a failure row
-    ├── UnknownNameError     a name that is in none of the tables; lists the known ones and the nearest
+    ├── UsageError           what was asked for cannot be right: options that do not go together, values out of range
+    │   └── UnknownNameError a name that is in none of the tables; lists the known ones and the nearest
     ├── SpaceMismatchError   features of two spaces would have been mixed; says both identities
     ├── ArtifactError        an artifact is missing, incomplete, damaged, or from a newer version
     ├── WeightsError         weights are missing, or are not those of the network
@@ -32,7 +33,11 @@ class DocumentError(EmbedpipeError):
         self.kind = kind
 
 
-class UnknownNameError(EmbedpipeError):
+class UsageError(EmbedpipeError):
+    """What was asked for cannot be right, whatever the documents are; on the command line exit code 2, not 1."""
+
+
+class UnknownNameError(UsageError):
     """A name is in none of the tables.
 
     Args:

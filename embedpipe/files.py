@@ -37,7 +37,7 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         ArtifactError: The disk is full, or the folder cannot be written.
     """
-    temporary = path.with_name(f"{_TEMPORARY}{_host()}-{os.getpid()}-{time.monotonic_ns()}-{path.name}")
+    temporary = path.parent / f"{_TEMPORARY}{_host()}-{os.getpid()}-{time.monotonic_ns()}-{path.name}"
     _own.add(str(temporary))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedpipe.engines import Backbone
-from embedpipe.errors import ArtifactError, UnknownNameError, WeightsError
+from embedpipe.errors import ArtifactError, UnknownNameError, UsageError
 from embedpipe.files import read_json, sha256_of
 from embedpipe.networks import Wanted
 from embedpipe.records import Identity, Recipe
@@ -26,12 +26,12 @@ def resolve(workspace: Workspace, wanted: Wanted) -> Wanted:
     Raises:
         UnknownNameError: There is no fine-tuned backbone of that name.
         ArtifactError: It is damaged.
-        WeightsError: Other weights were asked for.
+        UsageError: Other weights were asked for.
     """
     if not wanted.name.startswith(FINETUNED):
         return wanted
     if wanted.weights is not None:
-        raise WeightsError(f"{wanted.name} has weights of its own: leave --weights out")
+        raise UsageError(f"{wanted.name} has weights of its own: leave --weights out")
     folder, manifest = read_finetuned(workspace, wanted.name)
     try:
         recipe = wanted.recipe or replace(Recipe(**manifest["picture"]), **wanted.changes)

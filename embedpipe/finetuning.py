@@ -21,7 +21,7 @@ from embedpipe.backbones import check_size, default_recipe, find_backbone, load_
 from embedpipe.curves import best_epoch, describe_fit, draw_curves
 from embedpipe.documents import Limits
 from embedpipe.engines import Backbone, EngineChoice
-from embedpipe.errors import EmbedpipeError, LabelsError
+from embedpipe.errors import EmbedpipeError, LabelsError, UsageError
 from embedpipe.evaluation import HeldOut, LabelledPages, grouped_folds, metrics_of
 from embedpipe.files import read_json, replacing, sha256_of, write_json
 from embedpipe.finetuned import CARD, CURVES, MANIFEST, WEIGHTS, named, resolve
@@ -129,10 +129,10 @@ def finetune(
     """
     recipe = recipe or FinetuningRecipe()
     if recipe.backbone.startswith(FINETUNED):
-        raise EmbedpipeError(f"{recipe.backbone} has seen its documents: fine-tune its base with another recipe")
+        raise UsageError(f"{recipe.backbone} has seen its documents: fine-tune its base with another recipe")
     name = name or f"{recipe.backbone.replace(':', '-')}-{recipe.unfreeze}"
     if not _NAME.fullmatch(name):
-        raise EmbedpipeError(f"--name {name}: write letters, digits, dots, dashes and underscores")
+        raise UsageError(f"--name {name}: write letters, digits, dots, dashes and underscores")
     with workspace.writing("finetune"):
         run = _Run(workspace, name, recipe, choice or EngineChoice(), watch or Watch())
         return run.run(frozenset(test), settings or Settings())
@@ -374,7 +374,7 @@ def _selection(text: str) -> Selection:
     try:
         return Selection.parse(text)
     except ValueError:
-        raise EmbedpipeError(f"--pages {text}: write all, 1-3, or 1,last") from None
+        raise UsageError(f"--pages {text}: write all, 1-3, or 1,last") from None
 
 
 def _at(path: str, sha256: str) -> Document | None:

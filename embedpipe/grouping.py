@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from embedpipe.errors import LabelsError
+from embedpipe.errors import LabelsError, UsageError
 from embedpipe.families import families
 from embedpipe.features import FeatureStore
 from embedpipe.index import fresh_index
@@ -17,7 +17,7 @@ from embedpipe.labels import Label
 from embedpipe.pictures import Tile, gallery
 from embedpipe.streaming import render_pages
 from embedpipe.tables import read_numbered, write_csv
-from embedpipe.texts import path_to_text
+from embedpipe.texts import path_to_text, whole_number
 from embedpipe.workspace import Workspace
 
 COLUMNS = ("family", "label", "unlabelled", "labelled", "example", "document")
@@ -126,12 +126,12 @@ def numbers(text: str) -> list[int]:
     """Reads numbers of families, such as `3` or `3,7`.
 
     Raises:
-        LabelsError: It is something else.
+        UsageError: It is something else.
     """
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() for part in parts):
-        raise LabelsError(f"{text!r}: after --cluster come numbers of families, such as 3,7, or a CSV")
-    return [int(part) for part in parts]
+    found = [number for part in text.split(",") if (number := whole_number(part.strip())) is not None]
+    if len(found) != text.count(",") + 1:
+        raise UsageError(f"{text!r}: after --cluster come numbers of families, such as 3,7, or a CSV")
+    return found
 
 
 def save(found: Iterable[Family], file: Path) -> None:

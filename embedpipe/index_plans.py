@@ -11,8 +11,9 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from embedpipe.errors import EmbedpipeError
+from embedpipe.errors import EmbedpipeError, UsageError
 from embedpipe.machine import available_cores
+from embedpipe.texts import whole_number
 
 AUTO = "auto"
 FLAT = "Flat"
@@ -79,7 +80,7 @@ def choose(request: Request, pages: int, dim: int) -> str:
         dim: Their features.
 
     Raises:
-        EmbedpipeError: FAISS knows no such factory, or it does not go with the store.
+        UsageError: FAISS knows no such factory, or it does not go with the store.
     """
     if request.factory != AUTO:
         check(request.factory, pages, dim)
@@ -117,7 +118,7 @@ def code_bytes(core: Any) -> int:
 
 def _links(factory: str) -> int:
     digits = factory.partition("HNSW")[2].partition(",")[0].partition("_")[0]
-    return int(digits) if digits.isdigit() else 32
+    return whole_number(digits) or 32
 
 
 def _lists(pages: int) -> int:
@@ -135,18 +136,18 @@ def check(factory: str, pages: int, dim: int) -> None:
     """Refuses what FAISS cannot make, or what would not work over the store, with a line that says why."""
     for word, reason in _REFUSED.items():
         if word in factory:
-            raise EmbedpipeError(f"--index {factory}: leave out {word}: {reason}")
+            raise UsageError(f"--index {factory}: leave out {word}: {reason}")
     try:
         index = _make(factory, dim)
     except Exception as error:  # FAISS raises several kinds, all with the place in its source
         reason = str(error).replace("\n", " ").rpartition("Error: ")[2][:120]
-        raise EmbedpipeError(f"--index {factory}: FAISS cannot make it for {dim} features ({reason})") from error
+        raise UsageError(f"--index {factory}: FAISS cannot make it for {dim} features ({reason})") from error
     for number in range(index.chain.size() if isinstance(index, faiss.IndexPreTransform) else 0):
         if index.chain.at(number).d_out > index.chain.at(number).d_in:
-            raise EmbedpipeError(f"--index {factory}: the pages have only {dim} features")
+            raise UsageError(f"--index {factory}: the pages have only {dim} features")
     lists = getattr(inner(index), "nlist", 0)
     if lists > pages:
-        raise EmbedpipeError(f"--index {factory}: {lists} lists are more than there are pages ({pages})")
+        raise UsageError(f"--index {factory}: {lists} lists are more than there are pages ({pages})")
 
 
 def training_rows(factory: str, dim: int) -> int:

@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from embedpipe.documents import Limits, Region
-from embedpipe.errors import DocumentError, EmbedpipeError, SpaceMismatchError
+from embedpipe.errors import DocumentError, SpaceMismatchError, UsageError
 from embedpipe.features import FeatureStore
 from embedpipe.galleries import MOST_PICTURES, Group, write_gallery
 from embedpipe.index import fresh_index
@@ -26,6 +26,7 @@ from embedpipe.records import Document, FeatureBatch, Neighbour, PageRef
 from embedpipe.regions import box_features
 from embedpipe.rendering import Job, Selection
 from embedpipe.streaming import PageStream, Settings
+from embedpipe.texts import whole_number
 from embedpipe.tiles import tile_groups
 from embedpipe.walking import FoundFile, identify
 from embedpipe.workspace import Workspace
@@ -87,14 +88,15 @@ def parse_query(text: str) -> tuple[str, int]:
         The path and the page index, from 0.
 
     Raises:
-        EmbedpipeError: N is no page number.
+        UsageError: N is no page number.
     """
     path, mark, number = text.rpartition("#page=")
     if not mark or (os.path.exists(text) and not os.path.exists(path)):
         return text, 0
-    if not number.isdigit() or int(number) < 1:
-        raise EmbedpipeError(f"{text}: after #page= comes a page number, counted from 1")
-    return path, int(number) - 1
+    page = whole_number(number)
+    if not page:
+        raise UsageError(f"{text}: after #page= comes a page number, counted from 1")
+    return path, page - 1
 
 
 def similar(
@@ -155,7 +157,7 @@ class Finder:
         Raises:
             DocumentError: The query cannot be read or has no such page.
             SpaceMismatchError: The backbone is not the store's.
-            EmbedpipeError: No page has the type that was asked for.
+            UsageError: No page has the type that was asked for.
         """
         path, index = parse_query(query)
         document = identify_query(path)
@@ -276,7 +278,7 @@ class Finder:
         ids = self.pages.index.to_numpy(np.int64)[(self._types == label).to_numpy(bool)]
         if not len(ids):
             known = ", ".join(sorted({str(t) for t in self._types.dropna()})) or "none yet"
-            raise EmbedpipeError(f"--type {label}: no page in the store has this type; known: {known}")
+            raise UsageError(f"--type {label}: no page in the store has this type; known: {known}")
         return ids
 
     @functools.cached_property

@@ -1,5 +1,6 @@
 """How much memory this process and its workers take."""
 
+import errno
 import os
 import threading
 from pathlib import Path
@@ -31,6 +32,31 @@ class PeakMemory:
     def _watch(self) -> None:
         while not self._done.wait(_SAMPLING_SECONDS):
             self.peak_mb = round(max(self.peak_mb or 0.0, family_megabytes()), 1)
+
+
+_SIGNS = (
+    "can't start new thread",
+    "can't allocate memory",
+    "Cannot allocate memory",
+    "failed to map segment",  # a library that does not fit any more
+    "bad_alloc",
+    "out of memory",
+    "error return without exception set",  # of Python, where even an exception found no room
+)
+"""How torch, OpenVINO, FAISS, Python and the loader of libraries say that there is too little memory."""
+
+
+def is_lack_of_memory(error: BaseException | None) -> bool:
+    """Whether an exception, or what it came of, says that memory or threads are used up."""
+    while error is not None:
+        if isinstance(error, MemoryError) or (
+            isinstance(error, OSError) and error.errno in (errno.ENOMEM, errno.EAGAIN)
+        ):
+            return True
+        if any(sign in str(error) for sign in _SIGNS):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def family_megabytes() -> float:

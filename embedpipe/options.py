@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from embedpipe.errors import EmbedpipeError
+from embedpipe.errors import EmbedpipeError, UsageError
+from embedpipe.texts import whole_number
 
 if TYPE_CHECKING:
     from embedpipe.engines import Backbone
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from embedpipe.workspace import Workspace
 
 AUTO = "auto"
+_MOST = 10_000  # render processes, or pages per call: more is a slip
 Inputs = Annotated[list[str], typer.Argument(help="Files and folders.", show_default=False)]
 
 
@@ -50,6 +52,13 @@ class Network:
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = AUTO
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = AUTO
     engine: Annotated[str, typer.Option(help="auto, torch or openvino.")] = AUTO
+
+    def __post_init__(self) -> None:
+        """Refuses unknown names at once, also where everything is there and no network is run."""
+        if (self.device, self.precision, self.engine) != (AUTO, AUTO, AUTO):
+            from embedpipe.engines import check_names  # noqa: PLC0415 - `--help` does without
+
+            check_names(self.device, self.precision, self.engine)
 
     def load(
         self,
@@ -83,8 +92,8 @@ class Reading:
     pages: Annotated[str, typer.Option(help="Pages of each document: all, 1-3, or 1,last.")] = "all"
     workers: Annotated[str, typer.Option(help="Render processes: auto or a number.")] = AUTO
     batch_size: Annotated[str, typer.Option(help="Pages per call of the network: auto or a number.")] = AUTO
-    page_timeout: Annotated[float, typer.Option(help="Seconds that a page may take.", min=0.1)] = 30.0
-    page_memory: Annotated[int, typer.Option(help="Megabytes that a page may take.", min=64)] = 2048
+    page_timeout: Annotated[float, typer.Option(help="Seconds that a page may take.", min=0.1, max=86_400)] = 30.0
+    page_memory: Annotated[int, typer.Option(help="Megabytes that a page may take.", min=64, max=2**24)] = 2048
     max_file_size: Annotated[int, typer.Option(help="Megabytes of the largest file.", min=1)] = 2048
     max_pages: Annotated[int, typer.Option(help="Most pages of a document.", min=1)] = 20_000
     max_pixels: Annotated[int, typer.Option(help="Megapixels of the largest picture.", min=1)] = 100
@@ -96,7 +105,7 @@ class Reading:
     ] = False
 
     def settings(self) -> "Settings":
-        """As the pipeline takes them; raises EmbedpipeError for what cannot be read."""
+        """As the pipeline takes them; raises UsageError for what cannot be read."""
         from embedpipe.documents import Limits  # noqa: PLC0415 - loads PyMuPDF
         from embedpipe.streaming import Settings  # noqa: PLC0415
 
@@ -156,7 +165,7 @@ class Labelling:
         pairs = [text.partition("=") for text in self.settings]
         for name, mark, _ in pairs:
             if not (name and mark):
-                raise EmbedpipeError(f"--set {name}: write it as NAME=VALUE, such as --set C=0.1")
+                raise UsageError(f"--set {name}: write it as NAME=VALUE, such as --set C=0.1")
         read_selection(self.pages)
         return {name: value for name, _, value in pairs}
 
@@ -168,13 +177,13 @@ class Labelling:
 
 
 def read_selection(text: str) -> "Selection":
-    """The pages of each document that `--pages` names; raises EmbedpipeError where it cannot be read."""
+    """The pages of each document that `--pages` names; raises UsageError where it cannot be read."""
     from embedpipe.rendering import Selection  # noqa: PLC0415 - loads PyMuPDF
 
     try:
         return Selection.parse(text)
     except ValueError:
-        raise EmbedpipeError(f"--pages {text}: write all, 1-3, or 1,last") from None
+        raise UsageError(f"--pages {text}: write all, 1-3, or 1,last") from None
 
 
 def read_passwords(file: Path | None) -> tuple[str, ...]:
@@ -190,9 +199,10 @@ def read_passwords(file: Path | None) -> tuple[str, ...]:
 def _auto_or_number(option: str, text: str) -> int | None:
     if text == AUTO:
         return None
-    if not text.isdigit() or int(text) < 1:
-        raise EmbedpipeError(f"{option} {text}: write auto or a number from 1")
-    return int(text)
+    number = whole_number(text, _MOST)
+    if not number:
+        raise UsageError(f"{option} {text}: write auto or a number from 1 to {_MOST}")
+    return number
 
 
 def expand(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import eigh
 
-from embedpipe.errors import EmbedpipeError
+from embedpipe.errors import EmbedpipeError, UsageError
 
 METHODS = ("auto", "umap", "pca")
 COMPONENTS = 50
@@ -85,7 +85,7 @@ def chosen(method: str, pages: int) -> tuple[str, str]:
         EmbedpipeError: The method is unknown, UMAP is not installed, or there are too few pages for it.
     """
     if method not in METHODS:
-        raise EmbedpipeError(f"--method {method}: write {', '.join(METHODS)}")
+        raise UsageError(f"--method {method}: write {', '.join(METHODS)}")
     if method == "pca":
         return "pca", ""
     reason = ""

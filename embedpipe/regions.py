@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from embedpipe.documents import Region, plan
-from embedpipe.errors import EmbedpipeError
+from embedpipe.errors import UsageError
 from embedpipe.records import Document, Recipe
 from embedpipe.streaming import render_pages
 
@@ -26,14 +26,14 @@ def parse_box(text: str) -> Region:
     """Reads `x0,y0,x1,y1`: left, top, right and bottom as shares of the page.
 
     Raises:
-        EmbedpipeError: It is no box of at least a fiftieth of each side.
+        UsageError: It is no box of at least a fiftieth of each side.
     """
     try:
         left, top, right, bottom = (float(piece) for piece in text.split(","))
     except ValueError:
-        raise EmbedpipeError(f"--box {text}: write x0,y0,x1,y1 as shares of the page, such as 0,0,1,0.2") from None
+        raise UsageError(f"--box {text}: write x0,y0,x1,y1 as shares of the page, such as 0,0,1,0.2") from None
     if not (0 <= left <= right - _LEAST and right <= 1 and 0 <= top <= bottom - _LEAST and bottom <= 1):
-        raise EmbedpipeError(f"--box {text}: needs 0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1, and no sliver")
+        raise UsageError(f"--box {text}: needs 0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1, and no sliver")
     return left, top, right, bottom
 
 

@@ -26,6 +26,7 @@ from embedpipe.cues import UNKNOWN, page_cues
 from embedpipe.documents import BLANK_INK, OpenDocument, PdfDocument, ReadOptions, Rendering, open_document, plan
 from embedpipe.errors import DocumentError, EmbedpipeError
 from embedpipe.records import WHOLE_FILE, Document, PageFailure, PageImage, PageInfo, PageRef
+from embedpipe.texts import whole_number
 
 PAGES_PER_TASK = 16
 """Pages of a document that a worker takes at a time: long documents are shared out, short ones cost one message.
@@ -107,9 +108,10 @@ class Selection:
 
 
 def _page_number(piece: str, text: str) -> int:
-    if not piece.isdecimal() or int(piece) < 1:
+    number = whole_number(piece)
+    if not number:
         raise ValueError(text)
-    return int(piece)
+    return number
 
 
 @dataclass(slots=True)

@@ -15,18 +15,17 @@ from numpy.typing import NDArray
 
 from embedpipe.engines import (
     AUTO,
-    ENGINES,
-    PRECISIONS,
     TOLERANCE,
     Engine,
     EngineChoice,
     OpenVinoEngine,
     Pending,
+    check_names,
     cpu_batch_size,
     load_openvino,
     openvino_core,
 )
-from embedpipe.errors import EmbedpipeError, UnknownNameError
+from embedpipe.errors import EmbedpipeError, UsageError
 from embedpipe.layers import FeatureNetwork
 from embedpipe.machine import available_cores
 from embedpipe.records import Recipe
@@ -52,18 +51,15 @@ def choose(choice: EngineChoice) -> tuple[EngineChoice, str]:
     device = choice.device
     if device == AUTO:
         device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    check_names(device, choice.precision, choice.engine)
     _check_device(device)
     engine = choice.engine
     if engine == AUTO:
         engine = "openvino" if device == "cpu" and importlib.util.find_spec("openvino") else "torch"
-    if engine not in ENGINES:
-        raise UnknownNameError("engine", engine, [AUTO, *ENGINES])
     if engine == "openvino" and device != "cpu":
-        raise EmbedpipeError("OpenVINO runs on the CPU here: use --device cpu, or --engine torch")
+        raise UsageError("OpenVINO runs on the CPU here: use --device cpu, or --engine torch")
     if engine == "openvino" and not importlib.util.find_spec("openvino"):
         raise EmbedpipeError("OpenVINO is not installed: pip install openvino, or use --engine torch")
-    if choice.precision not in (AUTO, *PRECISIONS):
-        raise UnknownNameError("precision", choice.precision, [AUTO, *PRECISIONS])
     found = "the GPU that torch finds" if device != "cpu" else "no GPU that torch can use, so the CPU"
     where = found if choice.device == AUTO else f"{device}, as asked"
     how = "OpenVINO runs the same network several times faster there" if engine == "openvino" else "torch runs it"
@@ -100,8 +96,6 @@ def fast_precision(choice: EngineChoice) -> str:
 
 def _check_device(device: str) -> None:
     kind, _, number = device.partition(":")
-    if kind not in ("cpu", "cuda", "mps") or (number and (kind != "cuda" or not number.isdecimal())):
-        raise UnknownNameError("device", device, [AUTO, "cpu", "cuda", "cuda:N", "mps"])
     if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
         raise EmbedpipeError(f"no {device} here ({torch.cuda.device_count()} CUDA devices): use --device cpu")
     if kind == "mps" and not torch.backends.mps.is_available():

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from embedpipe.errors import EmbedpipeError
+from embedpipe.errors import UsageError
 from embedpipe.features import FeatureStore
 from embedpipe.files import replacing
 from embedpipe.labels import Labels
@@ -48,10 +48,10 @@ def export_features(store: FeatureStore, labels: Labels, file: Path, file_format
 
     Raises:
         ArtifactError: The file cannot be written.
-        EmbedpipeError: The format is unknown.
+        UsageError: The format is unknown.
     """
     if file_format not in FORMATS:
-        raise EmbedpipeError(f"--format {file_format}: write joblib, {', '.join(FORMATS)}")
+        raise UsageError(f"--format {file_format}: write joblib, {', '.join(FORMATS)}")
     return FORMATS[file_format](store, labels, file)
 
 

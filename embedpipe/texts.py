@@ -21,6 +21,13 @@ def text_to_path(text: str) -> str:
     return text
 
 
+def whole_number(text: str, most: int = 10**9) -> int | None:
+    """Reads plain digits; None for anything else, also for digits of other scripts and for numbers above `most`."""
+    if not (text.isascii() and text.isdecimal() and len(text) <= len(str(most))):
+        return None
+    return number if (number := int(text)) <= most else None
+
+
 def display(text: str) -> str:
     """Makes a text one line that a terminal, a picture or a page can show, and that UTF-8 can hold.
 

@@ -16,7 +16,7 @@ from embedpipe.classifiers import ClassifierBundle, brief, build_classifier, fit
 from embedpipe.confidence import HeldOutScores, nested_decisions
 from embedpipe.cuetable import CuedStore
 from embedpipe.decisions import Rule
-from embedpipe.errors import EmbedpipeError, LabelsError
+from embedpipe.errors import LabelsError, UsageError
 from embedpipe.evaluation import (
     HeldOut,
     LabelledPages,
@@ -198,10 +198,10 @@ def fit(workspace: Workspace, store: FeatureStore, recipe: TrainingRecipe, name:
     Raises:
         LabelsError: There are too few labels.
         UnknownNameError: There is no such classifier or hyper-parameter.
-        EmbedpipeError: The name cannot be a folder's: it would lie elsewhere, where no command finds it.
+        UsageError: The name cannot be a folder's: it would lie elsewhere, where no command finds it.
     """
     if name and (name.startswith(".") or "/" in name or "\\" in name):
-        raise EmbedpipeError(f"--name {name}: no slashes, and no dot at its beginning: it becomes a folder's name")
+        raise UsageError(f"--name {name}: no slashes, and no dot at its beginning: it becomes a folder's name")
     begin, store = time.perf_counter(), recipe.features_of(workspace, store)
     held = rehearse(workspace, store, recipe)
     pages, lessons = held.known, held.known.lessons()

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from embedpipe.augmentation import augment, fit_page
 from embedpipe.curves import Epoch
-from embedpipe.errors import EmbedpipeError, UnknownNameError
+from embedpipe.errors import EmbedpipeError, UnknownNameError, UsageError
 from embedpipe.files import replacing
 from embedpipe.pagecache import PageCache
 from embedpipe.schedules import EarlyStopping, depth_rates, warmup_cosine
@@ -383,7 +383,7 @@ def _precision(precision: str, device: str) -> str:
     if precision not in known:
         raise UnknownNameError("precision", precision, known)
     if precision in ("bf16", "fp16") and not device.startswith("cuda"):  # measured: no faster, and not always right
-        raise EmbedpipeError(f"--precision {precision} does not train on {device}: use fp32")
+        raise UsageError(f"--precision {precision} does not train on {device}: use fp32")
     if precision != "auto":
         return precision
     if device.startswith("cuda"):

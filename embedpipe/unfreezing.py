@@ -5,7 +5,8 @@ from timm.layers import DropPath
 from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
-from embedpipe.errors import EmbedpipeError
+from embedpipe.errors import UsageError
+from embedpipe.texts import whole_number
 
 HEAD, LAST_STAGE, ALL = "head", "last-stage", "all"
 _MAP, _VECTOR = 4, 2
@@ -99,17 +100,18 @@ def trained_depths(depths: list[list[str]], unfreeze: str) -> list[list[str]]:
         unfreeze: "head" for none, "last-stage", a number of stages counted from the output, or "all".
 
     Raises:
-        EmbedpipeError: It is none of these, or a number larger than the network has stages.
+        UsageError: It is none of these, or a number larger than the network has stages.
     """
     counts = {HEAD: 0, LAST_STAGE: 1, ALL: len(depths)}
     if unfreeze in counts:
         return depths[len(depths) - counts[unfreeze] :]
-    if not unfreeze.isdecimal() or int(unfreeze) > len(depths):
-        raise EmbedpipeError(
+    count = whole_number(unfreeze, len(depths))
+    if count is None:
+        raise UsageError(
             f"--unfreeze {unfreeze}: write head, last-stage, all, or a number of stages up to {len(depths)}, which is "
             "how many this network has"
         )
-    return depths[len(depths) - int(unfreeze) :]
+    return depths[len(depths) - count :]
 
 
 def train_only(network: nn.Module, parameters: set[str], *, statistics: bool) -> None:

@@ -56,7 +56,7 @@ def load_into(network: nn.Module, state: StateDict, source: str, heads: Collecti
         heads: Names of the classifier's layers: their tensors are not needed.
 
     Raises:
-        WeightsError: Names the first tensor that is missing or has another shape.
+        WeightsError: Names the first tensor that is missing, has another shape, or holds NaN or infinity.
     """
     whole = network.state_dict()
     own = {name: tensor for name, tensor in whole.items() if not _below(name, heads)}
@@ -72,6 +72,9 @@ def load_into(network: nn.Module, state: StateDict, source: str, heads: Collecti
         elif found.shape != tensor.shape:
             shapes = f"{tuple(found.shape)}, not {tuple(tensor.shape)}"
             raise WeightsError(f"{source} does not fit: {name} is {shapes}; is it another network's?")
+    for name in own:
+        if given[name].is_floating_point() and not torch.isfinite(given[name]).all():
+            raise WeightsError(f"{source}: {name} holds values that are no finite numbers: take a sound file")
     fitting = OrderedDict((name, given[name]) for name in own)
     fitting._metadata = whole._metadata  # type: ignore[attr-defined]  # noqa: SLF001 - MnasNet asks for its version
     network.load_state_dict(fitting, strict=False)

@@ -8,7 +8,7 @@ from PIL import Image
 from test_training import BLOCKS, IDENTITY, sha, write_labels
 
 from embedpipe import grouping
-from embedpipe.errors import LabelsError
+from embedpipe.errors import LabelsError, UsageError
 from embedpipe.features import FeatureStore, FeatureWriter
 from embedpipe.labels import Label
 from embedpipe.records import FeatureBatch, PageInfo, PageRef
@@ -71,5 +71,5 @@ def test_numbers_are_read() -> None:
     """One number or several; anything else is one line that says what is wanted."""
     assert grouping.numbers("3") == [3]
     assert grouping.numbers("3, 7") == [3, 7]
-    with pytest.raises(LabelsError, match="such as 3,7"):
+    with pytest.raises(UsageError, match="such as 3,7"):
         grouping.numbers("three")

@@ -232,5 +232,5 @@ def test_the_command_line_cuts_and_writes(
     assert sorted(part["file"] for part in document["parts"]) == sorted(map(str, out.iterdir()))
     assert len((tmp_path / "parts.csv").read_text(encoding="utf-8-sig").splitlines()) == 1 + len(document["parts"])
     refused = run("--write", str(out))
-    assert refused.returncode == 1
+    assert refused.returncode == 2
     assert refused.stderr == "error: --write and --blank-separates go with --split\n"

@@ -219,3 +219,13 @@ def test_both_classifiers_of_a_distilled_network_may_have_another_size() -> None
     assert torch.equal(mine.body.weight, other.body.weight)
     with pytest.raises(WeightsError, match=r"head_dist\.weight is \(7, 4\), not \(5, 4\)"):
         load_into(mine, other.state_dict(), "x.pth", ("head",))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_refused(value: float) -> None:
+    """One NaN would make every feature one; the tensor is named."""
+    state = dict(network(0).state_dict())
+    state["body.weight"] = state["body.weight"].clone()
+    state["body.weight"][0, 0] = value
+    with pytest.raises(WeightsError, match=r"^mine: body\.weight holds values that are no finite numbers"):
+        load_into(network(1), state, "mine", ["classifier"])

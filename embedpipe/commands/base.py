@@ -6,16 +6,29 @@ what it uses.
 
 import functools
 import logging
+import math
 import signal
 import sys
-from collections.abc import Callable
+import threading
+import traceback
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from embedpipe.console import NoticeHandler, Output, error_line
-from embedpipe.errors import EmbedpipeError
+from embedpipe.console import (
+    NoticeHandler,
+    Output,
+    OutputError,
+    abandon_output,
+    error_line,
+    finish_output,
+    prepare_streams,
+    say,
+)
+from embedpipe.errors import EmbedpipeError, UsageError
+from embedpipe.memory import is_lack_of_memory
 from embedpipe.options import Common, expand
 
 if TYPE_CHECKING:
@@ -24,7 +37,10 @@ if TYPE_CHECKING:
     from embedpipe.workspace import Workspace
 
 DONE, ERROR, USAGE, SOME_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
+PIPE_CLOSED = 141
+"""Like INTERRUPTED what a shell tells of a program that the signal ended: nobody reads the output any more."""
 _FAILURES_SHOWN = 10
+_NAMES = frozenset({"name", "as_type", "group"})  # options that are kept, in tables and as folders
 
 app = typer.Typer(
     name="embedpipe",
@@ -52,6 +68,7 @@ def command(name: str) -> Callable[[Callable[..., int | None]], Callable[..., in
         @functools.wraps(expanded)
         def run(**options: Any) -> None:
             try:
+                _check(options)
                 code = expanded(**options)
             except KeyboardInterrupt:
                 code = INTERRUPTED
@@ -61,6 +78,22 @@ def command(name: str) -> Callable[[Callable[..., int | None]], Callable[..., in
         return function
 
     return register
+
+
+def _check(options: Mapping[str, object]) -> None:
+    """Refuses values that no command can work with, and that typer's own checks of a range let through."""
+    for name, value in options.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UsageError(f"--{name.replace('_', '-')} {value}: write a finite number")
+        for text in value if isinstance(value, list) else [value]:
+            if text == "" and name != "group":  # no group is what a document has by default
+                raise UsageError(
+                    f"the value of {name.strip('_').replace('_', ' ')} is empty: write one, or leave it out"
+                )
+            if isinstance(text, str) and name in _NAMES and not text.isprintable():
+                raise UsageError(f"{text!r}: write a {name.replace('_', ' ')} of characters that can be shown")
+            if isinstance(text, str | Path) and "\0" in str(text):
+                raise UsageError(f"{str(text)!r}: a zero byte can be part of no name")
 
 
 def begin(common: Common) -> "tuple[Workspace, Output]":
@@ -199,16 +232,74 @@ def open_classifier(workspace: "Workspace", name: str | None) -> "ClassifierBund
 
 
 def main() -> None:
-    """Runs the command line; the one place that turns exceptions into exit codes."""
+    """Runs the command line of this process, and ends it."""
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
+    prepare_streams()
     signal.signal(signal.SIGTERM, stop)
+    threading.excepthook = _say_of_thread
+    sys.exit(run())
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command line and returns its exit code; the one place that turns exceptions into exit codes.
+
+    Args:
+        arguments: Without the name of the program; those of this process if None.
+    """
     try:
-        app()
-    except EmbedpipeError as error:
-        if "--debug" in sys.argv:
-            raise
-        sys.stderr.write(error_line(error) + "\n")
-        sys.exit(ERROR)
+        code = int(app(arguments, standalone_mode=False) or DONE)
+        finish_output()
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    except (BrokenPipeError, SystemExit):  # typer makes SystemExit of the former
+        code = PIPE_CLOSED  # said by nobody: `| head` has all that it wants
+    except Exception as error:  # noqa: BLE001 - the last resort: a line that says what to do
+        code, line = _verdict(error)
+        if "--debug" in (sys.argv if arguments is None else arguments):
+            traceback.print_exception(error)
+        elif line:
+            say(line)
+    try:
+        finish_output()
+    except (OSError, OutputError):  # it was said, or nobody listens
+        abandon_output()
+    return code
+
+
+def _verdict(error: Exception) -> tuple[int, str]:
+    """The exit code of an exception, and what is said of it; nothing where the help was printed."""
+    if hasattr(error, "format_message"):  # of typer, whose name for it depends on its version
+        context = getattr(error, "ctx", None)
+        where = f" (see `{context.command_path} --help`)" if context is not None else ""
+        is_help = type(error).__name__ == "NoArgsIsHelpError"
+        return USAGE, "" if is_help else error_line(error.format_message()) + where
+    code = USAGE if isinstance(error, UsageError) else ERROR
+    return code, error_line(_in_words(error))
+
+
+def _in_words(error: Exception) -> str:
+    if isinstance(error, UsageError):
+        return str(error)
+    if is_lack_of_memory(error):
+        return (
+            "memory is too little: raise the limit (`ulimit -v`), close other programs, or give smaller --workers and "
+            f"--batch-size; what failed: {str(error) or type(error).__name__}"
+        )
+    if isinstance(error, EmbedpipeError):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        return ": ".join(str(part) for part in (error.filename, error.strerror) if part is not None)
+    return f"unexpected {type(error).__name__}: {error}; --debug shows the traceback: please report it"
+
+
+def _say_of_thread(failed: threading.ExceptHookArgs) -> None:
+    """One line about a thread that ended in an exception that nobody waits for."""
+    if failed.exc_type is SystemExit:
+        return
+    if "--debug" in sys.argv:
+        threading.__excepthook__(failed)
+    elif isinstance(failed.exc_value, Exception):
+        say(_verdict(failed.exc_value)[1])

@@ -15,7 +15,7 @@ from embedpipe.commands.base import (
     print_seen_documents,
     take_labels,
 )
-from embedpipe.errors import EmbedpipeError
+from embedpipe.errors import UsageError
 from embedpipe.options import AUTO, Common, Network, Reading, Space
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def compare(
     workspace, output = begin(common)
     names, kinds = (list(filter(None, text.split(","))) for text in (backbones, classifiers))
     if not (names and kinds):
-        raise EmbedpipeError("name at least one of --backbones and one of --classifiers, separated by commas")
+        raise UsageError("name at least one of --backbones and one of --classifiers, separated by commas")
     if labels is not None:
         take_labels(workspace, str(labels), output)
     with output.progress("embedding") as bar:

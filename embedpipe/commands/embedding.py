@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from embedpipe.commands.base import DONE, LabelsFile, begin, command, exit_code, print_report, report_json, take_labels
-from embedpipe.errors import EmbedpipeError
+from embedpipe.errors import UsageError
 from embedpipe.options import Common, Inputs, Network, Reading
 
 
@@ -28,9 +28,9 @@ def embed(
 
     workspace, output = begin(common)
     if label_by not in (None, "folder"):
-        raise EmbedpipeError(f"--label-by {label_by}: the only way is folder")
+        raise UsageError(f"--label-by {label_by}: the only way is folder")
     if resize not in (None, "aspect", "squash", "crop"):
-        raise EmbedpipeError(f"--resize {resize}: write aspect, squash or crop")
+        raise UsageError(f"--resize {resize}: write aspect, squash or crop")
     settings = reading.settings()
     changes = {"size": size, "resize": resize, "layers": layers}
     recipe = {key: value for key, value in changes.items() if value is not None}

@@ -18,7 +18,7 @@ from embedpipe.commands.base import (
     print_metrics,
     take_labels,
 )
-from embedpipe.errors import EmbedpipeError
+from embedpipe.errors import UsageError
 from embedpipe.options import Common, Labelling, Network, Space
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def evaluate(
 
         given = {"--test": test, "--report": report, "--labels": labels, "--classifier": classifier}
         for option in (option for option, value in given.items() if value is not None):
-            raise EmbedpipeError(f"--compare needs no classifier and holds its own documents out: leave {option} out")
+            raise UsageError(f"--compare needs no classifier and holds its own documents out: leave {option} out")
         recipe = {"weights": network.weights, "pages": pages, "unfreeze": unfreeze, "epochs": epochs}
         return compare_ways(common, Space(None, space), recipe, network.device)
     from embedpipe import assessment
@@ -122,7 +122,7 @@ def evaluate(
     workspace, output = begin(common)
     if test is not None:
         if report is not None:
-            raise EmbedpipeError("--report shows the cross-validation: leave --test out")
+            raise UsageError("--report shows the cross-validation: leave --test out")
         return _elsewhere(
             workspace, open_classifier(workspace, classifier), network, (test, labels), error_rate, output
         )

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from embedpipe.commands.base import DONE, begin, command
-from embedpipe.errors import EmbedpipeError
+from embedpipe.errors import UsageError
 from embedpipe.options import Common, Space
 
 _MEGABYTE = 1024**2
@@ -32,7 +32,7 @@ def index(
     workspace, output = begin(common)
     store = workspace.store(space.backbone, space.space)
     if recall is not None and not recall:
-        raise EmbedpipeError("--recall 0: write a share such as 0.95")
+        raise UsageError("--recall 0: write a share such as 0.95")
     request = None
     if (factory, memory, recall) != (None, None, None):
         bytes_ = None if memory is None else memory * _MEGABYTE

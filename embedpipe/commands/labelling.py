@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from embedpipe.commands.base import DONE, Classifier, LabelsFile, begin, command, open_classifier, take_labels
-from embedpipe.errors import EmbedpipeError
+from embedpipe.errors import UsageError
 from embedpipe.options import Common, Space
 
 if TYPE_CHECKING:
@@ -37,9 +37,7 @@ def label(
     workspace, output = begin(common)
     if not cluster:
         if source is None or as_type or csv or contact_sheet:
-            raise EmbedpipeError(
-                "give a folder of type folders or a CSV; --as, --csv and --contact-sheet need --cluster"
-            )
+            raise UsageError("give a folder of type folders or a CSV; --as, --csv and --contact-sheet need --cluster")
         count, types = take_labels(workspace, source, output)
     else:
         store = workspace.store(space.backbone, space.space)
@@ -57,7 +55,7 @@ def _label_families(
     from embedpipe import grouping
 
     if as_type is None and not Path(source).is_file():
-        raise EmbedpipeError(f"which type are the documents of {source}? write label --cluster {source} --as TYPE")
+        raise UsageError(f"which type are the documents of {source}? write label --cluster {source} --as TYPE")
     if as_type is None:
         types = grouping.read(workspace, store, Path(source))
     else:

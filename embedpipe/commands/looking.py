@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from embedpipe.commands.base import DONE, begin, command
-from embedpipe.errors import EmbedpipeError
+from embedpipe.errors import EmbedpipeError, UsageError
 from embedpipe.options import Common, Network, Reading
 
 if TYPE_CHECKING:
@@ -46,9 +46,9 @@ def similar(
     workspace, output = begin(common)
     asked = _queries(query, queries)
     if contact_sheet is not None and len(asked) > 1:
-        raise EmbedpipeError("--contact-sheet draws one query: use --html for several")
+        raise UsageError("--contact-sheet draws one query: use --html for several")
     if box is not None and whole_document:
-        raise EmbedpipeError("--box compares boxes of pages, --whole-document compares all pages: choose one")
+        raise UsageError("--box compares boxes of pages, --whole-document compares all pages: choose one")
     region = None if box is None else parse_box(box)
     wanted = lookalikes.Wanted(k, page_type, other_documents, whole_document, region)
     store = workspace.store(network.backbone, space)
@@ -79,7 +79,7 @@ def _print(found: dict[str, Any], output: "Output", *, with_query: bool) -> None
 
 def _queries(query: str | None, file: Path | None) -> list[str]:
     if (query is None) == (file is None):
-        raise EmbedpipeError("give a page, FILE#page=N, or --queries with a file of them")
+        raise UsageError("give a page, FILE#page=N, or --queries with a file of them")
     if query is not None:
         return [query]
     try:

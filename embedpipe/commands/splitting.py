@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embedpipe.commands.base import SOME_FAILED, exit_code, print_report
-from embedpipe.errors import EmbedpipeError
+from embedpipe.errors import UsageError
 
 if TYPE_CHECKING:
     from embedpipe.console import Output
@@ -17,9 +17,9 @@ _COLUMNS = ("path", "first_page", "last_page", "type", "confidence", "status", "
 def check(*, split: bool, write: Path | None, blank_separates: bool, sort_into: Path | None) -> None:
     """Refuses options that do not go together."""
     if not split and (write is not None or blank_separates):
-        raise EmbedpipeError("--write and --blank-separates go with --split")
+        raise UsageError("--write and --blank-separates go with --split")
     if split and sort_into is not None:
-        raise EmbedpipeError("--sort-into copies whole files: with --split, write the parts with --write DIR")
+        raise UsageError("--sort-into copies whole files: with --split, write the parts with --write DIR")
 
 
 def present(result: "Split", write: Path | None, csv: Path | None, settings: "Settings", output: "Output") -> int:

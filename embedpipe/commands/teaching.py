@@ -14,7 +14,7 @@ from embedpipe.commands.base import (
     print_report,
     report_json,
 )
-from embedpipe.errors import EmbedpipeError
+from embedpipe.errors import UsageError
 from embedpipe.options import Common, Inputs, Network, Reading
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def add_type(
 
     workspace, output = begin(common)
     if not name.strip():
-        raise EmbedpipeError("the type has no name")
+        raise UsageError("the type has no name")
     bundle = open_classifier(workspace, classifier)
     lesson = teaching.Lesson(name.strip(), tuple(inputs), group, relabel=relabel, keep=not dry_run)
     outcome = teaching.add_type(
@@ -103,9 +103,9 @@ def classifiers(
 
     workspace, output = begin(common)
     if (rollback is not None) + (prune is not None) + list_all > 1:
-        raise EmbedpipeError("choose one of --list, --rollback NAME and --prune NAME")
+        raise UsageError("choose one of --list, --rollback NAME and --prune NAME")
     if version is not None and rollback is None:
-        raise EmbedpipeError(f"version {version} of what? write --rollback NAME {version}")
+        raise UsageError(f"version {version} of what? write --rollback NAME {version}")
     if rollback is not None:
         number = upkeep.roll_back(workspace, rollback, version)
         output.notice(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from embedpipe.commands.base import DONE, INTERRUPTED, LabelsFile, begin, command, print_quality, take_labels
-from embedpipe.errors import EmbedpipeError, UnknownNameError
+from embedpipe.errors import UnknownNameError, UsageError
 from embedpipe.options import Common, Network
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def _recipe(options: dict[str, Any], settings: list[str]) -> "FinetuningRecipe":
         except (ValueError, KeyError):
             mark = ""
         if not mark:
-            raise EmbedpipeError(f"--set {text}: write it as NAME=VALUE, such as --set {key}={defaults[key]}")
+            raise UsageError(f"--set {text}: write it as NAME=VALUE, such as --set {key}={defaults[key]}")
     return FinetuningRecipe(**options)
 
 
