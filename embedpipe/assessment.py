@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.pipeline import Pipeline
 
-from embedpipe import labelling
+from embedpipe import labelling, missing
 from embedpipe.classification import DocumentVerdict, classify
 from embedpipe.classifiers import ClassifierBundle, build_classifier
 from embedpipe.confidence import (
@@ -28,6 +28,7 @@ from embedpipe.evidence import Example, Examples
 from embedpipe.features import FeatureStore, Key
 from embedpipe.finetuned import trained_on
 from embedpipe.intake import Report
+from embedpipe.missing import Missing
 from embedpipe.rendering import Selection
 from embedpipe.reports import Likeness, Mistake, ReportData, write_report
 from embedpipe.streaming import Settings, render_pages
@@ -57,6 +58,7 @@ class Assessment:
         reliability: Confidence and accuracy of documents, in bins.
         risk_coverage: Wrong answers by the share that is answered, of documents.
         learning_curve: Macro-F1 by the number of documents of each type.
+        missing: What labels lack, and so was not measured on.
     """
 
     evaluation: Evaluation
@@ -67,9 +69,17 @@ class Assessment:
     reliability: list[dict[str, float]]
     risk_coverage: list[dict[str, float]]
     learning_curve: list[dict[str, float]]
+    missing: Missing
 
 
-def assess(workspace: Workspace, store: FeatureStore, bundle: ClassifierBundle, rule: Rule | None = None) -> Assessment:
+def assess(
+    workspace: Workspace,
+    store: FeatureStore,
+    bundle: ClassifierBundle,
+    rule: Rule | None = None,
+    *,
+    allow_missing: bool = False,
+) -> Assessment:
     """Measures a classifier made as this one was, in grouped folds over today's features and labels.
 
     Args:
@@ -77,10 +87,15 @@ def assess(workspace: Workspace, store: FeatureStore, bundle: ClassifierBundle, 
         store: The features.
         bundle: The classifier; only what it was made from is used.
         rule: What is asked of the answers.
+        allow_missing: Measure without what labelled documents have lost.
+
+    Raises:
+        LabelsError: There are too few labels.
+        ArtifactError: Labelled documents have lost features, and that is not allowed.
     """
     recipe, rule = TrainingRecipe.of(bundle.fitted_on), rule or Rule()
     store = recipe.features_of(workspace, store)
-    held = rehearse(workspace, store, recipe)
+    held = rehearse(workspace, store, recipe, allow_missing=allow_missing)
     answers = nested_decisions(held.of_documents, rule)
     told, truth = answers.probabilities.argmax(axis=1), held.of_documents.truth
     confidence, right = answers.probabilities.max(axis=1), told == truth
@@ -100,6 +115,7 @@ def assess(workspace: Workspace, store: FeatureStore, bundle: ClassifierBundle, 
         reliability=reliability(confidence, right) if len(truth) else [],
         risk_coverage=risk_coverage(confidence, right) if len(truth) else [],
         learning_curve=_learning_curve(held, build),
+        missing=missing.take(workspace, store, Selection.parse(recipe.pages)),
     )
 
 
@@ -317,6 +333,7 @@ def as_json(found: Assessment) -> dict[str, Any]:
         "reliability": found.reliability,
         "risk_coverage": found.risk_coverage,
         "learning_curve": found.learning_curve,
+        "missing": found.missing.as_json(),
     }
 
 

@@ -117,6 +117,11 @@ class CuedStore(FeatureStore):
         self.dim = store.dim + len(CUES)
         self.blocks = [*store.blocks, ("cues", store.dim, self.dim)]
 
+    @property
+    def origin(self) -> FeatureStore:
+        """The store whose parts are read."""
+        return self._plain
+
     def pages(self) -> pd.DataFrame:
         """Those of the store."""
         return self._plain.pages()

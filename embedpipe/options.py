@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from embedpipe.workspace import Workspace
 
 AUTO = "auto"
+AllowMissing = Annotated[
+    bool, typer.Option("--allow-missing", help="Go on although labelled documents have lost their features.")
+]
 Inputs = Annotated[list[str], typer.Argument(help="Files and folders.", show_default=False)]
 
 
@@ -164,6 +167,7 @@ class Labelling:
     password_file: Annotated[
         Path | None, typer.Option(help="With --augment: passwords of encrypted PDFs, one a line.", dir_okay=False)
     ] = None
+    allow_missing: AllowMissing = False
 
     def hyperparameters(self) -> dict[str, str]:
         """The `--set` options by name."""

@@ -126,7 +126,7 @@ def test_an_interrupt_leaves_labels_and_classifier(
 ) -> None:
     """Interrupted while fitting, or before the switch, the old classifier answers; the same command goes on later."""
 
-    def interrupted(*_: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:

@@ -21,6 +21,7 @@ from embedpipe.options import Common, expand
 if TYPE_CHECKING:
     from embedpipe.classifiers import ClassifierBundle
     from embedpipe.intake import Report
+    from embedpipe.missing import Missing
     from embedpipe.workspace import Workspace
 
 DONE, ERROR, USAGE, SOME_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
@@ -83,6 +84,12 @@ def take_labels(workspace: "Workspace", source: str, output: Output) -> "tuple[i
     if labels.skipped:
         output.notice(f"{labels.skipped} lines of {source} have no label yet and were passed over")
     return count, labels.types()
+
+
+def print_missing(missing: "Missing", output: Output, of: str = "") -> None:
+    """Which labels have no features, or not all, and why; a line for each reason."""
+    for line in missing.lines():
+        output.line(f"{of}: {line}" if of else line)
 
 
 def report_json(report: "Report") -> dict[str, Any]:

@@ -68,12 +68,14 @@ def export(
     space: Annotated[str | None, typer.Option(help="The features of this space, see `info`.")] = None,
 ) -> int:
     """Write a classifier, or the features, for other programs."""
-    from embedpipe import tabular, upkeep
+    from embedpipe import missing, tabular, upkeep
 
     workspace, output = begin(common)
     if file_format != "joblib":
-        rows = tabular.export_features(workspace.store(space=space), workspace.labels(), file, file_format)
-        output.result({"file": str(file), "pages": rows})
+        store = workspace.store(space=space)
+        rows = tabular.export_features(store, workspace.labels(), file, file_format)
+        lost = missing.lost_pages(store, without="they are not in the file")
+        output.result({"file": str(file), "pages": rows, "missing": lost})
         output.line(f"{rows} pages are in {file}")
         return DONE
     bundle = open_classifier(workspace, classifier)
