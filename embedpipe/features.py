@@ -76,12 +76,14 @@ class Lost:
     Attributes:
         pages: Rows as in `contents.SCHEMA`; neither pages that are there again nor those that are known to fail.
         files: The damaged, put aside or missing parts that they were in.
+        counts: How many pages of how many documents were in each of these.
         unread: Parts of which it cannot even be told which pages they held.
     """
 
     pages: pd.DataFrame
-    files: list[Path]
-    unread: list[Path]
+    files: list[Path] = field(default_factory=list)
+    unread: list[Path] = field(default_factory=list)
+    counts: list[tuple[int, int]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,11 +296,11 @@ class FeatureStore:
         pages = self.pages()
         lost = self._lost_parts()
         if not lost:
-            return Lost(pd.DataFrame(columns=contents.SCHEMA.names), [], [])
+            return Lost(pd.DataFrame(columns=contents.SCHEMA.names))
         there = set(zip(pages["document_sha256"], pages["page_index"].tolist(), strict=True))
         there |= {(failure.page.document_sha256, failure.page.page_index) for failure in self.failures()}
         rows: list[dict[str, Any]] = []
-        files, unread = [], []
+        files, unread, counts = [], [], []
         for number, file in lost.items():
             table = contents.read(self.path, number)
             table = contents.salvage(file) if table is None else table
@@ -308,9 +310,10 @@ class FeatureStore:
             gone = [row for row in table.to_pylist() if not there & {_key(row), (row["document_sha256"], WHOLE_FILE)}]
             if gone:
                 files.append(file)
+                counts.append((len(gone), len({row["document_sha256"] for row in gone})))
                 rows += gone
                 there |= {_key(row) for row in gone}
-        return Lost(pd.DataFrame(rows, columns=contents.SCHEMA.names), files, unread)
+        return Lost(pd.DataFrame(rows, columns=contents.SCHEMA.names), files, unread, counts)
 
     def _lost_parts(self) -> dict[int, Path]:
         """The parts that this snapshot lacks: damaged, put aside, or gone; by number, with their files."""
@@ -609,6 +612,12 @@ def _key(row: Mapping[str, Any]) -> Key:
 def aside(folder: Path) -> list[Path]:
     """What writers have put aside in the folder of a store: damaged parts and manifests."""
     return sorted(folder.glob(f"*{_ASIDE}"))
+
+
+def unlisted(store: FeatureStore) -> list[Path]:
+    """Finished parts that the manifest does not list, as a killed writer leaves them."""
+    listed = {part.name for part in store.listed}
+    return [file for file in _part_files(store.path) if file.name not in listed]
 
 
 def part_number(name: str) -> int:

@@ -19,7 +19,7 @@ import contextlib
 import functools
 import logging
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
@@ -126,12 +126,7 @@ class Missing:
 
     def lines(self) -> Iterator[str]:
         """What is missing for each reason, in a line for people; nothing where nothing is."""
-        for reason, text in REASONS.items():
-            gaps = [gap for gap in self.gaps if gap.reason == reason]
-            if gaps:
-                yield f"{len(gaps)} {'label' if len(gaps) == 1 else 'labels'} ({_types(gaps)}) {text}"
-        if self.types:
-            yield f"no page to learn from, so these types are not known: {', '.join(self.types)}"
+        return in_words(self.as_json())
 
     def as_json(self) -> dict[str, Any]:
         """As the command line prints it, and as the manifest of a classifier notes it."""
@@ -151,6 +146,16 @@ class Missing:
             "types_without_pages": self.types,
             "unreadable_parts": [file.name for file in [*self.files, *self.unread]],
         }
+
+
+def in_words(values: Mapping[str, Any]) -> Iterator[str]:
+    """What `Missing.as_json` gave, in a line for each reason."""
+    for reason, text in REASONS.items():
+        if found := values["reasons"].get(reason):
+            kinds = ", ".join(f"{kind} {count}" for kind, count in found["types"].items())
+            yield f"{found['labels']} {'label' if found['labels'] == 1 else 'labels'} ({kinds}) {text}"
+    if values["types_without_pages"]:
+        yield f"no page to learn from, so these types are not known: {', '.join(values['types_without_pages'])}"
 
 
 def _counted(gaps: list[Gap]) -> dict[str, int]:

@@ -665,4 +665,4 @@ def test_killed_at_any_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         assert store.verify() == []
         assert list(folder.rglob(".tmp-*")) == []
     # sync, rename, sync the folder: of the first manifest, of 3 parts with contents and manifest, of the failures
-            assert kills == 33
+    assert kills == 33
