@@ -89,8 +89,8 @@ def _store(folder: Path, found: Findings, remedy: str) -> None:
         for file in (file for file in lost.files if file not in listed):
             pages, documents = counts[file]
             found.problems.append(
-                f"{file}: {'put aside as damaged' if file.exists() else 'gone'}, with {pages} pages of {documents} "
-                "documents that are not there again; run `embed` again on their files"
+                f"{file}: {_state(file)}, with {pages} pages of {documents} documents that are not there again; run "
+                "`embed` again on their files"
             )
         found.problems += [
             f"{file}: put aside as damaged, and it cannot be told what it held; run `embed` again on all files, then "
@@ -103,6 +103,13 @@ def _store(folder: Path, found: Findings, remedy: str) -> None:
                 found.notes.append(f"{file}: put aside as damaged; what it held is there again, so it may be removed")
         for file in unlisted(store):
             found.notes.append(f"{file}: not listed, as a killed run leaves it; the next run takes it in or removes it")
+
+
+def _state(file: Path) -> str:
+    """Why a part is no part of its store."""
+    if not file.exists():
+        return "gone"
+    return "not listed" if file.suffix == ".parquet" else "put aside as damaged"
 
 
 def _index(folder: Path, found: Findings) -> None:

@@ -25,6 +25,7 @@ def take(workspace: Workspace) -> dict[str, Any]:
     folders = sorted(manifest.parent.name for manifest in workspace.root.glob("features/*/manifest.json"))
     spaces = [_attempt(damaged, partial(_space, workspace, space, damaged)) for space in folders]
     classifiers = [_attempt(damaged, partial(_classifier, workspace, name)) for name in workspace.classifiers()]
+    tuned = [_attempt(damaged, partial(_backbone, workspace, name)) for name in workspace.backbones()]
     damaged += [
         f"{workspace.store_path(space) / 'manifest.json'} is missing: run `embed` again, which lists the parts anew"
         for space in workspace.without_manifest()
@@ -37,7 +38,7 @@ def take(workspace: Workspace) -> dict[str, Any]:
             "types": _attempt(damaged, lambda: workspace.labels().types()) or {},
         },
         "classifiers": [classifier for classifier in classifiers if classifier],
-        "backbones": _attempt(damaged, lambda: backbones(workspace)) or [],
+        "backbones": [backbone for backbone in tuned if backbone],
         "sources": len(workspace.sources()),
         "damaged": list(dict.fromkeys(damaged)),
     }
@@ -54,26 +55,25 @@ def _attempt(damaged: list[str], tell: Callable[[], _T]) -> _T | None:
 
 def backbones(workspace: Workspace) -> list[dict[str, Any]]:
     """The fine-tuned backbones: name, base, what was trained, and quality on their validation documents."""
-    rows = []
-    for name in workspace.backbones():
-        file = workspace.backbone_path(name) / "manifest.json"
-        manifest = read_json(file)
-        try:
-            rows.append(
-                {
-                    "name": f"{FINETUNED}{name}",
-                    "base": manifest["base"],
-                    "unfreeze": manifest["recipe"]["unfreeze"],
-                    "size": manifest["picture"]["size"],
-                    "classes": manifest["classes"],
-                    "metrics": manifest["metrics"],
-                    "licence": manifest["base_licence"],
-                    "interrupted": manifest["interrupted"],
-                }
-            )
-        except (KeyError, TypeError) as error:
-            raise ArtifactError(f"{file} is damaged: {type(error).__name__}") from error
-    return rows
+    return [_backbone(workspace, name) for name in workspace.backbones()]
+
+
+def _backbone(workspace: Workspace, name: str) -> dict[str, Any]:
+    file = workspace.backbone_path(name) / "manifest.json"
+    manifest = read_json(file)
+    try:
+        return {
+            "name": f"{FINETUNED}{name}",
+            "base": manifest["base"],
+            "unfreeze": manifest["recipe"]["unfreeze"],
+            "size": manifest["picture"]["size"],
+            "classes": manifest["classes"],
+            "metrics": manifest["metrics"],
+            "licence": manifest["base_licence"],
+            "interrupted": manifest["interrupted"],
+        }
+    except (KeyError, TypeError) as error:
+        raise ArtifactError(f"{file} is damaged: {type(error).__name__}") from error
 
 
 def _space(workspace: Workspace, space: str, damaged: list[str]) -> dict[str, Any]:
@@ -159,12 +159,14 @@ def verify(workspace: Workspace) -> list[str]:
 
 def describe(values: Mapping[str, Any], *, failures: bool) -> Iterator[str]:
     """The inventory in lines for people; with every failure where asked for."""
-    if not values["spaces"]:
+    nothing = not values["damaged"]  # else it is not known what there is
+    if nothing and not values["spaces"]:
         yield f"{values['artifacts']} holds no features yet: run `embed` on your documents"
     for space in values["spaces"]:
-        yield from _describe_space(space, failures=failures)
-    types = values["labels"]["types"]
-    yield f"labels: {', '.join(f'{kind} {n}' for kind, n in types.items()) or 'none yet, made by `label`'}"
+        yield from _describe_space(space, failures=failures, whole=nothing)
+    types = ", ".join(f"{kind} {n}" for kind, n in values["labels"]["types"].items())
+    if types or nothing:
+        yield f"labels: {types or 'none yet, made by `label`'}"
     for classifier in values["classifiers"]:
         yield (
             f"classifier {classifier['name']}: {len(classifier['classes'])} types, space {classifier['space']}, "
@@ -179,11 +181,11 @@ def describe(values: Mapping[str, Any], *, failures: bool) -> Iterator[str]:
         )
     for problem in values["damaged"]:
         yield f"damaged: {problem}"
-    if not values["classifiers"]:
+    if nothing and not values["classifiers"]:
         yield "classifiers: none yet, made by `fit-svm`, `fit-knn`, `fit-head`"
 
 
-def _describe_space(space: Mapping[str, Any], *, failures: bool) -> Iterator[str]:
+def _describe_space(space: Mapping[str, Any], *, failures: bool, whole: bool) -> Iterator[str]:
     outcomes = ", ".join(f"{n} {outcome}" for outcome, n in space["outcomes"].items())
     yield (
         f"space {space['space']}: {space['pages']} pages ({outcomes}) of {space['documents']} documents, "
@@ -196,7 +198,8 @@ def _describe_space(space: Mapping[str, Any], *, failures: bool) -> Iterator[str
     if kept := space["variants"]:
         yield f"  variants: {kept['variants']} of up to {kept['pages']} labelled pages, {kept['megabytes']} MB"
     held = space["index"]
-    yield f"  index: {index.in_words(held)}" if held else "  index: none yet, made by `index` or `similar`"
+    if held or whole:
+        yield f"  index: {index.in_words(held)}" if held else "  index: none yet, made by `index` or `similar`"
     kinds = Counter(failure["kind"] for failure in space["failures"])
     if kinds:
         yield "  failures: " + ", ".join(f"{n} {kind}" for kind, n in kinds.items())

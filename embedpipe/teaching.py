@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -17,20 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedpipe import missing, variants, versions
+from embedpipe.answering import statuses, told, total
 from embedpipe.classifiers import ClassifierBundle, build_classifier
-from embedpipe.decisions import Rule
 from embedpipe.errors import LabelsError
-from embedpipe.evaluation import (
-    LabelledPages,
-    cross_validate,
-    document_scores,
-    effective_pages,
-    isolated,
-    mean_log_scores,
-    page_weights,
-    per_class,
-    weighted_means,
-)
+from embedpipe.evaluation import LabelledPages, cross_validate, document_scores, isolated, per_class
 from embedpipe.features import FeatureStore
 from embedpipe.finetuned import MANIFEST
 from embedpipe.intake import Intake, Report
@@ -47,7 +37,6 @@ from embedpipe.workspace import FINETUNED, Workspace
 if TYPE_CHECKING:  # examples that are stored need no network
     from embedpipe.engines import Backbone
 
-STATUSES = ("ok", "ambiguous", "novel")
 ENOUGH = 5
 """Examples that a type should have at least, better from several sources; docs/quality.md says what they bring."""
 
@@ -71,14 +60,6 @@ class Lesson:
     relabel: bool = False
     keep: bool = True
     allow_missing: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a classifier says of a stored document: the most probable type, and `ok`, `ambiguous` or `novel`."""
-
-    kind: str
-    status: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +121,7 @@ class Outcome:
     @property
     def sure(self) -> tuple[int, int]:
         """How many stored documents had a sure answer before, and have one now."""
-        return _total(self.statuses_before)["ok"], _total(self.statuses_after)["ok"]
+        return total(self.statuses_before)["ok"], total(self.statuses_after)["ok"]
 
 
 def add_type(
@@ -328,7 +309,7 @@ def _compare(
     outcome: Outcome,
 ) -> None:
     """Notes what the new classifier says of stored documents other than the old one, in type and in sureness."""
-    before, after = _told(store, bundles)
+    before, after = told(store, bundles)
     pages = store.pages()
     kinds = workspace.labels().of_pages(pages)["label"]
     labels = dict(zip(pages["document_sha256"][::-1], kinds[::-1], strict=True))
@@ -345,49 +326,8 @@ def _compare(
         if old.status != new.status:
             outcome.status_changed.append(change)
     others = [sha256 for sha256 in before if sha256 not in examples]
-    outcome.statuses_before = _statuses(before[sha256] for sha256 in others)
-    outcome.statuses_after = _statuses(after[sha256] for sha256 in others)
-
-
-def _statuses(answers: Iterable[Answer]) -> dict[str, dict[str, int]]:
-    """How many answers there are of each type and status."""
-    counts: dict[str, dict[str, int]] = {}
-    for answer in answers:
-        counts.setdefault(answer.kind, dict.fromkeys(STATUSES, 0))[answer.status] += 1
-    return dict(sorted(counts.items()))
-
-
-def _total(counts: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
-    return {status: sum(own[status] for own in counts.values()) for status in STATUSES}
-
-
-def _told(store: FeatureStore, bundles: Iterable[ClassifierBundle]) -> list[dict[str, Answer]]:
-    """What each classifier says of every stored document that is not blank, as `classify` would."""
-    bundles = list(bundles)
-    scores: list[list[NDArray[np.float64]]] = [[] for _ in bundles]
-    distances: list[list[NDArray[np.float64]]] = [[] for _ in bundles]
-    ids = []
-    for page_ids, X in store.batches():  # never the whole matrix
-        ids.append(page_ids)
-        for bundle, rows, far in zip(bundles, scores, distances, strict=True):
-            rows.append(bundle.log_scores(X))
-            far.append(bundle.distances(X))
-    pages = store.pages().set_index("page_id").loc[np.concatenate(ids)]
-    voting = (pages["outcome"] != "blank").to_numpy()
-    documents, owner = np.unique(pages["document_sha256"].to_numpy(object)[voting], return_inverse=True)
-    weights = page_weights(pages["page_index"].to_numpy(np.int64)[voting])
-    told = []
-    for bundle, rows, far in zip(bundles, scores, distances, strict=True):
-        found = bundle.documents.decide(
-            mean_log_scores(np.concatenate(rows)[voting], weights, owner),
-            weighted_means(np.concatenate(far)[voting], weights, owner),
-            Rule(),
-            effective_pages(weights, owner),
-        )
-        kinds = [bundle.classes[k] for k in found.probabilities.argmax(axis=1)]
-        answers = (Answer(kind, str(status)) for kind, status in zip(kinds, found.status, strict=True))
-        told.append(dict(zip(map(str, documents), answers, strict=True)))
-    return told
+    outcome.statuses_before = statuses(before[sha256] for sha256 in others)
+    outcome.statuses_after = statuses(after[sha256] for sha256 in others)
 
 
 def _keep(workspace: Workspace, aside: Workspace, name: str, new: list[Label], *, relabel: bool) -> int:
@@ -415,9 +355,9 @@ def as_json(lesson: Lesson, outcome: Outcome) -> dict[str, Any]:
         "changed": [_change_json(change) for change in outcome.changed],
         "status_changed": [_change_json(change) for change in outcome.status_changed],
         "statuses": {
-            "documents": sum(_total(outcome.statuses_before).values()),
-            "before": _total(outcome.statuses_before),
-            "after": _total(outcome.statuses_after),
+            "documents": sum(total(outcome.statuses_before).values()),
+            "before": total(outcome.statuses_before),
+            "after": total(outcome.statuses_after),
             "before_by_type": outcome.statuses_before,
             "after_by_type": outcome.statuses_after,
         },

@@ -96,7 +96,7 @@ class Evaluation:
         per_class: Of documents, a row per type.
         classes: Types, sorted.
         matrix: Documents by true type (rows) and told type (columns).
-        verdicts: One per document.
+        verdicts: One per document that was measured.
         pages: How many pages were used.
     """
 
@@ -321,6 +321,11 @@ class Rehearsal:
     of_pages: HeldOutScores
     of_documents: HeldOutScores
 
+    def measured_documents(self) -> NDArray[np.bool_]:
+        """Which rows of `of_documents` figures are of: those whose type was learnt while they were held out, (n,)."""
+        rows = document_scores(self.pages, self.held_out.log_scores).rows
+        return np.ones(len(rows), bool) if self.held_out.measurable is None else self.held_out.measurable[rows]
+
 
 def rehearse(
     workspace: Workspace, store: FeatureStore, recipe: TrainingRecipe, *, allow_missing: bool = False
@@ -359,10 +364,11 @@ def evaluate(
 
 
 def evaluate_held(held: Rehearsal) -> Evaluation:
-    """Quality of what was held out."""
-    pages, classes = held.pages, held.held_out.classes
-    documents = document_scores(pages, held.held_out.log_scores)
-    probabilities = nested_decisions(held.of_documents, Rule()).probabilities
+    """Quality of what was held out, and whose type was learnt meanwhile."""
+    classes = held.held_out.classes
+    pages, held_out = held.held_out.measured(held.pages)
+    documents = document_scores(pages, held_out.log_scores)
+    probabilities = nested_decisions(held.of_documents, Rule()).probabilities[held.measured_documents()]
     order = np.argsort(-probabilities, axis=1, kind="stable")[:, :2]
     best = np.take_along_axis(probabilities, order, axis=1).tolist()
     names = np.asarray(classes, object)[order]
@@ -374,7 +380,7 @@ def evaluate_held(held: Rehearsal) -> Evaluation:
         )
     ]
     return Evaluation(
-        metrics=metrics_of(pages, held.held_out),
+        metrics=metrics_of(held.pages, held.held_out),
         per_class=per_class(documents.y, predicted, classes),
         classes=classes,
         matrix=confusion(documents.y, predicted, classes),

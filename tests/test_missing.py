@@ -279,9 +279,11 @@ def test_the_commands_say_it(workspace: Workspace, store: FeatureStore) -> None:
     assert "these types are not known: invoice" in told.stdout
     put_aside(store)
     assert isinstance(runner.invoke(app, ["evaluate", *artifacts]).exception, ArtifactError)
-    measured = runner.invoke(app, ["evaluate", "--allow-missing", "--json", "--quiet", *artifacts])
+    measured = runner.invoke(
+        app, ["evaluate", "--allow-missing", "--json", "--quiet", *artifacts], catch_exceptions=False
+    )
     assert json.loads(measured.stdout)["missing"]["reasons"]["lost"]["pages"] == 30
-    found = runner.invoke(app, ["families", "--json", "--quiet", *artifacts])
+    found = runner.invoke(app, ["families", "--json", "--quiet", *artifacts], catch_exceptions=False)
     assert json.loads(found.stdout)["missing"] == {
         "documents": 10,
         "pages": 30,

@@ -151,6 +151,12 @@ def print_metrics(metrics: dict[str, Any], output: Output) -> None:
     print_seen_documents(metrics["seen_documents"], metrics["held_out_documents"], output)
     if not metrics["held_out_documents"]:
         return
+    if not metrics["measured_documents"]:
+        output.line(
+            "not measured: no type was learnt while documents of it were held out; label documents of at least two "
+            "groups of each type"
+        )
+        return
     print_quality(metrics, output)
     output.line(
         f"{metrics['folds']} folds; documents of one group were never on both sides ({metrics['groups']} groups)"
@@ -158,7 +164,10 @@ def print_metrics(metrics: dict[str, Any], output: Output) -> None:
     if metrics["types_not_held_out"]:
         output.line(f"no figure counts {', '.join(metrics['types_not_held_out'])}: no document of these was held out")
     if metrics["types_with_one_group"]:
-        output.line(f"only one group, so never learnt and tested at once: {', '.join(metrics['types_with_one_group'])}")
+        output.line(
+            f"only one group, so never learnt and tested at once, and in no figure: "
+            f"{', '.join(metrics['types_with_one_group'])}"
+        )
 
 
 def print_quality(metrics: dict[str, Any], output: Output) -> None:

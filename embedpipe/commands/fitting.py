@@ -210,7 +210,14 @@ def _elsewhere(
 def _print_types(rows: "Sequence[Mapping[str, Any]]", output: "Output") -> None:
     output.table(
         ("type", "precision", "recall", "F1", "documents"),
-        [(r["type"], *(f"{r[m]:.2f}" for m in ("precision", "recall", "f1")), r["documents"]) for r in rows],
+        [
+            (
+                r["type"],
+                *("-" if r[m] is None else f"{r[m]:.2f}" for m in ("precision", "recall", "f1")),
+                r["documents"],
+            )
+            for r in rows
+        ],
     )
 
 

@@ -83,7 +83,7 @@ def _print_lesson(lesson: "Lesson", outcome: "Outcome", output: "Output") -> Non
 
 def _print_changes(outcome: "Outcome", output: "Output") -> None:
     """Which earlier answers are of another type, and how sure all of them were and are."""
-    from embedpipe.teaching import STATUSES
+    from embedpipe.answering import STATUSES
 
     documents = sum(sum(counts.values()) for counts in outcome.statuses_before.values())
     output.line(
