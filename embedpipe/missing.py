@@ -223,24 +223,24 @@ class _Document:
             return _Found("no_such_page")
         if not self._wanted(index):
             return _Found("not_selected")
+        if "blank" in (self.live.get(index), self.lost.get(index)):
+            return _Found("blank")
         if index in self.live:
-            return _Found("blank") if self.live[index] == "blank" else _Found(used=True)
+            return _Found(used=True)
         if index in self.lost:
             return _Found("lost", 1)
         return _Found("failed" if self.failed & {index, WHOLE_FILE} else "not_embedded")
 
     def whole(self, others: set[int]) -> _Found:
         """Of the label of a document; `others` are pages with labels of their own."""
-        lost = sum(o != "blank" for i, o in self.lost.items() if i not in others and self._wanted(i))
-        live = {i: outcome for i, outcome in self.live.items() if i not in others}
-        chosen = [outcome for i, outcome in live.items() if self._wanted(i)]
-        used = any(outcome != "blank" for outcome in chosen)
+        own = [i for i in (*self.live, *self.lost) if i not in others]
+        chosen = [i for i in own if self._wanted(i)]
+        lost = sum(self.lost.get(i, "blank") != "blank" for i in chosen)
+        used = any(self.live.get(i, "blank") != "blank" for i in chosen)
         if lost or used:
             return _Found("lost" if lost else "", lost, used)
-        if chosen:
-            return _Found("blank")
-        if live:
-            return _Found("not_selected")
+        if own:
+            return _Found("blank" if chosen else "not_selected")
         if self.live or self.lost:
             return _Found()  # every page has a label of its own
         return _Found("failed" if self.failed else "not_embedded")
@@ -280,15 +280,16 @@ class _Doubt:
     workspace: Workspace
     store: FeatureStore
     certain: bool
-    learnt: set[str] | None = None
+    known: set[str] | None = None
 
     def lost(self, sha256: str) -> bool:
         """Whether a part may have held it, or a classifier of the space has learnt from it."""
         if self.certain:
             return True
-        if self.learnt is None:
-            self.learnt = _learnt(self.workspace, self.store.identity.space)
-        return brief(sha256) in self.learnt and bool(self.workspace.sources().path_of(sha256, otherwise=""))
+        if self.known is None:
+            learnt = _learnt(self.workspace, self.store.identity.space)
+            self.known = {known for known in self.workspace.sources().known() if brief(known) in learnt}
+        return sha256 in self.known
 
 
 def _learnt(workspace: Workspace, space: str) -> set[str]:

@@ -19,6 +19,7 @@ from embedpipe.errors import ArtifactError, LabelsError
 from embedpipe.features import FeatureStore, FeatureWriter
 from embedpipe.labels import Label
 from embedpipe.mislabels import check
+from embedpipe.missing import _Document, _Found
 from embedpipe.records import WHOLE_FILE, FeatureBatch, PageFailure, PageInfo, PageRef
 from embedpipe.records import Document as File
 from embedpipe.rendering import Selection
@@ -321,3 +322,16 @@ def test_all_that_was_labelled_is_lost(workspace: Workspace, store: FeatureStore
         fit(workspace, FeatureStore.open(store.path), RECIPE)
     with pytest.raises(LabelsError, match="labelled"):
         fit(workspace, FeatureStore.open(store.path), RECIPE, allow_missing=True)
+
+
+def test_the_rule_for_a_label() -> None:
+    """Pages with labels of their own, blank, lost, not asked for: what each label lacks, by hand."""
+    document = _Document(Selection(), {0: "ok"}, {1: "ok", 2: "blank"}, set(), 3)
+    assert document.whole(set()) == _Found("lost", 1, used=True)
+    assert document.whole({1}) == _Found(used=True)
+    assert document.whole({0, 1}) == _Found("blank")
+    assert document.whole({0, 1, 2}) == _Found()  # its label is of no page
+    assert [document.page(i) for i in (0, 1, 2)] == [_Found(used=True), _Found("lost", 1), _Found("blank")]
+    assert document.page(9) == _Found("no_such_page")
+    assert _Document(Selection(((5, 5),)), {}, {1: "ok"}, set(), 9).whole(set()) == _Found("not_selected")
+    assert _Document(Selection()).whole(set()) == _Found("not_embedded")
