@@ -2,32 +2,35 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
-from embedpipe import labelling
+from embedpipe import labelling, missing
 from embedpipe.classification import DocumentVerdict, classify
 from embedpipe.classifiers import ClassifierBundle, build_classifier
 from embedpipe.confidence import (
     FEWEST_GROUPS,
     Bootstrap,
+    HeldOutScores,
     Interval,
     decision_metrics,
     nested_decisions,
     reliability,
     risk_coverage,
 )
-from embedpipe.decisions import Rule
+from embedpipe.decisions import Decisions, Rule
 from embedpipe.errors import LabelsError
 from embedpipe.evaluation import careless_folds, confusion, cross_validate, document_scores, metrics_of, per_class
 from embedpipe.evidence import Example, Examples
 from embedpipe.features import FeatureStore, Key
 from embedpipe.finetuned import trained_on
 from embedpipe.intake import Report
+from embedpipe.missing import Missing
 from embedpipe.rendering import Selection
 from embedpipe.reports import Likeness, Mistake, ReportData, write_report
 from embedpipe.streaming import Settings, render_pages
@@ -37,6 +40,8 @@ from embedpipe.workspace import Workspace
 
 if TYPE_CHECKING:  # only whoever has new pages needs the network
     from embedpipe.engines import Backbone
+
+_Table = TypeVar("_Table", HeldOutScores, Decisions)
 
 MISTAKES_SHOWN = 24
 _FIRST_SIZES = (1, 2, 5, 10)
@@ -57,6 +62,7 @@ class Assessment:
         reliability: Confidence and accuracy of documents, in bins.
         risk_coverage: Wrong answers by the share that is answered, of documents.
         learning_curve: Macro-F1 by the number of documents of each type.
+        missing: What labels lack, and so was not measured on.
     """
 
     evaluation: Evaluation
@@ -67,9 +73,17 @@ class Assessment:
     reliability: list[dict[str, float]]
     risk_coverage: list[dict[str, float]]
     learning_curve: list[dict[str, float]]
+    missing: Missing
 
 
-def assess(workspace: Workspace, store: FeatureStore, bundle: ClassifierBundle, rule: Rule | None = None) -> Assessment:
+def assess(
+    workspace: Workspace,
+    store: FeatureStore,
+    bundle: ClassifierBundle,
+    rule: Rule | None = None,
+    *,
+    allow_missing: bool = False,
+) -> Assessment:
     """Measures a classifier made as this one was, in grouped folds over today's features and labels.
 
     Args:
@@ -77,14 +91,20 @@ def assess(workspace: Workspace, store: FeatureStore, bundle: ClassifierBundle, 
         store: The features.
         bundle: The classifier; only what it was made from is used.
         rule: What is asked of the answers.
+        allow_missing: Measure without what labelled documents have lost.
+
+    Raises:
+        LabelsError: There are too few labels.
+        ArtifactError: Labelled documents have lost features, and that is not allowed.
     """
     recipe, rule = TrainingRecipe.of(bundle.fitted_on), rule or Rule()
     store = recipe.features_of(workspace, store)
-    held = rehearse(workspace, store, recipe)
-    answers = nested_decisions(held.of_documents, rule)
-    told, truth = answers.probabilities.argmax(axis=1), held.of_documents.truth
-    confidence, right = answers.probabilities.max(axis=1), told == truth
-    groups = held.pages.groups[document_scores(held.pages, held.held_out.log_scores).rows]
+    held = rehearse(workspace, store, recipe, allow_missing=allow_missing)
+    measured = held.measured_documents()
+    probabilities = nested_decisions(held.of_documents, rule).probabilities[measured]
+    told, truth = probabilities.argmax(axis=1), held.of_documents.truth[measured]
+    confidence, right = probabilities.max(axis=1), told == truth
+    groups = held.pages.groups[document_scores(held.pages, held.held_out.log_scores).rows[measured]]
     bootstrap = Bootstrap(truth, told, groups, len(held.held_out.classes)) if len(truth) else None
 
     def build() -> Pipeline:
@@ -100,22 +120,33 @@ def assess(workspace: Workspace, store: FeatureStore, bundle: ClassifierBundle, 
         reliability=reliability(confidence, right) if len(truth) else [],
         risk_coverage=risk_coverage(confidence, right) if len(truth) else [],
         learning_curve=_learning_curve(held, build),
+        missing=missing.take(workspace, store, Selection.parse(recipe.pages)),
     )
 
 
 def _decisions(held: Rehearsal, rule: Rule) -> dict[str, dict[str, float]]:
-    levels = {"documents": held.of_documents, "pages": held.of_pages}
+    everywhere = np.ones(len(held.of_pages.truth), bool)
+    of_pages = everywhere if held.held_out.measurable is None else held.held_out.measurable
+    levels = {"documents": (held.of_documents, held.measured_documents()), "pages": (held.of_pages, of_pages)}
     return {
-        name: {"error_rate": rule.error_rate, **decision_metrics(scores, nested_decisions(scores, rule))}
-        for name, scores in levels.items()
-        if len(scores.truth)
+        name: {
+            "error_rate": rule.error_rate,
+            **decision_metrics(_rows(scores, measured), _rows(nested_decisions(scores, rule), measured)),
+        }
+        for name, (scores, measured) in levels.items()
+        if measured.any()
     }
+
+
+def _rows(table: _Table, rows: NDArray[np.bool_]) -> _Table:
+    """Some rows of all columns."""
+    return replace(table, **{column.name: getattr(table, column.name)[rows] for column in fields(table)})
 
 
 def _learning_curve(held: Rehearsal, build: Callable[[], Pipeline]) -> list[dict[str, float]]:
     """Quality of documents when only so many documents of each type may be learnt from, in the same folds."""
     pages, folds = held.known, held.folds
-    if not len(held.pages.y):
+    if not held.measured_documents().any():
         return []
     most = max(len(set(pages.documents[pages.y == kind])) for kind in held.held_out.classes)
     sizes = list(_FIRST_SIZES)
@@ -236,7 +267,8 @@ def write(workspace: Workspace, bundle: ClassifierBundle, found: Assessment, fil
     if seen := result.metrics["seen_documents"]:
         facts["Left out"] = f"{seen:,} documents: the network itself was trained on them, or on their groups"
     if not result.verdicts:
-        facts["Measured on"] = f"nothing: fewer than {FEWEST_UNSEEN} documents are left"
+        few = f"fewer than {FEWEST_UNSEEN} documents are left" if seen else "each type has one group of documents only"
+        facts["Measured on"] = f"nothing: {few}"
     data = ReportData(
         title=f"{bundle.name} on {bundle.identity.space}",
         facts=facts,
@@ -317,6 +349,7 @@ def as_json(found: Assessment) -> dict[str, Any]:
         "reliability": found.reliability,
         "risk_coverage": found.risk_coverage,
         "learning_curve": found.learning_curve,
+        "missing": found.missing.as_json(),
     }
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from embedpipe import pipeline
+from embedpipe import missing, pipeline
 from embedpipe.baselines import network_seconds
 from embedpipe.classifiers import CLASSIFIERS, build_classifier
 from embedpipe.documents import ReadOptions
@@ -16,6 +16,7 @@ from embedpipe.engines import Backbone
 from embedpipe.errors import EmbedpipeError, LabelsError, UnknownNameError
 from embedpipe.evaluation import LEARNT, LabelledPages, cross_validate, metrics_of
 from embedpipe.features import FeatureStore
+from embedpipe.missing import Missing
 from embedpipe.pipeline import Progress
 from embedpipe.records import Document
 from embedpipe.streaming import Settings, render_pages
@@ -66,6 +67,7 @@ class Candidate:
         pages: Its labelled pages; cut down to those that all candidates have before anything is fitted.
         blocks: Where each layer's features lie.
         metrics: Of `evaluation.metrics_of`, by classifier.
+        missing: What labels lack in its space.
     """
 
     name: str
@@ -80,6 +82,7 @@ class Candidate:
     pages: LabelledPages | None = None
     blocks: list[tuple[str, int, int]] = field(default_factory=list)
     metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
+    missing: Missing | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +117,7 @@ def compare(
     inputs: Iterable[str] = (),
     settings: Settings | None = None,
     progress: Callable[[str, Progress], None] | None = None,
+    allow_missing: bool = False,
 ) -> Comparison:
     """Embeds labelled documents with each backbone, and measures classifiers on the same pages in the same folds.
 
@@ -128,10 +132,12 @@ def compare(
         inputs: Files and folders; the labelled documents if there are none.
         settings: How documents are read, and which of their pages.
         progress: Told the name of the backbone and how far it is.
+        allow_missing: Measure without what labelled documents have lost.
 
     Raises:
         UnknownNameError: There is no such classifier.
         LabelsError: There are too few labels.
+        ArtifactError: Labelled documents have lost features, and that is not allowed.
     """
     for kind in kinds:
         if kind not in CLASSIFIERS:
@@ -149,7 +155,7 @@ def compare(
             continue
         tell = (lambda step, name=name: progress(name, step)) if progress else None
         pipeline.embed(workspace, paths, backbone, settings=settings, progress=tell)
-        candidates.append(_candidate(workspace, name, backbone, settings))
+        candidates.append(_candidate(workspace, name, backbone, settings, allow_missing=allow_missing))
         documents = documents or labelled_documents(workspace)
         candidates[-1].pages_per_second = network_rate(backbone, documents)
     return _measured(candidates, kinds, min(SPEED_PAGES, len(documents)))
@@ -172,7 +178,9 @@ def network_rate(backbone: Backbone, documents: Sequence[Document]) -> float:
     return len(pixels) / max(statistics.median(seconds), 1e-9)
 
 
-def _candidate(workspace: Workspace, name: str, backbone: Backbone, settings: Settings) -> Candidate:
+def _candidate(
+    workspace: Workspace, name: str, backbone: Backbone, settings: Settings, *, allow_missing: bool
+) -> Candidate:
     store = FeatureStore.open(workspace.store_path(backbone.identity.space))
     engine = backbone.engine
     size = sum((store.path / part.name).stat().st_size for part in store.parts)
@@ -184,7 +192,8 @@ def _candidate(workspace: Workspace, name: str, backbone: Backbone, settings: Se
         precision=engine.precision,
         dim=store.dim,
         bytes_per_page=size / max(sum(part.rows for part in store.parts), 1),
-        pages=labelled_pages(workspace, store, settings.selection),
+        pages=labelled_pages(workspace, store, settings.selection, allow_missing=allow_missing),
+        missing=missing.take(workspace, store, settings.selection),
         blocks=list(store.blocks),
     )
 
@@ -267,7 +276,14 @@ def as_json(found: Comparison) -> dict[str, Any]:
         "seen_documents": found.seen_documents,
         "speed": {"of": "the network alone", "pages": found.speed_pages, "median_of": _REPEATS},
         "backbones": [
-            {"name": c.name, "space": c.space, "engine": c.engine, "device": c.device, "precision": c.precision}
+            {
+                "name": c.name,
+                "space": c.space,
+                "engine": c.engine,
+                "device": c.device,
+                "precision": c.precision,
+                "missing": c.missing.as_json() if c.missing else None,
+            }
             for c in found.candidates
             if not c.problem
         ],

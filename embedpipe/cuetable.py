@@ -58,6 +58,22 @@ def cues_of(
     return as_block([known.get(key, UNKNOWN) for key in keys])
 
 
+def is_damaged(workspace: Workspace) -> bool:
+    """Whether there is a table that cannot be read."""
+    try:
+        pq.read_table(_file(workspace), page_checksum_verification=True)
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError, pa.ArrowException):
+        return True
+    return False
+
+
+def documents(workspace: Workspace) -> set[str]:
+    """SHA-256 of the documents whose cues are kept."""
+    return {sha256 for sha256, _ in _load(workspace)}
+
+
 def forget(workspace: Workspace, sha256s: set[str]) -> None:
     """Removes the cues of documents, for the one writer; a table that cannot be read goes as a whole."""
     known = _load(workspace)
@@ -116,6 +132,11 @@ class CuedStore(FeatureStore):
         self._plain = store
         self.dim = store.dim + len(CUES)
         self.blocks = [*store.blocks, ("cues", store.dim, self.dim)]
+
+    @property
+    def origin(self) -> FeatureStore:
+        """The store whose parts are read."""
+        return self._plain
 
     def pages(self) -> pd.DataFrame:
         """Those of the store."""

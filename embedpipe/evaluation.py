@@ -124,6 +124,8 @@ class HeldOut:
         folds: Which fold each page was held out in, (n,).
         seen_documents: How many more there are, of which nothing is told: the network was trained on their groups.
         seen_types: Types of these.
+        measurable: Rows whose type the other folds hold, (n,); the others were never learnt and tested at once, so
+            that their answers say nothing of the classifier. None for all.
     """
 
     classes: list[str]
@@ -131,6 +133,16 @@ class HeldOut:
     folds: NDArray[np.int64]
     seen_documents: int = 0
     seen_types: frozenset[str] = frozenset()
+    measurable: NDArray[np.bool_] | None = None
+
+    def measured(self, pages: LabelledPages) -> tuple[LabelledPages, Self]:
+        """The pages that figures are of, with their scores."""
+        if self.measurable is None:
+            return pages, self
+        rows = self.measurable
+        return pages.take(rows), replace(
+            self, log_scores=self.log_scores[rows], folds=self.folds[rows], measurable=None
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,10 +202,12 @@ def cross_validate(
     """
     classes = sorted(set(pages.y))
     scores = np.full((len(pages.y), len(classes)), _IMPOSSIBLE)
+    measurable = np.zeros(len(pages.y), bool)
 
     def score(fold: int) -> None:
         train, test = _few_documents(pages, folds != fold, most_documents), np.flatnonzero(folds == fold)
         columns = np.searchsorted(classes, np.unique(pages.y[train]))
+        measurable[test] = np.isin(pages.y[test].astype(str), np.unique(pages.y[train]).astype(str))
         if len(columns) == 1:  # nothing to tell apart
             scores[test[:, None], columns] = 0.0
             return
@@ -202,9 +216,8 @@ def cross_validate(
 
     _in_each_fold(score, folds)
     held_out, seen = folds != LEARNT, folds == LEARNT
-    return HeldOut(
-        classes, scores[held_out], folds[held_out], len(set(pages.documents[seen])), frozenset(pages.y[seen])
-    )
+    known = len(set(pages.documents[seen])), frozenset(pages.y[seen])
+    return HeldOut(classes, scores[held_out], folds[held_out], *known, measurable[held_out])
 
 
 def _in_each_fold(work: Callable[[int], None], folds: NDArray[np.int64]) -> None:
@@ -344,9 +357,12 @@ def metrics_of(pages: LabelledPages, held_out: HeldOut) -> dict[str, Any]:
         held_out: Their scores.
 
     Returns:
-        Figures by name; each is None where nothing was held out.
+        Figures by name, of the documents whose type was learnt while they were held out; each is None where there
+        are none.
     """
     how = _how_held_out(pages, held_out)
+    pages, held_out = held_out.measured(pages)
+    how["measured_documents"] = len(set(pages.documents))
     if not len(pages.y):
         return dict.fromkeys((*_FIGURES, *(f"document_{name}" for name in _FIGURES))) | how
     predicted = np.asarray(held_out.classes, object)[held_out.log_scores.argmax(axis=1)]
@@ -424,12 +440,19 @@ def _balanced_accuracy(truth: NDArray[Any], predicted: NDArray[Any]) -> float:
 
 
 def per_class(truth: NDArray[Any], predicted: NDArray[Any], classes: list[str]) -> list[dict[str, Any]]:
-    """Precision, recall, F1 and number of documents of each type."""
+    """Precision, recall, F1 and number of documents of each type; what there are no documents to measure on is None."""
     if not len(truth):
         return []
     table = precision_recall_fscore_support(truth, predicted, labels=classes, zero_division=0.0)
+    told = set(predicted)
     return [
-        {"type": kind, "precision": float(p), "recall": float(r), "f1": float(f), "documents": int(n)}
+        {
+            "type": kind,
+            "precision": float(p) if n or kind in told else None,
+            "recall": float(r) if n else None,
+            "f1": float(f) if n else None,
+            "documents": int(n),
+        }
         for kind, p, r, f, n in zip(classes, *table, strict=True)
     ]
 

@@ -6,10 +6,12 @@ was killed is adopted by the next writer.
 """
 
 import contextlib
+import hashlib
+import json
 import logging
 import platform
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -22,6 +24,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from embedpipe import contents
 from embedpipe.errors import ArtifactError, SpaceMismatchError
 from embedpipe.files import read_json, replacing, sha256_of, write_json
 from embedpipe.records import WHOLE_FILE, FeatureBatch, Identity, PageFailure, PageRef
@@ -39,6 +42,7 @@ _PART_NAME = re.compile(r"part-(\d{6})(\.r\d+)?\.parquet")
 _MANIFEST = "manifest.json"
 _REMEDY = "; move it away and run `embed` again, which lists the parts anew"
 _FAILURES = "failures.parquet"
+_DIGEST = "rows_sha256"
 ROW_BITS = 32
 """Of a page id: its number within the part; the rest is the number of the part."""
 _COLUMNS = {
@@ -61,6 +65,25 @@ _FAILURE_COLUMNS = {
     "message": pa.string(),
 }
 Key = tuple[str, int]
+_ASIDE = ".damaged"
+"""Ends the name of what a writer has put aside."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Pages whose features a store had and cannot give any more; each comes back when its file is embedded again.
+
+    Attributes:
+        pages: Rows as in `contents.SCHEMA`; neither pages that are there again nor those that are known to fail.
+        files: The damaged, put aside or missing parts that they were in.
+        counts: How many pages of how many documents were in each of these.
+        unread: Parts of which it cannot even be told which pages they held.
+    """
+
+    pages: pd.DataFrame
+    files: list[Path] = field(default_factory=list)
+    unread: list[Path] = field(default_factory=list)
+    counts: list[tuple[int, int]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +164,11 @@ class FeatureStore:
         store = cls(path, manifest)
         store.replace_parts([])
         return store
+
+    @property
+    def origin(self) -> "FeatureStore":
+        """The store whose parts are read."""
+        return self
 
     @property
     def listed(self) -> list[Part]:
@@ -263,16 +291,46 @@ class FeatureStore:
             return None
         return table
 
+    def lost(self) -> Lost:
+        """The pages whose features were lost, as far as parts have been read; see `Lost`."""
+        pages = self.pages()
+        lost = self._lost_parts()
+        if not lost:
+            return Lost(pd.DataFrame(columns=contents.SCHEMA.names))
+        there = set(zip(pages["document_sha256"], pages["page_index"].tolist(), strict=True))
+        there |= {(failure.page.document_sha256, failure.page.page_index) for failure in self.failures()}
+        rows: list[dict[str, Any]] = []
+        files, unread, counts = [], [], []
+        for number, file in lost.items():
+            table = contents.read(self.path, number)
+            table = contents.salvage(file) if table is None else table
+            if table is None:
+                unread.append(file)
+                continue
+            gone = [row for row in table.to_pylist() if not there & {_key(row), (row["document_sha256"], WHOLE_FILE)}]
+            if gone:
+                files.append(file)
+                counts.append((len(gone), len({row["document_sha256"] for row in gone})))
+                rows += gone
+                there |= {_key(row) for row in gone}
+        return Lost(pd.DataFrame(rows, columns=contents.SCHEMA.names), files, unread, counts)
+
+    def _lost_parts(self) -> dict[int, Path]:
+        """The parts that this snapshot lacks: damaged, put aside, or gone; by number, with their files."""
+        found = {number: self.path / f"part-{number:06d}.parquet" for number in contents.numbers(self.path)}
+        found |= {part_number(file.name): file for file in aside(self.path) if part_number(file.name) >= 0}
+        found |= {part.number: self.path / part.name for part in self.damaged}
+        whole = {part.number for part in self.parts}
+        # parts from this number on are being written by another process
+        return {n: file for n, file in sorted(found.items()) if n < self.next_number and n not in whole}
+
     def failures(self) -> list[PageFailure]:
         """The pages and files without features."""
         file = self.path / _FAILURES
         if not file.exists():
             return []
         try:
-            table = pq.read_table(file, page_checksum_verification=True)
-            if table.schema.remove_metadata() != pa.schema(list(_FAILURE_COLUMNS.items())):
-                raise ValueError("its columns are not those of failures")
-            rows = table.to_pylist()
+            rows = _read_failures(file)
         except (OSError, ValueError, pa.ArrowException):
             log.warning("%s is damaged and ignored: its pages will be tried again", file)
             return []
@@ -294,6 +352,16 @@ class FeatureStore:
             if problem:
                 _suspect(file)
                 problems.append(f"{file}: {problem} ({part.rows} pages); run `embed` again on their files")
+        file = self.path / _FAILURES
+        if file.exists():
+            try:
+                _read_failures(file)
+            except (OSError, ValueError, pa.ArrowException):
+                problems.append(f"{file}: damaged; run `embed` again on all files: those that fail are tried again")
+        for number in sorted(contents.numbers(self.path)):
+            if contents.read(self.path, number) is None:
+                _suspect(contents.path_of(self.path, number))
+                problems.append(f"{contents.path_of(self.path, number)}: damaged; the next `embed` writes it again")
         return problems
 
 
@@ -316,6 +384,7 @@ class FeatureWriter:
         self._knobs = knobs
         self._buffer = _Buffer()
         self._heal()
+        self._keep_contents()
         self._failures: dict[Key | str, PageFailure] = {_failure_key(f): f for f in store.failures()}
         self._failures_changed = False
         pages = store.pages()
@@ -341,8 +410,9 @@ class FeatureWriter:
                 good.append(Part.of(file, part.rows, part.sha256))
                 continue
             log.warning("%s is damaged: put aside; its %d pages are embedded again when met", file, part.rows)
+            self._remember(part.number, file)
             if file.exists():
-                file.rename(file.with_name(f"{file.name}.damaged"))
+                file.rename(file.with_name(f"{file.name}{_ASIDE}"))
         numbers = {part.number for part in store.listed}
         unlisted = [file for file in _part_files(store.path) if file.name not in listed]
         for file in [file for file in unlisted if part_number(file.name) in numbers]:
@@ -351,8 +421,36 @@ class FeatureWriter:
         rows = {file: _readable_rows(file, store.identity.space) for file in unlisted}
         found = {part_number(file.name): file for file, count in rows.items() if count is not None}  # newest last
         good += [Part.of(file, rows[file] or 0, sha256_of(file)) for file in found.values()]
-        if good != store.listed:
+        after = 1 + max(contents.numbers(store.path), default=-1)  # also where manifest and last part are gone
+        if good != store.listed or after > store.next_number:
+            store.next_number = max(after, store.next_number)
             store.replace_parts(good)
+
+    def _remember(self, number: int, file: Path) -> None:
+        """Keeps what a damaged part held, where an earlier version did not and it can still be read."""
+        if contents.read(self.store.path, number) is None:
+            rows = contents.salvage(file)
+            if rows is not None:
+                contents.write(self.store.path, number, rows)
+
+    def _keep_contents(self) -> None:
+        """Keeps what each part holds, where an earlier version or a killed run did not, or the table is damaged."""
+        store, known = self.store, contents.numbers(self.store.path)
+        suspected = [number for number in known if _suspicion(contents.path_of(store.path, number)).exists()]
+        missing = [part for part in store.parts if part.number not in known or part.number in suspected]
+        if missing:
+            pages = store.pages()
+            owners = pages["page_id"].to_numpy(np.int64) >> ROW_BITS
+            for part in missing:
+                rows = pages.loc[owners == part.number, contents.SCHEMA.names]
+                contents.write(store.path, part.number, pa.Table.from_pandas(rows, preserve_index=False))
+        for number in suspected:
+            _suspicion(contents.path_of(store.path, number)).unlink(missing_ok=True)
+
+    def documents(self) -> set[str]:
+        """SHA-256 of all documents that the store knows: with features, with failures, and those that were lost."""
+        failed = {failure.page.document_sha256 for failure in self._failures.values()}
+        return {*self.known, *failed, *self.store.lost().pages["document_sha256"]} - {""}
 
     def failed(self, key: Key | str) -> PageFailure | None:
         """What is known of the failure of a page, (sha256, index), or of a file that could not be hashed, its path."""
@@ -404,6 +502,7 @@ class FeatureWriter:
             How many pages and failures were removed.
         """
         store, forgotten = self.store, list(sha256s)
+        contents.forget(store.path, forgotten)
         parts, removed = [], 0
         for part in store.parts:
             table = store.read(part, [*_COLUMNS, "embedding"])
@@ -433,7 +532,8 @@ class FeatureWriter:
             self._write_part()
         if self._failures_changed:
             rows = [_failure_row(f) for f in self._failures.values()]
-            table = pa.Table.from_pylist(rows, schema=pa.schema(list(_FAILURE_COLUMNS.items())))
+            metadata = {_DIGEST: _digest(rows)}
+            table = pa.Table.from_pylist(rows, schema=pa.schema(list(_FAILURE_COLUMNS.items()), metadata))
             with replacing(self.store.path / _FAILURES) as temporary:
                 pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
             self._failures_changed = False
@@ -450,7 +550,9 @@ class FeatureWriter:
         flat = pa.array(np.concatenate(self._buffer.rows))
         columns["embedding"] = pa.FixedSizeListArray.from_arrays(flat, store.dim)
         table = pa.table(columns).replace_schema_metadata({"space": store.identity.space, **self._knobs})
-        store.replace_parts([*store.listed, self._write_table(name, table)])
+        part = self._write_table(name, table)
+        contents.write(store.path, number, table)
+        store.replace_parts([*store.listed, part])
         self._buffer = _Buffer()
 
     def _write_table(self, name: str, table: pa.Table) -> Part:
@@ -482,8 +584,40 @@ def _failure_row(failure: PageFailure) -> dict[str, Any]:
     }
 
 
+def _digest(rows: list[dict[str, Any]]) -> str:
+    """Checksum of failures: those that Parquet makes leave out what describes the table."""
+    return hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()
+
+
+def _read_failures(file: Path) -> list[dict[str, Any]]:
+    """Rows of failures.parquet; raises OSError, ValueError or ArrowException where it is damaged."""
+    table = pq.read_table(file, page_checksum_verification=True)
+    if table.schema.remove_metadata() != pa.schema(list(_FAILURE_COLUMNS.items())):
+        raise ValueError("its columns are not those of failures")
+    rows: list[dict[str, Any]] = table.to_pylist()
+    noted = (table.schema.metadata or {}).get(_DIGEST.encode())
+    if noted is not None and noted.decode("ascii", "replace") != _digest(rows):
+        raise ValueError("its checksum is not that of its rows")
+    return rows
+
+
 def _as_utf8(message: str) -> str:
     return message.encode("utf-8", "backslashreplace").decode()
+
+
+def _key(row: Mapping[str, Any]) -> Key:
+    return row["document_sha256"], row["page_index"]
+
+
+def aside(folder: Path) -> list[Path]:
+    """What writers have put aside in the folder of a store: damaged parts and manifests."""
+    return sorted(folder.glob(f"*{_ASIDE}"))
+
+
+def unlisted(store: FeatureStore) -> list[Path]:
+    """Finished parts that the manifest does not list, as a killed writer leaves them."""
+    listed = {part.name for part in store.listed}
+    return [file for file in _part_files(store.path) if file.name not in listed]
 
 
 def part_number(name: str) -> int:

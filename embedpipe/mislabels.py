@@ -10,14 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
+from embedpipe import missing
 from embedpipe.classifiers import build_classifier
 from embedpipe.duplicates import NEAR_DUPLICATE, near_pairs
 from embedpipe.evaluation import LabelledPages, cross_validate, document_scores, isolated
 from embedpipe.features import FeatureStore
 from embedpipe.index import fresh_index
+from embedpipe.missing import Missing
 from embedpipe.pictures import Tile, gallery
 from embedpipe.probabilities import best_temperature
 from embedpipe.records import WHOLE_FILE, PageRef
+from embedpipe.rendering import Selection
 from embedpipe.streaming import render_pages
 from embedpipe.tables import write_csv
 from embedpipe.texts import path_to_text
@@ -84,6 +87,7 @@ class Findings:
         across_groups: Near-duplicates of one type in different groups: on both sides of a split they flatter the score.
         unjudged: Types with one group of documents, which cannot be judged by others of their kind.
         seen_documents: Documents that were not judged, for the network itself was trained on their labels.
+        missing: What labels lack; what was lost is neither judged nor judges others.
     """
 
     documents: list[Doubt]
@@ -92,6 +96,7 @@ class Findings:
     across_groups: list[Twins]
     unjudged: list[str]
     seen_documents: int = 0
+    missing: Missing | None = None
 
 
 def off_diagonal(probabilities: NDArray[np.float64], given: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -142,6 +147,7 @@ def check(workspace: Workspace, store: FeatureStore, recipe: TrainingRecipe) -> 
         *_twins(pages, _refs(sources, pages), unit, np.flatnonzero(ink >= _WRITTEN)),
         unjudged=alone,
         seen_documents=held_out.seen_documents,
+        missing=missing.take(workspace, store, Selection.parse(recipe.pages)),
     )
 
 
@@ -216,6 +222,7 @@ def as_json(findings: Findings) -> dict[str, Any]:
         "across_groups": [_twins_json(twins) for twins in findings.across_groups],
         "unjudged": findings.unjudged,
         "seen_documents": findings.seen_documents,
+        "missing": findings.missing.as_json() if findings.missing else None,
     }
 
 

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 AUTO = "auto"
 _MOST = 10_000  # render processes, or pages per call: more is a slip
+AllowMissing = Annotated[
+    bool, typer.Option("--allow-missing", help="Go on although labelled documents have lost their features.")
+]
 Inputs = Annotated[list[str], typer.Argument(help="Files and folders.", show_default=False)]
 
 
@@ -159,6 +162,7 @@ class Labelling:
     password_file: Annotated[
         Path | None, typer.Option(help="With --augment: passwords of encrypted PDFs, one a line.", dir_okay=False)
     ] = None
+    allow_missing: AllowMissing = False
 
     def hyperparameters(self) -> dict[str, str]:
         """The `--set` options by name."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from embedpipe.engines import (
     AUTO,
+    PRECISIONS,
     TOLERANCE,
     Engine,
     EngineChoice,

@@ -9,29 +9,23 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from embedpipe import variants, versions
+from embedpipe import missing, variants, versions
+from embedpipe.answering import statuses, told, total
 from embedpipe.classifiers import ClassifierBundle, build_classifier
 from embedpipe.errors import LabelsError
-from embedpipe.evaluation import (
-    LabelledPages,
-    cross_validate,
-    document_scores,
-    isolated,
-    mean_log_scores,
-    page_weights,
-    per_class,
-)
+from embedpipe.evaluation import LabelledPages, cross_validate, document_scores, isolated, per_class
 from embedpipe.features import FeatureStore
 from embedpipe.finetuned import MANIFEST
 from embedpipe.intake import Intake, Report
 from embedpipe.labels import Label, Labels
+from embedpipe.missing import Missing
 from embedpipe.pipeline import embed
 from embedpipe.records import Document
 from embedpipe.rendering import Selection
@@ -57,6 +51,7 @@ class Lesson:
         group: What the examples have in common, such as their sender; "" where each is on its own.
         relabel: Whether examples that have another label get this one.
         keep: Whether anything is kept; if not, it is only shown what would change.
+        allow_missing: Whether to go on without what other labelled documents have lost.
     """
 
     name: str
@@ -64,16 +59,28 @@ class Lesson:
     group: str = ""
     relabel: bool = False
     keep: bool = True
+    allow_missing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A stored document that the new classifier tells another type; `label` is what it is labelled, if it is."""
+    """A stored document of which the new classifier tells another type, or is differently sure of it.
+
+    Attributes:
+        path: Where it is.
+        before: The type told before.
+        after: The type told now.
+        label: What it is labelled, if it is.
+        status_before: How sure the answer was: `ok`, `ambiguous` or `novel`.
+        status_after: How sure it is now.
+    """
 
     path: str
     before: str
     after: str
     label: str | None
+    status_before: str = ""
+    status_after: str = ""
 
 
 @dataclass(slots=True)
@@ -86,7 +93,12 @@ class Outcome:
         examples: Documents of the type that were learnt from, with those labelled before.
         before: Share of each type's held-out documents told right without the examples; None if not measured.
         after: The same with them.
-        changed: Earlier answers that are others now; never the examples themselves.
+        changed: Earlier answers of another type now; never the examples themselves.
+        status_changed: Earlier answers that are more or less sure now, of whatever type; never the examples.
+        statuses_before: How many stored documents were `ok`, `ambiguous` and `novel`, by the type told before, without
+            the examples.
+        statuses_after: The same by the type told now.
+        missing: What labels lack, and so was not learnt from.
         version: Of the new classifier; None if nothing was kept.
         report: What was embedded, and what failed.
         seconds: Of it all.
@@ -98,9 +110,18 @@ class Outcome:
     before: dict[str, float | None]
     after: dict[str, float | None]
     changed: list[Change]
+    status_changed: list[Change] = field(default_factory=list)
+    statuses_before: dict[str, dict[str, int]] = field(default_factory=dict)
+    statuses_after: dict[str, dict[str, int]] = field(default_factory=dict)
+    missing: Missing | None = None
     version: int | None = None
     report: Report = field(default_factory=Report)
     seconds: float = 0.0
+
+    @property
+    def sure(self) -> tuple[int, int]:
+        """How many stored documents had a sure answer before, and have one now."""
+        return total(self.statuses_before)["ok"], total(self.statuses_after)["ok"]
 
 
 def add_type(
@@ -121,6 +142,7 @@ def add_type(
 
     Raises:
         LabelsError: An example has another label, or no example has a page with features; nothing is changed then.
+        ArtifactError: Other labelled documents have lost features, and that is not allowed; likewise.
         SpaceMismatchError: The backbone is not the one of the classifier.
         KeyboardInterrupt: Embedding was interrupted; new features are kept, labels and classifier are as before.
     """
@@ -134,13 +156,15 @@ def add_type(
         aside = Workspace(folder)
         target = workspace if lesson.keep else _linked(workspace, bundle.identity.space, aside)
         store = FeatureStore.open(target.store_path(bundle.identity.space))
+        lacking = missing.take(workspace, store, Selection.parse(bundle.fitted_on["selection"]))
+        lacking.without({d.sha256 for d in examples}).require(allow=lesson.allow_missing)
         if not all(_is_stored(store, document) for document in examples) or len(examples) < len(found):
             report = _embed(target, bundle, lesson, backbone, settings)
             store = FeatureStore.open(store.path)
         labels.save(aside.labels_file)
         _tell_what_was_seen(workspace, aside, bundle.identity.backbone)
-        _make_variants(target, aside, store, bundle, backbone, settings)
-        outcome = _learn(workspace, aside, store, bundle, {document.sha256 for document in examples})
+        _make_variants((target, aside), store, bundle, lesson, backbone, settings)
+        outcome = _learn((workspace, aside), store, bundle, lesson, {document.sha256 for document in examples})
         if lesson.keep:
             outcome.version = _keep(workspace, aside, bundle.name, new, relabel=lesson.relabel)
     outcome.examples = labels.types()[lesson.name]
@@ -182,17 +206,18 @@ def _linked(workspace: Workspace, space: str, aside: Workspace) -> Workspace:
 
 
 def _make_variants(
-    target: Workspace,
-    aside: Workspace,
+    places: tuple[Workspace, Workspace],
     store: FeatureStore,
     bundle: ClassifierBundle,
+    lesson: Lesson,
     backbone: "Callable[[], Backbone]",
     settings: Settings,
 ) -> None:
     """Variants of the examples, for a classifier that learns from variants."""
+    target, aside = places
     recipe = TrainingRecipe.of(bundle.fitted_on)
     if recipe.augment:
-        pages = labelled_pages(aside, store, Selection.parse(recipe.pages))
+        pages = labelled_pages(aside, store, Selection.parse(recipe.pages), allow_missing=lesson.allow_missing)
         wanted = variants.Wanted(recipe.augment, recipe.seed)
         variants.make(target, store, pages, wanted, backbone, settings=settings)
 
@@ -224,25 +249,28 @@ def _embed(
 
 
 def _learn(
-    workspace: Workspace, aside: Workspace, store: FeatureStore, bundle: ClassifierBundle, examples: set[str]
+    places: tuple[Workspace, Workspace],
+    store: FeatureStore,
+    bundle: ClassifierBundle,
+    lesson: Lesson,
+    examples: set[str],
 ) -> Outcome:
     """Fits aside, and compares with the classifier in use."""
+    workspace, aside = places
     pages = store.pages()
     rows = pages[pages["document_sha256"].isin(examples)]
     if not (rows["outcome"] != "blank").any():
         raise LabelsError("no example has a page that is not blank: nothing can be learnt from them")
     recipe = TrainingRecipe.of(bundle.fitted_on)
     store = recipe.features_of(workspace, store)
-    new = fit(aside, store, recipe, bundle.name)
+    new = fit(aside, store, recipe, bundle.name, allow_missing=lesson.allow_missing)
     before, after = _recalls(workspace, aside, store, recipe)
-    return Outcome(
-        documents=rows["document_sha256"].nunique(),
-        pages=len(rows),
-        examples=0,
-        before=before,
-        after=after,
-        changed=_changes(workspace, store, bundle, new, examples),
+    outcome = Outcome(
+        documents=rows["document_sha256"].nunique(), pages=len(rows), examples=0, before=before, after=after, changed=[]
     )
+    _compare(workspace, store, (bundle, new), examples, outcome)
+    outcome.missing = missing.take(aside, store, Selection.parse(recipe.pages))
+    return outcome
 
 
 def _recalls(
@@ -273,40 +301,33 @@ def _recall(
     return recalls
 
 
-def _changes(
-    workspace: Workspace, store: FeatureStore, old: ClassifierBundle, new: ClassifierBundle, examples: set[str]
-) -> list[Change]:
+def _compare(
+    workspace: Workspace,
+    store: FeatureStore,
+    bundles: tuple[ClassifierBundle, ClassifierBundle],
+    examples: set[str],
+    outcome: Outcome,
+) -> None:
+    """Notes what the new classifier says of stored documents other than the old one, in type and in sureness."""
+    before, after = told(store, bundles)
     pages = store.pages()
     kinds = workspace.labels().of_pages(pages)["label"]
     labels = dict(zip(pages["document_sha256"][::-1], kinds[::-1], strict=True))
     paths = dict(zip(pages["document_sha256"], pages["source"], strict=True))
     sources = workspace.sources()
-    before, after = _told(store, (old, new))
-    return [
-        Change(sources.path_of(sha256, otherwise=paths[sha256]), told, after[sha256], labels[sha256])
-        for sha256, told in before.items()
-        if told != after[sha256] and sha256 not in examples
-    ]
-
-
-def _told(store: FeatureStore, bundles: Iterable[ClassifierBundle]) -> list[dict[str, str]]:
-    """The most probable type of every stored document that is not blank, by each classifier."""
-    bundles = list(bundles)
-    scores: list[list[NDArray[np.float64]]] = [[] for _ in bundles]
-    ids = []
-    for page_ids, X in store.batches():  # never the whole matrix
-        ids.append(page_ids)
-        for bundle, rows in zip(bundles, scores, strict=True):
-            rows.append(bundle.log_scores(X))
-    pages = store.pages().set_index("page_id").loc[np.concatenate(ids)]
-    voting = (pages["outcome"] != "blank").to_numpy()
-    documents, owner = np.unique(pages["document_sha256"].to_numpy(object)[voting], return_inverse=True)
-    weights = page_weights(pages["page_index"].to_numpy(np.int64)[voting])
-    told = []
-    for bundle, rows in zip(bundles, scores, strict=True):
-        best = mean_log_scores(np.concatenate(rows)[voting], weights, owner).argmax(axis=1)
-        told.append({str(sha256): bundle.classes[k] for sha256, k in zip(documents, best, strict=True)})
-    return told
+    for sha256, old in before.items():
+        new = after[sha256]
+        if sha256 in examples or old == new:
+            continue
+        path = sources.path_of(sha256, otherwise=paths[sha256])
+        change = Change(path, old.kind, new.kind, labels[sha256], old.status, new.status)
+        if old.kind != new.kind:
+            outcome.changed.append(change)
+        if old.status != new.status:
+            outcome.status_changed.append(change)
+    others = [sha256 for sha256 in before if sha256 not in examples]
+    outcome.statuses_before = statuses(before[sha256] for sha256 in others)
+    outcome.statuses_after = statuses(after[sha256] for sha256 in others)
 
 
 def _keep(workspace: Workspace, aside: Workspace, name: str, new: list[Label], *, relabel: bool) -> int:
@@ -331,10 +352,31 @@ def as_json(lesson: Lesson, outcome: Outcome) -> dict[str, Any]:
         "seconds": round(outcome.seconds, 3),
         "before": _rounded(outcome.before),
         "after": _rounded(outcome.after),
-        "changed": [{"path": c.path, "before": c.before, "after": c.after, "label": c.label} for c in outcome.changed],
+        "changed": [_change_json(change) for change in outcome.changed],
+        "status_changed": [_change_json(change) for change in outcome.status_changed],
+        "statuses": {
+            "documents": sum(total(outcome.statuses_before).values()),
+            "before": total(outcome.statuses_before),
+            "after": total(outcome.statuses_after),
+            "before_by_type": outcome.statuses_before,
+            "after_by_type": outcome.statuses_after,
+        },
+        "fewer_sure": outcome.sure[1] < outcome.sure[0],
+        "missing": outcome.missing.as_json() if outcome.missing else None,
         "kept": lesson.keep,
         "version": outcome.version,
         "enough": outcome.examples >= ENOUGH,
+    }
+
+
+def _change_json(change: Change) -> dict[str, Any]:
+    return {
+        "path": change.path,
+        "before": change.before,
+        "after": change.after,
+        "label": change.label,
+        "status_before": change.status_before,
+        "status_after": change.status_after,
     }
 
 

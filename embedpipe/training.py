@@ -11,12 +11,13 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
-from embedpipe import variants, versions
+from embedpipe import missing, variants, versions
 from embedpipe.classifiers import ClassifierBundle, brief, build_classifier, fit_classifier, fit_novelty
 from embedpipe.confidence import HeldOutScores, nested_decisions
+from embedpipe.cues import UNKNOWN
 from embedpipe.cuetable import CuedStore
 from embedpipe.decisions import Rule
-from embedpipe.errors import LabelsError, UsageError
+from embedpipe.errors import ArtifactError, LabelsError, UsageError
 from embedpipe.evaluation import (
     HeldOut,
     LabelledPages,
@@ -95,7 +96,7 @@ class Evaluation:
         per_class: Of documents, a row per type.
         classes: Types, sorted.
         matrix: Documents by true type (rows) and told type (columns).
-        verdicts: One per document.
+        verdicts: One per document that was measured.
         pages: How many pages were used.
     """
 
@@ -107,14 +108,49 @@ class Evaluation:
     pages: int
 
 
-def labelled_pages(workspace: Workspace, store: FeatureStore, selection: Selection) -> LabelledPages:
+def labelled_pages(
+    workspace: Workspace, store: FeatureStore, selection: Selection, *, allow_missing: bool = True
+) -> LabelledPages:
     """Features and labels of the labelled pages; blank pages have no type and are left out.
 
     They come in the order of documents and pages, so that what is learnt does not depend on what was embedded first.
 
+    Args:
+        workspace: Where the labels are.
+        store: The features.
+        selection: Which pages of each document.
+        allow_missing: Only warn where labelled documents have lost features; see `missing`.
+
     Raises:
         LabelsError: No page is labelled.
+        ArtifactError: Labelled documents have lost features, and that is not allowed.
     """
+    while True:
+        damaged = len(store.origin.damaged)
+        try:
+            pages = _read_labelled(workspace, store, selection)
+        except (ArtifactError, LabelsError):
+            if len(store.origin.damaged) > damaged:
+                continue  # a part was found damaged just now: once more without it
+            missing.take(workspace, store, selection).require(allow=allow_missing)
+            raise
+        missing.take(workspace, store, selection).require(allow=allow_missing)
+        if not allow_missing and (unknown := _without_cues(store, pages)):
+            raise ArtifactError(
+                f"the cues of {unknown} labelled pages are not known, for their files are not where they were: put "
+                "them back and run `embed` on them, fit without --with-cues, or go on without: --allow-missing"
+            )
+        return pages
+
+
+def _without_cues(store: FeatureStore, pages: LabelledPages) -> int:
+    """How many pages would be learnt from with zeros in place of their cues."""
+    cues = pages.X[:, store.origin.dim :]
+    return int(np.all(cues == np.asarray(UNKNOWN, np.float32), axis=1).sum()) if cues.shape[1] else 0
+
+
+def _read_labelled(workspace: Workspace, store: FeatureStore, selection: Selection) -> LabelledPages:
+    """As `labelled_pages`, of what can be read."""
     pages = store.pages().sort_values(["document_sha256", "page_index"], ignore_index=True)
     labels = workspace.labels().of_pages(pages)
     wanted = labels["label"].notna() & (pages["outcome"] != "blank")
@@ -141,14 +177,17 @@ def labelled_pages(workspace: Workspace, store: FeatureStore, selection: Selecti
     )
 
 
-def learnt_pages(workspace: Workspace, store: FeatureStore, recipe: TrainingRecipe) -> LabelledPages:
+def learnt_pages(
+    workspace: Workspace, store: FeatureStore, recipe: TrainingRecipe, *, allow_missing: bool = True
+) -> LabelledPages:
     """The labelled pages that a recipe learns from, with their variants where it wants some.
 
     Raises:
         LabelsError: No page is labelled.
-        ArtifactError: The variants have not been made.
+        ArtifactError: The variants have not been made; or labelled documents have lost features, and that is not
+            allowed.
     """
-    pages = labelled_pages(workspace, store, Selection.parse(recipe.pages))
+    pages = labelled_pages(workspace, store, Selection.parse(recipe.pages), allow_missing=allow_missing)
     if not recipe.augment:
         return pages
     return replace(pages, variants=variants.read(store, pages, recipe.augment, recipe.seed))
@@ -162,6 +201,7 @@ def make_variants(
     *,
     settings: Settings | None = None,
     watch: variants.Watch | None = None,
+    allow_missing: bool = False,
 ) -> None:
     """Embeds the variants that a recipe wants of the labelled pages and that are not there yet.
 
@@ -172,21 +212,30 @@ def make_variants(
         backbone: Loads the backbone; called only when a variant is missing.
         settings: How documents are read.
         watch: Is told how it goes.
+        allow_missing: As for `fit`.
 
     Raises:
         LabelsError: There are too few labels.
+        ArtifactError: Labelled documents have lost features, and that is not allowed.
         UnknownNameError: There is no such classifier or hyper-parameter; nothing is made for one.
         SpaceMismatchError: The backbone is not the store's.
         KeyboardInterrupt: Ctrl-C; the variants made so far are kept.
     """
     build_classifier(recipe.kind, store.blocks, recipe.settings)
-    pages = labelled_pages(workspace, store, Selection.parse(recipe.pages))
+    pages = labelled_pages(workspace, store, Selection.parse(recipe.pages), allow_missing=allow_missing)
     grouped_folds(pages)
     wanted = variants.Wanted(recipe.augment, recipe.seed)
     variants.make(workspace, store, pages, wanted, backbone, settings=settings, watch=watch)
 
 
-def fit(workspace: Workspace, store: FeatureStore, recipe: TrainingRecipe, name: str | None = None) -> ClassifierBundle:
+def fit(
+    workspace: Workspace,
+    store: FeatureStore,
+    recipe: TrainingRecipe,
+    name: str | None = None,
+    *,
+    allow_missing: bool = False,
+) -> ClassifierBundle:
     """Cross-validates, fits on everything, and saves a classifier.
 
     Args:
@@ -194,16 +243,18 @@ def fit(workspace: Workspace, store: FeatureStore, recipe: TrainingRecipe, name:
         store: The features.
         recipe: What to fit.
         name: Of the classifier; None for its kind.
+        allow_missing: Fit without what labelled documents have lost; the manifest says in any case what was missing.
 
     Raises:
         LabelsError: There are too few labels.
+        ArtifactError: Labelled documents have lost features, and that is not allowed.
         UnknownNameError: There is no such classifier or hyper-parameter.
         UsageError: The name cannot be a folder's: it would lie elsewhere, where no command finds it.
     """
     if name and (name.startswith(".") or "/" in name or "\\" in name):
         raise UsageError(f"--name {name}: no slashes, and no dot at its beginning: it becomes a folder's name")
     begin, store = time.perf_counter(), recipe.features_of(workspace, store)
-    held = rehearse(workspace, store, recipe)
+    held = rehearse(workspace, store, recipe, allow_missing=allow_missing)
     pages, lessons = held.known, held.known.lessons()
     pipeline = build_classifier(recipe.kind, store.blocks, recipe.settings)
     fit_classifier(pipeline, *lessons)
@@ -224,7 +275,10 @@ def fit(workspace: Workspace, store: FeatureStore, recipe: TrainingRecipe, name:
             **_augmented(recipe, len(lessons.y) - len(pages.y)),
             "pages": len(pages.y),
             "documents": len(set(pages.documents)),
-            "parts": [part.name for part in store.parts],
+            "types": _documents_by_type(pages),
+            "missing": missing.take(workspace, store, Selection.parse(recipe.pages)).as_json()
+            | {"cues_of_pages": _without_cues(store, pages)},
+            "parts": [part.name for part in store.origin.parts],
         },
         learnt=frozenset(map(brief, pages.documents)),
     )
@@ -236,6 +290,10 @@ def fit(workspace: Workspace, store: FeatureStore, recipe: TrainingRecipe, name:
     ):
         bundle.save(folder)
     return bundle
+
+
+def _documents_by_type(pages: LabelledPages) -> dict[str, int]:
+    return {str(kind): len(set(pages.documents[pages.y == kind])) for kind in np.unique(pages.y)}
 
 
 def _augmented(recipe: TrainingRecipe, rows: int) -> dict[str, Any]:
@@ -265,12 +323,20 @@ class Rehearsal:
     of_pages: HeldOutScores
     of_documents: HeldOutScores
 
+    def measured_documents(self) -> NDArray[np.bool_]:
+        """Which rows of `of_documents` figures are of: those whose type was learnt while they were held out, (n,)."""
+        rows = document_scores(self.pages, self.held_out.log_scores).rows
+        return np.ones(len(rows), bool) if self.held_out.measurable is None else self.held_out.measurable[rows]
 
-def rehearse(workspace: Workspace, store: FeatureStore, recipe: TrainingRecipe) -> Rehearsal:
+
+def rehearse(
+    workspace: Workspace, store: FeatureStore, recipe: TrainingRecipe, *, allow_missing: bool = False
+) -> Rehearsal:
     """Cross-validates a recipe on the labelled pages, with groups and near copies kept together.
 
     Raises:
         LabelsError: There are too few labels.
+        ArtifactError: Labelled documents have lost features, and that is not allowed.
         UnknownNameError: There is no such classifier or hyper-parameter.
     """
     store = recipe.features_of(workspace, store)
@@ -278,7 +344,7 @@ def rehearse(workspace: Workspace, store: FeatureStore, recipe: TrainingRecipe) 
     def build() -> Pipeline:
         return build_classifier(recipe.kind, store.blocks, recipe.settings)
 
-    known = isolated(learnt_pages(workspace, store, recipe), store.blocks)
+    known = isolated(learnt_pages(workspace, store, recipe, allow_missing=allow_missing), store.blocks)
     folds = honest_folds(known)
     held_out = cross_validate(build, known, folds)
     distances = held_out_distances(build, known, folds)
@@ -287,20 +353,24 @@ def rehearse(workspace: Workspace, store: FeatureStore, recipe: TrainingRecipe) 
     return Rehearsal(known, folds, pages, held_out, *answers)
 
 
-def evaluate(workspace: Workspace, store: FeatureStore, recipe: TrainingRecipe) -> Evaluation:
+def evaluate(
+    workspace: Workspace, store: FeatureStore, recipe: TrainingRecipe, *, allow_missing: bool = False
+) -> Evaluation:
     """Measures a classifier on documents that it was not fitted on, in grouped folds.
 
     Raises:
         LabelsError: There are too few labels.
+        ArtifactError: Labelled documents have lost features, and that is not allowed.
     """
-    return evaluate_held(rehearse(workspace, store, recipe))
+    return evaluate_held(rehearse(workspace, store, recipe, allow_missing=allow_missing))
 
 
 def evaluate_held(held: Rehearsal) -> Evaluation:
-    """Quality of what was held out."""
-    pages, classes = held.pages, held.held_out.classes
-    documents = document_scores(pages, held.held_out.log_scores)
-    probabilities = nested_decisions(held.of_documents, Rule()).probabilities
+    """Quality of what was held out, and whose type was learnt meanwhile."""
+    classes = held.held_out.classes
+    pages, held_out = held.held_out.measured(held.pages)
+    documents = document_scores(pages, held_out.log_scores)
+    probabilities = nested_decisions(held.of_documents, Rule()).probabilities[held.measured_documents()]
     order = np.argsort(-probabilities, axis=1, kind="stable")[:, :2]
     best = np.take_along_axis(probabilities, order, axis=1).tolist()
     names = np.asarray(classes, object)[order]
@@ -312,7 +382,7 @@ def evaluate_held(held: Rehearsal) -> Evaluation:
         )
     ]
     return Evaluation(
-        metrics=metrics_of(pages, held.held_out),
+        metrics=metrics_of(held.pages, held.held_out),
         per_class=per_class(documents.y, predicted, classes),
         classes=classes,
         matrix=confusion(documents.y, predicted, classes),

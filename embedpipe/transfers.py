@@ -14,12 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from embedpipe import missing
 from embedpipe.classifiers import build_classifier, fit_classifier, log_scores
 from embedpipe.engines import EngineChoice
 from embedpipe.errors import LabelsError
 from embedpipe.evaluation import LabelledPages, grouped_folds
 from embedpipe.features import FeatureStore
 from embedpipe.finetuning import PageScores, finetune
+from embedpipe.missing import Missing
 from embedpipe.rendering import Selection
 from embedpipe.streaming import Settings
 from embedpipe.training import labelled_pages
@@ -63,6 +65,7 @@ class Transfers:
         learnt: Documents that the ways learn from.
         groups: Of the held-out documents.
         unlearnt: Types that are only among the held-out documents.
+        missing: What labels lack, and so was neither learnt from nor held out.
     """
 
     ways: list[Way]
@@ -70,6 +73,7 @@ class Transfers:
     learnt: int
     groups: int
     unlearnt: list[str] = field(default_factory=list)
+    missing: Missing | None = None
 
 
 def compare_ways(
@@ -80,6 +84,7 @@ def compare_ways(
     settings: Settings | None = None,
     choice: EngineChoice | None = None,
     watch: Watch | None = None,
+    allow_missing: bool = False,
 ) -> Transfers:
     """Holds out a fifth of the labelled documents, by group, and measures every way on them.
 
@@ -90,11 +95,14 @@ def compare_ways(
         settings: How documents are read.
         choice: Device of the training.
         watch: Told how the training goes.
+        allow_missing: Compare without what labelled documents have lost.
 
     Raises:
         LabelsError: There are too few labels.
+        ArtifactError: Labelled documents have lost features, and that is not allowed.
     """
-    pages = labelled_pages(workspace, store, Selection.parse(recipe.pages))
+    selection = Selection.parse(recipe.pages)
+    pages = labelled_pages(workspace, store, selection, allow_missing=allow_missing)
     tested = grouped_folds(pages) == 0
     if tested.all() or len(set(pages.y[~tested])) == 1:
         raise LabelsError("too few groups to hold some out: label more documents of each type")
@@ -111,6 +119,7 @@ def compare_ways(
         learnt=len(set(pages.documents[train])),
         groups=len(set(pages.groups[test])),
         unlearnt=sorted(set(pages.y[test]) - set(pages.y[train])),
+        missing=missing.take(workspace, store, selection),
     )
 
 
@@ -160,4 +169,5 @@ def as_json(found: Transfers) -> dict[str, Any]:
         "learnt_documents": found.learnt,
         "split": "one hold-out by group, the same for all ways",
         "types_not_learnt": found.unlearnt,
+        "missing": found.missing.as_json() if found.missing else None,
     }

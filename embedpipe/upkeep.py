@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import joblib
@@ -21,12 +21,13 @@ class Forgotten:
     """What `forget` removed.
 
     Attributes:
-        documents: Their hashes.
+        documents: The hashes of those of which anything was kept.
         rows: Pages and failures, over all spaces.
         labels: Labels.
         classifiers: Names of those that learnt from the documents, or of which that is not known.
         versions: Their versions that did, by name.
         backbones: Fine-tuned ones that were trained or validated on the documents, or of which that is not known.
+        unknown: What was asked to be forgotten and was never stored, as it was named.
     """
 
     documents: list[str]
@@ -35,6 +36,7 @@ class Forgotten:
     classifiers: list[str]
     versions: dict[str, list[int]]
     backbones: list[str]
+    unknown: list[str] = field(default_factory=list)
 
 
 def forget(workspace: Workspace, documents: Iterable[str]) -> Forgotten:
@@ -50,20 +52,23 @@ def forget(workspace: Workspace, documents: Iterable[str]) -> Forgotten:
         EmbedpipeError: A document is not known; then nothing is removed.
     """
     with workspace.writing("forget"):
-        sources = workspace.sources()
-        hashes = []
+        sources, labels = workspace.sources(), workspace.labels()
+        known = sources.known() | {sha256 for sha256, _ in labels.rows} | cuetable.documents(workspace)
+        wanted: dict[str, str] = {}
         for document in documents:
             sha256 = document if is_sha256(document) else sources.sha256_at(document)
             if sha256 is None:
                 raise EmbedpipeError(f"{document} is neither a document nor a SHA-256: nothing was removed")
-            hashes.append(sha256)
-        rows = 0
+            wanted.setdefault(sha256, document)
+        hashes, rows = list(wanted), 0
         for space in workspace.spaces():
             for folder in variants.folders(workspace.store_path(space)):
-                FeatureWriter(FeatureStore.open(folder), {}).forget(set(hashes))
+                kept = FeatureWriter(FeatureStore.open(folder), {})
+                known |= kept.documents()
+                kept.forget(set(hashes))
             writer = FeatureWriter(FeatureStore.open(workspace.store_path(space)), {})
+            known |= writer.documents()
             rows += writer.forget(set(hashes))
-        labels = workspace.labels()
         gone = [key for key in labels.rows if key[0] in hashes]
         for key in gone:
             del labels.rows[key]
@@ -73,8 +78,11 @@ def forget(workspace: Workspace, documents: Iterable[str]) -> Forgotten:
             sources.forget(sha256)
         sources.save()
         cuetable.forget(workspace, set(hashes))
-    taught = _taught(workspace, hashes)
-    return Forgotten(hashes, rows, len(gone), list(taught), taught, _trained(workspace, set(hashes)))
+    stored = [sha256 for sha256 in hashes if sha256 in known]
+    unknown = [document for sha256, document in wanted.items() if sha256 not in known]
+    taught = _taught(workspace, stored) if stored else {}
+    trained = _trained(workspace, set(stored)) if stored else []
+    return Forgotten(stored, rows, len(gone), list(taught), taught, trained, unknown)
 
 
 def _taught(workspace: Workspace, hashes: list[str]) -> dict[str, list[int]]:

@@ -28,15 +28,21 @@ FINETUNED = "finetuned:"
 
 
 class Sources:
-    """Where each document was last seen. A hint only: it can be lost and is filled again by the next run."""
+    """Where each document was last seen. A hint only: it can be lost and is filled again by the next run.
+
+    Attributes:
+        damaged: Whether there is a table that cannot be read.
+    """
 
     def __init__(self, file: Path) -> None:
         self._file = file
         self._documents: dict[str, Document] = {}
         self._paths: dict[str, list[str]] = {}
+        self.damaged = file.exists()
         with contextlib.suppress(OSError, ValueError, pa.ArrowException):
             table = pq.read_table(file, page_checksum_verification=True)
             rows = table.to_pylist() if table.schema.remove_metadata() == _SOURCES else []
+            self.damaged = table.schema.remove_metadata() != _SOURCES
             for row in rows:
                 self.add(Document(**{**row, "path": text_to_path(row["path"])}))
 
@@ -105,6 +111,10 @@ class Sources:
             return None
         self.add(document)
         return document.sha256
+
+    def known(self) -> set[str]:
+        """SHA-256 of the documents whose place is known."""
+        return set(self._paths)
 
     def forget(self, sha256: str) -> None:
         """Removes every place of a document."""
@@ -182,6 +192,11 @@ class Workspace:
             found[manifest.parent.name] = FeatureStore.open(manifest.parent).identity
         return found
 
+    def without_manifest(self) -> list[str]:
+        """Spaces that have parts, and no manifest that lists them."""
+        folders = (folder for folder in self.root.glob("features/*") if not (folder / "manifest.json").exists())
+        return sorted(folder.name for folder in folders if any(folder.glob("part-*")))
+
     def classifiers(self) -> list[str]:
         """Names of the classifiers."""
         folders = self.root.glob("classifiers/*")
@@ -198,7 +213,11 @@ class Workspace:
             ArtifactError: There is none, or more than one to choose from.
             UnknownNameError: There is none of that name.
         """
-        spaces = self.spaces()
+        spaces, unlisted = self.spaces(), self.without_manifest()
+        if unlisted and (space in unlisted or space is None):
+            other = ", or choose another space with --space" if spaces else ""
+            manifest = self.store_path(space or unlisted[0]) / "manifest.json"
+            raise ArtifactError(f"{manifest} is missing: run `embed` again, which lists the parts anew{other}")
         if not spaces:
             raise ArtifactError(f"no features in {self.root}: run `embed` on your documents first")
         if space is not None and space not in spaces:

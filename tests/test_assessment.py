@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_training import Document, trained_store
+from test_training import Document, label_all, trained_store, write_store
+from typer.testing import CliRunner
 
 from embedpipe.assessment import MISTAKES_SHOWN, as_json, assess, write
+from embedpipe.commands import app
 from embedpipe.features import FeatureStore, FeatureWriter
 from embedpipe.labels import Label, Labels
 from embedpipe.records import FeatureBatch, Identity, PageInfo, PageRef, Recipe
@@ -84,3 +86,25 @@ def test_an_assessment_is_consistent(workspace: Workspace, store: FeatureStore, 
     for verdict in wrong:
         assert verdict.second != verdict.predicted
         assert 0 <= verdict.second_confidence <= verdict.confidence
+
+
+def test_one_document_of_each_type_is_not_measured(workspace: Workspace, tmp_path: Path) -> None:
+    """Neither 0.000 nor an interval is claimed: `fit-*`, `evaluate`, `info` and the report say that it is not known."""
+    documents = [Document(kind, ["ok"] * 4) for kind in ("form", "invoice", "letter")]
+    label_all(workspace, documents)
+    store = write_store(workspace, documents)
+    bundle = fit(workspace, store, TrainingRecipe("head"))
+    assert (bundle.metrics["document_accuracy"], bundle.metrics["accuracy"]) == (None, None)
+    found = assess(workspace, store, bundle)
+    assert (found.intervals, found.decisions, found.learning_curve, found.evaluation.verdicts) == ({}, {}, [], [])
+    assert set(found.careless.values()) == {None}
+    write(workspace, bundle, found, tmp_path / "report.html")
+    html = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "nothing: each type has one group of documents only" in html
+    for command in (["evaluate"], ["fit-head"]):
+        told = CliRunner().invoke(app, [*command, "--artifacts", str(workspace.root)])
+        assert told.exit_code == 0
+        assert "not measured: no type was learnt while documents of it were held out" in told.stdout
+        assert "0.000" not in told.stdout
+    told = CliRunner().invoke(app, ["info", "--artifacts", str(workspace.root)])
+    assert "not measured, for each type has one group of documents only" in told.stdout

@@ -205,7 +205,29 @@ def test_a_type_that_the_other_folds_lack_is_never_told() -> None:
     assert held_out.classes == ["a", "b", "lonely"]
     assert np.isfinite(held_out.log_scores).all()
     assert (held_out.log_scores[-2:].argmax(axis=1) != 2).all()
-    assert metrics_of(pages, held_out)["types_with_one_group"] == ["lonely"]
+    figures = metrics_of(pages, held_out)
+    assert figures["types_with_one_group"] == ["lonely"]
+    assert (figures["held_out_documents"], figures["measured_documents"]) == (13, 12)
+    others = pages.take(pages.y != "lonely")
+    told = np.asarray(held_out.classes, object)[held_out.log_scores[:-2].argmax(axis=1)]
+    assert figures["accuracy"] == pytest.approx(sk.accuracy_score(list(others.y), list(told)))
+
+
+def test_one_document_of_each_type_measures_nothing() -> None:
+    """No type was ever learnt and tested at once: every figure is None, and not 0."""
+    pages = labelled(["a"] * 3 + ["b"] * 3 + ["c"] * 3, [0] * 3 + [1] * 3 + [2] * 3)
+    held_out = cross_validate(lambda: build_classifier("head", [("all", 0, 4)]), pages, grouped_folds(pages))
+    figures = metrics_of(pages, held_out)
+    assert (figures["held_out_documents"], figures["measured_documents"]) == (3, 0)
+    assert {figures[name] for name in ("accuracy", "macro_f1", "document_accuracy", "document_macro_f1")} == {None}
+
+
+def test_types_without_documents_have_no_figures() -> None:
+    """Recall and F1 of nothing are None; the precision is known where the type was told."""
+    truth, told = (np.array(names, object) for names in (["a", "a"], ["a", "b"]))
+    rows = {row["type"]: row for row in per_class(truth, told, ["a", "b", "c"])}
+    assert (rows["b"]["precision"], rows["b"]["recall"], rows["b"]["f1"]) == (0.0, None, None)
+    assert (rows["c"]["precision"], rows["c"]["recall"], rows["c"]["f1"]) == (None, None, None)
 
 
 def test_a_fold_that_leaves_one_type_tells_that_type() -> None:

@@ -3,20 +3,25 @@
 import hashlib
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pymupdf
 import pytest
 
 from embedpipe import teaching, versions
+from embedpipe.answering import STATUSES, Answer, statuses, total
+from embedpipe.classification import classify
 from embedpipe.classifiers import ClassifierBundle
+from embedpipe.commands.teaching import _print_lesson
+from embedpipe.console import Output
 from embedpipe.engines import Backbone
-from embedpipe.errors import LabelsError
+from embedpipe.errors import ArtifactError, LabelsError
 from embedpipe.features import FeatureStore
 from embedpipe.files import write_json
 from embedpipe.finetuned import named
 from embedpipe.pipeline import embed
-from embedpipe.teaching import Lesson, Outcome, add_type, as_json
+from embedpipe.teaching import Change, Lesson, Outcome, add_type, as_json
 from embedpipe.training import TrainingRecipe, fit, make_variants
 from embedpipe.variants import folders
 from embedpipe.workspace import Workspace
@@ -126,7 +131,7 @@ def test_an_interrupt_leaves_labels_and_classifier(
 ) -> None:
     """Interrupted while fitting, or before the switch, the old classifier answers; the same command goes on later."""
 
-    def interrupted(*_: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -185,3 +190,67 @@ def test_a_classifier_that_learns_from_variants_gets_those_of_the_examples(
     assert len(FeatureStore.open(folder).pages()) == (12 if keep else 8)
     bundle = ClassifierBundle.load(workspace.classifier_path("head"))
     assert (bundle.fitted_on["augment"], bundle.fitted_on["variants"]) == (1, 12 if keep else 8)
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_how_sure_earlier_answers_are_is_told_as_classify_tells_it(
+    pile: Path, workspace: Workspace, tiny: Backbone, *, keep: bool
+) -> None:
+    """Statuses of the stored documents without the examples, by type, before and after; a dry run tells the same."""
+
+    def answered() -> dict[str, tuple[str | None, str]]:
+        bundle = ClassifierBundle.load(workspace.classifier_path("head"))
+        verdicts, _ = classify(workspace, [str(pile / "pile")], bundle, lambda: tiny)
+        return {verdict.path: (verdict.prediction.label, verdict.prediction.status) for verdict in verdicts}
+
+    before = answered()
+    outcome = teach(workspace, lambda: tiny, "plan", pile / "plans", keep=keep)
+    assert total(outcome.statuses_before) == {
+        status: sum(found == status for _, found in before.values()) for status in STATUSES
+    }
+    assert sum(total(outcome.statuses_after).values()) == len(before) == 8
+    values = as_json(Lesson("plan", ()), outcome)
+    assert values["statuses"]["documents"] == 8
+    if keep:
+        after = answered()
+        assert outcome.statuses_after == statuses(Answer(str(kind), status) for kind, status in after.values())
+        changed = {path for path, (_, status) in after.items() if status != before[path][1]}
+        assert {change["path"] for change in values["status_changed"]} == changed
+        assert {change["path"] for change in values["changed"]} == {p for p in after if after[p][0] != before[p][0]}
+
+
+def test_fewer_sure_answers_are_warned_of(capsys: pytest.CaptureFixture[str]) -> None:
+    """One line says how many were sure and are; none where they did not get fewer."""
+    change = Change("/a.pdf", "letter", "letter", None, "ok", "ambiguous")
+    counts = {"letter": {"ok": 120, "ambiguous": 68, "novel": 0}}
+    fewer = {"letter": {"ok": 60, "ambiguous": 126, "novel": 2}}
+    outcome = Outcome(1, 1, 9, {}, {}, [], [change], counts, fewer)
+    _print_lesson(Lesson("plan", ()), outcome, Output())
+    shown = capsys.readouterr().out
+    assert "of 188 earlier answers 0 change their type, and 1 how sure they are" in shown
+    assert "warning: 60 of 188 earlier answers are sure now, 120 were before" in shown
+    assert as_json(Lesson("plan", ()), outcome)["fewer_sure"] is True
+    _print_lesson(Lesson("plan", ()), replace(outcome, statuses_after=counts), Output())
+    assert "warning" not in capsys.readouterr().out
+
+
+def test_damage_is_not_learnt(pile: Path, workspace: Workspace, tiny: Backbone) -> None:
+    """64 zeroed bytes in a part, and examples of a new type: refused, and the classifier stays; embedding heals it."""
+    store = workspace.store()
+    [part] = store.path.glob("part-*.parquet")
+    other = write(workspace.root.parent / "more" / "memo.pdf", "plan", 40)
+    embed(workspace, [str(other)], tiny)  # a second part, which stays whole
+    content = bytearray(part.read_bytes())
+    content[2000:2064] = bytes(64)
+    part.write_bytes(content)
+    for keep in (False, True, True):  # the second time, the part has been put aside
+        with pytest.raises(
+            ArtifactError, match=r"8 labelled documents have lost features.*: letter 4, poster 4: part-"
+        ):
+            teach(workspace, lambda: tiny, "plan", pile / "plans", keep=keep)
+    bundle = ClassifierBundle.load(workspace.classifier_path("head"))
+    assert (bundle.classes, workspace.labels().types()) == (["letter", "poster"], {"letter": 4, "poster": 4})
+    embed(workspace, [str(pile / "pile")], tiny)
+    outcome = teach(workspace, lambda: tiny, "plan", pile / "plans")
+    assert (outcome.version, outcome.missing and outcome.missing.gaps) == (2, [])
+    assert ClassifierBundle.load(workspace.classifier_path("head")).classes == ["letter", "plan", "poster"]

@@ -8,9 +8,11 @@ import joblib
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
 from embedpipe import inventory
 from embedpipe.classifiers import ClassifierBundle
+from embedpipe.commands import app
 from embedpipe.engines import Backbone
 from embedpipe.errors import ArtifactError, EmbedpipeError, UnknownNameError
 from embedpipe.features import FeatureStore, FeatureWriter
@@ -76,6 +78,23 @@ def test_an_unknown_document_changes_nothing(filled: Workspace, tmp_path: Path) 
     with pytest.raises(EmbedpipeError, match="neither a document nor a SHA-256"):
         forget(filled, [str(tmp_path / "pile" / "letter" / "0.pdf"), str(tmp_path / "nobody.pdf")])
     assert len(filled.store().pages()) == pages
+
+
+def test_what_was_never_stored_is_not_forgotten(filled: Workspace, make_pdf: Callable[..., Path]) -> None:
+    """A file and a hash of which nothing is kept are named, and not counted; the others are removed all the same."""
+    fit(filled, filled.store(), TrainingRecipe("head"))
+    manifest = filled.classifier_path("head") / "manifest.json"
+    write_json(manifest, {key: value for key, value in read_json(manifest).items() if key != "learnt"})
+    never, stored = make_pdf("never.pdf", ["never stored"]), filled.store().pages()["source"][0]
+    gone = forget(filled, [str(never), "cd" * 32])
+    assert (gone.documents, gone.rows, gone.labels) == ([], 0, 0)
+    assert gone.unknown == [str(never), "cd" * 32]
+    assert gone.classifiers == []
+    told = CliRunner().invoke(app, ["forget", str(never), stored, "--artifacts", str(filled.root)])
+    assert told.exit_code == 0
+    assert told.stdout.startswith("1 document forgotten: 2 pages and failures, 1 labels\n")
+    assert f"nothing was kept of {never}" in told.stdout
+    assert forget(filled, [stored]).unknown == [stored]
 
 
 def test_what_learnt_from_a_document_is_named(filled: Workspace, tiny: Backbone, make_pdf: Callable[..., Path]) -> None:

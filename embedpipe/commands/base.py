@@ -34,6 +34,7 @@ from embedpipe.options import Common, expand
 if TYPE_CHECKING:
     from embedpipe.classifiers import ClassifierBundle
     from embedpipe.intake import Report
+    from embedpipe.missing import Missing
     from embedpipe.workspace import Workspace
 
 DONE, ERROR, USAGE, SOME_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
@@ -118,6 +119,12 @@ def take_labels(workspace: "Workspace", source: str, output: Output) -> "tuple[i
     return count, labels.types()
 
 
+def print_missing(missing: "Missing", output: Output, of: str = "") -> None:
+    """Which labels have no features, or not all, and why; a line for each reason."""
+    for line in missing.lines():
+        output.line(f"{of}: {line}" if of else line)
+
+
 def report_json(report: "Report") -> dict[str, Any]:
     """A report as the JSON keys of `embed`."""
     rate = report.embedded / report.seconds if report.seconds else 0.0
@@ -177,6 +184,12 @@ def print_metrics(metrics: dict[str, Any], output: Output) -> None:
     print_seen_documents(metrics["seen_documents"], metrics["held_out_documents"], output)
     if not metrics["held_out_documents"]:
         return
+    if not metrics["measured_documents"]:
+        output.line(
+            "not measured: no type was learnt while documents of it were held out; label documents of at least two "
+            "groups of each type"
+        )
+        return
     print_quality(metrics, output)
     output.line(
         f"{metrics['folds']} folds; documents of one group were never on both sides ({metrics['groups']} groups)"
@@ -184,7 +197,10 @@ def print_metrics(metrics: dict[str, Any], output: Output) -> None:
     if metrics["types_not_held_out"]:
         output.line(f"no figure counts {', '.join(metrics['types_not_held_out'])}: no document of these was held out")
     if metrics["types_with_one_group"]:
-        output.line(f"only one group, so never learnt and tested at once: {', '.join(metrics['types_with_one_group'])}")
+        output.line(
+            f"only one group, so never learnt and tested at once, and in no figure: "
+            f"{', '.join(metrics['types_with_one_group'])}"
+        )
 
 
 def print_quality(metrics: dict[str, Any], output: Output) -> None:

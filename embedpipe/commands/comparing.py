@@ -12,11 +12,12 @@ from embedpipe.commands.base import (
     begin,
     command,
     figure,
+    print_missing,
     print_seen_documents,
     take_labels,
 )
 from embedpipe.errors import UsageError
-from embedpipe.options import AUTO, Common, Network, Reading, Space
+from embedpipe.options import AUTO, AllowMissing, Common, Network, Reading, Space
 
 if TYPE_CHECKING:
     from embedpipe.comparison import Comparison
@@ -40,6 +41,7 @@ def compare(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = AUTO,
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = AUTO,
     engine: Annotated[str, typer.Option(help="auto, torch or openvino.")] = AUTO,
+    allow_missing: AllowMissing = False,
 ) -> int:
     """Compare backbones on the labelled documents: quality, speed, and the room that their features take."""
     from embedpipe import comparison
@@ -59,6 +61,7 @@ def compare(
             inputs=inputs or (),
             settings=reading.settings(),
             progress=lambda _, step: bar(step),
+            allow_missing=allow_missing,
         )
     if csv is not None:
         comparison.write_table(found, csv)
@@ -106,6 +109,9 @@ def _print(found: "Comparison", output: "Output") -> None:
     for row in rows:
         if "problem" in row:
             output.line(f"{row['backbone']}: no figures: {row['problem']}")
+    for candidate in found.candidates:
+        if candidate.missing is not None:
+            print_missing(candidate.missing, output, candidate.name)
     print_seen_documents(found.seen_documents, found.documents - found.seen_documents, output)
     if found.pages:
         output.line(
@@ -114,7 +120,7 @@ def _print(found: "Comparison", output: "Output") -> None:
         )
 
 
-def compare_ways(common: Common, space: Space, recipe: dict[str, Any], device: str) -> int:
+def compare_ways(common: Common, space: Space, recipe: dict[str, Any], device: str, *, allow_missing: bool) -> int:
     """The three ways of transfer on the same held-out documents; the work of `evaluate --compare`."""
     from embedpipe import transfers
     from embedpipe.engines import EngineChoice
@@ -129,7 +135,12 @@ def compare_ways(common: Common, space: Space, recipe: dict[str, Any], device: s
         watch = Watch(pages=lambda done, total: bar(Progress(done, done, total)), notice=output.notice)
         choice = EngineChoice(device=device)
         found = transfers.compare_ways(
-            workspace, store, FinetuningRecipe(**options, **recipe), choice=choice, watch=watch
+            workspace,
+            store,
+            FinetuningRecipe(**options, **recipe),
+            choice=choice,
+            watch=watch,
+            allow_missing=allow_missing,
         )
     output.result(transfers.as_json(found))
     output.table(
@@ -151,6 +162,8 @@ def compare_ways(common: Common, space: Space, recipe: dict[str, Any], device: s
         f"one hold-out by group, the same for all ways: {found.documents} documents of {found.groups} groups were seen "
         f"by none of them, {found.learnt} were learnt from; seconds: to fit or train, features not counted"
     )
+    if found.missing is not None:
+        print_missing(found.missing, output)
     if found.unlearnt:
         output.line(f"only among the held-out documents, so never learnt: {', '.join(found.unlearnt)}")
     return DONE

@@ -16,10 +16,11 @@ from embedpipe.commands.base import (
     exit_code,
     open_classifier,
     print_metrics,
+    print_missing,
     take_labels,
 )
 from embedpipe.errors import UsageError
-from embedpipe.options import Common, Labelling, Network, Space
+from embedpipe.options import AllowMissing, Common, Labelling, Network, Space
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,6 +34,8 @@ StoredSpace = Annotated[str | None, typer.Option("--space", help="The features o
 
 
 def _fit(kind: str, common: Common, network: Network, space: str | None, labelling: Labelling) -> int:
+    from embedpipe import missing
+    from embedpipe.rendering import Selection
     from embedpipe.training import TrainingRecipe, fit, make_variants
     from embedpipe.variants import Watch
 
@@ -46,9 +49,17 @@ def _fit(kind: str, common: Common, network: Network, space: str | None, labelli
         with output.progress("variants") as bar:
             load = partial(network.load, workspace, store.identity)
             watch = Watch(bar.count, output.notice)
-            make_variants(workspace, store, recipe, load, settings=labelling.reading(), watch=watch)
-    bundle = fit(workspace, store, recipe, labelling.name)
-    fitted = bundle.fitted_on
+            make_variants(
+                workspace,
+                store,
+                recipe,
+                load,
+                settings=labelling.reading(),
+                watch=watch,
+                allow_missing=labelling.allow_missing,
+            )
+    bundle = fit(workspace, store, recipe, labelling.name, allow_missing=labelling.allow_missing)
+    fitted, lacking = bundle.fitted_on, missing.take(workspace, store, Selection.parse(recipe.pages))
     output.result(
         {
             "classifier": bundle.name,
@@ -58,6 +69,8 @@ def _fit(kind: str, common: Common, network: Network, space: str | None, labelli
             "documents": fitted["documents"],
             "variants": fitted.get("variants", 0),
             "seconds": round(fitted["seconds"], 3),
+            "types": fitted["types"],
+            "missing": fitted["missing"],
             "metrics": bundle.metrics,
         }
     )
@@ -65,6 +78,7 @@ def _fit(kind: str, common: Common, network: Network, space: str | None, labelli
     if recipe.augment:
         counts += f" and {fitted['variants']} variants of them"
     output.line(f"{bundle.name}: {counts}; {fitted['seconds']:.1f} s")
+    print_missing(lacking, output)
     print_metrics(bundle.metrics, output)
     return DONE
 
@@ -106,6 +120,7 @@ def evaluate(
     pages: Annotated[str, typer.Option(help="With --compare: pages of each document.")] = "1-3",
     unfreeze: Annotated[str, typer.Option(help="With --compare: what is fine-tuned, see finetune.")] = "last-stage",
     epochs: Annotated[int, typer.Option(help="With --compare: most passes of the fine-tuning.", min=1)] = 20,
+    allow_missing: AllowMissing = False,
 ) -> int:
     """Measure a classifier on documents that it was not fitted on: held out in grouped folds, or from elsewhere."""
     if compare:
@@ -115,7 +130,7 @@ def evaluate(
         for option in (option for option, value in given.items() if value is not None):
             raise UsageError(f"--compare needs no classifier and holds its own documents out: leave {option} out")
         recipe = {"weights": network.weights, "pages": pages, "unfreeze": unfreeze, "epochs": epochs}
-        return compare_ways(common, Space(None, space), recipe, network.device)
+        return compare_ways(common, Space(None, space), recipe, network.device, allow_missing=allow_missing)
     from embedpipe import assessment
     from embedpipe.decisions import Rule
 
@@ -131,7 +146,7 @@ def evaluate(
     bundle = open_classifier(workspace, classifier)
     store = workspace.store(space=bundle.identity.space)
     bundle.require(store.identity)
-    found = assessment.assess(workspace, store, bundle, Rule(error_rate))
+    found = assessment.assess(workspace, store, bundle, Rule(error_rate), allow_missing=allow_missing)
     if report is not None:
         assessment.write(workspace, bundle, found, report)
         output.notice(f"report: {report}")
@@ -139,6 +154,7 @@ def evaluate(
     metrics = found.evaluation.metrics
     _print_types(found.evaluation.per_class, output)
     print_metrics(metrics, output)
+    print_missing(found.missing, output)
     if "macro_f1" in found.intervals:
         low, high = found.intervals["macro_f1"].to_json()
         output.line(f"macro-F1 of documents lies between {low:.3f} and {high:.3f} in 95 of 100 draws of other groups")
@@ -194,7 +210,14 @@ def _elsewhere(
 def _print_types(rows: "Sequence[Mapping[str, Any]]", output: "Output") -> None:
     output.table(
         ("type", "precision", "recall", "F1", "documents"),
-        [(r["type"], *(f"{r[m]:.2f}" for m in ("precision", "recall", "f1")), r["documents"]) for r in rows],
+        [
+            (
+                r["type"],
+                *("-" if r[m] is None else f"{r[m]:.2f}" for m in ("precision", "recall", "f1")),
+                r["documents"],
+            )
+            for r in rows
+        ],
     )
 
 

@@ -23,7 +23,7 @@ def dedupe(
     ] = None,
 ) -> int:
     """List files, documents and pages that are there more than once; nothing is deleted."""
-    from embedpipe import deduplication
+    from embedpipe import deduplication, missing
     from embedpipe.agreement import SAME_PICTURE
 
     workspace, output = begin(common)
@@ -45,7 +45,8 @@ def dedupe(
         deduplication.write_html(workspace, found, facts, html)
         output.notice(f"written: {html}")
     counts = {name: getattr(found, name) for name in _COUNTS}
-    output.result({"groups": rows, "kept": deduplication.RULE, **counts})
+    lost = missing.lost_pages(store, without="they are in no group")
+    output.result({"groups": rows, "kept": deduplication.RULE, **counts, "missing": lost})
     output.table(
         ("group", "kind", "keep", "agreement", "where"),
         [
@@ -86,7 +87,7 @@ def families(
     ] = None,
 ) -> int:
     """Group pages of one layout, such as the forms of one sender, each with its most typical page."""
-    from embedpipe import layouts
+    from embedpipe import layouts, missing
     from embedpipe.families import SAME_LAYOUT
 
     workspace, output = begin(common)
@@ -104,7 +105,8 @@ def families(
     if contact_sheets is not None:
         layouts.draw(workspace, found, contact_sheets)
         output.notice(f"drawn: {contact_sheets}")
-    output.result({"families": values, "space": store.identity.space})
+    lost = missing.lost_pages(store, without="they are in no family")
+    output.result({"families": values, "space": store.identity.space, "missing": lost})
     output.table(
         ("family", "pages", "documents", "coherence", "type", "most typical page"),
         [

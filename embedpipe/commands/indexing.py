@@ -28,6 +28,7 @@ def index(
 ) -> int:
     """Build the index of the stored pages, or add what is new to it; `similar` does so by itself when needed."""
     from embedpipe import index as page_index
+    from embedpipe import missing
 
     workspace, output = begin(common)
     store = workspace.store(space.backbone, space.space)
@@ -41,6 +42,7 @@ def index(
     with output.progress("indexing") as bar:
         _, done = page_index.make(store, folder, request, bar.count)
     values = {"done": done, **(page_index.describe(folder) or {})}
-    output.result(values)
+    lost = missing.lost_pages(store, without="they are not in the index")
+    output.result({**values, "missing": lost})
     output.line(f"{done}: {page_index.in_words(values)}")
     return DONE

@@ -5,9 +5,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from embedpipe.commands.base import DONE, Classifier, LabelsFile, begin, command, open_classifier, take_labels
+from embedpipe.commands.base import (
+    DONE,
+    Classifier,
+    LabelsFile,
+    begin,
+    command,
+    open_classifier,
+    print_missing,
+    take_labels,
+)
 from embedpipe.errors import UsageError
-from embedpipe.options import Common, Space
+from embedpipe.options import AllowMissing, Common, Space
 
 if TYPE_CHECKING:
     from embedpipe.console import Output
@@ -32,6 +41,7 @@ def label(
     as_type: Annotated[str | None, typer.Option("--as", metavar="TYPE", help="The type of these families.")] = None,
     csv: Annotated[Path | None, typer.Option(help="Write the families, with a label column to fill in.")] = None,
     contact_sheet: Annotated[Path | None, typer.Option(help="Draw the families into a PNG file.")] = None,
+    allow_missing: AllowMissing = False,
 ) -> int:
     """Take labels from a folder tree (folder = type) or a CSV (path,label or path,page,label; group optional)."""
     workspace, output = begin(common)
@@ -43,16 +53,16 @@ def label(
         store = workspace.store(space.backbone, space.space)
         if source is None:
             return _list_families(workspace, store, csv, contact_sheet, output)
-        count, types = _label_families(workspace, store, source, as_type)
+        count, types = _label_families(workspace, store, source, as_type, allow_missing=allow_missing)
     output.result({"labelled": count, "types": types})
     output.line(f"{count} labelled; {len(types)} types: " + ", ".join(f"{k} {n}" for k, n in types.items()))
     return DONE
 
 
 def _label_families(
-    workspace: "Workspace", store: "FeatureStore", source: str, as_type: str | None
+    workspace: "Workspace", store: "FeatureStore", source: str, as_type: str | None, *, allow_missing: bool
 ) -> tuple[int, dict[str, int]]:
-    from embedpipe import grouping
+    from embedpipe import grouping, missing
 
     if as_type is None and not Path(source).is_file():
         raise UsageError(f"which type are the documents of {source}? write label --cluster {source} --as TYPE")
@@ -60,15 +70,17 @@ def _label_families(
         types = grouping.read(workspace, store, Path(source))
     else:
         types = dict.fromkeys(grouping.numbers(source), as_type)
+        missing.lost_pages(store, allow=allow_missing)  # without them, families may have other numbers than were listed
     return grouping.label(workspace, store, types), workspace.labels().types()
 
 
 def _list_families(
     workspace: "Workspace", store: "FeatureStore", csv: Path | None, contact_sheet: Path | None, output: "Output"
 ) -> int:
-    from embedpipe import grouping
+    from embedpipe import grouping, missing
 
     found = grouping.find(workspace, store)
+    lost = missing.lost_pages(store, without="they are in no family")
     if csv is not None:
         grouping.save(found, csv)
         output.notice(f"written: {csv}; fill in its column label, then `label --cluster {csv}`")
@@ -76,7 +88,7 @@ def _list_families(
         grouping.draw(workspace, found, contact_sheet)
         output.notice(f"drawn: {contact_sheet}")
     values = grouping.as_json(found)
-    output.result({"families": values})
+    output.result({"families": values, "missing": lost})
     output.table(
         ("family", "to label", "labelled", "example"),
         [
@@ -103,7 +115,7 @@ def suggest(
     csv: Annotated[Path | None, typer.Option(help="Write them, with a label column to fill in for `label`.")] = None,
 ) -> int:
     """Propose the unlabelled documents that teach most: uncertain ones, unlike the labelled and each other."""
-    from embedpipe import suggestions
+    from embedpipe import missing, suggestions
 
     workspace, output = begin(common)
     bundle = None
@@ -118,7 +130,8 @@ def suggest(
     if csv is not None:
         suggestions.save(found, csv)
         output.notice(f"written: {csv}; fill in its column label, then `label {csv}`")
-    output.result(suggestions.as_json(found))
+    lost = missing.lost_pages(store, without="they are not suggested, and what is like them may be")
+    output.result({**suggestions.as_json(found), "missing": lost})
     output.table(
         ("guess", "pages", "document"),
         [(" or ".join(s.guesses) or "-", s.pages, s.path) for s in found],
@@ -157,6 +170,8 @@ def check_labels(
     output.result(values)
     _print_doubts(values, output)
     _print_twins(values, output)
+    if findings.missing is not None:
+        print_missing(findings.missing, output)
     return DONE
 
 

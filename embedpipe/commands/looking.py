@@ -40,7 +40,7 @@ def similar(
     html: Annotated[Path | None, typer.Option(help="Write queries and neighbours into an HTML file.")] = None,
 ) -> int:
     """Find the pages that look most like a page, whether it is in the store or not."""
-    from embedpipe import lookalikes
+    from embedpipe import lookalikes, missing
     from embedpipe.regions import parse_box
 
     workspace, output = begin(common)
@@ -62,7 +62,8 @@ def similar(
         lookalikes.write_html(workspace, answers, facts, html)
         output.notice(f"written: {html}")
     values = [lookalikes.as_json(found) for found in answers]
-    output.result(values[0] if queries is None else {"queries": values})
+    lost = missing.lost_pages(store, without="they are not found")
+    output.result((values[0] if queries is None else {"queries": values}) | {"missing": lost})
     for found in values:
         _print(found, output, with_query=queries is not None)
     return DONE

@@ -30,7 +30,7 @@ def draw_map(
     ] = None,
 ) -> int:
     """Draw all pages as a map in an HTML file: pages that look alike lie together, coloured by type."""
-    from embedpipe import maps
+    from embedpipe import maps, missing
     from embedpipe.projector import check_folder
 
     workspace, output = begin(common)
@@ -51,6 +51,7 @@ def draw_map(
     values = maps.as_json(found)
     values |= {"seed": seed, "space": store.identity.space, "output": str(file), "size": file.stat().st_size}
     values |= {"projector": None if projector is None else str(projector)}
+    values["missing"] = missing.lost_pages(store, without="they are not on the map")
     values["seconds"] = round(time.perf_counter() - start, 3)
     output.result(values)
     shown = "UMAP" if found.explained is None else f"PCA, which shows {found.explained:.0%} of the variance"

@@ -11,11 +11,12 @@ from embedpipe.commands.base import (
     begin,
     command,
     open_classifier,
+    print_missing,
     print_report,
     report_json,
 )
 from embedpipe.errors import UsageError
-from embedpipe.options import Common, Inputs, Network, Reading
+from embedpipe.options import AllowMissing, Common, Inputs, Network, Reading
 
 if TYPE_CHECKING:
     from embedpipe.console import Output
@@ -36,6 +37,7 @@ def add_type(
     group: Annotated[str, typer.Option(help="What the examples have in common, such as their sender.")] = "",
     relabel: Annotated[bool, typer.Option("--relabel", help="Also take examples that have another label.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change, and keep nothing.")] = False,
+    allow_missing: AllowMissing = False,
 ) -> int:
     """Teach a type by examples: embed, label and fit again, and say which earlier answers change."""
     from embedpipe import teaching
@@ -44,7 +46,9 @@ def add_type(
     if not name.strip():
         raise UsageError("the type has no name")
     bundle = open_classifier(workspace, classifier)
-    lesson = teaching.Lesson(name.strip(), tuple(inputs), group, relabel=relabel, keep=not dry_run)
+    lesson = teaching.Lesson(
+        name.strip(), tuple(inputs), group, relabel=relabel, keep=not dry_run, allow_missing=allow_missing
+    )
     outcome = teaching.add_type(
         workspace, bundle, lesson, lambda: network.load(workspace, bundle.identity), reading.settings()
     )
@@ -70,14 +74,40 @@ def _print_lesson(lesson: "Lesson", outcome: "Outcome", output: "Output") -> Non
     )
     if outcome.examples < ENOUGH:
         output.line(f"{lesson.name}: {outcome.examples} examples: give at least {ENOUGH}, better from several sources")
-    output.line(f"{len(outcome.changed)} earlier answers change")
-    for change in outcome.changed[:_CHANGES_SHOWN]:
-        label = f" (labelled {change.label})" if change.label else ""
-        output.line(f"  {change.before} -> {change.after}{label}  {change.path}")
-    if len(outcome.changed) > _CHANGES_SHOWN:
-        output.line(f"  ... and {len(outcome.changed) - _CHANGES_SHOWN} more: --json lists them all")
+    _print_changes(outcome, output)
+    if outcome.missing is not None:
+        print_missing(outcome.missing, output)
     kept = "nothing was kept" if not lesson.keep else f"version {outcome.version} is in use"
     output.line(f"{lesson.name}: {outcome.documents} documents, {outcome.pages} pages; {outcome.seconds:.1f} s; {kept}")
+
+
+def _print_changes(outcome: "Outcome", output: "Output") -> None:
+    """Which earlier answers are of another type, and how sure all of them were and are."""
+    from embedpipe.answering import STATUSES
+
+    documents = sum(sum(counts.values()) for counts in outcome.statuses_before.values())
+    output.line(
+        f"of {documents} earlier answers {len(outcome.changed)} change their type, and {len(outcome.status_changed)} "
+        "how sure they are"
+    )
+    for change in outcome.changed[:_CHANGES_SHOWN]:
+        label = f" (labelled {change.label})" if change.label else ""
+        sure = change.status_after
+        sure = sure if change.status_before == sure else f"{change.status_before} -> {sure}"
+        output.line(f"  {change.before} -> {change.after}, {sure}{label}  {change.path}")
+    if len(outcome.changed) > _CHANGES_SHOWN:
+        output.line(f"  ... and {len(outcome.changed) - _CHANGES_SHOWN} more: --json lists them all")
+    sides = (outcome.statuses_before, outcome.statuses_after)
+    output.table(
+        ("told", *(f"{status} before" for status in STATUSES), *(f"{status} after" for status in STATUSES)),
+        [
+            (kind, *(side.get(kind, {}).get(status, 0) for side in sides for status in STATUSES))
+            for kind in sorted(sides[0].keys() | sides[1].keys())
+        ],
+    )
+    before, after = outcome.sure
+    if after < before:
+        output.line(f"warning: {after} of {documents} earlier answers are sure now, {before} were before")
 
 
 def _share(recall: float | None) -> str:

@@ -21,15 +21,18 @@ def info(
 
     workspace, output = begin(common)
     values = inventory.take(workspace)
-    problems = inventory.verify(workspace) if verify else []
+    found = inventory.examine(workspace) if verify else inventory.Findings()
     if verify:
-        values["problems"] = problems
+        values |= {"problems": found.problems, "notes": found.notes}
     output.result(values)
     for line in inventory.describe(values, failures=failures):
         output.line(line)
     if verify:
-        output.line("\n".join(problems) if problems else "every file agrees with its manifest")
-    return ERROR if problems else DONE
+        for line in (*found.problems, *found.notes):
+            output.line(line)
+        if not found.problems:
+            output.line(f"every {'listed ' if found.notes else ''}file agrees with its manifest")
+    return ERROR if found.problems or values["damaged"] else DONE
 
 
 @command("forget")
@@ -42,8 +45,14 @@ def forget(
     workspace, output = begin(common)
     gone = upkeep.forget(workspace, documents)
     output.result(dataclasses.asdict(gone))
-    output.line(f"{len(gone.documents)} documents forgotten: {gone.rows} pages and failures, {gone.labels} labels")
-    if any(workspace.index_path(space).exists() for space in workspace.spaces()):
+    count = len(gone.documents)
+    output.line(
+        f"{count} {'document' if count == 1 else 'documents'} forgotten: {gone.rows} pages and failures, "
+        f"{gone.labels} labels"
+    )
+    for document in gone.unknown:
+        output.line(f"nothing was kept of {document}: it was never stored here, or is forgotten already")
+    if gone.documents and any(workspace.index_path(space).exists() for space in workspace.spaces()):
         output.line("no search finds them any more; `index` also takes them out of the files of the index")
     if gone.classifiers:
         learnt = (f"{name} (version {', '.join(map(str, found))})" for name, found in gone.versions.items())
@@ -68,12 +77,14 @@ def export(
     space: Annotated[str | None, typer.Option(help="The features of this space, see `info`.")] = None,
 ) -> int:
     """Write a classifier, or the features, for other programs."""
-    from embedpipe import tabular, upkeep
+    from embedpipe import missing, tabular, upkeep
 
     workspace, output = begin(common)
     if file_format != "joblib":
-        rows = tabular.export_features(workspace.store(space=space), workspace.labels(), file, file_format)
-        output.result({"file": str(file), "pages": rows})
+        store = workspace.store(space=space)
+        rows = tabular.export_features(store, workspace.labels(), file, file_format)
+        lost = missing.lost_pages(store, without="they are not in the file")
+        output.result({"file": str(file), "pages": rows, "missing": lost})
         output.line(f"{rows} pages are in {file}")
         return DONE
     bundle = open_classifier(workspace, classifier)
