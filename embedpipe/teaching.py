@@ -132,6 +132,7 @@ def add_type(
     labels = _with(workspace.labels(), new, relabel=lesson.relabel)
     with tempfile.TemporaryDirectory(prefix="embedpipe-") as folder:
         aside = Workspace(folder)
+        aside.claim()
         target = workspace if lesson.keep else _linked(workspace, bundle.identity.space, aside)
         store = FeatureStore.open(target.store_path(bundle.identity.space))
         if not all(_is_stored(store, document) for document in examples) or len(examples) < len(found):

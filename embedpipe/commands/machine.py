@@ -7,6 +7,7 @@ import typer
 
 from embedpipe.commands.base import DONE, begin, command
 from embedpipe.options import Common, Network
+from embedpipe.targets import folder_option
 
 
 @command("backbones")
@@ -19,7 +20,7 @@ def backbones(
         list[str] | None, typer.Option(metavar="NAME", help="Download and check the weights of this backbone.")
     ] = None,
     export_weights: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Pack the weights that are here for a machine without network.")
+        Path | None, folder_option("Pack the weights that are here for a machine without network.")
     ] = None,
 ) -> int:
     """List the known backbones with their widths, sizes and licences, and whether their weights are here."""
@@ -70,7 +71,7 @@ def doctor(common: Common) -> int:
 def demo(
     common: Common,
     network: Network,
-    folder: Annotated[Path | None, typer.Option(help="Where to draw the documents.")] = None,
+    folder: Annotated[Path | None, folder_option("Where to draw the documents.")] = None,
 ) -> int:
     """Draw sample documents, then embed, fit, evaluate, classify and look up, and write a report to open."""
     from embedpipe import demonstration
