@@ -21,6 +21,7 @@ _MARKS = (
     "index/*/manifest.json",
     "classifiers/*/current.json",
     "classifiers/*/model.skops",
+    "classifiers/*/versions/*/manifest.json",
     "backbones/*/weights.safetensors",
     "backbones/*/checkpoint.pt",
 )

@@ -1,6 +1,5 @@
 """The demo: draws documents, then does with them what a user would do."""
 
-import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -73,11 +72,12 @@ def _draw(workspace: Workspace, folder: Path, known: Path, new: Path) -> tuple[l
     try:
         listed = folder / _LIST
         if listed.exists():
-            for name in read_json(listed, "; remove it")["drawn"]:
-                with contextlib.suppress(FileNotFoundError):
-                    (folder / name).unlink()
+            for file in (folder / name for name in read_json(listed, "; remove it").get("drawn", ())):
+                if file.resolve().is_relative_to(folder.resolve()):
+                    file.unlink(missing_ok=True)
         elif folder.exists() and folder != workspace.root / "demo" and any(folder.iterdir()):
             raise ArtifactError(f"--folder {folder} holds other files: name a new or an empty folder")
+        write_json(listed, {"drawn": []})
         drawn = draw_samples(known, per_type=_PER_TYPE)
         unseen = draw_samples(new, per_type=_NEW_PER_TYPE, seed=1)
     except OSError as error:

@@ -126,8 +126,10 @@ def _declared(name: str, parameter: inspect.Parameter) -> tuple[str, OutputFile 
     for note in getattr(parameter.annotation, "__metadata__", ()):
         what = getattr(note, "parser", None)
         if isinstance(what, OutputFile | OutputFolder):
-            named_so = next(iter(getattr(note, "param_decls", None) or ()), f"--{name.replace('_', '-')}")
-            return (named_so if isinstance(note, OptionInfo) else name.upper()), what
+            if not isinstance(note, OptionInfo):
+                return name.upper(), what
+            names = [text for text in (note.default, *(note.param_decls or ())) if isinstance(text, str)]
+            return next(iter(names), f"--{name.replace('_', '-')}"), what  # typer takes the first name for a default
     return None
 
 
