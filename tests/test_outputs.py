@@ -83,7 +83,7 @@ def test_devices_are_written_through(tmp_path: Path) -> None:
     except OSError:
         pytest.skip("no devices can be made here")
     put(null)
-    with pytest.raises(ArtifactError, match="cannot write .*full: No space left on device"):
+    with pytest.raises(ArtifactError, match=r"cannot write .*full: No space left on device"):
         put(full)
     assert all(stat.S_ISCHR(path.stat().st_mode) for path in (null, full))
     assert sorted(os.listdir(tmp_path)) == ["full", "null"]
