@@ -6,6 +6,7 @@ step to its place. Whether it may go there at all is asked before the work begin
 
 import contextlib
 import csv
+import errno
 import importlib
 import io
 import os
@@ -119,13 +120,21 @@ def written(path: Path) -> Iterator[Path]:
 def _opened(target: Path) -> Iterator[io.RawIOBase | BinaryIO]:
     """An open file, a FIFO or a device to write to, without a buffer that could be left behind."""
     number = descriptor(target)
-    if number == 1 and (text := _kept_stdout.get() or sys.stdout) is not None:
+    if number in _closed():
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+    if number == 1:
+        text = _kept_stdout.get() or sys.stdout
         text.flush()
         yield getattr(text.buffer, "raw", text.buffer)
         return
     handle = os.dup(number) if number is not None else os.open(target, os.O_WRONLY)
     with open(handle, "wb", buffering=0) as stream:
         yield stream
+
+
+def _closed() -> list[int]:
+    """Which of stdin, stdout and stderr were closed from the start: another file may have their numbers since."""
+    return [number for number, stream in enumerate((sys.__stdin__, sys.__stdout__, sys.__stderr__)) if stream is None]
 
 
 @contextlib.contextmanager

@@ -115,6 +115,9 @@ def test_a_closed_stdout_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(sys, "stdout", closed)
         with pytest.raises(ArtifactError, match="Broken pipe"):
             put(outputs.STDOUT)
+    monkeypatch.setattr(sys, "__stdout__", None)
+    with pytest.raises(ArtifactError, match="Bad file descriptor"):
+        put(outputs.STDOUT)
 
 
 @pytest.fixture(scope="module")

@@ -259,7 +259,7 @@ def test_a_folder_of_sheets_keeps_what_is_not_ours(pile: Path, tmp_path: Path) -
     (tmp_path / "sheets" / "mine.txt").write_text("mine")
     for _ in range(2):
         run("families", "--threshold", "0", "--least", "2", "--contact-sheets", "sheets")
-    assert sorted(os.listdir("sheets")) == ["family-001.png", "mine.txt"]
+    assert sorted(os.listdir("sheets")) == ["family-001.png", "family-002.png", "mine.txt"]
     shutil.copy(pile / "0.png", tmp_path / "sheets" / "family-009.png")
     with open(tmp_path / "sheets" / "family-009.png", "ab") as file:
         file.write(b"not of the store")
