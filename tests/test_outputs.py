@@ -28,6 +28,8 @@ from embedpipe.tables import read_csv, write_csv
 from embedpipe.tabular import export_features
 from embedpipe.upkeep import export_joblib
 
+pytestmark = pytest.mark.usefixtures("spared_devices")
+
 
 def put(path: Path, text: str = "new") -> None:
     """Writes an output."""

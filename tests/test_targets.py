@@ -23,6 +23,8 @@ from embedpipe.tables import read_csv, write_csv
 from embedpipe.targets import OutputFile, OutputFolder
 from embedpipe.workspace import Workspace
 
+pytestmark = pytest.mark.usefixtures("spared_devices")
+
 READ = {"labels", "test", "queries", "password_file"}
 """Parameters that name files to read; a new one that names a file is one of these, or declared as an output."""
 
