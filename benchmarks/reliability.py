@@ -85,7 +85,7 @@ def kills(documents: Documents, times: int = 20, seed: int = 0) -> None:
         close = all(np.allclose(np.frombuffer(a[k], np.float32), np.frombuffer(b[k], np.float32), atol=0.05) for k in a)
         print(f"{report['pages']} pages; {times} kills, {survived} of them after the end; healed run embedded "
               f"{healed['embedded']}, found {healed['skipped']}; same pages: {a.keys() == b.keys()}, "
-              f"same features: {close}; stray files: {len(list(killed.rglob('.tmp-*')))}")  # fmt: skip
+              f"same features: {close}; stray files: {len(list(killed.rglob('.embedpipe-*')))}")  # fmt: skip
 
 
 @app.command()

@@ -104,12 +104,13 @@ def fetch_weights(name: str) -> dict[str, Any]:
     return {"name": name, "file": str(file), "bytes": os.path.getsize(file), "sha256": sha256_of(file)}
 
 
-def export_weights(names: Iterable[str], folder: Path) -> list[dict[str, Any]]:
+def export_weights(names: Iterable[str], folder: Path, *, force: bool = False) -> list[dict[str, Any]]:
     """Packs weights that are here for a machine without network, where the folder serves as `TORCH_HOME`.
 
     Args:
         names: Backbones; none for all of the table whose weights are here.
         folder: Where to; what it already holds stays.
+        force: Replace files of the same name and other content.
 
     Returns:
         Name, bytes, SHA-256 and file of each.
@@ -117,7 +118,7 @@ def export_weights(names: Iterable[str], folder: Path) -> list[dict[str, Any]]:
     Raises:
         UnknownNameError: There is no such backbone.
         WeightsError: Weights that were asked for by name are not here.
-        ArtifactError: The folder cannot be written.
+        ArtifactError: The folder cannot be written, or holds another file of such a name.
     """
     chosen = list(dict.fromkeys(names)) or [name for name in BACKBONES if find_backbone(name).is_here()]
     files = []
@@ -126,7 +127,7 @@ def export_weights(names: Iterable[str], folder: Path) -> list[dict[str, Any]]:
         if file.find() is None:
             raise WeightsError(f"{name}: the weights are not here: get them with `backbones --download {name}` first")
         files.append(file)
-    rows = export(files, folder)
+    rows = export(files, folder, force=force)
     return [
         {"name": name, "bytes": size, "sha256": digest, "file": str(file)}
         for name, (file, digest, size) in zip(chosen, rows, strict=True)

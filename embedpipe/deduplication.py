@@ -40,7 +40,8 @@ RULE = (
 )
 """Which copy of a group is the one to keep."""
 
-_COLUMNS = ("group", "kind", "keep", "path", "page", "agreement")
+COLUMNS = ("group", "kind", "keep", "path", "page", "agreement")
+"""Of the CSV."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,7 +279,7 @@ def as_rows(groups: Sequence[Duplicates]) -> Iterator[dict[str, Any]]:
 def write_table(found: Found, file: Path) -> None:
     """Writes the groups as a CSV."""
     rows = ({**row, "path": path_to_text(row["path"])} for row in as_rows(found.groups))
-    write_csv(file, _COLUMNS, ({**row, "keep": "yes" if row["keep"] else "no"} for row in rows))
+    write_csv(file, COLUMNS, ({**row, "keep": "yes" if row["keep"] else "no"} for row in rows))
 
 
 def write_html(workspace: Workspace, found: Found, facts: Mapping[str, str], file: Path) -> None:

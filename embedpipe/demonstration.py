@@ -1,12 +1,13 @@
 """The demo: draws documents, then does with them what a user would do."""
 
-import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embedpipe import assessment, classification, lookalikes, pipeline, training
+from embedpipe.errors import ArtifactError
+from embedpipe.files import read_json, write_json
 from embedpipe.samples import draw_samples
 from embedpipe.workspace import Workspace
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 _PER_TYPE = 8
 _NEW_PER_TYPE = 2
+_LIST = "demo.json"
+"""Lists what was drawn: another demo in the folder removes these files, and no others."""
 
 
 def run(workspace: Workspace, backbone: "Backbone", folder: Path, say: Callable[[str], None]) -> dict[str, Any]:
@@ -23,18 +26,18 @@ def run(workspace: Workspace, backbone: "Backbone", folder: Path, say: Callable[
     Args:
         workspace: Gets the features, the labels and the classifier.
         backbone: The network.
-        folder: Gets the drawn documents, the report and the contact sheet.
+        folder: Gets the drawn documents, the report and the contact sheet. It is new, empty, or of an earlier demo.
         say: Told about each step.
 
     Returns:
         Figures of every step, and the files to open.
+
+    Raises:
+        ArtifactError: The folder holds other files, or cannot be written.
     """
     begin = time.perf_counter()
     known, new = folder / "documents", folder / "new"
-    for old in (known, new):
-        shutil.rmtree(old, ignore_errors=True)
-    drawn = draw_samples(known, per_type=_PER_TYPE)
-    unseen = draw_samples(new, per_type=_NEW_PER_TYPE, seed=1)
+    drawn, unseen = _draw(workspace, folder, known, new)
     say(f"drew {len(drawn)} documents in {known}, and {len(unseen)} new ones in {new}")
     report = pipeline.embed(workspace, [str(known)], backbone, label_by_folder=True)
     say(f"embedded {report.embedded} pages ({report.skipped} were there) in {report.seconds:.1f} s")
@@ -61,3 +64,23 @@ def run(workspace: Workspace, backbone: "Backbone", folder: Path, say: Callable[
         "contact_sheet": str(sheet),
         "seconds": round(time.perf_counter() - begin, 2),
     }
+
+
+def _draw(workspace: Workspace, folder: Path, known: Path, new: Path) -> tuple[list[Path], list[Path]]:
+    """Draws the documents, in the place of those of an earlier demo."""
+    workspace.claim()
+    try:
+        listed = folder / _LIST
+        if listed.exists():
+            for file in (folder / name for name in read_json(listed, "; remove it").get("drawn", ())):
+                if file.resolve().is_relative_to(folder.resolve()):
+                    file.unlink(missing_ok=True)
+        elif folder.exists() and folder != workspace.root / "demo" and any(folder.iterdir()):
+            raise ArtifactError(f"--folder {folder} holds other files: name a new or an empty folder")
+        write_json(listed, {"drawn": []})
+        drawn = draw_samples(known, per_type=_PER_TYPE)
+        unseen = draw_samples(new, per_type=_NEW_PER_TYPE, seed=1)
+    except OSError as error:
+        raise ArtifactError(f"cannot write {folder}: {error.strerror or error}") from error
+    write_json(listed, {"drawn": [str(path.relative_to(folder)) for path in drawn + unseen]})
+    return drawn, unseen

@@ -29,6 +29,7 @@ SMALLEST_DROP = 0.2
 
 OK, DIFFUSE, BLANK = "ok", "diffuse", "blank"
 _PICTURE_SIZE = 1000
+_LONGEST_STEM = 200  # bytes; a name has 255, and a page and a stage follow
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,8 +224,10 @@ def draw(workspace: Workspace, found: Explanation, backbone: Backbone, file: Pat
 
 
 def default_picture(workspace: Workspace, page: PageRef, what: str = "") -> Path:
-    """Where a page's picture goes if nobody says: named after the page, in the artifacts."""
-    name = "-".join(filter(None, [Path(page.source).stem, f"p{page.page_number}", what]))
+    """Where a page's picture goes if nobody says: named after the page, in the artifacts, which are claimed for it."""
+    workspace.claim()
+    stem = os.fsencode(Path(page.source).stem)[:_LONGEST_STEM].decode("utf-8", "surrogateescape")
+    name = "-".join(filter(None, [stem, f"p{page.page_number}", what]))
     return workspace.root / "explanations" / f"{name}.png"
 
 

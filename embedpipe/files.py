@@ -3,12 +3,13 @@
 import contextlib
 import functools
 import hashlib
+import itertools
 import json
 import os
 import platform
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,15 @@ from embedpipe.errors import ArtifactError
 FORMAT = 1
 """Version of all manifests; a higher one was written by a newer embedpipe."""
 
-_TEMPORARY = ".tmp-"
-_OWNER = re.compile(re.escape(_TEMPORARY) + r"([0-9a-f]{8})-(\d+)-")
+_TEMPORARY = ".embedpipe-"
+_EARLIER = ".tmp-"
+_OWNER = re.compile(rf"(?:{re.escape(_TEMPORARY)}(?=[^-]+-\d+-\d+$)|{re.escape(_EARLIER)})([0-9a-f]{{8}})-(\d+)-\d+")
+"""Machine and process that write a temporary file; earlier versions put the wanted name behind it."""
+
 _FORSAKEN_SECONDS = 24 * 3600
 """Numbers of processes are used again; so long nobody leaves a file untouched that he writes."""
 
+_numbers = itertools.count()
 _own: set[str] = set()
 """Temporary files that this process writes to now: an earlier one may have had its number."""
 
@@ -34,10 +39,13 @@ _CHECKSUM = "checksum"
 def replacing(path: Path) -> Iterator[Path]:
     """Gives a temporary path beside `path`; when the block ends well, it is synced and takes the place of `path`.
 
+    Its name is of one length and has no suffix, so that every name that the disk can hold can be written. A link is
+    replaced; `outputs.written` follows it.
+
     Raises:
         ArtifactError: The disk is full, or the folder cannot be written.
     """
-    temporary = path.parent / f"{_TEMPORARY}{_host()}-{os.getpid()}-{time.monotonic_ns()}-{path.name}"
+    temporary = path.parent / f"{_TEMPORARY}{_host()}-{os.getpid()}-{time.time_ns()}{next(_numbers) % 1000:03}"
     _own.add(str(temporary))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -65,18 +73,26 @@ def _sync_folder(folder: Path) -> None:
 
 
 def is_temporary(name: str) -> bool:
-    """Whether a file of that name is one that `replacing` writes to."""
+    """Whether a file of that name is one that `replacing` writes to, of this version or an earlier one."""
     return _OWNER.match(name) is not None
 
 
-def sweep(folder: Path) -> None:
-    """Removes temporary files that a killed run left below a folder; call it with the lock held.
+def sweep(folder: Path, parts: Iterable[str] | None = None) -> None:
+    """Removes temporary files that a killed run left in a folder of ours; call it with the lock held.
 
-    Those of a process that still runs stay: an index has a lock of its own, and reports are written without any.
+    Only names that `replacing` makes are looked at. Those of a process that still runs stay: an index has a lock of its
+    own, and reports are written without any.
+
+    Args:
+        folder: Made by us.
+        parts: Names of the folders in it that we made and that are swept with all below; None for all there are.
     """
-    for stray in folder.rglob(f"{_TEMPORARY}*"):
+    patterns = (f"{_TEMPORARY}*", f"{_EARLIER}*")
+    places = [folder.rglob(p) for p in patterns] if parts is None else [folder.glob(p) for p in patterns]
+    places += [(folder / part).rglob(p) for part in parts or () for p in patterns]
+    for stray in itertools.chain.from_iterable(places):
         with contextlib.suppress(OSError):
-            if _abandoned(stray):
+            if is_temporary(stray.name) and _abandoned(stray):
                 stray.unlink()
 
 
@@ -84,10 +100,10 @@ def _abandoned(temporary: Path) -> bool:
     """Whether nobody writes to a temporary file any more; of other machines' only its age tells."""
     match = _OWNER.match(temporary.name)
     if match is None:
-        return True
+        return False
     if match[1] == _host() and (int(match[2]) == os.getpid() or not _runs(int(match[2]))):
         return str(temporary) not in _own
-    return time.time() - temporary.stat().st_mtime > _FORSAKEN_SECONDS
+    return time.time() - temporary.lstat().st_mtime > _FORSAKEN_SECONDS
 
 
 def _runs(process: int) -> bool:
@@ -153,12 +169,13 @@ def read_json(path: Path, remedy: str = "") -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def writing(folder: Path, what: str) -> Iterator[None]:
+def writing(folder: Path, what: str, parts: Iterable[str] | None = None) -> Iterator[None]:
     """Holds the one writer's lock of the artifacts, and sweeps what a killed writer left.
 
     Args:
         folder: The artifacts.
         what: What this writer does, shown to others who come meanwhile.
+        parts: Names of the folders in it that are swept, see `sweep`.
 
     Raises:
         ArtifactError: Another process is writing, and who it is; or the folder cannot be written.
@@ -178,7 +195,7 @@ def writing(folder: Path, what: str) -> Iterator[None]:
     try:
         with contextlib.suppress(OSError):  # a full disk must not keep the run from its own, clearer error
             holder.write_text(f"`{what}` (process {os.getpid()}, since {time.strftime('%H:%M:%S')})", encoding="utf-8")
-        sweep(folder)
+        sweep(folder, parts)
         yield
     finally:
         with contextlib.suppress(OSError):

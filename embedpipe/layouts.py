@@ -22,7 +22,8 @@ from embedpipe.workspace import Workspace
 _SHOWN = 12
 """Pages of a family that are drawn."""
 
-_COLUMNS = ("family", "path", "page", "representative", "coherence", "type")
+COLUMNS = ("family", "path", "page", "representative", "coherence", "type")
+"""Of the CSV."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,7 @@ def write_table(layouts: Sequence[Layout], file: Path) -> None:
         for number, layout in enumerate(layouts, 1)
         for page, label in zip(layout.pages, layout.labels, strict=True)
     )
-    write_csv(file, _COLUMNS, rows)
+    write_csv(file, COLUMNS, rows)
 
 
 def write_html(workspace: Workspace, layouts: Sequence[Layout], facts: Mapping[str, str], file: Path) -> None:

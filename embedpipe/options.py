@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from embedpipe.errors import EmbedpipeError, UsageError
+from embedpipe.targets import named
 from embedpipe.texts import whole_number
 
 if TYPE_CHECKING:
@@ -34,8 +35,17 @@ class Common:
     """Of every command."""
 
     artifacts: Annotated[
-        Path, typer.Option(envvar="EMBEDPIPE_ARTIFACTS", help="Where features, labels and classifiers are kept.")
+        Path,
+        typer.Option(
+            envvar="EMBEDPIPE_ARTIFACTS",
+            metavar="DIR",
+            parser=named,
+            help="Where features, labels and classifiers are kept.",
+        ),
     ] = Path("artifacts")
+    share_folder: Annotated[
+        bool, typer.Option("--share-folder", help="Let --artifacts be a folder that holds other files already.")
+    ] = False
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no notices.")] = False
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False

@@ -18,8 +18,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
-from embedpipe.files import replacing
+from embedpipe.outputs import MAKER, written
 from embedpipe.texts import display
 
 PER_ROW = 5
@@ -284,8 +285,8 @@ def contact_sheet(
     _write(ImageDraw.Draw(sheet), (_MARGIN, _MARGIN - 4), title, _TITLE, _INK)
     _draw_query(sheet, top, query, asked, headings[0])
     _draw_neighbours(sheet, top, rows, headings[1])
-    with replacing(file) as temporary:
-        sheet.save(temporary, "PNG")
+    with written(file) as temporary:
+        sheet.save(temporary, "PNG", pnginfo=_made())
 
 
 def gallery(sections: Sequence[tuple[str, Sequence[Tile]]], file: Path, title: str) -> None:
@@ -310,14 +311,21 @@ def gallery(sections: Sequence[tuple[str, Sequence[Tile]]], file: Path, title: s
         _write(draw, (_MARGIN, top), fitted(heading, width - 2 * _MARGIN, _HEADING), _HEADING, _QUERY_COLOUR)
         _draw_rows(sheet, (_MARGIN, top + _HEADING_HEIGHT), rows)
         top += height
-    with replacing(file) as temporary:
-        sheet.save(temporary, "PNG")
+    with written(file) as temporary:
+        sheet.save(temporary, "PNG", pnginfo=_made())
 
 
 def save_figure(figure: Figure, file: Path) -> None:
     """Writes a figure as a PNG; an older one is replaced in one step."""
-    with replacing(file) as temporary:
-        FigureCanvasAgg(figure).figure.savefig(temporary, format="png", metadata={"Software": None})
+    with written(file) as temporary:
+        FigureCanvasAgg(figure).figure.savefig(temporary, format="png", metadata={"Software": MAKER})
+
+
+def _made() -> PngInfo:
+    """Tells who made a PNG."""
+    info = PngInfo()
+    info.add_text("Software", MAKER)
+    return info
 
 
 def png_bytes(image: Image.Image) -> bytes:

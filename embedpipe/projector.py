@@ -4,6 +4,7 @@ The format is that of `projector_config.proto` and of the readers of TensorBoard
 with tabs, the latter with a header; pictures of one size in rows of a PNG of at most 8192 pixels a side.
 """
 
+import contextlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from embedpipe.texts import display
 
 TENSORS, METADATA, SPRITE, CONFIG = FILES = ("tensors.tsv", "metadata.tsv", "sprite.png", "projector_config.pbtxt")
 
+_HEADER = "type\tfile\tpage\tpath\tdocument\n"
 _LARGEST_SPRITE = 8192
 _LARGEST_TILE = 64
 _PAPER, _MISSING = (255, 255, 255), (200, 200, 204)
@@ -40,7 +42,7 @@ def check_folder(folder: Path) -> None:
     """Makes sure that a projection can go into a folder.
 
     Raises:
-        ArtifactError: It is a file, or holds other files than an older projection.
+        ArtifactError: It is a file, or holds other files than an older projection of ours.
     """
     if folder.exists() and not folder.is_dir():
         raise ArtifactError(f"--projector {folder} is a file: name a new or an empty folder")
@@ -48,6 +50,16 @@ def check_folder(folder: Path) -> None:
     others = sorted(name for name in names if name not in FILES and not is_temporary(name))
     if others:
         raise ArtifactError(f"--projector {folder} holds other files ({others[0]}): name a new or an empty folder")
+    if any(name in FILES for name in names) and not _is_ours(folder):
+        raise ArtifactError(f"--projector {folder} holds another projection: name a new or an empty folder")
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether a projection was made here: its configuration says so, or, after a kill, what else there is of it."""
+    for name, begins in ((CONFIG, 'embeddings {\n  tensor_name: "pages"\n'), (METADATA, _HEADER)):
+        with contextlib.suppress(OSError), open(folder / name, "rb") as file:
+            return file.read(len(begins)) == begins.encode()
+    return False
 
 
 def write_projector(
@@ -67,7 +79,7 @@ def write_projector(
         ArtifactError: The folder holds other files, or cannot be written.
     """
     check_folder(folder)
-    sweep(folder)
+    sweep(folder, ())
     tile = tile_size(len(rows))
     try:
         (folder / CONFIG).unlink(missing_ok=True)
@@ -76,7 +88,7 @@ def write_projector(
     with replacing(folder / TENSORS) as temporary, open(temporary, "w", encoding="ascii", newline="\n") as file:
         file.writelines("\t".join(f"{value:.6g}" for value in row) + "\n" for row in X.tolist())
     with replacing(folder / METADATA) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as file:
-        file.write("type\tfile\tpage\tpath\tdocument\n")
+        file.write(_HEADER)
         for row in rows:
             cells = (row.label, row.file, str(row.page), row.path, row.document)
             file.write("\t".join(display(cell) for cell in cells) + "\n")  # no tab or line end is left in a name

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from embedpipe.errors import EmbedpipeError
-from embedpipe.files import replacing
+from embedpipe.outputs import written
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -25,11 +25,11 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, ob
     """Writes UTF-8 with a byte order mark, which spreadsheets need to show Chinese.
 
     Args:
-        path: Replaced in one step.
+        path: Replaced in one step; what a link leads to, and devices, as `outputs.written` does it.
         columns: Names, in order.
         rows: Values by column name; None and missing ones are empty cells.
     """
-    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8-sig", newline="") as file:
+    with written(path) as temporary, open(temporary, "w", encoding="utf-8-sig", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(columns)
         for row in rows:

@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 
 from embedpipe.errors import UsageError
 from embedpipe.features import FeatureStore
-from embedpipe.files import replacing
 from embedpipe.labels import Labels
+from embedpipe.outputs import MAKER, pages_file, written
 from embedpipe.tables import guard
 from embedpipe.texts import path_to_text
 
-_COLUMNS = ("page_id", "document_sha256", "path", "page", "page_count", "width", "height", "ink", "outcome")
 _SCHEMA = {
     "page_id": pa.int64(),
     "document_sha256": pa.string(),
@@ -32,6 +31,8 @@ _SCHEMA = {
     "label": pa.string(),
     "group": pa.string(),
 }
+COLUMNS = tuple(_SCHEMA)
+"""Of each page, before its features."""
 
 
 def export_features(store: FeatureStore, labels: Labels, file: Path, file_format: str) -> int:
@@ -65,13 +66,13 @@ def _described(store: FeatureStore, labels: Labels) -> pd.DataFrame:
         label=known["label"],
         group=known["group"],
     )
-    return described.set_index("page_id", drop=False)[[*_COLUMNS, "label", "group"]]
+    return described.set_index("page_id", drop=False)[list(COLUMNS)]
 
 
 def _parquet(store: FeatureStore, labels: Labels, file: Path) -> int:
     described, rows = _described(store, labels), 0
-    schema = pa.schema([*_SCHEMA.items(), ("embedding", pa.list_(pa.float32(), store.dim))])
-    with replacing(file) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+    schema = pa.schema([*_SCHEMA.items(), ("embedding", pa.list_(pa.float32(), store.dim))], {MAKER: "features"})
+    with written(file) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
         for page_ids, X in store.batches():
             own = described.loc[page_ids]
             columns: dict[str, Any] = {
@@ -90,11 +91,11 @@ def _csv(store: FeatureStore, labels: Labels, file: Path) -> int:
 
 def _npy(store: FeatureStore, labels: Labels, file: Path) -> int:
     rows = sum(len(page_ids) for page_ids, _ in store.batches())
-    with replacing(file) as temporary, open(temporary, "wb") as whole:
+    with written(file) as temporary, open(temporary, "wb") as whole:
         header = {"descr": "<f4", "fortran_order": False, "shape": (rows, store.dim)}
         np.lib.format.write_array_header_1_0(whole, header)
         whole.writelines(np.ascontiguousarray(X, "<f4").tobytes() for _, X in store.batches())
-    return _write_rows(store, labels, file.with_name(f"{file.stem}.pages.csv"), [], lambda X: X[:, :0])
+    return _write_rows(store, labels, pages_file(file), [], lambda X: X[:, :0])
 
 
 def _write_rows(
@@ -105,7 +106,7 @@ def _write_rows(
     values: Callable[[NDArray[np.float32]], NDArray[np.float32]],
 ) -> int:
     described, rows = _described(store, labels), 0
-    with replacing(file) as temporary, open(temporary, "w", encoding="utf-8", newline="") as table:
+    with written(file) as temporary, open(temporary, "w", encoding="utf-8", newline="") as table:
         writer = csv.writer(table)
         writer.writerow([*described.columns, *names])
         for page_ids, X in store.batches():

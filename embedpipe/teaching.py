@@ -154,6 +154,7 @@ def add_type(
     labels = _with(workspace.labels(), new, relabel=lesson.relabel)
     with tempfile.TemporaryDirectory(prefix="embedpipe-") as folder:
         aside = Workspace(folder)
+        aside.claim()
         target = workspace if lesson.keep else _linked(workspace, bundle.identity.space, aside)
         store = FeatureStore.open(target.store_path(bundle.identity.space))
         lacking = missing.take(workspace, store, Selection.parse(bundle.fitted_on["selection"]))

@@ -7,7 +7,7 @@ from typing import Any
 
 import jinja2
 
-from embedpipe.files import replacing
+from embedpipe.outputs import written
 from embedpipe.texts import display
 
 
@@ -38,7 +38,7 @@ def write_html(file: Path, template: str, **values: Any) -> None:
         **values: What it shows.
     """
     html = environment().get_template(template).render(**values)
-    with replacing(file) as temporary:
+    with written(file) as temporary:
         temporary.write_text(html, encoding="utf-8")
 
 

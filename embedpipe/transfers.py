@@ -147,6 +147,7 @@ def _tune(
     begin = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="embedpipe-compare-") as folder:
         aside = Workspace(folder)
+        aside.claim()
         workspace.labels().save(aside.labels_file)
         with contextlib.suppress(OSError):  # without it, documents are looked for where they were labelled
             shutil.copy(workspace.root / "sources.parquet", folder)

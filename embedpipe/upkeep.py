@@ -11,9 +11,13 @@ from embedpipe import cuetable, variants, versions
 from embedpipe.classifiers import ClassifierBundle, may_have_learnt
 from embedpipe.errors import ArtifactError, EmbedpipeError, UnknownNameError
 from embedpipe.features import FeatureStore, FeatureWriter
-from embedpipe.files import read_json, replacing
+from embedpipe.files import read_json
 from embedpipe.labels import is_sha256
+from embedpipe.outputs import TRAILER, written
 from embedpipe.workspace import FINETUNED, Workspace
+
+_COMPRESSED = {".z": "zlib", ".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".lzma": "lzma"}
+"""As joblib tells it from the name of a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,5 +156,9 @@ def _classifier_folder(workspace: Workspace, name: str) -> Path:
 
 def export_joblib(bundle: ClassifierBundle, file: Path) -> None:
     """Writes the fitted scikit-learn pipeline as a joblib pickle, for other programs; embedpipe never loads one."""
-    with replacing(file) as temporary:
-        joblib.dump(bundle.pipeline, temporary)
+    compress = _COMPRESSED.get(file.suffix)
+    with written(file) as temporary:
+        joblib.dump(bundle.pipeline, temporary, compress=(compress, 3) if compress else 0)
+        if not compress:
+            with open(temporary, "ab") as content:
+                content.write(TRAILER)

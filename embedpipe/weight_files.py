@@ -14,7 +14,7 @@ from urllib.parse import urlparse
 
 import torch
 
-from embedpipe.errors import WeightsError
+from embedpipe.errors import ArtifactError, WeightsError
 from embedpipe.files import replacing, sha256_of
 
 CHECKSUMS = "SHA256SUMS"
@@ -22,6 +22,7 @@ CHECKSUMS = "SHA256SUMS"
 
 _HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.\w+$")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_LISTED = re.compile(r"([0-9a-f]{64}) [ *](.+)")
 _PATIENCE = 30.0
 """Seconds after which a server that does not answer counts as absent."""
 
@@ -171,34 +172,51 @@ def _listed(checksums: Path) -> dict[str, str]:
         lines = checksums.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):
         return {}
-    pairs = [line.split(maxsplit=1) for line in lines if " " in line]
-    return {name.lstrip("*"): digest for digest, name in pairs}
+    return {match[2]: match[1] for line in lines if (match := _LISTED.fullmatch(line))}
 
 
-def export(files: Iterable[WeightsFile], folder: Path) -> list[tuple[Path, str, int]]:
+def export(files: Iterable[WeightsFile], folder: Path, *, force: bool = False) -> list[tuple[Path, str, int]]:
     """Copies files that are here to a folder that serves as `TORCH_HOME` on a machine without network.
 
     Args:
         files: What to copy; each must be here.
         folder: Files that it already holds stay.
+        force: Replace files of the same name and other content.
 
     Returns:
         Each file in the folder, its SHA-256, and its bytes.
 
     Raises:
         WeightsError: A file is missing or damaged.
-        ArtifactError: The folder cannot be written.
+        ArtifactError: The folder cannot be written, or holds another file of such a name; then nothing is copied.
     """
     target = folder / "hub" / "checkpoints"
+    copies = [(file.fetch(), target / file.name) for file in files]
+    there = {copy for _, copy in copies if os.path.lexists(copy)}
+    same = {copy for found, copy in copies if copy in there and copy.is_file() and _are_same(found, copy)}
+    if there - same and not force:
+        raise ArtifactError(f"{min(there - same)} is another file: name another folder, or say --force to replace it")
     rows = []
-    for file in files:
-        found = file.fetch()
-        with replacing(target / file.name) as temporary:
-            shutil.copyfile(found, temporary)
-        copy = target / file.name
+    for found, copy in copies:
+        if copy not in same:
+            with replacing(copy) as temporary:
+                shutil.copyfile(found, temporary)
         rows.append((copy, sha256_of(copy), copy.stat().st_size))
     sums = _listed(target / CHECKSUMS) | {copy.name: digest for copy, digest, _ in rows}
-    with replacing(target / CHECKSUMS) as temporary:
-        text = "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items()))
-        temporary.write_text(text, encoding="utf-8")
+    text = "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items()))
+    _add_to_list(target / CHECKSUMS, text)
     return rows
+
+
+def _are_same(file: Path, other: Path) -> bool:
+    return file.stat().st_size == other.stat().st_size and sha256_of(file) == sha256_of(other)
+
+
+def _add_to_list(checksums: Path, text: str) -> None:
+    """Writes the list of hashes; lines of an older one that name no file, such as remarks, go before it."""
+    remarks = ""
+    with contextlib.suppress(FileNotFoundError):
+        lines = checksums.read_bytes().decode("utf-8", "surrogateescape").splitlines(keepends=True)
+        remarks = "".join(line for line in lines if not _LISTED.match(line))
+    with replacing(checksums) as temporary:
+        temporary.write_bytes((remarks + text).encode("utf-8", "surrogateescape"))

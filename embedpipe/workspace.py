@@ -8,11 +8,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from embedpipe import versions
+from embedpipe import claims, versions
 from embedpipe.documents import Limits
 from embedpipe.errors import ArtifactError, UnknownNameError
 from embedpipe.features import FeatureStore
-from embedpipe.files import replacing, writing
+from embedpipe.files import replacing, sha256_of, writing
 from embedpipe.labels import Labels
 from embedpipe.records import Document, Identity
 from embedpipe.texts import path_to_text, text_to_path
@@ -116,6 +116,18 @@ class Sources:
         """SHA-256 of the documents whose place is known."""
         return set(self._paths)
 
+    def holds(self, path: str) -> bool:
+        """Whether a document is known at a path, or one of the same content elsewhere."""
+        absolute = os.path.abspath(path)
+        if absolute in self._documents:
+            return True
+        with contextlib.suppress(OSError):
+            size = os.stat(absolute).st_size
+            return any(d.size == size for d in self._documents.values()) and bool(
+                self._paths.get(sha256_of(Path(path)))
+            )
+        return False
+
     def forget(self, sha256: str) -> None:
         """Removes every place of a document."""
         for path in self._paths.pop(sha256, []):
@@ -137,15 +149,24 @@ class Workspace:
 
     Attributes:
         root: The folder; it need not exist yet.
+        share: It may be one that holds other files already.
     """
 
-    def __init__(self, root: str | Path = "artifacts") -> None:
+    def __init__(self, root: str | Path = "artifacts", *, share: bool = False) -> None:
+        if not str(root).strip():
+            raise ArtifactError("the folder of the artifacts has no name: is a variable not set?")
         self.root = Path(root)
+        self.share = share
+
+    def claim(self) -> None:
+        """Makes the folder if need be; raises ArtifactError where it holds other files and no artifacts."""
+        claims.claim(self.root, share=self.share)
 
     @contextlib.contextmanager
     def writing(self, what: str) -> Iterator[None]:
-        """Holds the lock of the one writer; raises ArtifactError naming who holds it."""
-        with writing(self.root, what):
+        """Holds the lock of the one writer; raises ArtifactError naming who holds it, or as `claim` does."""
+        self.claim()
+        with writing(self.root, what, claims.FOLDERS):
             yield
 
     def sources(self) -> Sources:

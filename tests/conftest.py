@@ -1,5 +1,6 @@
 """Fixtures that many tests share: documents made at run time, a tiny seeded network, the shared corpus where it is."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -28,6 +29,18 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(CACHE_VARIABLE, str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture
+def spared_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keeps the devices of the machine from a test that fails as root: nothing is renamed over one of them."""
+    replace = os.replace
+
+    def spared(source: str | Path, target: str | Path) -> None:
+        assert not str(target).startswith(("/dev/", "/proc/")), f"{target} would be lost"
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", spared)
 
 
 @pytest.fixture(scope="session")

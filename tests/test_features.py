@@ -582,7 +582,7 @@ def test_a_full_disk_keeps_what_was_there(three_parts: Path) -> None:
     assert "\n" not in str(caught.value)
     assert rows(FeatureStore.open(three_parts)) == rows_of(0, 30)
     assert FeatureStore.open(three_parts).verify() == []
-    assert [name for name in os.listdir(three_parts) if name.startswith(".tmp-")] == []
+    assert [name for name in os.listdir(three_parts) if name.startswith(".embedpipe-")] == []
     writer.flush()
     assert rows(FeatureStore.open(three_parts)) == rows_of(0, 400)
 
@@ -663,6 +663,6 @@ def test_killed_at_any_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         assert rows(store) == rows_of(0, 12)
         assert [failure.page for failure in store.failures()] == [info(12).ref]
         assert store.verify() == []
-        assert list(folder.rglob(".tmp-*")) == []
+        assert list(folder.rglob(".embedpipe-*")) == []
     # sync, rename, sync the folder: of the first manifest, of 3 parts with contents and manifest, of the failures
     assert kills == 33

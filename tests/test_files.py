@@ -15,9 +15,9 @@ from embedpipe.files import FORMAT, read_json, replacing, sha256_of, sweep, writ
 HOLD = """
 import sys
 from pathlib import Path
-from embedpipe.files import writing
-with writing(Path(sys.argv[1]), "embed"):
-    (Path(sys.argv[1]) / ".tmp-stray").write_text("half a file")
+from embedpipe.files import replacing, writing
+with writing(Path(sys.argv[1]), "embed"), replacing(Path(sys.argv[1]) / "part") as stray:
+    stray.write_text("half a file")
     print("held", flush=True)
     sys.stdin.readline()
 """
@@ -118,11 +118,14 @@ def test_content_is_synced_before_the_rename(old: Path, monkeypatch: pytest.Monk
 
 def test_sweep_removes_strays(tmp_path: Path) -> None:
     """Sweeping removes temporary files at any depth, and nothing else."""
-    for name in (".tmp-1-part", "deep/er/.tmp-2-manifest.json", "part-000000.parquet", "deep/x.tmp-3"):
+    host = files._host()
+    strays = (f".embedpipe-{host}-4194999-1", f"deep/er/.tmp-{host}-4194999-2-manifest.json")
+    for name in (*strays, "part-000000.parquet", "deep/x.tmp-3", ".tmp-1-part"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("x")
     sweep(tmp_path)
-    assert sorted(p.name for p in tmp_path.rglob("*") if p.is_file()) == ["part-000000.parquet", "x.tmp-3"]
+    left = sorted(p.name for p in tmp_path.rglob("*") if p.is_file())
+    assert left == [".tmp-1-part", "part-000000.parquet", "x.tmp-3"]
 
 
 WRITE = """
@@ -143,7 +146,7 @@ def test_sweep_leaves_what_others_write(tmp_path: Path) -> None:
         assert other.stdout is not None
         assert other.stdout.readline() == "writing\n"
         with writing(tmp_path, "embed"):
-            assert len(list(tmp_path.rglob(".tmp-*"))) == 1
+            assert len(list(tmp_path.rglob(".embedpipe-*"))) == 1
         other.communicate("\n")
     assert (tmp_path / "index" / "segment").read_text() == "half a file"
     with replacing(tmp_path / "report") as temporary:
@@ -154,12 +157,12 @@ def test_sweep_leaves_what_others_write(tmp_path: Path) -> None:
         assert other.stdout is not None
         assert other.stdout.readline() == "writing\n"
         other.kill()
-    left = list(tmp_path.rglob(".tmp-*"))
+    left = list(tmp_path.rglob(".embedpipe-*"))
     assert len(left) == 1
     same_number = left[0].with_name(left[0].name.replace(f"-{other.pid}-", f"-{os.getpid()}-"))
     same_number.write_text("of a dead process that had this one's number")
     sweep(tmp_path)
-    assert list(tmp_path.rglob(".tmp-*")) == []
+    assert list(tmp_path.rglob(".embedpipe-*")) == []
 
 
 def test_sweep_goes_by_age_where_it_cannot_ask(tmp_path: Path) -> None:
@@ -216,10 +219,10 @@ def test_a_second_writer_is_refused_and_a_killed_one_does_not_block(tmp_path: Pa
         assert holder.stdout.readline() == "held\n"
         with pytest.raises(ArtifactError, match=rf"`embed` \(process {holder.pid}, since "), writing(folder, "label"):
             pytest.fail("two writers at a time")
-        assert (folder / ".tmp-stray").exists()  # not ours to sweep
+        [stray] = folder.glob(".embedpipe-*")  # not ours to sweep
         holder.kill()
     with writing(folder, "label"):
-        assert not (folder / ".tmp-stray").exists()
+        assert not stray.exists()
         assert "`label`" in (folder / ".lock-holder").read_text()
     assert not (folder / ".lock-holder").exists()
 

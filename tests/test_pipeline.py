@@ -429,7 +429,7 @@ def test_killed_at_random_and_resumed(stack: Embedded, tmp_path: Path) -> None:
     assert int(last.stdout.splitlines()[-1].split()[1]) > 0
     assert_same(rows(torn), calm)
     assert torn.store().verify() == []
-    assert list(torn.root.rglob(".tmp-*")) == []
+    assert list(torn.root.rglob(".embedpipe-*")) == []
 
 
 def test_a_full_disk_ends_the_run(

@@ -77,4 +77,4 @@ def test_twenty_kills_leave_the_rows_of_a_quiet_run(tmp_path: Path) -> None:
     assert found.keys() == expected.keys()
     assert all(np.allclose(found[key], row, rtol=0.05, atol=0.05) for key, row in expected.items())
     assert Workspace(torn).store().verify() == []
-    assert list(torn.rglob(".tmp-*")) == []
+    assert list(torn.rglob(".embedpipe-*")) == []

@@ -315,7 +315,7 @@ def test_kills_while_fitting_with_variants_leave_nothing_wrong(
             assert ClassifierBundle.load(workspace.classifier_path(classifier)).classes == expected.classes
     assert run(workspace.root, "", 1) == 0
     assert inventory.verify(workspace) == []
-    assert list(workspace.root.rglob(".tmp-*")) == []
+    assert list(workspace.root.rglob(".embedpipe-*")) == []
     pages = known(workspace)
     there, wanted = (read(w.store(), pages, 2) for w in (workspace, quiet))
     np.testing.assert_allclose(there, wanted, atol=2e-3, rtol=2e-3)

@@ -30,6 +30,7 @@ from embedpipe.console import (
 from embedpipe.errors import EmbedpipeError, UsageError
 from embedpipe.memory import is_lack_of_memory
 from embedpipe.options import Common, expand
+from embedpipe.targets import guarded
 
 if TYPE_CHECKING:
     from embedpipe.classifiers import ClassifierBundle
@@ -64,7 +65,7 @@ def command(name: str) -> Callable[[Callable[..., int | None]], Callable[..., in
     """Makes a function a command; its return value is the exit code."""
 
     def register(function: Callable[..., int | None]) -> Callable[..., int | None]:
-        expanded = expand(function)
+        expanded = guarded(expand(function))
 
         @functools.wraps(expanded)
         def run(**options: Any) -> None:
@@ -104,7 +105,7 @@ def begin(common: Common) -> "tuple[Workspace, Output]":
     if not common.quiet:
         logging.getLogger("embedpipe").addHandler(NoticeHandler())
         logging.getLogger("embedpipe").setLevel(logging.INFO)
-    return Workspace(common.artifacts), Output(common.as_json, common.quiet)
+    return Workspace(common.artifacts, share=common.share_folder), Output(common.as_json, common.quiet)
 
 
 def take_labels(workspace: "Workspace", source: str, output: Output) -> "tuple[int, dict[str, int]]":

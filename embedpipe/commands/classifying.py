@@ -17,7 +17,13 @@ from embedpipe.commands.base import (
     report_json,
 )
 from embedpipe.options import Common, Inputs, Network, Reading
+from embedpipe.outputs import csv_of
+from embedpipe.targets import file_option, folder_option
 
+COLUMNS = ("path", "type", "confidence", "status", "candidates", "margin", "novelty", "pages", "message")
+"""Of the CSV."""
+
+_TABLES = ("embedpipe.commands.classifying:COLUMNS", "embedpipe.commands.splitting:COLUMNS")
 _OTHERS = 3  # candidates that a line has room for
 
 if TYPE_CHECKING:
@@ -31,7 +37,7 @@ def classify(
     network: Network,
     reading: Reading,
     classifier: Classifier = None,
-    sort_into: Annotated[Path | None, typer.Option(help="Copy the files into a folder for each type.")] = None,
+    sort_into: Annotated[Path | None, folder_option("Copy the files into a folder for each type.")] = None,
     error_rate: ErrorRate = 0.05,
     precision_wanted: Annotated[
         float | None,
@@ -40,11 +46,9 @@ def classify(
     neighbours: Annotated[
         int, typer.Option(help="How many labelled pages to show with each answer (--json).", min=0, max=100)
     ] = 3,
-    csv: Annotated[Path | None, typer.Option(help="Write the answers to a CSV file.")] = None,
+    csv: Annotated[Path | None, file_option(csv_of(*_TABLES), "Write the answers to a CSV file.")] = None,
     split: Annotated[bool, typer.Option("--split", help="Cut each file into documents: a scanned pile.")] = False,
-    write: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="With --split: write the parts as files of their own.")
-    ] = None,
+    write: Annotated[Path | None, folder_option("With --split: write the parts as files of their own.")] = None,
     blank_separates: Annotated[
         bool, typer.Option("--blank-separates", help="With --split: a blank page always ends a document.")
     ] = False,
@@ -84,8 +88,7 @@ def classify(
             }
             for d in documents
         ]
-        columns = ("path", "type", "confidence", "status", "candidates", "margin", "novelty", "pages", "message")
-        write_csv(csv, columns, rows)
+        write_csv(csv, COLUMNS, rows)
     if sort_into is not None:
         copies = classification.sort_into(verdicts, sort_into)
         values["sorted"] = [{"path": path, "copy": str(copy)} for path, copy in copies]

@@ -18,10 +18,15 @@ from embedpipe.commands.base import (
 )
 from embedpipe.errors import UsageError
 from embedpipe.options import AUTO, AllowMissing, Common, Network, Reading, Space
+from embedpipe.outputs import PNG, csv_of
+from embedpipe.targets import file_option
 
 if TYPE_CHECKING:
     from embedpipe.comparison import Comparison
     from embedpipe.console import Output
+
+
+_TABLE = "embedpipe.comparison:COLUMNS"
 
 
 @command("compare")
@@ -35,8 +40,10 @@ def compare(
     backbones: Annotated[str, typer.Option(help="Names of backbones, separated by commas.")] = "efficientnet_lite0",
     classifiers: Annotated[str, typer.Option(help="Some of svm, knn and head.")] = "svm,knn,head",
     labels: LabelsFile = None,
-    csv: Annotated[Path | None, typer.Option(help="Write the table to a CSV file.")] = None,
-    plot: Annotated[Path | None, typer.Option(help="Draw quality against speed into a PNG file.")] = None,
+    csv: Annotated[Path | None, file_option(csv_of(_TABLE), "Write the table to a CSV file.")] = None,
+    png: Annotated[
+        Path | None, file_option(PNG, "Draw quality against speed into a PNG file.", "--png", "--plot")
+    ] = None,
     weights: Annotated[str | None, typer.Option(help="`none` for random weights, for all of them.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = AUTO,
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = AUTO,
@@ -65,9 +72,9 @@ def compare(
         )
     if csv is not None:
         comparison.write_table(found, csv)
-    if plot is not None:
-        comparison.draw(found, plot)
-        output.notice(f"drawn: {plot}")
+    if png is not None:
+        comparison.draw(found, png)
+        output.notice(f"drawn: {png}")
     output.result(comparison.as_json(found))
     _print(found, output)
     return SOME_FAILED if any(candidate.problem for candidate in found.candidates) else DONE

@@ -7,6 +7,8 @@ import typer
 
 from embedpipe.commands.base import DONE, Classifier, begin, command, open_classifier
 from embedpipe.options import Common, Network, Reading
+from embedpipe.outputs import PNG
+from embedpipe.targets import file_option
 
 if TYPE_CHECKING:
     from embedpipe.console import Output
@@ -29,7 +31,10 @@ def explain(
     ] = None,
     maps: Annotated[int, typer.Option(help="Feature maps to draw.", min=1, max=400)] = 31,
     picture: Annotated[
-        Path | None, typer.Option(help="The PNG file.", show_default="in the folder explanations of the artifacts")
+        Path | None,
+        file_option(
+            PNG, "The PNG file.", "--png", "--picture", show_default="in the folder explanations of the artifacts"
+        ),
     ] = None,
 ) -> int:
     """Show which parts of a page speak for its type, and which labelled pages it looks like."""

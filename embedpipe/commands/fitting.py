@@ -21,6 +21,8 @@ from embedpipe.commands.base import (
 )
 from embedpipe.errors import UsageError
 from embedpipe.options import AllowMissing, Common, Labelling, Network, Space
+from embedpipe.outputs import HTML
+from embedpipe.targets import file_option
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -112,7 +114,9 @@ def evaluate(
         Path | None,
         typer.Option(help="Measure on the documents of this folder: its folders, or --labels, are the types."),
     ] = None,
-    report: Annotated[Path | None, typer.Option(help="Write an HTML file that stands alone.")] = None,
+    html: Annotated[
+        Path | None, file_option(HTML, "Write an HTML file that stands alone.", "--html", "--report")
+    ] = None,
     compare: Annotated[
         bool, typer.Option("--compare", help="Compare frozen features, a new output layer, and fine-tuning instead.")
     ] = False,
@@ -126,7 +130,7 @@ def evaluate(
     if compare:
         from embedpipe.commands.comparing import compare_ways
 
-        given = {"--test": test, "--report": report, "--labels": labels, "--classifier": classifier}
+        given = {"--test": test, "--html": html, "--labels": labels, "--classifier": classifier}
         for option in (option for option, value in given.items() if value is not None):
             raise UsageError(f"--compare needs no classifier and holds its own documents out: leave {option} out")
         recipe = {"weights": network.weights, "pages": pages, "unfreeze": unfreeze, "epochs": epochs}
@@ -136,8 +140,8 @@ def evaluate(
 
     workspace, output = begin(common)
     if test is not None:
-        if report is not None:
-            raise UsageError("--report shows the cross-validation: leave --test out")
+        if html is not None:
+            raise UsageError("--html shows the cross-validation: leave --test out")
         return _elsewhere(
             workspace, open_classifier(workspace, classifier), network, (test, labels), error_rate, output
         )
@@ -147,9 +151,9 @@ def evaluate(
     store = workspace.store(space=bundle.identity.space)
     bundle.require(store.identity)
     found = assessment.assess(workspace, store, bundle, Rule(error_rate), allow_missing=allow_missing)
-    if report is not None:
-        assessment.write(workspace, bundle, found, report)
-        output.notice(f"report: {report}")
+    if html is not None:
+        assessment.write(workspace, bundle, found, html)
+        output.notice(f"report: {html}")
     output.result({"classifier": bundle.name, **assessment.as_json(found)})
     metrics = found.evaluation.metrics
     _print_types(found.evaluation.per_class, output)

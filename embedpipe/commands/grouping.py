@@ -7,7 +7,10 @@ import typer
 
 from embedpipe.commands.base import DONE, begin, command
 from embedpipe.options import Common, Space
+from embedpipe.outputs import HTML, PNG, csv_of
+from embedpipe.targets import file_option, folder_option
 
+_GROUPS, _FAMILIES = "embedpipe.deduplication:COLUMNS", "embedpipe.layouts:COLUMNS"
 _SHOWN = 20
 _COUNTS = ("candidates", "compared", "not_compared", "unreadable", "blank", "nearly_blank", "cut")
 
@@ -16,8 +19,8 @@ _COUNTS = ("candidates", "compared", "not_compared", "unreadable", "blank", "nea
 def dedupe(
     common: Common,
     space: Space,
-    csv: Annotated[Path | None, typer.Option(help="Write all groups to a CSV file.")] = None,
-    html: Annotated[Path | None, typer.Option(help="Write the groups with pictures into an HTML file.")] = None,
+    csv: Annotated[Path | None, file_option(csv_of(_GROUPS), "Write all groups to a CSV file.")] = None,
+    html: Annotated[Path | None, file_option(HTML, "Write the groups with pictures into an HTML file.")] = None,
     same_picture: Annotated[
         float | None, typer.Option(help="Least agreement of two pictures of one page, 0 to 1.", min=0, max=1)
     ] = None,
@@ -80,10 +83,12 @@ def families(
     ] = None,
     least: Annotated[int, typer.Option(help="Pages of the smallest family.", min=2)] = 3,
     first_pages: Annotated[bool, typer.Option("--first-pages", help="Only the first page of each document.")] = False,
-    csv: Annotated[Path | None, typer.Option(help="Write every page of every family to a CSV file.")] = None,
-    html: Annotated[Path | None, typer.Option(help="Write the families with pictures into an HTML file.")] = None,
+    csv: Annotated[
+        Path | None, file_option(csv_of(_FAMILIES), "Write every page of every family to a CSV file.")
+    ] = None,
+    html: Annotated[Path | None, file_option(HTML, "Write the families with pictures into an HTML file.")] = None,
     contact_sheets: Annotated[
-        Path | None, typer.Option(help="Draw a contact sheet of each family into a folder.", file_okay=False)
+        Path | None, folder_option("Draw a contact sheet of each family into a folder.", "family-*.png", PNG)
     ] = None,
 ) -> int:
     """Group pages of one layout, such as the forms of one sender, each with its most typical page."""

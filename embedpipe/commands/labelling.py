@@ -17,6 +17,8 @@ from embedpipe.commands.base import (
 )
 from embedpipe.errors import UsageError
 from embedpipe.options import AllowMissing, Common, Space
+from embedpipe.outputs import PNG, csv_of
+from embedpipe.targets import file_option
 
 if TYPE_CHECKING:
     from embedpipe.console import Output
@@ -39,20 +41,25 @@ def label(
         bool, typer.Option("--cluster", help="Label families of one layout at once; without SOURCE, list them.")
     ] = False,
     as_type: Annotated[str | None, typer.Option("--as", metavar="TYPE", help="The type of these families.")] = None,
-    csv: Annotated[Path | None, typer.Option(help="Write the families, with a label column to fill in.")] = None,
-    contact_sheet: Annotated[Path | None, typer.Option(help="Draw the families into a PNG file.")] = None,
+    csv: Annotated[
+        Path | None,
+        file_option(csv_of("embedpipe.grouping:COLUMNS"), "Write the families, with a label column to fill in."),
+    ] = None,
+    png: Annotated[
+        Path | None, file_option(PNG, "Draw the families into a PNG file.", "--png", "--contact-sheet")
+    ] = None,
     allow_missing: AllowMissing = False,
 ) -> int:
     """Take labels from a folder tree (folder = type) or a CSV (path,label or path,page,label; group optional)."""
     workspace, output = begin(common)
     if not cluster:
-        if source is None or as_type or csv or contact_sheet:
-            raise UsageError("give a folder of type folders or a CSV; --as, --csv and --contact-sheet need --cluster")
+        if source is None or as_type or csv or png:
+            raise UsageError("give a folder of type folders or a CSV; --as, --csv and --png need --cluster")
         count, types = take_labels(workspace, source, output)
     else:
         store = workspace.store(space.backbone, space.space)
         if source is None:
-            return _list_families(workspace, store, csv, contact_sheet, output)
+            return _list_families(workspace, store, csv, png, output)
         count, types = _label_families(workspace, store, source, as_type, allow_missing=allow_missing)
     output.result({"labelled": count, "types": types})
     output.line(f"{count} labelled; {len(types)} types: " + ", ".join(f"{k} {n}" for k, n in types.items()))
@@ -75,7 +82,7 @@ def _label_families(
 
 
 def _list_families(
-    workspace: "Workspace", store: "FeatureStore", csv: Path | None, contact_sheet: Path | None, output: "Output"
+    workspace: "Workspace", store: "FeatureStore", csv: Path | None, png: Path | None, output: "Output"
 ) -> int:
     from embedpipe import grouping, missing
 
@@ -84,9 +91,9 @@ def _list_families(
     if csv is not None:
         grouping.save(found, csv)
         output.notice(f"written: {csv}; fill in its column label, then `label --cluster {csv}`")
-    if contact_sheet is not None:
-        grouping.draw(workspace, found, contact_sheet)
-        output.notice(f"drawn: {contact_sheet}")
+    if png is not None:
+        grouping.draw(workspace, found, png)
+        output.notice(f"drawn: {png}")
     values = grouping.as_json(found)
     output.result({"families": values, "missing": lost})
     output.table(
@@ -112,7 +119,10 @@ def suggest(
     space: Space,
     n: Annotated[int, typer.Option("-n", help="How many documents.", min=1)] = 20,
     classifier: Classifier = None,
-    csv: Annotated[Path | None, typer.Option(help="Write them, with a label column to fill in for `label`.")] = None,
+    csv: Annotated[
+        Path | None,
+        file_option(csv_of("embedpipe.suggestions:COLUMNS"), "Write them, with a label column to fill in for `label`."),
+    ] = None,
 ) -> int:
     """Propose the unlabelled documents that teach most: uncertain ones, unlike the labelled and each other."""
     from embedpipe import missing, suggestions
@@ -146,10 +156,14 @@ def check_labels(
     classifier: Classifier = None,
     labels: LabelsFile = None,
     csv: Annotated[
-        Path | None, typer.Option(help="Write what is likely wrong, with a label column to fill in for `label`.")
+        Path | None,
+        file_option(
+            csv_of("embedpipe.mislabels:COLUMNS"),
+            "Write what is likely wrong, with a label column to fill in for `label`.",
+        ),
     ] = None,
-    contact_sheet: Annotated[
-        Path | None, typer.Option(help="Draw the most doubtful documents into a PNG file.")
+    png: Annotated[
+        Path | None, file_option(PNG, "Draw the most doubtful documents into a PNG file.", "--png", "--contact-sheet")
     ] = None,
 ) -> int:
     """Rank labels that are likely wrong, and find look-alikes across types and groups."""
@@ -163,9 +177,9 @@ def check_labels(
     if csv is not None:
         mislabels.save(findings, csv)
         output.notice(f"written: {csv}; fill in its column label where labels are wrong, then `label {csv}`")
-    if contact_sheet is not None:
-        mislabels.draw(workspace, findings, contact_sheet)
-        output.notice(f"drawn: {contact_sheet}")
+    if png is not None:
+        mislabels.draw(workspace, findings, png)
+        output.notice(f"drawn: {png}")
     values = mislabels.as_json(findings)
     output.result(values)
     _print_doubts(values, output)

@@ -8,6 +8,8 @@ import typer
 from embedpipe.commands.base import DONE, begin, command
 from embedpipe.errors import EmbedpipeError, UsageError
 from embedpipe.options import Common, Network, Reading
+from embedpipe.outputs import HTML, PNG
+from embedpipe.targets import file_option
 
 if TYPE_CHECKING:
     from embedpipe.console import Output
@@ -36,8 +38,10 @@ def similar(
     box: Annotated[
         str | None, typer.Option(help="x0,y0,x1,y1 in shares of the page: compare only this box of the pages.")
     ] = None,
-    contact_sheet: Annotated[Path | None, typer.Option(help="Draw query and neighbours into a PNG file.")] = None,
-    html: Annotated[Path | None, typer.Option(help="Write queries and neighbours into an HTML file.")] = None,
+    png: Annotated[
+        Path | None, file_option(PNG, "Draw query and neighbours into a PNG file.", "--png", "--contact-sheet")
+    ] = None,
+    html: Annotated[Path | None, file_option(HTML, "Write queries and neighbours into an HTML file.")] = None,
 ) -> int:
     """Find the pages that look most like a page, whether it is in the store or not."""
     from embedpipe import lookalikes, missing
@@ -45,8 +49,8 @@ def similar(
 
     workspace, output = begin(common)
     asked = _queries(query, queries)
-    if contact_sheet is not None and len(asked) > 1:
-        raise UsageError("--contact-sheet draws one query: use --html for several")
+    if png is not None and len(asked) > 1:
+        raise UsageError("--png draws one query: use --html for several")
     if box is not None and whole_document:
         raise UsageError("--box compares boxes of pages, --whole-document compares all pages: choose one")
     region = None if box is None else parse_box(box)
@@ -54,9 +58,9 @@ def similar(
     store = workspace.store(network.backbone, space)
     finder = lookalikes.Finder(workspace, store, lambda: network.load(workspace, store.identity), reading.settings())
     answers = [finder.find(text, wanted) for text in asked]
-    if contact_sheet is not None:
-        lookalikes.draw(workspace, answers[0], contact_sheet)
-        output.notice(f"drawn: {contact_sheet}")
+    if png is not None:
+        lookalikes.draw(workspace, answers[0], png)
+        output.notice(f"drawn: {png}")
     if html is not None:
         facts = {"Queries": str(len(asked)), "Type": page_type or "all", "Space": store.identity.space}
         lookalikes.write_html(workspace, answers, facts, html)

@@ -7,6 +7,7 @@ import typer
 
 from embedpipe.commands.base import DONE, begin, command
 from embedpipe.options import Common, Network
+from embedpipe.targets import Force, folder_option
 
 
 @command("backbones")
@@ -19,8 +20,9 @@ def backbones(
         list[str] | None, typer.Option(metavar="NAME", help="Download and check the weights of this backbone.")
     ] = None,
     export_weights: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Pack the weights that are here for a machine without network.")
+        Path | None, folder_option("Pack the weights that are here for a machine without network.")
     ] = None,
+    force: Force = False,
 ) -> int:
     """List the known backbones with their widths, sizes and licences, and whether their weights are here."""
     from embedpipe import catalogue, inventory
@@ -39,7 +41,7 @@ def backbones(
         output.line("and timm:NAME for any model of timm; --json tells more, such as where each file is published")
         return DONE
     downloaded = [catalogue.fetch_weights(name) for name in download or []]
-    exported = catalogue.export_weights(names or download or [], export_weights) if export_weights else []
+    exported = catalogue.export_weights(names or download or [], export_weights, force=force) if export_weights else []
     output.result({"downloaded": downloaded, "exported": exported})
     columns = ("name", "bytes", "sha256", "file")
     output.table(columns, [tuple(row[column] for column in columns) for row in exported or downloaded])
@@ -70,7 +72,7 @@ def doctor(common: Common) -> int:
 def demo(
     common: Common,
     network: Network,
-    folder: Annotated[Path | None, typer.Option(help="Where to draw the documents.")] = None,
+    folder: Annotated[Path | None, folder_option("Where to draw the documents.")] = None,
 ) -> int:
     """Draw sample documents, then embed, fit, evaluate, classify and look up, and write a report to open."""
     from embedpipe import demonstration

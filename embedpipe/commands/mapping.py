@@ -8,13 +8,15 @@ import typer
 
 from embedpipe.commands.base import DONE, begin, command
 from embedpipe.options import Common, Space, read_passwords, read_selection
+from embedpipe.outputs import HTML
+from embedpipe.targets import file_option, folder_option
 
 
 @command("map")
 def draw_map(
     common: Common,
     space: Space,
-    file: Annotated[Path, typer.Option("--output", help="The HTML file to write.", dir_okay=False)] = Path("map.html"),
+    html: Annotated[Path, file_option(HTML, "The HTML file to write.", "--html", "--output")] = Path("map.html"),
     method: Annotated[str, typer.Option(help="umap, pca, or auto: UMAP where it is installed.")] = "auto",
     pages: Annotated[str, typer.Option(help="Pages of each document: all, 1-3, or 1,last.")] = "all",
     limit: Annotated[
@@ -25,9 +27,7 @@ def draw_map(
     password_file: Annotated[
         Path | None, typer.Option(help="Passwords of encrypted PDFs, for their pictures, one a line.", dir_okay=False)
     ] = None,
-    projector: Annotated[
-        Path | None, typer.Option(help="Write a folder for TensorBoard's projector as well.", file_okay=False)
-    ] = None,
+    projector: Annotated[Path | None, folder_option("Write a folder for TensorBoard's projector as well.")] = None,
 ) -> int:
     """Draw all pages as a map in an HTML file: pages that look alike lie together, coloured by type."""
     from embedpipe import maps, missing
@@ -41,7 +41,7 @@ def draw_map(
     store = workspace.store(space.backbone, space.space)
     with output.progress("drawing pages") as bar:
         found = maps.make(workspace, store, wanted, bar.count)
-    maps.write_html(found, store.identity.space, file)
+    maps.write_html(found, store.identity.space, html)
     if projector is not None:
         maps.export_projector(found, projector)
     if found.reason:
@@ -49,13 +49,18 @@ def draw_map(
     for note in maps.notes(found):
         output.notice(note)
     values = maps.as_json(found)
-    values |= {"seed": seed, "space": store.identity.space, "output": str(file), "size": file.stat().st_size}
+    values |= {
+        "seed": seed,
+        "space": store.identity.space,
+        "output": str(html),
+        "size": html.stat().st_size if html.is_file() else None,
+    }
     values |= {"projector": None if projector is None else str(projector)}
     values["missing"] = missing.lost_pages(store, without="they are not on the map")
     values["seconds"] = round(time.perf_counter() - start, 3)
     output.result(values)
     shown = "UMAP" if found.explained is None else f"PCA, which shows {found.explained:.0%} of the variance"
-    output.line(f"{values['pages']} pages of {values['documents']} documents, placed by {shown}: open {file}")
+    output.line(f"{values['pages']} pages of {values['documents']} documents, placed by {shown}: open {html}")
     if projector is not None:
         output.line(f"for TensorBoard: tensorboard --logdir {projector}")
     return DONE

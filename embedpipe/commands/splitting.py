@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from embedpipe.splitting import Split
     from embedpipe.streaming import Settings
 
-_COLUMNS = ("path", "first_page", "last_page", "type", "confidence", "status", "boundary_confidence", "file", "message")
+COLUMNS = ("path", "first_page", "last_page", "type", "confidence", "status", "boundary_confidence", "file", "message")
+"""Of the CSV."""
 
 
 def check(*, split: bool, write: Path | None, blank_separates: bool, sort_into: Path | None) -> None:
@@ -41,7 +42,7 @@ def present(result: "Split", write: Path | None, csv: Path | None, settings: "Se
         for part in pile["parts"] or [{**pile, "pages": (None, None)}]
     ]
     if csv is not None:
-        write_csv(csv, _COLUMNS, [{**part, "path": path_to_text(part["path"])} for part in parts])
+        write_csv(csv, COLUMNS, [{**part, "path": path_to_text(part["path"])} for part in parts])
     output.result({"documents": documents, "calibrated": result.calibrated, **counts(result.report)})
     output.table(
         ("pages", "type", "confidence", "begins here", "one document", "status", "file"),

@@ -2,12 +2,17 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from embedpipe.commands.base import DONE, ERROR, Classifier, begin, command, open_classifier
 from embedpipe.options import Common
+from embedpipe.outputs import FORMATS, Kind
+from embedpipe.targets import OutputFile
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 @command("info")
@@ -66,9 +71,14 @@ def forget(
     return DONE
 
 
+def _kind(options: "Mapping[str, Any]") -> Kind:
+    """What `export` writes; of an unknown format it tells itself."""
+    return FORMATS.get(options["file_format"], FORMATS["joblib"])
+
+
 @command("export")
 def export(
-    file: Annotated[Path, typer.Argument(help="The file to write.")],
+    file: Annotated[Path, typer.Argument(parser=OutputFile(_kind), metavar="FILE", help="The file to write.")],
     common: Common,
     classifier: Classifier = None,
     file_format: Annotated[
