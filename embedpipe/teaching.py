@@ -317,7 +317,7 @@ def _keep(workspace: Workspace, aside: Workspace, name: str, new: list[Label], *
         with versions.adding(folder) as version:
             for file in aside.classifier_path(name).iterdir():
                 shutil.copy2(file, version / file.name)
-            labels.save(workspace.labels_file)
+            workspace.keep_labels(labels, f"add-type {new[0].label}" if new else "add-type")
         return versions.current(folder)
 
 

@@ -12,6 +12,7 @@ from embedpipe.classifiers import ClassifierBundle, may_have_learnt
 from embedpipe.errors import ArtifactError, EmbedpipeError, UnknownNameError
 from embedpipe.features import FeatureStore, FeatureWriter
 from embedpipe.files import read_json, replacing
+from embedpipe.labelling import forget_labels
 from embedpipe.labels import is_sha256
 from embedpipe.workspace import FINETUNED, Workspace
 
@@ -63,18 +64,13 @@ def forget(workspace: Workspace, documents: Iterable[str]) -> Forgotten:
                 FeatureWriter(FeatureStore.open(folder), {}).forget(set(hashes))
             writer = FeatureWriter(FeatureStore.open(workspace.store_path(space)), {})
             rows += writer.forget(set(hashes))
-        labels = workspace.labels()
-        gone = [key for key in labels.rows if key[0] in hashes]
-        for key in gone:
-            del labels.rows[key]
-        if gone:
-            labels.save(workspace.labels_file)
+        gone = forget_labels(workspace, hashes)
         for sha256 in hashes:
             sources.forget(sha256)
         sources.save()
         cuetable.forget(workspace, set(hashes))
     taught = _taught(workspace, hashes)
-    return Forgotten(hashes, rows, len(gone), list(taught), taught, _trained(workspace, set(hashes)))
+    return Forgotten(hashes, rows, gone, list(taught), taught, _trained(workspace, set(hashes)))
 
 
 def _taught(workspace: Workspace, hashes: list[str]) -> dict[str, list[int]]:

@@ -74,14 +74,21 @@ def begin(common: Common) -> "tuple[Workspace, Output]":
 
 
 def take_labels(workspace: "Workspace", source: str, output: Output) -> "tuple[int, dict[str, int]]":
-    """Takes labels from a folder of types or a CSV; says which files were given two types."""
+    """Takes labels from a folder of types or a CSV; says what was passed over, and what was replaced."""
+    import click
+
     from embedpipe import labelling
 
-    count, labels = labelling.take(workspace, source)
-    for path, types in labels.conflicts:
-        output.notice(f"warning: {path} is labelled {' and '.join(types)}: it has no label now")
+    context = click.get_current_context(silent=True)
+    name = context.info_name if context else None
+    command = name if name in {None, "label"} else f"{name} --labels"
+    before = workspace.labels()
+    count, labels = labelling.take(workspace, source, command or "label")
     if labels.skipped:
         output.notice(f"{labels.skipped} lines of {source} have no label yet and were passed over")
+    _, changed, removed = labels.compared(before)
+    if changed or removed:
+        output.notice(f"{changed} labels were replaced and {removed} taken away: `label --undo` goes back")
     return count, labels.types()
 
 
