@@ -154,12 +154,11 @@ class History:
 
     def forget(self, cells: Iterable[str]) -> None:
         """Removes lines from all versions that hold one of some cells: what is forgotten must not be found here."""
-        gone, versions = set(cells), []
+        gone = set(cells)
         for number in self._numbers():
             _without(self._file(number), gone)
-        for version in self.versions:
-            if self._file(version.number).exists():
-                versions.append(replace(version, sha256=sha256_of(self._file(version.number))))
+        left = [version for version in self.versions if self._file(version.number).exists()]
+        versions = [replace(version, sha256=sha256_of(self._file(version.number))) for version in left]
         if self.versions:
             self._write(versions, self._last)
 

@@ -122,10 +122,10 @@ class Labels:
                 continue
             labels.rows[key] = first[2]
             labels.more[key] = {name: first[1][name] for name in unknown if first[1].get(name)}
-            for line, cells, label in others:
+            for line, cells_of_line, label in others:
                 what = f"group {label.group!r}" if label.group != first[2].group else "the same"
                 message = f"{file}, line {line}: says {what} of what line {first[0]} labels; line {first[0]} counts"
-                labels.kept.append(Kept(line, message, cells, key))
+                labels.kept.append(Kept(line, message, cells_of_line, key))
         labels.kept.sort(key=lambda kept: kept.line)
         return labels
 

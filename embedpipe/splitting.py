@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from embedpipe.boundaries import BoundaryModel
-from embedpipe.classification import Answers, DocumentVerdict, file_name
+from embedpipe.classification import Answers, DocumentVerdict
 from embedpipe.classifiers import ClassifierBundle
 from embedpipe.cues import CUES, of_part
 from embedpipe.decisions import Rule
@@ -25,6 +25,7 @@ from embedpipe.extraction import extract, suffix_of
 from embedpipe.features import FeatureStore
 from embedpipe.files import replacing, sha256_of
 from embedpipe.intake import Report
+from embedpipe.ledger import file_name
 from embedpipe.reading import Reading
 from embedpipe.records import Document, FeatureBatch, PageFailure, PageInfo, PageRef, Prediction
 from embedpipe.rendering import Guards, Selection

@@ -11,7 +11,10 @@ if TYPE_CHECKING:
     from embedpipe.splitting import Split
     from embedpipe.streaming import Settings
 
-_COLUMNS = ("path", "first_page", "last_page", "type", "confidence", "status", "boundary_confidence", "file", "message")
+_COLUMNS = (
+    *("path", "first_page", "last_page", "type", "label", "confidence", "status", "boundary_confidence", "file"),
+    *("message", "answered_by"),
+)
 
 
 def check(*, split: bool, write: Path | None, blank_separates: bool, sort_into: Path | None) -> None:
@@ -22,7 +25,9 @@ def check(*, split: bool, write: Path | None, blank_separates: bool, sort_into: 
         raise EmbedpipeError("--sort-into copies whole files: with --split, write the parts with --write DIR")
 
 
-def present(result: "Split", write: Path | None, csv: Path | None, settings: "Settings", output: "Output") -> int:
+def present(
+    result: "Split", write: Path | None, csv: Path | None, settings: "Settings", output: "Output", answered_by: str
+) -> int:
     """Writes the parts if asked, and prints them; returns the exit code."""
     from embedpipe import splitting
     from embedpipe.commands.classifying import counts
@@ -41,7 +46,7 @@ def present(result: "Split", write: Path | None, csv: Path | None, settings: "Se
         for part in pile["parts"] or [{**pile, "pages": (None, None)}]
     ]
     if csv is not None:
-        write_csv(csv, _COLUMNS, [{**part, "path": path_to_text(part["path"])} for part in parts])
+        write_csv(csv, _COLUMNS, [{**p, "path": path_to_text(p["path"]), "answered_by": answered_by} for p in parts])
     output.result({"documents": documents, "calibrated": result.calibrated, **counts(result.report)})
     output.table(
         ("pages", "type", "confidence", "begins here", "one document", "status", "file"),
