@@ -78,7 +78,8 @@ class Entry:
         return self.state in _OURS
 
 
-COLUMNS = ("copy", *(f.name for f in fields(Entry) if f.name != "copy"))
+_FIRST = ("copy", "type", "status", "state", "source", "message")
+COLUMNS = (*_FIRST, *(f.name for f in fields(Entry) if f.name not in _FIRST))
 _PATHS = ("source", "copy", "was")
 
 
