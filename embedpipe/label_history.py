@@ -22,7 +22,9 @@ from embedpipe.tables import guard, read_table
 KEPT = 20
 """How many versions stay."""
 
-BY_HAND = "by hand"
+BY_HAND, FOUND = "by hand", "found there"
+"""Commands of versions that no command made: after one of ours, and before the first."""
+
 _FOLDER, _FILE = "labels", "history.json"
 
 
@@ -34,7 +36,7 @@ class Version:
         number: From 1.
         before: The version that it was made from; 0 for none.
         when: Local time, to the second.
-        command: Which command wrote it, or `BY_HAND`.
+        command: Which command wrote it, or `BY_HAND` or `FOUND`.
         sha256: Hash of the file.
         labels: How many labels it holds; None where that was not counted.
         added: Labels of what had none before.
@@ -169,7 +171,9 @@ class History:
         number = self._next()
         _copy(self._table, self._file(number))
         when, digest = _text(self._table.stat().st_mtime), sha256_of(self._table)
-        self._write([*self.versions, Version(number, self._last, when, BY_HAND, digest)], number)
+        self._write(
+            [*self.versions, Version(number, self._last, when, BY_HAND if self.versions else FOUND, digest)], number
+        )
 
     def _next(self) -> int:
         return 1 + max([version.number for version in self.versions] + self._numbers(), default=0)
