@@ -137,7 +137,7 @@ def add_type(
         if not all(_is_stored(store, document) for document in examples) or len(examples) < len(found):
             report = _embed(target, bundle, lesson, backbone, settings)
             store = FeatureStore.open(store.path)
-        labels.save(aside.labels_file)
+        Labels(labels.rows).save(aside.labels_file)
         _tell_what_was_seen(workspace, aside, bundle.identity.backbone)
         _make_variants(target, aside, store, bundle, backbone, settings)
         outcome = _learn(workspace, aside, store, bundle, {document.sha256 for document in examples})

@@ -2,20 +2,31 @@
 
 import csv
 import errno
+import logging
 import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from click.testing import Result
+from typer.testing import CliRunner
 
-from embedpipe import placing, sorting
+from embedpipe import classification, labelling, placing, sorting
 from embedpipe.classification import DocumentVerdict
+from embedpipe.commands import app, classifying
+from embedpipe.commands import sorting as command
+from embedpipe.commands.base import DONE, SOME_FAILED
+from embedpipe.console import Output
 from embedpipe.errors import ArtifactError, LabelsError
 from embedpipe.files import sha256_of
+from embedpipe.intake import Report
 from embedpipe.ledger import LEDGER, Ledger, SortedFolders, file_name
+from embedpipe.pipeline import embed
 from embedpipe.records import Document, Prediction
 from embedpipe.sorting import Sorted, Wish
+from embedpipe.workspace import Workspace
 
 Sort = Callable[..., Sorted]
 
@@ -377,3 +388,79 @@ def test_two_at_once_and_a_damaged_ledger(sort: Sort, tmp_path: Path) -> None:
     ledger.write_text("copy,source\n", encoding="utf-8")
     with pytest.raises(LabelsError, match="lacks the columns"):
         sort({"a.pdf": "y"})
+
+
+def test_the_command_says_what_is_missing(
+    inbox: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was done is one line; what is missing is named, and the exit code is 3."""
+    verdicts = [verdict(inbox / name, "x") for name in ("a.pdf", "b.pdf")]
+    wish, values = Wish(tmp_path / "sorted"), {}
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(placing, "copy", full)
+        assert command.present(verdicts, Report(), wish, values, Output()) == SOME_FAILED
+    out, err = capsys.readouterr()
+    assert out == f"sorted into {tmp_path / 'sorted'}: 2 missing; see {LEDGER} there\n"
+    assert err.splitlines()[-1].startswith("2 documents are not where they belong in ")
+    assert f"not copied: No space left on device: {inbox / 'a.pdf'}" in err
+    assert [f["path"] for f in values["sort_failures"]] == [str(inbox / "a.pdf"), str(inbox / "b.pdf")]
+    assert command.present(verdicts, Report(), wish, values, Output()) == DONE
+    assert values["sorted"][0] == {
+        "path": str(inbox / "a.pdf"),
+        "copy": str(tmp_path / "sorted/x/a.pdf"),
+        "state": "copied",
+    }
+    assert command.present(verdicts, Report(), wish, values, Output()) == DONE
+    assert ": nothing to do: 2 unchanged" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_answers_come_before_copies(
+    inbox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, as_json: bool
+) -> None:
+    """Where the folder cannot be written, the answers have been printed and written; the options need `--sort-into`."""
+    bundle = SimpleNamespace(name="svm", identity=None, documents=SimpleNamespace(smallest_error_rate=lambda: 0.0))
+    monkeypatch.setattr(classifying, "open_classifier", lambda *_: bundle)
+    answers = [verdict(inbox / "a.pdf", "invoice")]
+    monkeypatch.setattr(classification, "classify", lambda *_, **__: (answers, Report()))
+    (tmp_path / "file").write_text("no folder")
+
+    def run(*options: str) -> Result:
+        common = ("--artifacts", str(tmp_path / "artifacts"), *(["--json"] if as_json else []))
+        return CliRunner().invoke(app, ["classify", str(inbox), *options, *common])
+
+    sheet = tmp_path / "answers.csv"
+    done = run("--sort-into", str(tmp_path / "file"), "--csv", str(sheet))
+    logging.getLogger("embedpipe").handlers.clear()
+    assert isinstance(done.exception, ArtifactError)
+    assert "nothing was copied" in str(done.exception)
+    assert str(inbox / "a.pdf") in done.stdout
+    with pytest.raises(LabelsError, match=r"no line of .* has a label"):
+        labelling.take(Workspace(tmp_path / "artifacts"), str(sheet))
+    sheet.write_text(sheet.read_text(encoding="utf-8-sig").replace(",invoice,,", ",invoice,letter,"))
+    assert labelling.take(Workspace(tmp_path / "artifacts"), str(sheet))[1].types() == {"letter": 1}
+    assert "go with --sort-into" in str(run("--link").exception)
+    assert "go with --sort-into" in str(run("--keep-tree").exception)
+
+
+def test_embedding_takes_no_answers_as_labels(sort: Sort, inbox: Path, tmp_path: Path, workspace: Workspace) -> None:
+    """`embed --label-by folder` takes what people put into a sorted folder, and refuses one without a ledger."""
+    folder = tmp_path / "sorted"
+    sort({"a.pdf": "invoice", "b.pdf": "?letter"})
+    (folder / "invoice/a.pdf").rename(folder / "own.pdf")
+    (folder / "plan").mkdir()
+    (folder / "own.pdf").rename(folder / "plan/a.pdf")
+    found = [
+        (Document(str(folder / name), sha256_of(folder / name), 1, 0, "pdf"), "sorted")
+        for name in ("plan/a.pdf", "_ambiguous/letter/b.pdf")
+    ]
+    with workspace.writing("embed"):
+        labelling.take_folders(workspace, found, "embed --label-by folder")
+    assert workspace.labels().types() == {"plan": 1}
+    (folder / LEDGER).unlink()
+    with pytest.raises(LabelsError, match=r"has a folder _ambiguous and no embedpipe-sorted\.csv"):
+        embed(workspace, [str(folder)], None, label_by_folder=True)  # type: ignore[arg-type]

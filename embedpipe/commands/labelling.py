@@ -93,14 +93,14 @@ def _list_versions(workspace: "Workspace", output: "Output") -> int:
 
     values = labelling.history_json(workspace)
     output.result(values)
-    columns = ("version", "when", "command", "labels", "added", "changed", "removed", "made from")
-    keys = ("version", "when", "command", "labels", "added", "changed", "removed", "before")
+    keys = ("version", "when", "command", "labels", "added", "changed", "removed")
     output.table(
-        ("", *columns),
+        ("", *keys, "made from"),
         [
             (
                 "in use" if v["version"] == values["in_use"] else "",
-                *("-" if v[k] is None else v[k] or "-" for k in keys),
+                *("-" if v[key] is None else v[key] for key in keys),
+                v["before"] or "-",
             )
             for v in values["versions"]
         ],
