@@ -1,6 +1,7 @@
 """Files put to their place without writing over anything, whoever else writes there at the same time."""
 
 import contextlib
+import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -50,6 +51,7 @@ def copy(source: str, target: Path, digest: str) -> None:
         ChangedError: The file has another content by now.
         OSError: It cannot be read or written; nothing is left then.
     """
+    _make_folder(target.parent)
     with making(target.parent) as temporary:
         shutil.copy2(source, temporary)
         if sha256_of(temporary) != digest:
@@ -69,7 +71,7 @@ def link(source: str, target: Path, digest: str) -> bool:
         FileExistsError: The name is taken.
         ChangedError: The file has another content by now.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(target.parent)
     try:
         os.link(os.path.realpath(source), target)
     except FileExistsError:
@@ -92,7 +94,7 @@ def move(old: Path, new: Path, digest: str) -> None:
     """
     if sha256_of(old) != digest:
         raise ChangedError
-    new.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(new.parent)
     if not _give_name(old, new):
         return
     try:
@@ -100,6 +102,14 @@ def move(old: Path, new: Path, digest: str) -> None:
     except OSError:
         new.unlink()
         raise
+
+
+def _make_folder(folder: Path) -> None:
+    """Makes a folder; where a file has its name, that is another error than a name that is taken."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise NotADirectoryError(errno.ENOTDIR, f"{folder} is not a folder") from error
 
 
 def _give_name(file: Path, name: Path) -> bool:

@@ -154,7 +154,7 @@ class _Run:
         self._others: list[Entry] = []
         self._taken: set[str] = set()
         self._settle()
-        self._own_places = {entry.copy for entry in self._ours.values()}
+        self._own_places = {entry.copy for entry in (*self._ours.values(), *self._others) if entry.ours}
         self._folders = self._named_folders()
 
     def run(self) -> Sorted:
@@ -194,7 +194,9 @@ class _Run:
             self._ledger.save(stamped)
 
     def _replaced(self, entry: Entry, documents: set[str]) -> bool:
-        """Whether this run says anew what an earlier one said."""
+        """Whether this run says anew what an earlier one said; what is ours must never be forgotten."""
+        if entry.ours:
+            return False
         if entry.document and entry.document in documents:
             return entry.state != "duplicate" or entry.source in self._sources
         return entry.source in self._sources and entry.state != "edited"

@@ -8,9 +8,9 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
-from click.testing import Result
 from typer.testing import CliRunner
 
 from embedpipe import classification, labelling, placing, sorting
@@ -202,7 +202,11 @@ def test_a_file_where_a_folder_should_be(sort: Sort, tmp_path: Path) -> None:
     """A person's file that has the name of a type stays; the type gets another folder."""
     (tmp_path / "sorted").mkdir()
     (tmp_path / "sorted" / "invoice").write_text("mine")
-    assert sort({"a.pdf": "invoice"}).counts == {"copied": 1}
+    (tmp_path / "sorted" / "letter").mkdir()
+    (tmp_path / "sorted" / "letter" / "sub").write_text("mine")
+    done = sort({"a.pdf": "invoice", "sub/d.pdf": "letter"}, keep_tree=True)
+    assert done.counts == {"copied": 1, "failed": 1}
+    assert "sub is not a folder" in done.failures[0][1]
     assert (tmp_path / "sorted" / "invoice").read_text() == "mine"
 
 
@@ -429,7 +433,7 @@ def test_answers_come_before_copies(
     monkeypatch.setattr(classification, "classify", lambda *_, **__: (answers, Report()))
     (tmp_path / "file").write_text("no folder")
 
-    def run(*options: str) -> Result:
+    def run(*options: str) -> Any:
         common = ("--artifacts", str(tmp_path / "artifacts"), *(["--json"] if as_json else []))
         return CliRunner().invoke(app, ["classify", str(inbox), *options, *common])
 

@@ -9,6 +9,7 @@ import logging
 import signal
 import sys
 from collections.abc import Callable
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 DONE, ERROR, USAGE, SOME_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
 _FAILURES_SHOWN = 10
+_running = ContextVar("running", default="label")
+"""Name of the command that runs, for the history of labels."""
 
 app = typer.Typer(
     name="embedpipe",
@@ -51,6 +54,7 @@ def command(name: str) -> Callable[[Callable[..., int | None]], Callable[..., in
 
         @functools.wraps(expanded)
         def run(**options: Any) -> None:
+            _running.set(name)
             try:
                 code = expanded(**options)
             except KeyboardInterrupt:
@@ -75,15 +79,10 @@ def begin(common: Common) -> "tuple[Workspace, Output]":
 
 def take_labels(workspace: "Workspace", source: str, output: Output) -> "tuple[int, dict[str, int]]":
     """Takes labels from a folder of types or a CSV; says what was passed over, and what was replaced."""
-    import click
-
     from embedpipe import labelling
 
-    context = click.get_current_context(silent=True)
-    name = context.info_name if context else None
-    command = name if name in {None, "label"} else f"{name} --labels"
-    before = workspace.labels()
-    count, labels = labelling.take(workspace, source, command or "label")
+    name, before = _running.get(), workspace.labels()
+    count, labels = labelling.take(workspace, source, name if name == "label" else f"{name} --labels")
     if labels.skipped:
         output.notice(f"{labels.skipped} lines of {source} have no label yet and were passed over")
     _, changed, removed = labels.compared(before)
