@@ -242,6 +242,16 @@ def test_a_part_labels_its_pages(table) -> None:
     assert labels.rows[(A, 0)].group == ""
 
 
+@pytest.mark.parametrize("header", ["document,type,confidence", "document,type,label", "document,class,answered_by"])
+def test_answers_in_place_of_labels_csv(tmp_path: Path, header: str) -> None:
+    """A table of answers that somebody copied over labels.csv labels nothing, and each line is named."""
+    file = tmp_path / "labels.csv"
+    file.write_text(f"{header}\n{A},x,\n{B},y,\n", encoding="utf-8")
+    labels = Labels.load(file, lambda _: None)
+    assert (labels.rows, len(labels.kept)) == ({}, 2)
+    assert "line 3: needs the columns path and label" in labels.problems()[-1]
+
+
 @pytest.mark.parametrize("name", ["_novel", "_Ambiguous"])
 def test_reserved_names_are_no_types(table, name: str) -> None:
     """Folders of `classify --sort-into` are never types."""
