@@ -76,6 +76,7 @@ def test_no_change_is_no_version(workspace: Workspace, change: Callable[..., Non
     change("three", {A: "x"})
     for expected in (2, 1):
         assert labelling.undo(workspace).now.number == expected
+    assert labelling.history_json(workspace)["in_use"] == 1
 
 
 def test_what_a_person_wrote_is_a_version(workspace: Workspace, change: Callable[..., None]) -> None:
