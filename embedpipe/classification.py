@@ -1,13 +1,10 @@
 """New files to types: the pages take the same way as in `embed`, then the classifier tells each page and document."""
 
 import contextlib
-import re
-import shutil
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +17,6 @@ from embedpipe.evaluation import effective_pages, mean_log_scores, page_weights,
 from embedpipe.evidence import SHOWN, Example, Examples
 from embedpipe.evidence import as_json as examples_json
 from embedpipe.features import FeatureStore
-from embedpipe.files import replacing, sha256_of
 from embedpipe.intake import Report
 from embedpipe.reading import Reading
 from embedpipe.records import WHOLE_FILE, Document, FeatureBatch, PageFailure, Prediction
@@ -33,8 +29,6 @@ if TYPE_CHECKING:  # only whoever has new pages needs the network
 _BLANK = Prediction(None, 0.0, "blank")
 _FAILED = Prediction(None, 0.0, "failed")
 _RANKED = 5
-AMBIGUOUS, NOVEL = "_ambiguous", "_novel"
-"""Folders of `sort_into` for documents whose type is not sure; no type's folder is named so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,55 +209,6 @@ def _best_of_each_document(examples: Iterable[Example]) -> list[Example]:
     for example in sorted(examples, key=lambda example: -example.score):
         best.setdefault(example.page.document_sha256, example)
     return list(best.values())
-
-
-def sort_into(verdicts: Iterable[DocumentVerdict], folder: Path) -> list[tuple[str, Path]]:
-    """Copies classified files into a folder for each type; the originals stay, and nothing is overwritten.
-
-    What is not sure is not mixed with what is: ambiguous documents go to `_ambiguous/<most probable type>`, and those
-    that look like nothing labelled to `_novel`.
-
-    Args:
-        verdicts: Of `classify`; files without a type are left where they are.
-        folder: Made if need be.
-
-    Returns:
-        (original, copy) of each file; a copy that is there already is not made again.
-
-    Raises:
-        ArtifactError: A file cannot be copied.
-    """
-    copied = []
-    for verdict in verdicts:
-        if verdict.prediction.label is None:
-            continue
-        target = _free_name(folder / _place(verdict.prediction) / Path(verdict.path).name, verdict)
-        if not target.exists():
-            with replacing(target) as temporary:
-                shutil.copy2(verdict.path, temporary)
-        copied.append((verdict.path, target))
-    return copied
-
-
-def _place(prediction: Prediction) -> Path:
-    """Where a document belongs, below the folder of all."""
-    if prediction.status == "novel":
-        return Path(NOVEL)
-    folder = Path(file_name(prediction.label or ""))
-    return Path(AMBIGUOUS) / folder if prediction.status == "ambiguous" else folder
-
-
-def file_name(label: str) -> str:
-    """A type as the name of a file or folder, whatever characters it holds."""
-    name = re.sub(r'[\x00-\x1f/\\:*?"<>|]', "_", label).strip(" .")
-    return f"{name}_" if name in {AMBIGUOUS, NOVEL} else name or "_"
-
-
-def _free_name(wanted: Path, verdict: DocumentVerdict) -> Path:
-    """The wanted name, or one with the content's hash where another file has taken it."""
-    if not wanted.exists() or sha256_of(wanted) == verdict.document_sha256:
-        return wanted
-    return wanted.with_name(f"{wanted.stem}-{verdict.document_sha256[:8]}{wanted.suffix}")
 
 
 def as_json(verdict: DocumentVerdict) -> dict[str, Any]:

@@ -72,6 +72,30 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+@contextlib.contextmanager
+def making(folder: Path) -> Iterator[Path]:
+    """Gives the path of a temporary file in a folder, of a short name whatever the file will be called.
+
+    The folder is made if need be, and the file is removed at the end: a block that keeps it gives it another name.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f"{_TEMPORARY}{_host()}-{os.getpid()}-{time.monotonic_ns()}-new"
+    _own.add(str(temporary))
+    try:
+        yield temporary
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        _own.discard(str(temporary))
+
+
+def remove_forsaken(temporary: Path) -> None:
+    """Removes a file that `making` or `replacing` began and a killed process left; any other file stays."""
+    with contextlib.suppress(OSError):
+        if is_temporary(temporary.name) and _abandoned(temporary):
+            temporary.unlink()
+
+
 def is_temporary(name: str) -> bool:
     """Whether a file of that name is one that `replacing` writes to, of this version or an earlier one."""
     return _OWNER.match(name) is not None

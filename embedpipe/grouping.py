@@ -95,7 +95,7 @@ def label(workspace: Workspace, store: FeatureStore, types: dict[int, str]) -> i
             for sha256 in known[number].unlabelled
         ]
         labels.add(new)
-        labels.save(workspace.labels_file)
+        workspace.keep_labels(labels, "label --cluster")
     return len(new)
 
 

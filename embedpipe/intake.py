@@ -4,10 +4,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from embedpipe.labels import Label
 from embedpipe.records import WHOLE_FILE, Document, PageFailure
 from embedpipe.streaming import Settings
-from embedpipe.texts import path_to_text
 from embedpipe.walking import FoundFile, IgnoredFile, identify, walk
 from embedpipe.workspace import Sources
 
@@ -21,6 +19,7 @@ class Report:
     Attributes:
         outcomes: How many pages (or files, where they cannot be opened) had each outcome in this run.
         failures: The failures, also those known from earlier runs.
+        copies: Files with the content of another one, in the order met.
         stages: Seconds per stage: `render` is the workers' time, `wait` is how long the network waited for pages.
     """
 
@@ -35,6 +34,7 @@ class Report:
     seconds: float = 0.0
     outcomes: Counter[str] = field(default_factory=Counter)
     failures: list[PageFailure] = field(default_factory=list)
+    copies: list[Document] = field(default_factory=list)
     stages: dict[str, float] = field(default_factory=dict)
     interrupted: bool = False
 
@@ -63,13 +63,13 @@ class Intake:
 
     Attributes:
         documents: Every distinct document by hash, in the order met.
-        labels: Labels by folder, for documents below a type's folder.
+        in_folders: Every file that is a document, with the folder directly below the input, which may be its type.
         bytes_done: Bytes of files taken in.
     """
 
     def __init__(self, inputs: Iterable[str], settings: Settings, sources: Sources, report: Report) -> None:
         self.documents: dict[str, Document] = {}
-        self.labels: list[Label] = []
+        self.in_folders: list[tuple[Document, str | None]] = []
         self.bytes_done = 0
         self._inputs = list(inputs)
         self._settings = settings
@@ -91,10 +91,10 @@ class Intake:
                 yield item
             elif isinstance(found, FoundFile):
                 self._sources.add(item)
-                if found.type_folder is not None:
-                    self.labels.append(Label(item.sha256, item.path, path_to_text(found.type_folder)))
+                self.in_folders.append((item, found.type_folder))
                 if item.sha256 in self.documents:
                     self._report.duplicates += 1
+                    self._report.copies.append(item)
                 else:
                     self.documents[item.sha256] = item
                     yield item

@@ -10,10 +10,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from embedpipe import labelling
 from embedpipe.engines import Backbone
 from embedpipe.features import FeatureStore, FeatureWriter
 from embedpipe.intake import Intake, Report
-from embedpipe.labels import Label
+from embedpipe.ledger import refuse_unknown
 from embedpipe.records import WHOLE_FILE, Document, FeatureBatch, PageFailure, PageRef
 from embedpipe.rendering import Job, Selection
 from embedpipe.streaming import PageStream, Settings
@@ -56,16 +57,18 @@ def embed(
         What was done. On Ctrl-C everything that was computed is kept, and `interrupted` is set.
 
     Raises:
-        EmbedpipeError: An input does not exist, or the artifacts cannot be written.
+        EmbedpipeError: An input does not exist, or the artifacts cannot be written; or folders hold answers, not
+            labels.
     """
+    inputs = list(inputs)
+    if label_by_folder:
+        refuse_unknown(inputs)
     with workspace.writing("embed"):
         store = FeatureStore.create(workspace.store_path(backbone.identity.space), backbone.identity, backbone.blocks)
         run = _EmbedRun(workspace, store, backbone, settings or Settings(), retry_failed=retry_failed)
         report = run.run(inputs, progress or (lambda _: None))
         if label_by_folder:
-            labels = workspace.labels()
-            labels.add(run.labels)
-            labels.save(workspace.labels_file)
+            labelling.take_folders(workspace, run.in_folders, "embed --label-by folder")
         return report
 
 
@@ -79,7 +82,7 @@ class _EmbedRun:
         knobs = {"engine": engine.name, "device": engine.device, "precision": engine.precision}
         self.writer = FeatureWriter(store, knobs)
         self.report = Report()
-        self.labels: list[Label] = []
+        self.in_folders: list[tuple[Document, str | None]] = []
         self._sources = workspace.sources()
         self._backbone = backbone
         self._settings = settings
@@ -108,7 +111,7 @@ class _EmbedRun:
             if pending is not None:
                 writing += pending.result()
             writing += pool.submit(self._finish).result()
-        self.labels = intake.labels
+        self.in_folders = intake.in_folders
         self.report.documents = len(intake.documents) - self._failed_documents(intake)
         self.report.seconds = time.perf_counter() - begin
         self.report.stages = {**stream.seconds, "write": writing}

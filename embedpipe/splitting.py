@@ -2,7 +2,6 @@
 
 import itertools
 import os
-import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterable
@@ -14,8 +13,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from embedpipe import placing
 from embedpipe.boundaries import BoundaryModel
-from embedpipe.classification import Answers, DocumentVerdict, file_name
+from embedpipe.classification import Answers, DocumentVerdict
 from embedpipe.classifiers import ClassifierBundle
 from embedpipe.cues import CUES, of_part
 from embedpipe.decisions import Rule
@@ -23,8 +23,9 @@ from embedpipe.documents import ReadOptions
 from embedpipe.errors import ArtifactError, DocumentError, LabelsError
 from embedpipe.extraction import extract, suffix_of
 from embedpipe.features import FeatureStore
-from embedpipe.files import replacing, sha256_of
+from embedpipe.files import sha256_of
 from embedpipe.intake import Report
+from embedpipe.ledger import file_name, shortened
 from embedpipe.reading import Reading
 from embedpipe.records import Document, FeatureBatch, PageFailure, PageInfo, PageRef, Prediction
 from embedpipe.rendering import Guards, Selection
@@ -38,7 +39,7 @@ if TYPE_CHECKING:  # only whoever has new pages needs the network
 CUT = 0.5
 """Documents are cut where a boundary is more probable than none."""
 
-_LONGEST_STEM, _LONGEST_TYPE = 150, 30  # file systems take 255 bytes
+_LONGEST_STEM, _LONGEST_TYPE = 150, 60  # bytes, of the 255 that file systems take
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,22 +275,32 @@ def write_parts(piles: Iterable[Pile], folder: Path, settings: Settings) -> dict
 
 
 def _name(pile: Document, part: Part) -> str:
-    stem = os.fsencode(Path(pile.path).stem)[:_LONGEST_STEM].decode("utf-8", "ignore")
-    kind = file_name(part.verdict.prediction.label or part.verdict.prediction.status)[:_LONGEST_TYPE]
+    stem = shortened(Path(pile.path).stem, _LONGEST_STEM)
+    kind = shortened(file_name(part.verdict.prediction.label or part.verdict.prediction.status), _LONGEST_TYPE)
     return f"{stem}-p{part.first_page:03d}-{part.last_page:03d}-{kind}{suffix_of(pile)}"
 
 
-def _keep(aside: Path, wanted: Path) -> Path:
-    """Moves a finished part to its place, or to the next free name; one that is there already is not made again."""
+def _keep(aside: Path, wanted: Path) -> Path | str:
+    """Copies a finished part to its place, or to the next free name; one that is there already is not made again.
+
+    Returns:
+        Where it is, or why it could not be written.
+    """
     target, digest, number = wanted, sha256_of(aside), 1
-    while target.exists():
-        if sha256_of(target) == digest:
+    while True:
+        if target.is_file() and sha256_of(target) == digest:
             return target
+        if not os.path.lexists(target):
+            try:
+                placing.copy(str(aside), target, digest)
+            except FileExistsError:
+                pass
+            except OSError as error:
+                return f"cannot be written: {error.strerror or error}"
+            else:
+                return target
         number += 1
         target = wanted.with_stem(f"{wanted.stem}-{number}")
-    with replacing(target) as temporary:
-        shutil.copyfile(aside, temporary)
-    return target
 
 
 def as_json(part: Part, verdict: dict[str, Any]) -> dict[str, Any]:

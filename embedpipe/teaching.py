@@ -162,7 +162,7 @@ def add_type(
         if not all(_is_stored(store, document) for document in examples) or len(examples) < len(found):
             report = _embed(target, bundle, lesson, backbone, settings)
             store = FeatureStore.open(store.path)
-        labels.save(aside.labels_file)
+        Labels(labels.rows).save(aside.labels_file)
         _tell_what_was_seen(workspace, aside, bundle.identity.backbone)
         _make_variants((target, aside), store, bundle, lesson, backbone, settings)
         outcome = _learn((workspace, aside), store, bundle, lesson, {document.sha256 for document in examples})
@@ -339,7 +339,7 @@ def _keep(workspace: Workspace, aside: Workspace, name: str, new: list[Label], *
         with versions.adding(folder) as version:
             for file in aside.classifier_path(name).iterdir():
                 shutil.copy2(file, version / file.name)
-            labels.save(workspace.labels_file)
+            workspace.keep_labels(labels, f"add-type {new[0].label}" if new else "add-type")
         return versions.current(folder)
 
 

@@ -21,6 +21,7 @@ from embedpipe.errors import LabelsError
 from embedpipe.evaluation import LabelledPages, grouped_folds
 from embedpipe.features import FeatureStore
 from embedpipe.finetuning import PageScores, finetune
+from embedpipe.labels import Labels
 from embedpipe.missing import Missing
 from embedpipe.rendering import Selection
 from embedpipe.streaming import Settings
@@ -148,7 +149,7 @@ def _tune(
     with tempfile.TemporaryDirectory(prefix="embedpipe-compare-") as folder:
         aside = Workspace(folder)
         aside.claim()
-        workspace.labels().save(aside.labels_file)
+        Labels(workspace.labels().rows).save(aside.labels_file)
         with contextlib.suppress(OSError):  # without it, documents are looked for where they were labelled
             shutil.copy(workspace.root / "sources.parquet", folder)
         tuned = finetune(aside, recipe, "compared", test=test, settings=settings, choice=choice, watch=watch)

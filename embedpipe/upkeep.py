@@ -12,6 +12,7 @@ from embedpipe.classifiers import ClassifierBundle, may_have_learnt
 from embedpipe.errors import ArtifactError, EmbedpipeError, UnknownNameError
 from embedpipe.features import FeatureStore, FeatureWriter
 from embedpipe.files import read_json
+from embedpipe.labelling import forget_labels
 from embedpipe.labels import is_sha256
 from embedpipe.outputs import TRAILER, written
 from embedpipe.workspace import FINETUNED, Workspace
@@ -73,11 +74,7 @@ def forget(workspace: Workspace, documents: Iterable[str]) -> Forgotten:
             writer = FeatureWriter(FeatureStore.open(workspace.store_path(space)), {})
             known |= writer.documents()
             rows += writer.forget(set(hashes))
-        gone = [key for key in labels.rows if key[0] in hashes]
-        for key in gone:
-            del labels.rows[key]
-        if gone:
-            labels.save(workspace.labels_file)
+        gone = forget_labels(workspace, hashes)
         for sha256 in hashes:
             sources.forget(sha256)
         sources.save()
@@ -86,7 +83,7 @@ def forget(workspace: Workspace, documents: Iterable[str]) -> Forgotten:
     unknown = [document for sha256, document in wanted.items() if sha256 not in known]
     taught = _taught(workspace, stored) if stored else {}
     trained = _trained(workspace, set(stored)) if stored else []
-    return Forgotten(stored, rows, len(gone), list(taught), taught, trained, unknown)
+    return Forgotten(stored, rows, gone, list(taught), taught, trained, unknown)
 
 
 def _taught(workspace: Workspace, hashes: list[str]) -> dict[str, list[int]]:

@@ -1,6 +1,7 @@
 """The artifacts on disk: what lies where, and which store, labels and sources there are."""
 
 import contextlib
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,10 +14,13 @@ from embedpipe.documents import Limits
 from embedpipe.errors import ArtifactError, UnknownNameError
 from embedpipe.features import FeatureStore
 from embedpipe.files import replacing, sha256_of, writing
+from embedpipe.label_history import History
 from embedpipe.labels import Labels
 from embedpipe.records import Document, Identity
 from embedpipe.texts import path_to_text, text_to_path
 from embedpipe.walking import FoundFile, identify
+
+_logger = logging.getLogger(__name__)
 
 _SOURCES = pa.schema(
     {"path": pa.string(), "sha256": pa.string(), "size": pa.int64(), "mtime_ns": pa.int64(), "reader": pa.string()}
@@ -86,6 +90,10 @@ class Sources:
         """A path at which the document is now, or was last."""
         paths = self._paths.get(sha256, [])
         return next((path for path in paths if os.path.exists(path)), paths[-1] if paths else otherwise)
+
+    def paths(self, sha256: str) -> list[str]:
+        """All places where a document was seen."""
+        return list(self._paths.get(sha256, []))
 
     def copies(self) -> list[list[Document]]:
         """Documents of the same content that lie at several places now."""
@@ -157,6 +165,7 @@ class Workspace:
             raise ArtifactError("the folder of the artifacts has no name: is a variable not set?")
         self.root = Path(root)
         self.share = share
+        self._told: set[str] = set()
 
     def claim(self) -> None:
         """Makes the folder if need be; raises ArtifactError where it holds other files and no artifacts."""
@@ -179,8 +188,41 @@ class Workspace:
         return self.root / "labels.csv"
 
     def labels(self) -> Labels:
-        """The labels; empty where there are none yet."""
-        return Labels.load(self.labels_file, self.sources().sha256_at)
+        """The labels; empty where there are none yet. Lines of labels.csv with a mistake are warned of, once each."""
+        labels = Labels.load(self.labels_file, self.sources().sha256_at)
+        for problem in labels.problems():
+            if problem not in self._told:
+                _logger.warning("%s", problem)
+        self._told.update(labels.problems())
+        return labels
+
+    def keep_labels(self, labels: Labels, command: str) -> None:
+        """Writes labels.csv, and keeps what was there as a version; call it with the lock held.
+
+        What was given two types in one go is warned of.
+
+        Args:
+            labels: All of them.
+            command: Who changes them, for the history.
+
+        Raises:
+            ArtifactError: The disk is full, or cannot be written; the labels are as they were.
+        """
+        for path, types in labels.conflicts:
+            _logger.warning("%s is labelled %s: it has no label now", path, " and ".join(types))
+
+        def counts() -> tuple[int, int, int, int]:
+            return labels.count, *labels.compared(Labels.load(self.labels_file, self.sources().sha256_at))
+
+        history = self.label_history()
+        if history.damage:
+            _logger.warning("%s: the history of labels begins anew", history.damage)
+        with history.changing(command, counts) as file:
+            labels.save(file)
+
+    def label_history(self) -> History:
+        """The versions of labels.csv."""
+        return History(self.labels_file)
 
     def store_path(self, space: str) -> Path:
         """The folder of a space's store."""

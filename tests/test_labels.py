@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from embedpipe.errors import LabelsError
+from embedpipe.errors import EmbedpipeError, LabelsError
 from embedpipe.labels import Label, Labels
 from embedpipe.tables import read_csv, write_csv
 
@@ -201,3 +201,125 @@ def test_lines_to_be_filled_in_are_passed_over(table) -> None:
     """A line with a document and an empty label is counted and gives no label."""
     labels = table("path,label,page\na.pdf,x,\nc.pdf, ,\nb.pdf,,\n")
     assert (kinds(labels), labels.skipped) == ({(A, 0): "x"}, 2)
+
+
+@pytest.mark.parametrize(
+    ("header", "complaint"),
+    [
+        (
+            "path,type,confidence,status,candidates,margin,novelty,pages,message",
+            r"holds answers .*\(column confidence\)",
+        ),
+        ("path,type,answered_by", r"\(column answered_by\)"),
+        ("path,first_page,last_page,type,confidence,status,boundary_confidence,file,message", "holds answers"),
+        ("family,path,page,representative,coherence,type", "holds answers"),
+        ("group,kind,keep,path,page,agreement,class", "holds answers"),
+        ("family,label,unlabelled,labelled,example,document", "lists families: write `label --cluster "),
+        ("page_id,document_sha256,path,page,label,group", "written by `export`"),
+        ("copy,type,status,state,source,message,document", "the ledger of a sorted folder"),
+    ],
+)
+def test_answers_are_no_labels(table, header: str, complaint: str) -> None:
+    """Tables of ours that hold no label of a person are refused, also where a column is called like a type."""
+    row = ",".join({"path": "a.pdf", "document": A, "label": "x"}.get(name, "1") for name in header.split(","))
+    with pytest.raises(LabelsError, match=complaint):
+        table(f"{header}\n{row}\n")
+
+
+def test_only_what_a_person_filled_in_is_a_label(table) -> None:
+    """Beside answers, and beside any column of types, only the column `label` counts."""
+    labels = table("path,type,label,confidence,answered_by\na.pdf,x,,0.9,svm version 1\nb.pdf,x,y,0.9,svm version 1\n")
+    assert (kinds(labels), labels.skipped) == ({(B, 0): "y"}, 1)
+    labels = table("path,type,label\na.pdf,x,\nb.pdf,x,y\n")
+    assert (kinds(labels), labels.skipped) == ({(B, 0): "y"}, 1)
+
+
+def test_a_part_labels_its_pages(table) -> None:
+    """A label beside a part of a pile is that of its pages; groups of duplicates are no groups of labels."""
+    labels = table("path,first_page,last_page,type,label,confidence\na.pdf,2,3,x,y,0.9\na.pdf,4,5,x,,0.9\n")
+    assert kinds(labels) == {(A, 2): "y", (A, 3): "y"}
+    labels = table("group,kind,keep,path,page,agreement,label\n1,page,yes,a.pdf,,0.9,y\n")
+    assert labels.rows[(A, 0)].group == ""
+
+
+@pytest.mark.parametrize("header", ["document,type,confidence", "document,type,label", "document,class,answered_by"])
+def test_answers_in_place_of_labels_csv(tmp_path: Path, header: str) -> None:
+    """A table of answers that somebody copied over labels.csv labels nothing, and each line is named."""
+    file = tmp_path / "labels.csv"
+    file.write_text(f"{header}\n{A},x,\n{B},y,\n", encoding="utf-8")
+    labels = Labels.load(file, lambda _: None)
+    assert (labels.rows, len(labels.kept)) == ({}, 2)
+    assert "line 3: needs the columns path and label" in labels.problems()[-1]
+
+
+@pytest.mark.parametrize("name", ["_novel", "_Ambiguous"])
+def test_reserved_names_are_no_types(table, name: str) -> None:
+    """Folders of `classify --sort-into` are never types."""
+    with pytest.raises(LabelsError, match=r"line 2: .* and no type"):
+        table(f"path,label\na.pdf,{name}\n")
+    with pytest.raises(LabelsError, match="and no type"):
+        Labels().add([Label(A, "/a", name)])
+
+
+MISTAKES = f"""document,path,page,label,group,remark
+{A},/a.pdf,,invoice,,seen
+{A},/a.pdf,,letter,,
+{B},/b.pdf,,letter,g,kept
+{B},/b.pdf,,letter,h,
+{B},/b.pdf,0,letter,,
+{B},/b.pdf,two,letter,,
+{C},/c.pdf,,,,
+,/nowhere.pdf,,letter,,
+{C},/c, too.pdf,3,letter,,
+{C},/c.pdf,2,letter,,,beyond
+{C},/c.pdf,1,_novel,,
+"""
+
+
+def test_mistakes_in_labels_csv_are_named_and_kept(tmp_path: Path) -> None:
+    """Each line that gives no label is named with its number, and is there again when the table is written."""
+    file = tmp_path / "labels.csv"
+    file.write_text(MISTAKES, encoding="utf-8")
+    labels = Labels.load(file, lambda _: None)
+    assert kinds(labels) == {(B, 0): "letter"}
+    told = "\n".join(labels.problems())
+    assert "line 1: not read, but kept: remark" in told
+    assert "line 2 says 'invoice', line 3 says 'letter': /a.pdf has no label until one line is left" in told
+    for line in range(5, 13):
+        assert f"line {line}: " in told
+    labels.add([Label(C, "/c.pdf", "memo")])
+    for _ in range(2):
+        labels.save(file)
+        labels = Labels.load(file, lambda _: None)
+        assert kinds(labels) == {(B, 0): "letter", (C, 0): "memo"}
+        assert len(labels.kept) == 10
+        text = file.read_text(encoding="utf-8")
+        assert all(word in text for word in ("seen", "kept", "two", "/nowhere.pdf", "too.pdf", "beyond", "_novel"))
+    labels.add([Label(A, "/a.pdf", "invoice")])
+    assert (kinds(labels)[(A, 0)], len(labels.kept)) == ("invoice", 8)
+
+
+def test_forgotten_lines_are_gone(tmp_path: Path) -> None:
+    """A document that is forgotten is in no line any more, also of those that give no label."""
+    file = tmp_path / "labels.csv"
+    file.write_text(MISTAKES, encoding="utf-8")
+    labels = Labels.load(file, lambda _: None)
+    assert labels.forget([A, B], ["/nowhere.pdf"]) == 1
+    labels.save(file)
+    text = file.read_text(encoding="utf-8")
+    assert not any(word in text for word in (A, B, "nowhere"))
+    assert C in text
+
+
+def test_the_encoding_is_told(tmp_path: Path) -> None:
+    """A table in another encoding is read where that can be, and the line is named."""
+    file = tmp_path / "labels.csv"
+    file.write_bytes(f"document,label\n{A},合同\n".encode("gb18030"))
+    labels = Labels.load(file, lambda _: None)
+    assert kinds(labels) == {(A, 0): "合同"}
+    assert "line 2: not UTF-8, so read as GB18030" in labels.problems()[0]
+    file.write_text(f"document\tlabel\n{A}\t合同\n", encoding="utf-16")
+    assert kinds(Labels.load(file, lambda _: None)) == {(A, 0): "合同"}
+    file.write_bytes(f"document,label\n{A},caf".encode() + b"\xe9\n")
+    with pytest.raises(EmbedpipeError, match="line 2: neither UTF-8 nor GB18030"):
+        Labels.load(file, lambda _: None)

@@ -1,9 +1,11 @@
 """Piles in one file: cut into documents, told, and written."""
 
+import errno
 import hashlib
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ import pymupdf
 import pytest
 from PIL import Image
 
+from embedpipe import placing
 from embedpipe.classification import classify
 from embedpipe.classifiers import ClassifierBundle
 from embedpipe.engines import Backbone
@@ -234,3 +237,34 @@ def test_the_command_line_cuts_and_writes(
     refused = run("--write", str(out))
     assert refused.returncode == 2
     assert refused.stderr == "error: --write and --blank-separates go with --split\n"
+
+
+def test_parts_with_long_names_and_a_full_disk(
+    taught: tuple[Workspace, ClassifierBundle, list[Path]],
+    cut: Split,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Parts of a file with the longest name are written; on a full disk each says so, and what is written stays."""
+    [found] = cut.piles
+    assert found.document is not None
+    source = tmp_path / ("发" * 83 + ".pdf")
+    source.write_bytes(Path(found.document.path).read_bytes())
+    prediction = replace(found.verdict.prediction, label="类" * 80)
+    verdict = replace(found.verdict, prediction=prediction, path=str(source))
+    halves = tuple(Part(a, b, verdict, 1.0, 1.0) for a, b in ((1, 1), (2, 2)))
+    piles = [Pile(replace(found.document, path=str(source)), verdict, halves)]
+    first, second = write_parts(piles, tmp_path / "out", SETTINGS).values()
+    assert isinstance(first, Path)
+    assert first.exists()
+    assert isinstance(second, Path)
+    second.unlink()
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(placing, "copy", full)
+    assert list(write_parts(piles, tmp_path / "out", SETTINGS).values()) == [
+        first,
+        "cannot be written: No space left on device",
+    ]

@@ -12,6 +12,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -43,6 +44,8 @@ PIPE_CLOSED = 141
 """Like INTERRUPTED what a shell tells of a program that the signal ended: nobody reads the output any more."""
 _FAILURES_SHOWN = 10
 _NAMES = frozenset({"name", "as_type", "group"})  # options that are kept, in tables and as folders
+_running = ContextVar("running", default="label")
+"""Name of the command that runs, for the history of labels."""
 
 app = typer.Typer(
     name="embedpipe",
@@ -69,6 +72,7 @@ def command(name: str) -> Callable[[Callable[..., int | None]], Callable[..., in
 
         @functools.wraps(expanded)
         def run(**options: Any) -> None:
+            _running.set(name)
             try:
                 _check(options)
                 code = expanded(**options)
@@ -109,14 +113,16 @@ def begin(common: Common) -> "tuple[Workspace, Output]":
 
 
 def take_labels(workspace: "Workspace", source: str, output: Output) -> "tuple[int, dict[str, int]]":
-    """Takes labels from a folder of types or a CSV; says which files were given two types."""
+    """Takes labels from a folder of types or a CSV; says what was passed over, and what was replaced."""
     from embedpipe import labelling
 
-    count, labels = labelling.take(workspace, source)
-    for path, types in labels.conflicts:
-        output.notice(f"warning: {path} is labelled {' and '.join(types)}: it has no label now")
+    name, before = _running.get(), workspace.labels()
+    count, labels = labelling.take(workspace, source, name if name == "label" else f"{name} --labels")
     if labels.skipped:
         output.notice(f"{labels.skipped} lines of {source} have no label yet and were passed over")
+    _, changed, removed = labels.compared(before)
+    if changed or removed:
+        output.notice(f"{changed} labels were replaced and {removed} taken away: `label --undo` goes back")
     return count, labels.types()
 
 

@@ -20,13 +20,16 @@ from embedpipe.options import Common, Inputs, Network, Reading
 from embedpipe.outputs import csv_of
 from embedpipe.targets import file_option, folder_option
 
-COLUMNS = ("path", "type", "confidence", "status", "candidates", "margin", "novelty", "pages", "message")
-"""Of the CSV."""
-
 _TABLES = ("embedpipe.commands.classifying:COLUMNS", "embedpipe.commands.splitting:COLUMNS")
 _OTHERS = 3  # candidates that a line has room for
+COLUMNS = (
+    *("path", "type", "label", "confidence", "status", "candidates", "margin", "novelty", "pages", "message"),
+    *("document", "answered_by"),
+)
+"""Of the CSV."""
 
 if TYPE_CHECKING:
+    from embedpipe.classification import DocumentVerdict
     from embedpipe.intake import Report
 
 
@@ -38,6 +41,10 @@ def classify(
     reading: Reading,
     classifier: Classifier = None,
     sort_into: Annotated[Path | None, folder_option("Copy the files into a folder for each type.")] = None,
+    link: Annotated[bool, typer.Option("--link", help="With --sort-into: hard links where that is possible.")] = False,
+    keep_tree: Annotated[
+        bool, typer.Option("--keep-tree", help="With --sort-into: keep nested folders below each type.")
+    ] = False,
     error_rate: ErrorRate = 0.05,
     precision_wanted: Annotated[
         float | None,
@@ -54,23 +61,24 @@ def classify(
     ] = False,
 ) -> int:
     """Tell each page's and each document's type; cut piles into documents."""
-    from embedpipe import classification, splitting
+    from embedpipe import classification, sorting, splitting
+    from embedpipe.commands import sorting as sorting_command
     from embedpipe.commands import splitting as splitting_command
     from embedpipe.decisions import Rule
-    from embedpipe.tables import write_csv
-    from embedpipe.texts import path_to_text
 
     workspace, output = begin(common)
     settings = reading.settings()
     splitting_command.check(split=split, write=write, blank_separates=blank_separates, sort_into=sort_into)
+    sorting_command.check(sort_into, link=link, keep_tree=keep_tree)
     bundle = open_classifier(workspace, classifier)
+    answered_by = sorting_command.answered_by(workspace, bundle)
     load = partial(network.load, workspace, bundle.identity)
     rule = Rule(error_rate, precision_wanted)
     if split:
         result = splitting.split(
             workspace, inputs, bundle, load, rule=rule, settings=settings, blank_separates=blank_separates
         )
-        return splitting_command.present(result, write, csv, settings, output)
+        return splitting_command.present(result, write, csv, settings, output, answered_by)
     verdicts, report = classification.classify(
         workspace, inputs, bundle, load, rule=rule, neighbours=neighbours, settings=settings
     )
@@ -79,26 +87,41 @@ def classify(
     documents = [classification.as_json(verdict) for verdict in verdicts]
     values = {"classifier": bundle.name, "documents": documents, **counts(report)}
     if csv is not None:
-        rows = [
-            {
-                **d,
-                "path": path_to_text(d["path"]),
-                "pages": len(d["pages"]),
-                "candidates": " ".join(c["type"] for c in d["candidates"]),
-            }
-            for d in documents
-        ]
-        write_csv(csv, COLUMNS, rows)
-    if sort_into is not None:
-        copies = classification.sort_into(verdicts, sort_into)
-        values["sorted"] = [{"path": path, "copy": str(copy)} for path, copy in copies]
-    output.result(values)
+        _write_answers(csv, verdicts, documents, answered_by)
     output.table(
         ("type", "confidence", "status", "pages", "file"),
         [(d["type"] or "-", f"{d['confidence']:.0%}", _status(d), len(d["pages"]), d["path"]) for d in documents],
     )
     print_report(report, output)
-    return exit_code(report)
+    missing = 0
+    try:
+        if sort_into is not None:
+            wish = sorting.Wish(sort_into, inputs, link=link, keep_tree=keep_tree, answered_by=answered_by)
+            missing = sorting_command.present(verdicts, report, wish, values, output)
+    finally:
+        output.result(values)
+    return exit_code(report) or missing
+
+
+def _write_answers(
+    file: Path, verdicts: "list[DocumentVerdict]", documents: list[dict[str, Any]], answered_by: str
+) -> None:
+    """Writes the answers with an empty column `label`: `label` takes what a person writes there, and nothing else."""
+    from embedpipe.tables import write_csv
+    from embedpipe.texts import path_to_text
+
+    rows = [
+        {
+            **document,
+            "path": path_to_text(document["path"]),
+            "pages": len(document["pages"]),
+            "candidates": " ".join(c["type"] for c in document["candidates"]),
+            "document": verdict.document_sha256,
+            "answered_by": answered_by,
+        }
+        for verdict, document in zip(verdicts, documents, strict=True)
+    ]
+    write_csv(file, COLUMNS, rows)
 
 
 def _status(document: dict[str, Any]) -> str:

@@ -35,7 +35,10 @@ def label(
     space: Space,
     source: Annotated[
         str | None,
-        typer.Argument(help="A folder of type folders, or a CSV; with --cluster, families such as 3,7 or their CSV."),
+        typer.Argument(
+            help="A folder of type folders, or a CSV; with --cluster, families such as 3,7 or their CSV; with --undo, "
+            "the number of a version."
+        ),
     ] = None,
     cluster: Annotated[
         bool, typer.Option("--cluster", help="Label families of one layout at once; without SOURCE, list them.")
@@ -49,9 +52,17 @@ def label(
         Path | None, file_option(PNG, "Draw the families into a PNG file.", "--png", "--contact-sheet")
     ] = None,
     allow_missing: AllowMissing = False,
+    undo: Annotated[
+        bool, typer.Option("--undo", help="Go back to the labels before the last change, or to a version.")
+    ] = False,
+    history: Annotated[bool, typer.Option("--history", help="List the versions of the labels.")] = False,
 ) -> int:
     """Take labels from a folder tree (folder = type) or a CSV (path,label or path,page,label; group optional)."""
     workspace, output = begin(common)
+    if undo or history:
+        if cluster or as_type or csv or png or (undo and history) or (history and source is not None):
+            raise UsageError("--undo, with a version or without, and --history go with no other option")
+        return _undo(workspace, source, output) if undo else _list_versions(workspace, output)
     if not cluster:
         if source is None or as_type or csv or png:
             raise UsageError("give a folder of type folders or a CSV; --as, --csv and --png need --cluster")
@@ -63,6 +74,54 @@ def label(
         count, types = _label_families(workspace, store, source, as_type, allow_missing=allow_missing)
     output.result({"labelled": count, "types": types})
     output.line(f"{count} labelled; {len(types)} types: " + ", ".join(f"{k} {n}" for k, n in types.items()))
+    return DONE
+
+
+def _undo(workspace: "Workspace", version: str | None, output: "Output") -> int:
+    from embedpipe import labelling
+
+    if version is not None and not version.isdecimal():
+        raise UsageError(f"--undo {version}: write the number of a version, as `label --history` lists them")
+    done = labelling.undo(workspace, None if version is None else int(version))
+    types = done.labels.types()
+    output.result(
+        {
+            "version": done.now.number,
+            "left": done.left.number,
+            "added": done.added,
+            "changed": done.changed,
+            "removed": done.removed,
+            "types": types,
+        }
+    )
+    output.line(
+        f"labels are as in version {done.now.number} ({done.now.when}, {done.now.command}): {done.added} are back, "
+        f"{done.changed} changed, {done.removed} gone; {len(types)} types: "
+        + ", ".join(f"{kind} {n}" for kind, n in types.items())
+    )
+    output.line(f"`label --undo` goes further back, `label --undo {done.left.number}` forward again")
+    return DONE
+
+
+def _list_versions(workspace: "Workspace", output: "Output") -> int:
+    from embedpipe import labelling
+
+    values = labelling.history_json(workspace)
+    output.result(values)
+    keys = ("version", "when", "command", "labels", "added", "changed", "removed")
+    output.table(
+        ("", *keys, "made from"),
+        [
+            (
+                "in use" if v["version"] == values["in_use"] else "",
+                *("-" if v[key] is None else v[key] for key in keys),
+                v["before"] or "-",
+            )
+            for v in values["versions"]
+        ],
+    )
+    if values["in_use"] is None and values["versions"]:
+        output.line("labels.csv was changed by hand since")
     return DONE
 
 

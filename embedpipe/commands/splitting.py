@@ -11,7 +11,10 @@ if TYPE_CHECKING:
     from embedpipe.splitting import Split
     from embedpipe.streaming import Settings
 
-COLUMNS = ("path", "first_page", "last_page", "type", "confidence", "status", "boundary_confidence", "file", "message")
+COLUMNS = (
+    *("path", "first_page", "last_page", "type", "label", "confidence", "status", "boundary_confidence", "file"),
+    *("message", "answered_by"),
+)
 """Of the CSV."""
 
 
@@ -23,7 +26,9 @@ def check(*, split: bool, write: Path | None, blank_separates: bool, sort_into: 
         raise UsageError("--sort-into copies whole files: with --split, write the parts with --write DIR")
 
 
-def present(result: "Split", write: Path | None, csv: Path | None, settings: "Settings", output: "Output") -> int:
+def present(
+    result: "Split", write: Path | None, csv: Path | None, settings: "Settings", output: "Output", answered_by: str
+) -> int:
     """Writes the parts if asked, and prints them; returns the exit code."""
     from embedpipe import splitting
     from embedpipe.commands.classifying import counts
@@ -42,7 +47,7 @@ def present(result: "Split", write: Path | None, csv: Path | None, settings: "Se
         for part in pile["parts"] or [{**pile, "pages": (None, None)}]
     ]
     if csv is not None:
-        write_csv(csv, COLUMNS, [{**part, "path": path_to_text(part["path"])} for part in parts])
+        write_csv(csv, COLUMNS, [{**p, "path": path_to_text(p["path"]), "answered_by": answered_by} for p in parts])
     output.result({"documents": documents, "calibrated": result.calibrated, **counts(result.report)})
     output.table(
         ("pages", "type", "confidence", "begins here", "one document", "status", "file"),

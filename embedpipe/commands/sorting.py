@@ -1,0 +1,88 @@
+"""`classify --sort-into`: classified files into a folder for each type."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from embedpipe.commands.base import DONE, SOME_FAILED
+from embedpipe.errors import EmbedpipeError
+
+if TYPE_CHECKING:
+    from embedpipe.classification import DocumentVerdict
+    from embedpipe.classifiers import ClassifierBundle
+    from embedpipe.console import Output
+    from embedpipe.intake import Report
+    from embedpipe.sorting import Sorted, Wish
+    from embedpipe.workspace import Workspace
+
+_SHOWN = 10
+
+
+def check(sort_into: Path | None, *, link: bool, keep_tree: bool) -> None:
+    """Refuses options that do not go together."""
+    if sort_into is None and (link or keep_tree):
+        raise EmbedpipeError("--link and --keep-tree go with --sort-into DIR")
+
+
+def answered_by(workspace: "Workspace", bundle: "ClassifierBundle") -> str:
+    """Name and version of a classifier, as tables of answers and ledgers say it."""
+    from embedpipe import versions
+
+    return f"{bundle.name} version {versions.current(workspace.classifier_folder(bundle.name))}"
+
+
+def present(
+    verdicts: "list[DocumentVerdict]", report: "Report", wish: "Wish", values: dict[str, Any], output: "Output"
+) -> int:
+    """Sorts the files, adds what was done to the JSON object and prints it; returns the exit code."""
+    from embedpipe import sorting
+    from embedpipe.ledger import LEDGER
+
+    sys.stdout.flush()  # the answers are there whatever happens to the copies
+    done = sorting.sort_into(verdicts, report.copies, wish)
+    values |= _as_json(done)
+    for path, message in done.failures[:_SHOWN]:
+        output.notice(f"{message}: {path}")
+    if done.not_linked:
+        output.notice(f"{done.not_linked} are copies: {wish.folder} cannot hold hard links to these files")
+    if done.unwritten:
+        output.notice(f"warning: {done.unwritten}; the next run brings the ledger up to date")
+    output.line(f"sorted into {_summary(done)}; see {LEDGER} there")
+    if done.failures:
+        output.notice(
+            f"{len(done.failures)} documents are not where they belong in {wish.folder}: what was copied stays, "
+            "and the same command goes on from here"
+        )
+    return SOME_FAILED if done.failures else DONE
+
+
+def _as_json(done: "Sorted") -> dict[str, Any]:
+    """As the command line prints it, beside the answers."""
+    shown = ("copied", "linked", "yours", "edited")
+    return {
+        "sorted": [
+            {"path": entry.source, "copy": str(done.folder / entry.copy), "state": entry.state}
+            for entry in done.entries
+            if entry.state in shown
+        ],
+        "sort": {**dict(done.counts), "not_linked": done.not_linked},
+        "sort_failures": [{"path": path, "message": message} for path, message in done.failures],
+    }
+
+
+def _summary(done: "Sorted") -> str:
+    """What was done, in one line."""
+    words = {
+        "copied": "copied",
+        "linked": "linked",
+        "moved": "moved to another type",
+        "unchanged": "unchanged",
+        "yours": "kept where you put them",
+        "edited": "edited by you and kept",
+        "duplicate": "duplicates not copied again",
+        "without a type": "without a type",
+        "failed": "missing",
+    }
+    told = ", ".join(f"{done.counts[key]} {text}" for key, text in words.items() if done.counts[key])
+    changed = any(done.counts[key] for key in ("copied", "linked", "moved", "failed"))
+    return f"{done.folder}: {'' if changed else 'nothing to do: '}{told or 'no documents'}"
