@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embedpipe.commands.base import DONE, SOME_FAILED
-from embedpipe.errors import EmbedpipeError
+from embedpipe.errors import UsageError
 
 if TYPE_CHECKING:
     from embedpipe.classification import DocumentVerdict
@@ -21,7 +21,7 @@ _SHOWN = 10
 def check(sort_into: Path | None, *, link: bool, keep_tree: bool) -> None:
     """Refuses options that do not go together."""
     if sort_into is None and (link or keep_tree):
-        raise EmbedpipeError("--link and --keep-tree go with --sort-into DIR")
+        raise UsageError("--link and --keep-tree go with --sort-into DIR")
 
 
 def answered_by(workspace: "Workspace", bundle: "ClassifierBundle") -> str:
