@@ -23,7 +23,6 @@ from embedpipe.evaluation import (
     LabelledPages,
     cross_validate,
     document_scores,
-    isolated,
     mean_log_scores,
     page_weights,
     per_class,
@@ -32,6 +31,7 @@ from embedpipe.features import FeatureStore
 from embedpipe.finetuned import MANIFEST
 from embedpipe.intake import Intake, Report
 from embedpipe.labels import Label, Labels
+from embedpipe.origins import separated
 from embedpipe.pipeline import embed
 from embedpipe.records import Document
 from embedpipe.rendering import Selection
@@ -253,7 +253,7 @@ def _recalls(
     Both are measured in the same folds: what differs is due to the examples, and not to the draw of the folds.
     """
     old, new = learnt_pages(workspace, store, recipe), learnt_pages(aside, store, recipe)
-    folds = honest_folds(isolated(new, store.blocks))
+    folds = honest_folds(separated(new, store.blocks))
     order = np.argsort(new.page_ids)
     kept = folds[order[np.searchsorted(new.page_ids, old.page_ids, sorter=order)]]
     return _recall(store, recipe, old, kept), _recall(store, recipe, new, folds)

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from embedpipe.classifiers import build_classifier, fit_classifier, log_scores
 from embedpipe.engines import EngineChoice
 from embedpipe.errors import LabelsError
-from embedpipe.evaluation import LabelledPages, grouped_folds
+from embedpipe.evaluation import LabelledPages, group_origins, grouped_folds
 from embedpipe.features import FeatureStore
 from embedpipe.finetuning import PageScores, finetune
+from embedpipe.origins import with_guesses
 from embedpipe.rendering import Selection
 from embedpipe.streaming import Settings
 from embedpipe.training import labelled_pages
@@ -63,6 +64,7 @@ class Transfers:
         learnt: Documents that the ways learn from.
         groups: Of the held-out documents.
         unlearnt: Types that are only among the held-out documents.
+        origins: Of `evaluation.group_origins`, of all documents: whether groups were given or guessed.
     """
 
     ways: list[Way]
@@ -70,6 +72,7 @@ class Transfers:
     learnt: int
     groups: int
     unlearnt: list[str] = field(default_factory=list)
+    origins: dict[str, int] = field(default_factory=dict)
 
 
 def compare_ways(
@@ -94,7 +97,7 @@ def compare_ways(
     Raises:
         LabelsError: There are too few labels.
     """
-    pages = labelled_pages(workspace, store, Selection.parse(recipe.pages))
+    pages = with_guesses(labelled_pages(workspace, store, Selection.parse(recipe.pages)), store.blocks)
     tested = grouped_folds(pages) == 0
     if tested.all() or len(set(pages.y[~tested])) == 1:
         raise LabelsError("too few groups to hold some out: label more documents of each type")
@@ -111,6 +114,7 @@ def compare_ways(
         learnt=len(set(pages.documents[train])),
         groups=len(set(pages.groups[test])),
         unlearnt=sorted(set(pages.y[test]) - set(pages.y[train])),
+        origins=group_origins(pages),
     )
 
 
@@ -160,4 +164,5 @@ def as_json(found: Transfers) -> dict[str, Any]:
         "learnt_documents": found.learnt,
         "split": "one hold-out by group, the same for all ways",
         "types_not_learnt": found.unlearnt,
+        **found.origins,
     }

@@ -19,6 +19,8 @@ from embedpipe.errors import EmbedpipeError
 from embedpipe.options import Common, expand
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from embedpipe.classifiers import ClassifierBundle
     from embedpipe.intake import Report
     from embedpipe.workspace import Workspace
@@ -148,10 +150,19 @@ def print_metrics(metrics: dict[str, Any], output: Output) -> None:
     output.line(
         f"{metrics['folds']} folds; documents of one group were never on both sides ({metrics['groups']} groups)"
     )
+    print_groups(metrics, output)
     if metrics["types_not_held_out"]:
         output.line(f"no figure counts {', '.join(metrics['types_not_held_out'])}: no document of these was held out")
     if metrics["types_with_one_group"]:
         output.line(f"only one group, so never learnt and tested at once: {', '.join(metrics['types_with_one_group'])}")
+
+
+def print_groups(metrics: "Mapping[str, Any]", output: Output) -> None:
+    """Says which groups the folds kept together: those of the labels, or guessed ones."""
+    from embedpipe.origins import describe
+
+    if said := describe(metrics):
+        output.line(f"groups: {said}")
 
 
 def print_quality(metrics: dict[str, Any], output: Output) -> None:

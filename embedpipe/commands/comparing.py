@@ -12,6 +12,7 @@ from embedpipe.commands.base import (
     begin,
     command,
     figure,
+    print_groups,
     print_seen_documents,
     take_labels,
 )
@@ -112,6 +113,7 @@ def _print(found: "Comparison", output: "Output") -> None:
             f"{found.documents} documents, {found.pages} pages that all of them have; {found.folds} folds by group "
             f"({found.groups} groups); pages/s: the network alone, measured now on {found.speed_pages} pages"
         )
+        print_groups(found.origins, output)
 
 
 def compare_ways(common: Common, space: Space, recipe: dict[str, Any], device: str) -> int:
@@ -151,6 +153,7 @@ def compare_ways(common: Common, space: Space, recipe: dict[str, Any], device: s
         f"one hold-out by group, the same for all ways: {found.documents} documents of {found.groups} groups were seen "
         f"by none of them, {found.learnt} were learnt from; seconds: to fit or train, features not counted"
     )
+    print_groups(found.origins, output)
     if found.unlearnt:
         output.line(f"only among the held-out documents, so never learnt: {', '.join(found.unlearnt)}")
     return DONE
