@@ -14,8 +14,8 @@ from embedpipe.classifiers import build_classifier
 from embedpipe.duplicates import NEAR_DUPLICATE, near_pairs
 from embedpipe.evaluation import LabelledPages, cross_validate, document_scores
 from embedpipe.features import FeatureStore
+from embedpipe.guesses import separated
 from embedpipe.index import fresh_index
-from embedpipe.origins import separated
 from embedpipe.pictures import Tile, gallery
 from embedpipe.probabilities import best_temperature
 from embedpipe.records import WHOLE_FILE, PageRef
@@ -128,7 +128,7 @@ def check(workspace: Workspace, store: FeatureStore, recipe: TrainingRecipe) -> 
     told = recipe.features_of(workspace, store)
     pages = learnt_pages(workspace, told, recipe)
     sources = workspace.sources()
-    apart = separated(pages, told.blocks)  # a copy would vouch for a wrong label
+    apart = separated(workspace, pages, told.blocks)  # a copy would vouch for a wrong label
     folds = honest_folds(apart)
     held_out = cross_validate(lambda: build_classifier(recipe.kind, told.blocks, recipe.settings), apart, folds)
     judged, classes = held_out_of(apart, folds), held_out.classes

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedpipe.classifiers import Blocks
-from embedpipe.evaluation import GIVEN, GUESSED, OWN, UNGUESSED, LabelledPages, isolated
+from embedpipe.evaluation import GIVEN, GUESSED, OWN, UNGUESSED, LabelledPages
 from embedpipe.families import average_linkage, reduced
 from embedpipe.neighbours import unit_rows
 from embedpipe.scaling import BlockScaler
@@ -40,18 +40,6 @@ _CODE = 256
 """Names become random directions of so many dimensions, which are at right angles but for a few hundredths."""
 
 
-def separated(pages: LabelledPages, blocks: Blocks) -> LabelledPages:
-    """The pages in the groups that honest folds keep together: given or guessed, and joined where pages are copies.
-
-    This is the one place that decides it, for fitting, evaluating, checking labels and adding types alike.
-
-    Args:
-        pages: With the groups of the labels.
-        blocks: Where each layer's features lie.
-    """
-    return isolated(with_guesses(pages, blocks), blocks)
-
-
 def with_guesses(pages: LabelledPages, blocks: Blocks) -> LabelledPages:
     """The pages with guessed groups for documents without one; given groups stay as they are.
 
@@ -60,7 +48,7 @@ def with_guesses(pages: LabelledPages, blocks: Blocks) -> LabelledPages:
 
     Args:
         pages: With the groups of the labels, in which a document without one is a group of its own.
-        blocks: Where each layer's features lie; cues beside them are not looked at.
+        blocks: Where each layer's features lie; cues beside them are not looked at. Empty where there are none.
 
     Returns:
         The same pages, with `groups` and `origins`.
@@ -70,7 +58,7 @@ def with_guesses(pages: LabelledPages, blocks: Blocks) -> LabelledPages:
     rows = order[first]
     owner = owner[np.argsort(order)]
     groups = pages.groups[rows].astype(object)
-    frozen = pages.seen is None
+    frozen = pages.seen is None and len(blocks) > 0
     origins = np.where(groups == documents, OWN if frozen else UNGUESSED, GIVEN).astype(object)
     free = np.flatnonzero(origins == OWN)
     if len(free) > 1:
@@ -178,5 +166,5 @@ def describe(metrics: Mapping[str, Any]) -> str:
         found = f"{guessed:,} share one, {own:,} look like no other"
         parts.append(f"guessed for {guessed + own:,} documents from layout and file names ({found})")
     if none:
-        parts.append(f"none for {none:,} documents, for features of a fine-tuned network do not tell layouts")
+        parts.append(f"none for {none:,} documents (to guess, all need features of a network that is not fine-tuned)")
     return "; ".join(parts)

@@ -24,8 +24,8 @@ from embedpipe.errors import ArtifactError, DocumentError, LabelsError
 from embedpipe.extraction import extract, suffix_of
 from embedpipe.features import FeatureStore
 from embedpipe.files import replacing, sha256_of
+from embedpipe.guesses import grouped
 from embedpipe.intake import Report
-from embedpipe.origins import with_guesses
 from embedpipe.reading import Reading
 from embedpipe.records import Document, FeatureBatch, PageFailure, PageInfo, PageRef, Prediction
 from embedpipe.rendering import Guards, Selection
@@ -164,7 +164,7 @@ def _learn(workspace: Workspace, bundle: ClassifierBundle, piles: set[str]) -> t
         pages = pages.take(others)
         if not len(pages.y):
             raise LabelsError("no document is labelled but the piles")
-        pages = with_guesses(pages, store.blocks)
+        pages = grouped(workspace, pages, store.blocks)
         blocks = [(start, stop) for _, start, stop in store.blocks]
         return BoundaryModel(blocks).fit(pages, _sizes_of(store.pages(), pages.page_ids)), ""
     except (ArtifactError, LabelsError) as error:

@@ -29,9 +29,9 @@ from embedpipe.evaluation import (
 )
 from embedpipe.features import FeatureStore
 from embedpipe.finetuned import MANIFEST
+from embedpipe.guesses import separated
 from embedpipe.intake import Intake, Report
 from embedpipe.labels import Label, Labels
-from embedpipe.origins import separated
 from embedpipe.pipeline import embed
 from embedpipe.records import Document
 from embedpipe.rendering import Selection
@@ -253,7 +253,7 @@ def _recalls(
     Both are measured in the same folds: what differs is due to the examples, and not to the draw of the folds.
     """
     old, new = learnt_pages(workspace, store, recipe), learnt_pages(aside, store, recipe)
-    folds = honest_folds(separated(new, store.blocks))
+    folds = honest_folds(separated(workspace, new, store.blocks))
     order = np.argsort(new.page_ids)
     kept = folds[order[np.searchsorted(new.page_ids, old.page_ids, sorter=order)]]
     return _recall(store, recipe, old, kept), _recall(store, recipe, new, folds)

@@ -32,7 +32,7 @@ from embedpipe.evaluation import (
 )
 from embedpipe.features import FeatureStore
 from embedpipe.finetuned import seen_pages
-from embedpipe.origins import separated
+from embedpipe.guesses import separated
 from embedpipe.rendering import Selection
 from embedpipe.streaming import Settings
 from embedpipe.unseen import held_out_of, honest_folds
@@ -277,7 +277,7 @@ def rehearse(workspace: Workspace, store: FeatureStore, recipe: TrainingRecipe) 
     def build() -> Pipeline:
         return build_classifier(recipe.kind, store.blocks, recipe.settings)
 
-    known = separated(learnt_pages(workspace, store, recipe), store.blocks)
+    known = separated(workspace, learnt_pages(workspace, store, recipe), store.blocks)
     folds = honest_folds(known)
     held_out = cross_validate(build, known, folds)
     distances = held_out_distances(build, known, folds)

@@ -20,7 +20,7 @@ from embedpipe.errors import LabelsError
 from embedpipe.evaluation import LabelledPages, group_origins, grouped_folds
 from embedpipe.features import FeatureStore
 from embedpipe.finetuning import PageScores, finetune
-from embedpipe.origins import with_guesses
+from embedpipe.guesses import grouped
 from embedpipe.rendering import Selection
 from embedpipe.streaming import Settings
 from embedpipe.training import labelled_pages
@@ -97,7 +97,7 @@ def compare_ways(
     Raises:
         LabelsError: There are too few labels.
     """
-    pages = with_guesses(labelled_pages(workspace, store, Selection.parse(recipe.pages)), store.blocks)
+    pages = grouped(workspace, labelled_pages(workspace, store, Selection.parse(recipe.pages)), store.blocks)
     tested = grouped_folds(pages) == 0
     if tested.all() or len(set(pages.y[~tested])) == 1:
         raise LabelsError("too few groups to hold some out: label more documents of each type")

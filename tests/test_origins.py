@@ -8,7 +8,9 @@ import pytest
 from numpy.typing import NDArray
 
 from embedpipe.evaluation import LabelledPages, group_origins
-from embedpipe.origins import describe, name_keys, separated, with_guesses
+from embedpipe.guesses import separated
+from embedpipe.origins import describe, name_keys, with_guesses
+from embedpipe.workspace import Workspace
 
 BLOCKS = [("all", 0, 32)]
 TYPES = ("form", "invoice", "letter")
@@ -140,7 +142,7 @@ def test_a_fine_tuned_network_tells_no_layouts(templates: LabelledPages) -> None
     found = with_guesses(dataclasses.replace(templates, seen=np.zeros(30, bool)), BLOCKS)
     assert members(found) == set()
     assert describe(group_origins(found)) == (
-        "none for 30 documents, for features of a fine-tuned network do not tell layouts"
+        "none for 30 documents (to guess, all need features of a network that is not fine-tuned)"
     )
 
 
@@ -149,9 +151,9 @@ def test_figures_of_an_earlier_time_say_nothing_of_groups() -> None:
     assert describe({"groups": 12}) == ""
 
 
-def test_near_copies_are_joined_across_guesses(templates: LabelledPages) -> None:
+def test_near_copies_are_joined_across_guesses(workspace: Workspace, templates: LabelledPages) -> None:
     """A copy of a page in a given group is still kept on its side."""
     groups = templates.groups.copy()
     groups[0] = "sender"
-    found = separated(dataclasses.replace(templates, groups=groups), BLOCKS)
+    found = separated(workspace, dataclasses.replace(templates, groups=groups), BLOCKS)
     assert found.groups[0] == found.groups[1]
