@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedpipe.classifiers import Blocks
-from embedpipe.evaluation import GIVEN, GUESSED, OWN, UNGUESSED, LabelledPages
+from embedpipe.evaluation import FOLDS, GIVEN, GUESSED, OWN, UNGUESSED, LabelledPages
 from embedpipe.families import average_linkage, reduced
 from embedpipe.neighbours import unit_rows
 from embedpipe.scaling import BlockScaler
@@ -43,8 +43,9 @@ _CODE = 256
 def with_guesses(pages: LabelledPages, blocks: Blocks) -> LabelledPages:
     """The pages with guessed groups for documents without one; given groups stay as they are.
 
-    A guessed group bears the name of its first document. It holds at most half of a type's documents. Features of a
-    fine-tuned network tell types, and not layouts: nothing is guessed from them.
+    A guessed group bears the name of its first document. It holds at most half of a type's documents. A guess
+    that would leave fewer groups than folds is not made. Features of a fine-tuned network tell types, and not layouts:
+    nothing is guessed from them.
 
     Args:
         pages: With the groups of the labels, in which a document without one is a group of its own.
@@ -61,12 +62,16 @@ def with_guesses(pages: LabelledPages, blocks: Blocks) -> LabelledPages:
     frozen = pages.seen is None and len(blocks) > 0
     origins = np.where(groups == documents, OWN if frozen else UNGUESSED, GIVEN).astype(object)
     free = np.flatnonzero(origins == OWN)
+    joined = groups.copy()
     if len(free) > 1:
         kinds = _kinds(pages.y, owner, len(documents))
         for places in _several(_clusters(pages, rows, blocks, kinds)[free]):
             members = free[places]
             if _may_join(members, kinds):
-                groups[members], origins[members] = documents[members[0]], GUESSED
+                joined[members] = documents[members[0]]
+    if len(set(joined)) >= min(FOLDS, len(set(groups))):
+        origins[np.isin(joined, joined[joined != groups])] = GUESSED
+        groups = joined
     return replace(pages, groups=groups[owner], origins=origins[owner])
 
 

@@ -107,7 +107,8 @@ def compare_ways(
     test, scored = (np.array(rows, np.int64) for rows in zip(*both, strict=True))
     train = np.flatnonzero(~tested)
     ways = [_frozen(name, build_classifier(kind, store.blocks), pages, train, test) for name, kind in FROZEN.items()]
-    same = PageScores(tuned.pages.take(scored), tuned.classes, tuned.log_scores[scored])
+    tested_pages = replace(tuned.pages.take(scored), groups=pages.groups[test], origins=_of(pages.origins, test))
+    same = PageScores(tested_pages, tuned.classes, tuned.log_scores[scored])
     return Transfers(
         [*ways, replace(tuned_way, metrics=same.metrics())],
         documents=len(set(pages.documents[test])),
@@ -120,6 +121,10 @@ def compare_ways(
 
 def _keys(pages: LabelledPages) -> list[tuple[str, int]]:
     return list(zip(pages.documents.tolist(), pages.page_indices.tolist(), strict=True))
+
+
+def _of(column: NDArray[Any] | None, rows: NDArray[np.int64]) -> NDArray[Any] | None:
+    return None if column is None else column[rows]
 
 
 def _frozen(name: str, classifier: Any, pages: LabelledPages, train: NDArray[np.int64], test: NDArray[np.int64]) -> Way:

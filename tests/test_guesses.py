@@ -1,6 +1,7 @@
 """Guessed groups reach fits, figures and reports, and come from a frozen network where the own features tell types."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from test_origins import BLOCKS as WIDE
 from test_origins import members, pile
 from test_training import TYPES, Document, label_all, trained_store, write_store
 
+from embedpipe import assessment
 from embedpipe.commands.base import print_metrics
 from embedpipe.console import Output
 from embedpipe.evaluation import GUESSED, UNGUESSED, grouped_folds
@@ -91,3 +93,11 @@ def test_nothing_is_guessed_from_a_trained_network_alone(workspace: Workspace) -
     found = grouped(workspace, labelled_pages(workspace, store, Selection()), store.blocks)
     assert members(found) == set()
     assert set(found.origins if found.origins is not None else ()) == {UNGUESSED}
+
+
+def test_the_report_says_which_groups_it_was(workspace: Workspace, tmp_path: Path) -> None:
+    """Readers of a report see that nobody gave groups, and how they were guessed."""
+    store = store_of_templates(workspace)
+    bundle = fit(workspace, store, TrainingRecipe("knn"))
+    assessment.write(workspace, bundle, assessment.assess(workspace, store, bundle), tmp_path / "report.html")
+    assert "guessed for 30 documents from layout" in (tmp_path / "report.html").read_text(encoding="utf-8")

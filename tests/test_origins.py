@@ -100,6 +100,13 @@ def test_a_layout_of_most_documents_of_a_type_is_no_source(layouts: list[int]) -
     assert len(set(found.groups[10:])) == 10
 
 
+def test_a_guess_that_leaves_too_few_groups_is_not_made() -> None:
+    """Two layouts that both types have would leave two groups in all: nothing could be learnt from the rest."""
+    found = with_guesses(pile([0, 0, 1, 1] * 2, ["form"] * 4 + ["letter"] * 4), BLOCKS)
+    assert len(set(found.groups)) == 8
+    assert set(found.origins if found.origins is not None else ()) == {"own"}
+
+
 def test_names_join_only_what_looks_somewhat_alike(templates: LabelledPages) -> None:
     """Pairs too far apart for their layout alone are joined where their names agree; names alone join nobody."""
     names = [f"/in/{'abcdefghijklmno'[n // 2] * 3}-{n}.pdf" for n in range(30)]
