@@ -43,8 +43,8 @@ _CODE = 256
 def with_guesses(pages: LabelledPages, blocks: Blocks) -> LabelledPages:
     """The pages with guessed groups for documents without one; given groups stay as they are.
 
-    A guessed group bears the name of its first document. It holds at most half of a type's documents. A guess
-    that would leave fewer groups than folds is not made. Features of a fine-tuned network tell types, and not layouts:
+    A guessed group bears the name of its first document. It holds at most half of a type's documents. A guess that
+    would leave fewer groups than folds is not made. Features of a fine-tuned network tell types, and not layouts:
     nothing is guessed from them.
 
     Args:
