@@ -31,6 +31,7 @@ from embedpipe.features import FeatureStore, Key
 from embedpipe.finetuned import trained_on
 from embedpipe.intake import Report
 from embedpipe.missing import Missing
+from embedpipe.origins import describe
 from embedpipe.rendering import Selection
 from embedpipe.reports import Likeness, Mistake, ReportData, write_report
 from embedpipe.streaming import Settings, render_pages
@@ -264,6 +265,8 @@ def write(workspace: Workspace, bundle: ClassifierBundle, found: Assessment, fil
         "Pages": f"{result.pages:,}",
         "Measured on": f"{result.metrics['folds']} folds; no group of documents is on both sides of a fold",
     }
+    if said := describe(result.metrics):
+        facts["Groups"] = said
     if seen := result.metrics["seen_documents"]:
         facts["Left out"] = f"{seen:,} documents: the network itself was trained on them, or on their groups"
     if not result.verdicts:

@@ -14,9 +14,10 @@ from embedpipe.classifiers import CLASSIFIERS, build_classifier
 from embedpipe.documents import ReadOptions
 from embedpipe.engines import Backbone
 from embedpipe.errors import EmbedpipeError, LabelsError, UnknownNameError
-from embedpipe.evaluation import LEARNT, LabelledPages, cross_validate, metrics_of
+from embedpipe.evaluation import LEARNT, LabelledPages, cross_validate, group_origins, metrics_of
 from embedpipe.features import FeatureStore
 from embedpipe.missing import Missing
+from embedpipe.origins import with_guesses
 from embedpipe.pipeline import Progress
 from embedpipe.records import Document
 from embedpipe.streaming import Settings, render_pages
@@ -68,6 +69,7 @@ class Candidate:
         blocks: Where each layer's features lie.
         metrics: Of `evaluation.metrics_of`, by classifier.
         missing: What labels lack in its space.
+        frozen: Whether the network was not fine-tuned here.
     """
 
     name: str
@@ -83,6 +85,7 @@ class Candidate:
     blocks: list[tuple[str, int, int]] = field(default_factory=list)
     metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
     missing: Missing | None = None
+    frozen: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,7 @@ class Comparison:
         folds: In how many folds; 0 where too few documents are left that none of the networks was trained on.
         seen_documents: How many of the documents no figure counts, for one of the networks was trained on their group.
         speed_pages: On how many pages the speeds were measured.
+        origins: Of `evaluation.group_origins`: whether groups were given or guessed.
     """
 
     candidates: list[Candidate]
@@ -106,6 +110,7 @@ class Comparison:
     folds: int = 0
     seen_documents: int = 0
     speed_pages: int = 0
+    origins: dict[str, int] = field(default_factory=dict)
 
 
 def compare(
@@ -182,6 +187,7 @@ def _candidate(
     workspace: Workspace, name: str, backbone: Backbone, settings: Settings, *, allow_missing: bool
 ) -> Candidate:
     store = FeatureStore.open(workspace.store_path(backbone.identity.space))
+    pages = labelled_pages(workspace, store, settings.selection, allow_missing=allow_missing)
     engine = backbone.engine
     size = sum((store.path / part.name).stat().st_size for part in store.parts)
     return Candidate(
@@ -192,8 +198,9 @@ def _candidate(
         precision=engine.precision,
         dim=store.dim,
         bytes_per_page=size / max(sum(part.rows for part in store.parts), 1),
-        pages=labelled_pages(workspace, store, settings.selection, allow_missing=allow_missing),
+        pages=pages,
         missing=missing.take(workspace, store, settings.selection),
+        frozen=pages.seen is None,
         blocks=list(store.blocks),
     )
 
@@ -204,7 +211,7 @@ def _measured(candidates: list[Candidate], kinds: Sequence[str], speed_pages: in
     if not able:
         return Comparison(candidates)
     shared = _shared(list(able.values()))
-    pages = shared[0]
+    pages = _grouped(shared, [candidate for candidate in candidates if candidate.name in able])
     folds = honest_folds(pages)
     held_out = held_out_of(pages, folds)
     for candidate in candidates:
@@ -222,7 +229,17 @@ def _measured(candidates: list[Candidate], kinds: Sequence[str], speed_pages: in
         folds=len(np.unique(folds[folds != LEARNT])),
         seen_documents=len(set(pages.documents) - set(held_out.documents)),
         speed_pages=speed_pages,
+        origins=group_origins(pages),
     )
+
+
+def _grouped(shared: list[LabelledPages], candidates: list[Candidate]) -> LabelledPages:
+    """The shared pages, with guessed groups by the first candidate whose network is frozen."""
+    frozen = [number for number, candidate in enumerate(candidates) if candidate.frozen]
+    if not frozen:
+        return with_guesses(shared[0], candidates[0].blocks)
+    found = with_guesses(replace(shared[frozen[0]], seen=None), candidates[frozen[0]].blocks)
+    return replace(found, seen=shared[0].seen)
 
 
 def _shared(candidates: list[LabelledPages]) -> list[LabelledPages]:
@@ -272,6 +289,7 @@ def as_json(found: Comparison) -> dict[str, Any]:
         "pages": found.pages,
         "documents": found.documents,
         "groups": found.groups,
+        **found.origins,
         "folds": found.folds,
         "seen_documents": found.seen_documents,
         "speed": {"of": "the network alone", "pages": found.speed_pages, "median_of": _REPEATS},

@@ -33,6 +33,10 @@ _FIGURES = ("accuracy", "balanced_accuracy", "macro_f1", "top5_accuracy", "calib
 TOP = 5
 """How many of the most probable types `top5_accuracy` looks at."""
 
+GIVEN, GUESSED, OWN, UNGUESSED = "given", "guessed", "own", "unguessed"
+"""Where a document's group comes from: its label; a guess that joins it with others, or that found no others; or
+nowhere, for nothing could be guessed, and it is one alone."""
+
 LEARNT = -1
 """In place of a fold: the page is always learnt from and never held out."""
 
@@ -62,6 +66,8 @@ class LabelledPages:
         seen: Pages of groups that the network itself was trained on, (n,); None for a frozen network, which saw none.
         variants: Features of changed copies of each page, float16 (n, k, dim), NaN for one that is not there. They
             are learnt from with their page and never held out; None without any.
+        paths: Where each page's document was when it was embedded, (n,); None where that is not known.
+        origins: Where each page's group comes from: `GIVEN` and so on, (n,); None before any was guessed.
     """
 
     page_ids: NDArray[np.int64]
@@ -72,6 +78,8 @@ class LabelledPages:
     page_indices: NDArray[np.int64]
     seen: NDArray[np.bool_] | None = None
     variants: NDArray[np.float16] | None = None
+    paths: NDArray[Any] | None = None
+    origins: NDArray[Any] | None = None
 
     def take(self, rows: NDArray[Any]) -> Self:
         """Some of the pages: by their numbers, in that order, or by a mask."""
@@ -392,7 +400,17 @@ def _how_held_out(pages: LabelledPages, held_out: HeldOut) -> dict[str, Any]:
         "seen_documents": held_out.seen_documents,
         "types_with_one_group": sorted(alone),
         "types_not_held_out": sorted(kind for kind, count in groups.items() if count == 0),
+        **group_origins(pages),
     }
+
+
+def group_origins(pages: LabelledPages) -> dict[str, int]:
+    """How many documents have a group of each origin; nothing before any was guessed."""
+    if pages.origins is None:
+        return {}
+    _, first = np.unique(pages.documents, return_index=True)
+    names = {"in_given_groups": GIVEN, "in_guessed_groups": GUESSED, "alone": OWN, "without_guess": UNGUESSED}
+    return {f"documents_{name}": int(np.sum(pages.origins[first] == origin)) for name, origin in names.items()}
 
 
 def _document_metrics(documents: DocumentScores, verdicts: NDArray[Any], classes: list[str]) -> dict[str, float | None]:

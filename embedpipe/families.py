@@ -58,7 +58,7 @@ def families(
     Returns:
         The largest first, of equal ones that with the earlier page. Every page is in one family at most.
     """
-    clusters = average_linkage(_reduced(unit), threshold)
+    clusters = average_linkage(reduced(unit), threshold)
     order = np.argsort(clusters, kind="stable")
     members = np.split(order, np.flatnonzero(np.diff(clusters[order])) + 1) if len(order) else []
     members = sorted((rows for rows in members if len(rows) >= least), key=lambda rows: (-len(rows), rows[0]))
@@ -89,8 +89,15 @@ def average_linkage(unit: NDArray[np.float32], threshold: float) -> NDArray[np.i
             return clusters
 
 
-def _reduced(unit: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The rows on their first singular vectors: inner products stay what they were, but for what was dropped."""
+def reduced(unit: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The rows on their first singular vectors: inner products stay what they were, but for what was dropped.
+
+    Args:
+        unit: Rows of unit length, float32 (n, dim).
+
+    Returns:
+        float32 (n, 256), or the same rows where either side is no longer than that.
+    """
     if min(unit.shape) <= _DIM:
         return unit
     rng = np.random.default_rng(0)

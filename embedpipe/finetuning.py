@@ -25,6 +25,7 @@ from embedpipe.errors import EmbedpipeError, LabelsError, UsageError
 from embedpipe.evaluation import HeldOut, LabelledPages, grouped_folds, metrics_of
 from embedpipe.files import read_json, replacing, sha256_of, write_json
 from embedpipe.finetuned import CARD, CURVES, MANIFEST, WEIGHTS, named, resolve
+from embedpipe.guesses import grouped
 from embedpipe.layers import PENULTIMATE, FeatureNetwork
 from embedpipe.modelcards import model_card
 from embedpipe.networks import Wanted
@@ -202,7 +203,7 @@ class _Run:
             groups=labels["group"].to_numpy(object)[places],
             page_indices=frame["page_index"].to_numpy(np.int64)[places],
         )
-        return pages, places
+        return grouped(self._workspace, pages, ()), places
 
     def _train(
         self, cache: PageCache, pages: LabelledPages, places: NDArray[np.int64], tested: NDArray[np.bool_]

@@ -13,8 +13,9 @@ from scipy.special import softmax
 from embedpipe import missing
 from embedpipe.classifiers import build_classifier
 from embedpipe.duplicates import NEAR_DUPLICATE, near_pairs
-from embedpipe.evaluation import LabelledPages, cross_validate, document_scores, isolated
+from embedpipe.evaluation import LabelledPages, cross_validate, document_scores
 from embedpipe.features import FeatureStore
+from embedpipe.guesses import separated
 from embedpipe.index import fresh_index
 from embedpipe.missing import Missing
 from embedpipe.pictures import Tile, gallery
@@ -132,7 +133,7 @@ def check(workspace: Workspace, store: FeatureStore, recipe: TrainingRecipe) -> 
     told = recipe.features_of(workspace, store)
     pages = learnt_pages(workspace, told, recipe)
     sources = workspace.sources()
-    apart = isolated(pages, told.blocks)  # a copy would vouch for a wrong label
+    apart = separated(workspace, pages, told.blocks)  # a copy would vouch for a wrong label
     folds = honest_folds(apart)
     held_out = cross_validate(lambda: build_classifier(recipe.kind, told.blocks, recipe.settings), apart, folds)
     judged, classes = held_out_of(apart, folds), held_out.classes

@@ -24,6 +24,7 @@ from embedpipe.errors import ArtifactError, DocumentError, LabelsError
 from embedpipe.extraction import extract, suffix_of
 from embedpipe.features import FeatureStore
 from embedpipe.files import sha256_of
+from embedpipe.guesses import grouped
 from embedpipe.intake import Report
 from embedpipe.ledger import file_name, shortened
 from embedpipe.reading import Reading
@@ -164,6 +165,7 @@ def _learn(workspace: Workspace, bundle: ClassifierBundle, piles: set[str]) -> t
         pages = pages.take(others)
         if not len(pages.y):
             raise LabelsError("no document is labelled but the piles")
+        pages = grouped(workspace, pages, store.blocks)
         blocks = [(start, stop) for _, start, stop in store.blocks]
         return BoundaryModel(blocks).fit(pages, _sizes_of(store.pages(), pages.page_ids)), ""
     except (ArtifactError, LabelsError) as error:

@@ -20,9 +20,10 @@ from embedpipe import missing, variants, versions
 from embedpipe.answering import statuses, told, total
 from embedpipe.classifiers import ClassifierBundle, build_classifier
 from embedpipe.errors import LabelsError
-from embedpipe.evaluation import LabelledPages, cross_validate, document_scores, isolated, per_class
+from embedpipe.evaluation import LabelledPages, cross_validate, document_scores, per_class
 from embedpipe.features import FeatureStore
 from embedpipe.finetuned import MANIFEST
+from embedpipe.guesses import separated
 from embedpipe.intake import Intake, Report
 from embedpipe.labels import Label, Labels
 from embedpipe.missing import Missing
@@ -282,7 +283,7 @@ def _recalls(
     Both are measured in the same folds: what differs is due to the examples, and not to the draw of the folds.
     """
     old, new = learnt_pages(workspace, store, recipe), learnt_pages(aside, store, recipe)
-    folds = honest_folds(isolated(new, store.blocks))
+    folds = honest_folds(separated(workspace, new, store.blocks))
     order = np.argsort(new.page_ids)
     kept = folds[order[np.searchsorted(new.page_ids, old.page_ids, sorter=order)]]
     return _recall(store, recipe, old, kept), _recall(store, recipe, new, folds)

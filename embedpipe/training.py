@@ -27,13 +27,13 @@ from embedpipe.evaluation import (
     document_scores,
     grouped_folds,
     held_out_distances,
-    isolated,
     metrics_of,
     page_answers,
     per_class,
 )
 from embedpipe.features import FeatureStore
 from embedpipe.finetuned import seen_pages
+from embedpipe.guesses import separated
 from embedpipe.rendering import Selection
 from embedpipe.streaming import Settings
 from embedpipe.unseen import held_out_of, honest_folds
@@ -174,6 +174,7 @@ def _read_labelled(workspace: Workspace, store: FeatureStore, selection: Selecti
         groups=groups,
         page_indices=pages.loc[wanted, "page_index"].to_numpy(np.int64),
         seen=seen_pages(workspace, store.identity, documents, groups),
+        paths=pages.loc[wanted, "source"].to_numpy(object),
     )
 
 
@@ -308,7 +309,7 @@ class Rehearsal:
     """A classifier's answers for the labelled pages, each by one that had seen nothing of the page's group.
 
     Attributes:
-        known: All labelled pages, in groups that share neither a label's group nor nearly the same picture.
+        known: All labelled pages, in groups that share no source, as given or guessed, nor nearly the same picture.
         folds: Of `evaluation.honest_folds`, for each of these.
         pages: Those that were held out: all, unless the network itself was trained on some.
         held_out: Their scores.
@@ -332,7 +333,7 @@ class Rehearsal:
 def rehearse(
     workspace: Workspace, store: FeatureStore, recipe: TrainingRecipe, *, allow_missing: bool = False
 ) -> Rehearsal:
-    """Cross-validates a recipe on the labelled pages, with groups and near copies kept together.
+    """Cross-validates a recipe on the labelled pages, with groups, given or guessed, and near copies kept together.
 
     Raises:
         LabelsError: There are too few labels.
@@ -344,7 +345,7 @@ def rehearse(
     def build() -> Pipeline:
         return build_classifier(recipe.kind, store.blocks, recipe.settings)
 
-    known = isolated(learnt_pages(workspace, store, recipe, allow_missing=allow_missing), store.blocks)
+    known = separated(workspace, learnt_pages(workspace, store, recipe, allow_missing=allow_missing), store.blocks)
     folds = honest_folds(known)
     held_out = cross_validate(build, known, folds)
     distances = held_out_distances(build, known, folds)

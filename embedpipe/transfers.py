@@ -18,9 +18,10 @@ from embedpipe import missing
 from embedpipe.classifiers import build_classifier, fit_classifier, log_scores
 from embedpipe.engines import EngineChoice
 from embedpipe.errors import LabelsError
-from embedpipe.evaluation import LabelledPages, grouped_folds
+from embedpipe.evaluation import LabelledPages, group_origins, grouped_folds
 from embedpipe.features import FeatureStore
 from embedpipe.finetuning import PageScores, finetune
+from embedpipe.guesses import grouped
 from embedpipe.labels import Labels
 from embedpipe.missing import Missing
 from embedpipe.rendering import Selection
@@ -67,6 +68,7 @@ class Transfers:
         groups: Of the held-out documents.
         unlearnt: Types that are only among the held-out documents.
         missing: What labels lack, and so was neither learnt from nor held out.
+        origins: Of `evaluation.group_origins`, of all documents: whether groups were given or guessed.
     """
 
     ways: list[Way]
@@ -75,6 +77,7 @@ class Transfers:
     groups: int
     unlearnt: list[str] = field(default_factory=list)
     missing: Missing | None = None
+    origins: dict[str, int] = field(default_factory=dict)
 
 
 def compare_ways(
@@ -103,7 +106,8 @@ def compare_ways(
         ArtifactError: Labelled documents have lost features, and that is not allowed.
     """
     selection = Selection.parse(recipe.pages)
-    pages = labelled_pages(workspace, store, selection, allow_missing=allow_missing)
+    known = labelled_pages(workspace, store, selection, allow_missing=allow_missing)
+    pages = grouped(workspace, known, store.blocks)
     tested = grouped_folds(pages) == 0
     if tested.all() or len(set(pages.y[~tested])) == 1:
         raise LabelsError("too few groups to hold some out: label more documents of each type")
@@ -113,7 +117,8 @@ def compare_ways(
     test, scored = (np.array(rows, np.int64) for rows in zip(*both, strict=True))
     train = np.flatnonzero(~tested)
     ways = [_frozen(name, build_classifier(kind, store.blocks), pages, train, test) for name, kind in FROZEN.items()]
-    same = PageScores(tuned.pages.take(scored), tuned.classes, tuned.log_scores[scored])
+    tested_pages = replace(tuned.pages.take(scored), groups=pages.groups[test], origins=_of(pages.origins, test))
+    same = PageScores(tested_pages, tuned.classes, tuned.log_scores[scored])
     return Transfers(
         [*ways, replace(tuned_way, metrics=same.metrics())],
         documents=len(set(pages.documents[test])),
@@ -121,11 +126,16 @@ def compare_ways(
         groups=len(set(pages.groups[test])),
         unlearnt=sorted(set(pages.y[test]) - set(pages.y[train])),
         missing=missing.take(workspace, store, selection),
+        origins=group_origins(pages),
     )
 
 
 def _keys(pages: LabelledPages) -> list[tuple[str, int]]:
     return list(zip(pages.documents.tolist(), pages.page_indices.tolist(), strict=True))
+
+
+def _of(column: NDArray[Any] | None, rows: NDArray[np.int64]) -> NDArray[Any] | None:
+    return None if column is None else column[rows]
 
 
 def _frozen(name: str, classifier: Any, pages: LabelledPages, train: NDArray[np.int64], test: NDArray[np.int64]) -> Way:
@@ -172,4 +182,5 @@ def as_json(found: Transfers) -> dict[str, Any]:
         "split": "one hold-out by group, the same for all ways",
         "types_not_learnt": found.unlearnt,
         "missing": found.missing.as_json() if found.missing else None,
+        **found.origins,
     }

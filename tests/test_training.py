@@ -195,7 +195,10 @@ def test_blank_pages_do_not_change_the_classifier(
     with_blanks = fit(other, write_store(other, bound), TrainingRecipe(kind))
     X = selected(workspace, store).X
     np.testing.assert_array_equal(with_blanks.log_scores(X), plain.log_scores(X))
-    assert with_blanks.metrics == plain.metrics
+    ours, theirs = dict(with_blanks.metrics), dict(plain.metrics)
+    for name in ("calibration_error", "document_calibration_error"):  # temperatures are searched for: threads add up
+        assert ours.pop(name) == pytest.approx(theirs.pop(name), rel=1e-3)
+    assert ours == theirs
 
 
 @pytest.mark.parametrize("name", ["../../elsewhere", "a/b", "a\\b", ".", ".."])

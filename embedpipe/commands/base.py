@@ -34,6 +34,8 @@ from embedpipe.options import Common, expand
 from embedpipe.targets import guarded
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from embedpipe.classifiers import ClassifierBundle
     from embedpipe.intake import Report
     from embedpipe.missing import Missing
@@ -201,6 +203,7 @@ def print_metrics(metrics: dict[str, Any], output: Output) -> None:
     output.line(
         f"{metrics['folds']} folds; documents of one group were never on both sides ({metrics['groups']} groups)"
     )
+    print_groups(metrics, output)
     if metrics["types_not_held_out"]:
         output.line(f"no figure counts {', '.join(metrics['types_not_held_out'])}: no document of these was held out")
     if metrics["types_with_one_group"]:
@@ -208,6 +211,14 @@ def print_metrics(metrics: dict[str, Any], output: Output) -> None:
             f"only one group, so never learnt and tested at once, and in no figure: "
             f"{', '.join(metrics['types_with_one_group'])}"
         )
+
+
+def print_groups(metrics: "Mapping[str, Any]", output: Output) -> None:
+    """Says which groups the folds kept together: those of the labels, or guessed ones."""
+    from embedpipe.origins import describe
+
+    if said := describe(metrics):
+        output.line(f"groups: {said}")
 
 
 def print_quality(metrics: dict[str, Any], output: Output) -> None:

@@ -12,6 +12,7 @@ from embedpipe.commands.base import (
     begin,
     command,
     figure,
+    print_groups,
     print_missing,
     print_seen_documents,
     take_labels,
@@ -125,6 +126,7 @@ def _print(found: "Comparison", output: "Output") -> None:
             f"{found.documents} documents, {found.pages} pages that all of them have; {found.folds} folds by group "
             f"({found.groups} groups); pages/s: the network alone, measured now on {found.speed_pages} pages"
         )
+        print_groups(found.origins, output)
 
 
 def compare_ways(common: Common, space: Space, recipe: dict[str, Any], device: str, *, allow_missing: bool) -> int:
@@ -171,6 +173,7 @@ def compare_ways(common: Common, space: Space, recipe: dict[str, Any], device: s
     )
     if found.missing is not None:
         print_missing(found.missing, output)
+    print_groups(found.origins, output)
     if found.unlearnt:
         output.line(f"only among the held-out documents, so never learnt: {', '.join(found.unlearnt)}")
     return DONE

@@ -5,7 +5,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from embedpipe.commands.base import DONE, INTERRUPTED, LabelsFile, begin, command, print_quality, take_labels
+from embedpipe.commands.base import (
+    DONE,
+    INTERRUPTED,
+    LabelsFile,
+    begin,
+    command,
+    print_groups,
+    print_quality,
+    take_labels,
+)
 from embedpipe.errors import UnknownNameError, UsageError
 from embedpipe.options import Common, Network
 
@@ -111,6 +120,7 @@ def _print(made: "Finetuned", output: "Output") -> None:
         f"held out: {len(manifest['documents']['validated'])} documents, of {metrics['groups']} groups that were not "
         "trained on; they chose the best epoch, so others do a little worse"
     )
+    print_groups(metrics, output)
     if metrics["types_not_held_out"]:
         output.line(f"nothing was held out of {', '.join(metrics['types_not_held_out'])}: too few groups")
     output.line(manifest["fit"])
