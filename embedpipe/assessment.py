@@ -30,6 +30,7 @@ from embedpipe.finetuned import trained_on
 from embedpipe.intake import Report
 from embedpipe.rendering import Selection
 from embedpipe.reports import Likeness, Mistake, ReportData, write_report
+from embedpipe.shift import promise
 from embedpipe.streaming import Settings, render_pages
 from embedpipe.training import Evaluation, Rehearsal, TrainingRecipe, evaluate_held, labelled_pages, rehearse
 from embedpipe.unseen import FEWEST_UNSEEN
@@ -57,6 +58,7 @@ class Assessment:
         reliability: Confidence and accuracy of documents, in bins.
         risk_coverage: Wrong answers by the share that is answered, of documents.
         learning_curve: Macro-F1 by the number of documents of each type.
+        promise: What `classify` promises, and of which documents; "" where nothing was held out.
     """
 
     evaluation: Evaluation
@@ -67,6 +69,7 @@ class Assessment:
     reliability: list[dict[str, float]]
     risk_coverage: list[dict[str, float]]
     learning_curve: list[dict[str, float]]
+    promise: str = ""
 
 
 def assess(workspace: Workspace, store: FeatureStore, bundle: ClassifierBundle, rule: Rule | None = None) -> Assessment:
@@ -100,6 +103,7 @@ def assess(workspace: Workspace, store: FeatureStore, bundle: ClassifierBundle, 
         reliability=reliability(confidence, right) if len(truth) else [],
         risk_coverage=risk_coverage(confidence, right) if len(truth) else [],
         learning_curve=_learning_curve(held, build),
+        promise=promise(held.of_documents.calibration(), rule.error_rate) if len(truth) else "",
     )
 
 
@@ -237,6 +241,8 @@ def write(workspace: Workspace, bundle: ClassifierBundle, found: Assessment, fil
         facts["Left out"] = f"{seen:,} documents: the network itself was trained on them, or on their groups"
     if not result.verdicts:
         facts["Measured on"] = f"nothing: fewer than {FEWEST_UNSEEN} documents are left"
+    if found.promise:
+        facts["Promised of new documents"] = found.promise
     data = ReportData(
         title=f"{bundle.name} on {bundle.identity.space}",
         facts=facts,
@@ -317,6 +323,7 @@ def as_json(found: Assessment) -> dict[str, Any]:
         "reliability": found.reliability,
         "risk_coverage": found.risk_coverage,
         "learning_curve": found.learning_curve,
+        "promise": found.promise,
     }
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from embedpipe.labels import Label
 from embedpipe.records import WHOLE_FILE, Document, PageFailure
+from embedpipe.shift import Shift
 from embedpipe.streaming import Settings
 from embedpipe.texts import path_to_text
 from embedpipe.walking import FoundFile, IgnoredFile, identify, walk
@@ -22,6 +23,7 @@ class Report:
         outcomes: How many pages (or files, where they cannot be opened) had each outcome in this run.
         failures: The failures, also those known from earlier runs.
         stages: Seconds per stage: `render` is the workers' time, `wait` is how long the network waited for pages.
+        shift: How the documents compare with those that the classifier was measured on, where they were classified.
     """
 
     files: int = 0
@@ -37,6 +39,7 @@ class Report:
     failures: list[PageFailure] = field(default_factory=list)
     stages: dict[str, float] = field(default_factory=dict)
     interrupted: bool = False
+    shift: Shift = field(default_factory=Shift)
 
     @property
     def pages(self) -> int:

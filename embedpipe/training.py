@@ -33,6 +33,7 @@ from embedpipe.evaluation import (
 )
 from embedpipe.features import FeatureStore
 from embedpipe.finetuned import seen_pages
+from embedpipe.kindtable import known_kinds
 from embedpipe.rendering import Selection
 from embedpipe.streaming import Settings
 from embedpipe.unseen import held_out_of, honest_folds
@@ -136,6 +137,7 @@ def labelled_pages(workspace: Workspace, store: FeatureStore, selection: Selecti
         groups=groups,
         page_indices=pages.loc[wanted, "page_index"].to_numpy(np.int64),
         seen=seen_pages(workspace, store.identity, documents, groups),
+        kinds=pages.loc[wanted, "source_kind"].to_numpy(object),
     )
 
 
@@ -277,6 +279,7 @@ def rehearse(workspace: Workspace, store: FeatureStore, recipe: TrainingRecipe) 
         return build_classifier(recipe.kind, store.blocks, recipe.settings)
 
     known = isolated(learnt_pages(workspace, store, recipe), store.blocks)
+    known = replace(known, kinds=known_kinds(workspace, known))
     folds = honest_folds(known)
     held_out = cross_validate(build, known, folds)
     distances = held_out_distances(build, known, folds)

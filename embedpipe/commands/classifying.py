@@ -50,7 +50,7 @@ def classify(
     ] = False,
 ) -> int:
     """Tell each page's and each document's type; cut piles into documents."""
-    from embedpipe import classification, splitting
+    from embedpipe import classification, shift, splitting
     from embedpipe.commands import splitting as splitting_command
     from embedpipe.decisions import Rule
     from embedpipe.tables import write_csv
@@ -66,6 +66,8 @@ def classify(
         result = splitting.split(
             workspace, inputs, bundle, load, rule=rule, settings=settings, blank_separates=blank_separates
         )
+        for line in shift.advice(result.report.shift, bundle.name, error_rate):
+            output.notice(line)
         return splitting_command.present(result, write, csv, settings, output)
     verdicts, report = classification.classify(
         workspace, inputs, bundle, load, rule=rule, neighbours=neighbours, settings=settings
@@ -73,7 +75,9 @@ def classify(
     if (smallest := bundle.documents.smallest_error_rate()) > error_rate:
         output.notice(f"so few labelled documents promise no error rate below {smallest:.2f}: label more for less")
     documents = [classification.as_json(verdict) for verdict in verdicts]
-    values = {"classifier": bundle.name, "documents": documents, **counts(report)}
+    found = shift.as_json(report.shift, bundle.name, error_rate)
+    values = {"classifier": bundle.name, "documents": documents, "shift": found, **counts(report)}
+    values["promise"] = shift.promise(bundle.documents, error_rate)
     if csv is not None:
         rows = [
             {
@@ -94,7 +98,10 @@ def classify(
         ("type", "confidence", "status", "pages", "file"),
         [(d["type"] or "-", f"{d['confidence']:.0%}", _status(d), len(d["pages"]), d["path"]) for d in documents],
     )
+    output.line(values["promise"])
     print_report(report, output)
+    for line in found["advice"]:
+        output.notice(line)
     return exit_code(report)
 
 

@@ -33,6 +33,8 @@ StoredSpace = Annotated[str | None, typer.Option("--space", help="The features o
 
 
 def _fit(kind: str, common: Common, network: Network, space: str | None, labelling: Labelling) -> int:
+    from embedpipe.decisions import ERROR_RATE
+    from embedpipe.shift import measured_kinds, promise
     from embedpipe.training import TrainingRecipe, fit, make_variants
     from embedpipe.variants import Watch
 
@@ -59,6 +61,7 @@ def _fit(kind: str, common: Common, network: Network, space: str | None, labelli
             "variants": fitted.get("variants", 0),
             "seconds": round(fitted["seconds"], 3),
             "metrics": bundle.metrics,
+            "measured_kinds": measured_kinds(bundle.documents, ERROR_RATE),
         }
     )
     counts = f"{len(bundle.classes)} types, {fitted['documents']} documents, {fitted['pages']} pages"
@@ -66,6 +69,8 @@ def _fit(kind: str, common: Common, network: Network, space: str | None, labelli
         counts += f" and {fitted['variants']} variants of them"
     output.line(f"{bundle.name}: {counts}; {fitted['seconds']:.1f} s")
     print_metrics(bundle.metrics, output)
+    if bundle.metrics["held_out_documents"]:
+        output.line(f"classify: {promise(bundle.documents, ERROR_RATE)}")
     return DONE
 
 
@@ -151,6 +156,8 @@ def evaluate(
         )
     for what, kinds in found.decisions.items():
         output.line(_kinds(what, kinds))
+    if found.promise:
+        output.line(found.promise)
     return DONE
 
 
@@ -164,6 +171,7 @@ def _elsewhere(
 ) -> int:
     from embedpipe import assessment
     from embedpipe.decisions import Rule
+    from embedpipe.shift import as_json, promise
 
     folder, labels = documents
     found = assessment.measure_elsewhere(
@@ -181,13 +189,17 @@ def _elsewhere(
         )
     if found.unknown:
         output.notice(f"not known to the classifier, so never right: {', '.join(found.unknown)}")
-    output.result({"classifier": bundle.name, **assessment.elsewhere_json(found)})
+    shift = as_json(found.report.shift, bundle.name, error_rate)
+    output.result({"classifier": bundle.name, **assessment.elsewhere_json(found), "shift": shift})
     _print_types(found.per_class, output)
     figures = ", ".join(
         f"{name.replace('_', ' ')} {i.value:.3f} ({i.low:.3f} to {i.high:.3f})" for name, i in found.intervals.items()
     )
     output.line(f"{found.metrics['documents']} documents: {figures}")
     output.line(_kinds("documents", found.metrics))
+    output.line(promise(bundle.documents, error_rate))
+    for line in shift["advice"]:
+        output.notice(line)
     return exit_code(found.report)
 
 
