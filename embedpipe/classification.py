@@ -133,7 +133,7 @@ def classify(
     for item in reading.read(inputs, fitting_backbone):
         answers.take(item)
     found = [item for item in reading.found if isinstance(item, Document)]
-    answers.tell_kinds(read_kinds(answers.of_unknown_kind(found), reading.options))
+    answers.tell_kinds(read_kinds(workspace, answers.of_unknown_kind(found), reading.options))
     reading.report.shift = answers.compare(found)
     reading.report.seconds = time.perf_counter() - begin
     return [answers.verdict(item) for item in reading.found], reading.report

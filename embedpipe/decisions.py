@@ -253,10 +253,13 @@ class Calibration:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
-        """Reverses `to_arrays`; of rows that were saved before kinds were told, none is of a known kind."""
+        """Reverses `to_arrays`."""
         values: dict[str, Any] = {**arrays, "scale": ProbabilityScale(*map(float, arrays["scale"]))}
-        values.setdefault("kinds", np.full(len(arrays["truth"]), -1))
         return cls(**values)
+
+    def with_kinds(self) -> Self:
+        """The same, where kinds were not told apart with every row of an unknown kind: nothing was measured of any."""
+        return self if self.kinds is not None else replace(self, kinds=np.full(len(self.truth), -1))
 
 
 def robust_rate(error_rate: float) -> float:

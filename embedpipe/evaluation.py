@@ -287,7 +287,7 @@ def page_answers(pages: LabelledPages, held_out: HeldOut, distances: NDArray[np.
     _, owner, counts = np.unique(pages.documents, return_inverse=True, return_counts=True)
     truth = np.searchsorted(held_out.classes, pages.y)
     weights = 1.0 / counts[owner]
-    ones, kinds = np.ones(len(truth)), None if pages.kinds is None else codes(pages.kinds)
+    ones, kinds = np.ones(len(truth)), None if pages.kinds is None else codes(pages.kinds.tolist())
     return HeldOutScores(held_out.log_scores, truth, distances, held_out.folds, weights, ones, kinds)
 
 

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 import pymupdf
 from numpy.typing import NDArray
+from PIL import ExifTags
 
 from embedpipe.cues import areas
 
 DIGITAL, SCAN, PHOTO = KINDS = ("digital", "scan", "photo")
-"""`digital`: text or drawings of a PDF. `scan`: a picture in even light: a scan, a fax, a screenshot. `photo`: a picture
-taken by a camera, or in uneven light."""
+"""`digital`: text or drawings of a PDF. `scan`: a picture in even light, also a fax or a screenshot. `photo`: one by a
+camera, or in uneven light."""
 
 UNKNOWN = ""
 """The kind of a page that was stored by an earlier version, or that could not be told."""
@@ -75,8 +76,8 @@ def _uneven_light(pixels: NDArray[np.uint8]) -> bool:
 def taken_by_camera(image: Any) -> bool:
     """Whether the Exif tags of a Pillow image tell exposure time or aperture, which scanners do not have."""
     with contextlib.suppress(Exception):  # damaged tags raise many kinds, and say nothing of the picture
-        tags = image.getexif().get_ifd(0x8769)
-        return 0x829A in tags or 0x829D in tags
+        tags = image.getexif().get_ifd(ExifTags.IFD.Exif)
+        return ExifTags.Base.ExposureTime in tags or ExifTags.Base.FNumber in tags
     return False
 
 

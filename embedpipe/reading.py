@@ -1,6 +1,7 @@
 """Features of files and folders: from the store where it holds them, else through rendering and network, not kept."""
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -97,7 +98,9 @@ class Reading:
             return None, job
         columns = ["page_index", "page_count", "width", "height", "ink", "outcome", "message", "source_kind"]
         infos = tuple(
-            PageInfo(PageRef(document.sha256, int(index), document.path), int(count), *others, source_kind=kind)
+            replace(
+                PageInfo(PageRef(document.sha256, int(index), document.path), int(count), *others), source_kind=kind
+            )
             for index, count, *others, kind in pages[columns].itertuples(index=False)
         )
         X = self._store.features(pages["page_id"].to_numpy(np.int64))

@@ -157,7 +157,7 @@ class Prediction:
         novelty: Share of known, held-out pages or documents that look more familiar, 0..1.
         margin: How much more probable the type is than the second one, 0..1.
         ranking: The most probable types with their probabilities, best first, whether candidates or not.
-        measured: Whether the promised error rate was measured on pages or documents like this one; never "ok" where not.
+        measured: Whether the error rate was measured on pages or documents like this one; never "ok" where not.
     """
 
     label: str | None

@@ -39,7 +39,7 @@ _MOST_HELD_OUT = 5000
 """Held-out documents that are compared with: the draws take time, and more would not change a thing."""
 
 _PRIOR = 10.0
-"""A type's mean counts as if so many documents of it had been like the average of all."""
+"""Each type counts as if so many more documents of it had been like those of all types."""
 
 _VALUES = ("distance", "confidence")
 
@@ -171,8 +171,11 @@ class _Values:
 
 def _test(held_out: _Values, asked: _Values, tests: int) -> tuple[float, float, str]:
     """P-value, share and name of the value that tells most; corrected for two values of so many kinds (Bonferroni)."""
-    scores = np.stack([_normal_scores(own, own) for own in held_out.values])
-    new = np.stack([_normal_scores(own, those) for own, those in zip(held_out.values, asked.values, strict=True)])
+    ordered = np.sort(held_out.values, axis=1)
+    scores, new = (
+        np.stack([ndtri(_rank(reference, row)) for reference, row in zip(ordered, those.values, strict=True)])
+        for those in (held_out, asked)
+    )
     everything = np.ones(len(held_out.told), bool)
     excess, statistic = _statistics(scores, held_out.told, everything, new, asked.told)
     drawn = _drawn(scores, held_out.told, held_out.groups, len(asked.told))
@@ -204,14 +207,6 @@ def _drawn(
     return np.array(found).reshape(-1, len(_VALUES))
 
 
-def _normal_scores(reference: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Where values stand among the reference, as quantiles of the normal distribution, (n,)."""
-    ordered = np.sort(reference)
-    places = np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right")
-    scores: NDArray[np.float64] = ndtri((places / 2 + 0.5) / (len(ordered) + 1))
-    return scores
-
-
 def _statistics(
     scores: NDArray[np.float64],
     told: NDArray[np.int64],
@@ -219,20 +214,51 @@ def _statistics(
     batch: NDArray[np.float64],
     batch_told: NDArray[np.int64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """How far the batch's distribution function falls below that of the rest, and the same scaled, (2,) each.
+    """How far the distribution function of a batch's ranks falls below the uniform one, and the same scaled, (2,) each.
 
-    Both are compared after each type's mean among the rest is taken off, shrunk towards zero for types of few.
+    Args:
+        scores: Normal scores of the held-out documents, (2, n).
+        told: Their told types, (n,).
+        rest: Which of them the batch is compared with, (n,).
+        batch: Normal scores of the batch, (2, m).
+        batch_told: Its told types, (m,).
     """
-    types = int(max(told.max(), batch_told.max())) + 1
-    counts = np.bincount(told[rest], minlength=types) + _PRIOR
-    excess = np.empty(len(scores))
+    n, excess = batch.shape[1], np.empty(len(scores))
     for row, (own, new) in enumerate(zip(scores, batch, strict=True)):
-        means = np.bincount(told[rest], weights=own[rest], minlength=types) / counts
-        reference, values = np.sort((own - means[told])[rest]), np.sort(new - means[batch_told])
-        below = np.searchsorted(reference, values, "left") / len(reference)
-        excess[row] = max(0.0, float(np.max(below - np.arange(len(values)) / len(values))))
-    n, m = batch.shape[1], int(rest.sum())
+        ranks = np.sort(_ranks(own[rest], told[rest], new, batch_told))
+        excess[row] = max(0.0, float(np.max(ranks - np.arange(n) / n)))
+    # the reference is as large as its documents of the batch's types: fewer where the batch is of one type
+    types = int(max(told.max(), batch_told.max())) + 1
+    shares, counts = np.bincount(batch_told, minlength=types) / n, np.bincount(told[rest], minlength=types)
+    m = 1.0 / float(np.sum(shares**2 / (counts + _PRIOR)))
     return excess, excess * np.sqrt(n * m / (n + m))
+
+
+def _ranks(
+    own: NDArray[np.float64], told: NDArray[np.int64], new: NDArray[np.float64], new_told: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Where new values stand among those of documents that were told the same type, 0..1, (m,).
+
+    Of types of few documents it is rather where they stand among all, after each type's mean is taken off: as if
+    `_PRIOR` documents of each type were spread like all are.
+    """
+    types = int(max(told.max(), new_told.max())) + 1
+    counts = np.bincount(told, minlength=types)
+    means = np.bincount(told, weights=own, minlength=types) / (counts + _PRIOR)
+    ranks = _PRIOR * _rank(np.sort(own - means[told]), new - means[new_told])
+    for kind in np.unique(new_told):
+        rows = new_told == kind
+        if counts[kind]:
+            ranks[rows] += counts[kind] * _rank(np.sort(own[told == kind]), new[rows])
+    shares: NDArray[np.float64] = ranks / (counts[new_told] + _PRIOR)
+    return shares
+
+
+def _rank(ordered: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Share of a sorted reference below each value, ties counted half and one more document in the middle, (n,)."""
+    places = np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right")
+    shares: NDArray[np.float64] = (places / 2 + 0.5) / (len(ordered) + 1)
+    return shares
 
 
 _NAMES = {"digital": ("born-digital document", "born-digital documents"), "scan": ("scan", "scans")}

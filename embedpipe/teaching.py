@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embedpipe import variants, versions
+from embedpipe import kindtable, variants, versions
 from embedpipe.classifiers import ClassifierBundle, build_classifier
 from embedpipe.errors import LabelsError
 from embedpipe.evaluation import (
@@ -138,6 +138,7 @@ def add_type(
             report = _embed(target, bundle, lesson, backbone, settings)
             store = FeatureStore.open(store.path)
         labels.save(aside.labels_file)
+        kindtable.copy(workspace, aside)
         _tell_what_was_seen(workspace, aside, bundle.identity.backbone)
         _make_variants(target, aside, store, bundle, backbone, settings)
         outcome = _learn(workspace, aside, store, bundle, {document.sha256 for document in examples})

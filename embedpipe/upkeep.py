@@ -7,7 +7,7 @@ from pathlib import Path
 
 import joblib
 
-from embedpipe import cuetable, variants, versions
+from embedpipe import cuetable, kindtable, variants, versions
 from embedpipe.classifiers import ClassifierBundle, may_have_learnt
 from embedpipe.errors import ArtifactError, EmbedpipeError, UnknownNameError
 from embedpipe.features import FeatureStore, FeatureWriter
@@ -73,6 +73,7 @@ def forget(workspace: Workspace, documents: Iterable[str]) -> Forgotten:
             sources.forget(sha256)
         sources.save()
         cuetable.forget(workspace, set(hashes))
+        kindtable.forget(workspace, set(hashes))
     taught = _taught(workspace, hashes)
     return Forgotten(hashes, rows, len(gone), list(taught), taught, _trained(workspace, set(hashes)))
 

@@ -154,10 +154,9 @@ def evaluate(
             f"pages split at random would claim {flattering:.3f}: pages of one document look alike{known}, do not "
             "believe it"
         )
-    for what, kinds in found.decisions.items():
-        output.line(_kinds(what, kinds))
-    if found.promise:
-        output.line(found.promise)
+    said = [*(_kinds(what, kinds) for what, kinds in found.decisions.items()), found.promise]
+    for line in filter(None, said):
+        output.line(line)
     return DONE
 
 
