@@ -199,7 +199,11 @@ def measure_elsewhere(
     own = np.array([v.document_sha256 for v in fresh], object)
     intervals = Bootstrap(*columns, own, len(classes)).metrics()
     return Elsewhere(
-        metrics={"documents": len(fresh), **{name: i.value for name, i in intervals.items()}, **_shares(fresh, types)},
+        metrics={
+            "documents": len(fresh),
+            **{name: i.value for name, i in intervals.items()},
+            **_shares(fresh, types, bundle),
+        },
         intervals=intervals,
         per_class=per_class(truth, told, classes),
         classes=classes,
@@ -210,13 +214,18 @@ def measure_elsewhere(
     )
 
 
-def _shares(verdicts: Sequence[DocumentVerdict], types: Mapping[str, str]) -> dict[str, float]:
+def _shares(
+    verdicts: Sequence[DocumentVerdict], types: Mapping[str, str], bundle: ClassifierBundle
+) -> dict[str, float | None]:
     """How often the truth is among the first five and among the candidates, and how many answers are of each kind."""
 
     def share(holds: Callable[[DocumentVerdict, str], bool]) -> float:
         return float(np.mean([holds(verdict, types[verdict.document_sha256]) for verdict in verdicts]))
 
+    told = ((dict(v.prediction.candidates), types[v.document_sha256]) for v in verdicts)
+    known = [truth in candidates for candidates, truth in told if truth in bundle.classes]
     return {
+        "coverage_known_types": float(np.mean(known)) if known else None,
         "top5_accuracy": share(lambda v, truth: truth in dict(v.prediction.ranking)),
         "coverage": share(lambda v, truth: truth in dict(v.prediction.candidates)),
         **{s: float(np.mean([v.prediction.status == s for v in verdicts])) for s in ("ok", "ambiguous", "novel")},

@@ -115,10 +115,11 @@ def test_classify_answers_for_pages_and_documents(artifacts: Path, tmp_path: Pat
     options += ("--neighbours", "2", "--error-rate", "0.2")
     answers = values(run("classify", inbox, "--artifacts", artifacts, *options))
     assert [d["path"] for d in answers["documents"]] == [str(path) for path in new]
-    assert [kind["source_kind"] for kind in answers["shift"]["kinds"]] == ["digital"]
-    assert "15 born-digital documents" in answers["promise"]
+    measured = {kind["source_kind"]: kind["measured"] for kind in answers["shift"]["kinds"]}
+    assert "digital" in measured
+    assert "born-digital documents" in answers["promise"]
     for document in answers["documents"]:
-        assert (document["source_kind"], document["measured"]) == ("digital", not answers["shift"]["shifted"])
+        assert document["measured"] == measured[document["source_kind"]]
         assert document["type"] in TYPES
         assert document["status"] in {"ok", "ambiguous", "novel"}
         assert document["type"] == document["candidates"][0]["type"]

@@ -211,4 +211,6 @@ def _print_types(rows: "Sequence[Mapping[str, Any]]", output: "Output") -> None:
 
 def _kinds(what: str, kinds: "Mapping[str, float]") -> str:
     shares = ", ".join(f"{kinds[status]:.0%} {status}" for status in ("ok", "ambiguous", "novel"))
-    return f"{what}: {shares}; the true type is among the candidates in {kinds['coverage']:.1%}"
+    known = kinds.get("coverage_known_types")
+    of_known = "" if known is None else f", of known types in {known:.1%}"
+    return f"{what}: {shares}; the true type is among the candidates in {kinds['coverage']:.1%}{of_known}"
