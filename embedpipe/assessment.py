@@ -34,6 +34,7 @@ from embedpipe.missing import Missing
 from embedpipe.origins import describe
 from embedpipe.rendering import Selection
 from embedpipe.reports import Likeness, Mistake, ReportData, write_report
+from embedpipe.shift import promise
 from embedpipe.streaming import Settings, render_pages
 from embedpipe.training import Evaluation, Rehearsal, TrainingRecipe, evaluate_held, labelled_pages, rehearse
 from embedpipe.unseen import FEWEST_UNSEEN
@@ -64,6 +65,7 @@ class Assessment:
         risk_coverage: Wrong answers by the share that is answered, of documents.
         learning_curve: Macro-F1 by the number of documents of each type.
         missing: What labels lack, and so was not measured on.
+        promise: What `classify` promises, and of which documents; "" where nothing was held out.
     """
 
     evaluation: Evaluation
@@ -75,6 +77,7 @@ class Assessment:
     risk_coverage: list[dict[str, float]]
     learning_curve: list[dict[str, float]]
     missing: Missing
+    promise: str = ""
 
 
 def assess(
@@ -122,6 +125,7 @@ def assess(
         risk_coverage=risk_coverage(confidence, right) if len(truth) else [],
         learning_curve=_learning_curve(held, build),
         missing=missing.take(workspace, store, Selection.parse(recipe.pages)),
+        promise=promise(held.of_documents.calibration(), rule.error_rate) if len(truth) else "",
     )
 
 
@@ -227,7 +231,11 @@ def measure_elsewhere(
     own = np.array([v.document_sha256 for v in fresh], object)
     intervals = Bootstrap(*columns, own, len(classes)).metrics()
     return Elsewhere(
-        metrics={"documents": len(fresh), **{name: i.value for name, i in intervals.items()}, **_shares(fresh, types)},
+        metrics={
+            "documents": len(fresh),
+            **{name: i.value for name, i in intervals.items()},
+            **_shares(fresh, types, bundle),
+        },
         intervals=intervals,
         per_class=per_class(truth, told, classes),
         classes=classes,
@@ -238,13 +246,18 @@ def measure_elsewhere(
     )
 
 
-def _shares(verdicts: Sequence[DocumentVerdict], types: Mapping[str, str]) -> dict[str, float]:
+def _shares(
+    verdicts: Sequence[DocumentVerdict], types: Mapping[str, str], bundle: ClassifierBundle
+) -> dict[str, float | None]:
     """How often the truth is among the first five and among the candidates, and how many answers are of each kind."""
 
     def share(holds: Callable[[DocumentVerdict, str], bool]) -> float:
         return float(np.mean([holds(verdict, types[verdict.document_sha256]) for verdict in verdicts]))
 
+    told = ((dict(v.prediction.candidates), types[v.document_sha256]) for v in verdicts)
+    known = [truth in candidates for candidates, truth in told if truth in bundle.classes]
     return {
+        "coverage_known_types": float(np.mean(known)) if known else None,
         "top5_accuracy": share(lambda v, truth: truth in dict(v.prediction.ranking)),
         "coverage": share(lambda v, truth: truth in dict(v.prediction.candidates)),
         **{s: float(np.mean([v.prediction.status == s for v in verdicts])) for s in ("ok", "ambiguous", "novel")},
@@ -272,6 +285,8 @@ def write(workspace: Workspace, bundle: ClassifierBundle, found: Assessment, fil
     if not result.verdicts:
         few = f"fewer than {FEWEST_UNSEEN} documents are left" if seen else "each type has one group of documents only"
         facts["Measured on"] = f"nothing: {few}"
+    if found.promise:
+        facts["Promised of new documents"] = found.promise
     data = ReportData(
         title=f"{bundle.name} on {bundle.identity.space}",
         facts=facts,
@@ -353,6 +368,7 @@ def as_json(found: Assessment) -> dict[str, Any]:
         "risk_coverage": found.risk_coverage,
         "learning_curve": found.learning_curve,
         "missing": found.missing.as_json(),
+        "promise": found.promise,
     }
 
 

@@ -3,14 +3,14 @@
 import contextlib
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from embedpipe.classifiers import ClassifierBundle
+from embedpipe.classifiers import ClassifierBundle, brief
 from embedpipe.decisions import Calibration, Rule
 from embedpipe.errors import ArtifactError, LabelsError
 from embedpipe.evaluation import effective_pages, mean_log_scores, page_weights, weighted_means
@@ -18,8 +18,11 @@ from embedpipe.evidence import SHOWN, Example, Examples
 from embedpipe.evidence import as_json as examples_json
 from embedpipe.features import FeatureStore
 from embedpipe.intake import Report
+from embedpipe.kinds import codes, document_kind
+from embedpipe.kindtable import read_kinds
 from embedpipe.reading import Reading
 from embedpipe.records import WHOLE_FILE, Document, FeatureBatch, PageFailure, Prediction
+from embedpipe.shift import Asked, Shift, compare
 from embedpipe.streaming import Settings
 from embedpipe.workspace import Workspace
 
@@ -45,7 +48,8 @@ class PageVerdict:
 class DocumentVerdict:
     """What a document is told to be, from all its pages; `message` says why a file failed.
 
-    `neighbours` are the labelled pages that look most like one of its pages.
+    `neighbours` are the labelled pages that look most like one of its pages, `source_kind` is where its pages come from
+    (one of `kinds.KINDS`, or "" where that is not known).
     """
 
     path: str
@@ -54,6 +58,7 @@ class DocumentVerdict:
     pages: tuple[PageVerdict, ...]
     message: str = ""
     neighbours: tuple[Example, ...] = ()
+    source_kind: str = ""
 
 
 @dataclass(slots=True)
@@ -64,7 +69,19 @@ class _Pages:
     distances: dict[int, float] = field(default_factory=dict)
     neighbours: dict[int, tuple[Example, ...]] = field(default_factory=dict)
     blank: set[int] = field(default_factory=set)
+    kinds: dict[int, str] = field(default_factory=dict)
     failures: dict[int, PageFailure] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Whole:
+    """A document from all its pages that are not blank, as `Calibration.decide` takes it, (1, n_classes) and (1,)."""
+
+    voting: list[int]
+    scores: NDArray[np.float64]
+    distances: NDArray[np.float64]
+    pages: NDArray[np.float64]
+    kind: str
 
 
 def classify(
@@ -91,7 +108,8 @@ def classify(
         settings: How documents are read.
 
     Returns:
-        A verdict for each file in the order met, failures included, and what was done.
+        A verdict for each file in the order met, failures included, and what was done; its `shift` says how the
+        documents compare with those that the classifier was measured on.
 
     Raises:
         SpaceMismatchError: The backbone is not the one that the classifier was fitted on.
@@ -108,6 +126,9 @@ def classify(
     answers = Answers(bundle, rule, _examples(workspace, bundle) if neighbours else None, neighbours)
     for item in reading.read(inputs, fitting_backbone):
         answers.take(item)
+    found = [item for item in reading.found if isinstance(item, Document)]
+    answers.tell_kinds(read_kinds(workspace, answers.of_unknown_kind(found), reading.options))
+    reading.report.shift = answers.compare(found)
     reading.report.seconds = time.perf_counter() - begin
     return [answers.verdict(item) for item in reading.found], reading.report
 
@@ -134,6 +155,7 @@ class Answers:
         self._rule = rule or Rule()
         self._examples, self._neighbours = examples, neighbours
         self._pages: defaultdict[str, _Pages] = defaultdict(_Pages)
+        self._shifted: frozenset[str] = frozenset()
 
     def take(self, item: FeatureBatch | PageFailure) -> None:
         """Takes the features of some pages, or a failure; features are let go when it is known what they say."""
@@ -148,8 +170,55 @@ class Answers:
         for info, row, distance, found in zip(item.pages, scores, distances, examples, strict=True):
             pages, index = self._pages[info.ref.document_sha256], info.ref.page_index
             pages.scores[index], pages.distances[index], pages.neighbours[index] = row, float(distance), tuple(found)
+            pages.kinds[index] = info.source_kind
             if info.outcome == "blank":
                 pages.blank.add(index)
+
+    def of_unknown_kind(self, documents: Iterable[Document]) -> list[Document]:
+        """The documents of which the kind of no page is known: an earlier version stored them."""
+        known = ((document, self._pages[document.sha256].kinds) for document in documents)
+        return [document for document, kinds in known if kinds and not any(kinds.values())]
+
+    def tell_kinds(self, kinds: Mapping[str, str]) -> None:
+        """Takes the kinds of documents, by SHA-256, for all their pages."""
+        for sha256, kind in kinds.items():
+            self._pages[sha256].kinds = dict.fromkeys(self._pages[sha256].kinds, kind)
+
+    def compare(self, documents: Iterable[Document]) -> Shift:
+        """Compares documents with those that the classifier was measured on; what is unlike them is not sure any more.
+
+        Documents that it learnt from are left out.
+        """
+        fresh = dict.fromkeys(d.sha256 for d in documents if brief(d.sha256) not in self._bundle.learnt)
+        wholes = [whole for sha256 in fresh if (whole := self._whole(self._pages[sha256])) is not None]
+        if not wholes:
+            return Shift()
+        calibration = self._bundle.documents
+        scores, pages = (np.concatenate([getattr(w, name) for w in wholes]) for name in ("scores", "pages"))
+        probabilities = np.exp(calibration.scale.log_probabilities(scores, pages))
+        asked = Asked(
+            distances=np.concatenate([whole.distances for whole in wholes]),
+            told=probabilities.argmax(axis=1),
+            confidence=probabilities.max(axis=1),
+            kinds=codes([whole.kind for whole in wholes]),
+        )
+        found = compare(calibration, asked, self._rule.error_rate)
+        self._shifted = found.shifted
+        return found
+
+    def _whole(self, known: _Pages) -> _Whole | None:
+        """A document from all its pages that are not blank, in whatever order they came; None without any."""
+        voting = sorted(known.scores.keys() - known.blank)
+        if not voting or WHOLE_FILE in known.failures:
+            return None
+        weights, owner = page_weights(np.array(voting)), np.zeros(len(voting), np.int64)
+        return _Whole(
+            voting,
+            mean_log_scores(np.stack([known.scores[i] for i in voting]), weights, owner),
+            weighted_means(np.array([known.distances[i] for i in voting]), weights, owner),
+            effective_pages(weights, owner),
+            document_kind([known.kinds.get(i, "") for i in voting], weights),
+        )
 
     def verdict(self, item: Document | PageFailure) -> DocumentVerdict:
         """The answer for a file: from all its pages that are not blank, in whatever order they came."""
@@ -159,25 +228,27 @@ class Answers:
         whole = known.failures.get(WHOLE_FILE)
         if whole is not None:
             return DocumentVerdict(item.path, item.sha256, _FAILED, (), f"{whole.kind}: {whole.message}")
-        pages = tuple(self._page_verdict(known, index) for index in sorted(known.scores.keys() | known.failures.keys()))
-        voting = sorted(known.scores.keys() - known.blank)
-        if not voting:
+        told = self._whole(known)
+        kind = told.kind if told else ""
+        numbers = sorted(known.scores.keys() | known.failures.keys())
+        pages = tuple(self._page_verdict(known, index, kind) for index in numbers)
+        if told is None:
             return DocumentVerdict(item.path, item.sha256, _FAILED if known.failures else _BLANK, pages)
-        weights, owner = page_weights(np.array(voting)), np.zeros(len(voting), np.int64)
-        scores = mean_log_scores(np.stack([known.scores[i] for i in voting]), weights, owner)
-        distances = weighted_means(np.array([known.distances[i] for i in voting]), weights, owner)
-        prediction = self._prediction(scores, distances, effective_pages(weights, owner), self._bundle.documents)
-        seen = _best_of_each_document([example for i in voting for example in known.neighbours[i]])
-        return DocumentVerdict(item.path, item.sha256, prediction, pages, neighbours=tuple(seen[: self._neighbours]))
+        prediction = self._prediction(told.scores, told.distances, told.pages, self._bundle.documents, kind)
+        seen = _best_of_each_document([example for i in told.voting for example in known.neighbours[i]])
+        shown = tuple(seen[: self._neighbours])
+        return DocumentVerdict(item.path, item.sha256, prediction, pages, neighbours=shown, source_kind=kind)
 
-    def _page_verdict(self, known: _Pages, index: int) -> PageVerdict:
+    def _page_verdict(self, known: _Pages, index: int, kind: str) -> PageVerdict:
+        """What is said of a page; where its own kind is not known it has that of its document."""
         failure = known.failures.get(index)
         if failure is not None:
             return PageVerdict(index + 1, _FAILED, f"{failure.kind}: {failure.message}")
         if index in known.blank:
             return PageVerdict(index + 1, _BLANK)
         distances = np.array([known.distances[index]])
-        prediction = self._prediction(known.scores[index][None], distances, np.ones(1), self._bundle.pages)
+        kind = known.kinds.get(index) or kind
+        prediction = self._prediction(known.scores[index][None], distances, np.ones(1), self._bundle.pages, kind)
         return PageVerdict(index + 1, prediction, neighbours=known.neighbours[index])
 
     def _prediction(
@@ -186,9 +257,11 @@ class Answers:
         distances: NDArray[np.float64],
         pages: NDArray[np.float64],
         calibration: Calibration,
+        kind: str,
     ) -> Prediction:
         """What is said of one page or document: `scores` (1, n_classes), `distances` (1,), of how many `pages` (1,)."""
-        found = calibration.decide(scores, distances, self._rule, pages)
+        shifted = np.array([kind in self._shifted])
+        found = calibration.decide(scores, distances, self._rule, pages, kinds=codes([kind]), shifted=shifted)
         probabilities = found.probabilities[0]
         best = np.argsort(-probabilities, kind="stable")
         named = [(self._bundle.classes[i], float(probabilities[i])) for i in best]
@@ -200,6 +273,7 @@ class Answers:
             novelty=float(found.novelty[0]),
             margin=float(named[0][1] - named[1][1]),
             ranking=tuple(named[:_RANKED]),
+            measured=bool(found.measured[0]),
         )
 
 
@@ -216,6 +290,7 @@ def as_json(verdict: DocumentVerdict) -> dict[str, Any]:
     return {
         "path": verdict.path,
         **_prediction_json(verdict),
+        "source_kind": verdict.source_kind or None,
         "pages": [{"page": page.page_number, **_prediction_json(page)} for page in verdict.pages],
     }
 
@@ -229,6 +304,7 @@ def _prediction_json(verdict: DocumentVerdict | PageVerdict) -> dict[str, Any]:
         "candidates": [{"type": label, "confidence": round(p, 4)} for label, p in prediction.candidates],
         "margin": round(prediction.margin, 4),
         "novelty": round(prediction.novelty, 4),
+        "measured": prediction.measured,
         "neighbours": examples_json(verdict.neighbours),
     }
     return {**values, "message": verdict.message} if verdict.message else values

@@ -243,8 +243,8 @@ class ClassifierBundle:
                 identity=Identity.from_json(manifest["identity"]),
                 classes=list(manifest["classes"]),
                 novelty=model["novelty"],
-                pages=Calibration.from_arrays(model["pages"]),
-                documents=Calibration.from_arrays(model["documents"]),
+                pages=Calibration.from_arrays(model["pages"]).with_kinds(),  # earlier versions told none
+                documents=Calibration.from_arrays(model["documents"]).with_kinds(),
                 metrics=manifest["metrics"],
                 fitted_on=manifest["fitted_on"],
                 learnt=frozenset(manifest.get("learnt", ())),

@@ -28,6 +28,8 @@ class HeldOutScores:
         folds: Which fold each row was held out in, (n,).
         weights: What each row counts, (n,).
         pages: How many pages each row sums up, by their weights, (n,).
+        kinds: Kind of source of each row, of `kinds.codes`, (n,); None where kinds are not told apart.
+        groups: What was held out together, (n,); None where that is not known.
     """
 
     scores: NDArray[np.float64]
@@ -36,12 +38,20 @@ class HeldOutScores:
     folds: NDArray[np.int64]
     weights: NDArray[np.float64]
     pages: NDArray[np.float64]
+    kinds: NDArray[np.int64] | None = None
+    groups: NDArray[Any] | None = None
 
     def calibration(self, rows: NDArray[np.bool_] | None = None) -> Calibration:
         """What (some of) the rows teach."""
         chosen = np.ones(len(self.truth), bool) if rows is None else rows
         return Calibration.fit(
-            self.scores[chosen], self.truth[chosen], self.distances[chosen], self.weights[chosen], self.pages[chosen]
+            self.scores[chosen],
+            self.truth[chosen],
+            self.distances[chosen],
+            self.weights[chosen],
+            self.pages[chosen],
+            kinds=None if self.kinds is None else self.kinds[chosen],
+            groups=None if self.groups is None else self.groups[chosen],
         )
 
 
@@ -49,14 +59,15 @@ def nested_decisions(answers: HeldOutScores, rule: Rule) -> Decisions:
     """What is said of every row when probabilities, quantiles and thresholds are learnt from the other folds only."""
     n, n_classes = answers.scores.shape
     probabilities, candidates = np.empty((n, n_classes)), np.empty((n, n_classes), bool)
-    novelty, status = np.empty(n), np.empty(n, object)
+    novelty, status, measured = np.empty(n), np.empty(n, object), np.empty(n, bool)
     for fold in np.unique(answers.folds):
         rows = answers.folds == fold
         learnt = answers.calibration(~rows)
-        found = learnt.decide(answers.scores[rows], answers.distances[rows], rule, answers.pages[rows])
+        kinds = None if answers.kinds is None else answers.kinds[rows]
+        found = learnt.decide(answers.scores[rows], answers.distances[rows], rule, answers.pages[rows], kinds=kinds)
         probabilities[rows], candidates[rows] = found.probabilities, found.candidates
-        novelty[rows], status[rows] = found.novelty, found.status
-    return Decisions(probabilities, candidates, novelty, status)
+        novelty[rows], status[rows], measured[rows] = found.novelty, found.status, found.measured
+    return Decisions(probabilities, candidates, novelty, status, measured)
 
 
 def decision_metrics(answers: HeldOutScores, decisions: Decisions) -> dict[str, float]:

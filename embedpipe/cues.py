@@ -58,11 +58,11 @@ def page_cues(
     scale = 1.0 if page is not None else 842.0 / longest
     values = [1.0, np.log(width * scale), np.log(height * scale), float(width > height)]
     values += [np.log(page_count), float(index == page_count - 1)]
-    values += [1.0, *_areas(page), *_text(page)] if page is not None else [0.0] * (len(CUES) - len(values))
+    values += [1.0, *areas(page), *_text(page)] if page is not None else [0.0] * (len(CUES) - len(values))
     return tuple(float(v) for v in np.nan_to_num(values, posinf=0.0, neginf=0.0))
 
 
-def _areas(page: Any) -> list[float]:
+def areas(page: Any) -> list[float]:
     """Shares of the page that text, images and drawings cover."""
     cells = np.zeros((3, _GRID, _GRID), bool)
     bounds = page.rect

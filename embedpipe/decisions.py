@@ -6,6 +6,9 @@ Everything is learnt from held-out pages and documents, whose groups the classif
 - the set of candidate types, by split conformal prediction with one minus the probability of the true type as score
   (least ambiguous sets: Sadinle, Lei and Wasserman, 2019, arXiv:1609.00451; with scores of cross-validation: Vovk,
   2015, arXiv:1208.0806);
+- the same for each kind of source on its own (Mondrian conformal prediction: Vovk, Gammerman and Shafer, 2005, 4.5): a
+  kind of which too few were held out has no promise, its answers are never sure, and its candidates are as many as
+  when the distribution had changed (Cauchois et al., 2020, arXiv:2008.04267);
 - novelty, as the conformal p-value of the distance to the labelled pages (Bates et al., 2023, arXiv:2104.08279);
 - the confidence from which a type reaches a wished precision, counted as if one more of its answers were wrong.
 
@@ -13,13 +16,16 @@ The scores are kept, not what follows from them, so that an error rate can be ch
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from embedpipe.probabilities import ProbabilityScale
+
+DIVERGENCE = 1.0
+"""How far (chi-squared divergence) documents may be from the held-out ones where nothing was measured of their kind."""
 
 Status = Literal["ok", "ambiguous", "novel"]
 
@@ -53,12 +59,15 @@ class Decisions:
         candidates: Which types cannot be excluded; the most probable one is always among them, (n, n_classes).
         novelty: Share of known, held-out ones that look more familiar, 0..1; NaN where it was not measured, (n,).
         status: "ok", "ambiguous" or "novel", (n,).
+        measured: Whether enough of their kind were held out for the error rate to be promised; never "ok" where not,
+            (n,).
     """
 
     probabilities: NDArray[np.float64]
     candidates: NDArray[np.bool_]
     novelty: NDArray[np.float64]
     status: NDArray[Any]
+    measured: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +82,8 @@ class Calibration:
         told: Column of the most probable type, (n,).
         confidence: Its calibrated probability, (n,).
         weights: What each one counts: pages of a document share one document's weight, (n,).
+        kinds: Kind of source of each one, of `kinds.codes`, (n,); None where kinds are not told apart.
+        groups: Numbers of what belongs together, for `shift`, (n,); None where that is not known.
     """
 
     scale: ProbabilityScale
@@ -82,6 +93,8 @@ class Calibration:
     told: NDArray[np.int64]
     confidence: NDArray[np.float64]
     weights: NDArray[np.float64]
+    kinds: NDArray[np.int64] | None = None
+    groups: NDArray[np.int64] | None = None
 
     @classmethod
     def fit(
@@ -91,6 +104,9 @@ class Calibration:
         distances: NDArray[np.float64],
         weights: NDArray[np.float64] | None = None,
         pages: NDArray[np.float64] | None = None,
+        *,
+        kinds: NDArray[np.int64] | None = None,
+        groups: NDArray[Any] | None = None,
     ) -> Self:
         """Learns from held-out rows.
 
@@ -100,6 +116,8 @@ class Calibration:
             distances: From the labelled pages, (n,).
             weights: What each row counts; all alike if not given, (n,).
             pages: How many pages each row sums up; 1 if not given, (n,).
+            kinds: Kind of source of each row, (n,); not told apart if not given.
+            groups: What belongs together, (n,).
         """
         scale = ProbabilityScale.fit(scores, truth, np.ones(len(truth)) if pages is None else pages)
         probabilities = np.exp(scale.log_probabilities(scores, pages))
@@ -113,6 +131,8 @@ class Calibration:
             told=told.astype(np.int64),
             confidence=probabilities[rows, told],
             weights=np.ones(len(truth)) if weights is None else weights,
+            kinds=kinds,
+            groups=None if groups is None else np.unique(groups, return_inverse=True)[1],
         )
 
     def smallest_error_rate(self) -> float:
@@ -120,12 +140,32 @@ class Calibration:
         total = float(self.weights.sum())
         return 1.0 if total == 0 else float(self._one_more() / (total + self._one_more()))
 
+    def rows_of(self, kind: int) -> NDArray[np.bool_]:
+        """Which rows are of a kind; all where kinds are not told apart, (n,)."""
+        return np.ones(len(self.truth), bool) if self.kinds is None else self.kinds == kind
+
+    def held_out(self, kind: int) -> int:
+        """How many held-out documents are of a kind, pages counting as parts of their document."""
+        return round(float(self.weights[self.rows_of(kind)].sum()))
+
+    def measured(self, kind: int, error_rate: float) -> bool:
+        """Whether enough of a kind were held out for an error rate to be promised; never of an unknown kind.
+
+        Where kinds are not told apart nothing is asked: `smallest_error_rate` tells what can be promised.
+        """
+        if self.kinds is None:
+            return True
+        return kind >= 0 and (self.held_out(kind) + 1) * error_rate >= 1.0 - 1e-9
+
     def decide(
         self,
         scores: NDArray[np.float64],
         distances: NDArray[np.float64],
         rule: Rule,
         pages: NDArray[np.float64] | None = None,
+        *,
+        kinds: NDArray[np.int64] | None = None,
+        shifted: NDArray[np.bool_] | None = None,
     ) -> Decisions:
         """What is to be said of new rows.
 
@@ -134,20 +174,33 @@ class Calibration:
             distances: From the labelled pages; NaN where nobody measured it, (n,).
             rule: What is asked of the answers.
             pages: How many pages each row sums up; 1 if not given, (n,).
+            kinds: Kind of source of each row; unknown if not given, (n,).
+            shifted: Rows that are known to be unlike the held-out ones, though of a kind that was measured, (n,).
         """
         probabilities = np.exp(self.scale.log_probabilities(scores, pages))
-        best = probabilities.argmax(axis=1)
-        rows = np.arange(len(best))
-        candidates = 1.0 - probabilities <= self._largest_nonconformity(rule.error_rate)
-        candidates[rows, best] = True
-        novelty = self.novelty(distances)
+        n, best = len(probabilities), probabilities.argmax(axis=1)
+        kinds = np.full(n, -1) if kinds is None else kinds
+        largest, least, novelty, measured = np.empty(n), np.full(n, np.inf), np.empty(n), np.zeros(n, bool)
+        for kind in np.unique(kinds):
+            rows = kinds == kind
+            if self.measured(kind, rule.error_rate):
+                own, rate, measured[rows] = self._take(self.rows_of(kind)), rule.error_rate, True
+            else:
+                own, rate = self, robust_rate(rule.error_rate)
+            largest[rows], novelty[rows] = own._largest_nonconformity(rate), own.novelty(distances[rows])
+            if rule.precision_wanted is not None:
+                least[rows] = own.thresholds(rule.precision_wanted, scores.shape[1])[best[rows]]
+        if shifted is not None:
+            measured[shifted] = False
+            largest[shifted] = np.maximum(largest[shifted], self._largest_nonconformity(robust_rate(rule.error_rate)))
+        candidates = 1.0 - probabilities <= largest[:, None]
+        candidates[np.arange(n), best] = True
+        sure = probabilities[np.arange(n), best] >= least
         if rule.precision_wanted is None:
             sure = candidates.sum(axis=1) == 1
-        else:
-            sure = probabilities[rows, best] >= self.thresholds(rule.precision_wanted, scores.shape[1])[best]
-        status = np.where(sure, "ok", "ambiguous").astype(object)
+        status = np.where(sure & measured, "ok", "ambiguous").astype(object)
         status[novelty > 1.0 - NOVEL_RATE] = "novel"
-        return Decisions(probabilities, candidates, novelty, status)
+        return Decisions(probabilities, candidates, novelty, status, measured)
 
     def novelty(self, distances: NDArray[np.float64]) -> NDArray[np.float64]:
         """Share of known, held-out rows that were nearer to the labelled pages, one more counted as farther, (n,)."""
@@ -185,15 +238,35 @@ class Calibration:
         place = np.searchsorted(reached, (1.0 - error_rate) * (reached[-1] + self._one_more()) - 1e-9)
         return float(self.nonconformity[order[min(place, len(order) - 1)]])
 
+    def _take(self, rows: NDArray[np.bool_]) -> Self:
+        """What some of the rows show, with the scale of all."""
+        columns = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "scale"}
+        return replace(self, **{name: column[rows] for name, column in columns.items() if column is not None})
+
     def _one_more(self) -> float:
         return float(self.weights.mean()) if len(self.weights) else 1.0
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """As arrays, to be saved."""
-        return {field.name: np.asarray(getattr(self, field.name)) for field in fields(self)}
+        """As arrays, to be saved; what is not known is left out."""
+        found = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: np.asarray(value) for name, value in found.items() if value is not None}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
         """Reverses `to_arrays`."""
         values: dict[str, Any] = {**arrays, "scale": ProbabilityScale(*map(float, arrays["scale"]))}
         return cls(**values)
+
+    def with_kinds(self) -> Self:
+        """The same, where kinds were not told apart with every row of an unknown kind: nothing was measured of any."""
+        return self if self.kinds is not None else replace(self, kinds=np.full(len(self.truth), -1))
+
+
+def robust_rate(error_rate: float) -> float:
+    """The error rate on documents like the held-out ones that bounds it on documents unlike them.
+
+    Where the chi-squared divergence from the held-out documents is at most `DIVERGENCE`, a set that misses `rate` of
+    these misses at most rate + sqrt(DIVERGENCE rate (1 - rate)) of those (Cauchois et al., 2020, arXiv:2008.04267).
+    """
+    a, b, c = 1.0 + DIVERGENCE, 2.0 * error_rate + DIVERGENCE, error_rate**2
+    return float((b - np.sqrt(b * b - 4.0 * a * c)) / (2.0 * a))

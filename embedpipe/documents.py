@@ -17,6 +17,7 @@ from PIL import Image
 
 from embedpipe.augmentation import Variants
 from embedpipe.errors import DocumentError
+from embedpipe.kinds import taken_by_camera
 from embedpipe.records import Recipe
 
 BLANK_INK = 0.0002
@@ -228,6 +229,9 @@ def _exact_size(pixels: NDArray[np.uint8], columns: int, rows: int) -> NDArray[n
 class ImageDocument:
     """A picture, or the pictures of a TIFF, opened with Pillow; of animations only the first frame counts.
 
+    Attributes:
+        taken_by_camera: Whether the picture that was rendered last says so.
+
     Raises:
         DocumentError: It cannot be opened or is larger than `Limits.pixels`.
     """
@@ -239,6 +243,7 @@ class ImageDocument:
             # the frames of a TIFF are pages; those of a GIF are moments of one picture
             self.page_count = int(getattr(self._image, "n_frames", 1)) if image_format == "TIFF" else 1
         self._stored = self._image.size  # before a draft changes it
+        self.taken_by_camera = False
         if self.page_count > options.limits.pages:
             self.close()
             raise DocumentError("too_large", f"{self.page_count} pages, more than --max-pages {options.limits.pages}")
@@ -255,6 +260,7 @@ class ImageDocument:
                 image.load()  # Pillow turns it here, and only it
                 self._stored = image.size
             turn = _EXIF_TURNS.get(image.getexif().get(0x0112, 1))
+            self.taken_by_camera = taken_by_camera(image)
             sideways = turn in _SIDEWAYS
             stored = self._stored
             width, height = (stored[1], stored[0]) if sideways else stored

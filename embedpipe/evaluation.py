@@ -23,6 +23,7 @@ from embedpipe.confidence import HeldOutScores, expected_calibration_error, nest
 from embedpipe.decisions import Rule
 from embedpipe.duplicates import NEAR_DUPLICATE, connected, near_pairs
 from embedpipe.errors import LabelsError
+from embedpipe.kinds import codes, document_kind
 from embedpipe.machine import available_cores
 from embedpipe.neighbours import unit_rows
 from embedpipe.scaling import BlockScaler
@@ -68,6 +69,7 @@ class LabelledPages:
             are learnt from with their page and never held out; None without any.
         paths: Where each page's document was when it was embedded, (n,); None where that is not known.
         origins: Where each page's group comes from: `GIVEN` and so on, (n,); None before any was guessed.
+        kinds: Kind of source of each page, of `kinds.KINDS` or "", (n,); None where kinds are not told apart.
     """
 
     page_ids: NDArray[np.int64]
@@ -80,6 +82,7 @@ class LabelledPages:
     variants: NDArray[np.float16] | None = None
     paths: NDArray[Any] | None = None
     origins: NDArray[Any] | None = None
+    kinds: NDArray[Any] | None = None
 
     def take(self, rows: NDArray[Any]) -> Self:
         """Some of the pages: by their numbers, in that order, or by a mask."""
@@ -305,7 +308,8 @@ def page_answers(pages: LabelledPages, held_out: HeldOut, distances: NDArray[np.
     _, owner, counts = np.unique(pages.documents, return_inverse=True, return_counts=True)
     truth = np.searchsorted(held_out.classes, pages.y)
     weights = 1.0 / counts[owner]
-    return HeldOutScores(held_out.log_scores, truth, distances, held_out.folds, weights, np.ones(len(truth)))
+    ones, kinds = np.ones(len(truth)), None if pages.kinds is None else codes(pages.kinds.tolist())
+    return HeldOutScores(held_out.log_scores, truth, distances, held_out.folds, weights, ones, kinds)
 
 
 def document_answers(pages: LabelledPages, held_out: HeldOut, distances: NDArray[np.float64]) -> HeldOutScores:
@@ -321,7 +325,16 @@ def document_answers(pages: LabelledPages, held_out: HeldOut, distances: NDArray
         folds=held_out.folds[documents.rows],
         weights=np.ones(len(truth)),
         pages=effective_pages(weights, owner)[own],
+        kinds=None if pages.kinds is None else codes(document_kinds(pages.kinds, weights, owner))[own],
+        groups=pages.groups[documents.rows],
     )
+
+
+def document_kinds(kinds: NDArray[Any], weights: NDArray[np.float64], owner: NDArray[np.int64]) -> list[str]:
+    """The kind of source of each document, from its pages': see `kinds.document_kind`, (n_documents,)."""
+    order = np.argsort(owner, kind="stable")
+    places = np.flatnonzero(np.diff(owner[order])) + 1
+    return [document_kind(kinds[rows].tolist(), weights[rows]) for rows in np.split(order, places)]
 
 
 def effective_pages(weights: NDArray[np.float64], owner: NDArray[np.int64]) -> NDArray[np.float64]:

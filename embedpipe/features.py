@@ -56,7 +56,10 @@ _COLUMNS = {
     "ink": pa.float32(),
     "outcome": pa.string(),
     "message": pa.string(),
+    "source_kind": pa.string(),
 }
+_ADDED = ("source_kind",)
+"""Columns that parts of earlier versions lack; they are read as empty texts."""
 _FAILURE_COLUMNS = {
     "document_sha256": pa.string(),
     "page_index": pa.int32(),
@@ -196,7 +199,8 @@ class FeatureStore:
     def pages(self) -> pd.DataFrame:
         """One row per page, without the features, in the order of the parts.
 
-        Columns: page_id, document_sha256, page_index, page_count, source, width, height, ink, outcome, message.
+        Columns: page_id, document_sha256, page_index, page_count, source, width, height, ink, outcome, message,
+        source_kind ("" where an earlier version stored the page).
         """
         if self._pages is None:
             tables = [table for part in self.parts if (table := self.read(part, list(_COLUMNS))) is not None]
@@ -274,7 +278,7 @@ class FeatureStore:
         That is named in a warning and left out of this snapshot as a whole: else some of its columns would be used.
         """
         try:
-            table = pq.read_table(self.path / part.name, columns=list(columns), page_checksum_verification=True)
+            table = _read_columns(self.path / part.name, columns)
             expected = _COLUMNS | {"embedding": pa.list_(pa.float16(), self.dim)}
             if {field.name: field.type for field in table.schema} != {name: expected[name] for name in columns}:
                 raise ValueError("its columns are not those of a store")  # their description has no checksum
@@ -479,6 +483,7 @@ class FeatureWriter:
                     "ink": info.ink,
                     "outcome": info.outcome,
                     "message": _as_utf8(info.message),
+                    "source_kind": info.source_kind,
                 }
             )
             self._buffer.rows.append(row)
@@ -566,6 +571,19 @@ class FeatureWriter:
                 row_group_size=_ROWS_PER_GROUP,
             )
             return Part.of(temporary, table.num_rows, sha256_of(temporary), name)
+
+
+def _read_columns(file: Path, columns: Sequence[str]) -> pa.Table:
+    """Columns of a part with their checksums, in the order asked for."""
+    added = [name for name in _ADDED if name in columns]
+    if added:
+        there = pq.read_schema(file).names
+        added = [name for name in added if name not in there]
+    wanted = [name for name in columns if name not in added]
+    table = pq.read_table(file, columns=wanted, page_checksum_verification=True)
+    for name in added:
+        table = table.append_column(name, pa.array([""] * table.num_rows, _COLUMNS[name]))
+    return table.select(list(columns)) if added else table
 
 
 def _failure_key(failure: PageFailure) -> Key | str:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from embedpipe.records import WHOLE_FILE, Document, PageFailure
+from embedpipe.shift import Shift
 from embedpipe.streaming import Settings
 from embedpipe.walking import FoundFile, IgnoredFile, identify, walk
 from embedpipe.workspace import Sources
@@ -21,6 +22,7 @@ class Report:
         failures: The failures, also those known from earlier runs.
         copies: Files with the content of another one, in the order met.
         stages: Seconds per stage: `render` is the workers' time, `wait` is how long the network waited for pages.
+        shift: How the documents compare with those that the classifier was measured on, where they were classified.
     """
 
     files: int = 0
@@ -37,6 +39,7 @@ class Report:
     copies: list[Document] = field(default_factory=list)
     stages: dict[str, float] = field(default_factory=dict)
     interrupted: bool = False
+    shift: Shift = field(default_factory=Shift)
 
     @property
     def pages(self) -> int:

@@ -1,6 +1,7 @@
 """Features of files and folders: from the store where it holds them, else through rendering and network, not kept."""
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,6 +34,7 @@ class Reading:
     Attributes:
         found: Each file in the order met, once `read` has begun.
         report: What was done, complete when `read` has ended.
+        options: How documents are read, for whoever has to look at one again.
     """
 
     def __init__(self, workspace: Workspace, identity: Identity, settings: Settings, *, cues: bool = False) -> None:
@@ -40,6 +42,7 @@ class Reading:
         self.report = Report()
         self._workspace = workspace
         self._settings = settings
+        self.options = ReadOptions(limits=settings.limits, passwords=settings.passwords)
         self._cues = cues
         self._store: FeatureStore | None = None
         self._rows: dict[str, NDArray[np.int64]] = {}
@@ -93,16 +96,17 @@ class Reading:
         job = Job(document, selection, known) if wanted - known else None
         if not known:
             return None, job
-        columns = ["page_index", "page_count", "width", "height", "ink", "outcome", "message"]
+        columns = ["page_index", "page_count", "width", "height", "ink", "outcome", "message", "source_kind"]
         infos = tuple(
-            PageInfo(PageRef(document.sha256, int(index), document.path), int(count), *others)
-            for index, count, *others in pages[columns].itertuples(index=False)
+            replace(
+                PageInfo(PageRef(document.sha256, int(index), document.path), int(count), *others), source_kind=kind
+            )
+            for index, count, *others, kind in pages[columns].itertuples(index=False)
         )
         X = self._store.features(pages["page_id"].to_numpy(np.int64))
         if self._cues:
             keys = [(document.sha256, info.ref.page_index) for info in infos]
-            options = ReadOptions(limits=self._settings.limits, passwords=self._settings.passwords)
-            X = np.hstack([X, cues_of(self._workspace, keys, options)])
+            X = np.hstack([X, cues_of(self._workspace, keys, self.options)])
         return FeatureBatch(infos, X), job
 
     def _streamed(self, backbone: "Backbone", jobs: list[Job]) -> Iterator[FeatureBatch | PageFailure]:

@@ -88,6 +88,7 @@ class PageInfo:
         message: What the reader warned about, or "".
         cues: Numbers in the order of `cues.CUES`; empty where they were not asked for.
         variant: Number of the changed copy that this is; 0 for the page itself.
+        source_kind: One of `kinds.KINDS`: where its picture comes from; "" where that is not known.
     """
 
     ref: PageRef
@@ -99,6 +100,7 @@ class PageInfo:
     message: str = ""
     cues: tuple[float, ...] = ()
     variant: int = 0
+    source_kind: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +157,7 @@ class Prediction:
         novelty: Share of known, held-out pages or documents that look more familiar, 0..1.
         margin: How much more probable the type is than the second one, 0..1.
         ranking: The most probable types with their probabilities, best first, whether candidates or not.
+        measured: Whether the error rate was measured on pages or documents like this one; never "ok" where not.
     """
 
     label: str | None
@@ -164,6 +167,7 @@ class Prediction:
     novelty: float = 0.0
     margin: float = 0.0
     ranking: tuple[tuple[str, float], ...] = ()
+    measured: bool = False
 
 
 @dataclass(frozen=True, slots=True)

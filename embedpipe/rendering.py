@@ -23,8 +23,19 @@ from numpy.typing import NDArray
 from pebble import ProcessExpired, ProcessPool
 
 from embedpipe.cues import UNKNOWN, page_cues
-from embedpipe.documents import BLANK_INK, OpenDocument, PdfDocument, ReadOptions, Rendering, open_document, plan
+from embedpipe.documents import (
+    BLANK_INK,
+    ImageDocument,
+    OpenDocument,
+    PdfDocument,
+    ReadOptions,
+    Rendering,
+    open_document,
+    plan,
+)
 from embedpipe.errors import DocumentError, EmbedpipeError
+from embedpipe.kinds import UNKNOWN as UNKNOWN_KIND
+from embedpipe.kinds import page_kind
 from embedpipe.records import WHOLE_FILE, Document, PageFailure, PageImage, PageInfo, PageRef
 from embedpipe.texts import whole_number
 
@@ -389,12 +400,14 @@ def _render_page(document: Document, opened: OpenDocument, index: int, slot: int
             drawn = opened.render(index)
             ink = drawn.ink
             facts = _cues(opened, drawn, index) if _options.cues else ()
+            kind = UNKNOWN_KIND if _options.variants else _kind(opened, drawn, index)
             pictures = _pictures(drawn, (document.sha256, index))
     except (DocumentError, MemoryError) as error:
         return _failures(document, [index], *_reason(error))
     outcome = "blank" if ink < BLANK_INK else "repaired" if drawn.repaired else "ok"
     ref = PageRef(document.sha256, index, document.path)
     info = PageInfo(ref, opened.page_count, drawn.width, drawn.height, ink, outcome, drawn.message, facts)
+    info = replace(info, source_kind=kind)
     return [PageImage(replace(info, variant=number), pixels) for number, pixels in pictures]
 
 
@@ -415,6 +428,18 @@ def _cues(opened: OpenDocument, drawn: Rendering, index: int) -> tuple[float, ..
         raise
     except Exception:  # noqa: BLE001 - MuPDF raises many kinds
         return UNKNOWN
+
+
+def _kind(opened: OpenDocument, drawn: Rendering, index: int) -> str:
+    """Where the page's picture comes from; a page that can be rendered is never lost for it."""
+    try:
+        if isinstance(opened, PdfDocument):
+            return page_kind(drawn.pixels, opened.pdf[index])
+        return page_kind(drawn.pixels, None, camera=isinstance(opened, ImageDocument) and opened.taken_by_camera)
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001 - MuPDF raises many kinds
+        return UNKNOWN_KIND
 
 
 def _reason(error: Exception) -> tuple[str, str]:

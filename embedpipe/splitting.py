@@ -5,7 +5,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from embedpipe import placing
+from embedpipe import placing, shift
 from embedpipe.boundaries import BoundaryModel
 from embedpipe.classification import Answers, DocumentVerdict
 from embedpipe.classifiers import ClassifierBundle
@@ -26,6 +26,7 @@ from embedpipe.features import FeatureStore
 from embedpipe.files import sha256_of
 from embedpipe.guesses import grouped
 from embedpipe.intake import Report
+from embedpipe.kinds import codes
 from embedpipe.ledger import file_name, shortened
 from embedpipe.reading import Reading
 from embedpipe.records import Document, FeatureBatch, PageFailure, PageInfo, PageRef, Prediction
@@ -152,6 +153,8 @@ def split(
             piles.append(Pile(found, verdict, _parts(found, pages, bundle, rule, boundaries)))
         else:
             piles.append(Pile(None, answers.verdict(found), ()))
+    kinds = codes([part.verdict.source_kind for pile in piles for part in pile.parts])
+    reading.report.shift = shift.count(bundle.documents, kinds, (rule or Rule()).error_rate)
     reading.report.seconds = time.perf_counter() - begin
     return Split(piles, reading.report, fallback, model is not None and model.calibrated_)
 
@@ -231,8 +234,7 @@ def _renumbered(
     indices = [i for i in sorted(stream.infos) if first <= i <= last]
     refs = {i: PageRef(part.sha256, i - first, part.path) for i in range(first, last + 1)}
     infos = tuple(
-        PageInfo(refs[i], last - first + 1, info.width, info.height, info.ink, info.outcome, info.message)
-        for i, info in ((i, stream.infos[i]) for i in indices)
+        replace(info, ref=refs[i], page_count=last - first + 1) for i, info in ((i, stream.infos[i]) for i in indices)
     )
     if infos:
         X = np.stack([stream.rows[i] for i in indices]).astype(np.float32)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embedpipe import missing, variants, versions
+from embedpipe import kindtable, missing, variants, versions
 from embedpipe.answering import statuses, told, total
 from embedpipe.classifiers import ClassifierBundle, build_classifier
 from embedpipe.errors import LabelsError
@@ -164,6 +164,7 @@ def add_type(
             report = _embed(target, bundle, lesson, backbone, settings)
             store = FeatureStore.open(store.path)
         Labels(labels.rows).save(aside.labels_file)
+        kindtable.copy(workspace, aside)
         _tell_what_was_seen(workspace, aside, bundle.identity.backbone)
         _make_variants((target, aside), store, bundle, lesson, backbone, settings)
         outcome = _learn((workspace, aside), store, bundle, lesson, {document.sha256 for document in examples})

@@ -34,6 +34,7 @@ from embedpipe.evaluation import (
 from embedpipe.features import FeatureStore
 from embedpipe.finetuned import seen_pages
 from embedpipe.guesses import separated
+from embedpipe.kindtable import known_kinds
 from embedpipe.rendering import Selection
 from embedpipe.streaming import Settings
 from embedpipe.unseen import held_out_of, honest_folds
@@ -175,6 +176,7 @@ def _read_labelled(workspace: Workspace, store: FeatureStore, selection: Selecti
         page_indices=pages.loc[wanted, "page_index"].to_numpy(np.int64),
         seen=seen_pages(workspace, store.identity, documents, groups),
         paths=pages.loc[wanted, "source"].to_numpy(object),
+        kinds=pages.loc[wanted, "source_kind"].to_numpy(object),
     )
 
 
@@ -346,6 +348,7 @@ def rehearse(
         return build_classifier(recipe.kind, store.blocks, recipe.settings)
 
     known = separated(workspace, learnt_pages(workspace, store, recipe, allow_missing=allow_missing), store.blocks)
+    known = replace(known, kinds=known_kinds(workspace, known))
     folds = honest_folds(known)
     held_out = cross_validate(build, known, folds)
     distances = held_out_distances(build, known, folds)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import joblib
 
-from embedpipe import cuetable, variants, versions
+from embedpipe import cuetable, kindtable, variants, versions
 from embedpipe.classifiers import ClassifierBundle, may_have_learnt
 from embedpipe.errors import ArtifactError, EmbedpipeError, UnknownNameError
 from embedpipe.features import FeatureStore, FeatureWriter
@@ -79,6 +79,7 @@ def forget(workspace: Workspace, documents: Iterable[str]) -> Forgotten:
             sources.forget(sha256)
         sources.save()
         cuetable.forget(workspace, set(hashes))
+        kindtable.forget(workspace, set(hashes))
     stored = [sha256 for sha256 in hashes if sha256 in known]
     unknown = [document for sha256, document in wanted.items() if sha256 not in known]
     taught = _taught(workspace, stored) if stored else {}

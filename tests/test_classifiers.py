@@ -24,7 +24,7 @@ from embedpipe.classifiers import (
     fit_novelty,
     log_scores,
 )
-from embedpipe.decisions import Calibration
+from embedpipe.decisions import Calibration, Rule
 from embedpipe.errors import ArtifactError, EmbedpipeError, SpaceMismatchError, UnknownNameError
 from embedpipe.files import sha256_of
 from embedpipe.records import Identity, Recipe
@@ -58,8 +58,12 @@ def bundle(kind: str) -> ClassifierBundle:
         identity=IDENTITY,
         classes=["type 0", "type 1", "type 2"],
         novelty=fit_novelty(pipeline, X, y, np.ones(len(y))),
-        pages=Calibration.fit(np.log([[0.6, 0.3, 0.1]] * 5), np.array([0, 0, 1, 0, 2]), np.arange(5.0)),
-        documents=Calibration.fit(np.log([[0.6, 0.3, 0.1]] * 2), np.array([0, 1]), np.arange(2.0)),
+        pages=Calibration.fit(
+            np.log([[0.6, 0.3, 0.1]] * 5), np.array([0, 0, 1, 0, 2]), np.arange(5.0), kinds=np.zeros(5, int)
+        ),
+        documents=Calibration.fit(
+            np.log([[0.6, 0.3, 0.1]] * 2), np.array([0, 1]), np.arange(2.0), kinds=np.zeros(2, int)
+        ),
         metrics={"accuracy": 0.9, "types_with_one_group": ["type 1"]},
         fitted_on={"kind": kind, "pages": 60},
     )
@@ -302,3 +306,18 @@ def test_loading_a_model_does_not_import_torch(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "2.0\n"), done.stderr
+
+
+def test_a_classifier_of_an_earlier_version_loads(tmp_path: Path) -> None:
+    """One that was saved before kinds of source were told apart loads; nothing was measured then, so nothing is ok."""
+    saved = bundle("svm")
+    scores = np.log([[0.9, 0.05, 0.05]] * 40)
+    truth = np.zeros(40, np.int64)
+    saved.documents = Calibration.fit(scores, truth, np.zeros(40))
+    assert "kinds" not in saved.documents.to_arrays()
+    saved.save(tmp_path / "c")
+    loaded = ClassifierBundle.load(tmp_path / "c").documents
+    found = loaded.decide(scores[:1], np.zeros(1), Rule(), kinds=np.zeros(1, int))
+    assert (found.status.tolist(), found.measured.tolist()) == (["ambiguous"], [False])
+    known = dataclasses.replace(saved.documents, kinds=np.zeros(40, int))
+    assert known.decide(scores[:1], np.zeros(1), Rule(), kinds=np.zeros(1, int)).status.tolist() == ["ok"]

@@ -115,7 +115,11 @@ def test_classify_answers_for_pages_and_documents(artifacts: Path, tmp_path: Pat
     options += ("--neighbours", "2", "--error-rate", "0.2")
     answers = values(run("classify", inbox, "--artifacts", artifacts, *options))
     assert [d["path"] for d in answers["documents"]] == [str(path) for path in new]
+    measured = {kind["source_kind"]: kind["measured"] for kind in answers["shift"]["kinds"]}
+    assert "digital" in measured
+    assert "born-digital documents" in answers["promise"]
     for document in answers["documents"]:
+        assert document["measured"] == measured[document["source_kind"]]
         assert document["type"] in TYPES
         assert document["status"] in {"ok", "ambiguous", "novel"}
         assert document["type"] == document["candidates"][0]["type"]
@@ -132,6 +136,23 @@ def test_classify_answers_for_pages_and_documents(artifacts: Path, tmp_path: Pat
     with open(sheet, encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(r["path"], r["type"]) for r in rows] == [(d["path"], d["type"]) for d in answers["documents"]]
+
+
+def test_scans_are_not_ok_for_a_classifier_that_met_none(artifacts: Path, tmp_path: Path) -> None:
+    """A picture of a page whose type is known gets candidates, a line that says what to do, and no "ok"."""
+    [page] = draw_samples(tmp_path / "inbox", per_type=1, seed=9, types=("slides",))
+    picture = tmp_path / "picture.png"
+    with pymupdf.open(page) as document:
+        document[0].get_pixmap().save(picture)
+    done = run("classify", picture, "--artifacts", artifacts, *["--classifier", "svm", "--json", "--weights", "none"])
+    answers = values(done)
+    [document] = answers["documents"]
+    assert document["source_kind"] in {"scan", "photo"}
+    assert document["status"] != "ok"
+    assert not document["measured"]
+    [line] = answers["shift"]["advice"]
+    assert "none is ok" in line
+    assert line in done.stderr
 
 
 def test_one_answer_whether_stored_or_new(pile: Path, artifacts: Path, tmp_path: Path) -> None:

@@ -55,9 +55,11 @@ def test_decisions_are_learnt_from_the_other_folds(monkeypatch: pytest.MonkeyPat
     taught: list[set[float]] = []
     fit = Calibration.fit.__func__  # type: ignore[attr-defined]
 
-    def noted(cls: type[Calibration], scores: NDArray[np.float64], *rest: NDArray[np.float64]) -> Calibration:
+    def noted(
+        cls: type[Calibration], scores: NDArray[np.float64], *rest: NDArray[np.float64], **more: object
+    ) -> Calibration:
         taught.append(set(scores[:, 0].tolist()))
-        return fit(cls, scores, *rest)
+        return fit(cls, scores, *rest, **more)
 
     monkeypatch.setattr(Calibration, "fit", classmethod(noted))
     nested_decisions(made, Rule())

@@ -666,3 +666,24 @@ def test_killed_at_any_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         assert list(folder.rglob(".embedpipe-*")) == []
     # sync, rename, sync the folder: of the first manifest, of 3 parts with contents and manifest, of the failures
     assert kills == 33
+
+
+def test_parts_of_an_earlier_version_lack_the_source_kind(tmp_path: Path) -> None:
+    """A part that was written before kinds were told is read beside others, its pages of an unknown kind."""
+    writer = FeatureWriter(FeatureStore.create(tmp_path / "s", IDENTITY, [("p", 0, DIM)]), KNOBS)
+    writer.append(batch(0, 4))
+    writer.flush()
+    [part] = writer.store.parts
+    file = tmp_path / "s" / part.name
+    pq.write_table(pq.read_table(file).drop_columns("source_kind"), file, write_page_checksum=True)
+    writer.store.replace_parts([features.Part.of(file, 4, files.sha256_of(file))])
+    later = FeatureWriter(FeatureStore.open(tmp_path / "s"), KNOBS)
+    new = batch(4, 8)
+    later.append(FeatureBatch(tuple(dataclasses.replace(page, source_kind="scan") for page in new.pages), new.X))
+    later.flush()
+    store = FeatureStore.open(tmp_path / "s")
+    assert store.pages()["source_kind"].tolist() == [""] * 4 + ["scan"] * 4
+    assert rows(store) == rows_of(0, 8)
+    later.forget({info(0).ref.document_sha256})
+    assert FeatureStore.open(tmp_path / "s").pages()["source_kind"].tolist() == ["scan"] * 4
+    assert not store.damaged

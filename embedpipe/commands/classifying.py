@@ -61,7 +61,7 @@ def classify(
     ] = False,
 ) -> int:
     """Tell each page's and each document's type; cut piles into documents."""
-    from embedpipe import classification, sorting, splitting
+    from embedpipe import classification, shift, sorting, splitting
     from embedpipe.commands import sorting as sorting_command
     from embedpipe.commands import splitting as splitting_command
     from embedpipe.decisions import Rule
@@ -78,6 +78,8 @@ def classify(
         result = splitting.split(
             workspace, inputs, bundle, load, rule=rule, settings=settings, blank_separates=blank_separates
         )
+        for line in shift.advice(result.report.shift, bundle.name, error_rate):
+            output.notice(line)
         return splitting_command.present(result, write, csv, settings, output, answered_by)
     verdicts, report = classification.classify(
         workspace, inputs, bundle, load, rule=rule, neighbours=neighbours, settings=settings
@@ -85,14 +87,19 @@ def classify(
     if (smallest := bundle.documents.smallest_error_rate()) > error_rate:
         output.notice(f"so few labelled documents promise no error rate below {smallest:.2f}: label more for less")
     documents = [classification.as_json(verdict) for verdict in verdicts]
-    values = {"classifier": bundle.name, "documents": documents, **counts(report)}
+    found = shift.as_json(report.shift, bundle.name, error_rate)
+    values = {"classifier": bundle.name, "documents": documents, "shift": found, **counts(report)}
+    values["promise"] = shift.promise(bundle.documents, error_rate)
     if csv is not None:
         _write_answers(csv, verdicts, documents, answered_by)
     output.table(
         ("type", "confidence", "status", "pages", "file"),
         [(d["type"] or "-", f"{d['confidence']:.0%}", _status(d), len(d["pages"]), d["path"]) for d in documents],
     )
+    output.line(values["promise"])
     print_report(report, output)
+    for line in found["advice"]:
+        output.notice(line)
     missing = 0
     try:
         if sort_into is not None:

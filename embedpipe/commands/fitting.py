@@ -37,7 +37,9 @@ StoredSpace = Annotated[str | None, typer.Option("--space", help="The features o
 
 def _fit(kind: str, common: Common, network: Network, space: str | None, labelling: Labelling) -> int:
     from embedpipe import missing
+    from embedpipe.decisions import ERROR_RATE
     from embedpipe.rendering import Selection
+    from embedpipe.shift import measured_kinds, promise
     from embedpipe.training import TrainingRecipe, fit, make_variants
     from embedpipe.variants import Watch
 
@@ -74,6 +76,7 @@ def _fit(kind: str, common: Common, network: Network, space: str | None, labelli
             "types": fitted["types"],
             "missing": fitted["missing"],
             "metrics": bundle.metrics,
+            "measured_kinds": measured_kinds(bundle.documents, ERROR_RATE),
         }
     )
     counts = f"{len(bundle.classes)} types, {fitted['documents']} documents, {fitted['pages']} pages"
@@ -82,6 +85,8 @@ def _fit(kind: str, common: Common, network: Network, space: str | None, labelli
     output.line(f"{bundle.name}: {counts}; {fitted['seconds']:.1f} s")
     print_missing(lacking, output)
     print_metrics(bundle.metrics, output)
+    if bundle.metrics["held_out_documents"]:
+        output.line(f"classify: {promise(bundle.documents, ERROR_RATE)}")
     return DONE
 
 
@@ -169,8 +174,9 @@ def evaluate(
             f"pages split at random would claim {flattering:.3f}: pages of one document look alike{known}, do not "
             "believe it"
         )
-    for what, kinds in found.decisions.items():
-        output.line(_kinds(what, kinds))
+    said = [*(_kinds(what, kinds) for what, kinds in found.decisions.items()), found.promise]
+    for line in filter(None, said):
+        output.line(line)
     return DONE
 
 
@@ -184,6 +190,7 @@ def _elsewhere(
 ) -> int:
     from embedpipe import assessment
     from embedpipe.decisions import Rule
+    from embedpipe.shift import as_json, promise
 
     folder, labels = documents
     found = assessment.measure_elsewhere(
@@ -201,13 +208,17 @@ def _elsewhere(
         )
     if found.unknown:
         output.notice(f"not known to the classifier, so never right: {', '.join(found.unknown)}")
-    output.result({"classifier": bundle.name, **assessment.elsewhere_json(found)})
+    shift = as_json(found.report.shift, bundle.name, error_rate)
+    output.result({"classifier": bundle.name, **assessment.elsewhere_json(found), "shift": shift})
     _print_types(found.per_class, output)
     figures = ", ".join(
         f"{name.replace('_', ' ')} {i.value:.3f} ({i.low:.3f} to {i.high:.3f})" for name, i in found.intervals.items()
     )
     output.line(f"{found.metrics['documents']} documents: {figures}")
     output.line(_kinds("documents", found.metrics))
+    output.line(promise(bundle.documents, error_rate))
+    for line in shift["advice"]:
+        output.notice(line)
     return exit_code(found.report)
 
 
@@ -227,4 +238,6 @@ def _print_types(rows: "Sequence[Mapping[str, Any]]", output: "Output") -> None:
 
 def _kinds(what: str, kinds: "Mapping[str, float]") -> str:
     shares = ", ".join(f"{kinds[status]:.0%} {status}" for status in ("ok", "ambiguous", "novel"))
-    return f"{what}: {shares}; the true type is among the candidates in {kinds['coverage']:.1%}"
+    known = kinds.get("coverage_known_types")
+    of_known = "" if known is None else f", of known types in {known:.1%}"
+    return f"{what}: {shares}; the true type is among the candidates in {kinds['coverage']:.1%}{of_known}"
