@@ -16,7 +16,6 @@ Each message is one line that says what to do. `commands.base.main` is the only 
 import difflib
 from collections.abc import Iterable
 
-
 _LONGEST = 100  # characters of a name that are compared with the known ones
 
 
