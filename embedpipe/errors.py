@@ -16,6 +16,8 @@ Each message is one line that says what to do. `commands.base.main` is the only 
 import difflib
 from collections.abc import Iterable
 
+_LONGEST = 100  # characters of a name that are compared with the known ones
+
 
 class EmbedpipeError(Exception):
     """Base of all errors that the user can do something about."""
@@ -48,7 +50,7 @@ class UnknownNameError(UsageError):
 
     def __init__(self, what: str, name: str, known: Iterable[str]) -> None:
         names = sorted(known)
-        nearest = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+        nearest = difflib.get_close_matches(name[:_LONGEST], names, n=3, cutoff=0.5)  # its time grows with the square
         hint = f"did you mean {' or '.join(nearest)}? " if nearest else ""
         listing = ", ".join(names[:40]) if names else "none yet"
         super().__init__(f"unknown {what} {name!r}: {hint}known: {listing}")

@@ -128,7 +128,9 @@ def evaluate(
     space: Annotated[str | None, typer.Option(help="With --compare: the features of this space.")] = None,
     pages: Annotated[str, typer.Option(help="With --compare: pages of each document.")] = "1-3",
     unfreeze: Annotated[str, typer.Option(help="With --compare: what is fine-tuned, see finetune.")] = "last-stage",
-    epochs: Annotated[int, typer.Option(help="With --compare: most passes of the fine-tuning.", min=1)] = 20,
+    epochs: Annotated[
+        int, typer.Option(help="With --compare: most passes of the fine-tuning.", min=1, max=100_000)
+    ] = 20,
     allow_missing: AllowMissing = False,
 ) -> int:
     """Measure a classifier on documents that it was not fitted on: held out in grouped folds, or from elsewhere."""

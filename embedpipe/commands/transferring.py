@@ -37,8 +37,8 @@ def finetune(
     labels: LabelsFile = None,
     pages: Annotated[str, typer.Option(help="Pages of each document to train on: all, 1-3, or 1,last.")] = "1-3",
     size: Annotated[int | None, typer.Option(help="Pixels of the long side.", min=32, max=2048)] = None,
-    epochs: Annotated[int, typer.Option(help="Most passes over the training pages.", min=1)] = 20,
-    batch_size: Annotated[int, typer.Option(help="Pages of a step.", min=1)] = 32,
+    epochs: Annotated[int, typer.Option(help="Most passes over the training pages.", min=1, max=100_000)] = 20,
+    batch_size: Annotated[int, typer.Option(help="Pages of a step.", min=1, max=10_000)] = 32,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A hyper-parameter, such as rate=3e-4.")
     ] = None,
