@@ -1,0 +1,171 @@
+"""Writes docs/commands.md, the reference of the command line: `python docs/commands.py`; a test compares the two.
+
+It reads the declarations of the commands and not the printed `--help`, whose look depends on the width of the terminal
+and on the versions of typer and rich.
+"""
+
+import dataclasses
+import inspect
+import typing
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from types import NoneType
+from typing import Any
+
+import typer
+from typer.models import ArgumentInfo, OptionInfo
+
+from embedpipe.commands import app
+from embedpipe.commands.panels import PANELS, panel_of
+from embedpipe.options import Common, Labelling, Network, Reading, Space
+
+FILE = Path(__file__).with_name("commands.md")
+GROUPS = {
+    Common: ("Options of every command", "They stand after the name of the command. `--help` (or `-h`) lists all options of a command."),
+    Reading: ("Options of commands that read documents", "They say what is read, and how long and how large it may be."),
+    Network: ("Options of commands that run the network", "`--backbone` and `--weights` change the features."),
+    Space: ("Options of commands that work on stored features", "They are needed where there is more than one space."),
+    Labelling: ("Options of the fit commands", "See [sort a heap](sort.md#fit-a-classifier)."),
+}
+KINDS = {str: "TEXT", int: "N", float: "X", Path: "PATH"}
+HEAD = """# Commands
+
+<!-- Written by `python docs/commands.py`; do not edit. -->
+
+All commands with all their options, in the order of `embedpipe --help`. The pages for each task, with examples, are
+listed in the [README](../README.md#where-to-go-next).
+
+What stands in brackets may be left out, and `...` may be repeated. Every command also takes
+[`--artifacts`, `--json`, `--quiet`, `--debug` and `--help`](#options-of-every-command). Pages are written `FILE#page=N`,
+counted from 1. [Exit codes](sort.md#exit-codes) are the same for all commands.
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """An option or argument: how it is written, what it does, and what holds if it is not given."""
+
+    names: str
+    help: str
+    default: str
+
+
+def entry(parameter: inspect.Parameter) -> Entry:
+    """Reads the declaration of one option or argument."""
+    kind, info = typing.get_args(parameter.annotation)
+    kinds = [k for k in (typing.get_args(kind) or (kind,)) if k is not NoneType]
+    if isinstance(info, ArgumentInfo):
+        value = info.metavar or parameter.name.upper()
+        repeated = typing.get_origin(kind) is list or any(typing.get_origin(k) is list for k in kinds)
+        name = value + ("..." if repeated else "")
+        return Entry(name if is_required(parameter) else f"[{name}]", str(info.help), "")
+    given = [name for name in (info.default, *(info.param_decls or ())) if isinstance(name, str)]  # as typer reads them
+    names = given or [f"--{parameter.name.replace('_', '-')}"]
+    repeated = typing.get_origin(kinds[0]) is list or typing.get_origin(kind) is list
+    single = typing.get_args(kinds[0])[0] if typing.get_origin(kinds[0]) is list else kinds[0]
+    value = "" if single is bool else f" {info.metavar or KINDS[single]}"
+    return Entry(", ".join(names) + value + (" ..." if repeated else ""), helped(info), default(parameter, info))
+
+
+def helped(info: OptionInfo) -> str:
+    """What an option does, with its limits and its variable."""
+    limits = [f"{word} {number}" for word, number in (("from", info.min), ("to", info.max)) if number is not None]
+    more = ([" ".join(limits)] if limits else []) + ([f"or `${info.envvar}`"] if info.envvar else [])
+    return "; ".join([str(info.help).removesuffix("."), *more]) + "."
+
+
+def default(parameter: inspect.Parameter, info: OptionInfo) -> str:
+    """What holds if an option is not given, in code; nothing where nothing is set."""
+    if isinstance(info.show_default, str):
+        return f"`{info.show_default}`"
+    value = parameter.default
+    nothing = any(value is no for no in (None, False)) or value in ([], "")
+    return "" if nothing or is_required(parameter) else f"`{value}`"
+
+
+def is_required(parameter: inspect.Parameter) -> bool:
+    """Whether a command does not run without it."""
+    return parameter.default is inspect.Parameter.empty
+
+
+def parameters(owner: Any) -> Iterator[inspect.Parameter]:
+    """The declarations of a group of options, or those of a command that are in no group."""
+    hints = typing.get_type_hints(owner, include_extras=True)
+    if dataclasses.is_dataclass(owner):
+        for field in dataclasses.fields(owner):
+            value = [] if field.default is dataclasses.MISSING else field.default
+            yield inspect.Parameter(
+                field.name, inspect.Parameter.KEYWORD_ONLY, default=value, annotation=hints[field.name]
+            )
+        return
+    for parameter in inspect.signature(owner).parameters.values():
+        if hints[parameter.name] not in GROUPS:
+            yield parameter.replace(annotation=hints[parameter.name])
+
+
+def groups(function: Callable[..., Any]) -> list[type]:
+    """The groups of options that a command takes, in the order of the reference."""
+    hints = typing.get_type_hints(function, include_extras=True).values()
+    return [group for group in GROUPS if group in hints and group is not Common]
+
+
+def table(entries: Iterable[Entry]) -> list[str]:
+    """Options as rows."""
+    rows = [
+        "| " + " | ".join(text.replace("|", "\\|") for text in (f"`{e.names}`", e.help, e.default)) + " |"
+        for e in entries
+    ]
+    return ["| option | what it does | default |", "| --- | --- | --- |", *rows, ""] if rows else []
+
+
+def is_argument(parameter: inspect.Parameter) -> bool:
+    """Whether it is given by its place."""
+    return isinstance(typing.get_args(parameter.annotation)[1], ArgumentInfo)
+
+
+def section(name: str, function: Callable[..., Any]) -> list[str]:
+    """What the reference says of one command."""
+    own = list(parameters(function))
+    arguments = [entry(p) for p in own if is_argument(p)]
+    usage = " ".join(["embedpipe", name, *(a.names for a in arguments), "[OPTIONS]"])
+    lines = [f"### {name}", "", inspect.getdoc(function) or "", "", f"    {usage}", ""]
+    lines += table([*arguments, *(entry(p) for p in own if not is_argument(p))])
+    for group in groups(function):
+        names = ", ".join(f"`{entry(p).names.split()[0].rstrip(',')}`" for p in parameters(group))
+        lines.append(f"- and {names}: [{GROUPS[group][0].lower()}](#{anchor(GROUPS[group][0])})")
+    return [*lines, ""]
+
+
+def anchor(heading: str) -> str:
+    """The link to a heading, as GitHub makes it."""
+    return heading.lower().replace(" ", "-")
+
+
+def reference() -> str:
+    """The whole page."""
+    commands = [(str(c.name), inspect.unwrap(c.callback)) for c in app.registered_commands if c.callback]
+    lines = [HEAD]
+    for panel in PANELS:
+        names = [f"[`{name}`](#{name})" for name, _ in commands if panel_of(name) == panel]
+        lines.append(f"- {panel}: {', '.join(names)}")
+    for panel in PANELS:
+        lines += ["", f"## {panel}", ""]
+        for name, function in commands:
+            if panel_of(name) == panel:
+                lines += section(name, function)
+    lines += ["", "## Options that commands share", ""]
+    for group, (title, text) in GROUPS.items():
+        lines += [f"### {title}", "", text, "", *table(entry(p) for p in parameters(group))]
+    lines += ["## Shell completion", "", *COMPLETION.strip().splitlines()]
+    return "\n".join(lines).replace("\n\n\n", "\n\n").rstrip() + "\n"
+
+
+COMPLETION = """
+`embedpipe --install-completion` lets bash, zsh, fish or PowerShell complete commands and options with the Tab key, from
+the next shell on; `embedpipe --show-completion` prints the script instead. It is of the installed script `embedpipe`, so
+the virtual environment must be active; `python cli.py` is not completed. A completion takes about 0.2 s.
+"""
+
+if __name__ == "__main__":
+    FILE.write_text(reference(), encoding="utf-8")
+    typer.echo(f"written: {FILE}")
