@@ -21,8 +21,14 @@ from embedpipe.options import Common, Labelling, Network, Reading, Space
 
 FILE = Path(__file__).with_name("commands.md")
 GROUPS = {
-    Common: ("Options of every command", "They stand after the name of the command. `--help` (or `-h`) lists all options of a command."),
-    Reading: ("Options of commands that read documents", "They say what is read, and how long and how large it may be."),
+    Common: (
+        "Options of every command",
+        "They stand after the name of the command. `--help` or `-h` lists all options.",
+    ),
+    Reading: (
+        "Options of commands that read documents",
+        "They say what is read, and what it may cost.",
+    ),
     Network: ("Options of commands that run the network", "`--backbone` and `--weights` change the features."),
     Space: ("Options of commands that work on stored features", "They are needed where there is more than one space."),
     Labelling: ("Options of the fit commands", "See [sort a heap](sort.md#fit-a-classifier)."),
@@ -36,8 +42,8 @@ All commands with all their options, in the order of `embedpipe --help`. The pag
 listed in the [README](../README.md#where-to-go-next).
 
 What stands in brackets may be left out, and `...` may be repeated. Every command also takes
-[`--artifacts`, `--json`, `--quiet`, `--debug` and `--help`](#options-of-every-command). Pages are written `FILE#page=N`,
-counted from 1. [Exit codes](sort.md#exit-codes) are the same for all commands.
+[`--artifacts`, `--json`, `--quiet`, `--debug` and `--help`](#options-of-every-command). Pages are written
+`FILE#page=N`, counted from 1. [Exit codes](sort.md#exit-codes) are the same for all commands.
 """
 
 
@@ -162,8 +168,8 @@ def reference() -> str:
 
 COMPLETION = """
 `embedpipe --install-completion` lets bash, zsh, fish or PowerShell complete commands and options with the Tab key, from
-the next shell on; `embedpipe --show-completion` prints the script instead. It is of the installed script `embedpipe`, so
-the virtual environment must be active; `python cli.py` is not completed. A completion takes about 0.2 s.
+the next shell on; `embedpipe --show-completion` prints the script instead. It completes the installed script
+`embedpipe`, so the virtual environment must be active, and not `python cli.py`. A completion takes about 0.2 s.
 """
 
 if __name__ == "__main__":

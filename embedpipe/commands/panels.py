@@ -1,4 +1,4 @@
-"""How `--help` groups the commands: by job, the most used first; the reference in docs/commands.md has the same order."""
+"""How `--help` and docs/commands.md group the commands: by job, the most used first."""
 
 PANELS = {
     "Sort documents": ("embed", "label", "fit-svm", "classify", "evaluate"),
