@@ -17,22 +17,9 @@ from typer.models import ArgumentInfo, OptionInfo
 
 from embedpipe.commands import app
 from embedpipe.commands.panels import PANELS, panel_of
-from embedpipe.options import Common, Labelling, Network, Reading, Space
 
 FILE = Path(__file__).with_name("commands.md")
-GROUPS = {
-    Common: (
-        "Options of every command",
-        "They stand after the name of the command. `--help` or `-h` lists all options.",
-    ),
-    Reading: (
-        "Options of commands that read documents",
-        "They say what is read, and what it may cost.",
-    ),
-    Network: ("Options of commands that run the network", "`--backbone` and `--weights` change the features."),
-    Space: ("Options of commands that work on stored features", "They are needed where there is more than one space."),
-    Labelling: ("Options of the fit commands", "See [sort a heap](sort.md#fit-a-classifier)."),
-}
+COMMON = "Options of every command"
 KINDS = {str: "TEXT", int: "N", float: "X", Path: "PATH"}
 HEAD = """# Commands
 
@@ -105,14 +92,20 @@ def parameters(owner: Any) -> Iterator[inspect.Parameter]:
             )
         return
     for parameter in inspect.signature(owner).parameters.values():
-        if hints[parameter.name] not in GROUPS:
+        if not dataclasses.is_dataclass(hints[parameter.name]):
             yield parameter.replace(annotation=hints[parameter.name])
 
 
-def groups(function: Callable[..., Any]) -> list[type]:
-    """The groups of options that a command takes, in the order of the reference."""
-    hints = typing.get_type_hints(function, include_extras=True).values()
-    return [group for group in GROUPS if group in hints and group is not Common]
+def groups(functions: Iterable[Callable[..., Any]]) -> list[Any]:
+    """The groups of options that commands take, in the order met."""
+    hints = [hint for f in functions for hint in typing.get_type_hints(f, include_extras=True).values()]
+    return [hint for hint in dict.fromkeys(hints) if dataclasses.is_dataclass(hint)]
+
+
+def title(group: Any) -> str:
+    """The heading of a group of options; what its docstring says, such as "Of every command."."""
+    words = (inspect.getdoc(group) or "").splitlines()[0].removesuffix(".")
+    return f"Options {words[0].lower()}{words[1:]}"
 
 
 def table(entries: Iterable[Entry]) -> list[str]:
@@ -136,9 +129,10 @@ def section(name: str, function: Callable[..., Any]) -> list[str]:
     usage = " ".join(["embedpipe", name, *(a.names for a in arguments), "[OPTIONS]"])
     lines = [f"### {name}", "", inspect.getdoc(function) or "", "", f"    {usage}", ""]
     lines += table([*arguments, *(entry(p) for p in own if not is_argument(p))])
-    for group in groups(function):
+    for group in groups([function]):
         names = ", ".join(f"`{entry(p).names.split()[0].rstrip(',')}`" for p in parameters(group))
-        lines.append(f"- and {names}: [{GROUPS[group][0].lower()}](#{anchor(GROUPS[group][0])})")
+        if title(group) != COMMON:
+            lines.append(f"- and {names}: [{title(group).lower()}](#{anchor(title(group))})")
     return [*lines, ""]
 
 
@@ -160,8 +154,8 @@ def reference() -> str:
             if panel_of(name) == panel:
                 lines += section(name, function)
     lines += ["", "## Options that commands share", ""]
-    for group, (title, text) in GROUPS.items():
-        lines += [f"### {title}", "", text, "", *table(entry(p) for p in parameters(group))]
+    for group in groups(function for _, function in commands):
+        lines += [f"### {title(group)}", "", *table(entry(p) for p in parameters(group))]
     lines += ["## Shell completion", "", *COMPLETION.strip().splitlines()]
     return "\n".join(lines).replace("\n\n\n", "\n\n").rstrip() + "\n"
 
