@@ -7,7 +7,7 @@ and on the versions of typer and rich.
 import dataclasses
 import inspect
 import typing
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import NoneType
 from typing import Any
@@ -81,24 +81,30 @@ def is_required(parameter: inspect.Parameter) -> bool:
     return parameter.default is inspect.Parameter.empty
 
 
-def parameters(owner: Any) -> Iterator[inspect.Parameter]:
-    """The declarations of a group of options, or those of a command that are in no group."""
-    hints = typing.get_type_hints(owner, include_extras=True)
-    if dataclasses.is_dataclass(owner):
-        for field in dataclasses.fields(owner):
-            value = [] if field.default is dataclasses.MISSING else field.default
-            yield inspect.Parameter(
-                field.name, inspect.Parameter.KEYWORD_ONLY, default=value, annotation=hints[field.name]
-            )
-        return
-    for parameter in inspect.signature(owner).parameters.values():
-        if not dataclasses.is_dataclass(hints[parameter.name]):
-            yield parameter.replace(annotation=hints[parameter.name])
+def shared(group: Any) -> list[inspect.Parameter]:
+    """The options of a group."""
+    hints = typing.get_type_hints(group, include_extras=True)
+    return [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=[] if field.default is dataclasses.MISSING else field.default,
+            annotation=hints[field.name],
+        )
+        for field in dataclasses.fields(group)
+    ]
+
+
+def own(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    """The options and arguments of a command that are in no group, as typer sees them."""
+    in_groups = {field.name for group in groups([function]) for field in dataclasses.fields(group)}
+    return [p for p in inspect.signature(function).parameters.values() if p.name not in in_groups]
 
 
 def groups(functions: Iterable[Callable[..., Any]]) -> list[Any]:
-    """The groups of options that commands take, in the order met."""
-    hints = [hint for f in functions for hint in typing.get_type_hints(f, include_extras=True).values()]
+    """The groups of options that commands take, in the order met; the functions are declared with them."""
+    declared = map(inspect.unwrap, functions)
+    hints = [hint for f in declared for hint in typing.get_type_hints(f, include_extras=True).values()]
     return [hint for hint in dict.fromkeys(hints) if dataclasses.is_dataclass(hint)]
 
 
@@ -124,13 +130,12 @@ def is_argument(parameter: inspect.Parameter) -> bool:
 
 def section(name: str, function: Callable[..., Any]) -> list[str]:
     """What the reference says of one command."""
-    own = list(parameters(function))
-    arguments = [entry(p) for p in own if is_argument(p)]
+    arguments = [entry(p) for p in own(function) if is_argument(p)]
     usage = " ".join(["embedpipe", name, *(a.names for a in arguments), "[OPTIONS]"])
     lines = [f"### {name}", "", inspect.getdoc(function) or "", "", f"    {usage}", ""]
-    lines += table([*arguments, *(entry(p) for p in own if not is_argument(p))])
+    lines += table([*arguments, *(entry(p) for p in own(function) if not is_argument(p))])
     for group in groups([function]):
-        names = ", ".join(f"`{entry(p).names.split()[0].rstrip(',')}`" for p in parameters(group))
+        names = ", ".join(f"`{entry(p).names.split()[0].rstrip(',')}`" for p in shared(group))
         if title(group) != COMMON:
             lines.append(f"- and {names}: [{title(group).lower()}](#{anchor(title(group))})")
     return [*lines, ""]
@@ -143,7 +148,7 @@ def anchor(heading: str) -> str:
 
 def reference() -> str:
     """The whole page."""
-    commands = [(str(c.name), inspect.unwrap(c.callback)) for c in app.registered_commands if c.callback]
+    commands = [(str(c.name), c.callback) for c in app.registered_commands if c.callback]
     lines = [HEAD]
     for panel in PANELS:
         names = [f"[`{name}`](#{name})" for name, _ in commands if panel_of(name) == panel]
@@ -155,7 +160,7 @@ def reference() -> str:
                 lines += section(name, function)
     lines += ["", "## Options that commands share", ""]
     for group in groups(function for _, function in commands):
-        lines += [f"### {title(group)}", "", *table(entry(p) for p in parameters(group))]
+        lines += [f"### {title(group)}", "", *table(entry(p) for p in shared(group))]
     lines += ["## Shell completion", "", *COMPLETION.strip().splitlines()]
     return "\n".join(lines).replace("\n\n\n", "\n\n").rstrip() + "\n"
 
