@@ -1,7 +1,9 @@
 """The documents say what the program does."""
 
 import re
+import runpy
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer.main
@@ -13,6 +15,12 @@ from embedpipe.records import FAILURES, STORED
 
 ROOT = Path(__file__).resolve().parents[1]
 READMES = ("README.md", "README.zh-CN.md")
+GUIDES = ("docs/sort.md", "docs/guide.zh-CN.md")
+REFERENCE = "docs/commands.md"
+HISTORY = "CHANGELOG.md"
+DOCS = sorted(str(file.relative_to(ROOT)) for file in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")))
+PAGES = [name for name in DOCS if name not in (REFERENCE, HISTORY)]
+SHORT = 110
 
 
 def text(name: str) -> str:
@@ -25,31 +33,71 @@ def blocks(name: str, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", text(name), re.DOTALL)
 
 
-@pytest.mark.parametrize("readme", READMES)
-def test_every_command_is_documented(readme: str) -> None:
-    """Each command of the program stands in the table of the README."""
-    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-    missing = [name for name in commands if f"`{name}" not in text(readme)]
-    assert commands
-    assert missing == []
+def lines_to_paste(name: str) -> list[str]:
+    """The shell commands of a document, comments aside."""
+    lines = [line for block in blocks(name, "bash") for line in block.splitlines()]
+    return [re.sub(r"\s+#.*", "", line) for line in lines]
 
 
-@pytest.mark.parametrize("readme", READMES)
-def test_every_option_that_is_documented_exists(readme: str) -> None:
-    """No README names an option that no command has."""
-    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-    known = {option for command in commands.values() for p in command.params for option in p.opts} | {"--help"}
-    for_others = {"--no-index", "--find-links", "--logdir"}  # of pip and TensorBoard
-    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text(readme)))
-    assert named - known - for_others == set()
+def commands() -> dict[str, Any]:
+    """The commands of the program by name."""
+    found: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    assert found
+    return found
 
 
-@pytest.mark.parametrize("readme", READMES)
-def test_every_outcome_and_format_is_documented(readme: str) -> None:
+def anchors(name: str) -> set[str]:
+    """What links into a document may lead to: its headings, as GitHub makes them anchors."""
+    outside_code = re.sub(r"```.*?```", "", text(name), flags=re.DOTALL)
+    headings = re.findall(r"^#+ (.*)$", outside_code, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_reference_is_what_the_commands_declare() -> None:
+    """docs/commands.md is written by docs/commands.py, and says what it says now."""
+    written = runpy.run_path(str(ROOT / "docs" / "commands.py"))["reference"]()
+    assert text(REFERENCE) == written, "run `python docs/commands.py`"
+
+
+@pytest.mark.parametrize("name", sorted(commands()))
+def test_the_reference_has_every_option(name: str) -> None:
+    """Each option that the program takes stands in its section of the reference, and no other."""
+    [section] = re.findall(rf"^### {name}\n(.*?)(?=^##|\Z)", text(REFERENCE), re.DOTALL | re.MULTILINE)
+    [common] = re.findall(r"^### Options of every command\n(.*?)(?=^##)", text(REFERENCE), re.DOTALL | re.MULTILINE)
+    rows = re.findall(r"^\| `([^`]*)`", section + common, re.MULTILINE) + re.findall(
+        r"^- and .*:", section, re.MULTILINE
+    )
+    named = {option for row in rows for option in re.findall(r"(?<![\w-])--?[a-z][a-z-]*", row)}
+    options = {option for p in commands()[name].params for option in p.opts if option.startswith("-")}
+    assert named == options
+
+
+@pytest.mark.parametrize("name", sorted(commands()))
+def test_every_command_has_a_page_of_its_task(name: str) -> None:
+    """Each command is named in a page that people wrote, and in the Chinese guide."""
+    assert any(f"`{name}" in text(page) or f"cli.py {name}" in text(page) for page in PAGES if "zh-CN" not in page)
+    assert f"`{name}" in text("docs/guide.zh-CN.md")
+
+
+@pytest.mark.parametrize("page", DOCS)
+def test_every_option_that_is_documented_exists(page: str) -> None:
+    """No document names an option that no command has."""
+    known = {option for command in commands().values() for p in command.params for option in p.opts}
+    known |= {"--help", "--install-completion", "--show-completion"}
+    for_others = {"--no-index", "--find-links", "--logdir", "--check"}  # of pip, TensorBoard and ruff
+    measuring = [text(name) for name in re.findall(r"(?<=python )benchmarks/\w+\.py", text(page))]
+    declared = [re.findall(r"(\w+): (?:Annotated|int|str)\b", program) for program in measuring]
+    own = {f"--{name.replace('_', '-')}" for names in declared for name in names}
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text(page)))
+    assert named - known - for_others - own == set()
+
+
+@pytest.mark.parametrize("page", GUIDES)
+def test_every_outcome_and_format_is_documented(page: str) -> None:
     """Each outcome of a page and each kind of file is named."""
-    missing = [outcome for outcome in STORED + FAILURES if f"`{outcome}`" not in text(readme)]
+    missing = [outcome for outcome in STORED + FAILURES if f"`{outcome}`" not in text(page)]
     assert missing == []
-    assert [reader.name for reader in READERS.values() if reader.name.lower() not in text(readme).lower()] == []
+    assert [reader.name for reader in READERS.values() if reader.name.lower() not in text(page).lower()] == []
 
 
 def test_ci_runs_the_commands_of_the_readme() -> None:
@@ -63,26 +111,63 @@ def test_ci_runs_the_commands_of_the_readme() -> None:
 
 
 @pytest.mark.parametrize("readme", READMES)
-def test_both_readmes_show_the_same_commands(readme: str) -> None:
-    """The two languages have the same lines to paste, comments aside."""
-    strip = [re.sub(r"\s*#.*", "", line) for block in blocks(readme, "bash") for line in block.splitlines()]
-    other = [re.sub(r"\s*#.*", "", line) for block in blocks("README.md", "bash") for line in block.splitlines()]
-    assert [re.sub(r"page=1.*", "", line) for line in strip] == [re.sub(r"page=1.*", "", line) for line in other]
+def test_readmes_are_short(readme: str) -> None:
+    """A screenful and a half; the rest is in docs/."""
+    assert len(text(readme).splitlines()) <= SHORT
 
 
-@pytest.mark.parametrize("readme", READMES)
-def test_the_python_example_uses_public_names(readme: str) -> None:
+def test_both_readmes_show_the_same_commands() -> None:
+    """The two languages have the same lines to paste."""
+    assert lines_to_paste("README.zh-CN.md") == lines_to_paste("README.md")
+
+
+def test_the_guide_shows_no_other_commands() -> None:
+    """What the Chinese guide has to paste stands in an English page as well."""
+    english = {line for page in PAGES if "zh-CN" not in page for line in lines_to_paste(page)}
+    assert set(lines_to_paste("docs/guide.zh-CN.md")) <= english
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_lines_to_paste_are_commands(page: str) -> None:
+    """Every command line of a document starts a command that there is."""
+    called = [line.split()[2] for line in lines_to_paste(page) if line.startswith("python cli.py ")]
+    assert [name for name in called if name not in commands()] == []
+
+
+@pytest.mark.parametrize("page", ["docs/python.md", "docs/guide.zh-CN.md"])
+def test_the_python_example_uses_public_names(page: str) -> None:
     """The example compiles, and every name it takes from the package is public."""
-    [example] = blocks(readme, "python")
-    compile(example, readme, "exec")
+    [example] = blocks(page, "python")
+    compile(example, page, "exec")
     used = set(re.findall(r"\bep\.(\w+)", example))
     assert used
     assert used <= set(public_names)
 
 
-@pytest.mark.parametrize("readme", READMES)
-def test_links_lead_somewhere(readme: str) -> None:
-    """Every relative link of the READMEs is a file of the checkout."""
-    links = [link for link in re.findall(r"\]\(([^)#]+)\)", text(readme)) if "://" not in link]
-    assert links
-    assert [link for link in links if not (ROOT / link).exists()] == []
+@pytest.mark.parametrize("page", DOCS)
+def test_links_lead_somewhere(page: str) -> None:
+    """Every relative link is a file of the checkout, and what follows # is a heading of it."""
+    links = [link for link in re.findall(r"\]\(([^)\s]+)\)", text(page)) if "://" not in link]
+    dead = []
+    for link in links:
+        path, _, anchor = link.partition("#")
+        target = (ROOT / page).parent / path if path else ROOT / page
+        if not target.exists() or (anchor and anchor not in anchors(str(target))):
+            dead.append(link)
+    assert dead == []
+
+
+def test_readmes_lead_to_every_page() -> None:
+    """No page of docs/ is lost: each is linked from both READMEs or from a page that they link."""
+    for readme in READMES:
+        near = set(re.findall(r"\]\((docs/[^)#]+\.md)", text(readme)))
+        far = {f"docs/{link}" for page in near for link in re.findall(r"\]\(([\w-]+\.md)", text(page))}
+        wanted = {page for page in DOCS if page.startswith("docs/") and (readme != "README.md" or "zh-CN" not in page)}
+        assert wanted - near - far == set()
+
+
+def test_pictures_are_small() -> None:
+    """Pictures of the documentation do not make the checkout large."""
+    pictures = list((ROOT / "docs" / "images").iterdir())
+    assert pictures
+    assert [picture.name for picture in pictures if picture.stat().st_size > 150_000] == []

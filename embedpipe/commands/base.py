@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from embedpipe.commands.panels import panel_of
 from embedpipe.console import (
     NoticeHandler,
     Output,
@@ -53,7 +54,6 @@ app = typer.Typer(
     name="embedpipe",
     help="Sorts piles of documents by what their pages look like.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -82,7 +82,7 @@ def command(name: str) -> Callable[[Callable[..., int | None]], Callable[..., in
                 code = INTERRUPTED
             raise typer.Exit(code or DONE)
 
-        app.command(name)(run)
+        app.command(name, rich_help_panel=panel_of(name))(run)
         return function
 
     return register
