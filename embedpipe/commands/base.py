@@ -288,8 +288,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
         finish_output()
     except KeyboardInterrupt:
         code = INTERRUPTED
-    except (BrokenPipeError, SystemExit):  # typer makes SystemExit of the former
-        code = PIPE_CLOSED  # said by nobody: `| head` has all that it wants
+    except (BrokenPipeError, SystemExit) as error:  # typer makes SystemExit of the former, and ends so by itself
+        ended_well = isinstance(error, SystemExit) and not error.code
+        code = DONE if ended_well else PIPE_CLOSED  # said by nobody: `| head` has all that it wants
     except Exception as error:  # noqa: BLE001 - the last resort: a line that says what to do
         code, line = _verdict(error)
         if "--debug" in (sys.argv if arguments is None else arguments):
