@@ -256,7 +256,8 @@ def main(
         print(f"seed {seed}: {time.perf_counter() - begin:.0f} s", flush=True)
     head("documents", "", "coverage, of known types", "candidates, share of the types", "ok", "of these right")
     for (name, when), figures in tables.items():
-        row(name, when, *(float(value) for value in np.nanmean(figures, axis=0)))
+        told = np.ma.masked_invalid(np.array(figures)).mean(axis=0)  # seeds without any are left out
+        row(name, when, *("-" if value is np.ma.masked else float(value) for value in told))
     alarms.print()
 
 
