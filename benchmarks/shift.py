@@ -37,8 +37,9 @@ from embedpipe.features import FeatureStore
 from embedpipe.kinds import codes
 from embedpipe.kindtable import known_kinds
 from embedpipe.labels import Labels
+from embedpipe.records import Shift
 from embedpipe.rendering import Selection
-from embedpipe.shift import Asked, Shift, compare
+from embedpipe.shift import Asked, compare
 from embedpipe.training import labelled_pages
 
 RULE = Rule()
@@ -134,7 +135,7 @@ def labelled(workspace: Workspace, store: FeatureStore, folder: Path, labels: Pa
         wanted = Labels.from_csv(labels, workspace.sources().sha256_at)
     wanted.save(workspace.labels_file)
     pages = labelled_pages(workspace, store, Selection())
-    return replace(pages, kinds=known_kinds(workspace, pages))
+    return replace(pages, kinds=known_kinds(workspace, pages.documents, pages.kinds))
 
 
 def asked_of(pages: LabelledPages, scores: Any, distances: Any) -> Documents:

@@ -21,8 +21,8 @@ from embedpipe.intake import Report
 from embedpipe.kinds import codes, document_kind
 from embedpipe.kindtable import read_kinds
 from embedpipe.reading import Reading
-from embedpipe.records import WHOLE_FILE, Document, FeatureBatch, PageFailure, Prediction
-from embedpipe.shift import Asked, Shift, compare
+from embedpipe.records import WHOLE_FILE, Document, FeatureBatch, PageFailure, Prediction, Shift
+from embedpipe.shift import Asked, compare
 from embedpipe.streaming import Settings
 from embedpipe.workspace import Workspace
 

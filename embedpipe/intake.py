@@ -4,8 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from embedpipe.records import WHOLE_FILE, Document, PageFailure
-from embedpipe.shift import Shift
+from embedpipe.records import WHOLE_FILE, Document, PageFailure, Shift
 from embedpipe.streaming import Settings
 from embedpipe.walking import FoundFile, IgnoredFile, identify, walk
 from embedpipe.workspace import Sources

@@ -5,6 +5,7 @@ import logging
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +14,6 @@ from numpy.typing import NDArray
 
 from embedpipe.documents import ReadOptions
 from embedpipe.errors import ArtifactError
-from embedpipe.evaluation import LabelledPages
 from embedpipe.files import replacing
 from embedpipe.kinds import UNKNOWN
 from embedpipe.machine import render_workers
@@ -48,19 +48,24 @@ def read_kinds(
     return {sha256: known[sha256] for sha256 in wanted if sha256 in known}
 
 
-def known_kinds(workspace: Workspace, pages: LabelledPages) -> NDArray[np.object_]:
+def known_kinds(workspace: Workspace, documents: NDArray[Any], stored: NDArray[Any] | None) -> NDArray[np.object_]:
     """The kind of each labelled page, "" where nobody can tell it any more, (n,).
 
     Of documents that an earlier version stored the first page is looked at again, and stands for the others.
+
+    Args:
+        workspace: Where the documents are.
+        documents: SHA-256 of each page's document, (n,).
+        stored: Kind of each page as it was stored, (n,); None where none was.
     """
-    kinds = np.full(len(pages.y), UNKNOWN, object) if pages.kinds is None else pages.kinds.astype(object)
+    kinds = np.full(len(documents), UNKNOWN, object) if stored is None else stored.astype(object)
     unknown = kinds == UNKNOWN
     if not unknown.any():
         return kinds
     sources = workspace.sources()
-    wanted = np.unique(pages.documents[unknown].astype(str))
+    wanted = np.unique(documents[unknown].astype(str))
     found = read_kinds(workspace, (document for sha256 in wanted if (document := sources.document(sha256))))
-    kinds[unknown] = [found.get(sha256, UNKNOWN) for sha256 in pages.documents[unknown]]
+    kinds[unknown] = [found.get(sha256, UNKNOWN) for sha256 in documents[unknown]]
     if missing := len(wanted) - len(found):
         log.warning("whether %d labelled documents are scans is not known, for their files are gone", missing)
     return kinds

@@ -239,3 +239,50 @@ class Identity:
     def from_json(cls, values: Mapping[str, Any]) -> "Identity":
         """Reverses `to_json`."""
         return cls(**{**values, "recipe": Recipe(**values["recipe"]), "blocks": tuple(values["blocks"])})
+
+
+FALSE_ALARMS = 0.05
+"""How often a batch of documents like the labelled ones may be called unlike them."""
+
+LEAST_SHARE = 0.1
+"""Share of a batch that has to look unlike the held-out documents: of a large batch any trifle is significant."""
+
+
+@dataclass(frozen=True, slots=True)
+class KindTest:
+    """How the documents of one kind compare with the held-out ones of that kind.
+
+    Attributes:
+        kind: One of `kinds.KINDS`, or "" where it is not known.
+        documents: How many were asked about, those that the classifier learnt from left out.
+        held_out: How many were held out when it was fitted.
+        measured: Whether these are enough for the error rate that is asked for.
+        p_value: How often held-out batches look at least as unlike; None where it was not tested.
+        share: At least so much of the batch looks unlike the held-out documents, 0..1; None where it was not tested.
+        by: Which value told it: "distance" or "confidence"; "" where it was not tested.
+    """
+
+    kind: str
+    documents: int
+    held_out: int
+    measured: bool
+    p_value: float | None = None
+    share: float | None = None
+    by: str = ""
+
+    @property
+    def alarm(self) -> bool:
+        """Whether the batch is unlike the held-out documents."""
+        return self.p_value is not None and self.p_value <= FALSE_ALARMS and (self.share or 0.0) >= LEAST_SHARE
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """How a batch compares with the held-out documents, by kind."""
+
+    kinds: tuple[KindTest, ...] = ()
+
+    @property
+    def shifted(self) -> frozenset[str]:
+        """The kinds whose documents are unlike the held-out ones."""
+        return frozenset(test.kind for test in self.kinds if test.alarm)

@@ -348,7 +348,7 @@ def rehearse(
         return build_classifier(recipe.kind, store.blocks, recipe.settings)
 
     known = separated(workspace, learnt_pages(workspace, store, recipe, allow_missing=allow_missing), store.blocks)
-    known = replace(known, kinds=known_kinds(workspace, known))
+    known = replace(known, kinds=known_kinds(workspace, known.documents, known.kinds))
     folds = honest_folds(known)
     held_out = cross_validate(build, known, folds)
     distances = held_out_distances(build, known, folds)
