@@ -144,8 +144,9 @@ def _decisions(held: Rehearsal, rule: Rule) -> dict[str, dict[str, float]]:
 
 
 def _rows(table: _Table, rows: NDArray[np.bool_]) -> _Table:
-    """Some rows of all columns."""
-    return replace(table, **{column.name: getattr(table, column.name)[rows] for column in fields(table)})
+    """Some rows of all columns that there are."""
+    columns = {column.name: getattr(table, column.name) for column in fields(table)}
+    return replace(table, **{name: values[rows] for name, values in columns.items() if values is not None})
 
 
 def _learning_curve(held: Rehearsal, build: Callable[[], Pipeline]) -> list[dict[str, float]]:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from embedpipe import classification, labelling, placing, sorting
+from embedpipe import classification, labelling, placing, shift, sorting
 from embedpipe.classification import DocumentVerdict
 from embedpipe.commands import app, classifying
 from embedpipe.commands import sorting as command
@@ -411,14 +411,19 @@ def test_answers_come_before_copies(
     monkeypatch.setattr(classifying, "open_classifier", lambda *_: bundle)
     answers = [verdict(inbox / "a.pdf", "invoice")]
     monkeypatch.setattr(classification, "classify", lambda *_, **__: (answers, Report()))
-    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setattr(shift, "promise", lambda *_: "")
+
+    def refuse(*_: object) -> None:
+        raise ArtifactError("the folder cannot be written: nothing was copied")
+
+    monkeypatch.setattr(sorting, "sort_into", refuse)
 
     def run(*options: str) -> Any:
         common = ("--artifacts", str(tmp_path / "artifacts"), *(["--json"] if as_json else []))
         return CliRunner().invoke(app, ["classify", str(inbox), *options, *common])
 
     sheet = tmp_path / "answers.csv"
-    done = run("--sort-into", str(tmp_path / "file"), "--csv", str(sheet))
+    done = run("--sort-into", str(tmp_path / "sorted"), "--csv", str(sheet))
     logging.getLogger("embedpipe").handlers.clear()
     assert isinstance(done.exception, ArtifactError)
     assert "nothing was copied" in str(done.exception)
