@@ -24,6 +24,9 @@ from numpy.typing import NDArray
 
 from embedpipe.probabilities import ProbabilityScale
 
+_NEVER_LEARNT = -29.0
+"""Log scores are at least so high where the type was learnt: one that a fold's training part lacks has less."""
+
 DIVERGENCE = 1.0
 """How far (chi-squared divergence) documents may be from the held-out ones where nothing was measured of their kind."""
 
@@ -84,6 +87,8 @@ class Calibration:
         weights: What each one counts: pages of a document share one document's weight, (n,).
         kinds: Kind of source of each one, of `kinds.codes`, (n,); None where kinds are not told apart.
         groups: Numbers of what belongs together, for `shift`, (n,); None where that is not known.
+        learnt: Whether the true type was among those that were learnt when the row was held out, which it is not where
+            all its documents are of one group, (n,); None where that is not known.
     """
 
     scale: ProbabilityScale
@@ -95,6 +100,7 @@ class Calibration:
     weights: NDArray[np.float64]
     kinds: NDArray[np.int64] | None = None
     groups: NDArray[np.int64] | None = None
+    learnt: NDArray[np.bool_] | None = None
 
     @classmethod
     def fit(
@@ -133,6 +139,7 @@ class Calibration:
             weights=np.ones(len(truth)) if weights is None else weights,
             kinds=kinds,
             groups=None if groups is None else np.unique(groups, return_inverse=True)[1],
+            learnt=scores[rows, truth] > _NEVER_LEARNT,
         )
 
     def smallest_error_rate(self) -> float:
@@ -183,16 +190,18 @@ class Calibration:
         largest, least, novelty, measured = np.empty(n), np.full(n, np.inf), np.empty(n), np.zeros(n, bool)
         for kind in np.unique(kinds):
             rows = kinds == kind
+            own = self
             if self.measured(kind, rule.error_rate):
-                own, rate, measured[rows] = self._take(self.rows_of(kind)), rule.error_rate, True
+                own, measured[rows] = self._take(self.rows_of(kind)), True
+                largest[rows] = own.largest_nonconformity(rule.error_rate)
             else:
-                own, rate = self, robust_rate(rule.error_rate)
-            largest[rows], novelty[rows] = own._largest_nonconformity(rate), own.novelty(distances[rows])
+                largest[rows] = self._robust_nonconformity(rule.error_rate)
+            novelty[rows] = own.novelty(distances[rows])
             if rule.precision_wanted is not None:
                 least[rows] = own.thresholds(rule.precision_wanted, scores.shape[1])[best[rows]]
-        if shifted is not None:
+        if shifted is not None and shifted.any():
             measured[shifted] = False
-            largest[shifted] = np.maximum(largest[shifted], self._largest_nonconformity(robust_rate(rule.error_rate)))
+            largest[shifted] = np.maximum(largest[shifted], self._robust_nonconformity(rule.error_rate))
         candidates = 1.0 - probabilities <= largest[:, None]
         candidates[np.arange(n), best] = True
         sure = probabilities[np.arange(n), best] >= least
@@ -229,7 +238,7 @@ class Calibration:
                 found[column] = self.confidence[rows[np.flatnonzero(reached)[-1]]]
         return found
 
-    def _largest_nonconformity(self, error_rate: float) -> float:
+    def largest_nonconformity(self, error_rate: float) -> float:
         """How unlikely a type may be and still be a candidate: a quantile, as if one more row were the worst."""
         if not len(self.nonconformity):
             return 1.0
@@ -237,6 +246,15 @@ class Calibration:
         reached = np.cumsum(self.weights[order])
         place = np.searchsorted(reached, (1.0 - error_rate) * (reached[-1] + self._one_more()) - 1e-9)
         return float(self.nonconformity[order[min(place, len(order) - 1)]])
+
+    def _robust_nonconformity(self, error_rate: float) -> float:
+        """As `largest_nonconformity`, of documents unlike the held-out ones.
+
+        It is nearly the largest of all, so rows whose type could not have been told are left out: they would make
+        every type a candidate.
+        """
+        rows = np.ones(len(self.truth), bool) if self.learnt is None else self.learnt
+        return self._take(rows).largest_nonconformity(robust_rate(error_rate))
 
     def _take(self, rows: NDArray[np.bool_]) -> Self:
         """What some of the rows show, with the scale of all."""

@@ -163,3 +163,12 @@ def test_what_is_promised_is_said_with_its_limits() -> None:
     assert [kind["source_kind"] for kind in shown["kinds"]] == ["digital", "scan", None]
     assert [kind["measured"] for kind in shown["kinds"]] == [True, False, False]
     assert shown["advice"] == lines
+
+
+def test_a_type_of_one_group_does_not_make_every_type_a_candidate() -> None:
+    """Held-out documents whose type was not learnt say nothing of how improbable a true type can be."""
+    scores, truth, distances = Source(0).draw(300)
+    scores[0, truth[0]] = -30.0
+    calibration = Calibration.fit(scores, truth, distances, kinds=np.zeros(300, int))
+    assert not decide(calibration, 100, 1).candidates.all(axis=1).any()
+    assert decide(replace(calibration, learnt=None), 100, 1).candidates.all()
