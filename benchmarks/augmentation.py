@@ -25,15 +25,15 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from embedpipe import Settings, TrainingRecipe, Workspace, embed, load_backbone
-from embedpipe.classifiers import build_classifier, fit_classifier, fit_novelty, log_scores
-from embedpipe.engines import Backbone
-from embedpipe.evaluation import HeldOut, LabelledPages, grouped_folds, isolated, metrics_of
-from embedpipe.features import FeatureStore
-from embedpipe.labels import Labels
-from embedpipe.rendering import Selection
+from embedpipe.backbones.engines import Backbone
+from embedpipe.classifiers.bundles import build_classifier, fit_classifier, fit_novelty, log_scores
+from embedpipe.classifiers.evaluation import HeldOut, LabelledPages, grouped_folds, isolated, metrics_of
+from embedpipe.classifiers.training import learnt_pages, make_variants
+from embedpipe.classifiers.variants import Watch
+from embedpipe.pages.rendering import Selection
 from embedpipe.samples.scanning import choose_edge, scan
-from embedpipe.training import learnt_pages, make_variants
-from embedpipe.variants import Watch
+from embedpipe.store.features import FeatureStore
+from embedpipe.store.labels import Labels
 
 _FAMILIAR = 0.95
 _KEYS = ("document_accuracy", "document_macro_f1")

@@ -14,13 +14,13 @@ from typing import Annotated
 import typer
 
 from embedpipe import load_backbone
-from embedpipe.baselines import network_seconds
-from embedpipe.comparison import SPEED_PAGES
-from embedpipe.documents import Limits, ReadOptions
-from embedpipe.engines import EngineChoice
-from embedpipe.records import Document
-from embedpipe.streaming import render_pages
-from embedpipe.walking import FoundFile, identify, walk
+from embedpipe.backbones.engines import EngineChoice
+from embedpipe.core.records import Document
+from embedpipe.embedding.streaming import render_pages
+from embedpipe.pages.documents import Limits, ReadOptions
+from embedpipe.pages.walking import FoundFile, identify, walk
+from embedpipe.tasks.baselines import network_seconds
+from embedpipe.tasks.compare import SPEED_PAGES
 
 
 def main(

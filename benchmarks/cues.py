@@ -15,12 +15,12 @@ import typer
 from sklearn.pipeline import Pipeline
 
 from embedpipe import Workspace
-from embedpipe.classifiers import build_classifier
-from embedpipe.cues import CUES
-from embedpipe.cuetable import CuedStore
-from embedpipe.evaluation import cross_validate, grouped_folds, metrics_of
-from embedpipe.rendering import Selection
-from embedpipe.training import labelled_pages
+from embedpipe.classifiers.bundles import build_classifier
+from embedpipe.classifiers.evaluation import cross_validate, grouped_folds, metrics_of
+from embedpipe.classifiers.training import labelled_pages
+from embedpipe.embedding.cue_table import CuedStore
+from embedpipe.pages.cues import CUES
+from embedpipe.pages.rendering import Selection
 
 FONTS = {"log_fonts", "embedded_fonts", "font_size", "largest_font_size"}
 

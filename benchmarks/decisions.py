@@ -16,10 +16,11 @@ import typer
 from sklearn.metrics import f1_score, roc_auc_score
 
 from embedpipe import Recipe, Settings, Workspace, embed, load_backbone
-from embedpipe.classifiers import CLASSIFIERS, build_classifier
-from embedpipe.confidence import decision_metrics, expected_calibration_error, nested_decisions
-from embedpipe.decisions import Rule
-from embedpipe.evaluation import (
+from embedpipe.classifiers.bundles import CLASSIFIERS, build_classifier
+from embedpipe.classifiers.calibration.confidence import decision_metrics, expected_calibration_error, nested_decisions
+from embedpipe.classifiers.calibration.decisions import Rule
+from embedpipe.classifiers.calibration.novelty import NoveltyDetector
+from embedpipe.classifiers.evaluation import (
     LabelledPages,
     cross_validate,
     document_answers,
@@ -31,11 +32,10 @@ from embedpipe.evaluation import (
     page_weights,
     weighted_means,
 )
-from embedpipe.features import FeatureStore
-from embedpipe.labels import Labels
-from embedpipe.novelty import NoveltyDetector
-from embedpipe.rendering import Selection
-from embedpipe.training import Rehearsal, TrainingRecipe, labelled_pages, rehearse
+from embedpipe.classifiers.training import Rehearsal, TrainingRecipe, labelled_pages, rehearse
+from embedpipe.pages.rendering import Selection
+from embedpipe.store.features import FeatureStore
+from embedpipe.store.labels import Labels
 
 USUAL = Recipe(224, "crop", "penultimate")
 EXPONENTS = (0.0, 0.5, 1.0, 1.5, 2.0)

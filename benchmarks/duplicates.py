@@ -23,15 +23,15 @@ import typer
 from PIL import Image, ImageFilter
 
 from embedpipe import Workspace, embed, load_backbone
-from embedpipe.agreement import SAME_PICTURE, SIZE, agreement, contrast
-from embedpipe.deduplication import CANDIDATE, find
-from embedpipe.index import fresh_index
+from embedpipe.embedding.streaming import render_pages
+from embedpipe.index.page_index import fresh_index
+from embedpipe.index.same_page.agreement import SAME_PICTURE, SIZE, agreement, contrast
+from embedpipe.index.same_page.sketches import overlay, sketch
+from embedpipe.index.same_page.verification import LIKELY
 from embedpipe.samples import Author
 from embedpipe.samples.drawing import LAYOUTS
 from embedpipe.samples.scanning import choose_edge, scan
-from embedpipe.sketches import overlay, sketch
-from embedpipe.streaming import render_pages
-from embedpipe.verification import LIKELY
+from embedpipe.tasks.dedupe import CANDIDATE, find
 
 SAME, OTHER = "same", "other"
 LEVELS = {"cosine": CANDIDATE, "likeness": LIKELY, "agreement": SAME_PICTURE}

@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from sklearn.metrics import adjusted_rand_score
 
 from embedpipe import Workspace
-from embedpipe.classifiers import Blocks, build_classifier
-from embedpipe.evaluation import LabelledPages, cross_validate, grouped_folds, isolated, metrics_of
-from embedpipe.origins import with_guesses
-from embedpipe.rendering import Selection
-from embedpipe.training import labelled_pages
+from embedpipe.classifiers.bundles import Blocks, build_classifier
+from embedpipe.classifiers.evaluation import LabelledPages, cross_validate, grouped_folds, isolated, metrics_of
+from embedpipe.classifiers.groups import with_guesses
+from embedpipe.classifiers.training import labelled_pages
+from embedpipe.pages.rendering import Selection
 
 
 def agreement(pages: LabelledPages, groups: NDArray[Any]) -> tuple[float, float, float]:

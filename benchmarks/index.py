@@ -24,13 +24,13 @@ from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
 
 from embedpipe import Workspace
-from embedpipe.deduplication import CANDIDATE, NEAREST
-from embedpipe.features import FeatureStore, FeatureWriter
-from embedpipe.index import PageIndex, Request, build, fresh_index, make
-from embedpipe.index_tuning import Truth
-from embedpipe.machine import available_cores
-from embedpipe.memory import PeakMemory, family_megabytes
-from embedpipe.records import FeatureBatch, PageInfo, PageRef
+from embedpipe.core.machine import available_cores
+from embedpipe.core.memory import PeakMemory, family_megabytes
+from embedpipe.core.records import FeatureBatch, PageInfo, PageRef
+from embedpipe.index.page_index import PageIndex, Request, build, fresh_index, make
+from embedpipe.index.tuning import Truth
+from embedpipe.store.features import FeatureStore, FeatureWriter
+from embedpipe.tasks.dedupe import CANDIDATE, NEAREST
 
 K = 10
 QUERIES = 500

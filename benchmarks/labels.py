@@ -16,9 +16,9 @@ import numpy as np
 import typer
 
 from embedpipe import FeatureStore, TrainingRecipe, Workspace
-from embedpipe.classifiers import CLASSIFIERS
-from embedpipe.labels import Labels
-from embedpipe.mislabels import check
+from embedpipe.classifiers.bundles import CLASSIFIERS
+from embedpipe.store.labels import Labels
+from embedpipe.tasks.check_labels import check
 
 
 def flipped(labels: Labels, share: float, seed: int) -> tuple[Labels, set[str]]:

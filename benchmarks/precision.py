@@ -22,19 +22,19 @@ from numpy.typing import NDArray
 from recipes import quality
 
 from embedpipe import Recipe, Settings, Workspace
-from embedpipe.backbones import find_backbone, load_network
-from embedpipe.baselines import network_seconds
-from embedpipe.documents import ReadOptions
-from embedpipe.engines import Backbone, OpenVinoEngine, openvino_core
-from embedpipe.evaluation import LabelledPages
-from embedpipe.features import FeatureStore
-from embedpipe.intake import Intake, Report
-from embedpipe.labels import Labels
-from embedpipe.layers import FeatureNetwork
-from embedpipe.records import DEFAULT_BACKBONE, Document, Identity, PageImage
-from embedpipe.rendering import Guards, Job, Renderer, Selection
-from embedpipe.rounding import rounded_for_bfloat16
-from embedpipe.starting import available_cores, convert
+from embedpipe.backbones.building import find_backbone, load_network
+from embedpipe.backbones.engines import Backbone, OpenVinoEngine, openvino_core
+from embedpipe.backbones.layers import FeatureNetwork
+from embedpipe.backbones.rounding import rounded_for_bfloat16
+from embedpipe.backbones.runtime import available_cores, convert
+from embedpipe.classifiers.evaluation import LabelledPages
+from embedpipe.core.records import DEFAULT_BACKBONE, Document, Identity, PageImage
+from embedpipe.embedding.intake import Intake, Report
+from embedpipe.pages.documents import ReadOptions
+from embedpipe.pages.rendering import Guards, Job, Renderer, Selection
+from embedpipe.store.features import FeatureStore
+from embedpipe.store.labels import Labels
+from embedpipe.tasks.baselines import network_seconds
 
 CALIBRATED, TIMED, ROUNDS, BATCH = 120, 300, 3, 16
 WANTED = 0.999

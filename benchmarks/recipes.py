@@ -14,12 +14,12 @@ from typing import Annotated
 import typer
 
 from embedpipe import Recipe, Settings, Workspace, embed, load_backbone
-from embedpipe.classifiers import CLASSIFIERS, build_classifier
-from embedpipe.evaluation import LabelledPages, cross_validate, grouped_folds, metrics_of
-from embedpipe.features import FeatureStore
-from embedpipe.labels import Labels
-from embedpipe.rendering import Selection
-from embedpipe.training import labelled_pages
+from embedpipe.classifiers.bundles import CLASSIFIERS, build_classifier
+from embedpipe.classifiers.evaluation import LabelledPages, cross_validate, grouped_folds, metrics_of
+from embedpipe.classifiers.training import labelled_pages
+from embedpipe.pages.rendering import Selection
+from embedpipe.store.features import FeatureStore
+from embedpipe.store.labels import Labels
 
 PAGES = "1-3"
 RECIPES = {

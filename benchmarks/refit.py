@@ -15,13 +15,14 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from embedpipe import Workspace, assessment
-from embedpipe.classifiers import CLASSIFIERS
-from embedpipe.features import FeatureStore, FeatureWriter
-from embedpipe.labels import Label, Labels
-from embedpipe.records import FeatureBatch, PageInfo, PageRef
-from embedpipe.rendering import Selection
-from embedpipe.training import TrainingRecipe, fit, labelled_pages
+from embedpipe import Workspace
+from embedpipe.classifiers.bundles import CLASSIFIERS
+from embedpipe.classifiers.training import TrainingRecipe, fit, labelled_pages
+from embedpipe.core.records import FeatureBatch, PageInfo, PageRef
+from embedpipe.pages.rendering import Selection
+from embedpipe.store.features import FeatureStore, FeatureWriter
+from embedpipe.store.labels import Label, Labels
+from embedpipe.tasks import evaluate
 
 PAGES_PER_DOCUMENT = 8
 
@@ -60,7 +61,7 @@ def main(
             begin = time.perf_counter()
             bundle = fit(workspace, store, TrainingRecipe(kind))
             fitted = time.perf_counter()
-            assessment.write(workspace, bundle, assessment.assess(workspace, store, bundle), Path(folder) / "r.html")
+            evaluate.write(workspace, bundle, evaluate.assess(workspace, store, bundle), Path(folder) / "r.html")
             end = time.perf_counter()
             print(f"| {kind} | {fitted - begin:.0f} | {end - fitted:.0f} | {end - begin:.0f} |", flush=True)
 

@@ -26,9 +26,9 @@ import pymupdf
 import typer
 
 from embedpipe import Workspace
-from embedpipe.errors import EmbedpipeError
-from embedpipe.features import FeatureStore
-from embedpipe.index import fresh_index
+from embedpipe.core.errors import EmbedpipeError
+from embedpipe.index.page_index import fresh_index
+from embedpipe.store.features import FeatureStore
 
 SCRIPT = str(Path(sys.executable).with_name("embedpipe"))
 NETWORK = ("--backbone", "timm:test_resnet", "--weights", "none", "--size", "64", "--layers", "penultimate")

@@ -16,9 +16,9 @@ import typer
 from numpy.typing import NDArray
 
 from embedpipe import Recipe, Workspace, embed, load_backbone
-from embedpipe.features import FeatureStore
-from embedpipe.index import fresh_index
-from embedpipe.labels import Labels
+from embedpipe.index.page_index import fresh_index
+from embedpipe.store.features import FeatureStore
+from embedpipe.store.labels import Labels
 
 RECIPES = {
     "crop 224, penultimate, cosine": Recipe(224, "crop", "penultimate"),

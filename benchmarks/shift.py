@@ -18,9 +18,10 @@ import numpy as np
 import typer
 
 from embedpipe import Workspace, embed, load_backbone
-from embedpipe.classifiers import build_classifier, fit_classifier, fit_novelty, log_scores
-from embedpipe.decisions import Calibration, Decisions, Rule
-from embedpipe.evaluation import (
+from embedpipe.classifiers.bundles import build_classifier, fit_classifier, fit_novelty, log_scores
+from embedpipe.classifiers.calibration.decisions import Calibration, Decisions, Rule
+from embedpipe.classifiers.calibration.shift import Asked, compare
+from embedpipe.classifiers.evaluation import (
     LabelledPages,
     cross_validate,
     document_answers,
@@ -33,14 +34,13 @@ from embedpipe.evaluation import (
     page_weights,
     weighted_means,
 )
-from embedpipe.features import FeatureStore
-from embedpipe.kinds import codes
-from embedpipe.kindtable import known_kinds
-from embedpipe.labels import Labels
-from embedpipe.records import Shift
-from embedpipe.rendering import Selection
-from embedpipe.shift import Asked, compare
-from embedpipe.training import labelled_pages
+from embedpipe.classifiers.training import labelled_pages
+from embedpipe.core.records import Shift
+from embedpipe.embedding.kind_table import known_kinds
+from embedpipe.pages.rendering import Selection
+from embedpipe.pages.source_kinds import codes
+from embedpipe.store.features import FeatureStore
+from embedpipe.store.labels import Labels
 
 RULE = Rule()
 GONE = 3

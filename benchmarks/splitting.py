@@ -16,11 +16,11 @@ import typer
 from numpy.typing import NDArray
 
 from embedpipe import Workspace
-from embedpipe.boundaries import BoundaryModel
-from embedpipe.classifiers import build_classifier
-from embedpipe.evaluation import LabelledPages, cross_validate, expected_calibration_error, grouped_folds
-from embedpipe.rendering import Selection
-from embedpipe.training import labelled_pages
+from embedpipe.classifiers.boundaries import BoundaryModel
+from embedpipe.classifiers.bundles import build_classifier
+from embedpipe.classifiers.evaluation import LabelledPages, cross_validate, expected_calibration_error, grouped_folds
+from embedpipe.classifiers.training import labelled_pages
+from embedpipe.pages.rendering import Selection
 
 SHORT = 4
 Cuts = NDArray[np.bool_]

@@ -20,13 +20,13 @@ from sklearn.metrics import f1_score
 from sklearn.model_selection import StratifiedGroupKFold
 
 from embedpipe import FeatureStore, Workspace
-from embedpipe.classifiers import build_classifier, fit_classifier, log_scores
-from embedpipe.evaluation import LabelledPages, mean_log_scores, page_weights
-from embedpipe.families import families
-from embedpipe.index import fresh_index
-from embedpipe.rendering import Selection
-from embedpipe.suggestions import choose, margins
-from embedpipe.training import labelled_pages
+from embedpipe.classifiers.bundles import build_classifier, fit_classifier, log_scores
+from embedpipe.classifiers.evaluation import LabelledPages, mean_log_scores, page_weights
+from embedpipe.classifiers.training import labelled_pages
+from embedpipe.index.families import families
+from embedpipe.index.page_index import fresh_index
+from embedpipe.pages.rendering import Selection
+from embedpipe.tasks.suggest import choose, margins
 
 START, STEP, ROUNDS = 2, 20, 5
 

@@ -14,10 +14,10 @@ import typer
 from numpy.typing import NDArray
 
 from embedpipe import FeatureStore, Workspace
-from embedpipe.classifiers import build_classifier, fit_classifier, log_scores
-from embedpipe.evaluation import LabelledPages, mean_log_scores, page_weights
-from embedpipe.rendering import Selection
-from embedpipe.training import labelled_pages
+from embedpipe.classifiers.bundles import build_classifier, fit_classifier, log_scores
+from embedpipe.classifiers.evaluation import LabelledPages, mean_log_scores, page_weights
+from embedpipe.classifiers.training import labelled_pages
+from embedpipe.pages.rendering import Selection
 
 EXAMPLES = (1, 2, 3, 5, 10)
 

@@ -20,15 +20,15 @@ import numpy as np
 import typer
 
 from embedpipe import Settings, Workspace, embed, load_backbone
-from embedpipe.classifiers import CLASSIFIERS, build_classifier, fit_classifier, log_scores
-from embedpipe.evaluation import LabelledPages, grouped_folds
-from embedpipe.features import FeatureStore
-from embedpipe.finetuning import PageScores, finetune, open_backbone
-from embedpipe.labels import Labels
-from embedpipe.networks import Wanted
-from embedpipe.rendering import Selection
-from embedpipe.training import labelled_pages
-from embedpipe.tuning import FinetuningRecipe, Watch
+from embedpipe.backbones.model_cache import Wanted
+from embedpipe.classifiers.bundles import CLASSIFIERS, build_classifier, fit_classifier, log_scores
+from embedpipe.classifiers.evaluation import LabelledPages, grouped_folds
+from embedpipe.classifiers.training import labelled_pages
+from embedpipe.finetuning.finetune import PageScores, finetune, open_backbone
+from embedpipe.finetuning.training_loop import FinetuningRecipe, Watch
+from embedpipe.pages.rendering import Selection
+from embedpipe.store.features import FeatureStore
+from embedpipe.store.labels import Labels
 
 WAYS = {
     "head": FinetuningRecipe(unfreeze="head", rate=3e-3),

@@ -7,36 +7,39 @@ quick and fitting on stored features never loads torch.
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from embedpipe.core import moved
+
 if TYPE_CHECKING:
-    from embedpipe.classification import classify
-    from embedpipe.classifiers import ClassifierBundle
-    from embedpipe.engines import Backbone
-    from embedpipe.errors import EmbedpipeError
-    from embedpipe.features import FeatureStore
-    from embedpipe.loading import load_backbone
-    from embedpipe.lookalikes import similar
-    from embedpipe.pipeline import embed
-    from embedpipe.records import Recipe
-    from embedpipe.streaming import Settings
-    from embedpipe.training import TrainingRecipe, evaluate, fit, make_variants
-    from embedpipe.workspace import Workspace
+    from embedpipe.backbones.engines import Backbone
+    from embedpipe.backbones.loading import load_backbone
+    from embedpipe.classifiers.bundles import ClassifierBundle
+    from embedpipe.classifiers.training import TrainingRecipe, evaluate, fit, make_variants
+    from embedpipe.core.errors import EmbedpipeError, UsageError
+    from embedpipe.core.records import Recipe
+    from embedpipe.embedding.streaming import Settings
+    from embedpipe.store.features import FeatureStore
+    from embedpipe.store.workspace import Workspace
+    from embedpipe.tasks.classify import classify
+    from embedpipe.tasks.embed import embed
+    from embedpipe.tasks.similar import similar
 
 _HOMES = {
-    "Backbone": "engines",
-    "load_backbone": "loading",
-    "classify": "classification",
-    "ClassifierBundle": "classifiers",
-    "EmbedpipeError": "errors",
-    "FeatureStore": "features",
-    "similar": "lookalikes",
-    "Settings": "streaming",
-    "embed": "pipeline",
-    "Recipe": "records",
-    "TrainingRecipe": "training",
-    "evaluate": "training",
-    "fit": "training",
-    "make_variants": "training",
-    "Workspace": "workspace",
+    "Backbone": "backbones.engines",
+    "load_backbone": "backbones.loading",
+    "classify": "tasks.classify",
+    "ClassifierBundle": "classifiers.bundles",
+    "EmbedpipeError": "core.errors",
+    "UsageError": "core.errors",
+    "FeatureStore": "store.features",
+    "similar": "tasks.similar",
+    "Settings": "embedding.streaming",
+    "embed": "tasks.embed",
+    "Recipe": "core.records",
+    "TrainingRecipe": "classifiers.training",
+    "evaluate": "classifiers.training",
+    "fit": "classifiers.training",
+    "make_variants": "classifiers.training",
+    "Workspace": "store.workspace",
 }
 
 __all__ = [
@@ -47,6 +50,7 @@ __all__ = [
     "Recipe",
     "Settings",
     "TrainingRecipe",
+    "UsageError",
     "Workspace",
     "classify",
     "embed",
@@ -56,6 +60,8 @@ __all__ = [
     "make_variants",
     "similar",
 ]
+
+moved.install()
 
 
 def __getattr__(name: str) -> Any:

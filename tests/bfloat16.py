@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from embedpipe.engines import OpenVinoEngine, load_openvino
-from embedpipe.rounding import nearest_bfloat16
+from embedpipe.backbones.engines import OpenVinoEngine, load_openvino
+from embedpipe.backbones.rounding import nearest_bfloat16
 
 _SPLIT = np.float32(2**16 + 1)
 """Veltkamp's constant (Dekker 1971, Numerische Mathematik 18) that leaves a float32 the 8 digits of a bfloat16."""

@@ -10,12 +10,12 @@ import pytest
 from bfloat16 import SimulatedEngine
 from PIL import Image
 
-from embedpipe import starting
-from embedpipe.backbones import load_backbone
-from embedpipe.engines import Backbone, EngineChoice
-from embedpipe.networks import CACHE_VARIABLE
-from embedpipe.records import Recipe
-from embedpipe.workspace import Workspace
+from embedpipe.backbones import runtime
+from embedpipe.backbones.building import load_backbone
+from embedpipe.backbones.engines import Backbone, EngineChoice
+from embedpipe.backbones.model_cache import CACHE_VARIABLE
+from embedpipe.core.records import Recipe
+from embedpipe.store.workspace import Workspace
 
 TINY = "timm:test_resnet"
 """A real network of timm with few weights; random, but the same ones every time."""
@@ -53,8 +53,8 @@ def tiny() -> Backbone:
 @pytest.fixture
 def bf16(monkeypatch: pytest.MonkeyPatch) -> None:
     """A CPU with units for bfloat16, simulated."""
-    monkeypatch.setattr(starting, "OpenVinoEngine", SimulatedEngine)
-    monkeypatch.setattr(starting, "offered_precisions", lambda _choice: ("fp32", "bf16"))
+    monkeypatch.setattr(runtime, "OpenVinoEngine", SimulatedEngine)
+    monkeypatch.setattr(runtime, "offered_precisions", lambda _choice: ("fp32", "bf16"))
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import typer.main
 
 from embedpipe import __all__ as public_names
 from embedpipe.commands import app
-from embedpipe.documents import READERS
-from embedpipe.records import FAILURES, STORED
+from embedpipe.core.records import FAILURES, STORED
+from embedpipe.pages.documents import READERS
 
 ROOT = Path(__file__).resolve().parents[1]
 READMES = ("README.md", "README.zh-CN.md")

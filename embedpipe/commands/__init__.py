@@ -1,6 +1,10 @@
-"""The command line: one function per command, which validates, calls the library, and prints.
+"""The command line: one file for each kind of command, which validates, calls a task, and prints.
 
-Importing a room registers its commands; `--help` lists them in the order of `panels`.
+In come the options that people type; out go text or one JSON object, and an exit code. An option's name, its help and
+how an answer is printed are changed here alone. What a command does is changed in `tasks`, which knows no option.
+Importing a module registers its commands. Heavy modules are imported inside the functions, so that `--help` is quick.
+
+Other rooms use nothing of it.
 """
 
 # ruff: noqa: F401, I001 - importing registers

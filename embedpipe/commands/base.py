@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from embedpipe.commands.panels import panel_of
-from embedpipe.console import (
+from embedpipe.commands.console import (
     NoticeHandler,
     Output,
     OutputError,
@@ -29,18 +28,19 @@ from embedpipe.console import (
     prepare_streams,
     say,
 )
-from embedpipe.errors import EmbedpipeError, UsageError
-from embedpipe.memory import is_lack_of_memory
-from embedpipe.options import Common, expand
-from embedpipe.targets import guarded
+from embedpipe.commands.options import Common, expand
+from embedpipe.commands.panels import panel_of
+from embedpipe.commands.targets import guarded
+from embedpipe.core.errors import EmbedpipeError, UsageError
+from embedpipe.core.memory import is_lack_of_memory
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from embedpipe.classifiers import ClassifierBundle
-    from embedpipe.intake import Report
-    from embedpipe.missing import Missing
-    from embedpipe.workspace import Workspace
+    from embedpipe.classifiers.bundles import ClassifierBundle
+    from embedpipe.classifiers.missing import Missing
+    from embedpipe.embedding.intake import Report
+    from embedpipe.store.workspace import Workspace
 
 DONE, ERROR, USAGE, SOME_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
 PIPE_CLOSED = 141
@@ -106,7 +106,7 @@ def _check(options: Mapping[str, object]) -> None:
 
 def begin(common: Common) -> "tuple[Workspace, Output]":
     """The workspace and the voice of a command."""
-    from embedpipe.workspace import Workspace
+    from embedpipe.store.workspace import Workspace
 
     if not common.quiet:
         logging.getLogger("embedpipe").addHandler(NoticeHandler())
@@ -116,10 +116,10 @@ def begin(common: Common) -> "tuple[Workspace, Output]":
 
 def take_labels(workspace: "Workspace", source: str, output: Output) -> "tuple[int, dict[str, int]]":
     """Takes labels from a folder of types or a CSV; says what was passed over, and what was replaced."""
-    from embedpipe import labelling
+    from embedpipe.tasks import label
 
     name, before = _running.get(), workspace.labels()
-    count, labels = labelling.take(workspace, source, name if name == "label" else f"{name} --labels")
+    count, labels = label.take(workspace, source, name if name == "label" else f"{name} --labels")
     if labels.skipped:
         output.notice(f"{labels.skipped} lines of {source} have no label yet and were passed over")
     _, changed, removed = labels.compared(before)
@@ -158,6 +158,12 @@ def report_json(report: "Report") -> dict[str, Any]:
             for f in report.failures
         ],
     }
+
+
+def report_counts(report: "Report") -> dict[str, Any]:
+    """What `classify` tells of a report."""
+    values = report_json(report)
+    return {key: values[key] for key in ("files", "duplicates", "ignored", "failed", "seconds", "failures")}
 
 
 def print_report(report: "Report", output: Output) -> None:
@@ -215,7 +221,7 @@ def print_metrics(metrics: dict[str, Any], output: Output) -> None:
 
 def print_groups(metrics: "Mapping[str, Any]", output: Output) -> None:
     """Says which groups the folds kept together: those of the labels, or guessed ones."""
-    from embedpipe.origins import describe
+    from embedpipe.classifiers.groups import describe
 
     if said := describe(metrics):
         output.line(f"groups: {said}")
@@ -234,7 +240,7 @@ def print_quality(metrics: dict[str, Any], output: Output) -> None:
 
 def print_seen_documents(seen: int, held_out: int, output: Output) -> None:
     """Says what figures leave out, where the network itself was trained on some of the documents."""
-    from embedpipe.unseen import FEWEST_UNSEEN
+    from embedpipe.classifiers.held_out import FEWEST_UNSEEN
 
     if seen and held_out:
         output.line(
@@ -250,8 +256,8 @@ def print_seen_documents(seen: int, held_out: int, output: Output) -> None:
 
 def open_classifier(workspace: "Workspace", name: str | None) -> "ClassifierBundle":
     """The fitted classifier of that name, or the only one."""
-    from embedpipe.classifiers import ClassifierBundle
-    from embedpipe.errors import ArtifactError, UnknownNameError
+    from embedpipe.classifiers.bundles import ClassifierBundle
+    from embedpipe.core.errors import ArtifactError, UnknownNameError
 
     known = workspace.classifiers()
     if not known:

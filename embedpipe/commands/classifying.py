@@ -14,11 +14,11 @@ from embedpipe.commands.base import (
     exit_code,
     open_classifier,
     print_report,
-    report_json,
+    report_counts,
 )
-from embedpipe.options import Common, Inputs, Network, Reading
-from embedpipe.outputs import csv_of
-from embedpipe.targets import file_option, folder_option
+from embedpipe.commands.options import Common, Inputs, Network, Reading
+from embedpipe.commands.targets import file_option, folder_option
+from embedpipe.core.outputs import csv_of
 
 _TABLES = ("embedpipe.commands.classifying:COLUMNS", "embedpipe.commands.splitting:COLUMNS")
 _OTHERS = 3  # candidates that a line has room for
@@ -29,8 +29,7 @@ COLUMNS = (
 """Of the CSV."""
 
 if TYPE_CHECKING:
-    from embedpipe.classification import DocumentVerdict
-    from embedpipe.intake import Report
+    from embedpipe.tasks.classify import DocumentVerdict
 
 
 @command("classify")
@@ -61,10 +60,13 @@ def classify(
     ] = False,
 ) -> int:
     """Tell each page's and each document's type; cut piles into documents."""
-    from embedpipe import classification, shift, sorting, splitting
+    from embedpipe.classifiers.calibration import shift
+    from embedpipe.classifiers.calibration.decisions import Rule
     from embedpipe.commands import sorting as sorting_command
     from embedpipe.commands import splitting as splitting_command
-    from embedpipe.decisions import Rule
+    from embedpipe.tasks import classify as classify_task
+    from embedpipe.tasks import sort_into as sort_into_task
+    from embedpipe.tasks import split as split_task
 
     workspace, output = begin(common)
     settings = reading.settings()
@@ -75,20 +77,20 @@ def classify(
     load = partial(network.load, workspace, bundle.identity)
     rule = Rule(error_rate, precision_wanted)
     if split:
-        result = splitting.split(
+        result = split_task.split(
             workspace, inputs, bundle, load, rule=rule, settings=settings, blank_separates=blank_separates
         )
         for line in shift.advice(result.report.shift, bundle.name, error_rate):
             output.notice(line)
         return splitting_command.present(result, write, csv, settings, output, answered_by)
-    verdicts, report = classification.classify(
+    verdicts, report = classify_task.classify(
         workspace, inputs, bundle, load, rule=rule, neighbours=neighbours, settings=settings
     )
     if (smallest := bundle.documents.smallest_error_rate()) > error_rate:
         output.notice(f"so few labelled documents promise no error rate below {smallest:.2f}: label more for less")
-    documents = [classification.as_json(verdict) for verdict in verdicts]
+    documents = [classify_task.as_json(verdict) for verdict in verdicts]
     found = shift.as_json(report.shift, bundle.name, error_rate)
-    values = {"classifier": bundle.name, "documents": documents, "shift": found, **counts(report)}
+    values = {"classifier": bundle.name, "documents": documents, "shift": found, **report_counts(report)}
     values["promise"] = shift.promise(bundle.documents, error_rate)
     if csv is not None:
         _write_answers(csv, verdicts, documents, answered_by)
@@ -103,7 +105,7 @@ def classify(
     missing = 0
     try:
         if sort_into is not None:
-            wish = sorting.Wish(sort_into, inputs, link=link, keep_tree=keep_tree, answered_by=answered_by)
+            wish = sort_into_task.Wish(sort_into, inputs, link=link, keep_tree=keep_tree, answered_by=answered_by)
             missing = sorting_command.present(verdicts, report, wish, values, output)
     finally:
         output.result(values)
@@ -114,8 +116,8 @@ def _write_answers(
     file: Path, verdicts: "list[DocumentVerdict]", documents: list[dict[str, Any]], answered_by: str
 ) -> None:
     """Writes the answers with an empty column `label`: `label` takes what a person writes there, and nothing else."""
-    from embedpipe.tables import write_csv
-    from embedpipe.texts import path_to_text
+    from embedpipe.core.display import path_to_text
+    from embedpipe.core.tables import write_csv
 
     rows = [
         {
@@ -138,9 +140,3 @@ def _status(document: dict[str, Any]) -> str:
     if document["status"] != "ambiguous" or not others:
         return str(document.get("message") or document["status"])
     return f"ambiguous: or {', '.join(others)}" + (f" and {more} more" if more > 0 else "")
-
-
-def counts(report: "Report") -> dict[str, Any]:
-    """What `classify` tells of a report."""
-    values = report_json(report)
-    return {key: values[key] for key in ("files", "duplicates", "ignored", "failed", "seconds", "failures")}

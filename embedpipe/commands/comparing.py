@@ -17,17 +17,17 @@ from embedpipe.commands.base import (
     print_seen_documents,
     take_labels,
 )
-from embedpipe.errors import UsageError
-from embedpipe.options import AUTO, AllowMissing, Common, Network, Reading, Space
-from embedpipe.outputs import PNG, csv_of
-from embedpipe.targets import file_option
+from embedpipe.commands.options import AUTO, AllowMissing, Common, Network, Reading, Space
+from embedpipe.commands.targets import file_option
+from embedpipe.core.errors import UsageError
+from embedpipe.core.outputs import PNG, csv_of
 
 if TYPE_CHECKING:
-    from embedpipe.comparison import Comparison
-    from embedpipe.console import Output
+    from embedpipe.commands.console import Output
+    from embedpipe.tasks.compare import Comparison
 
 
-_TABLE = "embedpipe.comparison:COLUMNS"
+_TABLE = "embedpipe.tasks.compare:COLUMNS"
 
 
 @command("compare")
@@ -52,7 +52,7 @@ def compare(
     allow_missing: AllowMissing = False,
 ) -> int:
     """Compare backbones on the labelled documents: quality, speed, and the room that their features take."""
-    from embedpipe import comparison
+    from embedpipe.tasks import compare as compare_task
 
     workspace, output = begin(common)
     names, kinds = (list(filter(None, text.split(","))) for text in (backbones, classifiers))
@@ -61,7 +61,7 @@ def compare(
     if labels is not None:
         take_labels(workspace, str(labels), output)
     with output.progress("embedding") as bar:
-        found = comparison.compare(
+        found = compare_task.compare(
             workspace,
             names,
             kinds,
@@ -72,18 +72,18 @@ def compare(
             allow_missing=allow_missing,
         )
     if csv is not None:
-        comparison.write_table(found, csv)
+        compare_task.write_table(found, csv)
     if png is not None:
-        comparison.draw(found, png)
+        compare_task.draw(found, png)
         output.notice(f"drawn: {png}")
-    output.result(comparison.as_json(found))
+    output.result(compare_task.as_json(found))
     _print(found, output)
     return SOME_FAILED if any(candidate.problem for candidate in found.candidates) else DONE
 
 
 def _print(found: "Comparison", output: "Output") -> None:
     """The table, and how it was measured."""
-    from embedpipe.comparison import rows_of
+    from embedpipe.tasks.compare import rows_of
 
     rows = rows_of(found)
     output.table(
@@ -131,10 +131,10 @@ def _print(found: "Comparison", output: "Output") -> None:
 
 def compare_ways(common: Common, space: Space, recipe: dict[str, Any], device: str, *, allow_missing: bool) -> int:
     """The three ways of transfer on the same held-out documents; the work of `evaluate --compare`."""
-    from embedpipe import transfers
-    from embedpipe.engines import EngineChoice
-    from embedpipe.pipeline import Progress
-    from embedpipe.tuning import FinetuningRecipe, Watch
+    from embedpipe.backbones.engines import EngineChoice
+    from embedpipe.finetuning.training_loop import FinetuningRecipe, Watch
+    from embedpipe.tasks import compare_transfer
+    from embedpipe.tasks.embed import Progress
 
     workspace, output = begin(common)
     store = workspace.store(space.backbone, space.space)
@@ -143,7 +143,7 @@ def compare_ways(common: Common, space: Space, recipe: dict[str, Any], device: s
     with output.progress("training") as bar:
         watch = Watch(pages=lambda done, total: bar(Progress(done, done, total)), notice=output.notice)
         choice = EngineChoice(device=device)
-        found = transfers.compare_ways(
+        found = compare_transfer.compare_ways(
             workspace,
             store,
             FinetuningRecipe(**options, **recipe),
@@ -151,7 +151,7 @@ def compare_ways(common: Common, space: Space, recipe: dict[str, Any], device: s
             watch=watch,
             allow_missing=allow_missing,
         )
-    output.result(transfers.as_json(found))
+    output.result(compare_transfer.as_json(found))
     output.table(
         ("way", "top-1", "top-5", "macro-F1", "of pages", "seconds"),
         [

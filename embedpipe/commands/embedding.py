@@ -5,8 +5,8 @@ from typing import Annotated
 import typer
 
 from embedpipe.commands.base import DONE, LabelsFile, begin, command, exit_code, print_report, report_json, take_labels
-from embedpipe.errors import UsageError
-from embedpipe.options import Common, Inputs, Network, Reading
+from embedpipe.commands.options import Common, Inputs, Network, Reading
+from embedpipe.core.errors import UsageError
 
 
 @command("embed")
@@ -24,7 +24,7 @@ def embed(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and about how long.")] = False,
 ) -> int:
     """Render and embed every page of files and folders that the store does not hold yet."""
-    from embedpipe import pipeline
+    from embedpipe.tasks import embed as embed_task
 
     workspace, output = begin(common)
     if label_by not in (None, "folder"):
@@ -35,13 +35,13 @@ def embed(
     changes = {"size": size, "resize": resize, "layers": layers}
     recipe = {key: value for key, value in changes.items() if value is not None}
     if dry_run:
-        plan = pipeline.plan_run(workspace, inputs, network.load(workspace, recipe=recipe), settings)
+        plan = embed_task.plan_run(workspace, inputs, network.load(workspace, recipe=recipe), settings)
         output.result(plan)
-        output.line(pipeline.describe_plan(plan))
+        output.line(embed_task.describe_plan(plan))
         return DONE
     backbone = network.load(workspace, recipe=recipe)
     with output.progress("embedding") as bar:
-        report = pipeline.embed(
+        report = embed_task.embed(
             workspace,
             inputs,
             backbone,

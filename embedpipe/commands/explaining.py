@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from embedpipe.commands.base import DONE, Classifier, begin, command, open_classifier
-from embedpipe.options import Common, Network, Reading
-from embedpipe.outputs import PNG
-from embedpipe.targets import file_option
+from embedpipe.commands.options import Common, Network, Reading
+from embedpipe.commands.targets import file_option
+from embedpipe.core.outputs import PNG
 
 if TYPE_CHECKING:
-    from embedpipe.console import Output
-    from embedpipe.explanation import Explanation
-    from embedpipe.workspace import Workspace
+    from embedpipe.commands.console import Output
+    from embedpipe.store.workspace import Workspace
+    from embedpipe.tasks.explain import Explanation
 
 
 @command("explain")
@@ -41,13 +41,13 @@ def explain(
     workspace, output = begin(common)
     if stage is not None:
         return _draw_stage(workspace, output, query, network, reading, stage=stage, most=maps, picture=picture)
-    from embedpipe import explanation
-    from embedpipe.pipeline import Progress
+    from embedpipe.tasks import explain as explain_task
+    from embedpipe.tasks.embed import Progress
 
     bundle = open_classifier(workspace, classifier)
     backbone = network.load(workspace, bundle.identity)
     with output.progress("covering parts") as bar:
-        found = explanation.explain(
+        found = explain_task.explain(
             workspace,
             query,
             bundle,
@@ -56,9 +56,9 @@ def explain(
             settings=reading.settings(),
             progress=lambda done, total: bar(Progress(done, done, total)),
         )
-    picture = picture or explanation.default_picture(workspace, found.page.info.ref)
-    explanation.draw(workspace, found, backbone, picture)
-    output.result(explanation.as_json(found) | {"picture": str(picture)})
+    picture = picture or explain_task.default_picture(workspace, found.page.info.ref)
+    explain_task.draw(workspace, found, backbone, picture)
+    output.result(explain_task.as_json(found) | {"picture": str(picture)})
     _print(found, output)
     output.line(f"drawn: {picture}")
     return DONE
@@ -76,14 +76,15 @@ def _draw_stage(
     picture: Path | None,
 ) -> int:
     """Draws the feature maps of one stage."""
-    from embedpipe import explanation, featuremaps
-    from embedpipe.records import DEFAULT_BACKBONE
+    from embedpipe.core.records import DEFAULT_BACKBONE
+    from embedpipe.tasks import explain as explain_task
+    from embedpipe.tasks import explain_stage
 
     name = network.backbone or DEFAULT_BACKBONE
-    found = featuremaps.stage_maps(query, stage, name, network.weights, reading.settings())
-    picture = picture or explanation.default_picture(workspace, found.page.info.ref, str(found.stage))
-    title = featuremaps.draw(found, most, name, picture)
-    output.result(featuremaps.as_json(found, most) | {"backbone": name, "picture": str(picture)})
+    found = explain_stage.stage_maps(query, stage, name, network.weights, reading.settings())
+    picture = picture or explain_task.default_picture(workspace, found.page.info.ref, str(found.stage))
+    title = explain_stage.draw(found, most, name, picture)
+    output.result(explain_stage.as_json(found, most) | {"backbone": name, "picture": str(picture)})
     output.line(title)
     output.line(f"stages of {name}: {', '.join(map(str, found.stages))}")
     output.line(f"drawn: {picture}")

@@ -19,29 +19,29 @@ from embedpipe.commands.base import (
     print_missing,
     take_labels,
 )
-from embedpipe.errors import UsageError
-from embedpipe.options import AllowMissing, Common, Labelling, Network, Space
-from embedpipe.outputs import HTML
-from embedpipe.targets import file_option
+from embedpipe.commands.options import AllowMissing, Common, Labelling, Network, Space
+from embedpipe.commands.targets import file_option
+from embedpipe.core.errors import UsageError
+from embedpipe.core.outputs import HTML
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from embedpipe.classifiers import ClassifierBundle
-    from embedpipe.console import Output
-    from embedpipe.workspace import Workspace
+    from embedpipe.classifiers.bundles import ClassifierBundle
+    from embedpipe.commands.console import Output
+    from embedpipe.store.workspace import Workspace
 
 
 StoredSpace = Annotated[str | None, typer.Option("--space", help="The features of this space, see `info`.")]
 
 
 def _fit(kind: str, common: Common, network: Network, space: str | None, labelling: Labelling) -> int:
-    from embedpipe import missing
-    from embedpipe.decisions import ERROR_RATE
-    from embedpipe.rendering import Selection
-    from embedpipe.shift import measured_kinds, promise
-    from embedpipe.training import TrainingRecipe, fit, make_variants
-    from embedpipe.variants import Watch
+    from embedpipe.classifiers import missing
+    from embedpipe.classifiers.calibration.decisions import ERROR_RATE
+    from embedpipe.classifiers.calibration.shift import measured_kinds, promise
+    from embedpipe.classifiers.training import TrainingRecipe, fit, make_variants
+    from embedpipe.classifiers.variants import Watch
+    from embedpipe.pages.rendering import Selection
 
     workspace, output = begin(common)
     settings = labelling.hyperparameters()
@@ -142,8 +142,8 @@ def evaluate(
             raise UsageError(f"--compare needs no classifier and holds its own documents out: leave {option} out")
         recipe = {"weights": network.weights, "pages": pages, "unfreeze": unfreeze, "epochs": epochs}
         return compare_ways(common, Space(None, space), recipe, network.device, allow_missing=allow_missing)
-    from embedpipe import assessment
-    from embedpipe.decisions import Rule
+    from embedpipe.classifiers.calibration.decisions import Rule
+    from embedpipe.tasks import evaluate as evaluate_task
 
     workspace, output = begin(common)
     if test is not None:
@@ -157,11 +157,11 @@ def evaluate(
     bundle = open_classifier(workspace, classifier)
     store = workspace.store(space=bundle.identity.space)
     bundle.require(store.identity)
-    found = assessment.assess(workspace, store, bundle, Rule(error_rate), allow_missing=allow_missing)
+    found = evaluate_task.assess(workspace, store, bundle, Rule(error_rate), allow_missing=allow_missing)
     if html is not None:
-        assessment.write(workspace, bundle, found, html)
+        evaluate_task.write(workspace, bundle, found, html)
         output.notice(f"report: {html}")
-    output.result({"classifier": bundle.name, **assessment.as_json(found)})
+    output.result({"classifier": bundle.name, **evaluate_task.as_json(found)})
     metrics = found.evaluation.metrics
     _print_types(found.evaluation.per_class, output)
     print_metrics(metrics, output)
@@ -190,12 +190,12 @@ def _elsewhere(
     error_rate: float,
     output: "Output",
 ) -> int:
-    from embedpipe import assessment
-    from embedpipe.decisions import Rule
-    from embedpipe.shift import as_json, promise
+    from embedpipe.classifiers.calibration.decisions import Rule
+    from embedpipe.classifiers.calibration.shift import as_json, promise
+    from embedpipe.tasks import evaluate as evaluate_task
 
     folder, labels = documents
-    found = assessment.measure_elsewhere(
+    found = evaluate_task.measure_elsewhere(
         workspace,
         bundle,
         str(folder),
@@ -211,7 +211,7 @@ def _elsewhere(
     if found.unknown:
         output.notice(f"not known to the classifier, so never right: {', '.join(found.unknown)}")
     shift = as_json(found.report.shift, bundle.name, error_rate)
-    output.result({"classifier": bundle.name, **assessment.elsewhere_json(found), "shift": shift})
+    output.result({"classifier": bundle.name, **evaluate_task.elsewhere_json(found), "shift": shift})
     _print_types(found.per_class, output)
     figures = ", ".join(
         f"{name.replace('_', ' ')} {i.value:.3f} ({i.low:.3f} to {i.high:.3f})" for name, i in found.intervals.items()

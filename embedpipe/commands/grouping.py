@@ -6,11 +6,11 @@ from typing import Annotated
 import typer
 
 from embedpipe.commands.base import DONE, begin, command
-from embedpipe.options import Common, Space
-from embedpipe.outputs import HTML, PNG, csv_of
-from embedpipe.targets import file_option, folder_option
+from embedpipe.commands.options import Common, Space
+from embedpipe.commands.targets import file_option, folder_option
+from embedpipe.core.outputs import HTML, PNG, csv_of
 
-_GROUPS, _FAMILIES = "embedpipe.deduplication:COLUMNS", "embedpipe.layouts:COLUMNS"
+_GROUPS, _FAMILIES = "embedpipe.tasks.dedupe:COLUMNS", "embedpipe.tasks.families:COLUMNS"
 _SHOWN = 20
 _COUNTS = ("candidates", "compared", "not_compared", "unreadable", "blank", "nearly_blank", "cut")
 
@@ -26,30 +26,31 @@ def dedupe(
     ] = None,
 ) -> int:
     """List files, documents and pages that are there more than once; nothing is deleted."""
-    from embedpipe import deduplication, missing
-    from embedpipe.agreement import SAME_PICTURE
+    from embedpipe.classifiers import missing
+    from embedpipe.index.same_page.agreement import SAME_PICTURE
+    from embedpipe.tasks import dedupe as dedupe_task
 
     workspace, output = begin(common)
     store = workspace.store(space.backbone, space.space)
     threshold = SAME_PICTURE if same_picture is None else same_picture
-    found = deduplication.find(workspace, store, same_picture=threshold)
-    rows = list(deduplication.as_rows(found.groups))
+    found = dedupe_task.find(workspace, store, same_picture=threshold)
+    rows = list(dedupe_task.as_rows(found.groups))
     if csv is not None:
-        deduplication.write_table(found, csv)
+        dedupe_task.write_table(found, csv)
         output.notice(f"written: {csv}")
     if html is not None:
         facts = {
             "Groups": str(len(found.groups)),
             "Agreement": f"at least {threshold:g}",
-            "Kept": deduplication.RULE,
-            "Not compared": "; ".join(deduplication.left_out(found)) or "nothing",
+            "Kept": dedupe_task.RULE,
+            "Not compared": "; ".join(dedupe_task.left_out(found)) or "nothing",
             "Space": store.identity.space,
         }
-        deduplication.write_html(workspace, found, facts, html)
+        dedupe_task.write_html(workspace, found, facts, html)
         output.notice(f"written: {html}")
     counts = {name: getattr(found, name) for name in _COUNTS}
     lost = missing.lost_pages(store, without="they are in no group")
-    output.result({"groups": rows, "kept": deduplication.RULE, **counts, "missing": lost})
+    output.result({"groups": rows, "kept": dedupe_task.RULE, **counts, "missing": lost})
     output.table(
         ("group", "kind", "keep", "agreement", "where"),
         [
@@ -62,10 +63,10 @@ def dedupe(
     kinds = [f"{sum(g.kind == kind for g in found.groups)} of {kind}s" for kind in ("document", "page")]
     exact = sum(group.kind == "exact" for group in found.groups)
     output.line(f"{exact} groups of identical files, {', '.join(kinds)}")
-    output.line(f"Kept is {deduplication.RULE}; nothing is deleted")
+    output.line(f"Kept is {dedupe_task.RULE}; nothing is deleted")
     if more > 0:
         output.line(f"{more} more groups: --csv or --html lists them all")
-    for line in deduplication.left_out(found):
+    for line in dedupe_task.left_out(found):
         output.notice(line)
     return DONE
 
@@ -92,23 +93,24 @@ def families(
     ] = None,
 ) -> int:
     """Group pages of one layout, such as the forms of one sender, each with its most typical page."""
-    from embedpipe import layouts, missing
-    from embedpipe.families import SAME_LAYOUT
+    from embedpipe.classifiers import missing
+    from embedpipe.index.families import SAME_LAYOUT
+    from embedpipe.tasks import families as families_task
 
     workspace, output = begin(common)
     store = workspace.store(space.backbone, space.space)
     wanted = SAME_LAYOUT if threshold is None else threshold
-    found = layouts.find(workspace, store, threshold=wanted, least=least, first_pages=first_pages)
-    values = layouts.as_json(found)
+    found = families_task.find(workspace, store, threshold=wanted, least=least, first_pages=first_pages)
+    values = families_task.as_json(found)
     if csv is not None:
-        layouts.write_table(found, csv)
+        families_task.write_table(found, csv)
         output.notice(f"written: {csv}")
     if html is not None:
         facts = {"Families": str(len(found)), "Mean cosine": f"at least {wanted:g}", "Space": store.identity.space}
-        layouts.write_html(workspace, found, facts, html)
+        families_task.write_html(workspace, found, facts, html)
         output.notice(f"written: {html}")
     if contact_sheets is not None:
-        layouts.draw(workspace, found, contact_sheets)
+        families_task.draw(workspace, found, contact_sheets)
         output.notice(f"drawn: {contact_sheets}")
     lost = missing.lost_pages(store, without="they are in no family")
     output.result({"families": values, "space": store.identity.space, "missing": lost})

@@ -5,8 +5,8 @@ from typing import Annotated
 import typer
 
 from embedpipe.commands.base import DONE, begin, command
-from embedpipe.errors import UsageError
-from embedpipe.options import Common, Space
+from embedpipe.commands.options import Common, Space
+from embedpipe.core.errors import UsageError
 
 _MEGABYTE = 1024**2
 
@@ -27,8 +27,8 @@ def index(
     ] = None,
 ) -> int:
     """Build the index of the stored pages, or add what is new to it; `similar` does so by itself when needed."""
-    from embedpipe import index as page_index
-    from embedpipe import missing
+    from embedpipe.classifiers import missing
+    from embedpipe.index import page_index
 
     workspace, output = begin(common)
     store = workspace.store(space.backbone, space.space)

@@ -15,16 +15,16 @@ from embedpipe.commands.base import (
     print_missing,
     take_labels,
 )
-from embedpipe.errors import UsageError
-from embedpipe.options import AllowMissing, Common, Space
-from embedpipe.outputs import PNG, csv_of
-from embedpipe.targets import file_option
+from embedpipe.commands.options import AllowMissing, Common, Space
+from embedpipe.commands.targets import file_option
+from embedpipe.core.errors import UsageError
+from embedpipe.core.outputs import PNG, csv_of
 
 if TYPE_CHECKING:
-    from embedpipe.console import Output
-    from embedpipe.features import FeatureStore
-    from embedpipe.training import TrainingRecipe
-    from embedpipe.workspace import Workspace
+    from embedpipe.classifiers.training import TrainingRecipe
+    from embedpipe.commands.console import Output
+    from embedpipe.store.features import FeatureStore
+    from embedpipe.store.workspace import Workspace
 
 _LINES = 20
 
@@ -46,7 +46,9 @@ def label(
     as_type: Annotated[str | None, typer.Option("--as", metavar="TYPE", help="The type of these families.")] = None,
     csv: Annotated[
         Path | None,
-        file_option(csv_of("embedpipe.grouping:COLUMNS"), "Write the families, with a label column to fill in."),
+        file_option(
+            csv_of("embedpipe.tasks.label_cluster:COLUMNS"), "Write the families, with a label column to fill in."
+        ),
     ] = None,
     png: Annotated[
         Path | None, file_option(PNG, "Draw the families into a PNG file.", "--png", "--contact-sheet")
@@ -78,11 +80,11 @@ def label(
 
 
 def _undo(workspace: "Workspace", version: str | None, output: "Output") -> int:
-    from embedpipe import labelling
+    from embedpipe.tasks import label as label_task
 
     if version is not None and not version.isdecimal():
         raise UsageError(f"--undo {version}: write the number of a version, as `label --history` lists them")
-    done = labelling.undo(workspace, None if version is None else int(version))
+    done = label_task.undo(workspace, None if version is None else int(version))
     types = done.labels.types()
     output.result(
         {
@@ -104,9 +106,9 @@ def _undo(workspace: "Workspace", version: str | None, output: "Output") -> int:
 
 
 def _list_versions(workspace: "Workspace", output: "Output") -> int:
-    from embedpipe import labelling
+    from embedpipe.tasks import label as label_task
 
-    values = labelling.history_json(workspace)
+    values = label_task.history_json(workspace)
     output.result(values)
     keys = ("version", "when", "command", "labels", "added", "changed", "removed")
     output.table(
@@ -128,32 +130,34 @@ def _list_versions(workspace: "Workspace", output: "Output") -> int:
 def _label_families(
     workspace: "Workspace", store: "FeatureStore", source: str, as_type: str | None, *, allow_missing: bool
 ) -> tuple[int, dict[str, int]]:
-    from embedpipe import grouping, missing
+    from embedpipe.classifiers import missing
+    from embedpipe.tasks import label_cluster
 
     if as_type is None and not Path(source).is_file():
         raise UsageError(f"which type are the documents of {source}? write label --cluster {source} --as TYPE")
     if as_type is None:
-        types = grouping.read(workspace, store, Path(source))
+        types = label_cluster.read(workspace, store, Path(source))
     else:
-        types = dict.fromkeys(grouping.numbers(source), as_type)
+        types = dict.fromkeys(label_cluster.numbers(source), as_type)
         missing.lost_pages(store, allow=allow_missing)  # without them, families may have other numbers than were listed
-    return grouping.label(workspace, store, types), workspace.labels().types()
+    return label_cluster.label(workspace, store, types), workspace.labels().types()
 
 
 def _list_families(
     workspace: "Workspace", store: "FeatureStore", csv: Path | None, png: Path | None, output: "Output"
 ) -> int:
-    from embedpipe import grouping, missing
+    from embedpipe.classifiers import missing
+    from embedpipe.tasks import label_cluster
 
-    found = grouping.find(workspace, store)
+    found = label_cluster.find(workspace, store)
     lost = missing.lost_pages(store, without="they are in no family")
     if csv is not None:
-        grouping.save(found, csv)
+        label_cluster.save(found, csv)
         output.notice(f"written: {csv}; fill in its column label, then `label --cluster {csv}`")
     if png is not None:
-        grouping.draw(workspace, found, png)
+        label_cluster.draw(workspace, found, png)
         output.notice(f"drawn: {png}")
-    values = grouping.as_json(found)
+    values = label_cluster.as_json(found)
     output.result({"families": values, "missing": lost})
     output.table(
         ("family", "to label", "labelled", "example"),
@@ -180,11 +184,14 @@ def suggest(
     classifier: Classifier = None,
     csv: Annotated[
         Path | None,
-        file_option(csv_of("embedpipe.suggestions:COLUMNS"), "Write them, with a label column to fill in for `label`."),
+        file_option(
+            csv_of("embedpipe.tasks.suggest:COLUMNS"), "Write them, with a label column to fill in for `label`."
+        ),
     ] = None,
 ) -> int:
     """Propose the unlabelled documents that teach most: uncertain ones, unlike the labelled and each other."""
-    from embedpipe import missing, suggestions
+    from embedpipe.classifiers import missing
+    from embedpipe.tasks import suggest as suggest_task
 
     workspace, output = begin(common)
     bundle = None
@@ -195,12 +202,12 @@ def suggest(
     store = workspace.store(space.backbone, bundle.identity.space if bundle and not space.space else space.space)
     if bundle is not None:
         bundle.require(store.identity)
-    found = suggestions.suggest(workspace, store, n, bundle)
+    found = suggest_task.suggest(workspace, store, n, bundle)
     if csv is not None:
-        suggestions.save(found, csv)
+        suggest_task.save(found, csv)
         output.notice(f"written: {csv}; fill in its column label, then `label {csv}`")
     lost = missing.lost_pages(store, without="they are not suggested, and what is like them may be")
-    output.result({**suggestions.as_json(found), "missing": lost})
+    output.result({**suggest_task.as_json(found), "missing": lost})
     output.table(
         ("guess", "pages", "document"),
         [(" or ".join(s.guesses) or "-", s.pages, s.path) for s in found],
@@ -217,7 +224,7 @@ def check_labels(
     csv: Annotated[
         Path | None,
         file_option(
-            csv_of("embedpipe.mislabels:COLUMNS"),
+            csv_of("embedpipe.tasks.check_labels:COLUMNS"),
             "Write what is likely wrong, with a label column to fill in for `label`.",
         ),
     ] = None,
@@ -226,20 +233,20 @@ def check_labels(
     ] = None,
 ) -> int:
     """Rank labels that are likely wrong, and find look-alikes across types and groups."""
-    from embedpipe import mislabels
+    from embedpipe.tasks import check_labels as check_labels_task
 
     workspace, output = begin(common)
     if labels is not None:
         take_labels(workspace, str(labels), output)
     store, recipe = _judge(workspace, space, classifier)
-    findings = mislabels.check(workspace, store, recipe)
+    findings = check_labels_task.check(workspace, store, recipe)
     if csv is not None:
-        mislabels.save(findings, csv)
+        check_labels_task.save(findings, csv)
         output.notice(f"written: {csv}; fill in its column label where labels are wrong, then `label {csv}`")
     if png is not None:
-        mislabels.draw(workspace, findings, png)
+        check_labels_task.draw(workspace, findings, png)
         output.notice(f"drawn: {png}")
-    values = mislabels.as_json(findings)
+    values = check_labels_task.as_json(findings)
     output.result(values)
     _print_doubts(values, output)
     _print_twins(values, output)
@@ -250,7 +257,7 @@ def check_labels(
 
 def _judge(workspace: "Workspace", space: Space, classifier: str | None) -> "tuple[FeatureStore, TrainingRecipe]":
     """The features, and the classifier that judges labels: made as the named one, else the one that judges best."""
-    from embedpipe.training import TrainingRecipe
+    from embedpipe.classifiers.training import TrainingRecipe
 
     if classifier is None:
         return workspace.store(space.backbone, space.space), TrainingRecipe("head")

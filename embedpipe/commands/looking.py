@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from embedpipe.commands.base import DONE, begin, command
-from embedpipe.errors import EmbedpipeError, UsageError
-from embedpipe.options import Common, Network, Reading
-from embedpipe.outputs import HTML, PNG
-from embedpipe.targets import file_option
+from embedpipe.commands.options import Common, Network, Reading
+from embedpipe.commands.targets import file_option
+from embedpipe.core.errors import EmbedpipeError, UsageError
+from embedpipe.core.outputs import HTML, PNG
 
 if TYPE_CHECKING:
-    from embedpipe.console import Output
+    from embedpipe.commands.console import Output
 
 
 @command("similar")
@@ -44,8 +44,9 @@ def similar(
     html: Annotated[Path | None, file_option(HTML, "Write queries and neighbours into an HTML file.")] = None,
 ) -> int:
     """Find the pages that look most like a page, whether it is in the store or not."""
-    from embedpipe import lookalikes, missing
-    from embedpipe.regions import parse_box
+    from embedpipe.classifiers import missing
+    from embedpipe.embedding.regions import parse_box
+    from embedpipe.tasks import similar as similar_task
 
     workspace, output = begin(common)
     asked = _queries(query, queries)
@@ -54,18 +55,18 @@ def similar(
     if box is not None and whole_document:
         raise UsageError("--box compares boxes of pages, --whole-document compares all pages: choose one")
     region = None if box is None else parse_box(box)
-    wanted = lookalikes.Wanted(k, page_type, other_documents, whole_document, region)
+    wanted = similar_task.Wanted(k, page_type, other_documents, whole_document, region)
     store = workspace.store(network.backbone, space)
-    finder = lookalikes.Finder(workspace, store, lambda: network.load(workspace, store.identity), reading.settings())
+    finder = similar_task.Finder(workspace, store, lambda: network.load(workspace, store.identity), reading.settings())
     answers = [finder.find(text, wanted) for text in asked]
     if png is not None:
-        lookalikes.draw(workspace, answers[0], png)
+        similar_task.draw(workspace, answers[0], png)
         output.notice(f"drawn: {png}")
     if html is not None:
         facts = {"Queries": str(len(asked)), "Type": page_type or "all", "Space": store.identity.space}
-        lookalikes.write_html(workspace, answers, facts, html)
+        similar_task.write_html(workspace, answers, facts, html)
         output.notice(f"written: {html}")
-    values = [lookalikes.as_json(found) for found in answers]
+    values = [similar_task.as_json(found) for found in answers]
     lost = missing.lost_pages(store, without="they are not found")
     output.result((values[0] if queries is None else {"queries": values}) | {"missing": lost})
     for found in values:

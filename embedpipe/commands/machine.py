@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from embedpipe.commands.base import DONE, begin, command
-from embedpipe.options import Common, Network
-from embedpipe.targets import Force, folder_option
+from embedpipe.commands.options import Common, Network
+from embedpipe.commands.targets import Force, folder_option
 
 
 @command("backbones")
@@ -25,12 +25,13 @@ def backbones(
     force: Force = False,
 ) -> int:
     """List the known backbones with their widths, sizes and licences, and whether their weights are here."""
-    from embedpipe import catalogue, inventory
+    from embedpipe.backbones import catalogue
+    from embedpipe.tasks import info
 
     workspace, output = begin(common)
     if not (download or export_weights):
         rows = [catalogue.describe(name) for name in names or catalogue.NAMES]
-        own = [] if names else inventory.backbones(workspace)
+        own = [] if names else info.backbones(workspace)
         output.result({"backbones": rows, "finetuned": own})
         output.table(catalogue.COLUMNS, [catalogue.cells(row) for row in rows])
         for row in own:
@@ -55,10 +56,10 @@ def backbones(
 @command("doctor")
 def doctor(common: Common) -> int:
     """Say what runs the network here and why, and what to do about what is missing."""
-    from embedpipe import diagnosis
+    from embedpipe.tasks import doctor as doctor_task
 
     workspace, output = begin(common)
-    values = diagnosis.examine(workspace)
+    values = doctor_task.examine(workspace)
     output.result(values)
     for key, value in values.items():
         if key != "advice":
@@ -75,10 +76,10 @@ def demo(
     folder: Annotated[Path | None, folder_option("Where to draw the documents.")] = None,
 ) -> int:
     """Draw sample documents, then embed, fit, evaluate, classify and look up, and write a report to open."""
-    from embedpipe import demonstration
+    from embedpipe.tasks import demo as demo_task
 
     workspace, output = begin(common)
-    values = demonstration.run(workspace, network.load(workspace), folder or workspace.root / "demo", output.notice)
+    values = demo_task.run(workspace, network.load(workspace), folder or workspace.root / "demo", output.notice)
     output.result(values)
     output.line(f"open {values['report']} and {values['contact_sheet']}")
     return DONE
@@ -98,16 +99,16 @@ def bench(
     """Measure the speed on this machine, against the loops that people write and against its limit."""
     import tempfile
 
-    from embedpipe import benchmark
     from embedpipe.samples import draw_samples
+    from embedpipe.tasks import bench as bench_task
 
     workspace, output = begin(common)
-    plan = benchmark.Plan(tuple(filter(None, what.split(","))), max_pages_used, repeats, network.weights)
+    plan = bench_task.Plan(tuple(filter(None, what.split(","))), max_pages_used, repeats, network.weights)
     with tempfile.TemporaryDirectory(prefix="embedpipe-bench-") as folder:
         if not inputs:
             draw_samples(Path(folder), per_type=16)
-        values = benchmark.run(inputs or [folder], network.load(workspace), plan, output.notice)
+        values = bench_task.run(inputs or [folder], network.load(workspace), plan, output.notice)
     output.result(values)
-    for columns, rows in benchmark.tables(values):
+    for columns, rows in bench_task.tables(values):
         output.table(columns, rows)
     return DONE

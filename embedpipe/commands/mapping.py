@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from embedpipe.commands.base import DONE, begin, command
-from embedpipe.options import Common, Space, read_passwords, read_selection
-from embedpipe.outputs import HTML
-from embedpipe.targets import file_option, folder_option
+from embedpipe.commands.options import Common, Space, read_passwords, read_selection
+from embedpipe.commands.targets import file_option, folder_option
+from embedpipe.core.outputs import HTML
 
 
 @command("map")
@@ -30,25 +30,26 @@ def draw_map(
     projector: Annotated[Path | None, folder_option("Write a folder for TensorBoard's projector as well.")] = None,
 ) -> int:
     """Draw all pages as a map in an HTML file: pages that look alike lie together, coloured by type."""
-    from embedpipe import maps, missing
-    from embedpipe.projector import check_folder
+    from embedpipe.classifiers import missing
+    from embedpipe.drawing.projector import check_folder
+    from embedpipe.tasks import map as map_task
 
     workspace, output = begin(common)
     start = time.perf_counter()
     if projector is not None:
         check_folder(projector)
-    wanted = maps.Wanted(method, read_selection(pages), limit, thumbnails, seed, read_passwords(password_file))
+    wanted = map_task.Wanted(method, read_selection(pages), limit, thumbnails, seed, read_passwords(password_file))
     store = workspace.store(space.backbone, space.space)
     with output.progress("drawing pages") as bar:
-        found = maps.make(workspace, store, wanted, bar.count)
-    maps.write_html(found, store.identity.space, html)
+        found = map_task.make(workspace, store, wanted, bar.count)
+    map_task.write_html(found, store.identity.space, html)
     if projector is not None:
-        maps.export_projector(found, projector)
+        map_task.export_projector(found, projector)
     if found.reason:
         output.notice(f"drawn by PCA: {found.reason}")
-    for note in maps.notes(found):
+    for note in map_task.notes(found):
         output.notice(note)
-    values = maps.as_json(found)
+    values = map_task.as_json(found)
     values |= {
         "seed": seed,
         "space": store.identity.space,

@@ -5,15 +5,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embedpipe.commands.base import DONE, SOME_FAILED
-from embedpipe.errors import UsageError
+from embedpipe.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from embedpipe.classification import DocumentVerdict
-    from embedpipe.classifiers import ClassifierBundle
-    from embedpipe.console import Output
-    from embedpipe.intake import Report
-    from embedpipe.sorting import Sorted, Wish
-    from embedpipe.workspace import Workspace
+    from embedpipe.classifiers.bundles import ClassifierBundle
+    from embedpipe.commands.console import Output
+    from embedpipe.embedding.intake import Report
+    from embedpipe.store.workspace import Workspace
+    from embedpipe.tasks.classify import DocumentVerdict
+    from embedpipe.tasks.sort_into import Sorted, Wish
 
 _SHOWN = 10
 
@@ -26,7 +26,7 @@ def check(sort_into: Path | None, *, link: bool, keep_tree: bool) -> None:
 
 def answered_by(workspace: "Workspace", bundle: "ClassifierBundle") -> str:
     """Name and version of a classifier, as tables of answers and ledgers say it."""
-    from embedpipe import versions
+    from embedpipe.core import versions
 
     return f"{bundle.name} version {versions.current(workspace.classifier_folder(bundle.name))}"
 
@@ -35,11 +35,11 @@ def present(
     verdicts: "list[DocumentVerdict]", report: "Report", wish: "Wish", values: dict[str, Any], output: "Output"
 ) -> int:
     """Sorts the files, adds what was done to the JSON object and prints it; returns the exit code."""
-    from embedpipe import sorting
-    from embedpipe.ledger import LEDGER
+    from embedpipe.store.sorted_ledger import LEDGER
+    from embedpipe.tasks import sort_into as sort_into_task
 
     sys.stdout.flush()  # the answers are there whatever happens to the copies
-    done = sorting.sort_into(verdicts, report.copies, wish)
+    done = sort_into_task.sort_into(verdicts, report.copies, wish)
     values |= _as_json(done)
     for path, message in done.failures[:_SHOWN]:
         output.notice(f"{message}: {path}")

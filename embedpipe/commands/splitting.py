@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from embedpipe.commands.base import SOME_FAILED, exit_code, print_report
-from embedpipe.errors import UsageError
+from embedpipe.commands.base import SOME_FAILED, exit_code, print_report, report_counts
+from embedpipe.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from embedpipe.console import Output
-    from embedpipe.splitting import Split
-    from embedpipe.streaming import Settings
+    from embedpipe.commands.console import Output
+    from embedpipe.embedding.streaming import Settings
+    from embedpipe.tasks.split import Split
 
 COLUMNS = (
     *("path", "first_page", "last_page", "type", "label", "confidence", "status", "boundary_confidence", "file"),
@@ -30,16 +30,15 @@ def present(
     result: "Split", write: Path | None, csv: Path | None, settings: "Settings", output: "Output", answered_by: str
 ) -> int:
     """Writes the parts if asked, and prints them; returns the exit code."""
-    from embedpipe import splitting
-    from embedpipe.commands.classifying import counts
-    from embedpipe.tables import write_csv
-    from embedpipe.texts import path_to_text
+    from embedpipe.core.display import path_to_text
+    from embedpipe.core.tables import write_csv
+    from embedpipe.tasks import split as split_task
 
     if result.fallback:
         output.notice(f"cut where the type changes, for boundaries could not be learnt: {result.fallback}")
     elif not result.calibrated:
         output.notice("how sure each cut is was not measured: no labelled document is left that nothing was trained on")
-    files = splitting.write_parts(result.piles, write, settings) if write is not None else {}
+    files = split_task.write_parts(result.piles, write, settings) if write is not None else {}
     documents = [_as_json(pile, files) for pile in result.piles]
     parts = [
         {**part, "path": pile["path"], "first_page": part["pages"][0], "last_page": part["pages"][1]}
@@ -48,7 +47,7 @@ def present(
     ]
     if csv is not None:
         write_csv(csv, COLUMNS, [{**p, "path": path_to_text(p["path"]), "answered_by": answered_by} for p in parts])
-    output.result({"documents": documents, "calibrated": result.calibrated, **counts(result.report)})
+    output.result({"documents": documents, "calibrated": result.calibrated, **report_counts(result.report)})
     output.table(
         ("pages", "type", "confidence", "begins here", "one document", "status", "file"),
         [
@@ -69,15 +68,16 @@ def present(
 
 
 def _as_json(pile: Any, files: dict[tuple[str, int], Path | str]) -> dict[str, Any]:
-    from embedpipe import classification, splitting
+    from embedpipe.tasks import classify
+    from embedpipe.tasks import split as split_task
 
     parts = []
     for part in pile.parts:
-        values = splitting.as_json(part, classification.as_json(part.verdict))
+        values = split_task.as_json(part, classify.as_json(part.verdict))
         file = files.get((pile.verdict.path, part.first_page))
         if isinstance(file, str):
             values["message"] = f"not written: {file}"
         elif file is not None:
             values["file"] = str(file)
         parts.append(values)
-    return {**classification.as_json(pile.verdict), "parts": parts}
+    return {**classify.as_json(pile.verdict), "parts": parts}

@@ -15,13 +15,13 @@ from embedpipe.commands.base import (
     print_report,
     report_json,
 )
-from embedpipe.errors import UsageError
-from embedpipe.options import AllowMissing, Common, Inputs, Network, Reading
+from embedpipe.commands.options import AllowMissing, Common, Inputs, Network, Reading
+from embedpipe.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from embedpipe.console import Output
-    from embedpipe.teaching import Lesson, Outcome
-    from embedpipe.workspace import Workspace
+    from embedpipe.commands.console import Output
+    from embedpipe.store.workspace import Workspace
+    from embedpipe.tasks.add_type import Lesson, Outcome
 
 _CHANGES_SHOWN = 20
 
@@ -40,20 +40,20 @@ def add_type(
     allow_missing: AllowMissing = False,
 ) -> int:
     """Teach a type by examples: embed, label and fit again, and say which earlier answers change."""
-    from embedpipe import teaching
+    from embedpipe.tasks import add_type as add_type_task
 
     workspace, output = begin(common)
     if not name.strip():
         raise UsageError("the type has no name")
     bundle = open_classifier(workspace, classifier)
-    lesson = teaching.Lesson(
+    lesson = add_type_task.Lesson(
         name.strip(), tuple(inputs), group, relabel=relabel, keep=not dry_run, allow_missing=allow_missing
     )
-    outcome = teaching.add_type(
+    outcome = add_type_task.add_type(
         workspace, bundle, lesson, lambda: network.load(workspace, bundle.identity), reading.settings()
     )
     failed = report_json(outcome.report)
-    output.result(teaching.as_json(lesson, outcome) | {key: failed[key] for key in ("failed", "failures")})
+    output.result(add_type_task.as_json(lesson, outcome) | {key: failed[key] for key in ("failed", "failures")})
     if outcome.report.embedded or outcome.report.failed:
         print_report(outcome.report, output)
     _print_lesson(lesson, outcome, output)
@@ -61,7 +61,7 @@ def add_type(
 
 
 def _print_lesson(lesson: "Lesson", outcome: "Outcome", output: "Output") -> None:
-    from embedpipe.teaching import ENOUGH
+    from embedpipe.tasks.add_type import ENOUGH
 
     kinds = sorted(outcome.before.keys() | outcome.after.keys())
     columns = [(kind, outcome.before.get(kind), outcome.after.get(kind)) for kind in kinds]
@@ -83,7 +83,7 @@ def _print_lesson(lesson: "Lesson", outcome: "Outcome", output: "Output") -> Non
 
 def _print_changes(outcome: "Outcome", output: "Output") -> None:
     """Which earlier answers are of another type, and how sure all of them were and are."""
-    from embedpipe.answering import STATUSES
+    from embedpipe.classifiers.stored_answers import STATUSES
 
     documents = sum(sum(counts.values()) for counts in outcome.statuses_before.values())
     output.line(
@@ -129,7 +129,7 @@ def classifiers(
     prune: Annotated[str | None, typer.Option(metavar="NAME", help="Remove all versions but the one in use.")] = None,
 ) -> int:
     """List the versions of every classifier; go back to an earlier one, or forward again."""
-    from embedpipe import upkeep
+    from embedpipe.tasks import upkeep
 
     workspace, output = begin(common)
     if (rollback is not None) + (prune is not None) + list_all > 1:
@@ -147,9 +147,9 @@ def classifiers(
 
 
 def _list_versions(workspace: "Workspace", output: "Output") -> int:
-    from embedpipe import inventory
+    from embedpipe.tasks import info
 
-    rows = [row for name in workspace.classifiers() for row in inventory.classifier_versions(workspace, name)]
+    rows = [row for name in workspace.classifiers() for row in info.classifier_versions(workspace, name)]
     output.result({"classifiers": rows})
     output.table(
         ("", "classifier", "version", "time", "kind", "variants", "types", "documents", "macro-F1"),

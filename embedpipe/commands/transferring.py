@@ -15,13 +15,13 @@ from embedpipe.commands.base import (
     print_quality,
     take_labels,
 )
-from embedpipe.errors import UnknownNameError, UsageError
-from embedpipe.options import Common, Network
+from embedpipe.commands.options import Common, Network
+from embedpipe.core.errors import UnknownNameError, UsageError
 
 if TYPE_CHECKING:
-    from embedpipe.console import Output, ProgressBar
-    from embedpipe.finetuning import Finetuned
-    from embedpipe.tuning import FinetuningRecipe, Watch
+    from embedpipe.commands.console import Output, ProgressBar
+    from embedpipe.finetuning.finetune import Finetuned
+    from embedpipe.finetuning.training_loop import FinetuningRecipe, Watch
 
 
 @command("finetune")
@@ -44,8 +44,8 @@ def finetune(
     ] = None,
 ) -> int:
     """Train the network itself, or its last stages, on the labelled pages; the result is a backbone of its own."""
-    from embedpipe import finetuning
-    from embedpipe.engines import EngineChoice
+    from embedpipe.backbones.engines import EngineChoice
+    from embedpipe.finetuning import finetune as finetune_module
 
     workspace, output = begin(common)
     if labels is not None:
@@ -54,7 +54,7 @@ def finetune(
     own |= {"weights": network.weights, "precision": network.precision}
     recipe = _recipe(own | ({"backbone": network.backbone} if network.backbone else {}), set_ or [])
     with output.progress("training") as bar:
-        made = finetuning.finetune(
+        made = finetune_module.finetune(
             workspace, recipe, name, choice=EngineChoice(device=network.device), watch=_watch(output, bar)
         )
     _print(made, output)
@@ -65,7 +65,7 @@ def _recipe(options: dict[str, Any], settings: list[str]) -> "FinetuningRecipe":
     """The recipe of options and `--set NAME=VALUE`; values are read as what the field's default is."""
     from dataclasses import fields
 
-    from embedpipe.tuning import FinetuningRecipe
+    from embedpipe.finetuning.training_loop import FinetuningRecipe
 
     defaults = {f.name: getattr(FinetuningRecipe(), f.name) for f in fields(FinetuningRecipe) if f.name not in options}
     for text in settings:
@@ -84,8 +84,8 @@ def _recipe(options: dict[str, Any], settings: list[str]) -> "FinetuningRecipe":
 
 
 def _watch(output: "Output", bar: "ProgressBar") -> "Watch":
-    from embedpipe.pipeline import Progress
-    from embedpipe.tuning import Watch
+    from embedpipe.finetuning.training_loop import Watch
+    from embedpipe.tasks.embed import Progress
 
     return Watch(
         pages=lambda done, total: bar(Progress(done, done, total)),

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from embedpipe.commands.base import DONE, ERROR, Classifier, begin, command, open_classifier
-from embedpipe.options import Common
-from embedpipe.outputs import FORMATS, Kind
-from embedpipe.targets import OutputFile
+from embedpipe.commands.options import Common
+from embedpipe.commands.targets import OutputFile
+from embedpipe.core.outputs import FORMATS, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,15 +22,15 @@ def info(
     failures: Annotated[bool, typer.Option("--failures", help="List what failed, and why.")] = False,
 ) -> int:
     """Say what the artifacts hold."""
-    from embedpipe import inventory
+    from embedpipe.tasks import info as info_task
 
     workspace, output = begin(common)
-    values = inventory.take(workspace)
-    found = inventory.examine(workspace) if verify else inventory.Findings()
+    values = info_task.take(workspace)
+    found = info_task.examine(workspace) if verify else info_task.Findings()
     if verify:
         values |= {"problems": found.problems, "notes": found.notes}
     output.result(values)
-    for line in inventory.describe(values, failures=failures):
+    for line in info_task.describe(values, failures=failures):
         output.line(line)
     if verify:
         for line in (*found.problems, *found.notes):
@@ -45,7 +45,7 @@ def forget(
     documents: Annotated[list[str], typer.Argument(help="Files, or SHA-256 of their content.")], common: Common
 ) -> int:
     """Remove documents from features, cues, failures, labels and indexes; name what learnt from them."""
-    from embedpipe import upkeep
+    from embedpipe.tasks import upkeep
 
     workspace, output = begin(common)
     gone = upkeep.forget(workspace, documents)
@@ -87,12 +87,14 @@ def export(
     space: Annotated[str | None, typer.Option(help="The features of this space, see `info`.")] = None,
 ) -> int:
     """Write a classifier, or the features, for other programs."""
-    from embedpipe import missing, tabular, upkeep
+    from embedpipe.classifiers import missing
+    from embedpipe.store import feature_tables
+    from embedpipe.tasks import upkeep
 
     workspace, output = begin(common)
     if file_format != "joblib":
         store = workspace.store(space=space)
-        rows = tabular.export_features(store, workspace.labels(), file, file_format)
+        rows = feature_tables.export_features(store, workspace.labels(), file, file_format)
         lost = missing.lost_pages(store, without="they are not in the file")
         output.result({"file": str(file), "pages": rows, "missing": lost})
         output.line(f"{rows} pages are in {file}")

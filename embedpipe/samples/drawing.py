@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from embedpipe.errors import UnknownNameError
+from embedpipe.core.errors import UnknownNameError
 from embedpipe.samples import books, forms, invoices, letters, papers, resumes, slides
 from embedpipe.samples.pen import Pen
 from embedpipe.samples.scanning import SCAN_DPI, choose_edge, scan

@@ -1,0 +1,57 @@
+"""The one place that loads a backbone, for commands and programs alike: the kept network, else torch, and then kept.
+
+Nothing here loads torch unless a network has to be built.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from embedpipe.backbones import model_cache
+from embedpipe.backbones.engines import Backbone, EngineChoice
+from embedpipe.backbones.model_cache import Wanted
+from embedpipe.core.records import DEFAULT_BACKBONE, Recipe
+
+
+def load_backbone(
+    name: str = DEFAULT_BACKBONE,
+    *,
+    weights: str | None = None,
+    recipe: Recipe | None = None,
+    changes: Mapping[str, Any] | None = None,
+    choice: EngineChoice | None = None,
+) -> Backbone:
+    """Loads a network with its weights and starts it on a device.
+
+    On a CPU the network is converted once and kept in the user's cache folder; later calls do not load torch.
+
+    Args:
+        name: A name in `BACKBONES`, or `timm:NAME`.
+        weights: A .pth or .safetensors file; "none" for random weights; None for the name's own pretrained ones.
+        recipe: Rendering and layers; None for the default of the backbone.
+        changes: Fields of the default recipe to replace.
+        choice: Device, precision and engine; None for the fastest correct ones.
+
+    Raises:
+        UnknownNameError: There is no such backbone or set of layers.
+        WeightsError: The weights are missing or do not fit.
+        EmbedpipeError: The network does not take pages of that size.
+    """
+    return load(Wanted(name, weights, recipe, changes or {}, choice or EngineChoice()))
+
+
+def load(wanted: Wanted) -> Backbone:
+    """As `load_backbone`, of a request in one piece."""
+    return model_cache.find(wanted) or _built(wanted)
+
+
+def _built(wanted: Wanted) -> Backbone:
+    from embedpipe.backbones import building, registry, runtime  # noqa: PLC0415 - torch takes seconds to load
+
+    model_cache.warn_if_not_kept(wanted)
+    backbone = building.load_backbone(
+        wanted.name, weights=wanted.weights, recipe=wanted.recipe, changes=wanted.changes, choice=wanted.choice
+    )
+    file = registry.find_backbone(wanted.name).file if wanted.weights is None else None
+    places = file.places() if file else ()
+    model_cache.keep(wanted, backbone, torch_has_gpus=runtime.built_for_gpus(), places=places)
+    return backbone

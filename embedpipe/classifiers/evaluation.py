@@ -1,0 +1,496 @@
+"""Honest figures: grouped folds, metrics of pages and documents, calibration."""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from joblib import Parallel, delayed
+from numpy.typing import NDArray
+from sklearn.metrics import (
+    accuracy_score,
+    balanced_accuracy_score,
+    confusion_matrix,
+    f1_score,
+    precision_recall_fscore_support,
+)
+from sklearn.model_selection import StratifiedGroupKFold
+from sklearn.pipeline import Pipeline
+
+from embedpipe.classifiers.bundles import Blocks, fit_classifier, fit_novelty, log_scores
+from embedpipe.classifiers.calibration.confidence import HeldOutScores, expected_calibration_error, nested_decisions
+from embedpipe.classifiers.calibration.decisions import Rule
+from embedpipe.classifiers.neighbours import unit_rows
+from embedpipe.core.errors import LabelsError
+from embedpipe.core.machine import available_cores
+from embedpipe.index.near_duplicates import NEAR_DUPLICATE, connected, near_pairs
+from embedpipe.pages.source_kinds import codes, document_kind
+from embedpipe.store.scaling import BlockScaler
+
+FOLDS = 5
+_FIGURES = ("accuracy", "balanced_accuracy", "macro_f1", "top5_accuracy", "calibration_error")
+
+TOP = 5
+"""How many of the most probable types `top5_accuracy` looks at."""
+
+GIVEN, GUESSED, OWN, UNGUESSED = "given", "guessed", "own", "unguessed"
+"""Where a document's group comes from: its label; a guess that joins it with others, or that found no others; or
+nowhere, for nothing could be guessed, and it is one alone."""
+
+LEARNT = -1
+"""In place of a fold: the page is always learnt from and never held out."""
+
+_IMPOSSIBLE = -30.0
+"""Log score of a type that a fold's training part does not hold."""
+
+
+class Lessons(NamedTuple):
+    """Rows to learn from: features float32 (n, dim), types (n,), and what each row counts (n,)."""
+
+    X: NDArray[np.float32]
+    y: NDArray[Any]
+    weights: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledPages:
+    """Features with labels, ready to fit and to split.
+
+    Attributes:
+        page_ids: (n,), of the store.
+        X: float32 (n, dim).
+        y: Types, (n,).
+        documents: SHA-256 of each page's document, (n,).
+        groups: What must stay on one side of a split, (n,).
+        page_indices: Where each page is in its document, from 0, (n,).
+        seen: Pages of groups that the network itself was trained on, (n,); None for a frozen network, which saw none.
+        variants: Features of changed copies of each page, float16 (n, k, dim), NaN for one that is not there. They
+            are learnt from with their page and never held out; None without any.
+        paths: Where each page's document was when it was embedded, (n,); None where that is not known.
+        origins: Where each page's group comes from: `GIVEN` and so on, (n,); None before any was guessed.
+        kinds: Kind of source of each page, of `source_kinds.KINDS` or "", (n,); None where kinds are not told apart.
+    """
+
+    page_ids: NDArray[np.int64]
+    X: NDArray[np.float32]
+    y: NDArray[Any]
+    documents: NDArray[Any]
+    groups: NDArray[Any]
+    page_indices: NDArray[np.int64]
+    seen: NDArray[np.bool_] | None = None
+    variants: NDArray[np.float16] | None = None
+    paths: NDArray[Any] | None = None
+    origins: NDArray[Any] | None = None
+    kinds: NDArray[Any] | None = None
+
+    def take(self, rows: NDArray[Any]) -> Self:
+        """Some of the pages: by their numbers, in that order, or by a mask."""
+        columns = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{name: column[rows] for name, column in columns.items() if column is not None})
+
+    def lessons(self, rows: NDArray[Any] | None = None) -> Lessons:
+        """What a classifier learns from some of the pages, or from all: the pages, then their variants."""
+        weights = self.weights  # of all pages, also where some of a document are left out
+        pages, weights = (self, weights) if rows is None else (self.take(rows), weights[rows])
+        if pages.variants is None:
+            return Lessons(pages.X, pages.y, weights)
+        there = ~np.isnan(pages.variants[:, :, 0])
+        owner = np.nonzero(there)[0]
+        shares = weights / (1 + there.sum(axis=1))
+        X = np.concatenate([pages.X, pages.variants[there].astype(np.float32)])
+        return Lessons(X, np.concatenate([pages.y, pages.y[owner]]), np.concatenate([shares, shares[owner]]))
+
+    @property
+    def weights(self) -> NDArray[np.float64]:
+        """What each page counts: `page_weights`, adding up to 1 for each document, (n,)."""
+        _, owner = np.unique(self.documents, return_inverse=True)
+        weights = page_weights(self.page_indices)
+        shares: NDArray[np.float64] = weights / np.bincount(owner, weights=weights)[owner]
+        return shares
+
+
+def page_weights(page_indices: NDArray[np.int64]) -> NDArray[np.float64]:
+    """How much pages tell of their document: one over the page number, for first pages tell most.
+
+    Training and verdict use the same weights; docs/quality.md compares them with others. Long documents count as much
+    as short ones, and the order in which pages arrive does not matter.
+
+    Args:
+        page_indices: From 0, (n,).
+
+    Returns:
+        (n,), not yet scaled to a sum.
+    """
+    return 1.0 / (page_indices.astype(np.float64) + 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """Scores of pages by classifiers that saw neither them nor anything of their group.
+
+    Attributes:
+        classes: Types, sorted.
+        log_scores: Raw, (n, n_classes).
+        folds: Which fold each page was held out in, (n,).
+        seen_documents: How many more there are, of which nothing is told: the network was trained on their groups.
+        seen_types: Types of these.
+        measurable: Rows whose type the other folds hold, (n,); the others were never learnt and tested at once, so
+            that their answers say nothing of the classifier. None for all.
+    """
+
+    classes: list[str]
+    log_scores: NDArray[np.float64]
+    folds: NDArray[np.int64]
+    seen_documents: int = 0
+    seen_types: frozenset[str] = frozenset()
+    measurable: NDArray[np.bool_] | None = None
+
+    def measured(self, pages: LabelledPages) -> tuple[LabelledPages, Self]:
+        """The pages that figures are of, with their scores."""
+        if self.measurable is None:
+            return pages, self
+        rows = self.measurable
+        return pages.take(rows), replace(
+            self, log_scores=self.log_scores[rows], folds=self.folds[rows], measurable=None
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentScores:
+    """Documents with their types and the logarithms of their pages' mean probabilities.
+
+    Attributes:
+        documents: SHA-256, (n,).
+        y: Types, (n,).
+        log_scores: (n, n_classes).
+        rows: One page of each document, as its place in the pages: for what all its pages share, (n,).
+    """
+
+    documents: NDArray[Any]
+    y: NDArray[Any]
+    log_scores: NDArray[np.float64]
+    rows: NDArray[np.int64]
+
+
+def grouped_folds(pages: LabelledPages, n_folds: int = FOLDS, seed: int = 0) -> NDArray[np.int64]:
+    """Which fold holds each page out: groups stay together, types are spread evenly, (n,).
+
+    Raises:
+        LabelsError: There are fewer than two types, or fewer than two groups.
+    """
+    types = np.unique(pages.y)
+    if len(types) < 2:  # noqa: PLR2004
+        raise LabelsError(f"all labelled pages are of the type {types[0]!r}: label documents of another type as well")
+    if len(np.unique(pages.groups)) < 2:  # noqa: PLR2004
+        raise LabelsError("all labelled pages are of one group: label more documents")
+    largest = max(int(np.sum(pages.y == kind)) for kind in types)
+    n_folds = min(n_folds, len(np.unique(pages.groups)), max(largest, 2))
+    if largest < 2:  # noqa: PLR2004
+        raise LabelsError("each type has one labelled page only: label more documents")
+    folds = np.zeros(len(pages.y), np.int64)
+    splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a type with fewer groups than folds is said in the metrics
+        for fold, (_, held_out) in enumerate(splitter.split(pages.X, pages.y, pages.groups)):
+            folds[held_out] = fold
+    return folds
+
+
+def cross_validate(
+    build: Callable[[], Pipeline], pages: LabelledPages, folds: NDArray[np.int64], most_documents: int | None = None
+) -> HeldOut:
+    """Scores every page with a classifier that was fitted on the other folds.
+
+    Args:
+        build: Gives an unfitted classifier.
+        pages: What is held out in turn.
+        folds: Of `grouped_folds` or `held_out.honest_folds`, (n,).
+        most_documents: How many documents of each type are learnt from; all if not given.
+
+    Returns:
+        The scores of `held_out.held_out_of(pages, folds)`.
+    """
+    classes = sorted(set(pages.y))
+    scores = np.full((len(pages.y), len(classes)), _IMPOSSIBLE)
+    measurable = np.zeros(len(pages.y), bool)
+
+    def score(fold: int) -> None:
+        train, test = _few_documents(pages, folds != fold, most_documents), np.flatnonzero(folds == fold)
+        columns = np.searchsorted(classes, np.unique(pages.y[train]))
+        measurable[test] = np.isin(pages.y[test].astype(str), np.unique(pages.y[train]).astype(str))
+        if len(columns) == 1:  # nothing to tell apart
+            scores[test[:, None], columns] = 0.0
+            return
+        fitted = fit_classifier(build(), *pages.lessons(train))
+        scores[test[:, None], columns] = log_scores(fitted, pages.X[test])
+
+    _in_each_fold(score, folds)
+    held_out, seen = folds != LEARNT, folds == LEARNT
+    known = len(set(pages.documents[seen])), frozenset(pages.y[seen])
+    return HeldOut(classes, scores[held_out], folds[held_out], *known, measurable[held_out])
+
+
+def _in_each_fold(work: Callable[[int], None], folds: NDArray[np.int64]) -> None:
+    """Calls a function for each fold."""
+    # threads: the solvers let go of the interpreter's lock, and the matrix is shared
+    numbers = [int(fold) for fold in np.unique(folds) if fold != LEARNT]
+    Parallel(n_jobs=min(available_cores(), FOLDS), prefer="threads")(delayed(work)(number) for number in numbers)
+
+
+def _few_documents(pages: LabelledPages, among: NDArray[np.bool_], most: int | None) -> NDArray[np.int64]:
+    """The chosen pages of at most so many documents of each type, always the same ones."""
+    if most is None:
+        return np.flatnonzero(among)
+    chosen = np.zeros(len(among), bool)
+    for kind in np.unique(pages.y[among]):
+        own = among & (pages.y == kind)
+        documents = np.random.default_rng(0).permutation(np.unique(pages.documents[own]))
+        chosen |= own & np.isin(pages.documents, documents[:most])
+    return np.flatnonzero(chosen)
+
+
+def careless_folds(pages: LabelledPages) -> NDArray[np.int64]:
+    """Folds of pages at random, as people split them who forget that pages of one document look alike, (n,)."""
+    return np.random.default_rng(0).permutation(len(pages.y)) % FOLDS
+
+
+def held_out_distances(
+    build: Callable[[], Pipeline], pages: LabelledPages, folds: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """How far each of `held_out.held_out_of(pages, folds)` is from the pages of the other folds, (n,); `novelty`."""
+    distances = np.empty(len(pages.y))
+
+    def measure(fold: int) -> None:
+        lessons, test = pages.lessons(folds != fold), folds == fold
+        scaling = build()
+        scaling[:-1].fit(lessons.X)
+        detector = fit_novelty(scaling, *lessons)
+        distances[test] = detector.distances(scaling[:-1].transform(pages.X[test]))
+
+    _in_each_fold(measure, folds)
+    held_out: NDArray[np.float64] = distances[folds != LEARNT]
+    return held_out
+
+
+def isolated(pages: LabelledPages, blocks: Blocks) -> LabelledPages:
+    """The same pages, with groups joined that hold nearly the same picture: no copy helps to find another one.
+
+    A type all of whose groups would become one keeps them: its documents look like that, new ones as well.
+
+    Args:
+        pages: With the groups of the labels.
+        blocks: Where each layer's features lie.
+    """
+    scaler = BlockScaler([(start, stop) for _, start, stop in blocks])
+    pairs, _ = near_pairs(unit_rows(scaler.fit_transform(pages.X)), NEAR_DUPLICATE)
+    names, owner = np.unique(pages.groups, return_inverse=True)
+    joined = connected(owner[pairs], len(names))
+    for kind in np.unique(pages.y):
+        own = np.unique(owner[pages.y == kind])
+        if len(own) > 1 and len(np.unique(joined[own])) == 1:
+            joined[own] = len(names) + own
+    return replace(pages, groups=joined[owner])
+
+
+def document_scores(pages: LabelledPages, scores: NDArray[np.float64]) -> DocumentScores:
+    """Weighted means of the pages' probabilities for each document whose pages all have one type."""
+    documents, first, owner = np.unique(pages.documents, return_index=True, return_inverse=True)
+    means = mean_log_scores(scores, page_weights(pages.page_indices), owner)
+    y = pages.y[first]
+    mixed = np.zeros(len(documents), bool)
+    np.logical_or.at(mixed, owner, pages.y != y[owner])
+    return DocumentScores(documents[~mixed], y[~mixed], means[~mixed], first[~mixed])
+
+
+def page_answers(pages: LabelledPages, held_out: HeldOut, distances: NDArray[np.float64]) -> HeldOutScores:
+    """Held-out pages as decisions are learnt from; the pages of a document share one document's weight."""
+    _, owner, counts = np.unique(pages.documents, return_inverse=True, return_counts=True)
+    truth = np.searchsorted(held_out.classes, pages.y)
+    weights = 1.0 / counts[owner]
+    ones, kinds = np.ones(len(truth)), None if pages.kinds is None else codes(pages.kinds.tolist())
+    return HeldOutScores(held_out.log_scores, truth, distances, held_out.folds, weights, ones, kinds)
+
+
+def document_answers(pages: LabelledPages, held_out: HeldOut, distances: NDArray[np.float64]) -> HeldOutScores:
+    """Held-out documents of one type as decisions are learnt from, in the order of `document_scores`."""
+    documents = document_scores(pages, held_out.log_scores)
+    truth = np.searchsorted(held_out.classes, documents.y)
+    _, owner = np.unique(pages.documents, return_inverse=True)
+    weights, own = page_weights(pages.page_indices), owner[documents.rows]
+    return HeldOutScores(
+        scores=documents.log_scores,
+        truth=truth,
+        distances=weighted_means(distances, weights, owner)[own],
+        folds=held_out.folds[documents.rows],
+        weights=np.ones(len(truth)),
+        pages=effective_pages(weights, owner)[own],
+        kinds=None if pages.kinds is None else codes(document_kinds(pages.kinds, weights, owner))[own],
+        groups=pages.groups[documents.rows],
+    )
+
+
+def document_kinds(kinds: NDArray[Any], weights: NDArray[np.float64], owner: NDArray[np.int64]) -> list[str]:
+    """The kind of source of each document, from its pages': see `source_kinds.document_kind`, (n_documents,)."""
+    order = np.argsort(owner, kind="stable")
+    places = np.flatnonzero(np.diff(owner[order])) + 1
+    return [document_kind(kinds[rows].tolist(), weights[rows]) for rows in np.split(order, places)]
+
+
+def effective_pages(weights: NDArray[np.float64], owner: NDArray[np.int64]) -> NDArray[np.float64]:
+    """How many pages of equal weight would say as much as those of each document (Kish, 1965), (n_documents,)."""
+    effective: NDArray[np.float64] = np.bincount(owner, weights=weights) ** 2 / np.bincount(owner, weights=weights**2)
+    return effective
+
+
+def weighted_means(
+    values: NDArray[np.float64], weights: NDArray[np.float64], owner: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Weighted means of the pages' values for each document, (n_documents,); see `mean_log_scores`."""
+    means: NDArray[np.float64] = np.bincount(owner, weights=values * weights) / np.bincount(owner, weights=weights)
+    return means
+
+
+def mean_log_scores(
+    scores: NDArray[np.float64], weights: NDArray[np.float64], owner: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Logarithms of the weighted means of probabilities.
+
+    Args:
+        scores: Log probabilities of pages, (n_pages, n_classes).
+        weights: Of `page_weights`, (n_pages,).
+        owner: Which document each page is of, from 0, (n_pages,).
+
+    Returns:
+        (n_documents, n_classes).
+    """
+    sums = np.zeros((int(owner.max(initial=-1)) + 1, scores.shape[1]))
+    np.add.at(sums, owner, np.exp(scores) * weights[:, None])
+    means: NDArray[np.float64] = np.log(np.maximum(sums / np.bincount(owner, weights=weights)[:, None], 1e-13))
+    return means
+
+
+def metrics_of(pages: LabelledPages, held_out: HeldOut) -> dict[str, Any]:
+    """Accuracy, balanced accuracy and macro-F1 of pages and documents, and how the folds were made.
+
+    Args:
+        pages: Those that were held out.
+        held_out: Their scores.
+
+    Returns:
+        Figures by name, of the documents whose type was learnt while they were held out; each is None where there
+        are none.
+    """
+    how = _how_held_out(pages, held_out)
+    pages, held_out = held_out.measured(pages)
+    how["measured_documents"] = len(set(pages.documents))
+    if not len(pages.y):
+        return dict.fromkeys((*_FIGURES, *(f"document_{name}" for name in _FIGURES))) | how
+    predicted = np.asarray(held_out.classes, object)[held_out.log_scores.argmax(axis=1)]
+    documents = document_scores(pages, held_out.log_scores)
+    verdicts = np.asarray(held_out.classes, object)[documents.log_scores.argmax(axis=1)]
+    unknown = np.full(len(pages.y), np.nan)  # no distance changes a probability
+    return {
+        "accuracy": float(accuracy_score(pages.y, predicted)),
+        "balanced_accuracy": _balanced_accuracy(pages.y, predicted),
+        "macro_f1": _macro_f1(pages.y, predicted),
+        "top5_accuracy": top_accuracy(held_out.log_scores, np.searchsorted(held_out.classes, pages.y)),
+        "calibration_error": _calibration_error(page_answers(pages, held_out, unknown)),
+        **_document_metrics(documents, verdicts, held_out.classes),
+        "document_calibration_error": _calibration_error(document_answers(pages, held_out, unknown)),
+        **how,
+    }
+
+
+def _how_held_out(pages: LabelledPages, held_out: HeldOut) -> dict[str, Any]:
+    """How many were held out and how, and what nothing is said of."""
+    groups = {kind: len(set(pages.groups[pages.y == kind])) for kind in held_out.classes}
+    alone = (kind for kind, count in groups.items() if count == 1 and kind not in held_out.seen_types)
+    return {
+        "folds": len(np.unique(held_out.folds)),
+        "groups": len(set(pages.groups)),
+        "held_out_documents": len(set(pages.documents)),
+        "seen_documents": held_out.seen_documents,
+        "types_with_one_group": sorted(alone),
+        "types_not_held_out": sorted(kind for kind, count in groups.items() if count == 0),
+        **group_origins(pages),
+    }
+
+
+def group_origins(pages: LabelledPages) -> dict[str, int]:
+    """How many documents have a group of each origin; nothing before any was guessed."""
+    if pages.origins is None:
+        return {}
+    _, first = np.unique(pages.documents, return_index=True)
+    names = {"in_given_groups": GIVEN, "in_guessed_groups": GUESSED, "alone": OWN, "without_guess": UNGUESSED}
+    return {f"documents_{name}": int(np.sum(pages.origins[first] == origin)) for name, origin in names.items()}
+
+
+def _document_metrics(documents: DocumentScores, verdicts: NDArray[Any], classes: list[str]) -> dict[str, float | None]:
+    """None where every document holds pages of several types."""
+    keys = _FIGURES[:-1]
+    if not len(documents.y):
+        return {f"document_{key}": None for key in keys}
+    figures = (
+        float(accuracy_score(documents.y, verdicts)),
+        _balanced_accuracy(documents.y, verdicts),
+        _macro_f1(documents.y, verdicts),
+        top_accuracy(documents.log_scores, np.searchsorted(classes, documents.y)),
+    )
+    return {f"document_{key}": figure for key, figure in zip(keys, figures, strict=True)}
+
+
+def _calibration_error(answers: HeldOutScores) -> float | None:
+    """Of probabilities that were learnt from the other folds; None without any row."""
+    if not len(answers.truth):
+        return None
+    probabilities = nested_decisions(answers, Rule()).probabilities
+    return expected_calibration_error(probabilities.max(axis=1), probabilities.argmax(axis=1) == answers.truth)
+
+
+def top_accuracy(scores: NDArray[np.float64], truth: NDArray[np.int64], k: int = TOP) -> float:
+    """How often the true type is among the k most probable ones; 1 where there are no more than k types.
+
+    Args:
+        scores: (n, n_classes).
+        truth: Column of each row's type, (n,).
+        k: How many types may be named.
+    """
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    return float(np.mean((best == truth[:, None]).any(axis=1)))
+
+
+def _macro_f1(truth: NDArray[Any], predicted: NDArray[Any]) -> float:
+    return float(f1_score(truth, predicted, average="macro", labels=sorted(set(truth)), zero_division=0.0))
+
+
+def _balanced_accuracy(truth: NDArray[Any], predicted: NDArray[Any]) -> float:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a type that is predicted but never true has no recall
+        return float(balanced_accuracy_score(truth, predicted))
+
+
+def per_class(truth: NDArray[Any], predicted: NDArray[Any], classes: list[str]) -> list[dict[str, Any]]:
+    """Precision, recall, F1 and number of documents of each type; what there are no documents to measure on is None."""
+    if not len(truth):
+        return []
+    table = precision_recall_fscore_support(truth, predicted, labels=classes, zero_division=0.0)
+    told = set(predicted)
+    return [
+        {
+            "type": kind,
+            "precision": float(p) if n or kind in told else None,
+            "recall": float(r) if n else None,
+            "f1": float(f) if n else None,
+            "documents": int(n),
+        }
+        for kind, p, r, f, n in zip(classes, *table, strict=True)
+    ]
+
+
+def confusion(truth: NDArray[Any], predicted: NDArray[Any], classes: list[str]) -> NDArray[np.int64]:
+    """Documents of each type (rows) by the type that was told (columns), (n_classes, n_classes)."""
+    if not len(truth):
+        return np.zeros((len(classes), len(classes)), np.int64)
+    matrix: NDArray[np.int64] = confusion_matrix(truth, predicted, labels=classes)
+    return matrix

@@ -1,0 +1,115 @@
+"""Backbones that were fine-tuned in a workspace, `finetuned:NAME`: their files, and what they stand for."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embedpipe.backbones.engines import Backbone
+from embedpipe.backbones.model_cache import Wanted
+from embedpipe.core.errors import ArtifactError, UnknownNameError, UsageError
+from embedpipe.core.files import read_json, sha256_of
+from embedpipe.core.records import Identity, Recipe
+from embedpipe.store.workspace import FINETUNED, Workspace
+
+WEIGHTS, MANIFEST, CARD, CURVES = "weights.safetensors", "manifest.json", "MODEL_CARD.md", "curves.png"
+
+
+def resolve(workspace: Workspace, wanted: Wanted) -> Wanted:
+    """What is to be loaded for a name: of a fine-tuned backbone its base, with its own weights; any other as it is.
+
+    Without a recipe, a fine-tuned backbone takes pages as it was trained with them.
+
+    Raises:
+        UnknownNameError: There is no fine-tuned backbone of that name.
+        ArtifactError: It is damaged.
+        UsageError: Other weights were asked for.
+    """
+    if not wanted.name.startswith(FINETUNED):
+        return wanted
+    if wanted.weights is not None:
+        raise UsageError(f"{wanted.name} has weights of its own: leave --weights out")
+    folder, manifest = read_finetuned(workspace, wanted.name)
+    try:
+        recipe = wanted.recipe or replace(Recipe(**manifest["picture"]), **wanted.changes)
+        return Wanted(str(manifest["base"]), str(folder / WEIGHTS), recipe, {}, wanted.choice)
+    except (KeyError, TypeError) as error:
+        raise ArtifactError(f"{folder / MANIFEST} is damaged: {type(error).__name__}") from error
+
+
+def named(backbone: Backbone, name: str) -> Backbone:
+    """A backbone under the name that it was asked for by: it stands in the identity of its space."""
+    return Backbone(replace(backbone.identity, backbone=name), backbone.blocks, backbone.engine)
+
+
+def read_finetuned(workspace: Workspace, name: str) -> tuple[Path, dict[str, Any]]:
+    """Folder and manifest of a fine-tuned backbone, `finetuned:NAME`, after comparing its weights with their hash.
+
+    Raises:
+        UnknownNameError: There is none of that name; lists those that there are.
+        ArtifactError: It is damaged.
+    """
+    short = name.removeprefix(FINETUNED)
+    known = workspace.backbones()
+    if short not in known:
+        raise UnknownNameError("fine-tuned backbone", name, [FINETUNED + other for other in known])
+    folder = workspace.backbone_path(short)
+    manifest = read_json(folder / MANIFEST)
+    check_weights(folder, manifest)
+    return folder, manifest
+
+
+def trained_on(workspace: Workspace, identity: Identity) -> tuple[set[str], set[str]] | None:
+    """Documents and groups that a fine-tuned network was trained on; None where nobody knows.
+
+    Args:
+        workspace: Where fine-tuned backbones are.
+        identity: Of the network's space: another network of the same name was trained on something else.
+    """
+    file = workspace.backbone_path(identity.backbone.removeprefix(FINETUNED)) / MANIFEST
+    try:
+        manifest = read_json(file)
+        if manifest["weights_sha256"] != identity.weights_sha256:
+            return None
+        return set(manifest["documents"]["trained"]), set(manifest.get("groups", {}).get("trained", ()))
+    except (ArtifactError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def seen_pages(
+    workspace: Workspace, identity: Identity, documents: NDArray[Any], groups: NDArray[Any]
+) -> NDArray[np.bool_] | None:
+    """Which pages belong to documents, or to groups of documents, that the network itself was trained on.
+
+    Where it is not known what a fine-tuned network was trained on, it counts as trained on all of them.
+
+    Args:
+        workspace: Where fine-tuned backbones are.
+        identity: Of the network's space.
+        documents: SHA-256 of each page's document, (n,).
+        groups: Of each page, (n,).
+
+    Returns:
+        (n,); None for a network that was not fine-tuned here.
+    """
+    if not identity.backbone.startswith(FINETUNED):
+        return None
+    trained = trained_on(workspace, identity)
+    if trained is None:
+        return np.ones(len(documents), bool)
+    seen = np.isin(documents.astype(str), sorted(trained[0])) | np.isin(groups.astype(str), sorted(trained[1]))
+    shared: NDArray[np.bool_] = np.isin(groups.astype(str), groups[seen].astype(str))
+    return shared
+
+
+def check_weights(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Raises ArtifactError unless the weights file is the one that the manifest describes."""
+    try:
+        found = sha256_of(folder / WEIGHTS)
+    except OSError as error:
+        raise ArtifactError(f"{folder / WEIGHTS} cannot be read: fine-tune it again") from error
+    if found != manifest.get("file_sha256"):
+        raise ArtifactError(f"{folder / WEIGHTS} is damaged (its SHA-256 is not the manifest's): fine-tune it again")

@@ -1,0 +1,41 @@
+"""Which labelled pages figures and decisions may come from, where the network itself was trained on some of them.
+
+This is the one place that decides it, for fitting, evaluating, comparing and checking labels alike.
+"""
+
+import contextlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embedpipe.classifiers.evaluation import LEARNT, LabelledPages, grouped_folds
+from embedpipe.core.errors import LabelsError
+
+FEWEST_UNSEEN = 10
+"""Documents that a trained network has not seen, below which no figure is claimed."""
+
+
+def honest_folds(pages: LabelledPages) -> NDArray[np.int64]:
+    """As `evaluation.grouped_folds`, of the pages that the network has not seen; the others are `LEARNT` from, (n,).
+
+    A network that was trained on a page's type gives features that tell it, also to a classifier that never saw the
+    page: figures and decisions of such pages would flatter. New documents meet a classifier that has learnt from seen
+    and unseen ones alike, and so do those that are held out here. With too few unseen documents nothing is held out.
+
+    Raises:
+        LabelsError: There are fewer than two types, or fewer than two groups.
+    """
+    folds = grouped_folds(pages)
+    if pages.seen is None or not pages.seen.any():
+        return folds
+    seen = np.isin(pages.groups, pages.groups[pages.seen])  # groups may have been joined since
+    folds = np.full(len(folds), LEARNT)
+    if len(np.unique(pages.documents[~seen])) >= FEWEST_UNSEEN:
+        with contextlib.suppress(LabelsError):  # all of one type, or of one group
+            folds[~seen] = grouped_folds(pages.take(~seen))
+    return folds
+
+
+def held_out_of(pages: LabelledPages, folds: NDArray[np.int64]) -> LabelledPages:
+    """The pages that are held out in some fold."""
+    return pages.take(folds != LEARNT)

@@ -1,0 +1,70 @@
+"""What classifiers say of every stored document, and how many answers of each kind that are."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embedpipe.classifiers.bundles import ClassifierBundle
+from embedpipe.classifiers.calibration.decisions import Rule
+from embedpipe.classifiers.evaluation import effective_pages, mean_log_scores, page_weights, weighted_means
+from embedpipe.store.features import FeatureStore
+
+STATUSES = ("ok", "ambiguous", "novel")
+"""Of `decisions.Status`, in the order in which they are shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a classifier says of a stored document: the most probable type, and `ok`, `ambiguous` or `novel`."""
+
+    kind: str
+    status: str
+
+
+def told(store: FeatureStore, bundles: Iterable[ClassifierBundle]) -> list[dict[str, Answer]]:
+    """What each classifier says of every stored document that is not blank, by SHA-256, as `classify` would.
+
+    Args:
+        store: The features, as the classifiers take them; read part by part.
+        bundles: The classifiers, all of the store's space.
+    """
+    bundles = list(bundles)
+    scores: list[list[NDArray[np.float64]]] = [[] for _ in bundles]
+    distances: list[list[NDArray[np.float64]]] = [[] for _ in bundles]
+    ids = []
+    for page_ids, X in store.batches():  # never the whole matrix
+        ids.append(page_ids)
+        for bundle, rows, far in zip(bundles, scores, distances, strict=True):
+            rows.append(bundle.log_scores(X))
+            far.append(bundle.distances(X))
+    pages = store.pages().set_index("page_id").loc[np.concatenate(ids)]
+    voting = (pages["outcome"] != "blank").to_numpy()
+    documents, owner = np.unique(pages["document_sha256"].to_numpy(object)[voting], return_inverse=True)
+    weights = page_weights(pages["page_index"].to_numpy(np.int64)[voting])
+    found = []
+    for bundle, rows, far in zip(bundles, scores, distances, strict=True):
+        decided = bundle.documents.decide(
+            mean_log_scores(np.concatenate(rows)[voting], weights, owner),
+            weighted_means(np.concatenate(far)[voting], weights, owner),
+            Rule(),
+            effective_pages(weights, owner),
+        )
+        kinds = [bundle.classes[k] for k in decided.probabilities.argmax(axis=1)]
+        answers = (Answer(kind, str(status)) for kind, status in zip(kinds, decided.status, strict=True))
+        found.append(dict(zip(map(str, documents), answers, strict=True)))
+    return found
+
+
+def statuses(answers: Iterable[Answer]) -> dict[str, dict[str, int]]:
+    """How many answers there are of each type and status."""
+    counts: dict[str, dict[str, int]] = {}
+    for answer in answers:
+        counts.setdefault(answer.kind, dict.fromkeys(STATUSES, 0))[answer.status] += 1
+    return dict(sorted(counts.items()))
+
+
+def total(counts: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
+    """How many answers there are of each status, of whatever type."""
+    return {status: sum(own[status] for own in counts.values()) for status in STATUSES}

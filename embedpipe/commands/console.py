@@ -1,0 +1,190 @@
+"""What people and programs see: tables or one JSON object on stdout, progress and notices on stderr."""
+
+import io
+import json
+import logging
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from embedpipe.core.display import display
+from embedpipe.core.errors import EmbedpipeError
+
+if TYPE_CHECKING:
+    from embedpipe.tasks.embed import Progress
+
+_LONGEST = 2000
+"""Characters of an error: a name of ten thousand would hide what is said about it."""
+_WIDE = 1000
+"""Columns of an output that is no terminal: nothing is wrapped or cut for the programs that read it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """How a command speaks.
+
+    Attributes:
+        as_json: One JSON object on stdout, and nothing else there.
+        quiet: Neither progress nor notices.
+    """
+
+    as_json: bool = False
+    quiet: bool = False
+
+    def result(self, values: Mapping[str, Any]) -> None:
+        """Prints the JSON object, in JSON mode only."""
+        if self.as_json:
+            with _printing():
+                sys.stdout.write(json.dumps(values, ensure_ascii=True, default=str) + "\n")
+
+    def line(self, text: str) -> None:
+        """Prints a line for people; nothing in JSON mode."""
+        if not self.as_json:
+            with _printing():
+                sys.stdout.write(display(text) + "\n")
+
+    def table(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+        """Prints a table for people; nothing in JSON mode."""
+        if self.as_json:
+            return
+        from rich import box
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        for column in columns:
+            table.add_column(column, overflow="fold")
+        for row in rows:
+            table.add_row(*(Text(display(str(value))) for value in row))  # Text: no markup in file names
+        console = Console(width=None if sys.stdout.isatty() else _WIDE)
+        with _printing():
+            console.print(table)
+
+    def notice(self, text: str) -> None:
+        """Prints a line on stderr, unless quiet."""
+        if not self.quiet:
+            say(text)
+
+    @contextmanager
+    def progress(self, what: str) -> "Iterator[ProgressBar]":
+        """A progress bar on stderr; it only shows where stderr is a terminal."""
+        if self.quiet or self.as_json or not sys.stderr.isatty():
+            yield ProgressBar(None)
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[pages]} pages"),
+            TextColumn("{task.fields[rate]} pages/s"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=Console(stderr=True)) as bar:
+            yield ProgressBar(bar, bar.add_task(what, total=None, pages=0, rate="-"))
+
+
+class ProgressBar:
+    """Shows how far a run is; time left is told from the bytes taken in."""
+
+    def __init__(self, bar: Any, task: Any = None) -> None:
+        self._bar = bar
+        self._task = task
+
+    def __call__(self, progress: "Progress") -> None:
+        """Moves the bar."""
+        self._move(progress.pages, progress.bytes_done, progress.bytes_total)
+
+    def count(self, done: int, total: int) -> None:
+        """Moves the bar to so many of all pages."""
+        self._move(done, done, total)
+
+    def _move(self, pages: int, completed: int, total: int) -> None:
+        if self._bar is None:
+            return
+        elapsed = self._bar.tasks[0].elapsed or 0.0
+        rate = f"{pages / elapsed:.1f}" if elapsed else "-"
+        self._bar.update(self._task, total=max(total, 1), completed=completed, pages=pages, rate=rate)
+
+
+class NoticeHandler(logging.Handler):
+    """Prints what the library warns about, and what takes long, a line each, on stderr."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Prints one line."""
+        kind = "warning: " if record.levelno >= logging.WARNING else ""
+        say(f"{kind}{record.getMessage()}")
+
+
+def say(text: str) -> None:
+    """Prints a line on stderr; where nobody can read it any more, work goes on without."""
+    with suppress(OSError):
+        sys.stderr.write(display(text) + "\n")
+
+
+def error_line(message: str) -> str:
+    """One line for stderr, whatever the message holds, and however long it is."""
+    text = display(" ".join(message.split()))
+    if len(text) > _LONGEST:
+        text = f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
+    return f"error: {text}"
+
+
+class OutputError(EmbedpipeError):
+    """What a command found cannot be printed: the disk behind stdout is full, or stdout is closed."""
+
+
+def prepare_streams() -> None:
+    """Makes stdin, stdout and stderr such that any text can be written, and that no other file takes their place.
+
+    What an encoding lacks is written as an escape. A stream that is closed is opened on the null device, stdout such
+    that writing fails as on the closed one; else the next file that is opened would be taken for it.
+    """
+    for number, mode in enumerate((os.O_RDONLY, os.O_RDONLY, os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, mode)
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - as long as the program
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def finish_output() -> None:
+    """Writes out what stdout still holds.
+
+    Raises:
+        OutputError: It cannot be written.
+        BrokenPipeError: Nobody reads it any more.
+    """
+    with _printing():
+        sys.stdout.flush()
+
+
+def abandon_output() -> None:
+    """Lets go what stdout still holds, so that the interpreter does not fail on it when it ends."""
+    with suppress(OSError, ValueError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
+
+
+@contextmanager
+def _printing() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(f"stdout cannot be written ({error.strerror}); what the command did is kept") from error

@@ -1,0 +1,250 @@
+"""The options that commands share, in groups: a parameter that is one of these dataclasses becomes its options."""
+
+import dataclasses
+import functools
+import inspect
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from embedpipe.commands.targets import named
+from embedpipe.core.display import whole_number
+from embedpipe.core.errors import EmbedpipeError, UsageError
+
+if TYPE_CHECKING:
+    from embedpipe.backbones.engines import Backbone
+    from embedpipe.core.records import Identity
+    from embedpipe.embedding.streaming import Settings
+    from embedpipe.pages.rendering import Selection
+    from embedpipe.store.workspace import Workspace
+
+AUTO = "auto"
+_MOST = 10_000  # render processes, or pages per call: more is a slip
+AllowMissing = Annotated[
+    bool, typer.Option("--allow-missing", help="Go on although labelled documents have lost their features.")
+]
+Inputs = Annotated[list[str], typer.Argument(help="Files and folders.", show_default=False)]
+
+
+@dataclass(frozen=True)
+class Common:
+    """Of every command."""
+
+    artifacts: Annotated[
+        Path,
+        typer.Option(
+            envvar="EMBEDPIPE_ARTIFACTS",
+            metavar="DIR",
+            parser=named,
+            help="Where features, labels and classifiers are kept.",
+        ),
+    ] = Path("artifacts")
+    share_folder: Annotated[
+        bool, typer.Option("--share-folder", help="Let --artifacts be a folder that holds other files already.")
+    ] = False
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no notices.")] = False
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False
+
+
+@dataclass(frozen=True)
+class Network:
+    """Of commands that may run the network."""
+
+    backbone: Annotated[
+        str | None,
+        typer.Option(help="Name in `backbones`, timm:NAME, or finetuned:NAME.", show_default="efficientnet_lite0"),
+    ] = None
+    weights: Annotated[
+        str | None, typer.Option(help="Weights FILE (.pth, .safetensors), or `none` for random ones.")
+    ] = None
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = AUTO
+    precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = AUTO
+    engine: Annotated[str, typer.Option(help="auto, torch or openvino.")] = AUTO
+
+    def __post_init__(self) -> None:
+        """Refuses unknown names at once, also where everything is there and no network is run."""
+        if (self.device, self.precision, self.engine) != (AUTO, AUTO, AUTO):
+            from embedpipe.backbones.engines import check_names
+
+            check_names(self.device, self.precision, self.engine)
+
+    def load(
+        self,
+        workspace: "Workspace",
+        identity: "Identity | None" = None,
+        recipe: Mapping[str, Any] | None = None,
+    ) -> "Backbone":
+        """Loads the backbone: that of an identity, or the one that was asked for.
+
+        Args:
+            workspace: Where fine-tuned backbones are.
+            identity: What features were made with; None for a new space.
+            recipe: Fields of `records.Recipe` that differ from the backbone's default.
+        """
+        from embedpipe.backbones import loading, model_cache
+        from embedpipe.backbones.engines import EngineChoice
+        from embedpipe.classifiers import finetuned
+        from embedpipe.core.records import DEFAULT_BACKBONE
+
+        name = self.backbone or (identity.backbone if identity else DEFAULT_BACKBONE)
+        choice = EngineChoice(self.device, self.precision, self.engine)
+        given = identity.recipe if identity else None
+        wanted = model_cache.Wanted(name, self.weights, given, {} if identity else recipe or {}, choice)
+        base = finetuned.resolve(workspace, wanted)
+        return finetuned.named(loading.load(base), name)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Of commands that read documents."""
+
+    pages: Annotated[str, typer.Option(help="Pages of each document: all, 1-3, or 1,last.")] = "all"
+    workers: Annotated[str, typer.Option(help="Render processes: auto or a number.")] = AUTO
+    batch_size: Annotated[str, typer.Option(help="Pages per call of the network: auto or a number.")] = AUTO
+    page_timeout: Annotated[float, typer.Option(help="Seconds that a page may take.", min=0.1, max=86_400)] = 30.0
+    page_memory: Annotated[int, typer.Option(help="Megabytes that a page may take.", min=64, max=2**24)] = 2048
+    max_file_size: Annotated[int, typer.Option(help="Megabytes of the largest file.", min=1)] = 2048
+    max_pages: Annotated[int, typer.Option(help="Most pages of a document.", min=1)] = 20_000
+    max_pixels: Annotated[int, typer.Option(help="Megapixels of the largest picture.", min=1)] = 100
+    password_file: Annotated[
+        Path | None, typer.Option(help="Passwords to try on encrypted PDFs, one a line.", dir_okay=False)
+    ] = None
+    trust_mtime: Annotated[
+        bool, typer.Option("--trust-mtime", help="Do not hash files again whose size and time are unchanged.")
+    ] = False
+
+    def settings(self) -> "Settings":
+        """As the pipeline takes them; raises UsageError for what cannot be read."""
+        from embedpipe.embedding.streaming import Settings
+        from embedpipe.pages.documents import Limits
+
+        megabyte = 1024**2
+        return Settings(
+            selection=read_selection(self.pages),
+            limits=Limits(self.max_file_size * megabyte, self.max_pages, self.max_pixels * 1_000_000),
+            passwords=read_passwords(self.password_file),
+            page_seconds=self.page_timeout,
+            page_bytes=self.page_memory * megabyte,
+            workers=_auto_or_number("--workers", self.workers) or 0,
+            batch_size=_auto_or_number("--batch-size", self.batch_size) or 0,
+            trust_mtime=self.trust_mtime,
+        )
+
+
+@dataclass(frozen=True)
+class Space:
+    """Of commands that work on stored features."""
+
+    backbone: Annotated[str | None, typer.Option(help="The features of this backbone.")] = None
+    space: Annotated[str | None, typer.Option(help="The features of this space, see `info`.")] = None
+
+
+@dataclass(frozen=True)
+class Labelling:
+    """Of commands that fit on labels."""
+
+    labels: Annotated[
+        Path | None, typer.Option(help="A CSV with the columns path,label to take labels from first.")
+    ] = None
+    settings: Annotated[
+        list[str], typer.Option("--set", metavar="NAME=VALUE", help="A hyper-parameter of the classifier.")
+    ] = field(default_factory=list)
+    name: Annotated[str | None, typer.Option(help="Name of the classifier; its kind if not given.")] = None
+    pages: Annotated[str, typer.Option(help="Pages of each document to fit on: all, 1-3, or 1,last.")] = "all"
+    with_cues: Annotated[
+        bool,
+        typer.Option("--with-cues", help="Learn also from facts of the PDF: page size, number of pages, fonts, areas."),
+    ] = False
+
+    augment: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            help="Learn also from N variants of each page (turned, cropped, blurred, noisy), which are embedded once.",
+            min=0,
+            max=100,
+        ),
+    ] = 0
+    password_file: Annotated[
+        Path | None, typer.Option(help="With --augment: passwords of encrypted PDFs, one a line.", dir_okay=False)
+    ] = None
+    allow_missing: AllowMissing = False
+
+    def hyperparameters(self) -> dict[str, str]:
+        """The `--set` options by name."""
+        pairs = [text.partition("=") for text in self.settings]
+        for name, mark, _ in pairs:
+            if not (name and mark):
+                raise UsageError(f"--set {name}: write it as NAME=VALUE, such as --set C=0.1")
+        read_selection(self.pages)
+        return {name: value for name, _, value in pairs}
+
+    def reading(self) -> "Settings":
+        """How documents are read again for variants."""
+        from embedpipe.embedding.streaming import Settings
+
+        return Settings(passwords=read_passwords(self.password_file))
+
+
+def read_selection(text: str) -> "Selection":
+    """The pages of each document that `--pages` names; raises UsageError where it cannot be read."""
+    from embedpipe.pages.rendering import Selection
+
+    try:
+        return Selection.parse(text)
+    except ValueError:
+        raise UsageError(f"--pages {text}: write all, 1-3, or 1,last") from None
+
+
+def read_passwords(file: Path | None) -> tuple[str, ...]:
+    """The passwords of a file, one a line; none without a file. Raises EmbedpipeError where it cannot be read."""
+    if file is None:
+        return ()
+    try:
+        return tuple(file.read_text(encoding="utf-8").splitlines())
+    except (OSError, UnicodeDecodeError) as error:
+        raise EmbedpipeError(f"--password-file {file} cannot be read: {error}") from error
+
+
+def _auto_or_number(option: str, text: str) -> int | None:
+    if text == AUTO:
+        return None
+    number = whole_number(text, _MOST)
+    if not number:
+        raise UsageError(f"{option} {text}: write auto or a number from 1 to {_MOST}")
+    return number
+
+
+def expand(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Lets typer see the fields of a function's dataclass parameters as options of their own."""
+    groups: dict[str, Any] = {}
+    parameters: list[inspect.Parameter] = []
+    for parameter in inspect.signature(function).parameters.values():
+        if not dataclasses.is_dataclass(parameter.annotation):
+            parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+            continue
+        groups[parameter.name] = parameter.annotation
+        hints = typing.get_type_hints(parameter.annotation, include_extras=True)
+        for option in dataclasses.fields(parameter.annotation):
+            default = option.default if option.default is not dataclasses.MISSING else []
+            parameters.append(
+                inspect.Parameter(
+                    option.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hints[option.name]
+                )
+            )
+
+    @functools.wraps(function)
+    def run(**values: Any) -> Any:
+        for name, group in groups.items():
+            own = {option.name: values.pop(option.name) for option in dataclasses.fields(group)}
+            values[name] = group(**own)
+        return function(**values)
+
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run

@@ -1,0 +1,227 @@
+"""Writing to disk so that a kill, a crash or a full disk leaves either the old file or the new one."""
+
+import contextlib
+import functools
+import hashlib
+import itertools
+import json
+import os
+import platform
+import re
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from embedpipe.core.errors import ArtifactError
+
+FORMAT = 1
+"""Version of all manifests; a higher one was written by a newer embedpipe."""
+
+_TEMPORARY = ".embedpipe-"
+_EARLIER = ".tmp-"
+_OWNER = re.compile(rf"(?:{re.escape(_TEMPORARY)}(?=[^-]+-\d+-\d+$)|{re.escape(_EARLIER)})([0-9a-f]{{8}})-(\d+)-\d+")
+"""Machine and process that write a temporary file; earlier versions put the wanted name behind it."""
+
+_FORSAKEN_SECONDS = 24 * 3600
+"""Numbers of processes are used again; so long nobody leaves a file untouched that he writes."""
+
+_numbers = itertools.count()
+_own: set[str] = set()
+"""Temporary files that this process writes to now: an earlier one may have had its number."""
+
+_CHECKSUM = "checksum"
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Gives a temporary path beside `path`; when the block ends well, it is synced and takes the place of `path`.
+
+    Its name is of one length and has no suffix, so that every name that the disk can hold can be written. A link is
+    replaced; `outputs.written` follows it.
+
+    Raises:
+        ArtifactError: The disk is full, or the folder cannot be written.
+    """
+    temporary = path.parent / f"{_TEMPORARY}{_host()}-{os.getpid()}-{time.time_ns()}{next(_numbers) % 1000:03}"
+    _own.add(str(temporary))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise ArtifactError(f"cannot write {path}: {error.strerror or error}; nothing was changed") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        _own.discard(str(temporary))
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":  # Windows has no handle for folders
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def making(folder: Path) -> Iterator[Path]:
+    """Gives the path of a temporary file in a folder, of a short name whatever the file will be called.
+
+    The folder is made if need be, and the file is removed at the end: a block that keeps it gives it another name.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f"{_TEMPORARY}{_host()}-{os.getpid()}-{time.monotonic_ns()}-new"
+    _own.add(str(temporary))
+    try:
+        yield temporary
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        _own.discard(str(temporary))
+
+
+def remove_forsaken(temporary: Path) -> None:
+    """Removes a file that `making` or `replacing` began and a killed process left; any other file stays."""
+    with contextlib.suppress(OSError):
+        if is_temporary(temporary.name) and _abandoned(temporary):
+            temporary.unlink()
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a file of that name is one that `replacing` writes to, of this version or an earlier one."""
+    return _OWNER.match(name) is not None
+
+
+def sweep(folder: Path, parts: Iterable[str] | None = None) -> None:
+    """Removes temporary files that a killed run left in a folder of ours; call it with the lock held.
+
+    Only names that `replacing` makes are looked at. Those of a process that still runs stay: an index has a lock of its
+    own, and reports are written without any.
+
+    Args:
+        folder: Made by us.
+        parts: Names of the folders in it that we made and that are swept with all below; None for all there are.
+    """
+    patterns = (f"{_TEMPORARY}*", f"{_EARLIER}*")
+    places = [folder.rglob(p) for p in patterns] if parts is None else [folder.glob(p) for p in patterns]
+    places += [(folder / part).rglob(p) for part in parts or () for p in patterns]
+    for stray in itertools.chain.from_iterable(places):
+        with contextlib.suppress(OSError):
+            if is_temporary(stray.name) and _abandoned(stray):
+                stray.unlink()
+
+
+def _abandoned(temporary: Path) -> bool:
+    """Whether nobody writes to a temporary file any more; of other machines' only its age tells."""
+    match = _OWNER.match(temporary.name)
+    if match is None:
+        return False
+    if match[1] == _host() and (int(match[2]) == os.getpid() or not _runs(int(match[2]))):
+        return str(temporary) not in _own
+    return time.time() - temporary.lstat().st_mtime > _FORSAKEN_SECONDS
+
+
+def _runs(process: int) -> bool:
+    if os.name == "nt":  # it does not remove files that are open, and signal 0 would be Ctrl-C
+        return False
+    try:
+        os.kill(process, 0)
+    except PermissionError:
+        return True
+    except (ProcessLookupError, OverflowError):
+        return False
+    return True
+
+
+@functools.cache
+def _host() -> str:
+    """Tells machines, and containers, apart that share a folder."""
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
+
+
+def sha256_of(path: Path) -> str:
+    """Hash of a file's content."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Writes a manifest, with the version of its format and a checksum of all that it says."""
+    with replacing(path) as temporary:
+        content = json.loads(json.dumps({"format": FORMAT, **values}))
+        text = json.dumps({**content, _CHECKSUM: _checksum(content)}, indent=1, ensure_ascii=False)
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def _checksum(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def read_json(path: Path, remedy: str = "") -> dict[str, Any]:
+    """Reads a manifest; one without a checksum, of an earlier version or a person, is read as it is.
+
+    Args:
+        path: The file.
+        remedy: What to do where it is damaged, for the message.
+
+    Raises:
+        ArtifactError: It is missing, damaged, or from a newer version.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        version = int(values["format"])
+        checksum = values.pop(_CHECKSUM, None)
+    except FileNotFoundError:
+        raise ArtifactError(f"{path} is missing") from None
+    except (OSError, ValueError, LookupError, TypeError, OverflowError, RecursionError) as error:
+        raise ArtifactError(f"{path} is damaged: {type(error).__name__}{remedy}") from error
+    if checksum is not None and checksum != _checksum(values):
+        raise ArtifactError(f"{path} is damaged: its checksum is not that of its content{remedy}")
+    if version > FORMAT:
+        raise ArtifactError(f"{path} was written by a newer embedpipe (format {version}): upgrade this one")
+    result: dict[str, Any] = values
+    return result
+
+
+@contextlib.contextmanager
+def writing(folder: Path, what: str, parts: Iterable[str] | None = None) -> Iterator[None]:
+    """Holds the one writer's lock of the artifacts, and sweeps what a killed writer left.
+
+    Args:
+        folder: The artifacts.
+        what: What this writer does, shown to others who come meanwhile.
+        parts: Names of the folders in it that are swept, see `sweep`.
+
+    Raises:
+        ArtifactError: Another process is writing, and who it is; or the folder cannot be written.
+    """
+    lock = FileLock(folder / ".lock")
+    holder = folder / ".lock-holder"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout:
+        who = "another process"
+        with contextlib.suppress(OSError, UnicodeDecodeError):  # it may have ended just now
+            who = holder.read_text(encoding="utf-8")
+        raise ArtifactError(f"{folder} is being written by {who}: wait until it ends") from None
+    except OSError as error:
+        raise ArtifactError(f"cannot write to {folder}: {error.strerror or error}") from error
+    try:
+        with contextlib.suppress(OSError):  # a full disk must not keep the run from its own, clearer error
+            holder.write_text(f"`{what}` (process {os.getpid()}, since {time.strftime('%H:%M:%S')})", encoding="utf-8")
+        sweep(folder, parts)
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            holder.unlink(missing_ok=True)
+        lock.release()

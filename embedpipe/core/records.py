@@ -1,0 +1,288 @@
+"""The frozen records that cross module borders.
+
+Ids travel with the pixels; a position in an array is never an identity.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+DEFAULT_BACKBONE = "efficientnet_lite0"
+
+SHORTEST_SIDE = 32
+"""Pixels that nearly every network takes a page of; `Recipe.shortest` is more where one does not."""
+
+STORED = ("ok", "blank", "repaired")
+"""Outcomes of pages that have features."""
+
+FAILURES = (
+    "encrypted",
+    "no_pages",
+    "not_a_document",
+    "page_error",
+    "too_large",
+    "timeout",
+    "memory",
+    "crash",
+    "unreadable",
+)
+"""Outcomes of pages, or of whole files, that have none."""
+
+WHOLE_FILE = -1
+"""The `page_index` of a failure that concerns the file and not one of its pages."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A file that was found and hashed.
+
+    Attributes:
+        path: Absolute path; bytes that are not UTF-8 are surrogate escapes.
+        sha256: Hash of the content: what the document is known by.
+        size: Bytes.
+        mtime_ns: Time of the last change, nanoseconds.
+        reader: Key in `documents.READERS`.
+    """
+
+    path: str
+    sha256: str
+    size: int
+    mtime_ns: int
+    reader: str
+
+
+@dataclass(frozen=True, slots=True)
+class PageRef:
+    """One page of one document. `page_index` counts from 0; people see `page_number`, which counts from 1."""
+
+    document_sha256: str
+    page_index: int
+    source: str
+
+    @property
+    def page_number(self) -> int:
+        """The number that people see."""
+        return self.page_index + 1
+
+    def __str__(self) -> str:
+        """`FILE#page=N`, or just the file for a failure of the whole file."""
+        return self.source if self.page_index == WHOLE_FILE else f"{self.source}#page={self.page_number}"
+
+
+@dataclass(frozen=True, slots=True)
+class PageInfo:
+    """What is known of a rendered page besides its pixels.
+
+    Attributes:
+        ref: Which page it is.
+        page_count: Pages of the whole document.
+        width: Width of the page as stored: points for PDF, pixels for images.
+        height: Its height.
+        ink: Share of pixels that stand out from the background, 0..1.
+        outcome: One of `STORED`.
+        message: What the reader warned about, or "".
+        cues: Numbers in the order of `cues.CUES`; empty where they were not asked for.
+        variant: Number of the changed copy that this is; 0 for the page itself.
+        source_kind: One of `source_kinds.KINDS`: where its picture comes from; "" where that is not known.
+    """
+
+    ref: PageRef
+    page_count: int
+    width: float
+    height: float
+    ink: float
+    outcome: str = "ok"
+    message: str = ""
+    cues: tuple[float, ...] = ()
+    variant: int = 0
+    source_kind: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PageImage:
+    """A rendered page: `pixels` is uint8 (H, W, 3), RGB."""
+
+    info: PageInfo
+    pixels: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class PageFailure:
+    """A page, or a file, without features: the row that stands in its place.
+
+    Attributes:
+        page: Which page; `page_index == WHOLE_FILE` for the file itself.
+        kind: One of `FAILURES`.
+        message: Why, in one line.
+    """
+
+    page: PageRef
+    kind: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureBatch:
+    """Features of some pages.
+
+    Attributes:
+        pages: The pages.
+        X: float32 (n, dim), row i belongs to `pages[i]`.
+    """
+
+    pages: tuple[PageInfo, ...]
+    X: NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        """Refuses rows that no page owns."""
+        if len(self.pages) != len(self.X):
+            raise ValueError(f"{len(self.pages)} pages but {len(self.X)} rows")
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """A decision.
+
+    Attributes:
+        label: The most probable type, or None when the page or document is blank or failed.
+        confidence: Probability of that type, 0..1.
+        status: Whether the label can be used as it stands: "ok"; "ambiguous" when it may as well be another of the
+            candidates; "novel" when it looks like nothing in the labelled set.
+        candidates: The types that cannot be excluded, with their probabilities, best first.
+        novelty: Share of known, held-out pages or documents that look more familiar, 0..1.
+        margin: How much more probable the type is than the second one, 0..1.
+        ranking: The most probable types with their probabilities, best first, whether candidates or not.
+        measured: Whether the error rate was measured on pages or documents like this one; never "ok" where not.
+    """
+
+    label: str | None
+    confidence: float
+    status: Literal["ok", "ambiguous", "novel", "blank", "failed"]
+    candidates: tuple[tuple[str, float], ...] = ()
+    novelty: float = 0.0
+    margin: float = 0.0
+    ranking: tuple[tuple[str, float], ...] = ()
+    measured: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """A page that looks like the query; `score` is the cosine of the two, 1 for the same picture."""
+
+    page: PageRef
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a page becomes the network's input, and which of the network's outputs are kept.
+
+    Attributes:
+        size: Pixels of the long side, or of both sides where `resize` is not "aspect".
+        resize: "aspect" keeps the shape; "squash" stretches to a square; "crop" scales the short side to
+            size / 0.875 and takes the centre square (the usual photo recipe).
+        layers: Name of a set of layers in `backbones.LAYERS`; "penultimate" is the classical choice.
+        shortest: Least pixels of the short side: the page of a till roll is stretched to it.
+    """
+
+    size: int = 320
+    resize: Literal["aspect", "squash", "crop"] = "aspect"
+    layers: str = "stages"
+    shortest: int = SHORTEST_SIDE
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Everything that changes the numbers. Two spaces are never mixed, even when their dimensions agree.
+
+    Attributes:
+        backbone: Name in `backbones.BACKBONES`, or `timm:NAME`.
+        weights_sha256: Hash of the network's tensors.
+        recipe: Rendering and layers.
+        blocks: What the features consist of, in order, such as `stride16_avg`.
+        interpolation: How images are scaled, as the weights want it.
+    """
+
+    backbone: str
+    weights_sha256: str
+    recipe: Recipe
+    blocks: tuple[str, ...]
+    interpolation: str = "bicubic"
+
+    @property
+    def space(self) -> str:
+        """The name of the space: the backbone and eight digits of the identity's hash, safe as a file name."""
+        canonical = json.dumps(self.to_json(), sort_keys=True)
+        safe = "".join(c if c.isalnum() or c in "._-" else "_" for c in self.backbone)
+        return f"{safe}-{hashlib.sha256(canonical.encode()).hexdigest()[:8]}"
+
+    def __str__(self) -> str:
+        """The space and what it is made of, in one line."""
+        r = self.recipe
+        return (
+            f"{self.space} ({self.backbone}, weights {self.weights_sha256[:8]}, {r.resize} {r.size}, layers {r.layers})"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values; a shortest side that is the usual one is left out, as before there were others."""
+        values = asdict(self)
+        if self.recipe.shortest == SHORTEST_SIDE:
+            del values["recipe"]["shortest"]
+        return values
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "Identity":
+        """Reverses `to_json`."""
+        return cls(**{**values, "recipe": Recipe(**values["recipe"]), "blocks": tuple(values["blocks"])})
+
+
+FALSE_ALARMS = 0.05
+"""How often a batch of documents like the labelled ones may be called unlike them."""
+
+LEAST_SHARE = 0.1
+"""Share of a batch that has to look unlike the held-out documents: of a large batch any trifle is significant."""
+
+
+@dataclass(frozen=True, slots=True)
+class KindTest:
+    """How the documents of one kind compare with the held-out ones of that kind.
+
+    Attributes:
+        kind: One of `source_kinds.KINDS`, or "" where it is not known.
+        documents: How many were asked about, those that the classifier learnt from left out.
+        held_out: How many were held out when it was fitted.
+        measured: Whether these are enough for the error rate that is asked for.
+        p_value: How often held-out batches look at least as unlike; None where it was not tested.
+        share: At least so much of the batch looks unlike the held-out documents, 0..1; None where it was not tested.
+        by: Which value told it: "distance" or "confidence"; "" where it was not tested.
+    """
+
+    kind: str
+    documents: int
+    held_out: int
+    measured: bool
+    p_value: float | None = None
+    share: float | None = None
+    by: str = ""
+
+    @property
+    def alarm(self) -> bool:
+        """Whether the batch is unlike the held-out documents."""
+        return self.p_value is not None and self.p_value <= FALSE_ALARMS and (self.share or 0.0) >= LEAST_SHARE
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """How a batch compares with the held-out documents, by kind."""
+
+    kinds: tuple[KindTest, ...] = ()
+
+    @property
+    def shifted(self) -> frozenset[str]:
+        """The kinds whose documents are unlike the held-out ones."""
+        return frozenset(test.kind for test in self.kinds if test.alarm)

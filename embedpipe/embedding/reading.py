@@ -1,0 +1,122 @@
+"""Features of files and folders: from the store where it holds them, else through rendering and network, not kept."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embedpipe.core.errors import ArtifactError
+from embedpipe.core.records import WHOLE_FILE, Document, FeatureBatch, Identity, PageFailure, PageInfo, PageRef
+from embedpipe.embedding.cue_table import cues_of
+from embedpipe.embedding.intake import Intake, Report
+from embedpipe.embedding.streaming import PageStream, Settings
+from embedpipe.pages.cues import as_block
+from embedpipe.pages.documents import ReadOptions
+from embedpipe.pages.rendering import Job
+from embedpipe.store.features import FeatureStore
+from embedpipe.store.workspace import Workspace
+
+if TYPE_CHECKING:  # only whoever has new pages needs the network
+    from embedpipe.backbones.engines import Backbone
+
+
+class Reading:
+    """One look at files and folders.
+
+    Args:
+        workspace: Where stored features are looked up.
+        identity: The space that is wanted.
+        settings: How documents are read.
+        cues: Join the cues of each page to its features, as a last block.
+
+    Attributes:
+        found: Each file in the order met, once `read` has begun.
+        report: What was done, complete when `read` has ended.
+        options: How documents are read, for whoever has to look at one again.
+    """
+
+    def __init__(self, workspace: Workspace, identity: Identity, settings: Settings, *, cues: bool = False) -> None:
+        self.found: list[Document | PageFailure] = []
+        self.report = Report()
+        self._workspace = workspace
+        self._settings = settings
+        self.options = ReadOptions(limits=settings.limits, passwords=settings.passwords)
+        self._cues = cues
+        self._store: FeatureStore | None = None
+        self._rows: dict[str, NDArray[np.int64]] = {}
+        try:
+            store = FeatureStore.open(workspace.store_path(identity.space))
+        except ArtifactError:
+            return  # nothing is stored: every page is new
+        if store.identity == identity:
+            self._store = store
+            self._rows = dict(store.pages().groupby("document_sha256").indices)  # type: ignore[arg-type]
+
+    def read(self, inputs: Iterable[str], backbone: "Callable[[], Backbone]") -> Iterator[FeatureBatch | PageFailure]:
+        """Yields the features of every wanted page, rounded as in the store, and a failure for each that has none.
+
+        Args:
+            inputs: Files and folders.
+            backbone: Loads the backbone; called only when there are new pages.
+
+        Raises:
+            EmbedpipeError: An input does not exist.
+        """
+        self.found.extend(Intake(inputs, self._settings, self._workspace.sources(), self.report))
+        jobs = []
+        for item in self.found:
+            if isinstance(item, PageFailure):
+                self.report.fail(item)
+                yield item
+                continue
+            stored, job = self._stored(item)
+            if stored:
+                self.report.skipped += len(stored.pages)
+                yield stored
+            if job:
+                jobs.append(job)
+        if jobs:
+            yield from self._streamed(backbone(), jobs)
+        documents = {item.sha256 for item in self.found if isinstance(item, Document)}
+        failed = {f.page.document_sha256 for f in self.report.failures if f.page.page_index == WHOLE_FILE}
+        self.report.documents = len(documents - failed)
+
+    def _stored(self, document: Document) -> tuple[FeatureBatch | None, Job | None]:
+        """What the store holds of the wanted pages of a document, in their order, and what is missing."""
+        selection = self._settings.selection
+        rows = self._rows.get(document.sha256)
+        if rows is None or self._store is None:
+            return None, Job(document, selection)
+        pages = self._store.pages().iloc[rows]
+        wanted = set(selection.indices(int(pages["page_count"].iloc[0])))
+        pages = pages[pages["page_index"].isin(wanted)].sort_values("page_index")
+        known = frozenset(pages["page_index"])
+        job = Job(document, selection, known) if wanted - known else None
+        if not known:
+            return None, job
+        columns = ["page_index", "page_count", "width", "height", "ink", "outcome", "message", "source_kind"]
+        infos = tuple(
+            replace(
+                PageInfo(PageRef(document.sha256, int(index), document.path), int(count), *others), source_kind=kind
+            )
+            for index, count, *others, kind in pages[columns].itertuples(index=False)
+        )
+        X = self._store.features(pages["page_id"].to_numpy(np.int64))
+        if self._cues:
+            keys = [(document.sha256, info.ref.page_index) for info in infos]
+            X = np.hstack([X, cues_of(self._workspace, keys, self.options)])
+        return FeatureBatch(infos, X), job
+
+    def _streamed(self, backbone: "Backbone", jobs: list[Job]) -> Iterator[FeatureBatch | PageFailure]:
+        for item in PageStream(backbone, self._settings, len(jobs), cues=self._cues).run(jobs):
+            if isinstance(item, PageFailure):
+                self.report.fail(item)
+                yield item
+            else:
+                self.report.embedded += len(item.pages)
+                # float16 as in the store, so that a page has one answer whether it is stored or not
+                X = item.X.astype(np.float16).astype(np.float32)
+                cues = as_block([info.cues for info in item.pages]) if self._cues else np.zeros((len(X), 0), np.float32)
+                yield FeatureBatch(item.pages, np.hstack([X, cues]))

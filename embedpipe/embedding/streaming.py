@@ -1,0 +1,302 @@
+"""Documents through rendering and the network, side by side: the one path that every page takes.
+
+A thread feeds the workers and forms batches of one shape; the calling thread drives the network.
+"""
+
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embedpipe.backbones.engines import Backbone, Pending
+from embedpipe.core.errors import DocumentError, NetworkError
+from embedpipe.core.machine import render_workers
+from embedpipe.core.records import Document, FeatureBatch, PageFailure, PageImage, Recipe
+from embedpipe.pages.augmentation import Variants, larger
+from embedpipe.pages.documents import Limits, ReadOptions
+from embedpipe.pages.rendering import Guards, Job, Renderer, Selection
+
+T = TypeVar("T")
+_BATCHES_AHEAD = 4
+_BATCHES_WAITING = 8
+"""Pages that wait for others of their shape, in batches: however many shapes there are, memory stays bounded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How documents are read and what they may cost. None of it changes the features.
+
+    Attributes:
+        selection: Which pages of each document.
+        limits: What is refused as too large.
+        passwords: To try on encrypted PDFs.
+        page_seconds: Longest time for one page.
+        page_bytes: Most memory for one page.
+        workers: Render processes; 0 for as many as suit the cores and the memory.
+        batch_size: Pages per call of the network; 0 for what suits the engine.
+        trust_mtime: Take size and time of change for the content of files that were hashed before.
+    """
+
+    selection: Selection = field(default_factory=Selection)
+    limits: Limits = field(default_factory=Limits)
+    passwords: tuple[str, ...] = ()
+    page_seconds: float = 30.0
+    page_bytes: int = 2 * 1024**3
+    workers: int = 0
+    batch_size: int = 0
+    trust_mtime: bool = False
+
+
+class _Background(Generic[T]):
+    """Runs an iterator in a thread, a few items ahead of the consumer."""
+
+    def __init__(self, items: Iterator[T], ahead: int) -> None:
+        self._queue: queue.Queue[tuple[str, Any]] = queue.Queue(ahead)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(items,), name="embedpipe-feeder", daemon=True)
+        self._thread.start()
+        self.waited = 0.0
+
+    def _run(self, items: Iterator[T]) -> None:
+        try:
+            for item in items:
+                if not self._put(("item", item)):
+                    return
+            self._put(("end", None))
+        except BaseException as error:  # noqa: BLE001 - handed to the consumer, who raises it
+            self._put(("error", error))
+
+    def _put(self, message: tuple[str, Any]) -> bool:
+        while not self._stop.is_set():
+            try:
+                self._queue.put(message, timeout=0.2)
+            except queue.Full:
+                continue
+            return True
+        return False
+
+    def __iter__(self) -> Iterator[T]:
+        while True:
+            begin = time.perf_counter()
+            kind, value = self._queue.get()
+            self.waited += time.perf_counter() - begin
+            if kind == "end":
+                return
+            if kind == "error":
+                raise value
+            yield value
+
+    def stop(self) -> None:
+        """Lets the thread end at its next step."""
+        self._stop.set()
+
+    def join(self) -> None:
+        """Waits until the thread has ended."""
+        self._thread.join()
+
+
+class PageStream:
+    """Sends documents through rendering and the network.
+
+    Args:
+        backbone: Gives size and resize rule, and runs the batches.
+        settings: Limits, workers, batch size.
+        files: How many files there are at most, so that no more workers start than can be busy.
+        cues: Tell the cues of pages as well.
+        variants: Changed copies that are sent through instead of each page.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        settings: Settings,
+        files: int,
+        *,
+        cues: bool = False,
+        variants: Variants | None = None,
+    ) -> None:
+        self._backbone = backbone
+        self._batch_size = settings.batch_size or backbone.engine.batch_size
+        identity = backbone.identity
+        self._options = ReadOptions(identity.recipe, identity.interpolation, settings.limits, settings.passwords, cues)
+        if variants is not None:
+            self._options = replace(self._options, recipe=larger(identity.recipe), variants=variants)
+        workers = settings.workers or render_workers()
+        self._guards = Guards(settings.page_seconds, settings.page_bytes, max(1, min(workers, files)))
+        self.seconds = {"render": 0.0, "forward": 0.0, "wait": 0.0}
+        self.stopped = threading.Event()
+        self.bytes_finished = 0  # of documents that left the workers
+
+    def run(self, jobs: Iterable[Job]) -> Iterator[FeatureBatch | PageFailure]:
+        """Yields the features of every wanted page, and a failure for each that has none; in no fixed order."""
+        with Renderer(self._options, self._guards) as renderer:
+            feeder = _Background(self._batches(renderer, jobs), _BATCHES_AHEAD)
+            try:
+                yield from self._features(feeder)
+            finally:
+                self.stopped.set()
+                feeder.stop()
+                renderer.stop()
+                feeder.join()
+                self.seconds["render"] += renderer.stats.seconds
+                self.seconds["wait"] += feeder.waited
+
+    def _features(self, batches: Iterable[list[PageImage] | PageFailure]) -> Iterator[FeatureBatch | PageFailure]:
+        """Sends batches through the network; the next one is laid out while the network works."""
+        running: deque[tuple[list[PageImage], Pending]] = deque()
+        for item in batches:
+            if isinstance(item, PageFailure):
+                yield item
+                continue
+            pixels = np.stack([page.pixels for page in item])
+            while len(running) >= self._backbone.engine.in_flight:
+                yield from self._finished(*running.popleft())
+            running.append((item, self._started(pixels)))
+        while running:
+            yield from self._finished(*running.popleft())
+
+    def _started(self, pixels: NDArray[np.uint8]) -> Pending:
+        return self._timed(partial(self._backbone.start, pixels))
+
+    def _finished(self, pages: list[PageImage], pending: Pending) -> Iterator[FeatureBatch | PageFailure]:
+        try:
+            X = self._timed(pending)
+        except NetworkError:
+            yield from self._one_by_one(pages)
+        else:
+            yield from _finite(pages, X)
+
+    def _one_by_one(self, pages: list[PageImage]) -> Iterator[FeatureBatch | PageFailure]:
+        """Tries the pages of a batch again that failed; one that fails alone has no features.
+
+        Raises:
+            NetworkError: The network does not take a page of the plainest shape either, so it is not the pages' fault.
+        """
+        if len(pages) > 1:
+            for page in pages:
+                yield from self._finished([page], self._started(page.pixels[np.newaxis]))
+            return
+        size = self._backbone.identity.recipe.size
+        self._backbone(np.full((1, size, size, 3), 255, np.uint8))
+        rows, columns, _ = pages[0].pixels.shape
+        message = f"the network takes no pages of {columns} x {rows} pixels: with --resize squash all are squares"
+        yield PageFailure(pages[0].info.ref, "page_error", message)
+
+    def _timed(self, call: Callable[[], T]) -> T:
+        """Runs a call of the network and adds its time to the stage."""
+        begin = time.perf_counter()
+        result = call()
+        self.seconds["forward"] += time.perf_counter() - begin
+        return result
+
+    def _batches(self, renderer: Renderer, jobs: Iterable[Job]) -> Iterator[list[PageImage] | PageFailure]:
+        """Gathers pages of one shape, so that no padding is computed."""
+        waiting: dict[tuple[int, ...], list[PageImage]] = {}
+        count = 0
+        for rendered in renderer.render(jobs):
+            self.bytes_finished += rendered.document.size if rendered.finished else 0
+            for result in rendered.results:
+                if isinstance(result, PageFailure):
+                    yield result
+                    continue
+                shape = result.pixels.shape
+                waiting.setdefault(shape, []).append(result)
+                count += 1
+                if count > _BATCHES_WAITING * self._batch_size:
+                    shape = max(waiting, key=lambda shape: len(waiting[shape]))
+                elif len(waiting[shape]) < self._batch_size:
+                    continue
+                count -= len(waiting[shape])
+                yield waiting.pop(shape)
+        yield from waiting.values()
+
+
+def _finite(batch: list[PageImage], X: NDArray[np.float32]) -> Iterator[FeatureBatch | PageFailure]:
+    """Passes on rows that float16 can hold; anything else would poison every classifier."""
+    with np.errstate(over="ignore"):
+        good = np.atleast_1d(np.isfinite(X.astype(np.float16)).all(axis=1))
+    if good.any():
+        pages = tuple(page.info for page, fine in zip(batch, good, strict=True) if fine)
+        yield FeatureBatch(pages, X[good])
+    for page, fine in zip(batch, good, strict=True):
+        if not fine:
+            yield PageFailure(page.info.ref, "page_error", "the network's features are not finite numbers")
+
+
+def render_page(
+    document: Document, index: int, recipe: Recipe, interpolation: str, settings: Settings, *, cues: bool = False
+) -> PageImage:
+    """One page as a network sees it.
+
+    Args:
+        document: Its document.
+        index: Which page, from 0.
+        recipe: Size and resize rule.
+        interpolation: How images are scaled.
+        settings: Limits, passwords, and what the page may cost.
+        cues: Tell the cues of the page as well.
+
+    Raises:
+        DocumentError: The page cannot be rendered, or there is none of that number.
+    """
+    options = ReadOptions(recipe, interpolation, settings.limits, settings.passwords, cues)
+    with Renderer(options, Guards(settings.page_seconds, settings.page_bytes, 1)) as renderer:
+        job = Job(document, Selection(((index + 1, index + 1),)))
+        for page in (page for rendered in renderer.render([job]) for page in rendered.results):
+            if isinstance(page, PageFailure):
+                raise DocumentError(page.kind, f"{page.page}: {page.message}")
+            return page
+    raise DocumentError("page_error", f"{document.path} has no page {index + 1}")
+
+
+def render_pages(
+    wanted: Iterable[tuple[Document, int]], size: int = 320, *, options: ReadOptions | None = None
+) -> dict[tuple[str, int], NDArray[np.uint8]]:
+    """Pictures of some pages, for people to look at.
+
+    Args:
+        wanted: Documents and page indices.
+        size: Pixels of the long side.
+        options: How they are rendered, where it must be exactly so.
+
+    Returns:
+        uint8 (H, W, 3) by (sha256, page index); pages that cannot be rendered are missing.
+    """
+    pages = each_page(wanted, size, options=options)
+    return {(page.info.ref.document_sha256, page.info.ref.page_index): page.pixels for page in pages}
+
+
+def each_page(
+    wanted: Iterable[tuple[Document, int]], size: int = 320, *, options: ReadOptions | None = None
+) -> Iterator[PageImage]:
+    """As `render_pages`, one after the other, in no fixed order: for more pictures than the memory should hold."""
+    wanted = list(wanted)
+    with page_renderer(options or ReadOptions(Recipe(size=size, resize="aspect")), len(wanted)) as renderer:
+        yield from (page for page in stream_pages(wanted, renderer) if isinstance(page, PageImage))
+
+
+def page_renderer(options: ReadOptions, pages: int) -> Renderer:
+    """A renderer for so many pages, with no more workers than there are cores, memory and pages for."""
+    return Renderer(options, Guards(workers=max(1, min(render_workers(), pages))))
+
+
+def stream_pages(wanted: Iterable[tuple[Document, int]], renderer: Renderer) -> Iterator[PageImage | PageFailure]:
+    """Renders some pages and yields them as they come, in no fixed order, so that they need not all be in memory.
+
+    Args:
+        wanted: Documents and page indices.
+        renderer: Its workers start with the first page; it can be used again.
+    """
+    numbers: dict[Document, list[int]] = {}
+    for document, index in dict.fromkeys(wanted):
+        numbers.setdefault(document, []).append(index + 1)
+    jobs = (Job(document, Selection(tuple((n, n) for n in own))) for document, own in numbers.items())
+    for rendered in renderer.render(jobs):
+        yield from rendered.results

@@ -1,0 +1,456 @@
+"""Worker processes around the readers, so that no page can stop the run.
+
+PyMuPDF holds the interpreter's lock and cannot be interrupted, and a decoder may crash or eat the memory. So pages are
+rendered by spawned processes. A worker that takes too long over a page is killed; one that dies is replaced; only the
+page at fault is lost, and its neighbours are rendered again where they went down with it.
+"""
+
+import contextlib
+import os
+import signal
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field, replace
+from multiprocessing.context import SpawnContext, SpawnProcess
+from multiprocessing.sharedctypes import SynchronizedArray
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pebble import ProcessExpired, ProcessPool
+
+from embedpipe.core.display import whole_number
+from embedpipe.core.errors import DocumentError, EmbedpipeError
+from embedpipe.core.records import WHOLE_FILE, Document, PageFailure, PageImage, PageInfo, PageRef
+from embedpipe.pages.cues import UNKNOWN, page_cues
+from embedpipe.pages.documents import (
+    BLANK_INK,
+    ImageDocument,
+    OpenDocument,
+    PdfDocument,
+    ReadOptions,
+    Rendering,
+    open_document,
+    plan,
+)
+from embedpipe.pages.source_kinds import UNKNOWN as UNKNOWN_KIND
+from embedpipe.pages.source_kinds import page_kind
+
+PAGES_PER_TASK = 16
+"""Pages of a document that a worker takes at a time: long documents are shared out, short ones cost one message.
+
+Of pages that several variants are made of, so many fewer that a message does not become larger.
+"""
+
+TASKS_PER_WORKER = 500
+"""A worker is replaced after this many tasks, for what the libraries leak."""
+
+_MOST_FALSE_STARTS = 3
+_LOOK_UP = 0.2  # seconds
+_IDLE = -2
+_OPENING = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Guards:
+    """What a page may cost.
+
+    Attributes:
+        page_seconds: A page that takes longer has the outcome `timeout`.
+        page_bytes: Address space of a worker beyond what it starts with; past it the outcome is `memory`.
+        workers: Worker processes.
+    """
+
+    page_seconds: float = 30.0
+    page_bytes: int = 2 * 1024**3
+    workers: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A document to render: `wanted` are the page indices that are still missing, None for all that it has."""
+
+    document: Document
+    selection: "Selection"
+    known: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which pages of each document are wanted.
+
+    Attributes:
+        ranges: Pairs of 1-based first and last page numbers; 0 stands for the last page. Empty means all.
+    """
+
+    ranges: tuple[tuple[int, int], ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> "Selection":
+        """Reads `all`, `1-3` or `1,last`.
+
+        Raises:
+            ValueError: The text is none of these.
+        """
+        if text.strip() == "all":
+            return cls()
+        ranges = []
+        for part in text.split(","):
+            first, dash, last = (piece.strip() for piece in part.partition("-"))
+            start, end = (
+                0 if piece == "last" else _page_number(piece, text) for piece in (first, last if dash else first)
+            )
+            if end and not 1 <= start <= end:  # nothing comes after the last page
+                raise ValueError(text)
+            ranges.append((start, end))
+        return cls(tuple(ranges))
+
+    def indices(self, page_count: int) -> list[int]:
+        """The 0-based indices of the wanted pages of a document with `page_count` pages, ascending."""
+        if not self.ranges:
+            return list(range(page_count))
+        wanted: set[int] = set()
+        for first, last in self.ranges:
+            wanted.update(range((first or page_count) - 1, min(last or page_count, page_count)))
+        return sorted(i for i in wanted if i >= 0)
+
+
+def _page_number(piece: str, text: str) -> int:
+    number = whole_number(piece)
+    if not number:
+        raise ValueError(text)
+    return number
+
+
+@dataclass(slots=True)
+class RenderStats:
+    """What rendering cost, added up over the workers: seconds of work, and pages."""
+
+    seconds: float = 0.0
+    pages: int = 0
+
+
+@dataclass(slots=True)
+class _Task:
+    """Some pages of a document; `indices` is None until the document was opened once."""
+
+    job: Job
+    indices: list[int] | None
+    slot: int = -1
+    false_starts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    results: list[PageImage | PageFailure]
+    rest: list[int]
+    seconds: float
+
+
+@dataclass(slots=True)
+class Rendered:
+    """All that one step of the renderer brought: pages and failures of one document, and whether it is finished."""
+
+    document: Document
+    results: list[PageImage | PageFailure] = field(default_factory=list)
+    finished: bool = False
+
+
+class _Worker(SpawnProcess):
+    """A process that Ctrl-C does not reach, from its first instruction: it is the parent's to answer."""
+
+    def start(self) -> None:
+        """Starts it with the signal blocked; while Python itself starts, it would end in a traceback."""
+        if not hasattr(signal, "pthread_sigmask"):  # Windows
+            super().start()
+            return
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            super().start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class _Workers(SpawnContext):
+    Process = _Worker
+
+
+class Renderer:
+    """Renders documents in worker processes; a context manager, since the processes must end.
+
+    Args:
+        options: How to read.
+        guards: What a page may cost.
+    """
+
+    def __init__(self, options: ReadOptions, guards: Guards) -> None:
+        self.stats = RenderStats()
+        self._guards = guards
+        self._pages_per_task = _pages_per_task(options)
+        context = _Workers()
+        self._window = guards.workers * 3
+        self._marks: SynchronizedArray[int] = context.Array("i", [_IDLE] * self._window, lock=False)
+        self._free = list(range(self._window))
+        self._stopped = False
+        self._pool = ProcessPool(
+            max_workers=guards.workers,
+            max_tasks=TASKS_PER_WORKER,
+            initializer=start_worker,
+            initargs=(options, guards, self._marks),
+            context=context,
+        )
+        self._waiting: deque[_Task] = deque()
+        self._running: dict[Future[_Answer], _Task] = {}
+        self._open_tasks: dict[Document, int] = {}
+
+    def __enter__(self) -> Self:
+        """Workers start with the first document."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Ends the workers at once, also in the middle of a page."""
+        self.stop()
+
+    def stop(self) -> None:
+        """Ends the workers at once; what they were at is cancelled."""
+        self._stopped = True
+        self._pool.stop()  # type: ignore[no-untyped-call]
+        self._pool.join(timeout=10)
+
+    def render(self, jobs: Iterable[Job]) -> Iterator[Rendered]:
+        """Yields results as they come, in no fixed order; documents are drawn from `jobs` only when there is room.
+
+        Each wanted page of each document appears exactly once, as a `PageImage` or a `PageFailure`; a document
+        that cannot be opened appears as one failure of the whole file.
+        """
+        source = iter(jobs)
+        exhausted = False
+        while True:
+            while self._free and not exhausted and len(self._waiting) < self._window:
+                job = next(source, None)
+                if job is None:
+                    exhausted = True
+                else:
+                    self._enqueue(_Task(job, None))
+                self._fill()
+            self._fill()
+            if not self._running:
+                if exhausted and not self._waiting:
+                    return
+                continue
+            # a pool that is stopped from another thread may leave futures that never end
+            done, _ = wait(self._running, timeout=_LOOK_UP, return_when=FIRST_COMPLETED)
+            if self._stopped:
+                return
+            for future in done:
+                yield self._settle(future)
+
+    def _enqueue(self, task: _Task) -> None:
+        document = task.job.document
+        self._open_tasks[document] = self._open_tasks.get(document, 0) + 1
+        self._waiting.append(task)
+
+    def _fill(self) -> None:
+        while self._free and self._waiting:
+            task = self._waiting.popleft()
+            task.slot = self._free.pop()
+            self._marks[task.slot] = _IDLE
+            pages = self._pages_per_task if task.indices is None else len(task.indices)
+            # the worker's own alarm is exact; this one is for platforms without it
+            limit = (pages + 2) * self._guards.page_seconds + 10
+            future = self._pool.schedule(_work, args=(task.job, task.indices, task.slot), timeout=limit)
+            self._running[future] = task
+
+    def _settle(self, future: Future[_Answer]) -> Rendered:
+        task = self._running.pop(future)
+        document = task.job.document
+        try:
+            answer = future.result()
+        except (ProcessExpired, TimeoutError) as error:
+            results = self._after_death(task, error)
+        except BrokenProcessPool as error:
+            raise EmbedpipeError(
+                "render workers die as they start: in a script of your own, what it does must stand below "
+                '`if __name__ == "__main__":`'
+            ) from error
+        else:
+            self.stats.seconds += answer.seconds
+            self.stats.pages += len(answer.results)
+            results = answer.results
+            for start in range(0, len(answer.rest), self._pages_per_task):
+                self._enqueue(_Task(task.job, answer.rest[start : start + self._pages_per_task]))
+        self._free.append(task.slot)
+        left = self._open_tasks[document] = self._open_tasks[document] - 1
+        if not left:
+            del self._open_tasks[document]
+        return Rendered(document, results, finished=not left)
+
+    def _after_death(self, task: _Task, error: BaseException) -> list[PageImage | PageFailure]:
+        """Blames the page that the worker was at, and hands out the task's other pages again."""
+        mark = self._marks[task.slot]
+        kind, message = self._verdict(error)
+        document = task.job.document
+        if mark == _IDLE:  # the worker died before it began: no page is to blame
+            if task.false_starts == _MOST_FALSE_STARTS:
+                raise EmbedpipeError(f"render workers die before they begin: {message}; is --page-memory too small?")
+            self._enqueue(_Task(task.job, task.indices, false_starts=task.false_starts + 1))
+            return []
+        if mark == _OPENING:
+            return _failures(document, task.indices, kind, f"opening it: {message}")
+        if task.indices is None:  # the page count went down with the worker; a fresh look skips the page at fault
+            again = Job(document, task.job.selection, task.job.known | {mark})
+            self._enqueue(_Task(again, None))
+        else:
+            rest = [i for i in task.indices if i != mark]
+            if rest:
+                self._enqueue(_Task(task.job, rest))
+        return [PageFailure(PageRef(document.sha256, mark, document.path), kind, message)]
+
+    def _verdict(self, error: BaseException) -> tuple[str, str]:
+        code = getattr(error, "exitcode", None)
+        if isinstance(error, TimeoutError) or code == -getattr(signal, "SIGALRM", 0):
+            return "timeout", f"not finished after {self._guards.page_seconds:g} s (--page-timeout)"
+        if code == -getattr(signal, "SIGKILL", 0):
+            return "memory", "the system killed the worker, most likely for lack of memory"
+        return "crash", f"the decoder crashed the worker (exit code {code})"
+
+
+_options: ReadOptions
+_guards: Guards
+_marks: "SynchronizedArray[int]"
+_last: tuple[Document, OpenDocument] | None = None
+
+
+def start_worker(options: ReadOptions, guards: Guards, marks: "SynchronizedArray[int]") -> None:
+    """Makes a fresh process one that may be killed, and that cannot take more memory than it is given."""
+    global _options, _guards, _marks
+    _options, _guards, _marks = options, guards, marks
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it could not be blocked before
+    if hasattr(signal, "SIGALRM"):
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)  # the kernel ends the process; a handler would wait for MuPDF
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource  # noqa: PLC0415 - not on Windows
+
+        used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()  # noqa: SIM115
+        cap = used + guards.page_bytes
+        resource.setrlimit(resource.RLIMIT_AS, (cap, cap))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+@contextlib.contextmanager
+def _alarm() -> Iterator[None]:
+    if not hasattr(signal, "setitimer"):
+        yield
+        return
+    signal.setitimer(signal.ITIMER_REAL, _guards.page_seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _work(job: Job, indices: list[int] | None, slot: int) -> _Answer:
+    """Runs in a worker: renders pages of one document; the first task of a document also finds its page count."""
+    begin = time.perf_counter()
+    document = job.document
+    _marks[slot] = _OPENING
+    try:
+        with _alarm():
+            opened = _open(document)
+    except (DocumentError, MemoryError) as error:
+        return _Answer(_failures(document, indices, *_reason(error)), [], time.perf_counter() - begin)
+    rest: list[int] = []
+    if indices is None:
+        wanted = [i for i in job.selection.indices(opened.page_count) if i not in job.known]
+        indices, rest = wanted[: _pages_per_task(_options)], wanted[_pages_per_task(_options) :]
+    results = [result for index in indices for result in _render_page(document, opened, index, slot)]
+    return _Answer(results, rest, time.perf_counter() - begin)
+
+
+def _open(document: Document) -> OpenDocument:
+    """Opens a document, or hands out the one that this worker opened last."""
+    global _last  # noqa: PLW0603 - one per worker process
+    if _last is not None:
+        if _last[0] == document:
+            return _last[1]
+        _last[1].close()
+        _last = None
+    try:
+        status = os.stat(document.path)
+    except OSError as error:
+        raise DocumentError("unreadable", f"cannot be read: {error.strerror or error}") from None
+    if (status.st_size, status.st_mtime_ns) != (document.size, document.mtime_ns):
+        raise DocumentError("unreadable", "it changed while it was read; run again when it is at rest")
+    _last = (document, open_document(document.path, document.reader, _options))
+    return _last[1]
+
+
+def _pages_per_task(options: ReadOptions) -> int:
+    return max(1, PAGES_PER_TASK // len(options.variants.numbers)) if options.variants else PAGES_PER_TASK
+
+
+def _render_page(document: Document, opened: OpenDocument, index: int, slot: int) -> list[PageImage | PageFailure]:
+    """The page, or the variants of it that are wanted; or why there is none."""
+    _marks[slot] = index
+    try:
+        with _alarm():
+            drawn = opened.render(index)
+            ink = drawn.ink
+            facts = _cues(opened, drawn, index) if _options.cues else ()
+            kind = UNKNOWN_KIND if _options.variants else _kind(opened, drawn, index)
+            pictures = _pictures(drawn, (document.sha256, index))
+    except (DocumentError, MemoryError) as error:
+        return _failures(document, [index], *_reason(error))
+    outcome = "blank" if ink < BLANK_INK else "repaired" if drawn.repaired else "ok"
+    ref = PageRef(document.sha256, index, document.path)
+    info = PageInfo(ref, opened.page_count, drawn.width, drawn.height, ink, outcome, drawn.message, facts)
+    info = replace(info, source_kind=kind)
+    return [PageImage(replace(info, variant=number), pixels) for number, pixels in pictures]
+
+
+def _pictures(drawn: Rendering, page: tuple[str, int]) -> list[tuple[int, NDArray[np.uint8]]]:
+    """The page itself, as number 0, or its variants."""
+    if _options.variants is None:
+        return [(0, drawn.pixels)]
+    _, (columns, rows) = plan(drawn.width, drawn.height, _options.variants.recipe)
+    return _options.variants.of_page(drawn.pixels, (rows, columns), page)
+
+
+def _cues(opened: OpenDocument, drawn: Rendering, index: int) -> tuple[float, ...]:
+    """The page's cues; a page that can be rendered is never lost for them."""
+    try:
+        page = opened.pdf[index] if isinstance(opened, PdfDocument) else None
+        return page_cues(drawn.width, drawn.height, index, opened.page_count, page)
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001 - MuPDF raises many kinds
+        return UNKNOWN
+
+
+def _kind(opened: OpenDocument, drawn: Rendering, index: int) -> str:
+    """Where the page's picture comes from; a page that can be rendered is never lost for it."""
+    try:
+        if isinstance(opened, PdfDocument):
+            return page_kind(drawn.pixels, opened.pdf[index])
+        return page_kind(drawn.pixels, None, camera=isinstance(opened, ImageDocument) and opened.taken_by_camera)
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001 - MuPDF raises many kinds
+        return UNKNOWN_KIND
+
+
+def _reason(error: Exception) -> tuple[str, str]:
+    if isinstance(error, DocumentError):
+        return error.kind, str(error)
+    return "memory", "needs more memory than --page-memory allows"
+
+
+def _failures(document: Document, indices: list[int] | None, kind: str, message: str) -> list[PageImage | PageFailure]:
+    """One failure for each page, or one for the whole file as long as its pages are not known."""
+    return [
+        PageFailure(PageRef(document.sha256, index, document.path), kind, message)
+        for index in ([WHOLE_FILE] if indices is None else indices)
+    ]

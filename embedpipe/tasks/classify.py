@@ -1,0 +1,310 @@
+"""New files to types: the pages take the same way as in `embed`, then the classifier tells each page and document."""
+
+import contextlib
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embedpipe.classifiers.bundles import ClassifierBundle, brief
+from embedpipe.classifiers.calibration.decisions import Calibration, Rule
+from embedpipe.classifiers.calibration.shift import Asked, compare
+from embedpipe.classifiers.evaluation import effective_pages, mean_log_scores, page_weights, weighted_means
+from embedpipe.classifiers.evidence import SHOWN, Example, Examples
+from embedpipe.classifiers.evidence import as_json as examples_json
+from embedpipe.core.errors import ArtifactError, LabelsError
+from embedpipe.core.records import WHOLE_FILE, Document, FeatureBatch, PageFailure, Prediction, Shift
+from embedpipe.embedding.intake import Report
+from embedpipe.embedding.kind_table import read_kinds
+from embedpipe.embedding.reading import Reading
+from embedpipe.embedding.streaming import Settings
+from embedpipe.pages.source_kinds import codes, document_kind
+from embedpipe.store.features import FeatureStore
+from embedpipe.store.workspace import Workspace
+
+if TYPE_CHECKING:  # only whoever has new pages needs the network
+    from embedpipe.backbones.engines import Backbone
+
+_BLANK = Prediction(None, 0.0, "blank")
+_FAILED = Prediction(None, 0.0, "failed")
+_RANKED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class PageVerdict:
+    """What a page is told to be; `message` says why a page failed, `neighbours` which labelled pages look like it."""
+
+    page_number: int
+    prediction: Prediction
+    message: str = ""
+    neighbours: tuple[Example, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentVerdict:
+    """What a document is told to be, from all its pages; `message` says why a file failed.
+
+    `neighbours` are the labelled pages that look most like one of its pages, `source_kind` is where its pages come from
+    (one of `source_kinds.KINDS`, or "" where that is not known).
+    """
+
+    path: str
+    document_sha256: str
+    prediction: Prediction
+    pages: tuple[PageVerdict, ...]
+    message: str = ""
+    neighbours: tuple[Example, ...] = ()
+    source_kind: str = ""
+
+
+@dataclass(slots=True)
+class _Pages:
+    """What is known so far of one document's pages, by page index."""
+
+    scores: dict[int, NDArray[np.float64]] = field(default_factory=dict)
+    distances: dict[int, float] = field(default_factory=dict)
+    neighbours: dict[int, tuple[Example, ...]] = field(default_factory=dict)
+    blank: set[int] = field(default_factory=set)
+    kinds: dict[int, str] = field(default_factory=dict)
+    failures: dict[int, PageFailure] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Whole:
+    """A document from all its pages that are not blank, as `Calibration.decide` takes it, (1, n_classes) and (1,)."""
+
+    voting: list[int]
+    scores: NDArray[np.float64]
+    distances: NDArray[np.float64]
+    pages: NDArray[np.float64]
+    kind: str
+
+
+def classify(
+    workspace: Workspace,
+    inputs: Iterable[str],
+    bundle: ClassifierBundle,
+    backbone: "Callable[[], Backbone]",
+    *,
+    rule: Rule | None = None,
+    neighbours: int = 0,
+    settings: Settings | None = None,
+) -> tuple[list[DocumentVerdict], Report]:
+    """Tells the type of each page and document of files and folders.
+
+    Pages that the store holds are not rendered again; the others go through `streaming.PageStream` and are not kept.
+
+    Args:
+        workspace: Where stored features are looked up.
+        inputs: Files and folders.
+        bundle: The classifier.
+        backbone: Loads the backbone; called only when there are new pages.
+        rule: What is asked of the answers; the default error rate if not given.
+        neighbours: How many labelled pages are shown with each answer.
+        settings: How documents are read.
+
+    Returns:
+        A verdict for each file in the order met, failures included, and what was done; its `shift` says how the
+        documents compare with those that the classifier was measured on.
+
+    Raises:
+        SpaceMismatchError: The backbone is not the one that the classifier was fitted on.
+        EmbedpipeError: An input does not exist.
+    """
+    begin = time.perf_counter()
+    reading = Reading(workspace, bundle.identity, settings or Settings(), cues=bundle.cues)
+
+    def fitting_backbone() -> "Backbone":
+        loaded = backbone()
+        bundle.require(loaded.identity)
+        return loaded
+
+    answers = Answers(bundle, rule, _examples(workspace, bundle) if neighbours else None, neighbours)
+    for item in reading.read(inputs, fitting_backbone):
+        answers.take(item)
+    found = [item for item in reading.found if isinstance(item, Document)]
+    answers.tell_kinds(read_kinds(workspace, answers.of_unknown_kind(found), reading.options))
+    reading.report.shift = answers.compare(found)
+    reading.report.seconds = time.perf_counter() - begin
+    return [answers.verdict(item) for item in reading.found], reading.report
+
+
+def _examples(workspace: Workspace, bundle: ClassifierBundle) -> Examples | None:
+    """The labelled pages, or None where a classifier outlived them: it answers without."""
+    with contextlib.suppress(ArtifactError, LabelsError):
+        store = FeatureStore.open(workspace.store_path(bundle.identity.space))
+        return Examples(workspace, store) if store.identity == bundle.identity else None
+    return None
+
+
+class Answers:
+    """Gathers what is known of pages, in whatever order they come, and answers for documents."""
+
+    def __init__(
+        self,
+        bundle: ClassifierBundle,
+        rule: Rule | None = None,
+        examples: Examples | None = None,
+        neighbours: int = SHOWN,
+    ) -> None:
+        self._bundle = bundle
+        self._rule = rule or Rule()
+        self._examples, self._neighbours = examples, neighbours
+        self._pages: defaultdict[str, _Pages] = defaultdict(_Pages)
+        self._shifted: frozenset[str] = frozenset()
+
+    def take(self, item: FeatureBatch | PageFailure) -> None:
+        """Takes the features of some pages, or a failure; features are let go when it is known what they say."""
+        if isinstance(item, PageFailure):
+            self._pages[item.page.document_sha256].failures[item.page.page_index] = item
+            return
+        scores, distances = self._bundle.log_scores(item.X), self._bundle.distances(item.X)
+        examples: list[list[Example]] = [[] for _ in item.pages]
+        if self._examples is not None:
+            documents = [info.ref.document_sha256 for info in item.pages]
+            examples = self._examples.nearest(item.X, documents, self._neighbours)
+        for info, row, distance, found in zip(item.pages, scores, distances, examples, strict=True):
+            pages, index = self._pages[info.ref.document_sha256], info.ref.page_index
+            pages.scores[index], pages.distances[index], pages.neighbours[index] = row, float(distance), tuple(found)
+            pages.kinds[index] = info.source_kind
+            if info.outcome == "blank":
+                pages.blank.add(index)
+
+    def of_unknown_kind(self, documents: Iterable[Document]) -> list[Document]:
+        """The documents of which the kind of no page is known: an earlier version stored them."""
+        known = ((document, self._pages[document.sha256].kinds) for document in documents)
+        return [document for document, kinds in known if kinds and not any(kinds.values())]
+
+    def tell_kinds(self, kinds: Mapping[str, str]) -> None:
+        """Takes the kinds of documents, by SHA-256, for all their pages."""
+        for sha256, kind in kinds.items():
+            self._pages[sha256].kinds = dict.fromkeys(self._pages[sha256].kinds, kind)
+
+    def compare(self, documents: Iterable[Document]) -> Shift:
+        """Compares documents with those that the classifier was measured on; what is unlike them is not sure any more.
+
+        Documents that it learnt from are left out.
+        """
+        fresh = dict.fromkeys(d.sha256 for d in documents if brief(d.sha256) not in self._bundle.learnt)
+        wholes = [whole for sha256 in fresh if (whole := self._whole(self._pages[sha256])) is not None]
+        if not wholes:
+            return Shift()
+        calibration = self._bundle.documents
+        scores, pages = (np.concatenate([getattr(w, name) for w in wholes]) for name in ("scores", "pages"))
+        probabilities = np.exp(calibration.scale.log_probabilities(scores, pages))
+        asked = Asked(
+            distances=np.concatenate([whole.distances for whole in wholes]),
+            told=probabilities.argmax(axis=1),
+            confidence=probabilities.max(axis=1),
+            kinds=codes([whole.kind for whole in wholes]),
+        )
+        found = compare(calibration, asked, self._rule.error_rate)
+        self._shifted = found.shifted
+        return found
+
+    def _whole(self, known: _Pages) -> _Whole | None:
+        """A document from all its pages that are not blank, in whatever order they came; None without any."""
+        voting = sorted(known.scores.keys() - known.blank)
+        if not voting or WHOLE_FILE in known.failures:
+            return None
+        weights, owner = page_weights(np.array(voting)), np.zeros(len(voting), np.int64)
+        return _Whole(
+            voting,
+            mean_log_scores(np.stack([known.scores[i] for i in voting]), weights, owner),
+            weighted_means(np.array([known.distances[i] for i in voting]), weights, owner),
+            effective_pages(weights, owner),
+            document_kind([known.kinds.get(i, "") for i in voting], weights),
+        )
+
+    def verdict(self, item: Document | PageFailure) -> DocumentVerdict:
+        """The answer for a file: from all its pages that are not blank, in whatever order they came."""
+        if isinstance(item, PageFailure):
+            return DocumentVerdict(item.page.source, "", _FAILED, (), f"{item.kind}: {item.message}")
+        known = self._pages[item.sha256]
+        whole = known.failures.get(WHOLE_FILE)
+        if whole is not None:
+            return DocumentVerdict(item.path, item.sha256, _FAILED, (), f"{whole.kind}: {whole.message}")
+        told = self._whole(known)
+        kind = told.kind if told else ""
+        numbers = sorted(known.scores.keys() | known.failures.keys())
+        pages = tuple(self._page_verdict(known, index, kind) for index in numbers)
+        if told is None:
+            return DocumentVerdict(item.path, item.sha256, _FAILED if known.failures else _BLANK, pages)
+        prediction = self._prediction(told.scores, told.distances, told.pages, self._bundle.documents, kind)
+        seen = _best_of_each_document([example for i in told.voting for example in known.neighbours[i]])
+        shown = tuple(seen[: self._neighbours])
+        return DocumentVerdict(item.path, item.sha256, prediction, pages, neighbours=shown, source_kind=kind)
+
+    def _page_verdict(self, known: _Pages, index: int, kind: str) -> PageVerdict:
+        """What is said of a page; where its own kind is not known it has that of its document."""
+        failure = known.failures.get(index)
+        if failure is not None:
+            return PageVerdict(index + 1, _FAILED, f"{failure.kind}: {failure.message}")
+        if index in known.blank:
+            return PageVerdict(index + 1, _BLANK)
+        distances = np.array([known.distances[index]])
+        kind = known.kinds.get(index) or kind
+        prediction = self._prediction(known.scores[index][None], distances, np.ones(1), self._bundle.pages, kind)
+        return PageVerdict(index + 1, prediction, neighbours=known.neighbours[index])
+
+    def _prediction(
+        self,
+        scores: NDArray[np.float64],
+        distances: NDArray[np.float64],
+        pages: NDArray[np.float64],
+        calibration: Calibration,
+        kind: str,
+    ) -> Prediction:
+        """What is said of one page or document: `scores` (1, n_classes), `distances` (1,), of how many `pages` (1,)."""
+        shifted = np.array([kind in self._shifted])
+        found = calibration.decide(scores, distances, self._rule, pages, kinds=codes([kind]), shifted=shifted)
+        probabilities = found.probabilities[0]
+        best = np.argsort(-probabilities, kind="stable")
+        named = [(self._bundle.classes[i], float(probabilities[i])) for i in best]
+        return Prediction(
+            label=named[0][0],
+            confidence=named[0][1],
+            status=found.status[0],
+            candidates=tuple(pair for pair, i in zip(named, best, strict=True) if found.candidates[0, i]),
+            novelty=float(found.novelty[0]),
+            margin=float(named[0][1] - named[1][1]),
+            ranking=tuple(named[:_RANKED]),
+            measured=bool(found.measured[0]),
+        )
+
+
+def _best_of_each_document(examples: Iterable[Example]) -> list[Example]:
+    """The best example of each labelled document, best first."""
+    best: dict[str, Example] = {}
+    for example in sorted(examples, key=lambda example: -example.score):
+        best.setdefault(example.page.document_sha256, example)
+    return list(best.values())
+
+
+def as_json(verdict: DocumentVerdict) -> dict[str, Any]:
+    """A verdict as the command line prints it."""
+    return {
+        "path": verdict.path,
+        **_prediction_json(verdict),
+        "source_kind": verdict.source_kind or None,
+        "pages": [{"page": page.page_number, **_prediction_json(page)} for page in verdict.pages],
+    }
+
+
+def _prediction_json(verdict: DocumentVerdict | PageVerdict) -> dict[str, Any]:
+    prediction = verdict.prediction
+    values: dict[str, Any] = {
+        "type": prediction.label,
+        "confidence": round(prediction.confidence, 4),
+        "status": prediction.status,
+        "candidates": [{"type": label, "confidence": round(p, 4)} for label, p in prediction.candidates],
+        "margin": round(prediction.margin, 4),
+        "novelty": round(prediction.novelty, 4),
+        "measured": prediction.measured,
+        "neighbours": examples_json(verdict.neighbours),
+    }
+    return {**values, "message": verdict.message} if verdict.message else values

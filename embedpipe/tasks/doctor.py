@@ -1,0 +1,55 @@
+"""What this machine runs the network with, why, and what to do about what is missing."""
+
+import importlib.util
+import platform
+from importlib.metadata import version
+from typing import Any
+
+import torch
+
+from embedpipe.backbones.building import BACKBONES
+from embedpipe.backbones.engines import EngineChoice
+from embedpipe.backbones.model_cache import cache_folder
+from embedpipe.backbones.runtime import choose, fast_precision
+from embedpipe.core.errors import EmbedpipeError
+from embedpipe.core.machine import available_cores
+from embedpipe.core.records import DEFAULT_BACKBONE
+from embedpipe.store.workspace import Workspace
+
+_LIBRARIES = ("torch", "torchvision", "timm", "scikit-learn", "pymupdf", "pillow", "pyarrow", "faiss-cpu", "skops")
+
+
+def examine(workspace: Workspace) -> dict[str, Any]:
+    """Device, engine, precision, threads, libraries, weights; and advice, a line each."""
+    settled, reason = choose(EngineChoice())
+    fast = fast_precision(settled)
+    reason += f"; {fast} is the fastest precision here, and a network whose features suffer from it runs in fp32"
+    advice = []
+    if not importlib.util.find_spec("openvino"):
+        advice.append("pip install openvino: the network runs several times faster with it on a CPU")
+    if torch.version.cuda is None and not torch.backends.mps.is_available():
+        advice.append("this torch is built for CPUs only; with an NVIDIA GPU, install a CUDA build of torch")
+    try:
+        default = BACKBONES[DEFAULT_BACKBONE]()
+        default.fetch()
+        weights = f"{DEFAULT_BACKBONE}: here, SHA-256 as expected"
+    except EmbedpipeError as error:
+        weights = f"{DEFAULT_BACKBONE}: {error}"
+        advice.append(str(error))
+    here = [name for name, source in BACKBONES.items() if source().is_here()]
+    return {
+        "device": settled.device,
+        "engine": settled.engine,
+        "precision": fast,
+        "why": reason,
+        "threads": settled.threads,
+        "cores": available_cores(),
+        "cuda": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+        "python": platform.python_version(),
+        "libraries": {name: version(name) for name in _LIBRARIES},
+        "weights": weights,
+        "weights_here": here,
+        "artifacts": str(workspace.root.absolute()),
+        "converted": str(cache_folder()),
+        "advice": advice,
+    }

@@ -1,0 +1,226 @@
+"""Files in, features out: what `embed` does, from the walk to the written part.
+
+intake (walk, identify) -> streaming (render, network) -> FeatureWriter, in a thread of its own
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from embedpipe.backbones.engines import Backbone
+from embedpipe.core.records import WHOLE_FILE, Document, FeatureBatch, PageFailure, PageRef
+from embedpipe.embedding.intake import Intake, Report
+from embedpipe.embedding.streaming import PageStream, Settings
+from embedpipe.pages.rendering import Job, Selection
+from embedpipe.store.features import FeatureStore, FeatureWriter
+from embedpipe.store.sorted_ledger import refuse_unknown
+from embedpipe.store.workspace import Workspace
+from embedpipe.tasks import label
+
+_SAMPLED_DOCUMENTS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Told after each step: pages done so far, and bytes of the files that are done, out of all."""
+
+    pages: int
+    bytes_done: int
+    bytes_total: int
+
+
+def embed(
+    workspace: Workspace,
+    inputs: Iterable[str],
+    backbone: Backbone,
+    *,
+    settings: Settings | None = None,
+    label_by_folder: bool = False,
+    retry_failed: bool = False,
+    progress: Callable[[Progress], None] | None = None,
+) -> Report:
+    """Renders and embeds every page of files and folders that the store does not hold yet.
+
+    Args:
+        workspace: Where the store is.
+        inputs: Files and folders.
+        backbone: Gives the space.
+        settings: How documents are read.
+        label_by_folder: Take the folder directly below an input as the type of the documents in it.
+        retry_failed: Try again what failed in an earlier run.
+        progress: Called now and then.
+
+    Returns:
+        What was done. On Ctrl-C everything that was computed is kept, and `interrupted` is set.
+
+    Raises:
+        EmbedpipeError: An input does not exist, or the artifacts cannot be written; or folders hold answers, not
+            labels.
+    """
+    inputs = list(inputs)
+    if label_by_folder:
+        refuse_unknown(inputs)
+    with workspace.writing("embed"):
+        store = FeatureStore.create(workspace.store_path(backbone.identity.space), backbone.identity, backbone.blocks)
+        run = _EmbedRun(workspace, store, backbone, settings or Settings(), retry_failed=retry_failed)
+        report = run.run(inputs, progress or (lambda _: None))
+        if label_by_folder:
+            label.take_folders(workspace, run.in_folders, "embed --label-by folder")
+        return report
+
+
+class _EmbedRun:
+    """One call of `embed`: decides what is missing, and keeps the books."""
+
+    def __init__(
+        self, workspace: Workspace, store: FeatureStore, backbone: Backbone, settings: Settings, *, retry_failed: bool
+    ) -> None:
+        engine = backbone.engine
+        knobs = {"engine": engine.name, "device": engine.device, "precision": engine.precision}
+        self.writer = FeatureWriter(store, knobs)
+        self.report = Report()
+        self.in_folders: list[tuple[Document, str | None]] = []
+        self._sources = workspace.sources()
+        self._backbone = backbone
+        self._settings = settings
+        self._retry_failed = retry_failed
+        self._bytes_handed_out = 0
+        self._books = threading.Lock()  # the feeder's thread finds failures too, while the writer's counts pages
+
+    def run(self, inputs: Iterable[str], progress: Callable[[Progress], None]) -> Report:
+        """Does the work; see `embed`."""
+        begin = time.perf_counter()
+        intake = Intake(inputs, self._settings, self._sources, self.report)
+        files, total = intake.size()
+        stream = PageStream(self._backbone, self._settings, files)
+        writing = 0.0
+        with ThreadPoolExecutor(1, "embedpipe-writer") as pool:
+            pending: Future[float] | None = None
+            try:
+                for item in stream.run(self._jobs(intake, stream.stopped)):
+                    if pending is not None:
+                        writing += pending.result()  # a full disk ends the run here
+                    pending = pool.submit(self._keep, item)
+                    done = intake.bytes_done - self._bytes_handed_out + stream.bytes_finished
+                    progress(Progress(self.report.embedded, done, total))
+            except KeyboardInterrupt:
+                self.report.interrupted = True
+            if pending is not None:
+                writing += pending.result()
+            writing += pool.submit(self._finish).result()
+        self.in_folders = intake.in_folders
+        self.report.documents = len(intake.documents) - self._failed_documents(intake)
+        self.report.seconds = time.perf_counter() - begin
+        self.report.stages = {**stream.seconds, "write": writing}
+        return self.report
+
+    def _failed_documents(self, intake: Intake) -> int:
+        return sum(
+            f.page.page_index == WHOLE_FILE and f.page.document_sha256 in intake.documents for f in self.report.failures
+        )
+
+    def _jobs(self, intake: Intake, stopped: threading.Event) -> Iterator[Job]:
+        for item in intake:
+            if stopped.is_set():
+                return
+            with self._books:
+                if isinstance(item, PageFailure):
+                    self._note(item)
+                    continue
+                job = self._missing(item)
+            if job is not None:
+                self._bytes_handed_out += job.document.size
+                yield job
+
+    def _note(self, failure: PageFailure) -> None:
+        self.report.fail(failure)
+        self.writer.fail(failure)
+
+    def _missing(self, document: Document) -> Job | None:
+        """What is still to do for a document; counts what is not."""
+        sha256 = document.sha256
+        selection = self._settings.selection
+        stored = self.writer.known.get(sha256, set())
+        # what could not be read, or changed while it was, says nothing about the content: it is always tried again
+        failures = [] if self._retry_failed else [f for f in self.writer.failures_of(sha256) if f.kind != "unreadable"]
+        if any(f.page.page_index == WHOLE_FILE for f in failures):
+            for failure in failures:
+                self.report.fail(_moved(failure, document))
+            return None
+        # a kill between a part and its failures can leave a page in both
+        failed = {f.page.page_index: f for f in failures if f.page.page_index not in stored}
+        count = self.writer.page_counts.get(sha256)
+        wanted = set(selection.indices(count)) if count else stored | failed.keys()
+        self.report.skipped += len(wanted & stored)
+        for index in sorted(wanted & failed.keys()):
+            self.report.fail(_moved(failed[index], document))
+        if count and wanted <= stored | failed.keys():
+            return None
+        return Job(document, selection, frozenset(stored | failed.keys()))
+
+    def _keep(self, item: FeatureBatch | PageFailure) -> float:
+        begin = time.perf_counter()
+        with self._books:
+            if isinstance(item, PageFailure):
+                self._note(item)
+            else:
+                self.writer.append(item)
+                self.report.embedded += len(item.pages)
+                self.report.outcomes.update(info.outcome for info in item.pages)
+        return time.perf_counter() - begin
+
+    def _finish(self) -> float:
+        begin = time.perf_counter()
+        self.writer.flush()
+        self._sources.save()
+        return time.perf_counter() - begin
+
+
+def _moved(failure: PageFailure, document: Document) -> PageFailure:
+    """A failure that is known from an earlier run, at the document's place of today."""
+    page = PageRef(document.sha256, failure.page.page_index, document.path)
+    return PageFailure(page, failure.kind, failure.message)
+
+
+def plan_run(workspace: Workspace, inputs: Iterable[str], backbone: Backbone, settings: Settings) -> dict[str, Any]:
+    """What `embed` would do, and about how long it would take, told from a sample of the new documents.
+
+    Returns:
+        documents, new_documents, ignored, duplicates, failed, and estimates: pages, seconds.
+    """
+    report = Report()
+    items = list(Intake(inputs, settings, workspace.sources(), report))
+    documents = [item for item in items if isinstance(item, Document)]
+    path = workspace.store_path(backbone.identity.space)
+    known = set(FeatureStore.open(path).pages()["document_sha256"]) if (path / "manifest.json").exists() else set()
+    new = [document for document in documents if document.sha256 not in known]
+    sample = new[:: max(1, len(new) // _SAMPLED_DOCUMENTS)][:_SAMPLED_DOCUMENTS]
+    counts: dict[str, int] = {}
+    embedded, begin = 0, time.perf_counter()
+    for item in PageStream(backbone, settings, len(sample)).run(Job(d, Selection(((1, 4),))) for d in sample):
+        if isinstance(item, FeatureBatch):
+            embedded += len(item.pages)
+            counts.update({info.ref.document_sha256: info.page_count for info in item.pages})
+    rate = embedded / max(time.perf_counter() - begin, 1e-3) if embedded else 0.0
+    pages = round(len(new) * sum(counts.values()) / len(counts)) if counts else 0
+    return {
+        "documents": len(documents),
+        "new_documents": len(new),
+        "ignored": report.ignored,
+        "duplicates": report.duplicates,
+        "failed": len(items) - len(documents),
+        "estimated_pages": pages,
+        "estimated_seconds": round(pages / rate, 1) if rate else 0.0,
+    }
+
+
+def describe_plan(plan: dict[str, Any]) -> str:
+    """A plan in one line."""
+    return (
+        f"{plan['documents']} documents, {plan['new_documents']} of them with pages to embed (about "
+        f"{plan['estimated_pages']} pages, about {plan['estimated_seconds']:.0f} s); {plan['duplicates']} duplicate "
+        f"files, {plan['ignored']} other files, {plan['failed']} that cannot be read; nothing was written"
+    )

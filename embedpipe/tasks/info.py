@@ -1,0 +1,231 @@
+"""What the artifacts hold, and whether it is what their manifests say."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from embedpipe.classifiers import missing, variants
+from embedpipe.classifiers.bundles import check_model
+from embedpipe.core import versions
+from embedpipe.core.errors import ArtifactError, EmbedpipeError
+from embedpipe.core.files import read_json
+from embedpipe.index import page_index
+from embedpipe.store.features import FeatureStore
+from embedpipe.store.workspace import FINETUNED, Workspace
+from embedpipe.tasks.info_verify import Findings, examine
+
+__all__ = ["Findings", "backbones", "classifier_versions", "describe", "examine", "take", "verify"]
+
+_T = TypeVar("_T")
+
+
+def take(workspace: Workspace) -> dict[str, Any]:
+    """Spaces, labels, classifiers, indexes and failures, as plain values; `damaged` says what cannot be told."""
+    damaged: list[str] = []
+    folders = sorted(manifest.parent.name for manifest in workspace.root.glob("features/*/manifest.json"))
+    spaces = [_attempt(damaged, partial(_space, workspace, space, damaged)) for space in folders]
+    classifiers = [_attempt(damaged, partial(_classifier, workspace, name)) for name in workspace.classifiers()]
+    tuned = [_attempt(damaged, partial(_backbone, workspace, name)) for name in workspace.backbones()]
+    damaged += [
+        f"{workspace.store_path(space) / 'manifest.json'} is missing: run `embed` again, which lists the parts anew"
+        for space in workspace.without_manifest()
+    ]
+    return {
+        "artifacts": str(workspace.root),
+        "spaces": [space for space in spaces if space],
+        "labels": {
+            "file": str(workspace.labels_file),
+            "types": _attempt(damaged, lambda: workspace.labels().types()) or {},
+        },
+        "classifiers": [classifier for classifier in classifiers if classifier],
+        "backbones": [backbone for backbone in tuned if backbone],
+        "sources": len(workspace.sources()),
+        "damaged": list(dict.fromkeys(damaged)),
+    }
+
+
+def _attempt(damaged: list[str], tell: Callable[[], _T]) -> _T | None:
+    """What can be told, or None with the reason noted: one damaged file hides nothing else."""
+    try:
+        return tell()
+    except EmbedpipeError as error:
+        damaged.append(str(error))
+        return None
+
+
+def backbones(workspace: Workspace) -> list[dict[str, Any]]:
+    """The fine-tuned backbones: name, base, what was trained, and quality on their validation documents."""
+    return [_backbone(workspace, name) for name in workspace.backbones()]
+
+
+def _backbone(workspace: Workspace, name: str) -> dict[str, Any]:
+    file = workspace.backbone_path(name) / "manifest.json"
+    manifest = read_json(file)
+    try:
+        return {
+            "name": f"{FINETUNED}{name}",
+            "base": manifest["base"],
+            "unfreeze": manifest["recipe"]["unfreeze"],
+            "size": manifest["picture"]["size"],
+            "classes": manifest["classes"],
+            "metrics": manifest["metrics"],
+            "licence": manifest["base_licence"],
+            "interrupted": manifest["interrupted"],
+        }
+    except (KeyError, TypeError) as error:
+        raise ArtifactError(f"{file} is damaged: {type(error).__name__}") from error
+
+
+def _space(workspace: Workspace, space: str, damaged: list[str]) -> dict[str, Any]:
+    store = FeatureStore.open(workspace.store_path(space))
+    pages = store.pages()
+    lost = store.lost()
+    lacking = _attempt(damaged, lambda: missing.take(workspace, store))
+    return {
+        "space": space,
+        "identity": store.identity.to_json(),
+        "dim": store.dim,
+        "pages": len(pages),
+        "documents": int(pages["document_sha256"].nunique()),
+        "parts": len(store.parts),
+        "megabytes": _megabytes(store.path.iterdir()),
+        "variants": _attempt(damaged, lambda: _variants(store.path)),
+        "outcomes": dict(Counter(pages["outcome"])),
+        "lost": {"pages": len(lost.pages), "documents": int(lost.pages["document_sha256"].nunique())},
+        "missing": lacking.as_json() if lacking else None,
+        "index": _attempt(damaged, lambda: page_index.describe(workspace.index_path(space))),
+        "failures": [
+            {"path": f.page.source, "page": f.page.page_number or None, "kind": f.kind, "message": f.message}
+            for f in store.failures()
+        ],
+    }
+
+
+def _megabytes(files: Iterable[Path]) -> float:
+    return round(sum(file.stat().st_size for file in files if file.is_file()) / 1e6, 1)
+
+
+def _variants(path: Path) -> dict[str, Any] | None:
+    """How many variants of how many pages are kept beside a store; None without any."""
+    kept = variants.folders(path)
+    if not kept:
+        return None
+    pages = [sum(part.rows for part in FeatureStore.open(folder).parts) for folder in kept]
+    return {"variants": len(kept), "pages": max(pages), "megabytes": _megabytes(f for k in kept for f in k.iterdir())}
+
+
+def _classifier(workspace: Workspace, name: str) -> dict[str, Any]:
+    file = workspace.classifier_path(name) / "manifest.json"
+    manifest = read_json(file)
+    try:
+        facts = {key: manifest[key] for key in ("name", "space", "classes", "metrics", "fitted_on")}
+    except KeyError as error:
+        raise ArtifactError(f"{file} is damaged: it lacks {error}; fit it again") from error
+    return facts | {"versions": len(versions.numbers(workspace.classifier_folder(name)))}
+
+
+def classifier_versions(workspace: Workspace, name: str) -> list[dict[str, Any]]:
+    """The versions of a classifier, newest first, as plain values; `problem` says why one cannot be used."""
+    folder = workspace.classifier_folder(name)
+    used = versions.current(folder)
+    return [
+        {"classifier": name, "version": number, "in_use": number == used} | _version(versions.path_of(folder, number))
+        for number in reversed(versions.numbers(folder))
+    ]
+
+
+def _version(folder: Path) -> dict[str, Any]:
+    try:
+        manifest = read_json(folder / versions.MANIFEST)
+        check_model(folder, manifest)
+        return {
+            "time": manifest["fitted_on"].get("time"),
+            "kind": manifest["fitted_on"]["kind"],
+            "augment": int(manifest["fitted_on"].get("augment") or 0),
+            "types": len(manifest["classes"]),
+            "documents": manifest["fitted_on"]["documents"],
+            "macro_f1": manifest["metrics"]["document_macro_f1"],
+            "problem": None,
+        }
+    except (ArtifactError, LookupError, TypeError, ValueError, AttributeError) as error:
+        nothing = dict.fromkeys(("time", "kind", "augment", "types", "documents", "macro_f1"))
+        return nothing | {"problem": str(error) if isinstance(error, ArtifactError) else f"{folder} is damaged"}
+
+
+def verify(workspace: Workspace) -> list[str]:
+    """What is damaged, missing or lost among the artifacts, a line each; see `info_verify.examine`."""
+    return examine(workspace).problems
+
+
+def describe(values: Mapping[str, Any], *, failures: bool) -> Iterator[str]:
+    """The inventory in lines for people; with every failure where asked for."""
+    nothing = not values["damaged"]  # else it is not known what there is
+    if nothing and not values["spaces"]:
+        yield f"{values['artifacts']} holds no features yet: run `embed` on your documents"
+    for space in values["spaces"]:
+        yield from _describe_space(space, failures=failures, whole=nothing)
+    types = ", ".join(f"{kind} {n}" for kind, n in values["labels"]["types"].items())
+    if types or nothing:
+        yield f"labels: {types or 'none yet, made by `label`'}"
+    for classifier in values["classifiers"]:
+        yield (
+            f"classifier {classifier['name']}: {len(classifier['classes'])} types, space {classifier['space']}, "
+            f"{_augmented(classifier['fitted_on'])}"
+            f"{_held_out(classifier['metrics'])}; {classifier['versions']} versions"
+        )
+    for backbone in values["backbones"]:
+        yield (
+            f"backbone {backbone['name']}: {backbone['base']}, {backbone['unfreeze']} trained, "
+            f"{len(backbone['classes'])} types, its own output layer on its validation documents: accuracy "
+            f"{_figure(backbone['metrics']['document_accuracy'])}"
+        )
+    for problem in values["damaged"]:
+        yield f"damaged: {problem}"
+    if nothing and not values["classifiers"]:
+        yield "classifiers: none yet, made by `fit-svm`, `fit-knn`, `fit-head`"
+
+
+def _describe_space(space: Mapping[str, Any], *, failures: bool, whole: bool) -> Iterator[str]:
+    outcomes = ", ".join(f"{n} {outcome}" for outcome, n in space["outcomes"].items())
+    yield (
+        f"space {space['space']}: {space['pages']} pages ({outcomes}) of {space['documents']} documents, "
+        f"{space['dim']} features a page, {space['parts']} parts, {space['megabytes']} MB"
+    )
+    if lost := space["lost"]["pages"]:
+        yield f"  lost: {lost} pages of {space['lost']['documents']} documents: run `embed` again on their files"
+    if lacking := space["missing"]:
+        yield from (f"  {line}" for line in missing.in_words(lacking))
+    if kept := space["variants"]:
+        yield f"  variants: {kept['variants']} of up to {kept['pages']} labelled pages, {kept['megabytes']} MB"
+    held = space["index"]
+    if held or whole:
+        yield f"  index: {page_index.in_words(held)}" if held else "  index: none yet, made by `index` or `similar`"
+    kinds = Counter(failure["kind"] for failure in space["failures"])
+    if kinds:
+        yield "  failures: " + ", ".join(f"{n} {kind}" for kind, n in kinds.items())
+    for failure in space["failures"] if failures else ():
+        page = f"#page={failure['page']}" if failure["page"] else ""
+        yield f"    {failure['path']}{page}: {failure['kind']}: {failure['message']}"
+
+
+def _augmented(fitted_on: Mapping[str, Any]) -> str:
+    return f"{fitted_on['augment']} variants of each page, " if fitted_on.get("augment") else ""
+
+
+def _held_out(metrics: Mapping[str, Any]) -> str:
+    """Quality of documents, which is what people ask for, and of their pages."""
+    if metrics.get("document_accuracy") is None and metrics.get("accuracy") is None:
+        if metrics.get("seen_documents"):
+            return "not measured, for the network itself was trained on its documents"
+        return "not measured, for each type has one group of documents only"
+    documents, pages = (
+        f"accuracy {_figure(metrics.get(f'{prefix}accuracy'))}, macro-F1 {_figure(metrics.get(f'{prefix}macro_f1'))}"
+        for prefix in ("document_", "")
+    )
+    return f"held-out documents: {documents}; their pages: {pages}"
+
+
+def _figure(value: float | None) -> str:
+    return "not measured" if value is None else f"{value:.3f}"

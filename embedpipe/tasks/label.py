@@ -1,0 +1,197 @@
+"""Labels from where people keep them: folders whose names are the types, or a CSV; and back to earlier ones."""
+
+import logging
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from embedpipe.core.display import path_to_text
+from embedpipe.core.errors import LabelsError
+from embedpipe.core.files import is_temporary
+from embedpipe.core.records import Document
+from embedpipe.pages.documents import Limits
+from embedpipe.pages.walking import FoundFile, identify, walk
+from embedpipe.store.label_history import Version
+from embedpipe.store.labels import Label, Labels
+from embedpipe.store.sorted_ledger import SortedFolders, refuse_unknown
+from embedpipe.store.workspace import Workspace
+
+_logger = logging.getLogger(__name__)
+
+
+def take(workspace: Workspace, source: str, command: str = "label") -> tuple[int, Labels]:
+    """Adds the labels of a folder of type folders, or of a CSV, to the workspace.
+
+    Of a folder that `classify --sort-into` filled, only what a person put or moved somewhere is a label.
+
+    Args:
+        workspace: Gets the labels.
+        source: The folder or the CSV.
+        command: Who takes them, for the history.
+
+    Returns:
+        How many were taken, and all labels; `conflicts` names the files that were given two types, `skipped` counts
+        the lines of the CSV without a label.
+
+    Raises:
+        LabelsError: There are none, or the CSV cannot be understood.
+    """
+    sources = workspace.sources()
+    with workspace.writing("label"):
+        labels = workspace.labels()
+        if os.path.isdir(source):
+            refuse_unknown([source])
+            new, not_taken = _of_folder(source)
+            count = labels.add(new)
+            if not new and not_taken:
+                raise LabelsError(f"nothing in {source} is a label: {not_taken}; move what is wrong, and label again")
+            if not count and not labels.conflicts:
+                raise LabelsError(f"no documents below {source}: the folders in it are the types")
+            _say(not_taken)
+        else:
+            given = Labels.from_csv(Path(source), sources.sha256_at)
+            _say(*given.notes)
+            count = labels.add(given.rows.values())
+            labels.conflicts += given.conflicts
+            labels.skipped = given.skipped
+            if given.skipped and not count:
+                raise LabelsError(f"no line of {source} has a label: fill in its column `label`")
+        workspace.keep_labels(labels, f"{command} {path_to_text(source)}")
+    return count, labels
+
+
+def read(workspace: Workspace, source: str) -> dict[str, str]:
+    """Reads the types of documents without keeping them.
+
+    Args:
+        workspace: Where known files are looked up.
+        source: A folder of type folders, or a CSV.
+
+    Returns:
+        The type of each document by its SHA-256; documents with two types have none.
+
+    Raises:
+        LabelsError: There are none, or the CSV cannot be understood.
+    """
+    if os.path.isdir(source):
+        refuse_unknown([source])
+        labels = Labels()
+        new, not_taken = _of_folder(source)
+        labels.add(new)
+        _say(not_taken)
+    else:
+        labels = Labels.from_csv(Path(source), workspace.sources().sha256_at)
+        _say(*labels.notes)
+    for path, kinds in labels.conflicts:
+        _logger.warning("%s is labelled %s: it is left out", path, " and ".join(kinds))
+    types = {sha256: label.label for (sha256, page), label in labels.rows.items() if not page}
+    if not types:
+        raise LabelsError(f"no documents with a type in {source}: the folders in it are the types, or use --labels")
+    return types
+
+
+def take_folders(workspace: Workspace, found: Iterable[tuple[Document, str | None]], command: str) -> None:
+    """Labels documents that were found in folders of types; call it with the lock held.
+
+    Args:
+        workspace: Gets the labels.
+        found: Documents, each with the folder directly below the input.
+        command: Who takes them, for the history.
+    """
+    folders, labels = SortedFolders(), workspace.labels()
+    kinds = [(document, folders.type_of(document.path, folder)) for document, folder in found]
+    labels.add(Label(d.sha256, d.path, path_to_text(kind)) for d, kind in kinds if kind is not None)
+    _say(folders.told())
+    workspace.keep_labels(labels, command)
+
+
+def forget_labels(workspace: Workspace, documents: Iterable[str]) -> int:
+    """Removes the labels of documents, by SHA-256, from labels.csv and its versions; call it with the lock held.
+
+    Returns:
+        How many labels labels.csv had of them.
+    """
+    hashes, sources, labels = set(documents), workspace.sources(), workspace.labels()
+    paths = {path for sha256 in hashes for path in sources.paths(sha256)}
+    paths |= {row.path for row in labels.rows.values() if row.document_sha256 in hashes}
+    count, kept = labels.count, len(labels.kept)
+    labels.forget(hashes, paths)
+    if (count, kept) != (labels.count, len(labels.kept)):
+        workspace.keep_labels(labels, "forget")
+    workspace.label_history().forget(hashes | set(map(path_to_text, paths)))
+    return count - labels.count
+
+
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """A step through the versions of labels.csv.
+
+    Attributes:
+        left: The version that was in use.
+        now: The one that is in use now.
+        added: Labels of what had none.
+        changed: Labels that are others now.
+        removed: Labels that are gone.
+        labels: All labels now.
+    """
+
+    left: Version
+    now: Version
+    added: int
+    changed: int
+    removed: int
+    labels: Labels
+
+
+def undo(workspace: Workspace, number: int | None = None) -> Undone:
+    """Takes labels.csv back to an earlier version, or forward to a later one; every version stays.
+
+    Args:
+        workspace: The artifacts.
+        number: Of the version; None for the one that the present was made from, so that each call goes further back.
+
+    Raises:
+        ArtifactError: There is no such version, or it is damaged.
+    """
+    with workspace.writing("label --undo"):
+        before = workspace.labels()
+        left, now = workspace.label_history().back(number)
+        labels = workspace.labels()
+    return Undone(left, now, *labels.compared(before), labels)
+
+
+def history_json(workspace: Workspace) -> dict[str, Any]:
+    """The versions of labels.csv as the command line prints them, newest first.
+
+    Raises:
+        ArtifactError: Their list is damaged.
+    """
+    history = workspace.label_history()
+    history.require()
+    in_use = history.in_use()
+    fields = ("when", "command", "labels", "added", "changed", "removed", "before")
+    return {
+        "in_use": in_use.number if in_use else None,
+        "versions": [
+            {"version": v.number, **{name: getattr(v, name) for name in fields}} for v in reversed(history.versions)
+        ],
+    }
+
+
+def _of_folder(folder: str) -> tuple[list[Label], str]:
+    """The labels that people gave by folders, and what was no label."""
+    labels, folders = [], SortedFolders()
+    for found in walk([folder]):
+        if isinstance(found, FoundFile) and not is_temporary(os.path.basename(found.path)):
+            document = identify(found, Limits())
+            kind = folders.type_of(found.path, found.type_folder) if isinstance(document, Document) else None
+            if isinstance(document, Document) and kind is not None:
+                labels.append(Label(document.sha256, document.path, path_to_text(kind)))
+    return labels, folders.told()
+
+
+def _say(*notes: str) -> None:
+    for note in filter(None, notes):
+        _logger.warning("%s", note)

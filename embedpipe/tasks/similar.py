@@ -1,0 +1,362 @@
+"""Pages and documents that look like one: the query's features from the store or the network, the rest from the index.
+
+Documents are compared by the mean of two means (a symmetric Chamfer similarity): of the best cosine of each page of the
+query among the pages of the other, and of each page of the other among those of the query.
+"""
+
+import functools
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from embedpipe.core.display import whole_number
+from embedpipe.core.errors import DocumentError, SpaceMismatchError, UsageError
+from embedpipe.core.records import Document, FeatureBatch, Neighbour, PageRef
+from embedpipe.drawing.galleries import MOST_PICTURES, Group, write_gallery
+from embedpipe.drawing.pictures import Tile, contact_sheet
+from embedpipe.drawing.tiles import tile_groups
+from embedpipe.embedding.regions import box_features
+from embedpipe.embedding.streaming import PageStream, Settings
+from embedpipe.index.page_index import fresh_index
+from embedpipe.pages.documents import Limits, Region
+from embedpipe.pages.rendering import Job, Selection
+from embedpipe.pages.walking import FoundFile, identify
+from embedpipe.store.features import FeatureStore
+from embedpipe.store.labels import Labels
+from embedpipe.store.workspace import Workspace
+
+if TYPE_CHECKING:  # a page that the store holds needs no network
+    from embedpipe.backbones.building import Backbone
+
+_PAGES_OF_A_DOCUMENT = 50
+"""Neighbours of each page of a document by which other documents are found, before they are compared whole."""
+
+_DOCUMENTS = 100
+"""Documents that are compared whole: those with the best pages."""
+
+_BOXES = 200
+"""Pages whose box is looked at: those that look most like the query's page."""
+
+
+@dataclass(frozen=True, slots=True)
+class LookAlikes:
+    """A query and what looks most like it, best first.
+
+    Attributes:
+        query: The page asked for; the first page for a whole document.
+        document: Its document as it lies on disk.
+        neighbours: Never the query itself; the same content at another place counts as the query. Of a document, the
+            page that looks most like one of the query's.
+        labels: Type of each neighbour, or None.
+    """
+
+    query: PageRef
+    document: Document
+    neighbours: list[Neighbour]
+    labels: list[str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What may be found.
+
+    Attributes:
+        k: How many.
+        label: Only pages of this type; None for all.
+        other_documents: Leave out the pages of the query's own document.
+        whole_document: Compare documents with all their pages, not pages.
+        box: Compare this box of the pages that look most like the query's; None for whole pages.
+    """
+
+    k: int = 10
+    label: str | None = None
+    other_documents: bool = False
+    whole_document: bool = False
+    box: Region | None = None
+
+
+def parse_query(text: str) -> tuple[str, int]:
+    """Reads `FILE#page=N`, or just a file for its first page.
+
+    Returns:
+        The path and the page index, from 0.
+
+    Raises:
+        UsageError: N is no page number.
+    """
+    path, mark, number = text.rpartition("#page=")
+    if not mark or (os.path.exists(text) and not os.path.exists(path)):
+        return text, 0
+    page = whole_number(number)
+    if not page:
+        raise UsageError(f"{text}: after #page= comes a page number, counted from 1")
+    return path, page - 1
+
+
+def similar(
+    workspace: Workspace,
+    store: FeatureStore,
+    query: str,
+    backbone: "Callable[[], Backbone]",
+    *,
+    k: int = 10,
+    settings: Settings | None = None,
+) -> LookAlikes:
+    """Finds the pages of the store that look most like a page; `Finder` does more, and many queries faster.
+
+    Args:
+        workspace: Where index and labels are.
+        store: The features.
+        query: `FILE#page=N`, in the store or not.
+        backbone: Loads the backbone; called only when the store does not hold the page.
+        k: How many neighbours.
+        settings: How the query's document is read.
+
+    Raises:
+        DocumentError: The query cannot be read or has no such page.
+        SpaceMismatchError: The backbone is not the store's.
+    """
+    return Finder(workspace, store, backbone, settings or Settings()).find(query, Wanted(k))
+
+
+@dataclass(eq=False)
+class Finder:
+    """Answers queries about a snapshot of a store; what they share is loaded once.
+
+    Attributes:
+        workspace: Where index and labels are.
+        store: The features.
+        backbone: Loads the backbone; called only for pages that the store does not hold, and once.
+        settings: How the queries' documents are read.
+    """
+
+    workspace: Workspace
+    store: FeatureStore
+    backbone: "Callable[[], Backbone]"
+    settings: Settings = field(default_factory=Settings)
+
+    def __post_init__(self) -> None:
+        """Opens the index."""
+        self.index = fresh_index(self.store, self.workspace.index_path(self.store.identity.space))
+        self.pages = self.store.pages().set_index("page_id", drop=False)
+        self.sources = self.workspace.sources()
+
+    def find(self, query: str, wanted: Wanted) -> LookAlikes:
+        """What looks most like a query.
+
+        Args:
+            query: `FILE#page=N`, in the store or not; only the file where whole documents are compared.
+            wanted: What may be found.
+
+        Raises:
+            DocumentError: The query cannot be read or has no such page.
+            SpaceMismatchError: The backbone is not the store's.
+            UsageError: No page has the type that was asked for.
+        """
+        path, index = parse_query(query)
+        document = identify_query(path)
+        if wanted.whole_document:
+            return self._documents_like(document, wanted)
+        page = PageRef(document.sha256, index, document.path)
+        X = self.features_of(page, document)
+        own = self._pages_of(document.sha256)
+        left_out = own if wanted.other_documents else own[self.pages.loc[own, "page_index"].to_numpy() == index]
+        if wanted.box is not None:
+            _, candidates = self.nearest(X, max(_BOXES, wanted.k), wanted.label, left_out)
+            return self._boxes_like(page, document, candidates[0], wanted.k, wanted.box)
+        scores, ids = self.nearest(X, wanted.k, wanted.label, left_out)
+        return self._answer(page, document, ids[0], scores[0])
+
+    def nearest(
+        self, X: NDArray[np.float32], k: int, label: str | None, left_out: NDArray[np.int64]
+    ) -> tuple[list[NDArray[np.float32]], list[NDArray[np.int64]]]:
+        """The k nearest pages of each query but for some; filters take nothing from what could be found.
+
+        Args:
+            X: Features, float32 (n, dim).
+            k: How many pages.
+            label: Only pages of this type; None for all.
+            left_out: Ids of pages that are not wanted.
+
+        Returns:
+            Cosines, best first, and page ids; an array for each query.
+        """
+        allowed = None if label is None else self._of_type(label)
+        # pages that are left out can only take so many of the first places
+        cosines, ids = self.index.search(X, k + len(left_out), allowed=allowed)
+        kept = (ids >= 0) & ~np.isin(ids, left_out)
+        rows = [np.flatnonzero(row)[:k] for row in kept]
+        return [c[r] for c, r in zip(cosines, rows, strict=True)], [i[r] for i, r in zip(ids, rows, strict=True)]
+
+    def features_of(self, page: PageRef, document: Document) -> NDArray[np.float32]:
+        """Features of a page from the store, else from the network, float32 (1, dim)."""
+        own = self._pages_of(page.document_sha256)
+        own = own[self.pages.loc[own, "page_index"].to_numpy() == page.page_index]
+        if len(own):
+            return self.store.features(own)
+        selection = Selection(((page.page_number, page.page_number),))
+        return self._new_features(Job(document, selection))
+
+    def _documents_like(self, document: Document, wanted: Wanted) -> LookAlikes:
+        own = self._pages_of(document.sha256)
+        X = self.store.features(own) if len(own) else self._new_features(Job(document, self.settings.selection))
+        own_pages = self.pages.loc[own]
+        seen = np.isin(own, own_pages.index[own_pages["outcome"] != "blank"])
+        X = X[seen] if seen.any() else X
+        cosines, ids = self.nearest(X, _PAGES_OF_A_DOCUMENT, wanted.label, own)
+        found = pd.Series(np.concatenate(cosines), self.pages.loc[np.concatenate(ids), "document_sha256"].to_numpy())
+        candidates = found.groupby(level=0).sum().nlargest(max(_DOCUMENTS, wanted.k)).index
+        scores, best = [], []
+        unit = self.index.unit(X)
+        for sha256 in candidates:
+            theirs = self._pages_of(sha256)
+            matrix = unit @ self.index.unit(self.store.features(theirs)).T
+            scores.append((matrix.max(axis=0).mean() + matrix.max(axis=1).mean()) / 2)
+            best.append(theirs[matrix.max(axis=0).argmax()])
+        order = np.argsort(-np.array(scores), kind="stable")[: wanted.k]
+        query = PageRef(document.sha256, 0, document.path)
+        return self._answer(query, document, np.array(best, np.int64)[order], np.array(scores, np.float32)[order])
+
+    def _boxes_like(
+        self, query: PageRef, document: Document, candidates: NDArray[np.int64], k: int, box: Region
+    ) -> LookAlikes:
+        """Orders pages by how much a box of theirs looks like the query's; those whose file is gone are left out."""
+        places = {
+            (ref.document_sha256, ref.page_index): i for ref, i in zip(self.refs(candidates), candidates, strict=True)
+        }
+        documents = {sha256: self.sources.document(sha256) for sha256, _ in places}
+        wanted = [(found, index) for sha256, index in places if (found := documents[sha256])]
+        asked = (query.document_sha256, query.page_index)
+        features = box_features(self.network, [(document, query.page_index), *wanted], box)
+        if asked not in features:
+            raise DocumentError("page_error", f"{query} cannot be rendered")
+        [unit] = self.index.unit(as_stored(features.pop(asked)[None]))
+        if not features:
+            return self._answer(query, document, np.empty(0, np.int64), np.empty(0, np.float32))
+        cosines = self.index.unit(as_stored(np.stack(list(features.values())))) @ unit
+        order = np.argsort(-cosines, kind="stable")[:k]
+        ids = np.array([places[key] for key in features], np.int64)
+        return self._answer(query, document, ids[order], cosines[order])
+
+    def _answer(
+        self, query: PageRef, document: Document, ids: NDArray[np.int64], scores: NDArray[np.float32]
+    ) -> LookAlikes:
+        neighbours = [Neighbour(ref, float(score)) for ref, score in zip(self.refs(ids), scores, strict=True)]
+        labels = self._labels.of_pages(self.pages.loc[ids])["label"]
+        return LookAlikes(query, document, neighbours, [label or None for label in labels])
+
+    def refs(self, ids: Sequence[int] | NDArray[np.int64]) -> list[PageRef]:
+        """Pages by their ids, with the places where their documents are now."""
+        rows = self.pages.loc[np.asarray(ids, np.int64)]
+        found = zip(rows["document_sha256"], rows["page_index"], rows["source"], strict=True)
+        return [PageRef(sha256, int(index), self.sources.path_of(sha256, source)) for sha256, index, source in found]
+
+    @functools.cached_property
+    def _labels(self) -> Labels:
+        return self.workspace.labels()
+
+    @functools.cached_property
+    def _ids_of_documents(self) -> dict[str, NDArray[np.int64]]:
+        ids = self.pages.index.to_numpy(np.int64)
+        return {str(sha256): ids[rows] for sha256, rows in self.pages.groupby("document_sha256").indices.items()}
+
+    @functools.cached_property
+    def _types(self) -> "pd.Series[Any]":
+        types: pd.Series[Any] = self._labels.of_pages(self.pages)["label"]
+        return types
+
+    def _pages_of(self, sha256: str) -> NDArray[np.int64]:
+        return self._ids_of_documents.get(sha256, np.empty(0, np.int64))
+
+    def _of_type(self, label: str) -> NDArray[np.int64]:
+        ids = self.pages.index.to_numpy(np.int64)[(self._types == label).to_numpy(bool)]
+        if not len(ids):
+            known = ", ".join(sorted({str(t) for t in self._types.dropna()})) or "none yet"
+            raise UsageError(f"--type {label}: no page in the store has this type; known: {known}")
+        return ids
+
+    @functools.cached_property
+    def network(self) -> "Backbone":
+        """The loaded backbone; raises SpaceMismatchError where it is not the store's."""
+        loaded = self.backbone()
+        if loaded.identity != self.store.identity:
+            raise SpaceMismatchError("the store", self.store.identity, loaded.identity)
+        return loaded
+
+    def _new_features(self, job: Job) -> NDArray[np.float32]:
+        rows: dict[int, NDArray[np.float32]] = {}
+        for item in PageStream(self.network, self.settings, 1).run([job]):
+            if not isinstance(item, FeatureBatch):
+                raise DocumentError(item.kind, f"{item.page}: {item.message}")
+            rows.update({info.ref.page_index: row for info, row in zip(item.pages, item.X, strict=True)})
+        if not rows:
+            wanted = job.selection.ranges[0][0] if job.selection.ranges else 1
+            raise DocumentError("page_error", f"{job.document.path} has no page {wanted}")
+        return as_stored(np.stack([rows[index] for index in sorted(rows)]))
+
+
+def as_stored(X: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Features as they come back from the store: rounded to float16, so that a page is the same stored or new."""
+    return X.astype(np.float16).astype(np.float32)
+
+
+def identify_query(path: str) -> Document:
+    """The document at a path; raises DocumentError."""
+    absolute = os.path.abspath(path)
+    try:
+        status = os.stat(absolute)
+    except OSError as error:
+        raise DocumentError("unreadable", f"cannot read {path}: {error.strerror or error}") from error
+    item = identify(FoundFile(absolute, status.st_size, status.st_mtime_ns, named=True, type_folder=None), Limits())
+    if not isinstance(item, Document):
+        reason = getattr(item, "message", "it is no document")
+        raise DocumentError("not_a_document", f"{path}: {reason}")
+    return item
+
+
+def as_json(found: LookAlikes) -> dict[str, Any]:
+    """As the command line prints it."""
+    return {
+        "query": {"path": found.query.source, "page": found.query.page_number},
+        "neighbours": [
+            {"path": n.page.source, "page": n.page.page_number, "score": round(n.score, 5), "label": label}
+            for n, label in zip(found.neighbours, found.labels, strict=True)
+        ],
+    }
+
+
+def _pages_with_details(found: LookAlikes) -> list[tuple[PageRef, str]]:
+    """The query, then its neighbours."""
+    details = [
+        " · ".join(filter(None, [f"{neighbour.score:.3f}", label]))
+        for neighbour, label in zip(found.neighbours, found.labels, strict=True)
+    ]
+    pages = [found.query, *(neighbour.page for neighbour in found.neighbours)]
+    return list(zip(pages, ["query", *details], strict=True))
+
+
+def _tiles(workspace: Workspace, answers: Sequence[LookAlikes]) -> list[list[Tile]]:
+    sources = workspace.sources()
+    for found in answers:
+        sources.add(found.document)  # the store need not know it
+    return tile_groups(sources, [_pages_with_details(found) for found in answers], most=MOST_PICTURES, size=420)
+
+
+def draw(workspace: Workspace, found: LookAlikes, file: Path) -> None:
+    """Draws a query and its neighbours side by side, as a PNG."""
+    [[query, *neighbours]] = _tiles(workspace, [found])
+    contact_sheet(query, neighbours, file)
+
+
+def write_html(workspace: Workspace, answers: Sequence[LookAlikes], facts: Mapping[str, str], file: Path) -> None:
+    """Writes queries and their neighbours as one HTML file; `facts` say how they were asked."""
+    groups = [
+        Group(str(found.query), "", tiles) for found, tiles in zip(answers, _tiles(workspace, answers), strict=True)
+    ]
+    write_gallery(file, "Look-alikes", facts, groups)

@@ -1,0 +1,198 @@
+"""What to label next: the documents whose labels teach most, told from their stored features."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embedpipe.classifiers.bundles import ClassifierBundle
+from embedpipe.classifiers.evaluation import mean_log_scores, page_weights
+from embedpipe.core.display import path_to_text
+from embedpipe.core.errors import LabelsError
+from embedpipe.core.tables import write_csv
+from embedpipe.embedding.cue_table import CuedStore
+from embedpipe.index.page_index import fresh_index
+from embedpipe.store.features import FeatureStore
+from embedpipe.store.workspace import Workspace
+
+COLUMNS = ("path", "label", "group", "guess", "otherwise", "pages", "document")
+"""Of the CSV; `label` is left empty, to be filled in and given to `label`."""
+
+_MOST = 20_000
+"""Documents that are compared with each other: of more, those that the classifier is least sure of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """A document that is worth a label.
+
+    Attributes:
+        document_sha256: The document.
+        path: Where it is.
+        pages: How many pages it has.
+        guesses: The two most probable types, best first; none without a classifier.
+    """
+
+    document_sha256: str
+    path: str
+    pages: int
+    guesses: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Pile:
+    """The documents of a store that are not blank.
+
+    Attributes:
+        documents: SHA-256, (n,).
+        vectors: Mean of the scaled pages, of unit length, float32 (n, dim).
+        scores: Log probabilities, (n, n_classes); None without a classifier.
+    """
+
+    documents: NDArray[Any]
+    vectors: NDArray[np.float32]
+    scores: NDArray[np.float64] | None
+
+
+def suggest(workspace: Workspace, store: FeatureStore, n: int, bundle: ClassifierBundle | None) -> list[Suggestion]:
+    """Chooses unlabelled documents that are uncertain, unlike the labelled ones, and unlike each other.
+
+    Args:
+        workspace: Where labels, sources and the index are.
+        store: The features.
+        n: How many.
+        bundle: Says how uncertain a document is; without one, only how unlike it is counts.
+
+    Returns:
+        The most useful first.
+
+    Raises:
+        LabelsError: Every document is labelled.
+    """
+    pile = _gather(workspace, store, bundle)
+    labelled = np.isin(pile.documents, [sha256 for sha256, _ in workspace.labels().rows])
+    if labelled.all():
+        raise LabelsError(f"all {len(labelled)} documents are labelled: run `embed` on more of them")
+    uncertainty = np.ones(len(labelled)) if pile.scores is None else margins(pile.scores)
+    open_rows = np.flatnonzero(~labelled)
+    open_rows = open_rows[np.argsort(-uncertainty[open_rows], kind="stable")[:_MOST]]
+    chosen = open_rows[choose(pile.vectors[open_rows], uncertainty[open_rows], pile.vectors[labelled], n)]
+    pages = store.pages()
+    places = dict(zip(pages["document_sha256"], zip(pages["source"], pages["page_count"], strict=True), strict=True))
+    sources = workspace.sources()
+    suggestions = []
+    for row in chosen:
+        sha256 = str(pile.documents[row])
+        guesses: tuple[str, ...] = ()
+        if pile.scores is not None and bundle is not None:
+            guesses = tuple(bundle.classes[k] for k in np.argsort(-pile.scores[row], kind="stable")[:2])
+        source, count = places[sha256]
+        suggestions.append(Suggestion(sha256, sources.path_of(sha256, source), int(count), guesses))
+    return suggestions
+
+
+def margins(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Uncertainty: one minus the margin between the two most probable types (Scheffer et al., 2001), (n,).
+
+    Args:
+        scores: Log probabilities, (n, n_classes).
+    """
+    best = np.sort(np.exp(scores), axis=1)
+    uncertainty: NDArray[np.float64] = 1.0 - (best[:, -1] - best[:, -2])
+    return uncertainty
+
+
+def choose(
+    vectors: NDArray[np.float32], uncertainty: NDArray[np.float64], known: NDArray[np.float32], n: int
+) -> NDArray[np.int64]:
+    """Chooses rows one after the other, each time the one with the greatest uncertainty times distance.
+
+    The distance is to the nearest row that is known or already chosen. With equal uncertainties this is the greedy
+    k-centre (Gonzalez, 1985), the core-set of Sener and Savarese (2018, arXiv:1708.00489); the product of the two
+    follows BADGE (Ash et al., 2020, arXiv:1906.03671), but without its draw, so that the answer is always the same.
+
+    Args:
+        vectors: To choose from, of unit length, float32 (m, dim).
+        uncertainty: Of these, (m,).
+        known: What is labelled already, of unit length, float32 (k, dim); k may be 0.
+        n: How many; fewer where there are fewer.
+
+    Returns:
+        Rows of `vectors`, in the order chosen.
+    """
+    if len(known):
+        distances = np.sqrt(np.maximum(2.0 - 2.0 * _nearest(vectors, known), 0.0))
+    else:  # the most typical one comes first
+        distances = 2.0 + vectors @ vectors.mean(axis=0, dtype=np.float64)
+    chosen: list[int] = []
+    for _ in range(min(n, len(vectors))):
+        worth = uncertainty * distances
+        worth[chosen] = -1.0
+        row = int(worth.argmax())
+        to_row = np.sqrt(np.maximum(2.0 - 2.0 * (vectors @ vectors[row]), 0.0))
+        distances = to_row if not chosen and not len(known) else np.minimum(distances, to_row)
+        chosen.append(row)
+    return np.array(chosen, np.int64)
+
+
+def _nearest(vectors: NDArray[np.float32], known: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Greatest cosine of each row with a known one, (m,); a block at a time bounds the memory."""
+    return np.concatenate([(vectors[k : k + 1024] @ known.T).max(axis=1) for k in range(0, len(vectors), 1024)])
+
+
+def _gather(workspace: Workspace, store: FeatureStore, bundle: ClassifierBundle | None) -> _Pile:
+    """Walks the store once: the matrix of all pages is never in memory."""
+    index = fresh_index(store, workspace.index_path(store.identity.space))
+    pages = store.pages().set_index("page_id")
+    pages = pages[pages["outcome"] != "blank"]
+    documents, owners = np.unique(pages["document_sha256"].to_numpy(object), return_inverse=True)
+    owner_of = dict(zip(pages.index, owners, strict=True))
+    sums, scores, rows = np.zeros((len(documents), store.dim), np.float32), [], []
+    told = CuedStore(workspace, store) if bundle is not None and bundle.cues else store
+    for page_ids, X in told.batches():
+        here = np.flatnonzero(np.isin(page_ids, pages.index))
+        if not len(here):
+            continue
+        ids = page_ids[here]
+        owner = np.array([owner_of[i] for i in ids.tolist()])
+        weights = page_weights(pages.loc[ids, "page_index"].to_numpy(np.int64))
+        np.add.at(sums, owner, index.unit(X[here, : store.dim]) * weights[:, None].astype(np.float32))
+        rows.append((owner, weights))
+        if bundle is not None:
+            scores.append(bundle.log_scores(X[here]))
+    vectors = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
+    means = None
+    if scores:
+        owner, weights = (np.concatenate(part) for part in zip(*rows, strict=True))
+        means = mean_log_scores(np.concatenate(scores), weights, owner)
+    return _Pile(documents, vectors, means)
+
+
+def save(suggestions: Sequence[Suggestion], file: Path) -> None:
+    """Writes a CSV whose empty `label` column is to be filled in and given to `label`."""
+    write_csv(
+        file,
+        COLUMNS,
+        (
+            {
+                "path": path_to_text(s.path),
+                **dict(zip(("guess", "otherwise"), s.guesses, strict=False)),
+                "pages": s.pages,
+                "document": s.document_sha256,
+            }
+            for s in suggestions
+        ),
+    )
+
+
+def as_json(suggestions: Sequence[Suggestion]) -> dict[str, Any]:
+    """As the command line prints it."""
+    return {
+        "suggestions": [
+            {"path": s.path, "pages": s.pages, "guesses": list(s.guesses), "document": s.document_sha256}
+            for s in suggestions
+        ]
+    }

@@ -1,0 +1,94 @@
+"""What is there more than once."""
+
+import csv
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pymupdf
+import pytest
+from PIL import Image
+
+from embedpipe.backbones.building import Backbone
+from embedpipe.store.workspace import Workspace
+from embedpipe.tasks.dedupe import Found, as_rows, find, write_html, write_table
+from embedpipe.tasks.embed import embed
+
+
+@pytest.fixture(scope="module")
+def pile(tiny: Backbone, tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, Path]:
+    """A letter, a file copy of it, a picture of it, the same letter with another amount, and something else."""
+    folder = tmp_path_factory.mktemp("dedupe")
+    documents = folder / "documents"
+    documents.mkdir()
+
+    def letter(name: str, amount: str, words: str) -> Path:
+        with pymupdf.open() as document:
+            page = document.new_page()
+            page.insert_textbox((60, 60, 535, 700), words * 60, fontsize=11)
+            page.insert_text((380, 740), f"Total {amount}", fontsize=14)
+            document.save(documents / name)
+        return documents / name
+
+    original = letter("letter.pdf", "4,318.50", "as agreed in the second quarter we deliver the order ")
+    letter("other-amount.pdf", "7,902.66", "as agreed in the second quarter we deliver the order ")
+    letter("else.pdf", "1", "quite another page of other words and numbers 12 345 ")
+    shutil.copy(original, documents / "letter-copy.pdf")
+    with pymupdf.open(original) as document:
+        pixmap = document[0].get_pixmap(dpi=110)
+        Image.frombytes("RGB", (pixmap.width, pixmap.height), pixmap.samples).save(documents / "saved.jpg", quality=70)
+    workspace = Workspace(folder / "artifacts")
+    embed(workspace, [str(documents)], tiny)
+    return workspace, documents
+
+
+@pytest.fixture(scope="module")
+def found(pile: tuple[Workspace, Path]) -> Found:
+    """What `find` says of them."""
+    workspace, _ = pile
+    return find(workspace, workspace.store())
+
+
+def names(found: Found, kind: str) -> list[list[str]]:
+    """File names of the groups of one kind."""
+    return [[Path(copy.path).name for copy in group.copies] for group in found.groups if group.kind == kind]
+
+
+def test_identical_files_are_exact_copies(found: Found) -> None:
+    """The older one is kept."""
+    assert names(found, "exact") == [["letter.pdf", "letter-copy.pdf"]]
+
+
+def test_the_same_page_saved_as_a_picture_is_a_duplicate_and_another_amount_is_not(found: Found) -> None:
+    """The PDF is kept before the picture; the letter with another amount is in no group, though it was compared."""
+    [[kept, other]] = names(found, "document")
+    assert kept in {"letter.pdf", "letter-copy.pdf"}  # the same document at two places
+    assert other == "saved.jpg"
+    assert names(found, "page") == []
+    assert found.compared >= 2
+
+
+def test_the_table_says_what_to_keep(found: Found, pile: tuple[Workspace, Path], tmp_path: Path) -> None:
+    """One row for each copy; one of each group is to keep; the files are still there."""
+    write_table(found, tmp_path / "d.csv")
+    with open(tmp_path / "d.csv", encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["keep"] for row in rows] == ["yes", "no", "yes", "no"]
+    assert [row["kind"] for row in rows] == [row["kind"] for row in as_rows(found.groups)]
+    workspace, documents = pile
+    write_html(workspace, found, {"Groups": "2"}, tmp_path / "d.html")
+    assert (tmp_path / "d.html").read_text(encoding="utf-8").count("data:image/jpeg") == 4
+    assert len(list(documents.iterdir())) == 5
+
+
+def test_pages_whose_file_is_gone_are_counted(
+    tiny: Backbone, make_pdf: Callable[..., Path], tmp_path: Path, workspace: Workspace
+) -> None:
+    """Features alone never make a duplicate."""
+    first = make_pdf("pile/a.pdf", ["the same words"])
+    second = tmp_path / "pile" / "b.pdf"
+    second.write_bytes(first.read_bytes() + b"\n% other bytes\n")
+    embed(workspace, [str(tmp_path / "pile")], tiny)
+    second.unlink()
+    found = find(workspace, workspace.store())
+    assert (found.groups, found.compared, found.not_compared) == ([], 0, 1)
