@@ -17,8 +17,6 @@ from embedpipe.commands import (
     classifying,
     looking,
     grouping,
-    mapping,
-    indexing,
     explaining,
     comparing,
     upkeep,
