@@ -42,7 +42,7 @@ ROOMS = sorted(file.parent.name for file in (ROOT / "embedpipe").glob("*/__init_
 INNER = sorted("/".join(file.parent.parts[-2:]) for file in (ROOT / "embedpipe").glob("*/*/__init__.py"))
 """Rooms within a room: closed mechanisms."""
 
-MOST_FILES, MOST_LINES = 17, 3600
+MOST_FILES, MOST_LINES = 18, 3600
 
 
 def docstring(file: Path) -> str:

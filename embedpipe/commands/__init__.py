@@ -17,7 +17,6 @@ from embedpipe.commands import (
     classifying,
     looking,
     grouping,
-    explaining,
     comparing,
     upkeep,
     machine,
