@@ -360,14 +360,13 @@ def _first_pages(
     if not documents:
         return [], []
     store = workspace.store(space=bundle.identity.space)
-    selection = Selection.parse(bundle.fitted_on["selection"])
-    pages = labelled_pages(workspace, store, selection)
+    pages = labelled_pages(workspace, store, Selection.parse(bundle.fitted_on["selection"]))
     order = np.lexsort((pages.page_indices, pages.documents))
     _, first = np.unique(pages.documents[order], return_index=True)
     rows = dict(zip(pages.documents[order[first]], order[first], strict=True))
     chosen = np.array([rows[document] for document in documents])
     keys = [(str(pages.documents[row]), int(pages.page_indices[row])) for row in chosen]
-    return keys, Examples(workspace, store, selection).nearest(pages.X[chosen], documents)
+    return keys, Examples(workspace, store, pages).nearest(pages.X[chosen], documents)
 
 
 def as_json(found: Assessment) -> dict[str, Any]:
