@@ -21,7 +21,7 @@ from embedpipe.classifiers.calibration.decisions import Calibration
 from embedpipe.classifiers.calibration.novelty import NoveltyDetector
 from embedpipe.classifiers.neighbours import FaissKNeighborsClassifier
 from embedpipe.core.errors import ArtifactError, EmbedpipeError, SpaceMismatchError, UnknownNameError
-from embedpipe.core.files import read_json, replacing, sha256_of, write_json
+from embedpipe.core.files import check_sha256, read_json, replacing, sha256_of, write_json
 from embedpipe.core.records import Identity
 from embedpipe.store.scaling import BlockScaler
 
@@ -278,9 +278,4 @@ def may_have_learnt(folder: Path, sha256s: Iterable[str]) -> bool:
 
 def check_model(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Raises ArtifactError unless the model file is the one that the manifest describes."""
-    try:
-        found = sha256_of(folder / _MODEL)
-    except OSError as error:
-        raise ArtifactError(f"{folder / _MODEL} cannot be read: fit the classifier again") from error
-    if found != manifest.get("model_sha256"):
-        raise ArtifactError(f"{folder / _MODEL} is damaged (its SHA-256 is not the manifest's): fit it again")
+    check_sha256(folder / _MODEL, manifest.get("model_sha256"), "fit the classifier again")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from embedpipe.backbones.engines import Backbone
 from embedpipe.backbones.model_cache import Wanted
 from embedpipe.core.errors import ArtifactError, UnknownNameError, UsageError
-from embedpipe.core.files import read_json, sha256_of
+from embedpipe.core.files import check_sha256, read_json
 from embedpipe.core.records import Identity, Recipe
 from embedpipe.store.workspace import FINETUNED, Workspace
 
@@ -107,9 +107,4 @@ def seen_pages(
 
 def check_weights(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Raises ArtifactError unless the weights file is the one that the manifest describes."""
-    try:
-        found = sha256_of(folder / WEIGHTS)
-    except OSError as error:
-        raise ArtifactError(f"{folder / WEIGHTS} cannot be read: fine-tune it again") from error
-    if found != manifest.get("file_sha256"):
-        raise ArtifactError(f"{folder / WEIGHTS} is damaged (its SHA-256 is not the manifest's): fine-tune it again")
+    check_sha256(folder / WEIGHTS, manifest.get("file_sha256"), "fine-tune it again")

@@ -154,6 +154,16 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def check_sha256(file: Path, expected: object, remedy: str) -> None:
+    """Raises ArtifactError with a remedy unless a file is there and has the hash that its manifest says."""
+    try:
+        found = sha256_of(file)
+    except OSError as error:
+        raise ArtifactError(f"{file} cannot be read: {remedy}") from error
+    if found != expected:
+        raise ArtifactError(f"{file} is damaged (its SHA-256 is not the manifest's): {remedy}")
+
+
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
     """Writes a manifest, with the version of its format and a checksum of all that it says."""
     with replacing(path) as temporary:
