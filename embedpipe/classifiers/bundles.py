@@ -278,4 +278,4 @@ def may_have_learnt(folder: Path, sha256s: Iterable[str]) -> bool:
 
 def check_model(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Raises ArtifactError unless the model file is the one that the manifest describes."""
-    check_sha256(folder / _MODEL, manifest.get("model_sha256"), "fit the classifier again")
+    check_sha256(folder / _MODEL, manifest.get("model_sha256"), "fit it again")
