@@ -78,6 +78,10 @@ class Job:
     known: frozenset[int] = frozenset()
 
 
+_MOST_PAGES = 10**15
+"""Last page that can be asked for: `1-999999999999` is what people write for "all from here"."""
+
+
 @dataclass(frozen=True, slots=True)
 class Selection:
     """Which pages of each document are wanted.
@@ -119,7 +123,7 @@ class Selection:
 
 
 def _page_number(piece: str, text: str) -> int:
-    number = whole_number(piece)
+    number = whole_number(piece, _MOST_PAGES)
     if not number:
         raise ValueError(text)
     return number
