@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from embedpipe.core.errors import ArtifactError
-from embedpipe.core.files import replacing
+from embedpipe.core.files import copied, replacing
 from embedpipe.core.machine import render_workers
 from embedpipe.core.records import Document, PageImage
 from embedpipe.pages.documents import ReadOptions
@@ -75,7 +74,7 @@ def copy(workspace: Workspace, aside: Workspace) -> None:
     """Gives a workspace aside what is known of kinds, and where documents are."""
     for name in (_file(workspace).name, "sources.parquet"):
         with contextlib.suppress(FileNotFoundError):
-            shutil.copy2(workspace.root / name, aside.root / name)
+            copied(workspace.root / name, aside.root / name)
 
 
 def forget(workspace: Workspace, sha256s: set[str]) -> None:

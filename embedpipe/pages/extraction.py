@@ -1,6 +1,5 @@
 """Some pages of a document as a file of its own. Written by a guarded worker; the document stays as it is."""
 
-import multiprocessing
 import secrets
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,6 +14,7 @@ from embedpipe.core.errors import DocumentError
 from embedpipe.core.records import Document
 from embedpipe.pages.documents import PdfDocument, ReadOptions, open_document
 from embedpipe.pages.rendering import Guards, start_worker
+from embedpipe.pages.workers import WorkerContext
 
 T = TypeVar("T")
 Span = tuple[int, int]
@@ -112,8 +112,8 @@ def _run_guarded(
     Yields:
         For each call what it returned, or why it has no result.
     """
-    context = multiprocessing.get_context("spawn")
-    marks = context.Array("i", [0], lock=False)
+    context = WorkerContext()
+    marks = context.numbers([0])
     initial = (ReadOptions(), guards, marks)
     with ProcessPool(max_workers=1, initializer=start_worker, initargs=initial, context=context) as pool:
         for arguments in calls:

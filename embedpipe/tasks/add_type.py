@@ -6,7 +6,6 @@ one renamed file: whoever is interrupted keeps both as they were.
 
 import contextlib
 import os
-import shutil
 import tempfile
 import time
 from collections.abc import Callable
@@ -27,6 +26,7 @@ from embedpipe.classifiers.stored_answers import statuses, told, total
 from embedpipe.classifiers.training import TrainingRecipe, fit, labelled_pages, learnt_pages
 from embedpipe.core import versions
 from embedpipe.core.errors import LabelsError
+from embedpipe.core.files import copied
 from embedpipe.core.records import Document
 from embedpipe.embedding import kind_table
 from embedpipe.embedding.intake import Intake, Report
@@ -206,7 +206,7 @@ def _linked(workspace: Workspace, space: str, aside: Workspace) -> Workspace:
             with contextlib.suppress(OSError):
                 os.symlink(file.absolute(), copy)
         if not copy.exists():
-            shutil.copy2(file, copy)
+            copied(file, copy)
     return aside
 
 
@@ -233,7 +233,7 @@ def _tell_what_was_seen(workspace: Workspace, aside: Workspace, backbone: str) -
     file = workspace.backbone_path(name) / MANIFEST
     if backbone.startswith(FINETUNED) and file.exists():
         aside.backbone_path(name).mkdir(parents=True)
-        shutil.copy2(file, aside.backbone_path(name) / MANIFEST)
+        copied(file, aside.backbone_path(name) / MANIFEST)
 
 
 def _is_stored(store: FeatureStore, document: Document) -> bool:
@@ -342,7 +342,7 @@ def _keep(workspace: Workspace, aside: Workspace, name: str, new: list[Label], *
         labels = _with(workspace.labels(), new, relabel=relabel)  # read again: somebody may have labelled meanwhile
         with versions.adding(folder) as version:
             for file in aside.classifier_path(name).iterdir():
-                shutil.copy2(file, version / file.name)
+                copied(file, version / file.name)
             workspace.keep_labels(labels, f"add-type {new[0].label}" if new else "add-type")
         return versions.current(folder)
 

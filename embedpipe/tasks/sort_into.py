@@ -10,15 +10,14 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from embedpipe.core.errors import ArtifactError
 from embedpipe.core.files import is_temporary, remove_forsaken, sha256_of
+from embedpipe.core.locks import TakenError, alone
 from embedpipe.core.records import Document
 from embedpipe.store import placing
 from embedpipe.store.sorted_ledger import AMBIGUOUS, NOVEL, RESERVED, Entry, Ledger, file_name
@@ -94,18 +93,15 @@ def sort_into(verdicts: Iterable[DocumentVerdict], copies: Iterable[Document], w
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    lock = FileLock(folder / _LOCK)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise ArtifactError(f"another process sorts into {folder} now: wait until it ends") from None
-    except OSError as error:
-        raise ArtifactError(f"cannot write to {folder}: {error.strerror or error}; nothing was copied") from error
-    try:
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(alone(folder / _LOCK))
+        except TakenError as error:
+            what = str(error) or "wait until it ends"
+            raise ArtifactError(f"another process sorts into {folder} now: {what}") from None
+        except OSError as error:
+            raise ArtifactError(f"cannot write to {folder}: {error.strerror or error}; nothing was copied") from error
         yield
-    finally:
-        lock.release()
 
 
 class _Held:
