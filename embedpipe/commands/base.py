@@ -25,6 +25,7 @@ from embedpipe.commands.console import (
     abandon_output,
     error_line,
     finish_output,
+    hear_libraries,
     prepare_streams,
     say,
 )
@@ -108,6 +109,7 @@ def begin(common: Common) -> "tuple[Workspace, Output]":
     """The workspace and the voice of a command."""
     from embedpipe.store.workspace import Workspace
 
+    hear_libraries(quiet=common.quiet)
     if not common.quiet:
         logging.getLogger("embedpipe").addHandler(NoticeHandler())
         logging.getLogger("embedpipe").setLevel(logging.INFO)

@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -123,6 +124,52 @@ class NoticeHandler(logging.Handler):
         say(f"{kind}{record.getMessage()}")
 
 
+class LibraryHandler(logging.Handler):
+    """Prints what other libraries warn about, a line each and each line once; of ours `NoticeHandler` tells.
+
+    Attributes:
+        quiet: Nothing is printed.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.quiet = False
+        self._said: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Prints one line."""
+        if not record.name.startswith("embedpipe"):
+            self.tell(record.name.partition(".")[0], record.getMessage())
+
+    def tell(self, library: str, message: str) -> None:
+        """Prints one line with the name of the library."""
+        line = f"warning: {library}: {one_line(message)}"
+        if not self.quiet and line not in self._said:
+            self._said.add(line)
+            say(line)
+
+    def show(self, message: Warning | str, category: type[Warning], filename: str, *_: object) -> None:
+        """Stands for `warnings.showwarning`."""
+        library = _library_of(filename)
+        self.tell(library or category.__name__, str(message))
+
+
+_libraries = LibraryHandler()
+
+
+def hear_libraries(*, quiet: bool) -> None:
+    """Lets other libraries' warnings pass as lines of ours, or not at all; call it again to change which."""
+    _libraries.quiet = quiet
+    logging.getLogger().addHandler(_libraries)
+    warnings.showwarning = _libraries.show  # type: ignore[assignment]
+
+
+def _library_of(filename: str) -> str:
+    """The package that a file belongs to; "" where that is not one that was installed."""
+    _, installed, rest = filename.replace(os.sep, "/").rpartition("/site-packages/")
+    return rest.partition("/")[0].removesuffix(".py") if installed else ""
+
+
 def say(text: str) -> None:
     """Prints a line on stderr; where nobody can read it any more, work goes on without."""
     with suppress(OSError):
@@ -131,10 +178,13 @@ def say(text: str) -> None:
 
 def error_line(message: str) -> str:
     """One line for stderr, whatever the message holds, and however long it is."""
+    return f"error: {one_line(message)}"
+
+
+def one_line(message: str) -> str:
+    """A message in one line, shortened where it is very long."""
     text = display(" ".join(message.split()))
-    if len(text) > _LONGEST:
-        text = f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
-    return f"error: {text}"
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
 
 
 class OutputError(EmbedpipeError):
