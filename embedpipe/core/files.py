@@ -148,6 +148,11 @@ def _host() -> str:
     return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
 
 
+def file_time(nanoseconds: int) -> int:
+    """A time of a file that 64 bits can hold: some files have times after 2262, or before 1677."""
+    return min(max(nanoseconds, -(2**63)), 2**63 - 1)
+
+
 def sha256_of(path: Path) -> str:
     """Hash of a file's content."""
     with open(path, "rb") as file:
