@@ -160,6 +160,11 @@ def copied(source: str | Path, target: Path) -> None:
         shutil.copystat(source, target)
 
 
+def file_time(nanoseconds: int) -> int:
+    """A time of a file that 64 bits can hold: some files have times after 2262, or before 1677."""
+    return min(max(nanoseconds, -(2**63)), 2**63 - 1)
+
+
 def sha256_of(path: Path) -> str:
     """Hash of a file's content."""
     with open(path, "rb") as file:

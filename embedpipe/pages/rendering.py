@@ -23,6 +23,7 @@ from pebble import ProcessExpired, ProcessPool
 
 from embedpipe.core.display import whole_number
 from embedpipe.core.errors import DocumentError, EmbedpipeError
+from embedpipe.core.files import file_time
 from embedpipe.core.records import WHOLE_FILE, Document, PageFailure, PageImage, PageInfo, PageRef
 from embedpipe.pages.cues import UNKNOWN, page_cues
 from embedpipe.pages.documents import (
@@ -367,7 +368,7 @@ def _open(document: Document) -> OpenDocument:
         status = os.stat(document.path)
     except OSError as error:
         raise DocumentError("unreadable", f"cannot be read: {error.strerror or error}") from None
-    if (status.st_size, status.st_mtime_ns) != (document.size, document.mtime_ns):
+    if (status.st_size, file_time(status.st_mtime_ns)) != (document.size, document.mtime_ns):
         raise DocumentError("unreadable", "it changed while it was read; run again when it is at rest")
     _last = (document, open_document(document.path, document.reader, _options))
     return _last[1]

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from embedpipe.core.display import path_to_text
+from embedpipe.core.display import on_disk, path_to_text
 from embedpipe.core.errors import EmbedpipeError
+from embedpipe.core.files import file_time
 from embedpipe.core.records import WHOLE_FILE, Document, PageFailure, PageRef
 from embedpipe.pages.documents import SUFFIXES, Limits, recognise
 
@@ -26,7 +27,7 @@ class FoundFile:
     Attributes:
         path: Absolute path.
         size: Bytes.
-        mtime_ns: Time of the last change, nanoseconds.
+        mtime_ns: Time of the last change, nanoseconds, within 64 bits.
         named: Whether the user named the file itself and not a folder above it.
         type_folder: Name of the folder directly below the input folder, which is the type by the ImageFolder
             convention; None without one.
@@ -37,6 +38,10 @@ class FoundFile:
     mtime_ns: int
     named: bool
     type_folder: str | None
+
+    def __post_init__(self) -> None:
+        """Keeps the time within what tables can hold, so that no single file costs a run its books."""
+        object.__setattr__(self, "mtime_ns", file_time(self.mtime_ns))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +65,7 @@ def walk(inputs: Iterable[str]) -> Iterator[FoundFile | PageFailure]:
     """
     seen: set[str] = set()
     for given in inputs:
-        root = os.path.abspath(given)
+        root = on_disk(os.path.abspath(given))
         try:
             status = os.stat(root)
         except OSError as error:

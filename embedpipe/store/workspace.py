@@ -3,14 +3,15 @@
 import contextlib
 import logging
 import os
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from embedpipe.core import claims, versions
-from embedpipe.core.display import path_to_text, text_to_path
+from embedpipe.core.display import on_disk, path_to_text, text_to_path
 from embedpipe.core.errors import ArtifactError, UnknownNameError
 from embedpipe.core.files import replacing, sha256_of, writing
 from embedpipe.core.records import Document, Identity
@@ -107,11 +108,12 @@ class Sources:
 
     def sha256_at(self, path: str) -> str | None:
         """Hash of the document at a path: known, or read from the file."""
-        absolute = os.path.abspath(path)
+        absolute = on_disk(os.path.abspath(path))
         try:
             status = os.stat(absolute)
         except OSError:
-            known = self._documents.get(absolute)
+            forms = (absolute, *(unicodedata.normalize(form, absolute) for form in ("NFC", "NFD")))
+            known = next((self._documents[form] for form in forms if form in self._documents), None)
             return known.sha256 if known else None
         found = FoundFile(absolute, status.st_size, status.st_mtime_ns, named=True, type_folder=None)
         document = self.unchanged(found) or identify(found, Limits())
@@ -190,11 +192,14 @@ class Workspace:
     def labels(self) -> Labels:
         """The labels; empty where there are none yet. Lines of labels.csv with a mistake are warned of, once each."""
         labels = Labels.load(self.labels_file, self.sources().sha256_at)
-        for problem in labels.problems():
+        self._tell(labels.problems())
+        return labels
+
+    def _tell(self, problems: Iterable[str]) -> None:
+        for problem in problems:
             if problem not in self._told:
                 _logger.warning("%s", problem)
-        self._told.update(labels.problems())
-        return labels
+                self._told.add(problem)
 
     def keep_labels(self, labels: Labels, command: str) -> None:
         """Writes labels.csv, and keeps what was there as a version; call it with the lock held.
@@ -210,6 +215,7 @@ class Workspace:
         """
         for path, types in labels.conflicts:
             _logger.warning("%s is labelled %s: it has no label now", path, " and ".join(types))
+        self._tell(labels.look_alikes())
 
         def counts() -> tuple[int, int, int, int]:
             return labels.count, *labels.compared(Labels.load(self.labels_file, self.sources().sha256_at))

@@ -25,6 +25,7 @@ from embedpipe.classifiers.missing import Missing
 from embedpipe.classifiers.stored_answers import statuses, told, total
 from embedpipe.classifiers.training import TrainingRecipe, fit, labelled_pages, learnt_pages
 from embedpipe.core import versions
+from embedpipe.core.display import name_of
 from embedpipe.core.errors import LabelsError
 from embedpipe.core.files import copied
 from embedpipe.core.records import Document
@@ -63,6 +64,11 @@ class Lesson:
     relabel: bool = False
     keep: bool = True
     allow_missing: bool = False
+
+    def __post_init__(self) -> None:
+        """Writes the names as labels have them."""
+        object.__setattr__(self, "name", name_of(self.name))
+        object.__setattr__(self, "group", name_of(self.group))
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from embedpipe.classifiers import evidence
 from embedpipe.classifiers.bundles import ClassifierBundle
 from embedpipe.classifiers.evidence import Example, Examples
 from embedpipe.classifiers.occlusion import Box, covered, deciding_boxes, occlusion_map
+from embedpipe.core.display import name_of
 from embedpipe.core.errors import ArtifactError, LabelsError, UnknownNameError
 from embedpipe.core.records import Document, PageImage, PageRef
 from embedpipe.drawing.heatmaps import HeatPicture, Looks, draw_heat
@@ -114,6 +115,8 @@ def explain(
         DocumentError: The page cannot be read.
     """
     bundle.require(backbone.identity)
+    if kind is not None:
+        kind = next((known for known in bundle.classes if name_of(known) == name_of(kind)), kind)
     if kind is not None and kind not in bundle.classes:
         raise UnknownNameError(f"type of the classifier {bundle.name}", kind, bundle.classes)
     settings = settings or Settings()

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 
+from embedpipe.core.display import name_of
 from embedpipe.core.errors import ArtifactError
 from embedpipe.core.files import is_temporary, remove_forsaken, sha256_of
 from embedpipe.core.locks import TakenError, alone
@@ -229,7 +230,7 @@ class _Run:
         """Gives each type a folder of its own: the one that it has, else its name, or its name and a hash."""
         folders = {label: name for name, label in self._ledger.types().items()}
         taken = {name.casefold() for name in folders.values()}
-        labels = {v.prediction.label for v in self._verdicts if v.prediction.label is not None}
+        labels = {name_of(v.prediction.label) for v in self._verdicts if v.prediction.label is not None}
         for label in sorted(labels - folders.keys(), key=lambda label: (file_name(label) != label, label)):
             name, place = file_name(label), self._folder / file_name(label)
             if name.casefold() in taken or (os.path.lexists(place) and not place.is_dir()):
@@ -269,7 +270,7 @@ class _Run:
             os.path.abspath(verdict.path),
             verdict.document_sha256,
             "planned" if typed else "failed" if told.status == "failed" else "no type",
-            type=told.label or "",
+            type=name_of(told.label or ""),
             status=told.status,
             confidence=f"{told.confidence:.4f}" if typed else "",
             message="" if typed else verdict.message or told.status,
