@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -121,6 +122,34 @@ class NoticeHandler(logging.Handler):
         """Prints one line."""
         kind = "warning: " if record.levelno >= logging.WARNING else ""
         say(f"{kind}{record.getMessage()}")
+
+
+class _OthersHandler(NoticeHandler):
+    """Prints what other libraries warn about, in one line of ours each."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        super().__init__(logging.WARNING)
+        self._quiet = quiet
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Prints one line. Our own warnings have a handler of their own, but under --quiet, which leaves only them."""
+        ours = record.name.partition(".")[0] == "embedpipe"
+        if ours == self._quiet:
+            say(f"warning: {' '.join(record.getMessage().split())}")
+
+
+def tame_libraries(*, quiet: bool) -> None:
+    """Makes the warnings of other libraries, by `warnings` and by `logging`, one line each, and none under --quiet."""
+
+    def show(message: Warning | str, category: type[Warning], filename: str, *_: object, **__: object) -> None:
+        library = filename.replace("\\", "/").rpartition("site-packages/")[2].partition("/")[0].removesuffix(".py")
+        logging.getLogger("warnings").warning("%s: %s: %s", library, category.__name__, message)
+
+    root = logging.getLogger()
+    for handler in [handler for handler in root.handlers if isinstance(handler, _OthersHandler)]:
+        root.removeHandler(handler)
+    root.addHandler(_OthersHandler(quiet=quiet))
+    warnings.showwarning = show
 
 
 def say(text: str) -> None:

@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from io import BytesIO
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,8 +84,9 @@ class ImageDocument:
     def render(self, index: int) -> Rendering:
         """Renders picture `index`: turned as EXIF says, with square pixels, transparency on white, in 8 bits."""
         try:
-            with pillow_errors("page_error"):
-                return draw(self.picture(index), self._options)
+            with pillow_errors("page_error") as told:
+                drawn = draw(self.picture(index), self._options)
+            return replace(drawn, message=drawn.message or told.warning)
         except DocumentError as error:
             if error.kind != "page_error" or self._format != "JPEG" or index != 0:
                 raise
@@ -201,12 +202,19 @@ class pillow_errors:  # noqa: N801 - used like a function in `with`
 
     def __init__(self, kind: str) -> None:
         self._kind = kind
-        self._warnings = warnings.catch_warnings()
+        self._warnings = warnings.catch_warnings(record=True)
+        self._told: list[warnings.WarningMessage] | None = None
 
-    def __enter__(self) -> None:
-        self._warnings.__enter__()
-        warnings.simplefilter("ignore")
+    @property
+    def warning(self) -> str:
+        """What the libraries warned about first, in one line, or ""."""
+        return " ".join(str(self._told[0].message).split()) if self._told else ""
+
+    def __enter__(self) -> Self:
+        self._told = self._warnings.__enter__()
+        warnings.simplefilter("always")
         self._limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # `Limits.pixels` is checked before decoding
+        return self
 
     def __exit__(self, _type: object, error: BaseException | None, _trace: object) -> Literal[False]:
         self._warnings.__exit__(None, None, None)

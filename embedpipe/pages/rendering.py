@@ -6,9 +6,11 @@ page at fault is lost, and its neighbours are rendered again where they went dow
 """
 
 import contextlib
+import logging
 import os
 import signal
 import time
+import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -328,6 +330,7 @@ def start_worker(options: ReadOptions, guards: Guards, marks: "SynchronizedArray
     """Makes a fresh process one that may be killed, and that cannot take more memory than it is given."""
     global _options, _guards, _marks
     _options, _guards, _marks = options, guards, marks
+    _silence()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it could not be blocked before
     if hasattr(signal, "SIGALRM"):
         signal.signal(signal.SIGALRM, signal.SIG_DFL)  # the kernel ends the process; a handler would wait for MuPDF
@@ -338,6 +341,16 @@ def start_worker(options: ReadOptions, guards: Guards, marks: "SynchronizedArray
         cap = used + guards.page_bytes
         resource.setrlimit(resource.RLIMIT_AS, (cap, cap))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _silence() -> None:
+    """Keeps what libraries print themselves off the terminal: what came of a page says its outcome and its message."""
+    logging.getLogger().addHandler(logging.NullHandler())
+    warnings.simplefilter("ignore")
+    with contextlib.suppress(OSError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 2)
+        os.close(null)
 
 
 @contextlib.contextmanager
