@@ -8,6 +8,7 @@ from embedpipe.classifiers.bundles import Blocks
 from embedpipe.classifiers.evaluation import LabelledPages, isolated
 from embedpipe.classifiers.groups import with_guesses
 from embedpipe.core.errors import ArtifactError
+from embedpipe.core.records import SAYS_NOTHING
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.workspace import FINETUNED, Workspace
 
@@ -50,7 +51,7 @@ def grouped(workspace: Workspace, pages: LabelledPages, blocks: Blocks) -> Label
 def _first_pages(store: FeatureStore, pages: LabelledPages) -> LabelledPages | None:
     """The first page of each document that is not blank, with a store's features; None where one is missing there."""
     table = store.pages()
-    table = table[table["outcome"] != "blank"].sort_values("page_index").drop_duplicates("document_sha256")
+    table = table[~table["outcome"].isin(SAYS_NOTHING)].sort_values("page_index").drop_duplicates("document_sha256")
     table = table.set_index("document_sha256")
     documents, rows = np.unique(pages.documents, return_index=True)
     if not np.all(np.isin(documents.astype(str), table.index.to_numpy(str))):

@@ -28,7 +28,7 @@ from embedpipe.classifiers.bundles import brief
 from embedpipe.core import versions
 from embedpipe.core.errors import ArtifactError
 from embedpipe.core.files import read_json
-from embedpipe.core.records import WHOLE_FILE
+from embedpipe.core.records import SAYS_NOTHING, WHOLE_FILE
 from embedpipe.pages.rendering import Selection
 from embedpipe.store.features import FeatureStore, Lost
 from embedpipe.store.labels import Label
@@ -41,7 +41,7 @@ REASONS = {
     "failed": "are of pages or files that failed: `info --failures` says why",
     "not_embedded": "are of documents or pages that are not embedded in this space: run `embed` on their files",
     "no_such_page": "name a page that their document does not have",
-    "blank": "are of blank pages, from which nothing is learnt",
+    "blank": "are of blank pages or placeholders, from which nothing is learnt",
     "not_selected": "have none of the pages that --pages chooses",
 }
 _NAMED = 3
@@ -223,7 +223,7 @@ class _Document:
             return _Found("no_such_page")
         if not self._wanted(index):
             return _Found("not_selected")
-        if "blank" in (self.live.get(index), self.lost.get(index)):
+        if {self.live.get(index), self.lost.get(index)} & set(SAYS_NOTHING):
             return _Found("blank")
         if index in self.live:
             return _Found(used=True)
@@ -235,8 +235,8 @@ class _Document:
         """Of the label of a document; `others` are pages with labels of their own."""
         own = [i for i in (*self.live, *self.lost) if i not in others]
         chosen = [i for i in own if self._wanted(i)]
-        lost = sum(self.lost.get(i, "blank") != "blank" for i in chosen)
-        used = any(self.live.get(i, "blank") != "blank" for i in chosen)
+        lost = sum(self.lost.get(i, "blank") not in SAYS_NOTHING for i in chosen)
+        used = any(self.live.get(i, "blank") not in SAYS_NOTHING for i in chosen)
         if lost or used:
             return _Found("lost" if lost else "", lost, used)
         if own:

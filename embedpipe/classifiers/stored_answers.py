@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from embedpipe.classifiers.bundles import ClassifierBundle
 from embedpipe.classifiers.calibration.decisions import Rule
 from embedpipe.classifiers.evaluation import effective_pages, mean_log_scores, page_weights, weighted_means
+from embedpipe.core.records import SAYS_NOTHING
 from embedpipe.store.features import FeatureStore
 
 STATUSES = ("ok", "ambiguous", "novel")
@@ -40,7 +41,7 @@ def told(store: FeatureStore, bundles: Iterable[ClassifierBundle]) -> list[dict[
             rows.append(bundle.log_scores(X))
             far.append(bundle.distances(X))
     pages = store.pages().set_index("page_id").loc[np.concatenate(ids)]
-    voting = (pages["outcome"] != "blank").to_numpy()
+    voting = ~pages["outcome"].isin(SAYS_NOTHING).to_numpy()
     documents, owner = np.unique(pages["document_sha256"].to_numpy(object)[voting], return_inverse=True)
     weights = page_weights(pages["page_index"].to_numpy(np.int64)[voting])
     found = []

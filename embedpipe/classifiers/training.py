@@ -33,6 +33,7 @@ from embedpipe.classifiers.group_guesses import separated
 from embedpipe.classifiers.held_out import held_out_of, honest_folds
 from embedpipe.core import versions
 from embedpipe.core.errors import ArtifactError, LabelsError, UsageError
+from embedpipe.core.records import SAYS_NOTHING
 from embedpipe.embedding.cue_table import CuedStore
 from embedpipe.embedding.kind_table import known_kinds
 from embedpipe.embedding.streaming import Settings
@@ -155,7 +156,7 @@ def _read_labelled(workspace: Workspace, store: FeatureStore, selection: Selecti
     """As `labelled_pages`, of what can be read."""
     pages = store.pages().sort_values(["document_sha256", "page_index"], ignore_index=True)
     labels = workspace.labels().of_pages(pages)
-    wanted = labels["label"].notna() & (pages["outcome"] != "blank")
+    wanted = labels["label"].notna() & ~pages["outcome"].isin(SAYS_NOTHING)
     if selection.ranges:
         counts = {int(n): set(selection.indices(int(n))) for n in pages["page_count"].unique()}
         wanted &= pd.Series([i in counts[n] for i, n in zip(pages["page_index"], pages["page_count"], strict=True)])

@@ -47,6 +47,11 @@ DONE, ERROR, USAGE, SOME_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
 PIPE_CLOSED = 141
 """Like INTERRUPTED what a shell tells of a program that the signal ended: nobody reads the output any more."""
 _FAILURES_SHOWN = 10
+_PARTIAL = {
+    "placeholder": "nothing of their documents is on these pages (dynamic forms, portfolios): they get no type",
+    "cover": "their documents also have embedded files, which are not read",
+}
+"""What is said of pages that stand for more than they show."""
 _NAMES = frozenset({"name", "as_type", "group"})  # options that are kept, in tables and as folders
 _running = ContextVar("running", default="label")
 """Name of the command that runs, for the history of labels."""
@@ -110,9 +115,9 @@ def begin(common: Common) -> "tuple[Workspace, Output]":
     from embedpipe.store.workspace import Workspace
 
     hear_libraries(quiet=common.quiet)
-    if not common.quiet:
-        logging.getLogger("embedpipe").addHandler(NoticeHandler())
-        logging.getLogger("embedpipe").setLevel(logging.INFO)
+    ours = logging.getLogger("embedpipe")
+    ours.addHandler(NoticeHandler())
+    ours.setLevel(logging.WARNING if common.quiet else logging.INFO)
     return Workspace(common.artifacts, share=common.share_folder), Output(common.as_json, common.quiet)
 
 
@@ -174,6 +179,9 @@ def print_report(report: "Report", output: Output) -> None:
         output.notice(f"failed: {failure.page}: {failure.kind}: {failure.message}")
     if len(report.failures) > _FAILURES_SHOWN:
         output.notice(f"... and {len(report.failures) - _FAILURES_SHOWN} more: `embedpipe info --failures` lists them")
+    for outcome, what in _PARTIAL.items():
+        if count := report.outcomes[outcome]:
+            output.notice(f"{count} {outcome}{'s' * (count != 1)}: {what}")
     rate = f", {report.embedded / report.seconds:.1f} pages/s" if report.embedded and report.seconds else ""
     output.line(
         f"{report.documents} documents, {report.pages} pages: {report.embedded} embedded, {report.skipped} already "

@@ -13,7 +13,7 @@ from embedpipe.core.outputs import HTML, PNG, csv_of
 
 _GROUPS, _FAMILIES = "embedpipe.tasks.dedupe:COLUMNS", "embedpipe.tasks.families:COLUMNS"
 _SHOWN = 20
-_COUNTS = ("candidates", "compared", "not_compared", "unreadable", "blank", "nearly_blank", "cut")
+_COUNTS = ("candidates", "compared", "not_compared", "unreadable", "blank", "nearly_blank", "cut", "stand_ins")
 
 
 @command("dedupe")

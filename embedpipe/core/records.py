@@ -17,8 +17,15 @@ DEFAULT_BACKBONE = "efficientnet_lite0"
 SHORTEST_SIDE = 32
 """Pixels that nearly every network takes a page of; `Recipe.shortest` is more where one does not."""
 
-STORED = ("ok", "blank", "repaired")
+PARTIAL = PLACEHOLDER, COVER = ("placeholder", "cover")
+"""Outcomes of pages of documents that have more than their pages show. `placeholder`: nothing of the document is on the
+page, as of a dynamic XFA form or a portfolio. `cover`: the page is the document's, which also has files embedded."""
+
+STORED = ("ok", "blank", "repaired", *PARTIAL)
 """Outcomes of pages that have features."""
+
+SAYS_NOTHING = ("blank", PLACEHOLDER)
+"""Outcomes of pages that tell nothing of the type of their document."""
 
 FAILURES = (
     "encrypted",

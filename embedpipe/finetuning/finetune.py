@@ -28,7 +28,7 @@ from embedpipe.classifiers.finetuned import CARD, CURVES, MANIFEST, WEIGHTS, nam
 from embedpipe.classifiers.group_guesses import grouped
 from embedpipe.core.errors import EmbedpipeError, LabelsError, UsageError
 from embedpipe.core.files import read_json, replacing, sha256_of, write_json
-from embedpipe.core.records import Document
+from embedpipe.core.records import SAYS_NOTHING, Document
 from embedpipe.embedding.streaming import Settings
 from embedpipe.finetuning.learning_curves import best_epoch, describe_fit, draw_curves
 from embedpipe.finetuning.model_cards import model_card
@@ -191,7 +191,7 @@ class _Run:
         keys = [(info.ref.document_sha256, info.ref.page_index) for info in cache.infos]
         frame = pd.DataFrame(keys, columns=["document_sha256", "page_index"])
         labels = self._workspace.labels().of_pages(frame)
-        blank = np.array([info.outcome == "blank" for info in cache.infos], bool)
+        blank = np.array([info.outcome in SAYS_NOTHING for info in cache.infos], bool)
         places = np.flatnonzero(labels["label"].notna().to_numpy(bool) & ~blank)
         if not len(places):
             raise LabelsError("none of the pages is labelled: use `embed DIR --label-by folder`, or `label FILE.csv`")

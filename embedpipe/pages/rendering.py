@@ -24,7 +24,7 @@ from pebble import ProcessExpired, ProcessPool
 from embedpipe.core.display import whole_number
 from embedpipe.core.errors import DocumentError, EmbedpipeError
 from embedpipe.core.files import file_time
-from embedpipe.core.records import WHOLE_FILE, Document, PageFailure, PageImage, PageInfo, PageRef
+from embedpipe.core.records import PLACEHOLDER, WHOLE_FILE, Document, PageFailure, PageImage, PageInfo, PageRef
 from embedpipe.pages.cues import UNKNOWN, page_cues
 from embedpipe.pages.documents import (
     BLANK_INK,
@@ -390,11 +390,18 @@ def _render_page(document: Document, opened: OpenDocument, index: int, slot: int
             pictures = _pictures(drawn, (document.sha256, index))
     except (DocumentError, MemoryError) as error:
         return _failures(document, [index], *_reason(error))
-    outcome = "blank" if ink < BLANK_INK else "repaired" if drawn.repaired else "ok"
+    outcome = _outcome(drawn, ink)
     ref = PageRef(document.sha256, index, document.path)
     info = PageInfo(ref, opened.page_count, drawn.width, drawn.height, ink, outcome, drawn.message, facts)
     info = replace(info, source_kind=kind)
     return [PageImage(replace(info, variant=number), pixels) for number, pixels in pictures]
+
+
+def _outcome(drawn: Rendering, ink: float) -> str:
+    """What came of a page; an empty cover stands for what is embedded."""
+    if drawn.stands_for:
+        return PLACEHOLDER if ink < BLANK_INK else drawn.stands_for
+    return "blank" if ink < BLANK_INK else "repaired" if drawn.repaired else "ok"
 
 
 def _pictures(drawn: Rendering, page: tuple[str, int]) -> list[tuple[int, NDArray[np.uint8]]]:

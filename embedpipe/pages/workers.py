@@ -1,6 +1,8 @@
 """Starts worker processes in whatever process and machine this is: what they need of it, and nothing else.
 
-They import this package alone, never the program that runs: a script needs no main guard, may come from stdin, and is
+They import warnings
+import logging
+import this package alone, never the program that runs: a script needs no main guard, may come from stdin, and is
 not run once more in each worker. They may be started by a daemonic process, as those of `multiprocessing.Pool` and of
 task queues are, and where the machine has no shared memory or semaphores to give.
 """
@@ -108,10 +110,13 @@ class WorkerContext(SpawnContext):
 
 
 def silence() -> None:
-    """Keeps what decoders print on stderr from people; what is wrong with a page is told as its outcome."""
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 2)
-    os.close(null)
+    """Keeps what decoders and libraries print off the terminal: what is wrong with a page is its outcome and message."""
+    logging.getLogger().addHandler(logging.NullHandler())
+    warnings.simplefilter("ignore")
+    with contextlib.suppress(OSError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 2)
+        os.close(null)
 
 
 class PipeLock:

@@ -28,7 +28,7 @@ from embedpipe.core import versions
 from embedpipe.core.display import name_of
 from embedpipe.core.errors import LabelsError
 from embedpipe.core.files import copied
-from embedpipe.core.records import Document
+from embedpipe.core.records import SAYS_NOTHING, Document
 from embedpipe.embedding import kind_table
 from embedpipe.embedding.intake import Intake, Report
 from embedpipe.embedding.streaming import Settings
@@ -270,7 +270,7 @@ def _learn(
     workspace, aside = places
     pages = store.pages()
     rows = pages[pages["document_sha256"].isin(examples)]
-    if not (rows["outcome"] != "blank").any():
+    if rows["outcome"].isin(SAYS_NOTHING).all():
         raise LabelsError("no example has a page that is not blank: nothing can be learnt from them")
     recipe = TrainingRecipe.of(bundle.fitted_on)
     store = recipe.features_of(workspace, store)

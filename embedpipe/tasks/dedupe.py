@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from embedpipe.core.display import path_to_text
-from embedpipe.core.records import PageRef
+from embedpipe.core.records import PARTIAL, SAYS_NOTHING, PageRef
 from embedpipe.core.tables import write_csv
 from embedpipe.drawing.galleries import MOST_PICTURES, Group, write_gallery
 from embedpipe.drawing.tiles import tile_groups
@@ -85,6 +85,7 @@ class Found:
         unreadable: Pages of the latter.
         blank: Pages with nothing on them; they are in no group.
         nearly_blank: Pages with next to nothing on them; they are the same only where all pixels are.
+        stand_ins: Pages of documents that have more than their pages show, which makes nobody's copies; in no group.
         cut: Pages with more than `NEAREST` candidates, of which only so many were taken.
     """
 
@@ -96,6 +97,7 @@ class Found:
     blank: int = 0
     nearly_blank: int = 0
     cut: int = 0
+    stand_ins: int = 0
 
 
 def find(workspace: Workspace, store: FeatureStore, *, same_picture: float = SAME_PICTURE) -> Found:
@@ -131,6 +133,7 @@ def find(workspace: Workspace, store: FeatureStore, *, same_picture: float = SAM
         blank=int((pages["outcome"] == "blank").sum()),
         nearly_blank=len(verified.nearly_blank),
         cut=cut,
+        stand_ins=int(pages["outcome"].isin(PARTIAL).sum()) + len(verified.stand_ins),
     )
 
 
@@ -158,7 +161,7 @@ def candidates(store: FeatureStore, index: PageIndex, pages: pd.DataFrame) -> tu
     n = len(pages)
     row_of = pd.Series(np.arange(n), pages["page_id"].to_numpy())
     document = pd.factorize(pages["document_sha256"])[0]
-    written = (pages["outcome"] != "blank").to_numpy(bool)
+    written = ~pages["outcome"].isin((*SAYS_NOTHING, *PARTIAL)).to_numpy(bool)
     pairs, cut = [np.empty(0, np.int64)], 0
     for page_ids, X in store.batches():
         own = row_of[page_ids].to_numpy(np.int64)
@@ -257,6 +260,8 @@ def left_out(found: Found) -> list[str]:
         f"{found.nearly_blank} pages are nearly blank: they count as one only where all pixels are equal": (
             found.nearly_blank
         ),
+        f"{found.stand_ins} pages stand for more than they show (dynamic forms, portfolios, covers of embedded files): "
+        "they are in no group": found.stand_ins,
         f"{found.cut} pages have more than {NEAREST} near ones, of which only the nearest were compared": found.cut,
     }
     return [line for line, count in lines.items() if count]
