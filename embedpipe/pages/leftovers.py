@@ -55,7 +55,7 @@ class Sieve:
 
     def __init__(self, root: str, exclude: Sequence[str] = ()) -> None:
         self._root = root
-        self._claimed = _holds_artifacts(root)
+        self._claimed = {root} if _holds_artifacts(root) else set()
         self._exclude = [pattern.strip("/") or pattern for pattern in exclude]
         self._ledgers: dict[str, dict[str, tuple[str, int]]] = {}
 
@@ -66,21 +66,28 @@ class Sieve:
             return LEFTOVER
         if self._is_excluded(entry.name, below):
             return EXCLUDED
-        if self._claimed and below in (*claims.FOLDERS, "labels"):
+        if os.path.dirname(entry.path) in self._claimed and entry.name in (*claims.FOLDERS, "labels"):
             return OURS
-        shared = _holds_artifacts(entry.path) and claims.is_shared(Path(entry.path))
-        return OURS if _holds_artifacts(entry.path) and not shared else ""
+        if not _holds_artifacts(entry.path):
+            return ""
+        if claims.is_shared(Path(entry.path)):
+            self._claimed.add(entry.path)
+            return ""
+        return OURS
 
     def file(self, entry: os.DirEntry[str], below: str, size: int) -> str:
         """Of a file, by its name and place."""
         name = entry.name.casefold()
-        if is_temporary(entry.name) or entry.name in LEDGERS or (self._claimed and below in claims.FILES):
+        if is_temporary(entry.name) or entry.name in LEDGERS or self._is_of_artifacts(entry):
             return OURS
         if name in _FILES or any(fnmatch.fnmatchcase(name, pattern) for pattern in _PATTERNS):
             return LEFTOVER
         if self._is_excluded(entry.name, below):
             return EXCLUDED
         return OURS if self._is_copy(entry.path, size) else ""
+
+    def _is_of_artifacts(self, entry: os.DirEntry[str]) -> bool:
+        return entry.name in claims.FILES and os.path.dirname(entry.path) in self._claimed
 
     def _is_excluded(self, name: str, below: str) -> bool:
         return any(fnmatch.fnmatchcase(below if "/" in p else name, p) for p in self._exclude)

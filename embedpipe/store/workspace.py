@@ -1,6 +1,7 @@
 """The artifacts on disk: what lies where, and which store, labels and sources there are."""
 
 import contextlib
+import functools
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -170,4 +171,5 @@ class Workspace:
         Raises:
             ArtifactError: There is none.
         """
-        return FeatureStore.open(self.store_path(space)).only_current(lambda: self.sources().standing)
+        standing = functools.cache(lambda: self.sources().standing)
+        return FeatureStore.open(self.store_path(space)).only_current(standing)
