@@ -151,10 +151,17 @@ def report_json(report: "Report") -> dict[str, Any]:
         "embedded": report.embedded,
         "skipped": report.skipped,
         "duplicates": report.duplicates,
+        "same_files": report.same_files,
         "ignored": report.ignored,
+        "others": dict(report.others),
         "failed": report.failed,
         "failed_files": report.failed_files,
         "failed_pages": report.failed_pages,
+        "changed": len(report.changed),
+        "gone": len(report.gone),
+        "passed_over": len(report.left),
+        "unreachable": len(report.unreachable),
+        "labels_kept": report.kept_labels,
         "outcomes": dict(report.outcomes),
         "seconds": round(report.seconds, 3),
         "pages_per_second": round(rate, 2),
@@ -170,7 +177,8 @@ def report_json(report: "Report") -> dict[str, Any]:
 def report_counts(report: "Report") -> dict[str, Any]:
     """What `classify` tells of a report."""
     values = report_json(report)
-    return {key: values[key] for key in ("files", "duplicates", "ignored", "failed", "seconds", "failures")}
+    keys = ("files", "duplicates", "same_files", "ignored", "others", "failed", "seconds", "failures")
+    return {key: values[key] for key in keys}
 
 
 def print_report(report: "Report", output: Output) -> None:
@@ -188,8 +196,26 @@ def print_report(report: "Report", output: Output) -> None:
         f"there, {report.failed} failed; {report.duplicates} duplicate files, {report.ignored} other files; "
         f"{report.seconds:.1f} s{rate}"
     )
+    print_passed_over(report, output)
     if report.interrupted:
         output.line("interrupted: everything so far is kept, the same command goes on from here")
+
+
+_PASSED_OVER = {
+    "leftover": "leftovers of systems and programs, or in folders that begin with a dot: name them to read them",
+    "ours": "of embedpipe itself: artifacts, pictures, copies or parts of files that are there: name them to read them",
+    "excluded": "excluded by --exclude",
+    "link": "links, which are not followed: --follow-links reads what they lead to, each file once",
+}
+
+
+def print_passed_over(report: "Report", output: Output) -> None:
+    """Says of what was passed over why, and how to have it read; a line for each reason."""
+    for kind, words in _PASSED_OVER.items():
+        if count := report.others[kind]:
+            output.line(f"{count} of the other files {'is' if count == 1 else 'are'} {words}")
+    if report.same_files:
+        output.line(f"{report.same_files} are other names of files that were read: each file counts once")
 
 
 def exit_code(report: "Report") -> int:

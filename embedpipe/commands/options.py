@@ -121,6 +121,12 @@ class Reading:
     trust_mtime: Annotated[
         bool, typer.Option("--trust-mtime", help="Do not hash files again whose size and time are unchanged.")
     ] = False
+    exclude: Annotated[
+        list[str], typer.Option("--exclude", metavar="GLOB", help="Pass over files and folders of such names.")
+    ] = field(default_factory=list)
+    follow_links: Annotated[
+        bool, typer.Option("--follow-links", help="Follow links below the folders, each file once.")
+    ] = False
 
     def settings(self) -> "Settings":
         """As the pipeline takes them; raises UsageError for what cannot be read."""
@@ -137,6 +143,8 @@ class Reading:
             workers=_auto_or_number("--workers", self.workers) or 0,
             batch_size=_auto_or_number("--batch-size", self.batch_size) or 0,
             trust_mtime=self.trust_mtime,
+            exclude=read_globs(self.exclude),
+            follow_links=self.follow_links,
         )
 
 
@@ -193,6 +201,14 @@ class Labelling:
         from embedpipe.embedding.streaming import Settings
 
         return Settings(passwords=read_passwords(self.password_file))
+
+
+def read_globs(patterns: list[str]) -> tuple[str, ...]:
+    """The patterns of `--exclude`; raises UsageError for one that says nothing."""
+    for pattern in patterns:
+        if not pattern.strip("/ "):
+            raise UsageError(f"--exclude {pattern!r}: write a pattern such as '*.tmp', 'drafts' or 'drafts/old'")
+    return tuple(patterns)
 
 
 def read_selection(text: str) -> "Selection":

@@ -9,6 +9,7 @@ import typer
 from embedpipe.commands.base import DONE, ERROR, Classifier, begin, command, open_classifier
 from embedpipe.commands.options import Common
 from embedpipe.commands.targets import OutputFile
+from embedpipe.core.errors import UsageError
 from embedpipe.core.outputs import FORMATS, Kind
 
 if TYPE_CHECKING:
@@ -42,13 +43,21 @@ def info(
 
 @command("forget")
 def forget(
-    documents: Annotated[list[str], typer.Argument(help="Files, or SHA-256 of their content.")], common: Common
+    common: Common,
+    documents: Annotated[
+        list[str] | None, typer.Argument(help="Files, folders, or SHA-256 of content.", show_default=False)
+    ] = None,
+    all_gone: Annotated[
+        bool, typer.Option("--gone", help="All earlier versions, and what is of files that are gone or passed over.")
+    ] = False,
 ) -> int:
-    """Remove documents from features, cues, failures, labels and indexes; name what learnt from them."""
+    """Remove documents, with their earlier versions, from features, labels and indexes; name what learnt from them."""
     from embedpipe.tasks import upkeep
 
+    if not documents and not all_gone:
+        raise UsageError("give files, folders or SHA-256, or --gone")
     workspace, output = begin(common)
-    gone = upkeep.forget(workspace, documents)
+    gone = upkeep.forget(workspace, documents or (), gone=all_gone)
     output.result(dataclasses.asdict(gone))
     count = len(gone.documents)
     output.line(

@@ -242,3 +242,18 @@ FORMATS = {
     "npy": Kind("an npy file", _npy_objection, lambda path: [(pages_file(path), PAGES)]),
 }
 """What `export` writes, by `--format`."""
+
+
+def made_here(path: Path, head: bytes) -> bool:
+    """Whether a file is an output of ours, by its content; only files that may be one are looked into further.
+
+    Args:
+        path: The file.
+        head: How it begins.
+    """
+    if _is_png(head) or _is_html(head):
+        return True
+    begins = {"parquet": b"PAR1", "npy": b"\x93NUMPY", "joblib": b"\x80"}
+    with contextlib.suppress(OSError):
+        return any(head.startswith(mark) and not FORMATS[name].objection(path) for name, mark in begins.items())
+    return False

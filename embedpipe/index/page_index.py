@@ -195,13 +195,13 @@ def fresh_index(store: FeatureStore, folder: Path) -> PageIndex:
     """
     store.pages()  # parts that cannot be read are no parts of the snapshot any more
     index = _saved(folder, store)
-    if index is not None and follow(index, store):
-        return index
-    with _locked(folder) as free:
-        index, wanted = _saved(folder, store, notice=True), _wanted(folder)
-        if free:
-            index = _renewed(_newest(store), folder, index, wanted)
-    return _renewed(store, None, index, wanted)
+    if index is None or not follow(index, store):
+        with _locked(folder) as free:
+            index, wanted = _saved(folder, store, notice=True), _wanted(folder)
+            if free:
+                index = _renewed(_newest(store), folder, index, wanted)
+        index = _renewed(store, None, index, wanted)
+    return replace(index, hidden=store.set_aside()["page_id"].to_numpy(np.int64))
 
 
 def make(

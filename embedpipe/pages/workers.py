@@ -2,6 +2,8 @@
 
 They import warnings
 import logging
+import warnings
+import logging
 import this package alone, never the program that runs: a script needs no main guard, may come from stdin, and is
 not run once more in each worker. They may be started by a daemonic process, as those of `multiprocessing.Pool` and of
 task queues are, and where the machine has no shared memory or semaphores to give.
@@ -110,7 +112,7 @@ class WorkerContext(SpawnContext):
 
 
 def silence() -> None:
-    """Keeps what decoders and libraries print off the terminal: what is wrong with a page is its outcome and message."""
+    """Keeps what decoders and libraries print off the terminal: what is wrong with a page is in its outcome."""
     logging.getLogger().addHandler(logging.NullHandler())
     warnings.simplefilter("ignore")
     with contextlib.suppress(OSError):

@@ -4,5 +4,5 @@ In come features with page ids, labels and sources; out come the same, checked. 
 the old or the new one. The format of what is kept is changed here alone; a change must still read what is there.
 
 Other rooms use `feature_tables`, `features`, `label_history`, `labels`, `placing`, `scaling`, `sorted_ledger`,
-`workspace`.
+`sources`, `workspace`.
 """

@@ -11,11 +11,11 @@ import json
 import logging
 import platform
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -68,6 +68,7 @@ _FAILURE_COLUMNS = {
     "message": pa.string(),
 }
 Key = tuple[str, int]
+_NO_IDS = np.empty(0, np.int64)
 _ASIDE = ".damaged"
 """Ends the name of what a writer has put aside."""
 
@@ -145,6 +146,26 @@ class FeatureStore:
         except (KeyError, TypeError, ValueError) as error:
             raise ArtifactError(f"{path / _MANIFEST} is damaged: {type(error).__name__}{_REMEDY}") from error
         self._pages: pd.DataFrame | None = None
+        self._standing: Callable[[], Callable[[str, str], str]] | None = None
+        self._set_aside = pd.DataFrame({"page_id": np.empty(0, np.int64), "document_sha256": [], "standing": []})
+
+    def only_current(self, standing: "Callable[[], Callable[[str, str], str]]") -> Self:
+        """The same snapshot, without the pages of documents that are not current.
+
+        Args:
+            standing: Gives, when pages are read, what tells the standing of a document from its SHA-256 and source;
+                "" if it is current, see `store.sources`.
+        """
+        self._standing, self._pages = standing, None
+        return self
+
+    def set_aside(self) -> pd.DataFrame:
+        """The pages that are stored and not given, for their documents are not current.
+
+        Columns: page_id, document_sha256, standing.
+        """
+        self.pages()
+        return self._set_aside
 
     @classmethod
     def open(cls, path: Path) -> "FeatureStore":
@@ -208,14 +229,31 @@ class FeatureStore:
             self._pages = pa.concat_tables([empty, *tables]).to_pandas()
             paths = [text_to_path(text) for text in self._pages["source"]]
             self._pages["source"] = pd.Series(paths, self._pages.index, dtype=object)  # Arrow strings hold only UTF-8
+            if self._standing is not None:
+                self._pages = self._current(self._pages, self._standing())
         return self._pages
+
+    def _current(self, pages: pd.DataFrame, standing: "Callable[[str, str], str]") -> pd.DataFrame:
+        """The pages of documents that are current; notes the others."""
+        documents = pages.drop_duplicates("document_sha256")
+        told = {s: standing(s, p) for s, p in zip(documents["document_sha256"], documents["source"], strict=True)}
+        standings = pages["document_sha256"].map(told).astype(object)
+        current = (standings == "").to_numpy(bool)
+        aside = pages.loc[~current, ["page_id", "document_sha256"]]
+        self._set_aside = aside.assign(standing=standings[~current]).reset_index(drop=True)
+        return pages if current.all() else pages[current].reset_index(drop=True)
 
     def batches(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
         """Yields (page ids, features float32 (n, dim)) part by part: the matrix is never whole in memory."""
+        aside = self.set_aside()["page_id"].to_numpy(np.int64) if self._standing is not None else _NO_IDS
         for part in self.parts:
             table = self.read(part, ["page_id", "embedding"])
-            if table is not None:
-                yield table["page_id"].to_numpy(), self.matrix(table).astype(np.float32)
+            if table is None:
+                continue
+            ids, X = table["page_id"].to_numpy(), self.matrix(table)
+            current = ~np.isin(ids, aside) if len(aside) else slice(None)
+            if len(ids[current]):
+                yield ids[current], X[current].astype(np.float32)
 
     def features(self, page_ids: NDArray[np.int64]) -> NDArray[np.float32]:
         """Features of some pages, float32 (len(page_ids), dim), in the order asked for.
@@ -305,6 +343,7 @@ class FeatureStore:
         there |= {(failure.page.document_sha256, failure.page.page_index) for failure in self.failures()}
         rows: list[dict[str, Any]] = []
         files, unread, counts = [], [], []
+        standing = self._standing() if self._standing is not None else None
         for number, file in lost.items():
             table = part_contents.read(self.path, number)
             table = part_contents.salvage(file) if table is None else table
@@ -312,6 +351,8 @@ class FeatureStore:
                 unread.append(file)
                 continue
             gone = [row for row in table.to_pylist() if not there & {_key(row), (row["document_sha256"], WHOLE_FILE)}]
+            if standing is not None:
+                gone = [row for row in gone if not standing(row["document_sha256"], "")]
             if gone:
                 files.append(file)
                 counts.append((len(gone), len({row["document_sha256"] for row in gone})))
@@ -338,12 +379,17 @@ class FeatureStore:
         except (OSError, ValueError, pa.ArrowException):
             log.warning("%s is damaged and ignored: its pages will be tried again", file)
             return []
-        return [
+        failures = [
             PageFailure(
                 PageRef(r["document_sha256"], r["page_index"], text_to_path(r["source"])), r["kind"], r["message"]
             )
             for r in rows
         ]
+        if self._standing is None:
+            return failures
+        standing = self._standing()
+        pages = ((failure, failure.page) for failure in failures)
+        return [f for f, page in pages if not (page.document_sha256 and standing(page.document_sha256, page.source))]
 
     def verify(self) -> list[str]:
         """Compares every part with the manifest; returns what is wrong, a line each."""
@@ -461,6 +507,15 @@ class FeatureWriter:
     def failed(self, key: Key | str) -> PageFailure | None:
         """What is known of the failure of a page, (sha256, index), or of a file that could not be hashed, its path."""
         return self._failures.get(key)
+
+    def unread(self) -> list[str]:
+        """Paths of the files that could not be hashed."""
+        return [key for key in self._failures if isinstance(key, str)]
+
+    def drop_failures(self, paths: Iterable[str]) -> None:
+        """Forgets that some files could not be hashed: they are gone, or can be read now."""
+        for path in paths:
+            self._failures_changed = bool(self._failures.pop(path, None)) or self._failures_changed
 
     def failures_of(self, sha256: str) -> list[PageFailure]:
         """All failures of a document."""

@@ -35,7 +35,7 @@ from embedpipe.embedding.streaming import Settings
 from embedpipe.pages.rendering import Selection
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.labels import Label, Labels
-from embedpipe.store.workspace import FINETUNED, Workspace
+from embedpipe.store.workspace import FINETUNED, Sources, Workspace
 from embedpipe.tasks.embed import embed
 
 if TYPE_CHECKING:  # examples that are stored need no network
@@ -157,7 +157,8 @@ def add_type(
     """
     begin = time.perf_counter()
     settings, report = settings or Settings(), Report()
-    found = list(Intake(lesson.inputs, settings, workspace.sources(), report))
+    sources = workspace.sources()
+    found = list(Intake(lesson.inputs, settings, sources, report))
     examples = [item for item in found if isinstance(item, Document)]
     new = [Label(d.sha256, d.path, lesson.name, group=lesson.group) for d in examples]
     labels = _with(workspace.labels(), new, relabel=lesson.relabel)
@@ -165,12 +166,12 @@ def add_type(
         aside = Workspace(folder)
         aside.claim()
         target = workspace if lesson.keep else _linked(workspace, bundle.identity.space, aside)
-        store = FeatureStore.open(target.store_path(bundle.identity.space))
+        store = _current(target, bundle, sources)
         lacking = missing.take(workspace, store, Selection.parse(bundle.fitted_on["selection"]))
         lacking.without({d.sha256 for d in examples}).require(allow=lesson.allow_missing)
         if not all(_is_stored(store, document) for document in examples) or len(examples) < len(found):
             report = _embed(target, bundle, lesson, backbone, settings)
-            store = FeatureStore.open(store.path)
+            store = _current(target, bundle, sources)
         Labels(labels.rows).save(aside.labels_file)
         kind_table.copy(workspace, aside)
         _tell_what_was_seen(workspace, aside, bundle.identity.backbone)
@@ -181,6 +182,11 @@ def add_type(
     outcome.examples = labels.types()[lesson.name]
     outcome.report, outcome.seconds = report, time.perf_counter() - begin
     return outcome
+
+
+def _current(target: Workspace, bundle: ClassifierBundle, sources: Sources) -> FeatureStore:
+    """The store without documents that are not current; the examples are, as they were found just now."""
+    return FeatureStore.open(target.store_path(bundle.identity.space)).only_current(lambda: sources.standing)
 
 
 def _with(labels: Labels, new: list[Label], *, relabel: bool) -> Labels:

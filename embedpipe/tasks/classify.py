@@ -32,7 +32,6 @@ from embedpipe.embedding.kind_table import read_kinds
 from embedpipe.embedding.reading import Reading
 from embedpipe.embedding.streaming import Settings
 from embedpipe.pages.source_kinds import codes, document_kind
-from embedpipe.store.features import FeatureStore
 from embedpipe.store.workspace import Workspace
 
 if TYPE_CHECKING:  # only whoever has new pages needs the network
@@ -149,7 +148,7 @@ def classify(
 def _examples(workspace: Workspace, bundle: ClassifierBundle) -> Examples | None:
     """The labelled pages, or None where a classifier outlived them: it answers without."""
     with contextlib.suppress(ArtifactError, LabelsError):
-        store = FeatureStore.open(workspace.store_path(bundle.identity.space))
+        store = workspace.open_store(bundle.identity.space)
         return Examples(workspace, store) if store.identity == bundle.identity else None
     return None
 

@@ -22,7 +22,6 @@ from embedpipe.core.tables import write_csv
 from embedpipe.drawing.tradeoffs import Point, draw_tradeoff
 from embedpipe.embedding.streaming import Settings, render_pages
 from embedpipe.pages.documents import ReadOptions
-from embedpipe.store.features import FeatureStore
 from embedpipe.store.workspace import Workspace
 from embedpipe.tasks import embed
 from embedpipe.tasks.baselines import network_seconds
@@ -187,7 +186,7 @@ def network_rate(backbone: Backbone, documents: Sequence[Document]) -> float:
 def _candidate(
     workspace: Workspace, name: str, backbone: Backbone, settings: Settings, *, allow_missing: bool
 ) -> Candidate:
-    store = FeatureStore.open(workspace.store_path(backbone.identity.space))
+    store = workspace.open_store(backbone.identity.space)
     pages = labelled_pages(workspace, store, settings.selection, allow_missing=allow_missing)
     engine = backbone.engine
     size = sum((store.path / part.name).stat().st_size for part in store.parts)

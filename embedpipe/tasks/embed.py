@@ -67,6 +67,7 @@ def embed(
         store = FeatureStore.create(workspace.store_path(backbone.identity.space), backbone.identity, backbone.blocks)
         run = _EmbedRun(workspace, store, backbone, settings or Settings(), retry_failed=retry_failed)
         report = run.run(inputs, progress or (lambda _: None))
+        report.kept_labels = label.follow_files(workspace, report.changed)
         if label_by_folder:
             label.take_folders(workspace, run.in_folders, "embed --label-by folder")
         return report
@@ -110,7 +111,8 @@ class _EmbedRun:
                 self.report.interrupted = True
             if pending is not None:
                 writing += pending.result()
-            writing += pool.submit(self._finish).result()
+            intake.settle()
+            writing += pool.submit(self._finish, intake).result()
         self.in_folders = intake.in_folders
         self.report.documents = len(intake.documents) - self._failed_documents(intake)
         self.report.seconds = time.perf_counter() - begin
@@ -172,8 +174,10 @@ class _EmbedRun:
                 self.report.outcomes.update(info.outcome for info in item.pages)
         return time.perf_counter() - begin
 
-    def _finish(self) -> float:
+    def _finish(self, intake: Intake) -> float:
         begin = time.perf_counter()
+        failed = {failure.page.source for failure in self.report.failures}
+        self.writer.drop_failures(path for path in self.writer.unread() if path not in failed and intake.in_reach(path))
         self.writer.flush()
         self._sources.save()
         return time.perf_counter() - begin
@@ -189,10 +193,13 @@ def plan_run(workspace: Workspace, inputs: Iterable[str], backbone: Backbone, se
     """What `embed` would do, and about how long it would take, told from a sample of the new documents.
 
     Returns:
-        documents, new_documents, ignored, duplicates, failed, and estimates: pages, seconds.
+        documents, new_documents, ignored, duplicates, failed, changed, gone, unreachable, and estimates: pages,
+        seconds.
     """
     report = Report()
-    items = list(Intake(inputs, settings, workspace.sources(), report))
+    intake = Intake(inputs, settings, workspace.sources(), report)
+    items = list(intake)
+    intake.settle()
     documents = [item for item in items if isinstance(item, Document)]
     path = workspace.store_path(backbone.identity.space)
     known = set(FeatureStore.open(path).pages()["document_sha256"]) if (path / "manifest.json").exists() else set()
@@ -211,7 +218,13 @@ def plan_run(workspace: Workspace, inputs: Iterable[str], backbone: Backbone, se
         "new_documents": len(new),
         "ignored": report.ignored,
         "duplicates": report.duplicates,
+        "same_files": report.same_files,
+        "others": dict(report.others),
         "failed": len(items) - len(documents),
+        "changed": len(report.changed),
+        "gone": len(report.gone),
+        "passed_over": len(report.left),
+        "unreachable": len(report.unreachable),
         "estimated_pages": pages,
         "estimated_seconds": round(pages / rate, 1) if rate else 0.0,
     }
@@ -222,5 +235,6 @@ def describe_plan(plan: dict[str, Any]) -> str:
     return (
         f"{plan['documents']} documents, {plan['new_documents']} of them with pages to embed (about "
         f"{plan['estimated_pages']} pages, about {plan['estimated_seconds']:.0f} s); {plan['duplicates']} duplicate "
-        f"files, {plan['ignored']} other files, {plan['failed']} that cannot be read; nothing was written"
+        f"files, {plan['ignored']} other files, {plan['failed']} that cannot be read; "
+        f"{plan['changed']} files changed and {plan['gone']} are gone since; nothing was written"
     )

@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +131,41 @@ def _in_type_folders(found: list[tuple[Document, str | None]]) -> list[tuple[Doc
         "folders below the inputs: give the folder above the types, without /*"
     )
     return found
+
+
+def follow_files(workspace: Workspace, changed: Iterable[tuple[Document, Document]]) -> int:
+    """Gives the labels of files whose content changed to what is there now; call it with the lock held.
+
+    To a person a file that was saved again is the same document. A label stays with the earlier version as well where
+    that lies somewhere else; one that the new content has already is left alone.
+
+    Args:
+        workspace: Has the labels, and the sources as they are now.
+        changed: What was at a path, and what is there now.
+
+    Returns:
+        How many labels went along.
+    """
+    changed = list(changed)
+    if not changed or not workspace.labels_file.exists():
+        return 0
+    labels, sources = workspace.labels(), workspace.sources()
+    own: dict[str, list[Label]] = {}
+    for row in labels.rows.values():
+        own.setdefault(row.document_sha256, []).append(row)
+    new: list[Label] = []
+    for before, now in changed:
+        for row in own.get(before.sha256, ()):
+            if (now.sha256, row.page_number) not in labels.rows:
+                new.append(replace(row, document_sha256=now.sha256, path=now.path))
+                labels.more.setdefault((now.sha256, row.page_number), labels.more.get(row.key, {}))
+    left = {before.sha256 for before, _ in changed if before.sha256 in own and sources.standing(before.sha256)}
+    count = labels.add(new)
+    for key in [key for key in labels.rows if key[0] in left]:
+        del labels.rows[key]
+    if new or left:
+        workspace.keep_labels(labels, "embed")
+    return count
 
 
 def forget_labels(workspace: Workspace, documents: Iterable[str]) -> int:

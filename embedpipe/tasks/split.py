@@ -31,7 +31,6 @@ from embedpipe.pages.extraction import extract, suffix_of
 from embedpipe.pages.rendering import Guards, Selection
 from embedpipe.pages.source_kinds import codes
 from embedpipe.store import placing
-from embedpipe.store.features import FeatureStore
 from embedpipe.store.sorted_ledger import file_name, shortened
 from embedpipe.store.workspace import Workspace
 from embedpipe.tasks.classify import Answers, DocumentVerdict
@@ -163,7 +162,7 @@ def split(
 def _learn(workspace: Workspace, bundle: ClassifierBundle, piles: set[str]) -> tuple[BoundaryModel | None, str]:
     """A model from all labelled documents but the piles; or None, and why."""
     try:
-        store = FeatureStore.open(workspace.store_path(bundle.identity.space))
+        store = workspace.open_store(bundle.identity.space)
         pages = labelled_pages(workspace, store, Selection())
         others = ~np.isin(pages.documents.astype(str), sorted(piles))
         pages = pages.take(others)
