@@ -1,6 +1,6 @@
 """Cheap facts of a page besides its picture: size, place, what it is made of. Extra inputs for a classifier.
 
-A page's facts are numbers of a fixed order. They never fail: what cannot be told is zero, and `known` says so.
+A page's facts are numbers of a fixed order. They never fail: what cannot be measured is zero, and `known` says so.
 """
 
 from typing import Any
