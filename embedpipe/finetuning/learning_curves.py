@@ -56,7 +56,7 @@ def describe_fit(history: Sequence[Epoch]) -> str:
     """One sentence: overfitting, underfitting or neither, and why.
 
     The network is overfitting if the validation loss has risen from its best while the training loss fell, or if it
-    tells its training pages well but validation pages much worse. It is underfitting if it does not tell even its
+    classifies its training pages well and validation pages much worse. It is underfitting if it does not fit even its
     training pages well, or if the validation loss was still falling when the epochs ended.
     """
     best, last = history[best_epoch(history)], history[-1]
