@@ -71,11 +71,11 @@ def describe_fit(history: Sequence[Epoch]) -> str:
         )
     if best.train_accuracy < LOW:
         more = "more epochs" if _still_falling(history) else "a higher rate or more unfrozen stages"
-        return f"Underfitting: even at its best epoch, {number}, it gets only {both} right; {more} may help."
+        return f"Underfitting: even at its best, epoch {number}, it gets only {both} right; {more} may help."
     if gap > GAP:
         more = " More epochs may still help: the validation loss was falling at the end." * _still_falling(history)
         return (
-            f"Overfitting: at its best epoch, {number}, it gets {both} right; more documents from other sources, "
+            f"Overfitting: at epoch {number}, its best, it gets {both} right; more documents from other sources, "
             f"or fewer unfrozen stages, may narrow this.{more}"
         )
     if _still_falling(history):
@@ -84,7 +84,7 @@ def describe_fit(history: Sequence[Epoch]) -> str:
             f"({history[max(0, len(history) - 1 - _LAST)].validation_loss:.2f} to {last.validation_loss:.2f} in the "
             "last ones); more epochs may help."
         )
-    return f"Neither overfitting nor underfitting: at its best epoch, {number}, it gets {both} right."
+    return f"Neither overfitting nor underfitting: at epoch {number}, its best, it gets {both} right."
 
 
 def _still_falling(history: Sequence[Epoch]) -> bool:
