@@ -144,7 +144,7 @@ class Backbone:
 def _refuse(shape: tuple[int, ...], error: RuntimeError) -> NoReturn:
     count, rows, columns, _ = shape
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    reasons = [line for line in lines if "Exception from" not in line]  # OpenVINO tells places in its source first
+    reasons = [line for line in lines if "Exception from" not in line]  # OpenVINO names places in its source first
     reason = next(iter(reasons or lines), type(error).__name__)[:_REASON]
     pages = f"pages of {columns} x {rows} pixels, {count} at once"
     raise NetworkError(f"the network failed on {pages}: {reason}") from error
@@ -247,7 +247,7 @@ def load_openvino() -> Any:
     hang. Nothing leaves the machine here: its own stub takes over where the package that reports is missing.
     """
     modules: dict[str, Any] = sys.modules
-    modules.setdefault("openvino_telemetry", None)  # this is how Python is told that an import fails
+    modules.setdefault("openvino_telemetry", None)  # makes the import fail
     return importlib.import_module("openvino")
 
 

@@ -57,7 +57,7 @@ class Examples:
         Pages of one document look alike, and of its own document a page would only learn its own label again.
 
         Args:
-            X: Features as the store holds them, float32 (n, dim); cues behind them are not looked at.
+            X: Features as the store holds them, float32 (n, dim); cues after them are ignored.
             documents: SHA-256 of the document of each page, n of them.
             k: How many; fewer where fewer other documents are labelled.
 

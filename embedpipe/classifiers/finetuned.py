@@ -1,4 +1,4 @@
-"""Backbones that were fine-tuned in a workspace, `finetuned:NAME`: their files, and what they stand for."""
+"""Backbones that were fine-tuned in a workspace, `finetuned:NAME`: their files, and what they were trained on."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -41,7 +41,7 @@ def resolve(workspace: Workspace, wanted: Wanted) -> Wanted:
 
 
 def named(backbone: Backbone, name: str) -> Backbone:
-    """A backbone under the name that it was asked for by: it stands in the identity of its space."""
+    """A backbone under the name that it was asked for by: it is part of the identity of its space."""
     return Backbone(replace(backbone.identity, backbone=name), backbone.blocks, backbone.engine)
 
 
@@ -63,7 +63,7 @@ def read_finetuned(workspace: Workspace, name: str) -> tuple[Path, dict[str, Any
 
 
 def trained_on(workspace: Workspace, identity: Identity) -> tuple[set[str], set[str]] | None:
-    """Documents and groups that a fine-tuned network was trained on; None where nobody knows.
+    """Documents and groups that a fine-tuned network was trained on; None where that is not known.
 
     Args:
         workspace: Where fine-tuned backbones are.

@@ -1,4 +1,4 @@
-"""What labels lack features, and why: the one place that decides it, for whatever learns from labels or looks at them.
+"""What labels lack features, and why: the one place that decides it, for whatever uses labels.
 
 A label has no features, or not all of them, for one of these reasons:
 
@@ -10,10 +10,10 @@ A label has no features, or not all of them, for one of these reasons:
     not_selected   none of the document's pages is among those that are asked for
     gone, earlier, passed_over   the document is not current, see `store.sources`
 
-What was stored is told by the contents of the parts (`contents`). Where these say nothing, a labelled document without
+What was stored is known from the contents of the parts (`part_contents`). Without these, a labelled document without
 features counts as lost if a part cannot be read that may have held it, or if a classifier of this space learnt from it
 and `embed` has seen it since it was last forgotten. What was lost must never go unnoticed, for a classifier that is
-fitted on the rest tells other types: fitting refuses. All other reasons are counted and told.
+fitted on the rest predicts other types: fitting refuses. All other reasons are counted and reported.
 """
 
 import contextlib
@@ -100,7 +100,7 @@ class Missing:
         """Refuses to go on where labelled documents have lost features, or only warns of it.
 
         Raises:
-            ArtifactError: Some have, and it is not allowed; says how many, of which types, and what heals it.
+            ArtifactError: Some have, and it is not allowed; says how many, of which types, and what to do.
         """
         if not self.lost and not self.unread:
             return
@@ -112,7 +112,7 @@ class Missing:
     def _loss(self) -> str:
         lost = self.lost
         if not lost:
-            return "pages were lost, and it cannot be told of which documents"
+            return "pages were lost, and it is not known of which documents"
         documents = len({gap.label.document_sha256 for gap in lost})
         pages = sum(gap.pages for gap in lost)
         many = f" ({pages} {'page' if pages == 1 else 'pages'})" if pages else ""

@@ -1,4 +1,4 @@
-"""What the commands stand on: the application, exit codes, and what several of them print.
+"""What the commands share: the application, exit codes, and what several of them print.
 
 Modules of the package are imported inside the functions, so that `--help` answers at once and a command loads only
 what it uses.
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 DONE, ERROR, USAGE, SOME_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
 PIPE_CLOSED = 141
-"""Like INTERRUPTED what a shell tells of a program that the signal ended: nobody reads the output any more."""
+"""Like INTERRUPTED what a shell reports for a program that a signal ended: stdout has no reader any more."""
 _FAILURES_SHOWN = 10
 _PARTIAL = {
     "placeholder": "nothing of their documents is on these pages (dynamic forms, portfolios): they get no type",
@@ -111,7 +111,7 @@ def _check(options: Mapping[str, object]) -> None:
 
 
 def begin(common: Common) -> "tuple[Workspace, Output]":
-    """The workspace and the voice of a command."""
+    """The workspace of a command, and its output."""
     from embedpipe.store.workspace import Workspace
 
     hear_libraries(quiet=common.quiet)
@@ -122,7 +122,7 @@ def begin(common: Common) -> "tuple[Workspace, Output]":
 
 
 def take_labels(workspace: "Workspace", source: str, output: Output) -> "tuple[int, dict[str, int]]":
-    """Takes labels from a folder of types or a CSV; says what was passed over, and what was replaced."""
+    """Takes labels from a folder of types or a CSV; reports what was skipped, and what was replaced."""
     from embedpipe.tasks import label
 
     name, before = _running.get(), workspace.labels()
@@ -175,7 +175,7 @@ def report_json(report: "Report") -> dict[str, Any]:
 
 
 def report_counts(report: "Report") -> dict[str, Any]:
-    """What `classify` tells of a report."""
+    """The part of a report that `classify` prints."""
     values = report_json(report)
     keys = ("files", "duplicates", "same_files", "ignored", "others", "failed", "seconds", "failures")
     return {key: values[key] for key in keys}
@@ -332,7 +332,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         code = INTERRUPTED
     except (BrokenPipeError, SystemExit) as error:  # typer makes SystemExit of the former, and ends so by itself
         ended_well = isinstance(error, SystemExit) and not error.code
-        code = DONE if ended_well else PIPE_CLOSED  # said by nobody: `| head` has all that it wants
+        code = DONE if ended_well else PIPE_CLOSED  # without a message: `| head` has all that it needs
     except Exception as error:  # noqa: BLE001 - the last resort: a line that says what to do
         code, line = _verdict(error)
         if "--debug" in (sys.argv if arguments is None else arguments):
@@ -341,13 +341,13 @@ def run(arguments: Sequence[str] | None = None) -> int:
             say(line)
     try:
         finish_output()
-    except (OSError, OutputError):  # it was said, or nobody listens
+    except (OSError, OutputError):  # the message is out already, or stderr has no reader
         abandon_output()
     return code
 
 
 def _verdict(error: Exception) -> tuple[int, str]:
-    """The exit code of an exception, and what is said of it; nothing where the help was printed."""
+    """The exit code of an exception, and its message; none where the help was printed."""
     if hasattr(error, "format_message"):  # of typer, whose name for it depends on its version
         context = getattr(error, "ctx", None)
         where = f" (see `{context.command_path} --help`)" if context is not None else ""
@@ -373,7 +373,7 @@ def _in_words(error: Exception) -> str:
 
 
 def _say_of_thread(failed: threading.ExceptHookArgs) -> None:
-    """One line about a thread that ended in an exception that nobody waits for."""
+    """One line about a thread that ended in an exception that no other thread handles."""
     if failed.exc_type is SystemExit:
         return
     if "--debug" in sys.argv:

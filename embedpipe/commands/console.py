@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from embedpipe.tasks.embed import Progress
 
 _LONGEST = 2000
-"""Characters of an error: a name of ten thousand would hide what is said about it."""
+"""Characters of an error: a name of ten thousand would hide the message."""
 _WIDE = 1000
 """Columns of an output that is no terminal: nothing is wrapped or cut for the programs that read it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """How a command speaks.
+    """Where and how a command prints.
 
     Attributes:
         as_json: One JSON object on stdout, and nothing else there.
@@ -93,7 +93,7 @@ class Output:
 
 
 class ProgressBar:
-    """Shows how far a run is; time left is told from the bytes taken in."""
+    """Shows how far a run is; the time left is estimated from the bytes read."""
 
     def __init__(self, bar: Any, task: Any = None) -> None:
         self._bar = bar
@@ -171,7 +171,7 @@ def _library_of(filename: str) -> str:
 
 
 def say(text: str) -> None:
-    """Prints a line on stderr; where nobody can read it any more, work goes on without."""
+    """Prints a line on stderr; where stderr has no reader any more, the work goes on."""
     with suppress(OSError):
         sys.stderr.write(display(text) + "\n")
 
@@ -216,14 +216,14 @@ def finish_output() -> None:
 
     Raises:
         OutputError: It cannot be written.
-        BrokenPipeError: Nobody reads it any more.
+        BrokenPipeError: It has no reader any more.
     """
     with _printing():
         sys.stdout.flush()
 
 
 def abandon_output() -> None:
-    """Lets go what stdout still holds, so that the interpreter does not fail on it when it ends."""
+    """Discards what stdout still holds, so that the interpreter does not fail on it when it ends."""
     with suppress(OSError, ValueError):
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, sys.stdout.fileno())

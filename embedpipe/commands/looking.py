@@ -147,9 +147,7 @@ def explain(
     network: Network,
     reading: Reading,
     classifier: Classifier = None,
-    kind: Annotated[
-        str | None, typer.Option("--type", help="Ask what speaks for this type, not for the answer.")
-    ] = None,
+    kind: Annotated[str | None, typer.Option("--type", help="Explain this type instead of the predicted one.")] = None,
     stage: Annotated[
         str | None, typer.Option(help="Draw the feature maps of this stage instead, such as stride16.")
     ] = None,
@@ -161,7 +159,7 @@ def explain(
         ),
     ] = None,
 ) -> int:
-    """Show which parts of a page speak for its type, and which labelled pages it looks like."""
+    """Show which parts of a page its type rests on, and which labelled pages it looks like."""
     workspace, output = begin(common)
     if stage is not None:
         return _draw_stage(workspace, output, query, network, reading, stage=stage, most=maps, picture=picture)

@@ -22,7 +22,7 @@ def info(
     verify: Annotated[bool, typer.Option("--verify", help="Compare every file with its manifest.")] = False,
     failures: Annotated[bool, typer.Option("--failures", help="List what failed, and why.")] = False,
 ) -> int:
-    """Say what the artifacts hold."""
+    """Report what the artifacts hold."""
     from embedpipe.tasks import info as info_task
 
     workspace, output = begin(common)
@@ -81,7 +81,7 @@ def forget(
 
 
 def _kind(options: "Mapping[str, Any]") -> Kind:
-    """What `export` writes; of an unknown format it tells itself."""
+    """What `export` writes; an unknown format is reported by `export` itself."""
     return FORMATS.get(options["file_format"], FORMATS["joblib"])
 
 

@@ -1,4 +1,4 @@
-"""What every room uses: errors, records that cross borders, files written atomically, text shown safely.
+"""What every room uses: errors, records that rooms exchange, files written atomically, text shown safely.
 
 Nothing here imports from another room, loads a heavy library, or knows what a document type is. A change here is felt
 everywhere: keep it small.

@@ -26,7 +26,7 @@ def in_use(folder: Path) -> Path:
     """The folder of the version in use; `folder` itself where an earlier embedpipe kept the files there.
 
     Raises:
-        ArtifactError: It cannot be told which version that is.
+        ArtifactError: It is not known which version that is.
     """
     return path_of(folder, current(folder))
 

@@ -1,4 +1,4 @@
-"""Kinds of documents that were stored before kinds were told: read from their files, and kept in `kinds.parquet`."""
+"""Kinds of documents that an earlier version stored without: read from their files, and kept in `kinds.parquet`."""
 
 import contextlib
 import logging
@@ -48,9 +48,9 @@ def read_kinds(
 
 
 def known_kinds(workspace: Workspace, documents: NDArray[Any], stored: NDArray[Any] | None) -> NDArray[np.object_]:
-    """The kind of each labelled page, "" where nobody can tell it any more, (n,).
+    """The kind of each labelled page, "" where it cannot be known any more, (n,).
 
-    Of documents that an earlier version stored the first page is looked at again, and stands for the others.
+    Of documents that an earlier version stored the first page is read again, and counts for the others.
 
     Args:
         workspace: Where the documents are.

@@ -58,7 +58,7 @@ def build(
         store: The pages.
         request: What it should be; chosen by their number if not given.
         folder: Where finished segments are put, so that they need no memory; `storage.save` must follow.
-        progress: Told how many pages of how many were added.
+        progress: Called with how many pages of how many were added.
 
     Raises:
         ArtifactError: The store is empty.
@@ -138,7 +138,7 @@ def update(
 
 
 def _scaled(index: PageIndex) -> PageIndex:
-    """Gives an index that nobody uses yet the scaling of all pages that it holds, as a new one would have it.
+    """Gives an index that is not in use yet the scaling of all pages that it holds, as a new one would have it.
 
     The sums of the parts are added in the order of their numbers, so that it is the same to the last bit.
     """
@@ -190,7 +190,7 @@ def fresh_index(store: FeatureStore, folder: Path) -> PageIndex:
     """The index of this snapshot of a store: the saved one, brought up to date or built where needed, and saved again.
 
     What is saved is of the store as it is now: another process may have added pages since this snapshot, and they stay
-    in the index. Where it cannot be saved, because the folder is read-only or another process is at it, it is used all
+    in the index. Where it cannot be saved, because the folder is read-only or another process writes it, it is used all
     the same.
     """
     store.pages()  # parts that cannot be read are no parts of the snapshot any more
@@ -213,7 +213,7 @@ def make(
         The index, and what was done: `built`, `updated` or `unchanged`.
 
     Raises:
-        ArtifactError: The folder cannot be written, or another process is at it.
+        ArtifactError: The folder cannot be written, or another process writes it.
         EmbedpipeError: The factory cannot be made for the store.
     """
     with writing(folder, "index"):
@@ -339,7 +339,7 @@ def _add(
     watch: Watch = lambda *_: None,
     progress: Progress = lambda *_: None,
 ) -> None:
-    """Adds parts to an index that nobody uses yet, as segments of their own, part by part."""
+    """Adds parts to an index that is not in use yet, as segments of their own, part by part."""
     store, dim, blocks = index.store, index.store.dim, _blocks(index.store)
     ordered = sorted(parts, key=lambda part: part.number)
     total = sum(part.rows for part in ordered)

@@ -121,7 +121,7 @@ class PageIndex:
     def pages_of_documents(self, sha256s: Iterable[str]) -> NDArray[np.int64]:
         """Page ids of documents, those of a document in the order of its pages; unknown documents have none.
 
-        Documents are told apart by 64 bits of their hashes; compare the whole ones where it matters, with
+        Documents are distinguished by 64 bits of their hashes; compare the whole ones where it matters, with
         `FeatureStore.pages_of`.
         """
         found = [segment.pages_of(key) for key in document_keys(list(sha256s)) for segment in self.segments]

@@ -273,7 +273,7 @@ def describe(folder: Path) -> dict[str, Any] | None:
 
 
 def in_words(described: Mapping[str, Any]) -> str:
-    """What `describe` told, in a line."""
+    """The result of `describe`, in a line."""
     parts = [f"{described['pages']} pages", f"{described['factory']}"]
     if described.get("outdated"):
         parts.append("made by an earlier version, built again when needed")

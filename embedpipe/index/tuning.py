@@ -14,7 +14,7 @@ from embedpipe.index.segments import Effort, Queries
 NEIGHBOURS = 10
 QUERIES = 300
 _DRAWN = 500
-"""Pages by which it is told how far the scaling has drifted: 0.1 s."""
+"""Pages by which the drift of the scaling is measured: 0.1 s."""
 _NEAR = 0.6
 """Cosine from which pages are near enough for their estimates to matter by themselves, and not only their order."""
 _KEPT = 64

@@ -4,6 +4,8 @@ They import warnings
 import logging
 import warnings
 import logging
+import warnings
+import logging
 import this package alone, never the program that runs: a script needs no main guard, may come from stdin, and is
 not run once more in each worker. They may be started by a daemonic process, as those of `multiprocessing.Pool` and of
 task queues are, and where the machine has no shared memory or semaphores to give.

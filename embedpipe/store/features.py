@@ -1,4 +1,4 @@
-"""The feature store: Parquet parts and a manifest. It is the truth; indexes and classifiers derive from it.
+"""The feature store: Parquet parts and a manifest. Indexes and classifiers are derived from it.
 
 A part is written aside, synced and renamed, and then listed in the manifest with its hash. Readers see the parts that
 the manifest lists, so they always see a consistent state. A part that was renamed but not yet listed when its writer
@@ -81,7 +81,7 @@ class Lost:
         pages: Rows as in `part_contents.SCHEMA`; neither pages that are there again nor those that are known to fail.
         files: The damaged, put aside or missing parts that they were in.
         counts: How many pages of how many documents were in each of these.
-        unread: Parts of which it cannot even be told which pages they held.
+        unread: Parts of which it is not even known which pages they held.
     """
 
     pages: pd.DataFrame
@@ -102,7 +102,7 @@ class Part:
 
     @classmethod
     def of(cls, file: Path, rows: int, sha256: str, name: str = "") -> "Part":
-        """What is to be noted of a file, also under the name that it will have."""
+        """What the manifest records of a file, also under the name that it will have."""
         status = file.stat()
         return cls(name or file.name, rows, sha256, status.st_size, status.st_mtime_ns)
 

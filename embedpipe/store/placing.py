@@ -1,4 +1,4 @@
-"""Files put to their place without writing over anything, whoever else writes there at the same time."""
+"""Files put in their place without overwriting anything, also while other processes write there."""
 
 import contextlib
 import errno

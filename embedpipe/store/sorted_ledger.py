@@ -119,12 +119,12 @@ class Ledger:
         write_csv(self.folder / LEDGER, COLUMNS, rows)
 
     def places(self) -> set[str]:
-        """Where a classifier put files, below the folder, also those that somebody has edited since."""
+        """Where a classifier put files, below the folder, also those that a person has edited since."""
         placed = [entry for entry in self.entries if entry.state in _PLACED]
         return {place for entry in placed for place in (entry.copy, entry.was) if place}
 
     def types(self) -> dict[str, str]:
-        """The type that each folder stands for, by the folder's name: not every type can be the name of a folder."""
+        """The type of each folder, by the folder's name: not every type can be the name of a folder."""
         found = {}
         for entry in self.entries:
             parts = entry.copy.split("/")
@@ -141,7 +141,7 @@ def _as_it_lies(folder: Path, place: str) -> str:
 
 
 class SortedFolders:
-    """Tells what people put into folders from what a classifier put there; each ledger is read once.
+    """Separates what people put into folders from what a classifier put there; each ledger is read once.
 
     Attributes:
         machine: Files that lie where a classifier put them.
@@ -214,7 +214,7 @@ def refuse_unknown(inputs: Iterable[str]) -> None:
     """Refuses to take the folders of a sorted folder without a ledger as types.
 
     Raises:
-        LabelsError: An earlier embedpipe has filled the folder: nothing tells its answers from what a person put there.
+        LabelsError: An earlier embedpipe has filled the folder: its answers cannot be distinguished from labels.
     """
     for given in inputs:
         unsure = [name for name in sorted(RESERVED) if os.path.isdir(os.path.join(given, name))]

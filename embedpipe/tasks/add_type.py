@@ -1,7 +1,7 @@
 """A new type, or more examples of a known one: embedded, labelled and learnt in one go, with what changes by it.
 
 Everything is worked out in a folder aside. Labels and classifier are only replaced at the end, the classifier last, by
-one renamed file: whoever is interrupted keeps both as they were.
+one renamed file: an interrupted run leaves both as they were.
 """
 
 import contextlib
@@ -73,12 +73,12 @@ class Lesson:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A stored document of which the new classifier tells another type, or is differently sure of it.
+    """A stored document whose predicted type or status changes with the new classifier.
 
     Attributes:
         path: Where it is.
-        before: The type told before.
-        after: The type told now.
+        before: The type predicted before.
+        after: The type predicted now.
         label: What it is labelled, if it is.
         status_before: How sure the answer was: `ok`, `ambiguous` or `novel`.
         status_after: How sure it is now.
@@ -100,13 +100,13 @@ class Outcome:
         documents: Examples given now, and not failed.
         pages: Their pages with features.
         examples: Documents of the type that were learnt from, with those labelled before.
-        before: Share of each type's held-out documents told right without the examples; None if not measured.
+        before: Share of each type's held-out documents predicted correctly without the examples; None if not measured.
         after: The same with them.
         changed: Earlier answers of another type now; never the examples themselves.
         status_changed: Earlier answers that are more or less sure now, of whatever type; never the examples.
-        statuses_before: How many stored documents were `ok`, `ambiguous` and `novel`, by the type told before, without
-            the examples.
-        statuses_after: The same by the type told now.
+        statuses_before: How many stored documents were `ok`, `ambiguous` and `novel`, by the type predicted before,
+            without the examples.
+        statuses_after: The same by the type predicted now.
         missing: What labels lack, and so was not learnt from.
         version: Of the new classifier; None if nothing was kept.
         report: What was embedded, and what failed.
@@ -325,7 +325,7 @@ def _compare(
     examples: set[str],
     outcome: Outcome,
 ) -> None:
-    """Notes what the new classifier says of stored documents other than the old one, in type and in sureness."""
+    """Records where the answers of new and old classifier about stored documents differ, in type or status."""
     before, after = told(store, bundles)
     pages = store.pages()
     kinds = workspace.labels().of_pages(pages)["label"]
@@ -351,7 +351,7 @@ def _keep(workspace: Workspace, aside: Workspace, name: str, new: list[Label], *
     """Makes labels and classifier those in use: files first, then the labels, and the classifier's switch last."""
     with workspace.writing("add-type"):
         folder = workspace.classifier_folder(name)
-        labels = _with(workspace.labels(), new, relabel=relabel)  # read again: somebody may have labelled meanwhile
+        labels = _with(workspace.labels(), new, relabel=relabel)  # read again: they may have changed meanwhile
         with versions.adding(folder) as version:
             for file in aside.classifier_path(name).iterdir():
                 copied(file, version / file.name)

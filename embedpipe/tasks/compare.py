@@ -1,4 +1,4 @@
-"""Backbones side by side on the same documents: how good, how fast, and how much room their features take."""
+"""Backbones side by side on the same documents: how good, how fast, and how much disk space their features take."""
 
 import statistics
 from collections.abc import Callable, Iterable, Sequence
@@ -136,7 +136,7 @@ def compare(
         load: Makes a backbone of a name.
         inputs: Files and folders; the labelled documents if there are none.
         settings: How documents are read, and which of their pages.
-        progress: Told the name of the backbone and how far it is.
+        progress: Called with the name of the backbone and how far it is.
         allow_missing: Measure without what labelled documents have lost.
 
     Raises:

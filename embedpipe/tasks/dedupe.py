@@ -230,7 +230,7 @@ def _page_groups(
     documents: Mapping[str, Sequence[str]],
     least: NDArray[np.float64],
 ) -> list[Duplicates]:
-    """Groups of pages; of documents that are the same, only one counts, since they are told already."""
+    """Groups of pages; of documents that are the same, only one counts, since they are reported already."""
     told = {sha256 for first, members in documents.items() for sha256 in members if sha256 != first}
     new = np.flatnonzero(~pages["document_sha256"].isin(told).to_numpy(bool))
     members = pd.Series(new).groupby(groups[new]).agg(list)

@@ -25,7 +25,7 @@ _SAMPLED_DOCUMENTS = 16
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Told after each step: pages done so far, and bytes of the files that are done, out of all."""
+    """Called after each step: pages done so far, and bytes of the files that are done, out of all."""
 
     pages: int
     bytes_done: int
@@ -74,7 +74,7 @@ def embed(
 
 
 class _EmbedRun:
-    """One call of `embed`: decides what is missing, and keeps the books."""
+    """One call of `embed`: decides what is missing, and counts what is done."""
 
     def __init__(
         self, workspace: Workspace, store: FeatureStore, backbone: Backbone, settings: Settings, *, retry_failed: bool
@@ -190,7 +190,7 @@ def _moved(failure: PageFailure, document: Document) -> PageFailure:
 
 
 def plan_run(workspace: Workspace, inputs: Iterable[str], backbone: Backbone, settings: Settings) -> dict[str, Any]:
-    """What `embed` would do, and about how long it would take, told from a sample of the new documents.
+    """What `embed` would do, and about how long it would take, estimated from a sample of the new documents.
 
     Returns:
         documents, new_documents, ignored, duplicates, failed, changed, gone, unreachable, and estimates: pages,

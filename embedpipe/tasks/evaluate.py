@@ -55,7 +55,7 @@ from embedpipe.store.workspace import Workspace
 from embedpipe.tasks import label
 from embedpipe.tasks.classify import DocumentVerdict, classify
 
-if TYPE_CHECKING:  # only whoever has new pages needs the network
+if TYPE_CHECKING:  # only new pages need the network
     from embedpipe.backbones.engines import Backbone
 
 _Table = TypeVar("_Table", HeldOutScores, Decisions)
@@ -68,7 +68,7 @@ _COMPARED = ("accuracy", "macro_f1", "document_accuracy", "document_macro_f1")
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """Held-out quality with all that tells how far to trust it.
+    """Held-out quality with what shows how far to trust it.
 
     Attributes:
         evaluation: Metrics, table and confusion of documents.
@@ -193,7 +193,7 @@ class Elsewhere:
         intervals: Of the first three, from resampled documents.
         per_class: A row per type.
         classes: The types of classifier and documents, sorted.
-        matrix: Documents by true type (rows) and told type (columns).
+        matrix: Documents by true type (rows) and predicted type (columns).
         learnt: Paths of documents that were left out: they are labelled, or the network itself was trained on them.
         unknown: Types of the documents that the classifier does not know; their documents should be novel.
         report: What was read.

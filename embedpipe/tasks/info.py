@@ -23,7 +23,7 @@ _T = TypeVar("_T")
 
 
 def take(workspace: Workspace) -> dict[str, Any]:
-    """Spaces, labels, classifiers, indexes and failures, as plain values; `damaged` says what cannot be told."""
+    """Spaces, labels, classifiers, indexes and failures, as plain values; `damaged` lists what cannot be read."""
     damaged: list[str] = []
     folders = sorted(manifest.parent.name for manifest in workspace.root.glob("features/*/manifest.json"))
     spaces = [_attempt(damaged, partial(_space, workspace, space, damaged)) for space in folders]
@@ -48,7 +48,7 @@ def take(workspace: Workspace) -> dict[str, Any]:
 
 
 def _attempt(damaged: list[str], tell: Callable[[], _T]) -> _T | None:
-    """What can be told, or None with the reason noted: one damaged file hides nothing else."""
+    """What can be read, or None with the reason noted: one damaged file hides nothing else."""
     try:
         return tell()
     except EmbedpipeError as error:

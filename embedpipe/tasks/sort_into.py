@@ -1,7 +1,7 @@
 """Classified files into a folder for each type, as copies or hard links; the originals stay.
 
 Whatever lies in the sorted folder and is not a copy of ours is a person's, and is never written over, moved or removed.
-What is ours stands in the folder's ledger before it is made, so that a killed run leaves no copy that nothing tells of;
+What is ours is written to the folder's ledger before it is made, so that a killed run leaves no unknown copy;
 and a copy is only moved as long as its content is still that of the document.
 """
 
@@ -85,7 +85,7 @@ def sort_into(verdicts: Iterable[DocumentVerdict], copies: Iterable[Document], w
         What was done; files that could not be copied are in it and in the ledger.
 
     Raises:
-        ArtifactError: The folder or its ledger cannot be written, or somebody else sorts into it.
+        ArtifactError: The folder or its ledger cannot be written, or another process sorts into it.
         LabelsError: The ledger is damaged.
     """
     with _alone(wish.folder):

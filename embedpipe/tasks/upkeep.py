@@ -1,4 +1,4 @@
-"""Changes to what is kept: forgetting documents, going back to earlier classifiers, handing them to other programs."""
+"""Changes to what is kept: forgetting documents, going back to earlier classifiers, exporting them."""
 
 import contextlib
 import os
@@ -21,7 +21,7 @@ from embedpipe.store.workspace import FINETUNED, Sources, Workspace
 from embedpipe.tasks.label import forget_labels
 
 _COMPRESSED = {".z": "zlib", ".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".lzma": "lzma"}
-"""As joblib tells it from the name of a file."""
+"""As joblib derives it from the name of a file."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -216,7 +216,7 @@ def test_a_part_that_does_not_tell_what_it_held(workspace: Workspace, store: Fea
     with pytest.raises(ArtifactError, match="10 labelled documents have lost features: invoice 10"):
         fit(workspace, FeatureStore.open(store.path), RECIPE)
     write_labels(workspace, [Label(sha(n), "", TYPES[n // 10]) for n in (0, 1, 2, 20, 21, 22)])
-    with pytest.raises(ArtifactError, match="pages were lost, and it cannot be told of which documents"):
+    with pytest.raises(ArtifactError, match="pages were lost, and it is not known of which documents"):
         fit(workspace, FeatureStore.open(store.path), RECIPE)
     embed_again(store, range(30))
     fit(workspace, FeatureStore.open(store.path), RECIPE)
