@@ -1,17 +1,12 @@
 """Starts worker processes in whatever process and machine this is: what they need of it, and nothing else.
 
-They import warnings
-import logging
-import warnings
-import logging
-import warnings
-import logging
-import this package alone, never the program that runs: a script needs no main guard, may come from stdin, and is
+They import this package alone, never the program that runs: a script needs no main guard, may come from stdin, and is
 not run once more in each worker. They may be started by a daemonic process, as those of `multiprocessing.Pool` and of
 task queues are, and where the machine has no shared memory or semaphores to give.
 """
 
 import contextlib
+import logging
 import mmap
 import multiprocessing
 import os
@@ -20,6 +15,7 @@ import signal
 import tempfile
 import threading
 import time
+import warnings
 import weakref
 from array import array
 from collections.abc import Iterator
