@@ -27,7 +27,8 @@ from embedpipe.core.records import Document, FeatureBatch, PageFailure
 from embedpipe.embedding.streaming import PageStream, Settings
 from embedpipe.pages.augmentation import LARGER, VERSION, Augmentation, Variants
 from embedpipe.pages.rendering import Job, Selection
-from embedpipe.store.features import FeatureStore, FeatureWriter
+from embedpipe.store.feature_writer import FeatureWriter
+from embedpipe.store.features import FeatureStore
 from embedpipe.store.workspace import Sources, Workspace
 
 if TYPE_CHECKING:  # only variants need the network

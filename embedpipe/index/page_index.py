@@ -19,7 +19,8 @@ from embedpipe.index.search import PageIndex, Setting
 from embedpipe.index.segments import Segment, SegmentBuilder, document_keys
 from embedpipe.index.storage import describe, in_words, verify
 from embedpipe.index.tuning import QUERIES, Truth, drifted, tune
-from embedpipe.store.features import ROW_BITS, FeatureStore, Part
+from embedpipe.store.features import FeatureStore
+from embedpipe.store.parts import ROW_BITS, Part
 from embedpipe.store.scaling import Moments, same_scaling, unit_blocks
 
 __all__ = ["PageIndex", "Request", "build", "describe", "follow", "fresh_index", "in_words", "make", "update", "verify"]

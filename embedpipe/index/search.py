@@ -14,7 +14,8 @@ from embedpipe.core.errors import ArtifactError
 from embedpipe.core.records import Identity
 from embedpipe.index.row_reader import Spans, checksums, read_rows
 from embedpipe.index.segments import Effort, Queries, Segment, document_keys
-from embedpipe.store.features import ROW_BITS, FeatureStore
+from embedpipe.store.features import FeatureStore
+from embedpipe.store.parts import ROW_BITS
 from embedpipe.store.scaling import BlockScaler, Moments, same_scaling
 
 log = logging.getLogger(__name__)

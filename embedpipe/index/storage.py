@@ -20,7 +20,8 @@ from embedpipe.core.records import Identity
 from embedpipe.index.row_reader import Spans
 from embedpipe.index.search import PageIndex, Setting
 from embedpipe.index.segments import Segment, write_faiss
-from embedpipe.store.features import FeatureStore, part_number
+from embedpipe.store.features import FeatureStore
+from embedpipe.store.parts import part_number
 from embedpipe.store.scaling import Moments, fitted
 
 MANIFEST = "manifest.json"

@@ -31,7 +31,8 @@ from embedpipe.embedding.streaming import Settings
 from embedpipe.index import page_index
 from embedpipe.pages.documents import ReadOptions
 from embedpipe.pages.rendering import Guards, Job, Renderer, Selection
-from embedpipe.store.features import FeatureStore, FeatureWriter
+from embedpipe.store.feature_writer import FeatureWriter
+from embedpipe.store.features import FeatureStore
 from embedpipe.store.workspace import Workspace
 from embedpipe.tasks import embed as embed_task
 from embedpipe.tasks.baselines import (

@@ -15,7 +15,8 @@ from embedpipe.core.records import WHOLE_FILE, Document, FeatureBatch, PageFailu
 from embedpipe.embedding.intake import Intake, Report
 from embedpipe.embedding.streaming import PageStream, Settings
 from embedpipe.pages.rendering import Job, Selection
-from embedpipe.store.features import FeatureStore, FeatureWriter
+from embedpipe.store.feature_writer import FeatureWriter
+from embedpipe.store.features import FeatureStore
 from embedpipe.store.sorted_ledger import refuse_unknown
 from embedpipe.store.workspace import Workspace
 from embedpipe.tasks import label

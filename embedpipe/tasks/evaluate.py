@@ -50,7 +50,8 @@ from embedpipe.drawing.reports import Likeness, Mistake, ReportData, write_repor
 from embedpipe.embedding.intake import Report
 from embedpipe.embedding.streaming import Settings, render_pages
 from embedpipe.pages.rendering import Selection
-from embedpipe.store.features import FeatureStore, Key
+from embedpipe.store.failure_table import Key
+from embedpipe.store.features import FeatureStore
 from embedpipe.store.workspace import Workspace
 from embedpipe.tasks import label
 from embedpipe.tasks.classify import DocumentVerdict, classify

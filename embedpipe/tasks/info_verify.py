@@ -13,7 +13,8 @@ from embedpipe.core.errors import ArtifactError, EmbedpipeError
 from embedpipe.core.files import read_json
 from embedpipe.embedding import cue_table
 from embedpipe.index import page_index
-from embedpipe.store.features import FeatureStore, aside, unlisted
+from embedpipe.store.features import FeatureStore, unlisted
+from embedpipe.store.parts import aside
 from embedpipe.store.workspace import Workspace
 
 _MANIFEST = "manifest.json"

@@ -15,7 +15,8 @@ from embedpipe.core.errors import ArtifactError, EmbedpipeError, UnknownNameErro
 from embedpipe.core.files import read_json
 from embedpipe.core.outputs import TRAILER, written
 from embedpipe.embedding import cue_table, kind_table
-from embedpipe.store.features import FeatureStore, FeatureWriter
+from embedpipe.store.feature_writer import FeatureWriter
+from embedpipe.store.features import FeatureStore
 from embedpipe.store.labels import is_sha256
 from embedpipe.store.workspace import FINETUNED, Sources, Workspace
 from embedpipe.tasks.label import forget_labels

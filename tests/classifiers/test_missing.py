@@ -32,7 +32,8 @@ from embedpipe.core.records import WHOLE_FILE, FeatureBatch, PageFailure, PageIn
 from embedpipe.core.records import Document as File
 from embedpipe.pages.rendering import Selection
 from embedpipe.store import part_contents
-from embedpipe.store.features import FeatureStore, FeatureWriter
+from embedpipe.store.feature_writer import FeatureWriter
+from embedpipe.store.features import FeatureStore
 from embedpipe.store.labels import Label
 from embedpipe.store.workspace import Workspace
 from embedpipe.tasks.check_labels import check
