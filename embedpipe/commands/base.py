@@ -7,6 +7,7 @@ what it uses.
 import functools
 import logging
 import math
+import os
 import signal
 import sys
 import threading
@@ -314,9 +315,21 @@ def main() -> None:
         raise KeyboardInterrupt
 
     prepare_streams()
+    _settle_home()
     signal.signal(signal.SIGTERM, stop)
     threading.excepthook = _say_of_thread
     sys.exit(run())
+
+
+def _settle_home() -> None:
+    """Gives the libraries' caches a place where nobody knows the user's home: they would make a folder named "~"."""
+    if os.path.isabs(os.path.expanduser("~")):
+        return
+    from embedpipe.backbones.model_cache import cache_folder
+
+    folder = cache_folder()
+    os.environ.setdefault("XDG_CACHE_HOME", str(folder))
+    os.environ.setdefault("MPLCONFIGDIR", str(folder / "matplotlib"))
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
