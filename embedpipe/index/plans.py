@@ -40,6 +40,8 @@ _A_CODE = 4
 """Components that a byte stands for where it does not."""
 _PLACE = re.compile(r" at \S+:\d+: ")
 _LONGEST_REASON = 120
+_LARGEST, _MOST_LINKS = 2**20, 512
+"""FAISS ends the process where numbers of a factory are 0, and where they are too large for the memory."""
 _REFUSED = {
     "IDMap": "ids are kept beside the index",
     "Refine": "results are ranked again with the features of the store anyway",
@@ -140,6 +142,11 @@ def check(factory: str, pages: int, dim: int) -> None:
     for word, reason in _REFUSED.items():
         if word in factory:
             raise UsageError(f"--index {factory}: leave out {word}: {reason}")
+    numbers = [int(digits) for digits in re.findall(r"\d+", factory)]
+    links = [int(digits) for digits in re.findall(r"(?:HNSW|NSG)_?(\d+)", factory)]
+    if 0 in numbers or max(numbers, default=1) > _LARGEST or max(links, default=1) > _MOST_LINKS:
+        limits = f"from 1 to {_LARGEST}, those of a graph to {_MOST_LINKS}"
+        raise UsageError(f"--index {factory}: its numbers have to be {limits}")
     try:
         index = _make(factory, dim)
     except Exception as error:  # FAISS raises several kinds, all with the place in its source
