@@ -10,10 +10,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from embedpipe.core.errors import ArtifactError, EmbedpipeError, SpaceMismatchError
+from embedpipe.core.errors import ArtifactError, EmbedpipeError, SpaceMismatchError, UsageError
 from embedpipe.core.files import writing
 from embedpipe.index import storage
 from embedpipe.index.plans import FLAT, Request, bytes_per_page, choose, trained, training_rows
+from embedpipe.index.rehearsal import rehearse, using
 from embedpipe.index.row_reader import checksums, locate
 from embedpipe.index.search import PageIndex, Setting
 from embedpipe.index.segments import Segment, SegmentBuilder, document_keys
@@ -63,7 +64,7 @@ def build(
 
     Raises:
         ArtifactError: The store is empty.
-        EmbedpipeError: The factory cannot be made or trained for it.
+        EmbedpipeError: The factory cannot be made, trained or used for it.
     """
     request = request or Request()
     pages = sum(part.rows for part in store.parts)
@@ -86,9 +87,11 @@ def build(
     queries = _drawn(len(unit), QUERIES)
     truth = Truth.of(ids[queries], unit[queries])
     index.empty = trained(factory, unit)
+    rehearse(factory, index.empty, unit, scaler)
     del unit
-    _add(index, store.parts, folder, truth.look, progress)
-    index.setting = tune(_scaled(index), truth)
+    with using(factory, pages):
+        _add(index, store.parts, folder, truth.look, progress)
+        index.setting = tune(_scaled(index), truth)
     if index.setting.recall < request.recall:
         log.warning("the index %s reaches a recall of %.3f, not %.3f", factory, index.setting.recall, request.recall)
     return index
@@ -104,6 +107,9 @@ def update(
         store: The newer one.
         folder: As for `build`.
         compact: A segment with a larger share of forgotten pages is made again without them.
+
+    Raises:
+        UsageError: The kind of index cannot take them.
     """
     listed = {part.number: part for part in store.parts}
     parts, spans, moments, gone = {}, {}, {}, [index.forgotten]
@@ -129,7 +135,8 @@ def update(
     for number in {number for segment in again for number in _numbers(segment)} & parts.keys():
         added[number] = listed[number]
         del parts[number], spans[number]  # it is held again when it could be read
-    _add(new, added.values(), folder)
+    with using(index.setting.factory, sum(part.rows for part in added.values())):
+        _add(new, added.values(), folder)
     held_ids = [segment.page_ids[segment.rows_of(forgotten)] for segment in new.segments]
     new.forgotten = np.sort(np.concatenate([np.empty(0, np.int64), *held_ids]))
     _scaled(new)
@@ -224,7 +231,7 @@ def make(
         if index is not None and same and not outgrown(index, store) and not stale(index):
             if follow(index, store) and not len(index.forgotten):
                 return index, "unchanged"
-            index, done = update(index, store, folder, compact=0.0), "updated"
+            index, done = _updated(index, store, folder, compact=0.0), "updated"
         else:
             index, done = build(store, wanted, folder, progress), "built"
         if stale(index):
@@ -250,7 +257,7 @@ def _renewed(store: FeatureStore, folder: Path | None, index: PageIndex | None, 
     elif outgrown(index, store) and pages <= _REBUILD_PAGES:
         index = build(store, _request(index.setting), folder)
     else:
-        before, index = index, update(index, store, folder)
+        before, index = index, _updated(index, store, folder)
         if index.parts == before.parts and index.segments == before.segments and len(index) == len(before):
             return index  # what is new is damaged
         if stale(index) and pages <= _REBUILD_PAGES:
@@ -261,6 +268,14 @@ def _renewed(store: FeatureStore, folder: Path | None, index: PageIndex | None, 
         with contextlib.suppress(ArtifactError):  # a full disk: the index is only a cache
             storage.save(index, folder)
     return index
+
+
+def _updated(index: PageIndex, store: FeatureStore, folder: Path | None, compact: float = _COMPACT_SHARE) -> PageIndex:
+    """Brings an index up to date; where its kind cannot take what came or went, builds one."""
+    try:
+        return update(index, store, folder, compact)
+    except UsageError:
+        return _rebuilt(store, folder, _request(index.setting))
 
 
 def _rebuilt(store: FeatureStore, folder: Path | None, wanted: Request | None) -> PageIndex:

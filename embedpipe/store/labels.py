@@ -186,9 +186,9 @@ class Labels:
         if not groups:
             return []
         more = f" and {len(groups) - _SHOWN} more" if len(groups) > _SHOWN else ""
+        named = f"{'; '.join(groups[:_SHOWN])}{more}"
         return [
-            f"types that differ only in case or spaces: {'; '.join(groups[:_SHOWN])}{more}: where they are one type, give "
-            "it one name and label again"
+            f"types that differ only in case or spaces: {named}: where they are one, give it one name and label again"
         ]
 
     def add(self, new: Iterable[Label]) -> int:

@@ -127,8 +127,8 @@ def _in_type_folders(found: list[tuple[Document, str | None]]) -> list[tuple[Doc
         return [(document, os.path.basename(os.path.dirname(document.path))) for document in loose]
     places = ", ".join(sorted(map(path_to_text, folders))[:_PLACES])
     _say(
-        f"{len(loose)} of {len(found)} documents got no label: they lie directly in an input ({places}), and types are the "
-        "folders below the inputs: give the folder above the types, without /*"
+        f"{len(loose)} of {len(found)} documents got no label: they lie directly in an input ({places}), and types are "
+        "the folders below the inputs: give the folder above the types, without /*"
     )
     return found
 

@@ -147,7 +147,7 @@ def test_unicode_text_of_excel(tmp_path: Path) -> None:
 
 
 def test_what_was_assumed_is_said_in_one_line(tmp_path: Path) -> None:
-    """The line names the encoding, the separator, the columns, and a word by which a person sees whether it is right."""
+    """The line names the encoding, the separator, the columns, and a word that shows whether it is right."""
     (tmp_path / "a.csv").write_bytes("path;label\r\na.pdf;Verträge\r\n".encode("cp1252"))
     table = read_table(tmp_path / "a.csv")
     assert table.note == (

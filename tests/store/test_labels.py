@@ -381,11 +381,9 @@ def test_types_that_look_alike_are_named(table) -> None:
     """Types that differ only in case or spaces stay what they are, and one line names them all."""
     labels = table("path,label\na.pdf,letter\nb.pdf,Letter\nc.pdf,Le tter\n")
     assert labels.types() == {"Le tter": 1, "Letter": 1, "letter": 1}
-    assert labels.look_alikes() == [
-        "types that differ only in case or spaces: 'Le tter' and 'Letter' and 'letter': where they are one type, give it "
-        "one name and label again"
-    ]
-    assert labels.problems() == labels.look_alikes()
+    [line] = labels.look_alikes()
+    assert line.startswith("types that differ only in case or spaces: 'Le tter' and 'Letter' and 'letter': ")
+    assert labels.problems() == [line]
 
 
 @pytest.mark.parametrize(("page", "number"), [("1.0", 1), ("12,0", 12), (" 3 ", 3), ("2.00", 2), ("", 0), (" ", 0)])
