@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 
 import pymupdf
 from pebble import ProcessExpired, ProcessPool
-from PIL import Image, ImageSequence
+from PIL import Image
 
 from embedpipe.core.errors import DocumentError
 from embedpipe.core.records import Document
-from embedpipe.pages.documents import PdfDocument, ReadOptions, open_document
+from embedpipe.pages.documents import OpenDocument, PdfDocument, ReadOptions, TiffDocument, open_document
 from embedpipe.pages.rendering import Guards, start_worker
 
 T = TypeVar("T")
@@ -59,7 +59,7 @@ def _extract(document: Document, span: Span, file: str, options: ReadOptions) ->
         elif isinstance(opened, PdfDocument):
             _extract_pdf(opened, span, file)
         else:
-            _extract_frames(document.path, span, file)
+            _extract_frames(opened, span, file)
     except (DocumentError, MemoryError):
         raise
     except Exception as error:  # MuPDF and Pillow raise many kinds
@@ -83,19 +83,26 @@ def _extract_pdf(opened: PdfDocument, span: Span, file: str) -> None:
         part.save(file, garbage=3, deflate=True, no_new_id=True, **protection)
 
 
-def _extract_frames(path: str, span: Span, file: str) -> None:
-    with Image.open(path) as image:
-        frames = [frame.copy() for i, frame in enumerate(ImageSequence.Iterator(image)) if span[0] <= i <= span[1]]
+def _extract_frames(opened: OpenDocument, span: Span, file: str) -> None:
+    if not isinstance(opened, TiffDocument):
+        raise DocumentError("page_error", "a file of its kind has one page")
+    frames = [opened.whole(index) for index in range(span[0], span[1] + 1)]
     compression = "group4" if all(frame.mode == "1" for frame in frames) else "tiff_adobe_deflate"
-    dpi = frames[0].info.get("dpi")
+    for frame in frames[1:]:
+        frame.encoderinfo = _resolution(frame)
     frames[0].save(
         file,
         format="TIFF",
         save_all=True,
         append_images=frames[1:],
         compression=compression,
-        **({"dpi": dpi} if dpi else {}),
+        **_resolution(frames[0]),
     )
+
+
+def _resolution(frame: Image.Image) -> dict[str, Any]:
+    """What keeps the size and the shape of a picture's pixels; each picture of a TIFF has its own."""
+    return {"dpi": frame.info["dpi"]} if "dpi" in frame.info else {}
 
 
 def _run_guarded(
