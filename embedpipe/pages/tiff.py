@@ -1,7 +1,8 @@
 """The reader of TIFF: with Pillow where it shows what is stored, else with tifffile.
 
 Pillow knows neither the range of 10 and 12 bits nor that 0 is white where a pixel has 16; planes of 16 bits come out as
-noise; and it counts thumbnails and the levels of a pyramid as pages.
+noise; grey that is not compressed and turned by a quarter is read in lines of the wrong length; and it counts thumbnails
+and the levels of a pyramid as pages.
 """
 
 import contextlib
@@ -31,6 +32,7 @@ _OLD_REDUCED = 2
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _SEPARATED = 0, 1, 2, 3, 5
 _UNSIGNED, _FLOAT = 1, 3
 _BYTE, _WORD = 8, 16
+_UNCOMPRESSED = 1
 _MAX_SAMPLE_VALUE = 281
 _RESOLUTIONS = (282, 283)
 _TURNED_BY_A_QUARTER = (5, 6, 7, 8)
@@ -181,6 +183,8 @@ def _frame(number: int, page: Any) -> Frame:
         and (int(page.planarconfig) == 1 or planes == 1)
         and (bits != _WORD or highest == SIXTEEN_BITS)
     )
+    if int(page.compression) == _UNCOMPRESSED and page.tags.valueof(ORIENTATION) in _TURNED_BY_A_QUARTER:
+        usual = False
     return Frame(number, int(page.imagewidth), int(page.imagelength), not usual, highest)
 
 
