@@ -93,8 +93,8 @@ def _put_box(page: Any, name: str, box: Box) -> None:
 def settle_layers(pdf: pymupdf.Document, page: Any) -> None:
     """Hides what an optional content membership hides, by its expression (/VE) or by its policy (/P).
 
-    MuPDF reads no expressions, and takes AllOn and AnyOff for other than they are. So each membership below the page gets
-    the simplest rule that comes to the same with the layers as they are.
+    MuPDF reads no expressions, and takes AllOn for other than it is. So each membership below a page gets the simplest
+    rule that comes to the same with the layers as they are.
 
     Args:
         pdf: The document.

@@ -74,19 +74,22 @@ class ImageDocument:
         self._path, self._options, self._format = path, options, image_format
         self.page_count = 1
         self.taken_by_camera = False
+        self._warning = ""
         self._image = self._open()
         self._stored = self._image.size  # before a draft changes it
 
     def _open(self) -> Image.Image:
-        with pillow_errors("not_a_document"):
-            return Image.open(self._path, formats=[self._format])
+        with pillow_errors("not_a_document") as told:
+            image = Image.open(self._path, formats=[self._format])
+        self._warning = told.warning
+        return image
 
     def render(self, index: int) -> Rendering:
         """Renders picture `index`: turned as EXIF says, with square pixels, transparency on white, in 8 bits."""
         try:
             with pillow_errors("page_error") as told:
                 drawn = draw(self.picture(index), self._options)
-            return replace(drawn, message=drawn.message or told.warning)
+            return replace(drawn, message=drawn.message or self._warning or told.warning)
         except DocumentError as error:
             if error.kind != "page_error" or self._format != "JPEG" or index != 0:
                 raise
@@ -99,7 +102,7 @@ class ImageDocument:
         seen only where its own do not reach.
         """
         with open(self._path, "rb") as file:
-            content = file.read()
+            content = file.read().rstrip(b"\xff")  # half of the marker
         try:
             with pillow_errors("page_error"):
                 images = [Image.open(BytesIO(content + more + _JPEG_END), formats=["JPEG"]) for more in (b"", _MORE)]

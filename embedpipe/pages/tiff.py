@@ -1,8 +1,8 @@
 """The reader of TIFF: with Pillow where it shows what is stored, else with tifffile.
 
 Pillow knows neither the range of 10 and 12 bits nor that 0 is white where a pixel has 16; planes of 16 bits come out as
-noise; grey that is not compressed and turned by a quarter is read in lines of the wrong length; and it counts thumbnails
-and the levels of a pyramid as pages.
+noise; grey that is turned by a quarter and not compressed is read in lines of the wrong length; thumbnails and the
+levels of a pyramid count as pages.
 """
 
 import contextlib
