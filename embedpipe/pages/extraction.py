@@ -11,11 +11,10 @@ import pymupdf
 from numpy.typing import NDArray
 from pebble import ProcessExpired, ProcessPool
 from PIL import Image
-from PIL.TiffImagePlugin import AppendingTiffWriter
 
 from embedpipe.core.errors import DocumentError
 from embedpipe.core.records import Document
-from embedpipe.pages.documents import OpenDocument, PdfDocument, ReadOptions, open_document
+from embedpipe.pages.documents import OpenDocument, PdfDocument, ReadOptions, TiffDocument, open_document
 from embedpipe.pages.rendering import Guards, start_worker
 from embedpipe.pages.tiff_parts import copy_pictures
 from embedpipe.pages.workers import WorkerContext
@@ -78,7 +77,7 @@ def _extract(document: Document, span: Span, file: str, options: ReadOptions) ->
         elif isinstance(opened, PdfDocument):
             _extract_pdf(opened, span, file)
         else:
-            _extract_pictures(document, span, file, options)
+            _extract_pictures(opened, document, span, file, options)
     except (DocumentError, MemoryError):
         raise
     except Exception as error:  # MuPDF and Pillow raise many kinds
@@ -181,26 +180,39 @@ def _prune_field(field: Any, shown: set[int], deepest: int) -> bool:
     return bool(raw.pdf_array_len(kids))
 
 
-def _extract_pictures(document: Document, span: Span, file: str, options: ReadOptions) -> None:
+def _extract_pictures(opened: OpenDocument, document: Document, span: Span, file: str, options: ReadOptions) -> None:
     """Copies pictures of a TIFF as they are stored; where the file is not as the format says, writes them anew."""
+    if not isinstance(opened, TiffDocument):
+        raise DocumentError("page_error", "a file of its kind has one page")
+    first, last = (opened.frame_number(index) for index in span)
     try:
-        copy_pictures(document.path, span, Path(file))
+        if last - first != span[1] - span[0]:
+            raise DocumentError("page_error", "thumbnails lie between its pictures")
+        copy_pictures(document.path, (first, last), Path(file))
         _compare(document, span, file, options)
     except DocumentError:
-        _write_pictures(document.path, span, file)
+        _write_frames(opened, span, file)
 
 
-def _write_pictures(path: str, span: Span, file: str) -> None:
+def _write_frames(opened: TiffDocument, span: Span, file: str) -> None:
     """Writes pictures of a TIFF upright and without loss, each with its own resolution."""
-    with Image.open(path, formats=["TIFF"]) as image, AppendingTiffWriter(file, new=True) as target:
-        for index in range(span[0], span[1] + 1):
-            image.seek(index)
-            dpi, sideways = image.info.get("dpi"), image.getexif().get(_ORIENTATION, 1) in _SIDEWAYS
-            image.load()
-            compression = "group4" if image.mode == "1" else "tiff_adobe_deflate"
-            given = {"dpi": dpi[::-1] if sideways else dpi} if dpi else {}
-            image.copy().save(target, format="TIFF", compression=compression, **given)
-            target.newFrame()
+    frames = [opened.whole(index) for index in range(span[0], span[1] + 1)]
+    compression = "group4" if all(frame.mode == "1" for frame in frames) else "tiff_adobe_deflate"
+    for frame in frames[1:]:
+        frame.encoderinfo = _resolution(frame)
+    frames[0].save(
+        file,
+        format="TIFF",
+        save_all=True,
+        append_images=frames[1:],
+        compression=compression,
+        **_resolution(frames[0]),
+    )
+
+
+def _resolution(frame: Image.Image) -> dict[str, Any]:
+    """What keeps the size and the shape of a picture's pixels; each picture of a TIFF has its own."""
+    return {"dpi": frame.info["dpi"]} if "dpi" in frame.info else {}
 
 
 def _run_guarded(

@@ -91,32 +91,59 @@ def _put_box(page: Any, name: str, box: Box) -> None:
 
 
 def settle_layers(pdf: pymupdf.Document, page: Any) -> None:
-    """Hides what a visibility expression (/VE of an optional content membership) hides, which MuPDF does not read.
+    """Hides what an optional content membership hides, by its expression (/VE) or by its policy (/P).
 
-    Each such membership below the page gets a plain rule instead that comes to the same with the layers as they are.
+    MuPDF reads no expressions, and takes AllOn for other than it is. So each membership below a page gets the simplest
+    rule that comes to the same with the layers as they are.
 
     Args:
         pdf: The document.
         page: As `page_object` gives it.
     """
-    states = {xref: bool(group["on"]) for xref, group in pdf.get_ocgs().items()}
+    states = _states(pdf)
     if not states:
         return
     for membership in _memberships(page):
-        expression = _mu.pdf_dict_get(membership, _mu.pdf_new_name("VE"))
-        if _mu.pdf_is_array(expression):
-            shown = _value(expression, states, 0)
-            _mu.pdf_dict_del(membership, _mu.pdf_new_name("VE"))
-            _mu.pdf_dict_del(membership, _mu.pdf_new_name("OCGs"))
-            if not shown:  # a group that is on, where all have to be off, or the other way round
-                xref, on = next(iter(states.items()))
-                group = _mu.pdf_new_indirect(_mu.pdf_specifics(pdf.this), xref, 0)
-                _mu.pdf_dict_put(membership, _mu.pdf_new_name("OCGs"), group)
-                _mu.pdf_dict_put(membership, _mu.pdf_new_name("P"), _mu.pdf_new_name("AllOff" if on else "AllOn"))
+        shown = _shown(membership, states)
+        for name in ("VE", "OCGs", "P"):
+            _mu.pdf_dict_del(membership, _mu.pdf_new_name(name))
+        if not shown:  # a group that is on, where all have to be off, or one that is off, where any has to be on
+            xref, on = next(iter(states.items()))
+            group = _mu.pdf_new_indirect(_mu.pdf_specifics(pdf.this), xref, 0)
+            _mu.pdf_dict_put(membership, _mu.pdf_new_name("OCGs"), group)
+            _mu.pdf_dict_put(membership, _mu.pdf_new_name("P"), _mu.pdf_new_name("AllOff" if on else "AnyOn"))
+
+
+def _shown(membership: Any, states: dict[int, bool]) -> bool:
+    """Whether what belongs to a membership is seen: its expression counts before its policy (PDF 32000-1, 8.11.2.2)."""
+    expression = _mu.pdf_dict_get(membership, _mu.pdf_new_name("VE"))
+    if _mu.pdf_is_array(expression):
+        return _value(expression, states, 0)
+    groups = _mu.pdf_dict_get(membership, _mu.pdf_new_name("OCGs"))
+    several = _mu.pdf_is_array(groups)
+    members = [_mu.pdf_array_get(groups, place) for place in range(_mu.pdf_array_len(groups))] if several else [groups]
+    on = [states[number] for member in members if (number := int(_mu.pdf_to_num(member))) in states]
+    policy = _mu.pdf_to_name(_mu.pdf_dict_get(membership, _mu.pdf_new_name("P")))
+    if not on:
+        return True
+    return {"AllOn": all(on), "AnyOff": not all(on), "AllOff": not any(on)}.get(policy, any(on))
+
+
+def _states(pdf: pymupdf.Document) -> dict[int, bool]:
+    """Whether each layer is on, by its number, as MuPDF draws it on a screen; `get_ocgs` tells every one as on."""
+    document = _mu.pdf_specifics(pdf.this)
+    root = _mu.pdf_dict_get(_mu.pdf_trailer(document), _mu.pdf_new_name("Root"))
+    groups = _mu.pdf_dict_get(_mu.pdf_dict_get(root, _mu.pdf_new_name("OCProperties")), _mu.pdf_new_name("OCGs"))
+    found = {}
+    for place in range(_mu.pdf_array_len(groups)):
+        group = _mu.pdf_array_get(groups, place)
+        hidden = _mu.pdf_is_ocg_hidden(document, _mu.PdfResourceStack(), "View", group)
+        found[int(_mu.pdf_to_num(group))] = not hidden
+    return found
 
 
 def _value(expression: Any, states: dict[int, bool], depth: int) -> bool:
-    """Whether an expression is true: an array of And, Or or Not, or a group (PDF 32000-1, 8.11.2.2)."""
+    """Whether an expression is true: an array that begins with And, Or or Not, or a group."""
     if depth > _DEEPEST or not _mu.pdf_is_array(expression):
         return states.get(int(_mu.pdf_to_num(expression)), True)
     operator = _mu.pdf_to_name(_mu.pdf_array_get(expression, 0))

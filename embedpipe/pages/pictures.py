@@ -12,7 +12,7 @@ from PIL import Image
 
 from embedpipe.core.errors import DocumentError
 from embedpipe.pages.contract import BLANK_INK, ReadOptions, Region, Rendering, first_line, ink, plan
-from embedpipe.pages.pixel_shapes import SQUARE, Shape, stored_shape
+from embedpipe.pages.pixel_shapes import SQUARE, Shape, in_square_pixels, stored_shape
 from embedpipe.pages.shades import SIXTEEN_BITS, as_floats, eight_bits, high_value, is_deep, visible
 from embedpipe.pages.source_kinds import taken_by_camera
 
@@ -74,19 +74,22 @@ class ImageDocument:
         self._path, self._options, self._format = path, options, image_format
         self.page_count = 1
         self.taken_by_camera = False
+        self._warning = ""
         self._image = self._open()
         self._stored = self._image.size  # before a draft changes it
 
     def _open(self) -> Image.Image:
-        with pillow_errors("not_a_document"):
-            return Image.open(self._path, formats=[self._format])
+        with pillow_errors("not_a_document") as told:
+            image = Image.open(self._path, formats=[self._format])
+        self._warning = told.warning
+        return image
 
     def render(self, index: int) -> Rendering:
         """Renders picture `index`: turned as EXIF says, with square pixels, transparency on white, in 8 bits."""
         try:
             with pillow_errors("page_error") as told:
                 drawn = draw(self.picture(index), self._options)
-            return replace(drawn, message=drawn.message or told.warning)
+            return replace(drawn, message=drawn.message or self._warning or told.warning)
         except DocumentError as error:
             if error.kind != "page_error" or self._format != "JPEG" or index != 0:
                 raise
@@ -99,7 +102,7 @@ class ImageDocument:
         seen only where its own do not reach.
         """
         with open(self._path, "rb") as file:
-            content = file.read()
+            content = file.read().rstrip(b"\xff")  # half of the marker
         try:
             with pillow_errors("page_error"):
                 images = [Image.open(BytesIO(content + more + _JPEG_END), formats=["JPEG"]) for more in (b"", _MORE)]
@@ -138,40 +141,49 @@ def draw(picture: Picture, options: ReadOptions) -> Rendering:
     """Draws a picture upright, with square pixels, at the size of the recipe."""
     image, turn = picture.image, picture.turn
     sideways = turn in SIDEWAYS
-    # in square pixels; what is square already keeps its whole numbers
-    shown = tuple(side if f == 1 else side * f for side, f in zip(picture.stored, picture.shape, strict=True))
+    shown = in_square_pixels(picture.stored, picture.shape)
     width, height = (shown[1], shown[0]) if sideways else shown
     region, (columns, rows) = plan(width, height, options.recipe)
     if sideways:  # planned on the upright picture; the stored one is scaled, and the small result turned
         region, (columns, rows) = (region[1], region[0], region[3], region[2]), (rows, columns)
-    image.draft(image.mode, (columns * 2, rows * 2))  # JPEG may skip detail below twice the size
-    x, y = image.width / shown[0], image.height / shown[1]  # not quite the same: both sides are rounded up
-    region = (region[0] * x, region[1] * y, region[2] * x, region[3] * y)
+    if picture.shape == SQUARE:
+        image.draft(image.mode, (columns * 2, rows * 2))  # JPEG may skip detail below twice the size
+        x, y = image.width / shown[0], image.height / shown[1]  # not quite the same: both sides are rounded up
+        region = (region[0] * x, region[1] * y, region[2] * x, region[3] * y)
     resampling = _RESAMPLING[options.interpolation]
 
     def upright(small: Image.Image) -> NDArray[Any]:
         return np.asarray(small if turn is None else small.transpose(turn))
 
+    def square(flat: Image.Image) -> Image.Image:
+        # first at its own size, and then made small: so it becomes as the picture with square pixels does
+        return flat if picture.shape == SQUARE else flat.resize(shown, Image.Resampling.BICUBIC)
+
     deep = is_deep(image)
-    flat = eight_bits(image, picture.highest) if deep else image
+    flat = square(_in_colours(eight_bits(image, picture.highest) if deep else image))
     pixels = upright(_on_white(flat, (columns, rows), region, resampling))
     stored = None
     if deep and ink(pixels) < BLANK_INK:
-        stored = upright(as_floats(image).resize((columns, rows), resampling, box=region, reducing_gap=3.0))
+        small = square(as_floats(image)).resize((columns, rows), resampling, box=region, reducing_gap=3.0)
+        stored = upright(small)
     pixels, message = visible(pixels, stored)
     return Rendering(pixels, width, height, message=message)
 
 
-def _on_white(image: Image.Image, size: tuple[int, int], region: Region, resampling: Image.Resampling) -> Image.Image:
-    """Scales a region of an image of any mode of 8 bits to RGB, with what is transparent shown on white."""
+def _in_colours(image: Image.Image) -> Image.Image:
+    """An image of any mode of 8 bits as L or RGB, or as RGBA where some of it is transparent and some is not."""
     transparent = image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
     image = image.convert("RGBA" if transparent else "L" if image.mode in ("1", "L") else "RGB")
     if transparent and image.getchannel("A").getextrema() == (0, 0):
-        image, transparent = image.convert("RGB"), False  # nothing would be seen: its colours are what is meant
+        return image.convert("RGB")  # nothing would be seen: its colours are what is meant
+    return image
+
+
+def _on_white(image: Image.Image, size: tuple[int, int], region: Region, resampling: Image.Resampling) -> Image.Image:
+    """Scales a region of an image to RGB, with what is transparent shown on white."""
     image = image.resize(size, resampling, box=region, reducing_gap=3.0)
-    if transparent:
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image)
+    if image.mode == "RGBA":
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image.convert("RGB")
 
 

@@ -37,6 +37,11 @@ def swapped(shape: Shape) -> Shape:
     return shape[1], shape[0]
 
 
+def in_square_pixels(size: tuple[int, int], shape: Shape) -> tuple[int, int]:
+    """Width and height of a picture once its pixels are square."""
+    return round(size[0] * shape[0]), round(size[1] * shape[1])
+
+
 def stored_shape(image: Image.Image, exif: Any, path: str) -> Shape:
     """The shape of a picture's pixels, as its file tells it: not yet turned.
 

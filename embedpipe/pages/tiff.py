@@ -1,7 +1,8 @@
 """The reader of TIFF: with Pillow where it shows what is stored, else with tifffile.
 
 Pillow knows neither the range of 10 and 12 bits nor that 0 is white where a pixel has 16; planes of 16 bits come out as
-noise; and it counts thumbnails and the levels of a pyramid as pages.
+noise; grey that is turned by a quarter and not compressed is read in lines of the wrong length; thumbnails and the
+levels of a pyramid count as pages.
 """
 
 import contextlib
@@ -16,8 +17,8 @@ from PIL import Image
 
 from embedpipe.core.errors import DocumentError
 from embedpipe.pages.contract import ReadOptions
-from embedpipe.pages.pictures import ORIENTATION, SIDEWAYS, TURNS, ImageDocument, Picture, pillow_errors
-from embedpipe.pages.pixel_shapes import pixel_shape, stored_shape, swapped
+from embedpipe.pages.pictures import ORIENTATION, TURNS, ImageDocument, Picture, pillow_errors
+from embedpipe.pages.pixel_shapes import SQUARE, pixel_shape, stored_shape, swapped
 from embedpipe.pages.shades import SIXTEEN_BITS, high_value
 
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what it warns about is told by the outcome of the page
@@ -31,7 +32,10 @@ _OLD_REDUCED = 2
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _SEPARATED = 0, 1, 2, 3, 5
 _UNSIGNED, _FLOAT = 1, 3
 _BYTE, _WORD = 8, 16
+_UNCOMPRESSED = 1
 _MAX_SAMPLE_VALUE = 281
+_RESOLUTIONS = (282, 283)
+_TURNED_BY_A_QUARTER = (5, 6, 7, 8)
 _REMEDY = "save it again as a plain TIFF (LZW, Deflate or CCITT), PNG or PDF"
 
 
@@ -91,17 +95,44 @@ class TiffDocument(ImageDocument):
                 raise
         return self._by_tifffile(frame)
 
+    def whole(self, index: int) -> Image.Image:
+        """Picture `index` upright, in full size and depth, with its own resolution: to be saved again.
+
+        Raises:
+            DocumentError: It cannot be read.
+        """
+        with pillow_errors("page_error"):
+            picture = self.picture(index)
+            image = picture.image.copy()
+            told = image.info.get("dpi") or (image.info.get("resolution") if picture.shape != SQUARE else None)
+            image.info.pop("dpi", None)
+            if told:
+                turned = self._orientations.get(self.frame_number(index), 1) in _TURNED_BY_A_QUARTER
+                image.info["dpi"] = told[::-1] if turned else told
+            if picture.turn is not None:
+                info, image = image.info, image.transpose(picture.turn)
+                image.info = info
+            if image.mode == "I;16" and picture.highest < SIXTEEN_BITS:
+                values = np.asarray(image).astype(np.float32) * (SIXTEEN_BITS / picture.highest)
+                info, image = image.info, Image.fromarray(values.round().clip(0, SIXTEEN_BITS).astype(np.uint16))
+                image.info = info
+        return image
+
+    def frame_number(self, index: int) -> int:
+        """Which of the file's frames a page is, both counted from 0."""
+        return self._frames[index].number if self._frames else index
+
     def _by_pillow(self, number: int) -> Picture:
         image = self._image
         image.seek(number)
         self.check_size(image.width, image.height)
         # Pillow forgets it once it has turned the picture
-        turn = TURNS.get(self._orientations.setdefault(number, image.getexif().get(ORIENTATION, 1)))
+        orientation = self._orientations.setdefault(number, image.getexif().get(ORIENTATION, 1))
         shape = stored_shape(image, {}, self._path)
         image.load()  # Pillow turns it here, and only TIFF
         self._stored = image.size
         found = super().picture(number)
-        return Picture(image, image.size, swapped(shape) if turn in SIDEWAYS else shape, found.turn)
+        return Picture(image, image.size, swapped(shape) if orientation in _TURNED_BY_A_QUARTER else shape, found.turn)
 
     def _by_tifffile(self, frame: Frame) -> Picture:
         with pillow_errors("page_error"), open(self._path, "rb") as file, tifffile.TiffFile(file) as tiff:
@@ -111,10 +142,13 @@ class TiffDocument(ImageDocument):
                 raise DocumentError("page_error", f"its compression, {compression}, is not read: {_REMEDY}")
             image = _as_image(page, frame.highest)
             tags = page.tags
-            shape = pixel_shape(*(_resolution(tags.valueof(code)) for code in (282, 283)))
-            turn = TURNS.get(tags.valueof(ORIENTATION, default=1))
+            told = tuple(_resolution(tags.valueof(code)) for code in _RESOLUTIONS)
+            if all(told):
+                image.info["dpi"] = told
+            self._orientations[frame.number] = tags.valueof(ORIENTATION, default=1)
         self.taken_by_camera = False
-        return Picture(image, image.size, shape, turn, frame.highest)
+        turn = TURNS.get(self._orientations[frame.number])
+        return Picture(image, image.size, pixel_shape(*told), turn, frame.highest)
 
 
 def _frames(path: str, most: int) -> tuple[Frame, ...]:
@@ -150,6 +184,8 @@ def _frame(number: int, page: Any) -> Frame:
         and (int(page.planarconfig) == 1 or planes == 1)
         and (bits != _WORD or highest == SIXTEEN_BITS)
     )
+    if int(page.compression) == _UNCOMPRESSED and page.tags.valueof(ORIENTATION) in _TURNED_BY_A_QUARTER:
+        usual = False
     return Frame(number, int(page.imagewidth), int(page.imagelength), not usual, highest)
 
 
