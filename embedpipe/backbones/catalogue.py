@@ -99,7 +99,7 @@ def _published(source: BackboneSource, expected: int) -> dict[str, Any]:
 
 
 def fetch_weights(name: str) -> dict[str, Any]:
-    """Downloads a backbone's weights, unless they are here, and checks them; tells where they are.
+    """Downloads a backbone's weights, unless they are here, and checks them; returns where they are.
 
     Raises:
         UnknownNameError: There is no such backbone.

@@ -1,4 +1,4 @@
-"""Guessed groups of labelled pages, also where only the features of a frozen network in another space tell layouts."""
+"""Guessed groups of labelled pages, also where the features are of a fine-tuned network: then from a frozen one."""
 
 from dataclasses import replace
 
@@ -8,6 +8,7 @@ from embedpipe.classifiers.bundles import Blocks
 from embedpipe.classifiers.evaluation import LabelledPages, isolated
 from embedpipe.classifiers.groups import with_guesses
 from embedpipe.core.errors import ArtifactError
+from embedpipe.core.records import SAYS_NOTHING
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.workspace import FINETUNED, Workspace
 
@@ -26,9 +27,9 @@ def separated(workspace: Workspace, pages: LabelledPages, blocks: Blocks) -> Lab
 
 
 def grouped(workspace: Workspace, pages: LabelledPages, blocks: Blocks) -> LabelledPages:
-    """The pages with guessed groups for documents without one, by layout and names; see `origins`.
+    """The pages with guessed groups for documents without one, by layout and names; see `groups`.
 
-    Pages without features, and those of a fine-tuned network, whose features tell types, get the groups that the
+    Pages without features, and those of a fine-tuned network, whose features show types, get the groups that the
     features of a frozen network give their documents, if the workspace has a space that holds them all.
 
     Args:
@@ -50,7 +51,7 @@ def grouped(workspace: Workspace, pages: LabelledPages, blocks: Blocks) -> Label
 def _first_pages(store: FeatureStore, pages: LabelledPages) -> LabelledPages | None:
     """The first page of each document that is not blank, with a store's features; None where one is missing there."""
     table = store.pages()
-    table = table[table["outcome"] != "blank"].sort_values("page_index").drop_duplicates("document_sha256")
+    table = table[~table["outcome"].isin(SAYS_NOTHING)].sort_values("page_index").drop_duplicates("document_sha256")
     table = table.set_index("document_sha256")
     documents, rows = np.unique(pages.documents, return_index=True)
     if not np.all(np.isin(documents.astype(str), table.index.to_numpy(str))):

@@ -1,4 +1,4 @@
-"""What classifiers say of every stored document, and how many answers of each kind that are."""
+"""Answers of classifiers for every stored document, and their counts by kind."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from embedpipe.classifiers.bundles import ClassifierBundle
 from embedpipe.classifiers.calibration.decisions import Rule
 from embedpipe.classifiers.evaluation import effective_pages, mean_log_scores, page_weights, weighted_means
+from embedpipe.core.records import SAYS_NOTHING
 from embedpipe.store.features import FeatureStore
 
 STATUSES = ("ok", "ambiguous", "novel")
@@ -17,14 +18,14 @@ STATUSES = ("ok", "ambiguous", "novel")
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a classifier says of a stored document: the most probable type, and `ok`, `ambiguous` or `novel`."""
+    """A classifier's answer for a stored document: the most probable type, and `ok`, `ambiguous` or `novel`."""
 
     kind: str
     status: str
 
 
 def told(store: FeatureStore, bundles: Iterable[ClassifierBundle]) -> list[dict[str, Answer]]:
-    """What each classifier says of every stored document that is not blank, by SHA-256, as `classify` would.
+    """The answer of each classifier for every stored document that is not blank, by SHA-256, as `classify` would.
 
     Args:
         store: The features, as the classifiers take them; read part by part.
@@ -40,7 +41,7 @@ def told(store: FeatureStore, bundles: Iterable[ClassifierBundle]) -> list[dict[
             rows.append(bundle.log_scores(X))
             far.append(bundle.distances(X))
     pages = store.pages().set_index("page_id").loc[np.concatenate(ids)]
-    voting = (pages["outcome"] != "blank").to_numpy()
+    voting = ~pages["outcome"].isin(SAYS_NOTHING).to_numpy()
     documents, owner = np.unique(pages["document_sha256"].to_numpy(object)[voting], return_inverse=True)
     weights = page_weights(pages["page_index"].to_numpy(np.int64)[voting])
     found = []

@@ -1,4 +1,4 @@
-"""Labels and stored features to classifiers, and to figures that say how good they are. Never loads torch."""
+"""Labels and stored features to classifiers, and to figures of their quality. Never loads torch."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -33,6 +33,7 @@ from embedpipe.classifiers.group_guesses import separated
 from embedpipe.classifiers.held_out import held_out_of, honest_folds
 from embedpipe.core import versions
 from embedpipe.core.errors import ArtifactError, LabelsError, UsageError
+from embedpipe.core.records import SAYS_NOTHING
 from embedpipe.embedding.cue_table import CuedStore
 from embedpipe.embedding.kind_table import known_kinds
 from embedpipe.embedding.streaming import Settings
@@ -41,7 +42,7 @@ from embedpipe.pages.rendering import Selection
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.workspace import Workspace
 
-if TYPE_CHECKING:  # only whoever makes variants needs the network
+if TYPE_CHECKING:  # only variants need the network
     from embedpipe.backbones.engines import Backbone
 
 
@@ -79,7 +80,7 @@ class TrainingRecipe:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A held-out document: what it is, what was told, what came second, and the probabilities of both."""
+    """A held-out document: its type, the predicted type, the second choice, and the probabilities of both."""
 
     document_sha256: str
     truth: str
@@ -97,7 +98,7 @@ class Evaluation:
         metrics: Of pages and documents, see `evaluation.metrics_of`.
         per_class: Of documents, a row per type.
         classes: Types, sorted.
-        matrix: Documents by true type (rows) and told type (columns).
+        matrix: Documents by true type (rows) and predicted type (columns).
         verdicts: One per document that was measured.
         pages: How many pages were used.
     """
@@ -155,7 +156,7 @@ def _read_labelled(workspace: Workspace, store: FeatureStore, selection: Selecti
     """As `labelled_pages`, of what can be read."""
     pages = store.pages().sort_values(["document_sha256", "page_index"], ignore_index=True)
     labels = workspace.labels().of_pages(pages)
-    wanted = labels["label"].notna() & (pages["outcome"] != "blank")
+    wanted = labels["label"].notna() & ~pages["outcome"].isin(SAYS_NOTHING)
     if selection.ranges:
         counts = {int(n): set(selection.indices(int(n))) for n in pages["page_count"].unique()}
         wanted &= pd.Series([i in counts[n] for i, n in zip(pages["page_index"], pages["page_count"], strict=True)])
@@ -215,7 +216,7 @@ def make_variants(
         recipe: Which pages, how many variants, and their seed.
         backbone: Loads the backbone; called only when a variant is missing.
         settings: How documents are read.
-        watch: Is told how it goes.
+        watch: Receives progress and notices.
         allow_missing: As for `fit`.
 
     Raises:

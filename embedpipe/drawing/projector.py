@@ -29,7 +29,7 @@ _PAPER, _MISSING = (255, 255, 255), (200, 200, 204)
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What is told of a page: in the order of the columns of the metadata."""
+    """What is written about a page: in the order of the columns of the metadata."""
 
     label: str
     file: str

@@ -8,14 +8,13 @@ page at fault is lost, and its neighbours are rendered again where they went dow
 import contextlib
 import os
 import signal
+import sys
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
-from multiprocessing.context import SpawnContext, SpawnProcess
-from multiprocessing.sharedctypes import SynchronizedArray
 from typing import Self
 
 import numpy as np
@@ -24,7 +23,8 @@ from pebble import ProcessExpired, ProcessPool
 
 from embedpipe.core.display import whole_number
 from embedpipe.core.errors import DocumentError, EmbedpipeError
-from embedpipe.core.records import WHOLE_FILE, Document, PageFailure, PageImage, PageInfo, PageRef
+from embedpipe.core.files import file_time
+from embedpipe.core.records import PLACEHOLDER, WHOLE_FILE, Document, PageFailure, PageImage, PageInfo, PageRef
 from embedpipe.pages.cues import UNKNOWN, page_cues
 from embedpipe.pages.documents import (
     BLANK_INK,
@@ -38,6 +38,7 @@ from embedpipe.pages.documents import (
 )
 from embedpipe.pages.source_kinds import UNKNOWN as UNKNOWN_KIND
 from embedpipe.pages.source_kinds import page_kind
+from embedpipe.pages.workers import Numbers, WorkerContext, silence
 
 PAGES_PER_TASK = 16
 """Pages of a document that a worker takes at a time: long documents are shared out, short ones cost one message.
@@ -163,25 +164,6 @@ class Rendered:
     finished: bool = False
 
 
-class _Worker(SpawnProcess):
-    """A process that Ctrl-C does not reach, from its first instruction: it is the parent's to answer."""
-
-    def start(self) -> None:
-        """Starts it with the signal blocked; while Python itself starts, it would end in a traceback."""
-        if not hasattr(signal, "pthread_sigmask"):  # Windows
-            super().start()
-            return
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
-            super().start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-class _Workers(SpawnContext):
-    Process = _Worker
-
-
 class Renderer:
     """Renders documents in worker processes; a context manager, since the processes must end.
 
@@ -194,9 +176,9 @@ class Renderer:
         self.stats = RenderStats()
         self._guards = guards
         self._pages_per_task = _pages_per_task(options)
-        context = _Workers()
+        context = WorkerContext()
         self._window = guards.workers * 3
-        self._marks: SynchronizedArray[int] = context.Array("i", [_IDLE] * self._window, lock=False)
+        self._marks = context.numbers([_IDLE] * self._window)
         self._free = list(range(self._window))
         self._stopped = False
         self._pool = ProcessPool(
@@ -277,8 +259,7 @@ class Renderer:
             results = self._after_death(task, error)
         except BrokenProcessPool as error:
             raise EmbedpipeError(
-                "render workers die as they start: in a script of your own, what it does must stand below "
-                '`if __name__ == "__main__":`'
+                f"render workers die as they start: try `{sys.executable} -c 'import embedpipe.pages.rendering'`"
             ) from error
         else:
             self.stats.seconds += answer.seconds
@@ -324,14 +305,15 @@ class Renderer:
 
 _options: ReadOptions
 _guards: Guards
-_marks: "SynchronizedArray[int]"
+_marks: Numbers
 _last: tuple[Document, OpenDocument] | None = None
 
 
-def start_worker(options: ReadOptions, guards: Guards, marks: "SynchronizedArray[int]") -> None:
+def start_worker(options: ReadOptions, guards: Guards, marks: Numbers) -> None:
     """Makes a fresh process one that may be killed, and that cannot take more memory than it is given."""
     global _options, _guards, _marks
     _options, _guards, _marks = options, guards, marks
+    silence()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it could not be blocked before
     if hasattr(signal, "SIGALRM"):
         signal.signal(signal.SIGALRM, signal.SIG_DFL)  # the kernel ends the process; a handler would wait for MuPDF
@@ -386,7 +368,7 @@ def _open(document: Document) -> OpenDocument:
         status = os.stat(document.path)
     except OSError as error:
         raise DocumentError("unreadable", f"cannot be read: {error.strerror or error}") from None
-    if (status.st_size, status.st_mtime_ns) != (document.size, document.mtime_ns):
+    if (status.st_size, file_time(status.st_mtime_ns)) != (document.size, document.mtime_ns):
         raise DocumentError("unreadable", "it changed while it was read; run again when it is at rest")
     _last = (document, open_document(document.path, document.reader, _options))
     return _last[1]
@@ -408,11 +390,18 @@ def _render_page(document: Document, opened: OpenDocument, index: int, slot: int
             pictures = _pictures(drawn, (document.sha256, index))
     except (DocumentError, MemoryError) as error:
         return _failures(document, [index], *_reason(error))
-    outcome = "blank" if ink < BLANK_INK else "repaired" if drawn.repaired else "ok"
+    outcome = _outcome(drawn, ink)
     ref = PageRef(document.sha256, index, document.path)
     info = PageInfo(ref, opened.page_count, drawn.width, drawn.height, ink, outcome, drawn.message, facts)
     info = replace(info, source_kind=kind)
     return [PageImage(replace(info, variant=number), pixels) for number, pixels in pictures]
+
+
+def _outcome(drawn: Rendering, ink: float) -> str:
+    """What came of a page; an empty cover stands for what is embedded."""
+    if drawn.stands_for:
+        return PLACEHOLDER if ink < BLANK_INK else drawn.stands_for
+    return "blank" if ink < BLANK_INK else "repaired" if drawn.repaired else "ok"
 
 
 def _pictures(drawn: Rendering, page: tuple[str, int]) -> list[tuple[int, NDArray[np.uint8]]]:

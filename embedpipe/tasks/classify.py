@@ -1,4 +1,4 @@
-"""New files to types: the pages take the same way as in `embed`, then the classifier tells each page and document."""
+"""New files to types: the pages go through the same steps as in `embed`, then the classifier predicts types."""
 
 import contextlib
 import time
@@ -17,16 +17,24 @@ from embedpipe.classifiers.evaluation import effective_pages, mean_log_scores, p
 from embedpipe.classifiers.evidence import SHOWN, Example, Examples
 from embedpipe.classifiers.evidence import as_json as examples_json
 from embedpipe.core.errors import ArtifactError, LabelsError
-from embedpipe.core.records import WHOLE_FILE, Document, FeatureBatch, PageFailure, Prediction, Shift
+from embedpipe.core.records import (
+    PARTIAL,
+    SAYS_NOTHING,
+    WHOLE_FILE,
+    Document,
+    FeatureBatch,
+    PageFailure,
+    Prediction,
+    Shift,
+)
 from embedpipe.embedding.intake import Report
 from embedpipe.embedding.kind_table import read_kinds
 from embedpipe.embedding.reading import Reading
 from embedpipe.embedding.streaming import Settings
 from embedpipe.pages.source_kinds import codes, document_kind
-from embedpipe.store.features import FeatureStore
 from embedpipe.store.workspace import Workspace
 
-if TYPE_CHECKING:  # only whoever has new pages needs the network
+if TYPE_CHECKING:  # only new pages need the network
     from embedpipe.backbones.engines import Backbone
 
 _BLANK = Prediction(None, 0.0, "blank")
@@ -36,7 +44,10 @@ _RANKED = 5
 
 @dataclass(frozen=True, slots=True)
 class PageVerdict:
-    """What a page is told to be; `message` says why a page failed, `neighbours` which labelled pages look like it."""
+    """A page's predicted type; `neighbours` are the labelled pages that look like it.
+
+    `message` says why a page failed, or that its document has more than the page shows.
+    """
 
     page_number: int
     prediction: Prediction
@@ -46,7 +57,7 @@ class PageVerdict:
 
 @dataclass(frozen=True, slots=True)
 class DocumentVerdict:
-    """What a document is told to be, from all its pages; `message` says why a file failed.
+    """The predicted type of a document, from all its pages; `message` says why a file failed, or what its pages lack.
 
     `neighbours` are the labelled pages that look most like one of its pages, `source_kind` is where its pages come from
     (one of `source_kinds.KINDS`, or "" where that is not known).
@@ -68,14 +79,15 @@ class _Pages:
     scores: dict[int, NDArray[np.float64]] = field(default_factory=dict)
     distances: dict[int, float] = field(default_factory=dict)
     neighbours: dict[int, tuple[Example, ...]] = field(default_factory=dict)
-    blank: set[int] = field(default_factory=set)
+    silent: set[int] = field(default_factory=set)
+    partial: dict[int, str] = field(default_factory=dict)
     kinds: dict[int, str] = field(default_factory=dict)
     failures: dict[int, PageFailure] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class _Whole:
-    """A document from all its pages that are not blank, as `Calibration.decide` takes it, (1, n_classes) and (1,)."""
+    """A document from all its pages that say something, as `Calibration.decide` takes it, (1, n_classes) and (1,)."""
 
     voting: list[int]
     scores: NDArray[np.float64]
@@ -94,7 +106,7 @@ def classify(
     neighbours: int = 0,
     settings: Settings | None = None,
 ) -> tuple[list[DocumentVerdict], Report]:
-    """Tells the type of each page and document of files and folders.
+    """Predicts the type of each page and document of files and folders.
 
     Pages that the store holds are not rendered again; the others go through `streaming.PageStream` and are not kept.
 
@@ -136,7 +148,7 @@ def classify(
 def _examples(workspace: Workspace, bundle: ClassifierBundle) -> Examples | None:
     """The labelled pages, or None where a classifier outlived them: it answers without."""
     with contextlib.suppress(ArtifactError, LabelsError):
-        store = FeatureStore.open(workspace.store_path(bundle.identity.space))
+        store = workspace.open_store(bundle.identity.space)
         return Examples(workspace, store) if store.identity == bundle.identity else None
     return None
 
@@ -158,7 +170,7 @@ class Answers:
         self._shifted: frozenset[str] = frozenset()
 
     def take(self, item: FeatureBatch | PageFailure) -> None:
-        """Takes the features of some pages, or a failure; features are let go when it is known what they say."""
+        """Takes the features of some pages, or a failure; features are dropped once their scores are computed."""
         if isinstance(item, PageFailure):
             self._pages[item.page.document_sha256].failures[item.page.page_index] = item
             return
@@ -171,8 +183,10 @@ class Answers:
             pages, index = self._pages[info.ref.document_sha256], info.ref.page_index
             pages.scores[index], pages.distances[index], pages.neighbours[index] = row, float(distance), tuple(found)
             pages.kinds[index] = info.source_kind
-            if info.outcome == "blank":
-                pages.blank.add(index)
+            if info.outcome in SAYS_NOTHING:
+                pages.silent.add(index)
+            if info.outcome in PARTIAL:
+                pages.partial[index] = f"{info.outcome}: {info.message}"
 
     def of_unknown_kind(self, documents: Iterable[Document]) -> list[Document]:
         """The documents of which the kind of no page is known: an earlier version stored them."""
@@ -185,7 +199,7 @@ class Answers:
             self._pages[sha256].kinds = dict.fromkeys(self._pages[sha256].kinds, kind)
 
     def compare(self, documents: Iterable[Document]) -> Shift:
-        """Compares documents with those that the classifier was measured on; what is unlike them is not sure any more.
+        """Compares documents with those that the classifier was measured on; what is unlike them is not `ok` any more.
 
         Documents that it learnt from are left out.
         """
@@ -207,8 +221,8 @@ class Answers:
         return found
 
     def _whole(self, known: _Pages) -> _Whole | None:
-        """A document from all its pages that are not blank, in whatever order they came; None without any."""
-        voting = sorted(known.scores.keys() - known.blank)
+        """A document from all its pages that say something, in whatever order they came; None without any."""
+        voting = sorted(known.scores.keys() - known.silent)
         if not voting or WHOLE_FILE in known.failures:
             return None
         weights, owner = page_weights(np.array(voting)), np.zeros(len(voting), np.int64)
@@ -221,7 +235,7 @@ class Answers:
         )
 
     def verdict(self, item: Document | PageFailure) -> DocumentVerdict:
-        """The answer for a file: from all its pages that are not blank, in whatever order they came."""
+        """The answer for a file: from all its pages that say something, in whatever order they came."""
         if isinstance(item, PageFailure):
             return DocumentVerdict(item.page.source, "", _FAILED, (), f"{item.kind}: {item.message}")
         known = self._pages[item.sha256]
@@ -232,24 +246,27 @@ class Answers:
         kind = told.kind if told else ""
         numbers = sorted(known.scores.keys() | known.failures.keys())
         pages = tuple(self._page_verdict(known, index, kind) for index in numbers)
+        message = next((known.partial[index] for index in sorted(known.partial)), "")
         if told is None:
-            return DocumentVerdict(item.path, item.sha256, _FAILED if known.failures else _BLANK, pages)
+            nothing = _FAILED if known.failures or known.partial else _BLANK
+            return DocumentVerdict(item.path, item.sha256, nothing, pages, message)
         prediction = self._prediction(told.scores, told.distances, told.pages, self._bundle.documents, kind)
         seen = _best_of_each_document([example for i in told.voting for example in known.neighbours[i]])
         shown = tuple(seen[: self._neighbours])
-        return DocumentVerdict(item.path, item.sha256, prediction, pages, neighbours=shown, source_kind=kind)
+        return DocumentVerdict(item.path, item.sha256, prediction, pages, message, shown, kind)
 
     def _page_verdict(self, known: _Pages, index: int, kind: str) -> PageVerdict:
-        """What is said of a page; where its own kind is not known it has that of its document."""
+        """The verdict for a page; where its own kind is not known it has that of its document."""
         failure = known.failures.get(index)
         if failure is not None:
             return PageVerdict(index + 1, _FAILED, f"{failure.kind}: {failure.message}")
-        if index in known.blank:
-            return PageVerdict(index + 1, _BLANK)
+        message = known.partial.get(index, "")
+        if index in known.silent:
+            return PageVerdict(index + 1, _FAILED if message else _BLANK, message)
         distances = np.array([known.distances[index]])
         kind = known.kinds.get(index) or kind
         prediction = self._prediction(known.scores[index][None], distances, np.ones(1), self._bundle.pages, kind)
-        return PageVerdict(index + 1, prediction, neighbours=known.neighbours[index])
+        return PageVerdict(index + 1, prediction, message, known.neighbours[index])
 
     def _prediction(
         self,
@@ -259,7 +276,7 @@ class Answers:
         calibration: Calibration,
         kind: str,
     ) -> Prediction:
-        """What is said of one page or document: `scores` (1, n_classes), `distances` (1,), of how many `pages` (1,)."""
+        """The answer for one page or document: `scores` (1, n_classes), `distances` (1,), of how many `pages` (1,)."""
         shifted = np.array([kind in self._shifted])
         found = calibration.decide(scores, distances, self._rule, pages, kinds=codes([kind]), shifted=shifted)
         probabilities = found.probabilities[0]

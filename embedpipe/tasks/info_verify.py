@@ -13,7 +13,8 @@ from embedpipe.core.errors import ArtifactError, EmbedpipeError
 from embedpipe.core.files import read_json
 from embedpipe.embedding import cue_table
 from embedpipe.index import page_index
-from embedpipe.store.features import FeatureStore, aside, unlisted
+from embedpipe.store.features import FeatureStore, unlisted
+from embedpipe.store.parts import aside
 from embedpipe.store.workspace import Workspace
 
 _MANIFEST = "manifest.json"
@@ -27,7 +28,7 @@ class Findings:
     """What was found.
 
     Attributes:
-        problems: What is damaged, missing or lost, a line each that says what heals it.
+        problems: What is damaged, missing or lost, a line each that says what to do.
         notes: What no manifest lists and nothing depends on.
     """
 
@@ -96,7 +97,7 @@ def _store(folder: Path, found: Findings, remedy: str) -> None:
                 "`embed` again on their files"
             )
         found.problems += [
-            f"{file}: put aside as damaged, and it cannot be told what it held; run `embed` again on all files, then "
+            f"{file}: put aside as damaged, and what it held is not known; run `embed` again on all files, then "
             "remove it"
             for file in lost.unread
             if file not in listed

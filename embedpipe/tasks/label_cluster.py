@@ -1,4 +1,4 @@
-"""Documents whose first pages have one layout, so that all that are not labelled yet get their type in one stroke."""
+"""Documents whose first pages have one layout, so that all that are not labelled yet get their type in one step."""
 
 import os
 from collections import Counter
@@ -11,6 +11,7 @@ import numpy as np
 
 from embedpipe.core.display import path_to_text, whole_number
 from embedpipe.core.errors import LabelsError, UsageError
+from embedpipe.core.records import SAYS_NOTHING
 from embedpipe.core.tables import read_numbered, write_csv
 from embedpipe.drawing.pictures import Tile, gallery
 from embedpipe.embedding.streaming import render_pages
@@ -47,7 +48,7 @@ class Family:
 def find(workspace: Workspace, store: FeatureStore) -> list[Family]:
     """The families of all documents that hold one without a label, those with most of them first."""
     pages = store.pages()
-    pages = pages[pages["outcome"] != "blank"].sort_values(["document_sha256", "page_index"])
+    pages = pages[~pages["outcome"].isin(SAYS_NOTHING)].sort_values(["document_sha256", "page_index"])
     pages = pages.drop_duplicates("document_sha256").set_index("page_id")
     ids = pages.index.to_numpy(np.int64)
     unit = fresh_index(store, workspace.index_path(store.identity.space)).unit(store.features(ids))
@@ -100,7 +101,7 @@ def label(workspace: Workspace, store: FeatureStore, types: dict[int, str]) -> i
 
 
 def read(workspace: Workspace, store: FeatureStore, file: Path) -> dict[int, str]:
-    """Reads the types of families from a CSV of `save`; families without a label are passed over.
+    """Reads the types of families from a CSV of `save`; families without a label are skipped.
 
     A family is known by its typical document, so that the numbers may have changed meanwhile.
 
@@ -172,7 +173,7 @@ def draw(workspace: Workspace, found: Sequence[Family], file: Path) -> None:
         )
         for family in shown
     ]
-    gallery(sections, file, "Families to label in one stroke")
+    gallery(sections, file, "Families to label in one step")
 
 
 def as_json(found: Iterable[Family]) -> list[dict[str, Any]]:

@@ -31,12 +31,11 @@ from embedpipe.pages.extraction import extract, suffix_of
 from embedpipe.pages.rendering import Guards, Selection
 from embedpipe.pages.source_kinds import codes
 from embedpipe.store import placing
-from embedpipe.store.features import FeatureStore
 from embedpipe.store.sorted_ledger import file_name, shortened
 from embedpipe.store.workspace import Workspace
 from embedpipe.tasks.classify import Answers, DocumentVerdict
 
-if TYPE_CHECKING:  # only whoever has new pages needs the network
+if TYPE_CHECKING:  # only new pages need the network
     from embedpipe.backbones.engines import Backbone
 
 CUT = 0.5
@@ -52,7 +51,7 @@ class Part:
     Attributes:
         first_page: From 1.
         last_page: The last one that belongs to it.
-        verdict: What it is, told from its pages as `classify` tells it of a file.
+        verdict: Its type, predicted from its pages as `classify` does for a file.
         boundary_confidence: Probability that a document begins at its first page; 1 at the begin of the pile.
         whole_confidence: Probability that it is one document, neither cut nor joined wrongly.
     """
@@ -109,7 +108,7 @@ def split(
     settings: Settings | None = None,
     blank_separates: bool = False,
 ) -> Split:
-    """Cuts every file of the inputs into documents, and tells the type of each.
+    """Cuts every file of the inputs into documents, and predicts the type of each.
 
     Blank pages and pages that cannot be read stay with the document before them.
 
@@ -163,7 +162,7 @@ def split(
 def _learn(workspace: Workspace, bundle: ClassifierBundle, piles: set[str]) -> tuple[BoundaryModel | None, str]:
     """A model from all labelled documents but the piles; or None, and why."""
     try:
-        store = FeatureStore.open(workspace.store_path(bundle.identity.space))
+        store = workspace.open_store(bundle.identity.space)
         pages = labelled_pages(workspace, store, Selection())
         others = ~np.isin(pages.documents.astype(str), sorted(piles))
         pages = pages.take(others)
@@ -231,7 +230,7 @@ def _parts(
 def _renumbered(
     stream: _Stream, part: Document, first: int, last: int, *, cued: bool
 ) -> Iterable[FeatureBatch | PageFailure]:
-    """The pages of a part as pages of a document of their own, so that they are told as one."""
+    """The pages of a part as pages of a document of their own, so that they get one prediction."""
     indices = [i for i in sorted(stream.infos) if first <= i <= last]
     refs = {i: PageRef(part.sha256, i - first, part.path) for i in range(first, last + 1)}
     infos = tuple(

@@ -1,4 +1,4 @@
-"""What to label next: the documents whose labels teach most, told from their stored features."""
+"""What to label next: the documents whose labels are most useful, by their stored features."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from embedpipe.classifiers.bundles import ClassifierBundle
 from embedpipe.classifiers.evaluation import mean_log_scores, page_weights
 from embedpipe.core.display import path_to_text
 from embedpipe.core.errors import LabelsError
+from embedpipe.core.records import SAYS_NOTHING
 from embedpipe.core.tables import write_csv
 from embedpipe.embedding.cue_table import CuedStore
 from embedpipe.index.page_index import fresh_index
@@ -147,7 +148,7 @@ def _gather(workspace: Workspace, store: FeatureStore, bundle: ClassifierBundle 
     """Walks the store once: the matrix of all pages is never in memory."""
     index = fresh_index(store, workspace.index_path(store.identity.space))
     pages = store.pages().set_index("page_id")
-    pages = pages[pages["outcome"] != "blank"]
+    pages = pages[~pages["outcome"].isin(SAYS_NOTHING)]
     documents, owners = np.unique(pages["document_sha256"].to_numpy(object), return_inverse=True)
     owner_of = dict(zip(pages.index, owners, strict=True))
     sums, scores, rows = np.zeros((len(documents), store.dim), np.float32), [], []

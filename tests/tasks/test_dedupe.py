@@ -3,15 +3,19 @@
 import csv
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pymupdf
 import pytest
+from pages.test_stand_ins import with_files, xfa_form
 from PIL import Image
 
 from embedpipe.backbones.building import Backbone
+from embedpipe.core.records import FeatureBatch
+from embedpipe.store.features import FeatureWriter
 from embedpipe.store.workspace import Workspace
-from embedpipe.tasks.dedupe import Found, as_rows, find, write_html, write_table
+from embedpipe.tasks.dedupe import Found, as_rows, find, left_out, write_html, write_table
 from embedpipe.tasks.embed import embed
 
 
@@ -92,3 +96,63 @@ def test_pages_whose_file_is_gone_are_counted(
     second.unlink()
     found = find(workspace, workspace.store())
     assert (found.groups, found.compared, found.not_compared) == ([], 0, 1)
+
+
+class TestStandIns:
+    """Documents with more in them than their pages show are nobody's copies."""
+
+    @pytest.fixture(scope="class")
+    def made(self, tiny: Backbone, tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, list[Path]]:
+        """Two dynamic forms, two portfolios and two covers, the pages of each pair with the same picture."""
+        folder = tmp_path_factory.mktemp("stand-ins")
+        files = [
+            xfa_form(folder / f"xfa-{who}.pdf", "/Fields[]/XFA 6 0 R", catalog="/NeedsRendering true", who=who)
+            for who in ("Ada", "Bob")
+        ]
+        text = "\n".join(f"line {n} of the same page of all covers" for n in range(9))
+        for name in ("a", "b"):
+            files.append(with_files(folder / f"portfolio-{name}.pdf", f"{name}.pdf", text=text, portfolio=True))
+            files.append(with_files(folder / f"cover-{name}.pdf", f"{name}.pdf", text=text))
+        workspace = Workspace(folder / "artifacts")
+        report = embed(workspace, [str(file) for file in files], tiny)
+        assert report.outcomes == {"placeholder": 4, "cover": 2}
+        return workspace, files
+
+    def test_they_are_in_no_group_and_counted(self, made: tuple[Workspace, list[Path]]) -> None:
+        """None of the pairs is one document, nor one page."""
+        workspace, _ = made
+        found = find(workspace, workspace.store())
+        assert found.groups == []
+        assert found.stand_ins == 6
+        assert any("6 pages stand for more" in line for line in left_out(found))
+
+    def test_those_that_were_stored_before_are_seen_when_they_are_drawn(
+        self, made: tuple[Workspace, list[Path]], tiny: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A store of an earlier version calls their pages ok."""
+        _, files = made
+        monkeypatch.setattr(FeatureWriter, "append", _as_before(FeatureWriter.append))
+        workspace = Workspace(tmp_path / "artifacts")
+        embed(workspace, [str(file) for file in files], tiny)
+        assert set(workspace.store().pages()["outcome"]) == {"ok"}
+        found = find(workspace, workspace.store())
+        assert found.groups == []
+        assert found.stand_ins == 6
+
+    def test_the_same_pages_without_files_are_one_document(self, tiny: Backbone, tmp_path: Path) -> None:
+        """It is the files that keep them apart."""
+        text = "\n".join(f"line {n} of the same page of all covers" for n in range(9))
+        for name in ("a", "b"):
+            with_files(tmp_path / f"{name}.pdf", text=text)
+        (tmp_path / "b.pdf").write_bytes((tmp_path / "b.pdf").read_bytes() + b"\n% b\n")
+        workspace = Workspace(tmp_path / "artifacts")
+        embed(workspace, [str(tmp_path / "a.pdf"), str(tmp_path / "b.pdf")], tiny)
+        assert names(find(workspace, workspace.store()), "document") != []
+
+
+def _as_before(append: Callable[[FeatureWriter, FeatureBatch], None]) -> Callable[[FeatureWriter, FeatureBatch], None]:
+    def appended(writer: FeatureWriter, batch: FeatureBatch) -> None:
+        infos = tuple(replace(info, outcome="ok", message="") for info in batch.pages)
+        append(writer, FeatureBatch(infos, batch.X))
+
+    return appended

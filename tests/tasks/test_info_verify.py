@@ -20,7 +20,8 @@ from embedpipe.embedding.cue_table import _save as save_cues
 from embedpipe.index.page_index import fresh_index
 from embedpipe.pages.cues import UNKNOWN
 from embedpipe.store import part_contents
-from embedpipe.store.features import FeatureStore, FeatureWriter
+from embedpipe.store.feature_writer import FeatureWriter
+from embedpipe.store.features import FeatureStore
 from embedpipe.store.workspace import Workspace
 from embedpipe.tasks.info_verify import examine
 

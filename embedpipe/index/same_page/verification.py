@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedpipe.core.machine import available_cores
-from embedpipe.core.records import Document, PageImage, Recipe
+from embedpipe.core.records import PARTIAL, Document, PageImage, Recipe
 from embedpipe.embedding.streaming import page_renderer, stream_pages
 from embedpipe.index.near_duplicates import Groups, connected
 from embedpipe.index.same_page.agreement import SAME_PICTURE, SIZE, Contrast, agreement, contrast
@@ -52,6 +52,8 @@ class Verified:
         compared: Pairs that were looked at closely.
         unreadable: Rows that could not be drawn.
         nearly_blank: Rows with next to nothing on them.
+        stand_ins: Rows whose documents have more than their pages show, as is seen only now: they are compared with
+            none.
     """
 
     groups: Groups
@@ -60,6 +62,7 @@ class Verified:
     compared: int = 0
     unreadable: set[int] = field(default_factory=set)
     nearly_blank: set[int] = field(default_factory=set)
+    stand_ins: set[int] = field(default_factory=set)
 
     def agree(self, pair: Pair, value: float) -> None:
         """Notes that two rows show the same page."""
@@ -165,5 +168,8 @@ class _Comparison:
                 ref = page.info.ref
                 row = row_of[ref.document_sha256, ref.page_index]
                 missing.discard(row)
+                if page.info.outcome in PARTIAL:
+                    self.found.stand_ins.add(row)
+                    continue
                 yield row, page.pixels
         self.found.unreadable |= missing

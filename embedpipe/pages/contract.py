@@ -1,0 +1,136 @@
+"""What the readers of all kinds of file share: what is asked of them, what they give, and how a page is laid out."""
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embedpipe.core.records import Recipe
+from embedpipe.pages.augmentation import Variants
+
+BLANK_INK = 0.0002
+"""Pages with a smaller share of ink are blank: 15 pixels of a page of 320 x 226."""
+
+INK_CONTRAST = 24
+"""Shades of 255 by which ink stands out from its background; paper grain and JPEG noise stay below."""
+
+SHAPE_STEP = 16
+"""Sides are multiples of this, so that pages of nearly the same format share a batch; stretches by 4 % at most."""
+
+PHOTO_CROP = 0.875
+"""The share of the short side that the usual photo recipe keeps: 224 of 256 pixels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What is refused with the outcome `too_large`.
+
+    Attributes:
+        file_bytes: Largest file.
+        pages: Most pages of one document.
+        pixels: Largest image, in pixels of the stored picture.
+    """
+
+    file_bytes: int = 2 * 1024**3
+    pages: int = 20_000
+    pixels: int = 100_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOptions:
+    """What the readers need to know: how to render, what to refuse, passwords to try, and what else is wanted.
+
+    Attributes:
+        recipe: Size and resize rule; with `variants`, that of the larger page that they are made of.
+        interpolation: How images are scaled.
+        limits: What is refused.
+        passwords: To try on encrypted PDFs.
+        cues: Whether to tell the cues of each page.
+        variants: Changed copies that are wanted instead of each page.
+    """
+
+    recipe: Recipe = field(default_factory=Recipe)
+    interpolation: str = "bicubic"
+    limits: Limits = field(default_factory=Limits)
+    passwords: tuple[str, ...] = ()
+    cues: bool = False
+    variants: Variants | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rendering:
+    """Pixels of one page, uint8 (H, W, 3), with the page's own width and height and what the reader noticed.
+
+    `stands_for` is one of `records.PARTIAL` where the document has more than its pages show, else "".
+    """
+
+    pixels: NDArray[np.uint8]
+    width: float
+    height: float
+    repaired: bool = False
+    message: str = ""
+    stands_for: str = ""
+
+    @property
+    def ink(self) -> float:
+        """Share of pixels that stand out from the most common shade."""
+        return ink(self.pixels)
+
+
+def ink(pixels: NDArray[np.uint8]) -> float:
+    """Share of pixels that stand out from the most common shade; pixels are uint8 (H, W, 3)."""
+    darkest = pixels.min(axis=2)  # a yellow word on white is dark in one channel only
+    background = int(np.bincount(darkest.ravel(), minlength=256).argmax())
+    return float(np.mean(np.abs(darkest.astype(np.int16) - background) > INK_CONTRAST))
+
+
+class OpenDocument(Protocol):
+    """A document that was opened by a reader."""
+
+    page_count: int
+
+    def render(self, index: int) -> Rendering:
+        """Renders page `index`, counted from 0; raises DocumentError."""
+
+    def close(self) -> None:
+        """Lets go of the file."""
+
+
+Region = tuple[float, float, float, float]
+
+
+def plan(width: float, height: float, recipe: Recipe) -> tuple[Region, tuple[int, int]]:
+    """Which part of a page is drawn, and onto how many pixels.
+
+    Args:
+        width: Width of the page in any unit, > 0.
+        height: Height in the same unit, > 0.
+        recipe: Size and resize rule.
+
+    Returns:
+        The region (left, top, right, bottom) in the page's unit, and (columns, rows) in pixels.
+    """
+    whole = (0.0, 0.0, width, height)
+    size = recipe.size
+    if recipe.resize == "squash":
+        return whole, (size, size)
+    if recipe.resize == "crop":
+        half = min(width, height) * PHOTO_CROP / 2
+        middle = (width / 2, height / 2)
+        return (middle[0] - half, middle[1] - half, middle[0] + half, middle[1] + half), (size, size)
+    short = round(size * min(width, height) / max(width, height) / SHAPE_STEP) * SHAPE_STEP
+    short = min(max(short, recipe.shortest), size)
+    return whole, ((size, short) if width >= height else (short, size))
+
+
+def first_line(error: BaseException) -> str:
+    """The class and the first line of an error of another library."""
+    text = str(error).strip().partition("\n")[0]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def failure_kind(error: Exception, otherwise: str) -> str:
+    """MuPDF reports a failed allocation as a plain exception whose text names the C function."""
+    text = str(error)
+    return "memory" if "alloc" in text and "failed" in text else otherwise
