@@ -70,8 +70,9 @@ def _folders(root: Path) -> list[Path]:
 
 def _tables(workspace: Workspace, found: Findings) -> None:
     with found.noting():
-        for path, types in workspace.labels().conflicts:
-            found.problems.append(f"{workspace.labels_file}: {path} is {' and '.join(types)}: it has no label")
+        labels = workspace.labels()
+        unlabelled = [line.message for line in labels.kept if line.key not in labels.rows]  # the others count nothing
+        found.problems += dict.fromkeys(unlabelled)
     if workspace.sources().damaged:
         found.problems.append(f"{workspace.root / 'sources.parquet'}: damaged; the next `embed` of the files fills it")
     if cue_table.is_damaged(workspace):
