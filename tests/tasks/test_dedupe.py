@@ -98,39 +98,40 @@ def test_pages_whose_file_is_gone_are_counted(
     assert (found.groups, found.compared, found.not_compared) == ([], 0, 1)
 
 
+@pytest.fixture(scope="module")
+def stand_ins(tiny: Backbone, tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, list[Path]]:
+    """Two dynamic forms, two portfolios and two covers, the pages of each pair with the same picture."""
+    folder = tmp_path_factory.mktemp("stand-ins")
+    files = [
+        xfa_form(folder / f"xfa-{who}.pdf", "/Fields[]/XFA 6 0 R", catalog="/NeedsRendering true", who=who)
+        for who in ("Ada", "Bob")
+    ]
+    text = "\n".join(f"line {n} of the same page of all covers" for n in range(9))
+    for name in ("a", "b"):
+        files.append(with_files(folder / f"portfolio-{name}.pdf", f"{name}.pdf", text=text, portfolio=True))
+        files.append(with_files(folder / f"cover-{name}.pdf", f"{name}.pdf", text=text))
+    workspace = Workspace(folder / "artifacts")
+    report = embed(workspace, [str(file) for file in files], tiny)
+    assert report.outcomes == {"placeholder": 4, "cover": 2}
+    return workspace, files
+
+
 class TestStandIns:
     """Documents with more in them than their pages show are nobody's copies."""
 
-    @pytest.fixture(scope="class")
-    def made(self, tiny: Backbone, tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, list[Path]]:
-        """Two dynamic forms, two portfolios and two covers, the pages of each pair with the same picture."""
-        folder = tmp_path_factory.mktemp("stand-ins")
-        files = [
-            xfa_form(folder / f"xfa-{who}.pdf", "/Fields[]/XFA 6 0 R", catalog="/NeedsRendering true", who=who)
-            for who in ("Ada", "Bob")
-        ]
-        text = "\n".join(f"line {n} of the same page of all covers" for n in range(9))
-        for name in ("a", "b"):
-            files.append(with_files(folder / f"portfolio-{name}.pdf", f"{name}.pdf", text=text, portfolio=True))
-            files.append(with_files(folder / f"cover-{name}.pdf", f"{name}.pdf", text=text))
-        workspace = Workspace(folder / "artifacts")
-        report = embed(workspace, [str(file) for file in files], tiny)
-        assert report.outcomes == {"placeholder": 4, "cover": 2}
-        return workspace, files
-
-    def test_they_are_in_no_group_and_counted(self, made: tuple[Workspace, list[Path]]) -> None:
+    def test_they_are_in_no_group_and_counted(self, stand_ins: tuple[Workspace, list[Path]]) -> None:
         """None of the pairs is one document, nor one page."""
-        workspace, _ = made
+        workspace, _ = stand_ins
         found = find(workspace, workspace.store())
         assert found.groups == []
         assert found.stand_ins == 6
         assert any("6 pages stand for more" in line for line in left_out(found))
 
     def test_those_that_were_stored_before_are_seen_when_they_are_drawn(
-        self, made: tuple[Workspace, list[Path]], tiny: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, stand_ins: tuple[Workspace, list[Path]], tiny: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A store of an earlier version calls their pages ok."""
-        _, files = made
+        _, files = stand_ins
         monkeypatch.setattr(FeatureWriter, "append", _as_before(FeatureWriter.append))
         workspace = Workspace(tmp_path / "artifacts")
         embed(workspace, [str(file) for file in files], tiny)
