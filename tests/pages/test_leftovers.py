@@ -114,7 +114,12 @@ def test_copies_of_ours_are_passed_over_while_their_source_is_there(tmp_path: Pa
 
 @pytest.mark.parametrize(
     ("pattern", "left"),
-    [("*.tif", {"a.tif", "d/a.tif"}), ("d", {"d/a.tif", "d/e/b.pdf"}), ("d/e/", {"d/e/b.pdf"}), ("d/*.tif", {"d/a.tif"})],
+    [
+        ("*.tif", {"a.tif", "d/a.tif"}),
+        ("d", {"d/a.tif", "d/e/b.pdf"}),
+        ("d/e/", {"d/e/b.pdf"}),
+        ("d/*.tif", {"d/a.tif"}),
+    ],
 )
 def test_exclude(tmp_path: Path, pattern: str, left: set[str]) -> None:
     """A pattern is of names, or with a slash of paths below the input; a folder goes with all that is in it."""
