@@ -11,10 +11,10 @@ from embedpipe.core.files import is_temporary, read_json, write_json
 MANIFEST = "embedpipe.json"
 """Says that a folder holds artifacts; written first of all."""
 
-FOLDERS = ("features", "index", "backbones", "classifiers", "explanations", "demo")
+FOLDERS = ("features", "index", "backbones", "classifiers", "explanations", "demo", "labels")
 """What artifacts hold, besides `FILES`."""
 
-FILES = ("labels.csv", "sources.parquet", "cues.parquet", ".lock", ".lock-holder", MANIFEST)
+FILES = ("labels.csv", "sources.parquet", "cues.parquet", "kinds.parquet", ".lock", ".lock-holder", MANIFEST)
 
 _WHAT = "artifacts"
 _MARKS = (
@@ -101,7 +101,7 @@ def _are_labels(file: Path) -> bool:
     """Whether a CSV has the columns of our labels, whoever wrote it."""
     with open(file, "rb") as content:
         header = content.readline(1000).decode("utf-8-sig", "replace")
-    return {"document", "path", "label"} <= {name.strip(' \r\n"').lower() for name in re.split("[,;\t]", header)}
+    return {"document", "label"} <= {name.strip(' \r\n"').lower() for name in re.split("[,;\t]", header)}
 
 
 def _refuse(folder: Path, *, share: bool) -> None:

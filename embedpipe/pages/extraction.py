@@ -59,11 +59,15 @@ def extract(
     """
     files = [folder / f"{first}-{last}{suffix_of(document)}" for first, last in spans]
     longest = max((last - first for first, last in spans), default=0)
-    calls: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
+    calls: list[tuple[Callable[..., None], tuple[Any, ...], float]] = []
     for span, file in zip(spans, files, strict=True):
         arguments = (document, span, str(file), options)
-        calls += [(_extract, arguments), (_compare, arguments)]
-    results = _run_guarded(calls, guards, (longest + 2) * guards.page_seconds)
+        # pages that cannot be drawn in time, in the pile or in the part, keep no part from being written
+        calls += [
+            (_extract, arguments, (longest + 2) * guards.page_seconds),
+            (_compare, arguments, guards.page_seconds),
+        ]
+    results = _run_guarded(calls, guards)
     for file, made, compared in zip(files, results, results, strict=False):
         changed = compared if isinstance(compared, DocumentError) and compared.kind == _CHANGED else None
         yield made if isinstance(made, DocumentError) else changed or file
@@ -91,6 +95,8 @@ def _compare(document: Document, span: Span, file: str, options: ReadOptions) ->
     """Raises DocumentError of the kind `_CHANGED` where a page of a part does not look as it does in the document."""
     whole = open_document(document.path, document.reader, options)
     try:
+        if span == (0, whole.page_count - 1):
+            return  # it was copied byte for byte
         part = open_document(file, document.reader, options)
         try:
             for number in range(span[1] - span[0] + 1):
@@ -216,14 +222,14 @@ def _resolution(frame: Image.Image) -> dict[str, Any]:
 
 
 def _run_guarded(
-    calls: Iterable[tuple[Callable[..., T], tuple[Any, ...]]], guards: Guards, seconds: float
+    calls: Iterable[tuple[Callable[..., T], tuple[Any, ...], float]], guards: Guards
 ) -> Iterator[T | DocumentError]:
     """Calls functions in a worker process that may be killed; for work on documents that is not rendering.
 
     Args:
-        calls: Functions of a module, so that the process can find them, with arguments that can be sent to a process.
+        calls: Functions of a module, so that the process can find them, with arguments that can be sent to a process,
+            and the seconds that the call may take.
         guards: What a call may cost in memory.
-        seconds: What a call may cost in time.
 
     Yields:
         For each call what it returned, or why it has no result.
@@ -232,7 +238,7 @@ def _run_guarded(
     marks = context.numbers([0])
     initial = (ReadOptions(), guards, marks)
     with ProcessPool(max_workers=1, initializer=start_worker, initargs=initial, context=context) as pool:
-        for function, arguments in calls:
+        for function, arguments, seconds in calls:
             try:
                 yield pool.schedule(function, args=arguments, timeout=seconds).result()
             except DocumentError as error:

@@ -66,7 +66,7 @@ class Sieve:
             return LEFTOVER
         if self._is_excluded(entry.name, below):
             return EXCLUDED
-        if os.path.dirname(entry.path) in self._claimed and entry.name in (*claims.FOLDERS, "labels"):
+        if os.path.dirname(entry.path) in self._claimed and entry.name in claims.FOLDERS:
             return OURS
         if not _holds_artifacts(entry.path):
             return ""

@@ -151,7 +151,7 @@ class _EmbedRun:
         failures = [] if self._retry_failed else [f for f in self.writer.failures_of(sha256) if f.kind != "unreadable"]
         if any(f.page.page_index == WHOLE_FILE for f in failures):
             for failure in failures:
-                self.report.fail(_moved(failure, document))
+                self._fail_again(failure, document)
             return None
         # a kill between a part and its failures can leave a page in both
         failed = {f.page.page_index: f for f in failures if f.page.page_index not in stored}
@@ -159,10 +159,17 @@ class _EmbedRun:
         wanted = set(selection.indices(count)) if count else stored | failed.keys()
         self.report.skipped += len(wanted & stored)
         for index in sorted(wanted & failed.keys()):
-            self.report.fail(_moved(failed[index], document))
+            self._fail_again(failed[index], document)
         if count and wanted <= stored | failed.keys():
             return None
         return Job(document, selection, frozenset(stored | failed.keys()))
+
+    def _fail_again(self, failure: PageFailure, document: Document) -> None:
+        """Counts a failure that is known from an earlier run, at the document's place of today."""
+        moved = _moved(failure, document)
+        self.report.fail(moved)
+        if moved != failure:
+            self.writer.fail(moved)
 
     def _keep(self, item: FeatureBatch | PageFailure) -> float:
         begin = time.perf_counter()

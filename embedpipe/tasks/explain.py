@@ -22,6 +22,7 @@ from embedpipe.drawing.heatmaps import HeatPicture, Looks, draw_heat
 from embedpipe.embedding.streaming import Settings, render_page, render_pages
 from embedpipe.pages.cues import as_block
 from embedpipe.pages.documents import plan
+from embedpipe.store.sorted_ledger import shortened
 from embedpipe.store.workspace import Workspace
 from embedpipe.tasks.similar import identify_query, parse_query
 
@@ -229,7 +230,7 @@ def draw(workspace: Workspace, found: Explanation, backbone: Backbone, file: Pat
 def default_picture(workspace: Workspace, page: PageRef, what: str = "") -> Path:
     """Where a page's picture goes by default: named after the page, in the artifacts, which are claimed for it."""
     workspace.claim()
-    stem = os.fsencode(Path(page.source).stem)[:_LONGEST_STEM].decode("utf-8", "surrogateescape")
+    stem = shortened(Path(page.source).stem, _LONGEST_STEM)
     name = "-".join(filter(None, [stem, f"p{page.page_number}", what]))
     return workspace.root / "explanations" / f"{name}.png"
 

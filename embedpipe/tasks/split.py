@@ -1,10 +1,11 @@
 """Piles of documents in one file: where to cut them, what the parts are, and the parts as files on request."""
 
+import contextlib
 import itertools
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,9 +20,11 @@ from embedpipe.classifiers.calibration import shift
 from embedpipe.classifiers.calibration.decisions import Rule
 from embedpipe.classifiers.group_guesses import grouped
 from embedpipe.classifiers.training import labelled_pages
-from embedpipe.core.errors import ArtifactError, DocumentError, LabelsError
+from embedpipe.core.display import path_to_text
+from embedpipe.core.errors import ArtifactError, DocumentError, EmbedpipeError, LabelsError
 from embedpipe.core.files import sha256_of
 from embedpipe.core.records import Document, FeatureBatch, PageFailure, PageInfo, PageRef, Prediction
+from embedpipe.core.tables import read_csv, read_table, write_csv
 from embedpipe.embedding.intake import Report
 from embedpipe.embedding.reading import Reading
 from embedpipe.embedding.streaming import Settings
@@ -41,6 +44,10 @@ if TYPE_CHECKING:  # only new pages need the network
 CUT = 0.5
 """Documents are cut where a boundary is more probable than none."""
 
+PARTS = "embedpipe-parts.csv"
+"""In the folder of the parts: which file is a part of which pile; a walk reads it, see `pages.leftovers`."""
+
+_PART_COLUMNS = ("copy", "source", "first_page", "state", "size")
 _LONGEST_STEM, _LONGEST_TYPE = 150, 60  # bytes, of the 255 that file systems take
 
 
@@ -275,7 +282,23 @@ def write_parts(piles: Iterable[Pile], folder: Path, settings: Settings) -> dict
                     written[key] = f"{file.kind}: {file}"
                 else:
                     written[key] = _keep(file, folder / _name(pile.document, part))
+    _note_parts(folder, {key: path for key, path in written.items() if isinstance(path, Path)})
     return written
+
+
+def _note_parts(folder: Path, written: Mapping[tuple[str, int], Path]) -> None:
+    """Notes which files of a folder are parts of which pile, so that a walk of all does not take them for documents."""
+    file = folder / PARTS
+    rows = {}
+    if file.exists():
+        with contextlib.suppress(EmbedpipeError):
+            rows = {row["copy"]: row for row in read_csv(file) if row.get("copy")}
+    for (pile, first_page), path in written.items():
+        values = {"first_page": str(first_page), "size": str(path.stat().st_size), "source": path_to_text(pile)}
+        rows[path_to_text(path.name)] = {"copy": path_to_text(path.name), "state": "part", **values}
+    with contextlib.suppress(ArtifactError):  # the parts are there, and said; they are only taken for documents then
+        if rows and (not file.exists() or read_table(file).header == _PART_COLUMNS):
+            write_csv(file, _PART_COLUMNS, rows.values())
 
 
 def _name(pile: Document, part: Part) -> str:

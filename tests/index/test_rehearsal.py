@@ -1,5 +1,6 @@
 """Whatever kind of index is asked for: it finds each page by itself, or one line says that it does not work."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import faiss
@@ -53,8 +54,11 @@ OTHERS = [
 
 
 @pytest.fixture(autouse=True)
-def _one_thread() -> None:
+def _one_thread() -> Iterator[None]:
+    before = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(1)
+    yield
+    faiss.omp_set_num_threads(before)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """What is there more than once."""
 
 import csv
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,6 +14,7 @@ from PIL import Image
 
 from embedpipe.backbones.building import Backbone
 from embedpipe.core.records import FeatureBatch
+from embedpipe.embedding.streaming import Settings
 from embedpipe.store.features import FeatureWriter
 from embedpipe.store.workspace import Workspace
 from embedpipe.tasks.dedupe import Found, as_rows, find, left_out, write_html, write_table
@@ -98,39 +100,40 @@ def test_pages_whose_file_is_gone_are_counted(
     assert (found.groups, found.compared, found.not_compared) == ([], 0, 1)
 
 
+@pytest.fixture(scope="module")
+def stand_ins(tiny: Backbone, tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, list[Path]]:
+    """Two dynamic forms, two portfolios and two covers, the pages of each pair with the same picture."""
+    folder = tmp_path_factory.mktemp("stand-ins")
+    files = [
+        xfa_form(folder / f"xfa-{who}.pdf", "/Fields[]/XFA 6 0 R", catalog="/NeedsRendering true", who=who)
+        for who in ("Ada", "Bob")
+    ]
+    text = "\n".join(f"line {n} of the same page of all covers" for n in range(9))
+    for name in ("a", "b"):
+        files.append(with_files(folder / f"portfolio-{name}.pdf", f"{name}.pdf", text=text, portfolio=True))
+        files.append(with_files(folder / f"cover-{name}.pdf", f"{name}.pdf", text=text))
+    workspace = Workspace(folder / "artifacts")
+    report = embed(workspace, [str(file) for file in files], tiny)
+    assert report.outcomes == {"placeholder": 4, "cover": 2}
+    return workspace, files
+
+
 class TestStandIns:
     """Documents with more in them than their pages show are nobody's copies."""
 
-    @pytest.fixture(scope="class")
-    def made(self, tiny: Backbone, tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, list[Path]]:
-        """Two dynamic forms, two portfolios and two covers, the pages of each pair with the same picture."""
-        folder = tmp_path_factory.mktemp("stand-ins")
-        files = [
-            xfa_form(folder / f"xfa-{who}.pdf", "/Fields[]/XFA 6 0 R", catalog="/NeedsRendering true", who=who)
-            for who in ("Ada", "Bob")
-        ]
-        text = "\n".join(f"line {n} of the same page of all covers" for n in range(9))
-        for name in ("a", "b"):
-            files.append(with_files(folder / f"portfolio-{name}.pdf", f"{name}.pdf", text=text, portfolio=True))
-            files.append(with_files(folder / f"cover-{name}.pdf", f"{name}.pdf", text=text))
-        workspace = Workspace(folder / "artifacts")
-        report = embed(workspace, [str(file) for file in files], tiny)
-        assert report.outcomes == {"placeholder": 4, "cover": 2}
-        return workspace, files
-
-    def test_they_are_in_no_group_and_counted(self, made: tuple[Workspace, list[Path]]) -> None:
+    def test_they_are_in_no_group_and_counted(self, stand_ins: tuple[Workspace, list[Path]]) -> None:
         """None of the pairs is one document, nor one page."""
-        workspace, _ = made
+        workspace, _ = stand_ins
         found = find(workspace, workspace.store())
         assert found.groups == []
         assert found.stand_ins == 6
         assert any("6 pages stand for more" in line for line in left_out(found))
 
     def test_those_that_were_stored_before_are_seen_when_they_are_drawn(
-        self, made: tuple[Workspace, list[Path]], tiny: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, stand_ins: tuple[Workspace, list[Path]], tiny: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A store of an earlier version calls their pages ok."""
-        _, files = made
+        _, files = stand_ins
         monkeypatch.setattr(FeatureWriter, "append", _as_before(FeatureWriter.append))
         workspace = Workspace(tmp_path / "artifacts")
         embed(workspace, [str(file) for file in files], tiny)
@@ -156,3 +159,22 @@ def _as_before(append: Callable[[FeatureWriter, FeatureBatch], None]) -> Callabl
         append(writer, FeatureBatch(infos, batch.X))
 
     return appended
+
+
+def test_names_of_one_file_are_no_copies(workspace: Workspace, tiny: Backbone, make_pdf: Callable[..., Path]) -> None:
+    """Hard links, links that are followed, and a folder under two names lead to one file; it is never listed twice."""
+    first = make_pdf("in/a.pdf", ["a letter"])
+    (first.parent / "hard.pdf").hardlink_to(first)
+    (first.parent / "soft.pdf").symlink_to(first)
+    (first.parent.parent / "linked").symlink_to(first.parent)
+    report = embed(workspace, [str(first.parent)], tiny, settings=Settings(workers=1, follow_links=True))
+    report = embed(workspace, [str(first.parent.parent / "linked")], tiny)
+    assert (report.documents, report.duplicates, report.same_files, report.others["link"]) == (1, 0, 1, 1)
+    assert find(workspace, workspace.store()).groups == []
+    shutil.copy(first, first.parent / "copy.pdf")
+    os.utime(first.parent / "copy.pdf", (1, 1))
+    embed(workspace, [str(first.parent)], tiny)
+    both = find(workspace, workspace.store())
+    assert names(both, "exact") == [["a.pdf", "copy.pdf"]]
+    assert both.other_names == 4
+    assert [row["keep"] for row in as_rows(both.groups)] == [True, False]
