@@ -15,7 +15,7 @@ from embedpipe.index import page_index
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.sources import EARLIER, GONE, PASSED_OVER
 from embedpipe.store.workspace import FINETUNED, Workspace
-from embedpipe.tasks.info_verify import Findings, examine
+from embedpipe.tasks.info_verify import Findings, examine, lines_without_label
 
 __all__ = ["Findings", "backbones", "classifier_versions", "describe", "examine", "take", "verify"]
 

@@ -26,7 +26,7 @@ def test_a_warning_is_one_line_or_none(capsys: pytest.CaptureFixture[str], *, qu
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         warnings.showwarning("one\n  two", UserWarning, "/x/site-packages/PIL/Image.py", 9)
-    logging.getLogger("tifffile.other").warning("three\nfour")
+    logging.getLogger("library.part").warning("three\nfour")
     logging.getLogger("other").info("nothing")
     told = capsys.readouterr().err
     assert told == ("" if quiet else "warning: PIL: UserWarning: one two\nwarning: three four\n")
