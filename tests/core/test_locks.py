@@ -84,7 +84,9 @@ def _owner(**facts: object) -> str:
 
 
 @pytest.mark.parametrize(
-    ("text", "age"), [(_owner(start="earlier"), 0), (_owner(process=4194999), 0), ("", 3600), ('{"machine": 1', 3600)]
+    ("text", "age"),
+    [(_owner(start="earlier"), 0), (_owner(process=4194999), 0), ("", 3600), ('{"machine": 1', 3600)],
+    ids=["number used again", "number not used", "empty", "torn"],  # not the numbers: processes collect the same tests
 )
 def test_owners_that_are_gone(text: str, age: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A number that another process has now, one that nobody has, and a name that was never finished block nobody."""
@@ -102,6 +104,7 @@ def test_owners_that_are_gone(text: str, age: int, tmp_path: Path, monkeypatch: 
         (_owner(machine="elsewhere"), "if process .* on elsewhere runs no more, delete .*owner"),
         ("", "wait until it ends"),
     ],
+    ids=["another machine", "empty"],
 )
 def test_owners_of_whom_nobody_knows(text: str, advice: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another machine's lock stays, and the error names the file; one that is just being made stays as well."""
