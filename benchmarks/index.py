@@ -29,7 +29,8 @@ from embedpipe.core.memory import PeakMemory, family_megabytes
 from embedpipe.core.records import FeatureBatch, PageInfo, PageRef
 from embedpipe.index.page_index import PageIndex, Request, build, fresh_index, make
 from embedpipe.index.tuning import Truth
-from embedpipe.store.features import FeatureStore, FeatureWriter
+from embedpipe.store.feature_writer import FeatureWriter
+from embedpipe.store.features import FeatureStore
 from embedpipe.tasks.dedupe import CANDIDATE, NEAREST
 
 K = 10

@@ -20,7 +20,8 @@ from embedpipe.classifiers.bundles import CLASSIFIERS
 from embedpipe.classifiers.training import TrainingRecipe, fit, labelled_pages
 from embedpipe.core.records import FeatureBatch, PageInfo, PageRef
 from embedpipe.pages.rendering import Selection
-from embedpipe.store.features import FeatureStore, FeatureWriter
+from embedpipe.store.feature_writer import FeatureWriter
+from embedpipe.store.features import FeatureStore
 from embedpipe.store.labels import Label, Labels
 from embedpipe.tasks import evaluate
 

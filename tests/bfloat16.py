@@ -4,9 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import torch
 
 from embedpipe.backbones.engines import OpenVinoEngine, load_openvino
-from embedpipe.backbones.rounding import nearest_bfloat16
 
 _SPLIT = np.float32(2**16 + 1)
 """Veltkamp's constant (Dekker 1971, Numerische Mathematik 18) that leaves a float32 the 8 digits of a bfloat16."""
@@ -36,7 +36,8 @@ def rounding(model: Any) -> Any:
         for place in (0, 1):
             values = node.input_value(place)
             if values.get_node().get_type_name() == "Constant":
-                rounded = op.constant(nearest_bfloat16(np.array(values.get_node().data, np.float32)))
+                exact = torch.from_numpy(np.array(values.get_node().data, np.float32))
+                rounded = op.constant(exact.bfloat16().float().numpy())
             else:
                 scaled = op.multiply(values, op.constant(_SPLIT))
                 rounded = op.subtract(scaled, op.subtract(scaled, values))

@@ -1,21 +1,18 @@
 """Fixtures that many tests share: documents made at run time, a tiny seeded network, the shared corpus where it is."""
 
+from __future__ import annotations
+
+import functools
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-import pymupdf
 import pytest
-from bfloat16 import SimulatedEngine
-from PIL import Image
 
-from embedpipe.backbones import runtime
-from embedpipe.backbones.building import load_backbone
-from embedpipe.backbones.engines import Backbone, EngineChoice
-from embedpipe.backbones.model_cache import CACHE_VARIABLE
-from embedpipe.core.records import Recipe
-from embedpipe.store.workspace import Workspace
+if TYPE_CHECKING:
+    from embedpipe.backbones.engines import Backbone
+    from embedpipe.store.workspace import Workspace
 
 TINY = "timm:test_resnet"
 """A real network of timm with few weights; random, but the same ones every time."""
@@ -26,8 +23,23 @@ _SHARED = Path(__file__).resolve().parents[2] / "shared"
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keeps converted networks where the tests, and the programs that they start, find no others."""
+    from embedpipe.backbones.model_cache import CACHE_VARIABLE
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(CACHE_VARIABLE, str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def built_once() -> Iterator[None]:
+    """Builds the command line of a program once, and not again for every command that the tests give."""
+    import typer.main
+    import typer.testing
+
+    with pytest.MonkeyPatch.context() as patch:
+        build = functools.cache(typer.main.get_command)
+        patch.setattr(typer.main, "get_command", build)
+        patch.setattr(typer.testing, "_get_command", build)
         yield
 
 
@@ -46,6 +58,10 @@ def spared_devices(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def tiny() -> Backbone:
     """A tiny seeded backbone on torch, pages of 64 pixels."""
+    from embedpipe.backbones.building import load_backbone
+    from embedpipe.backbones.engines import EngineChoice
+    from embedpipe.core.records import Recipe
+
     recipe = Recipe(size=64, resize="aspect", layers="penultimate")
     return load_backbone(TINY, weights="none", recipe=recipe, choice=EngineChoice("cpu", "fp32", "torch"))
 
@@ -53,6 +69,10 @@ def tiny() -> Backbone:
 @pytest.fixture
 def bf16(monkeypatch: pytest.MonkeyPatch) -> None:
     """A CPU with units for bfloat16, simulated."""
+    from bfloat16 import SimulatedEngine
+
+    from embedpipe.backbones import runtime
+
     monkeypatch.setattr(runtime, "OpenVinoEngine", SimulatedEngine)
     monkeypatch.setattr(runtime, "offered_precisions", lambda _choice: ("fp32", "bf16"))
 
@@ -60,12 +80,15 @@ def bf16(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
     """An empty artifacts folder."""
+    from embedpipe.store.workspace import Workspace
+
     return Workspace(tmp_path / "artifacts")
 
 
 @pytest.fixture
 def make_pdf(tmp_path: Path) -> Callable[..., Path]:
     """Writes a PDF whose pages each hold one text, larger or smaller: `make_pdf("a.pdf", ["one", "two"])`."""
+    import pymupdf
 
     def make(name: str, texts: list[str], *, size: float = 40, paper: tuple[float, float] = (595, 842)) -> Path:
         file = tmp_path / name
@@ -84,6 +107,8 @@ def make_pdf(tmp_path: Path) -> Callable[..., Path]:
 @pytest.fixture
 def make_image(tmp_path: Path) -> Callable[..., Path]:
     """Writes a picture with a dark bar at its top: `make_image("a.png", mode="L")`."""
+    import numpy as np
+    from PIL import Image
 
     def make(name: str, *, mode: str = "RGB", size: tuple[int, int] = (200, 280)) -> Path:
         file = tmp_path / name

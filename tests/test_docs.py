@@ -171,3 +171,60 @@ def test_pictures_are_small() -> None:
     pictures = list((ROOT / "docs" / "images").iterdir())
     assert pictures
     assert [picture.name for picture in pictures if picture.stat().st_size > 150_000] == []
+
+
+ROOMS = "|".join(sorted(folder.name for folder in (ROOT / "embedpipe").iterdir() if (folder / "__init__.py").exists()))
+BUILDING = ["docs/design.md", "CONTRIBUTING.md"]
+
+
+def is_there(dotted: str) -> bool:
+    """Whether `room.module`, or a name in that module, exists."""
+    place, parts = ROOT / "embedpipe", dotted.split(".")
+    while parts and (place / parts[0]).is_dir():
+        place /= parts.pop(0)
+    if not parts:
+        return True
+    file = place / f"{parts[0]}.py"
+    return file.exists() and all(defines(file, name) for name in parts[1:2])
+
+
+def defines(file: Path, name: str) -> bool:
+    """Whether a module has a function, class or constant of that name."""
+    return bool(re.search(rf"^(?:def |class )?{name}\b", file.read_text(encoding="utf-8"), re.MULTILINE))
+
+
+@pytest.mark.parametrize("page", BUILDING)
+def test_modules_that_are_named_exist(page: str) -> None:
+    """Each `room/module.py` and `room.module` of the pages for those who change the program is there."""
+    files = re.findall(rf"(?<![\w./-])((?:{ROOMS})/[\w/]+\.py)\b", text(page))
+    assert files
+    assert [file for file in files if not (ROOT / "embedpipe" / file).exists()] == []
+    dotted = re.findall(rf"(?<![\w./-])((?:{ROOMS})(?:\.(?!md\b)\w+)+)", text(page))
+    assert [name for name in dotted if not is_there(name)] == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_files_of_the_checkout_that_are_named_exist(page: str) -> None:
+    """Programs, tests and pages that a page names are there."""
+    named = re.findall(r"(?<![\w./-])((?:tests|benchmarks|docs)/[\w/.-]+\.(?:py|md|webp))\b", text(page))
+    assert [file for file in named if not (ROOT / file).exists()] == []
+
+
+def test_tables_are_where_the_design_says() -> None:
+    """Each capitalised name in "Where things are added" is defined in the file that its row names."""
+    [section] = re.findall(r"^## Where things are added\n(.*?)^## ", text("docs/design.md"), re.DOTALL | re.MULTILINE)
+    named = set()
+    for row in section.splitlines():
+        for name in re.findall(r"`([A-Z][A-Za-z]+)`", row):
+            [file, *_] = re.findall(rf"`((?:{ROOMS})/[\w/]+\.py)`", row)
+            assert defines(ROOT / "embedpipe" / file, name), f"{name} is not in {file}"
+            named.add(name)
+    assert named >= {"BACKBONES", "PREFIXES", "LAYERS", "CLASSIFIERS", "READERS", "Limits"}
+
+
+def test_tables_are_in_the_rooms_that_contributors_look_in() -> None:
+    """Each table that CONTRIBUTING.md names is in its room."""
+    tables = re.findall(rf"`([A-Z]+)` of the room `({ROOMS})`", text("CONTRIBUTING.md"))
+    assert tables
+    rooms = {room: list((ROOT / "embedpipe" / room).glob("*.py")) for _, room in tables}
+    assert [name for name, room in tables if not any(defines(file, name) for file in rooms[room])] == []

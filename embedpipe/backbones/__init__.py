@@ -1,6 +1,6 @@
 """Networks up to their features: the table of backbones, weights, and the engines that run them.
 
-In come a name, weights and a recipe; out comes a running network that turns batches of pages into features, and the
+Input: a name, weights and a recipe. Output: a running network that turns batches of pages into features, and the
 identity of the space of these features. A backbone is one entry in `registry.BACKBONES`, a set of layers one in
 `layers.LAYERS`. Device, engine and precision are settled in `runtime` alone.
 

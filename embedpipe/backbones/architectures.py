@@ -23,7 +23,7 @@ class LeNet5(nn.Module):
     """
 
     image_size = 128
-    """Pixels of both sides: columns, headings and tables can be told apart; letters cannot."""
+    """Pixels of both sides: columns, headings and tables can be distinguished; letters cannot."""
 
     def __init__(self, num_classes: int = 1000) -> None:
         super().__init__()

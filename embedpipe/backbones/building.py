@@ -93,19 +93,9 @@ def load_backbone(
     changes: Mapping[str, Any] | None = None,
     choice: EngineChoice | None = None,
 ) -> Backbone:
-    """Builds a network, loads its weights and starts it on a device.
+    """Builds a network with torch and starts it, with the arguments and errors of `loading.load_backbone`.
 
-    Args:
-        name: A name in `BACKBONES`, or `timm:NAME`.
-        weights: A .pth or .safetensors file; "none" for random weights; None for the name's own pretrained ones.
-        recipe: Rendering and layers; None for the default of the backbone.
-        changes: Fields of the default recipe to replace.
-        choice: Device, precision and engine; None for the fastest correct ones.
-
-    Raises:
-        UnknownNameError: There is no such backbone or set of layers.
-        WeightsError: The weights are missing or do not fit.
-        UsageError: The network does not take pages of that size.
+    That looks for a kept network first: use it unless the network is known to be a new one.
     """
     source = find_backbone(name)
     preprocessing = source.preprocessing()

@@ -1,5 +1,6 @@
 """The table of backbones for people: what each network is, and which weights are here; nothing is computed for it."""
 
+import functools
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -39,23 +40,15 @@ def cells(row: dict[str, Any]) -> tuple[str, ...]:
 def describe(name: str) -> dict[str, Any]:
     """What is known of a backbone: widths, sizes in pixels, weights, licence, bytes to download, and what is here.
 
-    Its network is only planned on torch's `meta` device, where tensors have shapes and no values.
-
     Raises:
         UnknownNameError: There is no such backbone.
     """
     source = find_backbone(name)
     preprocessing = source.preprocessing()
     recipe = default_recipe(preprocessing)
-    with torch.device("meta"):
-        network = source.build().eval()
-        parameters = sum(parameter.numel() for parameter in network.parameters())
-        bytes_ = _BYTES_PER_WEIGHT * sum(tensor.numel() for tensor in network.state_dict().values())
-        remove_classifier(network)
-        both = PENULTIMATE if recipe.layers == PENULTIMATE else "penultimate+stages"
-        blocks = FeatureNetwork(network, preprocessing.mean, preprocessing.std, both).blocks
+    blocks, parameters, bytes_ = _planned(name)
     penultimate = blocks[0][2]
-    default = blocks if both == PENULTIMATE else blocks[1:]
+    default = blocks if recipe.layers == PENULTIMATE else blocks[1:]
     return {
         "name": name,
         "dim": sum(stop - start for _, start, stop in default),
@@ -76,6 +69,21 @@ def describe(name: str) -> dict[str, Any]:
     }
 
 
+@functools.cache
+def _planned(name: str) -> tuple[tuple[tuple[str, int, int], ...], int, int]:
+    """Blocks, weights and bytes of a network, planned on torch's `meta` device: tensors have shapes and no values."""
+    source = find_backbone(name)
+    preprocessing = source.preprocessing()
+    both = PENULTIMATE if default_recipe(preprocessing).layers == PENULTIMATE else "penultimate+stages"
+    with torch.device("meta"):
+        network = source.build().eval()
+        parameters = sum(parameter.numel() for parameter in network.parameters())
+        bytes_ = _BYTES_PER_WEIGHT * sum(tensor.numel() for tensor in network.state_dict().values())
+        remove_classifier(network)
+        blocks = FeatureNetwork(network, preprocessing.mean, preprocessing.std, both).blocks
+    return tuple(blocks), parameters, bytes_
+
+
 def _published(source: BackboneSource, expected: int) -> dict[str, Any]:
     """Where the weights are, and the bytes of the file: as it is here, else as recorded, else as the tensors need."""
     if source.file is None:
@@ -91,7 +99,7 @@ def _published(source: BackboneSource, expected: int) -> dict[str, Any]:
 
 
 def fetch_weights(name: str) -> dict[str, Any]:
-    """Downloads a backbone's weights, unless they are here, and checks them; tells where they are.
+    """Downloads a backbone's weights, unless they are here, and checks them; returns where they are.
 
     Raises:
         UnknownNameError: There is no such backbone.

@@ -2,6 +2,7 @@
 
 import importlib
 import logging
+import os
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedpipe.core.display import whole_number
-from embedpipe.core.errors import NetworkError, UnknownNameError
+from embedpipe.core.errors import EmbedpipeError, NetworkError, UnknownNameError
 from embedpipe.core.records import Identity
 
 log = logging.getLogger(__name__)
@@ -95,6 +96,32 @@ class Engine(Protocol):
         """Begins a call for pages uint8 (n, H, W, 3); the caller may prepare the next batch meanwhile."""
 
 
+_process: int | None = None
+"""The one in which a network was run first."""
+
+
+def check_not_forked() -> None:
+    """Refuses a process whose parent had run a network before it was forked: its threads were not forked with it.
+
+    A network would wait for them for ever, a new one as well.
+
+    Raises:
+        EmbedpipeError: This is such a process.
+    """
+    if _process not in (None, os.getpid()):
+        raise EmbedpipeError(
+            "this process was forked from one that had run a network, and cannot run any: load it only after the fork, "
+            'or start processes with multiprocessing.get_context("spawn")'
+        )
+
+
+def note_process() -> None:
+    """To be called before a network is run; raises as `check_not_forked`."""
+    global _process  # noqa: PLW0603 - of the process
+    check_not_forked()
+    _process = os.getpid()
+
+
 class Backbone:
     """A frozen network: uint8 pages in, features out. Make one with `building.load_backbone`.
 
@@ -127,6 +154,7 @@ class Backbone:
 
         What is returned raises NetworkError where the network cannot work on these pages.
         """
+        note_process()
         try:
             pending = self.engine.start(pixels)
         except RuntimeError as error:  # what torch and OpenVINO raise, for wrong shapes as for lack of memory
@@ -144,7 +172,7 @@ class Backbone:
 def _refuse(shape: tuple[int, ...], error: RuntimeError) -> NoReturn:
     count, rows, columns, _ = shape
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    reasons = [line for line in lines if "Exception from" not in line]  # OpenVINO tells places in its source first
+    reasons = [line for line in lines if "Exception from" not in line]  # OpenVINO names places in its source first
     reason = next(iter(reasons or lines), type(error).__name__)[:_REASON]
     pages = f"pages of {columns} x {rows} pixels, {count} at once"
     raise NetworkError(f"the network failed on {pages}: {reason}") from error
@@ -247,7 +275,7 @@ def load_openvino() -> Any:
     hang. Nothing leaves the machine here: its own stub takes over where the package that reports is missing.
     """
     modules: dict[str, Any] = sys.modules
-    modules.setdefault("openvino_telemetry", None)  # this is how Python is told that an import fails
+    modules.setdefault("openvino_telemetry", None)  # makes the import fail
     return importlib.import_module("openvino")
 
 

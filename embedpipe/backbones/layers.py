@@ -21,7 +21,7 @@ class LayerSet:
     Attributes:
         penultimate: Whether the penultimate layer is kept.
         poolings: Keys in `POOLINGS`: how the maps of the stages are reduced.
-        first_stride: Stages of lower strides, which see edges and strokes only, are left out.
+        first_stride: Stages of lower strides, which see edges and lines only, are left out.
     """
 
     penultimate: bool
@@ -151,7 +151,7 @@ def pooled(output: Tensor, network: nn.Module) -> Tensor:
 
     Args:
         output: (n, width), tokens (n, places, width), or maps with their channels first or last.
-        network: timm's say how wide their output is, which tells the channels of a map from its places.
+        network: timm's say how wide their output is, which distinguishes the channels of a map from its places.
 
     Returns:
         float32 (n, width).

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from embedpipe.backbones import model_cache
-from embedpipe.backbones.engines import Backbone, EngineChoice
+from embedpipe.backbones.engines import Backbone, EngineChoice, check_not_forked, note_process
 from embedpipe.backbones.model_cache import Wanted
 from embedpipe.core.records import DEFAULT_BACKBONE, Recipe
 
@@ -34,19 +34,22 @@ def load_backbone(
     Raises:
         UnknownNameError: There is no such backbone or set of layers.
         WeightsError: The weights are missing or do not fit.
-        EmbedpipeError: The network does not take pages of that size.
+        EmbedpipeError: The network does not take pages of that size, or this process was forked from one that had run a
+            network.
     """
     return load(Wanted(name, weights, recipe, changes or {}, choice or EngineChoice()))
 
 
 def load(wanted: Wanted) -> Backbone:
     """As `load_backbone`, of a request in one piece."""
+    check_not_forked()
     return model_cache.find(wanted) or _built(wanted)
 
 
 def _built(wanted: Wanted) -> Backbone:
     from embedpipe.backbones import building, registry, runtime  # noqa: PLC0415 - torch takes seconds to load
 
+    note_process()
     model_cache.warn_if_not_kept(wanted)
     backbone = building.load_backbone(
         wanted.name, weights=wanted.weights, recipe=wanted.recipe, changes=wanted.changes, choice=wanted.choice

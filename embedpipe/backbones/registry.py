@@ -56,7 +56,7 @@ class BackboneSource:
         fetch: Returns the weights by their real route: a package, the local cache, a download.
         is_here: Whether `fetch` would do without the network.
         file: What is published of the weights; None for a network that has no public ones.
-        download_bytes: Size of that file, where its record tells.
+        download_bytes: Size of that file, where its record has it.
     """
 
     description: str
@@ -87,7 +87,7 @@ def _bundled(level: int, description: str) -> BackboneSource:
 
 @dataclass(frozen=True, slots=True)
 class _Quirks:
-    """What the record of weights does not tell.
+    """What the record of weights does not have.
 
     Attributes:
         options: For the network's builder, as torchvision sets them when it loads the weights itself.

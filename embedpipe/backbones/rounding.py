@@ -22,7 +22,7 @@ _PLACES = 12
 _MEANS = 4.0
 """What the mean counts: it is what pooling is left with."""
 _BLOCK = 64
-"""Weights between which errors are handed on by the products of their inputs alone, which are few enough to be fast."""
+"""Weights between which errors are passed by the products of their inputs alone, which are few enough to be fast."""
 
 
 def rounded_for_bfloat16(model: Any, size: int) -> Any:
@@ -160,7 +160,7 @@ class _Seen:
 def _inputs(
     model: Any, pages: Sequence[NDArray[np.uint8]]
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
-    """What each convolution sees of the pages, as `_Seen.inputs` tells it."""
+    """What each convolution sees of the pages, as `_Seen.inputs` gives it."""
     openvino, copy = load_openvino(), model.clone()
     convolutions = _convolutions(copy)
     seen = [_Seen(node, len(pages)) for node in convolutions]

@@ -76,7 +76,8 @@ def built_for_gpus() -> bool:
 def offered_precisions(choice: EngineChoice) -> tuple[str, ...]:
     """The precisions that the device of a settled choice really computes in.
 
-    OpenVINO takes another one without a word for those that a processor lacks; torch emulates them on a CPU.
+    OpenVINO replaces those that a processor lacks without a message (findings/openvino-f16-hint-without-fp16.sh); torch
+    emulates them on a CPU.
     """
     if choice.engine == "openvino":
         units = openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")

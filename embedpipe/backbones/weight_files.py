@@ -34,7 +34,7 @@ class WeightsFile:
     Attributes:
         url: Where it can be fetched by hand, or the command that installs it.
         name: What it is called in torch's cache and in exports.
-        sha256: Its hash, or the first digits of it; "" where nobody tells.
+        sha256: Its hash, or the first digits of it; "" where it is not published.
         package: The Python package that carries it, or "".
         repository: Of the Hugging Face hub, or "".
     """
@@ -116,7 +116,7 @@ class WeightsFile:
         return Path(found) if isinstance(found, str) else None
 
     def _expected(self, file: Path) -> str:
-        """The hash that its publisher, its export, or the hub's cache tells; "" if none does."""
+        """The hash that its publisher, its export, or the hub's cache gives; "" if none does."""
         listed = _listed(file.parent / CHECKSUMS).get(file.name, "")
         blob = file.resolve().name  # the hub's cache calls large files by their hash
         return self.sha256 or listed or (blob if self.repository and _SHA256.fullmatch(blob) else "")

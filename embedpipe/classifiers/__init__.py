@@ -1,6 +1,6 @@
-"""Features and labels to decisions: estimators, folds, calibration, novelty, and how good all that is.
+"""Features and labels to decisions: estimators, folds, calibration, novelty, and held-out figures.
 
-In come the store and the labels; out come fitted classifiers, answers with candidates, and held-out figures. A new
+Input: the store and the labels. Output: fitted classifiers, answers with candidates, and held-out figures. A new
 classifier is one entry in `bundles.CLASSIFIERS`. Scores, folds, calibration and statuses are each decided in one module
 of this room and nowhere else. Nothing here loads torch or renders a page.
 

@@ -51,7 +51,7 @@ class BoundaryModel:
     A logistic regression on what both pages look like (128 principal components each: first pages look different from
     later ones), on the cosines of each block of their features, on how well their types agree (a linear discriminant
     analysis of its own, so that any classifier may be used beside it), and on whether their sizes differ. In a pile
-    whose pages all have one size, as scanners make them, sizes tell nothing: the model is trained with and without.
+    whose pages all have one size, as scanners make them, sizes are no evidence: the model is trained with and without.
 
     Args:
         blocks: (start, stop) of each block of features.
@@ -117,7 +117,7 @@ class BoundaryModel:
         return probabilities
 
     def _held_out_types(self, Z: NDArray[np.float64], y: NDArray[Any], folds: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Types of labelled pages as told by models that did not see their groups, as new pages will be told."""
+        """Types of labelled pages as predicted by models that did not see their groups, as for new pages."""
         types = np.zeros((len(y), len(self._classes)))
         for fold in np.unique(folds):
             train, test = folds != fold, folds == fold
@@ -141,7 +141,7 @@ class BoundaryModel:
         return np.hstack([facts, size, looks.Z[first], looks.Z[second]])
 
     def _facts(self, looks: "_Looks", first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.float64]:
-        """What is told of a pair of pages by comparing them, (n, n_blocks + 4)."""
+        """Features of a pair of pages, from comparing them, (n, n_blocks + 4)."""
         a, b = looks.X[first], looks.X[second]
         cosines = [_cosine(a[:, start:stop], b[:, start:stop]) for start, stop in self.blocks]
         p, q = looks.types[first], looks.types[second]

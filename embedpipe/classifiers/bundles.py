@@ -21,7 +21,7 @@ from embedpipe.classifiers.calibration.decisions import Calibration
 from embedpipe.classifiers.calibration.novelty import NoveltyDetector
 from embedpipe.classifiers.neighbours import FaissKNeighborsClassifier
 from embedpipe.core.errors import ArtifactError, EmbedpipeError, SpaceMismatchError, UnknownNameError
-from embedpipe.core.files import read_json, replacing, sha256_of, write_json
+from embedpipe.core.files import check_sha256, read_json, replacing, sha256_of, write_json
 from embedpipe.core.records import Identity
 from embedpipe.store.scaling import BlockScaler
 
@@ -52,12 +52,12 @@ def _skops_io() -> Any:
     """Imports skops.io, but not torch with it.
 
     skops lists the types of all of scikit-learn, whose adapters import torch where it is installed: three seconds
-    for nothing. An import that fails is passed over there.
+    for nothing. It goes on where that import fails.
     """
     if "torch" in sys.modules:
         return importlib.import_module("skops.io")
     modules: dict[str, Any] = sys.modules
-    modules["torch"] = None  # this is how Python is told that an import fails
+    modules["torch"] = None  # makes the import fail
     try:
         return importlib.import_module("skops.io")
     finally:
@@ -143,7 +143,7 @@ def log_scores(classifier: Pipeline, X: NDArray[np.float32]) -> NDArray[np.float
 def fit_novelty(
     classifier: Pipeline, X: NDArray[np.float32], y: NDArray[Any], weights: NDArray[np.float64]
 ) -> NoveltyDetector:
-    """Fits what tells how far pages are from the labelled ones, on features as the classifier scales them.
+    """Fits what measures how far pages are from the labelled ones, on features as the classifier scales them.
 
     Args:
         classifier: Fitted, or at least its steps before the last.
@@ -156,16 +156,16 @@ def fit_novelty(
 
 @dataclass(slots=True)
 class ClassifierBundle:
-    """A fitted classifier with everything that is needed to use it rightly.
+    """A fitted classifier with everything that is needed to use it.
 
     Attributes:
         name: Its folder's name.
         pipeline: Fitted.
         identity: The space of the features that it was fitted on.
         classes: Types, in the order of the probabilities.
-        novelty: Tells how far a page is from the labelled ones.
-        pages: What may be said of pages.
-        documents: What may be said of documents.
+        novelty: Measures how far a page is from the labelled ones.
+        pages: Calibration of answers about pages.
+        documents: Calibration of answers about documents.
         metrics: Of the cross-validation.
         fitted_on: Pages, documents, and hyper-parameters.
         learnt: Documents that it was fitted on, as `brief` names them.
@@ -190,7 +190,7 @@ class ClassifierBundle:
     def log_scores(self, X: NDArray[np.float32]) -> NDArray[np.float64]:
         """Logarithms of the raw probabilities of pages, (n, n_classes)."""
         if self.cues and X.shape[1] != self.pipeline.n_features_in_:
-            raise EmbedpipeError(f"{self.name} needs cues of the PDF, which cannot be told here: fit one without cues")
+            raise EmbedpipeError(f"{self.name} needs cues of the PDF, which are not known here: fit one without cues")
         return log_scores(self.pipeline, X)
 
     def distances(self, X: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -246,7 +246,7 @@ class ClassifierBundle:
                 identity=Identity.from_json(manifest["identity"]),
                 classes=list(manifest["classes"]),
                 novelty=model["novelty"],
-                pages=Calibration.from_arrays(model["pages"]).with_kinds(),  # earlier versions told none
+                pages=Calibration.from_arrays(model["pages"]).with_kinds(),  # earlier versions have none
                 documents=Calibration.from_arrays(model["documents"]).with_kinds(),
                 metrics=manifest["metrics"],
                 fitted_on=manifest["fitted_on"],
@@ -263,12 +263,12 @@ class ClassifierBundle:
 
 
 def brief(sha256: str) -> str:
-    """A document in the manifest of a classifier: enough of its hash to tell whether it was learnt from."""
+    """A document in the manifest of a classifier: enough of its hash to know whether it was learnt from."""
     return sha256[:16]
 
 
 def may_have_learnt(folder: Path, sha256s: Iterable[str]) -> bool:
-    """Whether a classifier was fitted on one of these documents; also where its manifest does not tell."""
+    """Whether a classifier was fitted on one of these documents; also where its manifest does not say."""
     try:
         learnt = set(read_json(folder / _MANIFEST)["learnt"])
     except (ArtifactError, LookupError, TypeError):
@@ -278,9 +278,4 @@ def may_have_learnt(folder: Path, sha256s: Iterable[str]) -> bool:
 
 def check_model(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Raises ArtifactError unless the model file is the one that the manifest describes."""
-    try:
-        found = sha256_of(folder / _MODEL)
-    except OSError as error:
-        raise ArtifactError(f"{folder / _MODEL} cannot be read: fit the classifier again") from error
-    if found != manifest.get("model_sha256"):
-        raise ArtifactError(f"{folder / _MODEL} is damaged (its SHA-256 is not the manifest's): fit it again")
+    check_sha256(folder / _MODEL, manifest.get("model_sha256"), "fit it again")

@@ -69,7 +69,7 @@ class LabelledPages:
             are learnt from with their page and never held out; None without any.
         paths: Where each page's document was when it was embedded, (n,); None where that is not known.
         origins: Where each page's group comes from: `GIVEN` and so on, (n,); None before any was guessed.
-        kinds: Kind of source of each page, of `source_kinds.KINDS` or "", (n,); None where kinds are not told apart.
+        kinds: Kind of source of each page, of `source_kinds.KINDS` or "", (n,); None where kinds are not distinguished.
     """
 
     page_ids: NDArray[np.int64]
@@ -111,7 +111,7 @@ class LabelledPages:
 
 
 def page_weights(page_indices: NDArray[np.int64]) -> NDArray[np.float64]:
-    """How much pages tell of their document: one over the page number, for first pages tell most.
+    """Weight of pages in their document: one over the page number, for first pages matter most.
 
     Training and verdict use the same weights; docs/quality.md compares them with others. Long documents count as much
     as short ones, and the order in which pages arrive does not matter.
@@ -133,10 +133,10 @@ class HeldOut:
         classes: Types, sorted.
         log_scores: Raw, (n, n_classes).
         folds: Which fold each page was held out in, (n,).
-        seen_documents: How many more there are, of which nothing is told: the network was trained on their groups.
+        seen_documents: How many more there are, which have no score: the network was trained on their groups.
         seen_types: Types of these.
         measurable: Rows whose type the other folds hold, (n,); the others were never learnt and tested at once, so
-            that their answers say nothing of the classifier. None for all.
+            that their answers do not measure the classifier. None for all.
     """
 
     classes: list[str]
@@ -219,7 +219,7 @@ def cross_validate(
         train, test = _few_documents(pages, folds != fold, most_documents), np.flatnonzero(folds == fold)
         columns = np.searchsorted(classes, np.unique(pages.y[train]))
         measurable[test] = np.isin(pages.y[test].astype(str), np.unique(pages.y[train]).astype(str))
-        if len(columns) == 1:  # nothing to tell apart
+        if len(columns) == 1:  # a single type
             scores[test[:, None], columns] = 0.0
             return
         fitted = fit_classifier(build(), *pages.lessons(train))
@@ -338,7 +338,7 @@ def document_kinds(kinds: NDArray[Any], weights: NDArray[np.float64], owner: NDA
 
 
 def effective_pages(weights: NDArray[np.float64], owner: NDArray[np.int64]) -> NDArray[np.float64]:
-    """How many pages of equal weight would say as much as those of each document (Kish, 1965), (n_documents,)."""
+    """Effective number of pages of each document (Kish, 1965), (n_documents,)."""
     effective: NDArray[np.float64] = np.bincount(owner, weights=weights) ** 2 / np.bincount(owner, weights=weights**2)
     return effective
 
@@ -403,7 +403,7 @@ def metrics_of(pages: LabelledPages, held_out: HeldOut) -> dict[str, Any]:
 
 
 def _how_held_out(pages: LabelledPages, held_out: HeldOut) -> dict[str, Any]:
-    """How many were held out and how, and what nothing is said of."""
+    """How many were held out and how, and what has no figure."""
     groups = {kind: len(set(pages.groups[pages.y == kind])) for kind in held_out.classes}
     alone = (kind for kind, count in groups.items() if count == 1 and kind not in held_out.seen_types)
     return {
@@ -489,7 +489,7 @@ def per_class(truth: NDArray[Any], predicted: NDArray[Any], classes: list[str]) 
 
 
 def confusion(truth: NDArray[Any], predicted: NDArray[Any], classes: list[str]) -> NDArray[np.int64]:
-    """Documents of each type (rows) by the type that was told (columns), (n_classes, n_classes)."""
+    """Documents of each type (rows) by predicted type (columns), (n_classes, n_classes)."""
     if not len(truth):
         return np.zeros((len(classes), len(classes)), np.int64)
     matrix: NDArray[np.int64] = confusion_matrix(truth, predicted, labels=classes)

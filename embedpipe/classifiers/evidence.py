@@ -8,6 +8,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from embedpipe.classifiers.evaluation import LabelledPages
 from embedpipe.classifiers.training import labelled_pages
 from embedpipe.core.records import PageRef
 from embedpipe.pages.rendering import Selection
@@ -36,14 +37,14 @@ class Examples:
     Args:
         workspace: Where labels and sources are.
         store: The features.
-        selection: Which pages of each document are compared with; all if not given.
+        pages: The labelled pages of the store that are compared with; all, read anew, if not given.
 
     Raises:
         LabelsError: No page is labelled.
     """
 
-    def __init__(self, workspace: Workspace, store: FeatureStore, selection: Selection | None = None) -> None:
-        pages = labelled_pages(workspace, store, selection or Selection())
+    def __init__(self, workspace: Workspace, store: FeatureStore, pages: LabelledPages | None = None) -> None:
+        pages = pages or labelled_pages(workspace, store, Selection())
         self._labels, self._documents, self._page_indices = pages.y, pages.documents, pages.page_indices
         self._sources = workspace.sources()
         self._scaler = BlockScaler([(start, stop) for _, start, stop in store.blocks]).fit(pages.X)
@@ -56,7 +57,7 @@ class Examples:
         Pages of one document look alike, and of its own document a page would only learn its own label again.
 
         Args:
-            X: Features as the store holds them, float32 (n, dim); cues behind them are not looked at.
+            X: Features as the store holds them, float32 (n, dim); cues after them are ignored.
             documents: SHA-256 of the document of each page, n of them.
             k: How many; fewer where fewer other documents are labelled.
 

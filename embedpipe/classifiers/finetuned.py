@@ -1,4 +1,4 @@
-"""Backbones that were fine-tuned in a workspace, `finetuned:NAME`: their files, and what they stand for."""
+"""Backbones that were fine-tuned in a workspace, `finetuned:NAME`: their files, and what they were trained on."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from embedpipe.backbones.engines import Backbone
 from embedpipe.backbones.model_cache import Wanted
 from embedpipe.core.errors import ArtifactError, UnknownNameError, UsageError
-from embedpipe.core.files import read_json, sha256_of
+from embedpipe.core.files import check_sha256, read_json
 from embedpipe.core.records import Identity, Recipe
 from embedpipe.store.workspace import FINETUNED, Workspace
 
@@ -41,7 +41,7 @@ def resolve(workspace: Workspace, wanted: Wanted) -> Wanted:
 
 
 def named(backbone: Backbone, name: str) -> Backbone:
-    """A backbone under the name that it was asked for by: it stands in the identity of its space."""
+    """A backbone under the name that it was asked for by: it is part of the identity of its space."""
     return Backbone(replace(backbone.identity, backbone=name), backbone.blocks, backbone.engine)
 
 
@@ -63,7 +63,7 @@ def read_finetuned(workspace: Workspace, name: str) -> tuple[Path, dict[str, Any
 
 
 def trained_on(workspace: Workspace, identity: Identity) -> tuple[set[str], set[str]] | None:
-    """Documents and groups that a fine-tuned network was trained on; None where nobody knows.
+    """Documents and groups that a fine-tuned network was trained on; None where that is not known.
 
     Args:
         workspace: Where fine-tuned backbones are.
@@ -107,9 +107,4 @@ def seen_pages(
 
 def check_weights(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Raises ArtifactError unless the weights file is the one that the manifest describes."""
-    try:
-        found = sha256_of(folder / WEIGHTS)
-    except OSError as error:
-        raise ArtifactError(f"{folder / WEIGHTS} cannot be read: fine-tune it again") from error
-    if found != manifest.get("file_sha256"):
-        raise ArtifactError(f"{folder / WEIGHTS} is damaged (its SHA-256 is not the manifest's): fine-tune it again")
+    check_sha256(folder / WEIGHTS, manifest.get("file_sha256"), "fine-tune it again")

@@ -1,4 +1,4 @@
-"""Guessed groups of labelled pages, also where only the features of a frozen network in another space tell layouts."""
+"""Guessed groups of labelled pages, also where the features are of a fine-tuned network: then from a frozen one."""
 
 from dataclasses import replace
 
@@ -27,9 +27,9 @@ def separated(workspace: Workspace, pages: LabelledPages, blocks: Blocks) -> Lab
 
 
 def grouped(workspace: Workspace, pages: LabelledPages, blocks: Blocks) -> LabelledPages:
-    """The pages with guessed groups for documents without one, by layout and names; see `origins`.
+    """The pages with guessed groups for documents without one, by layout and names; see `groups`.
 
-    Pages without features, and those of a fine-tuned network, whose features tell types, get the groups that the
+    Pages without features, and those of a fine-tuned network, whose features show types, get the groups that the
     features of a frozen network give their documents, if the workspace has a space that holds them all.
 
     Args:

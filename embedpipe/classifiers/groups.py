@@ -1,7 +1,7 @@
 """Which documents come from one source: as their labels say, or guessed from layout and file names.
 
-Documents of one template or sender look alike. Where some are learnt from and others tested, figures flatter, and few
-people name groups. So for documents without a group one is guessed, by average linkage of their first pages: two
+Documents of one template or sender look alike. Where some are learnt from and others tested, figures are too high, and
+few people name groups. So for documents without a group one is guessed, by average linkage of their first pages: two
 clusters are joined where the mean cosine of their pages is high enough, or a little lower where the names of the files
 begin alike as well. Names alone join nothing: a scanner gives all its files the same one.
 """
@@ -30,11 +30,11 @@ NAMES = 0.2
 
 _MOST = 0.5
 """A guessed group holds at most this share of a type's documents: a layout that most of them have is what the type
-looks like, in new documents as well. A name that more of them begin with says nothing of the source."""
+looks like, in new documents as well. A name that more of them begin with does not identify the source."""
 
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _DEPTH = 4
-"""At most so many words of a name are looked at: what follows tells the content, not the source."""
+"""At most so many words of a name are looked at: what follows is about the content, not the source."""
 
 _CODE = 256
 """Names become random directions of so many dimensions, which are at right angles but for a few hundredths."""
@@ -43,13 +43,13 @@ _CODE = 256
 def with_guesses(pages: LabelledPages, blocks: Blocks) -> LabelledPages:
     """The pages with guessed groups for documents without one; given groups stay as they are.
 
-    A guessed group bears the name of its first document. It holds at most half of a type's documents. A guess that
-    would leave fewer groups than folds is not made. Features of a fine-tuned network tell types, and not layouts:
+    A guessed group has the name of its first document. It holds at most half of a type's documents. A guess that
+    would leave fewer groups than folds is not made. Features of a fine-tuned network show types, and not layouts:
     nothing is guessed from them.
 
     Args:
         pages: With the groups of the labels, in which a document without one is a group of its own.
-        blocks: Where each layer's features lie; cues beside them are not looked at. Empty where there are none.
+        blocks: Where each layer's features lie; cues after them are ignored. Empty where there are none.
 
     Returns:
         The same pages, with `groups` and `origins`.
@@ -110,7 +110,7 @@ def _clusters(
 
 
 def name_keys(paths: Sequence[str], labels: Sequence[str], kinds: NDArray[np.bool_]) -> list[str]:
-    """How the name of each file begins, as far as that may tell its source, or "".
+    """How the name of each file begins, as far as that may identify its source, or "".
 
     The name begins below the folder of the document's type, or with its own folder. Its words are taken one after
     another, without numbers, until they are no longer common to most documents of some type.

@@ -18,9 +18,9 @@ FEWEST_UNSEEN = 10
 def honest_folds(pages: LabelledPages) -> NDArray[np.int64]:
     """As `evaluation.grouped_folds`, of the pages that the network has not seen; the others are `LEARNT` from, (n,).
 
-    A network that was trained on a page's type gives features that tell it, also to a classifier that never saw the
-    page: figures and decisions of such pages would flatter. New documents meet a classifier that has learnt from seen
-    and unseen ones alike, and so do those that are held out here. With too few unseen documents nothing is held out.
+    A network that was trained on a page's type gives features that contain it, also for a classifier that never saw
+    the page: figures of such pages would be too high. New documents meet a classifier that has learnt from seen and
+    unseen ones alike, and so do those that are held out here. With too few unseen documents nothing is held out.
 
     Raises:
         LabelsError: There are fewer than two types, or fewer than two groups.

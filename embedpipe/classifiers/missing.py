@@ -1,4 +1,4 @@
-"""What labels lack features, and why: the one place that decides it, for whatever learns from labels or looks at them.
+"""What labels lack features, and why: the one place that decides it, for whatever uses labels.
 
 A label has no features, or not all of them, for one of these reasons:
 
@@ -8,11 +8,12 @@ A label has no features, or not all of them, for one of these reasons:
     no_such_page   the label names a page that its document does not have
     blank          there is nothing on the page, or on any page of the document
     not_selected   none of the document's pages is among those that are asked for
+    gone, earlier, passed_over   the document is not current, see `store.sources`
 
-What was stored is told by the contents of the parts (`contents`). Where these say nothing, a labelled document without
+What was stored is known from the contents of the parts (`part_contents`). Without these, a labelled document without
 features counts as lost if a part cannot be read that may have held it, or if a classifier of this space learnt from it
 and `embed` has seen it since it was last forgotten. What was lost must never go unnoticed, for a classifier that is
-fitted on the rest tells other types: fitting refuses. All other reasons are counted and told.
+fitted on the rest predicts other types: fitting refuses. All other reasons are counted and reported.
 """
 
 import contextlib
@@ -32,6 +33,7 @@ from embedpipe.core.records import SAYS_NOTHING, WHOLE_FILE
 from embedpipe.pages.rendering import Selection
 from embedpipe.store.features import FeatureStore, Lost
 from embedpipe.store.labels import Label
+from embedpipe.store.sources import EARLIER, GONE, PASSED_OVER
 from embedpipe.store.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -43,6 +45,9 @@ REASONS = {
     "no_such_page": "name a page that their document does not have",
     "blank": "are of blank pages or placeholders, from which nothing is learnt",
     "not_selected": "have none of the pages that --pages chooses",
+    GONE: "are of files that are gone: `embed` on the files takes them up again, `forget --gone` removes them",
+    EARLIER: "are of earlier versions of files, from which nothing is learnt",
+    PASSED_OVER: "are of files that `embed` passes over: name them to have them again",
 }
 _NAMED = 3
 """Parts that a message names."""
@@ -95,7 +100,7 @@ class Missing:
         """Refuses to go on where labelled documents have lost features, or only warns of it.
 
         Raises:
-            ArtifactError: Some have, and it is not allowed; says how many, of which types, and what heals it.
+            ArtifactError: Some have, and it is not allowed; says how many, of which types, and what to do.
         """
         if not self.lost and not self.unread:
             return
@@ -107,7 +112,7 @@ class Missing:
     def _loss(self) -> str:
         lost = self.lost
         if not lost:
-            return "pages were lost, and it cannot be told of which documents"
+            return "pages were lost, and it is not known of which documents"
         documents = len({gap.label.document_sha256 for gap in lost})
         pages = sum(gap.pages for gap in lost)
         many = f" ({pages} {'page' if pages == 1 else 'pages'})" if pages else ""
@@ -181,14 +186,18 @@ def take(workspace: Workspace, store: FeatureStore, selection: Selection | None 
     lost = store.lost()
     documents = _documents(store, lost, labels.keys(), selection or Selection())
     doubt = _Doubt(workspace, store, certain=bool(lost.unread))
+    aside = store.set_aside().drop_duplicates("document_sha256")
+    standings = dict(zip(aside["document_sha256"], aside["standing"], strict=True))
     gaps, learnt = [], set()
     for sha256, own in labels.items():
         document = documents.get(sha256) or _Document(Selection())
         for number, label in own.items():
             found = document.page(number - 1) if number else document.whole({n - 1 for n in own if n})
+            if sha256 in standings:
+                found = _Found(standings[sha256])
             if found.used:
                 learnt.add(label.label)
-            if found.reason == "not_embedded" and not document.live and doubt.lost(sha256):
+            elif found.reason == "not_embedded" and not document.live and doubt.lost(sha256):
                 found = _Found("lost")
             if found.reason:
                 gaps.append(Gap(label, found.reason, found.pages))

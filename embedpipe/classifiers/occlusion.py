@@ -1,4 +1,4 @@
-"""Which part of a picture a score rests on: parts are covered one after the other, and the score is asked again.
+"""Which part of a picture a score rests on: parts are covered one after the other, and the score is computed again.
 
 Zeiler and Fergus, Visualizing and Understanding Convolutional Networks, 2013, arXiv:1311.2901, section 4.2. They cover
 with grey; here the cover has the paper's colour, so that what is left is a page that could have been printed.
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 COVER = 1 / 8
-"""Side of the cover as a share of the picture's long side: smaller ones change little, larger ones tell no place."""
+"""Side of the cover as a share of the picture's long side: smaller ones change little, larger ones give no place."""
 
 _MOST_BOXES = 4
 _PEAK_SHARE = 2 / 3  # of the largest drop: where nothing is as high, no further box begins
@@ -37,13 +37,13 @@ def occlusion_map(
     """How far a score falls when the parts of a picture are covered.
 
     The picture is cut into cells of about half a cover's side. A cover takes two by two of them, and a cell gets the
-    mean of the drops of all covers that touch it. What has the paper's colour already is not asked again.
+    mean of the drops of all covers that touch it. What has the paper's colour already is not covered.
 
     Args:
         pixels: uint8 (H, W, 3).
         score: Of pictures uint8 (n, H, W, 3), (n,).
         batch_size: Pictures at a time.
-        progress: Told how many covers of how many are done.
+        progress: Called with how many covers of how many are done.
 
     Returns:
         Drops, (rows, columns); negative where the score rises.

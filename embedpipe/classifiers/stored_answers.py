@@ -1,4 +1,4 @@
-"""What classifiers say of every stored document, and how many answers of each kind that are."""
+"""Answers of classifiers for every stored document, and their counts by kind."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -18,14 +18,14 @@ STATUSES = ("ok", "ambiguous", "novel")
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a classifier says of a stored document: the most probable type, and `ok`, `ambiguous` or `novel`."""
+    """A classifier's answer for a stored document: the most probable type, and `ok`, `ambiguous` or `novel`."""
 
     kind: str
     status: str
 
 
 def told(store: FeatureStore, bundles: Iterable[ClassifierBundle]) -> list[dict[str, Answer]]:
-    """What each classifier says of every stored document that is not blank, by SHA-256, as `classify` would.
+    """The answer of each classifier for every stored document that is not blank, by SHA-256, as `classify` would.
 
     Args:
         store: The features, as the classifiers take them; read part by part.

@@ -1,4 +1,4 @@
-"""Labels and stored features to classifiers, and to figures that say how good they are. Never loads torch."""
+"""Labels and stored features to classifiers, and to figures of their quality. Never loads torch."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -42,7 +42,7 @@ from embedpipe.pages.rendering import Selection
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.workspace import Workspace
 
-if TYPE_CHECKING:  # only whoever makes variants needs the network
+if TYPE_CHECKING:  # only variants need the network
     from embedpipe.backbones.engines import Backbone
 
 
@@ -80,7 +80,7 @@ class TrainingRecipe:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A held-out document: what it is, what was told, what came second, and the probabilities of both."""
+    """A held-out document: its type, the predicted type, the second choice, and the probabilities of both."""
 
     document_sha256: str
     truth: str
@@ -98,7 +98,7 @@ class Evaluation:
         metrics: Of pages and documents, see `evaluation.metrics_of`.
         per_class: Of documents, a row per type.
         classes: Types, sorted.
-        matrix: Documents by true type (rows) and told type (columns).
+        matrix: Documents by true type (rows) and predicted type (columns).
         verdicts: One per document that was measured.
         pages: How many pages were used.
     """
@@ -216,7 +216,7 @@ def make_variants(
         recipe: Which pages, how many variants, and their seed.
         backbone: Loads the backbone; called only when a variant is missing.
         settings: How documents are read.
-        watch: Is told how it goes.
+        watch: Receives progress and notices.
         allow_missing: As for `fit`.
 
     Raises:

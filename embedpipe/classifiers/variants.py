@@ -1,12 +1,12 @@
 """Features of changed copies of the labelled pages, to learn from beside the pages themselves.
 
-A network that is frozen cannot be taught that a scan shows the same page; a classifier on its features can, by seeing
-what the network makes of the page a little turned, cropped, blurred, noisy. The variants are made once, with the same
+A frozen network cannot learn that a scan shows the same page; a classifier on its features can, from the features of
+the page a little turned, cropped, blurred, noisy. The variants are made once, with the same
 network, and kept beside the store:
 
     features/<space>/variants/<key>/<number>/   the variant of that number of each page, in the format of the store
 
-The key stands for what makes a variant the picture that it is. Variants are derived: they may be deleted at any time.
+The key names the augmentation and its seed. Variants are derived: they may be deleted at any time.
 """
 
 import hashlib
@@ -27,10 +27,11 @@ from embedpipe.core.records import Document, FeatureBatch, PageFailure
 from embedpipe.embedding.streaming import PageStream, Settings
 from embedpipe.pages.augmentation import LARGER, VERSION, Augmentation, Variants
 from embedpipe.pages.rendering import Job, Selection
-from embedpipe.store.features import FeatureStore, FeatureWriter
+from embedpipe.store.feature_writer import FeatureWriter
+from embedpipe.store.features import FeatureStore
 from embedpipe.store.workspace import Sources, Workspace
 
-if TYPE_CHECKING:  # only whoever makes variants needs the network
+if TYPE_CHECKING:  # only variants need the network
     from embedpipe.backbones.engines import Backbone
 
 log = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ KEY = hashlib.sha256(json.dumps([VERSION, LARGER, asdict(Augmentation())]).encod
 _FOLDER = "variants"
 _MANIFEST = "manifest.json"
 _SAMPLE = 0.1
-"""After this share of the pictures it is told how long the others will take."""
+"""After this share of the pictures a notice says how long the others will take."""
 
 Page = tuple[str, int]
 
@@ -56,7 +57,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """Who is told how the work goes.
+    """Receives progress and notices.
 
     Attributes:
         pictures: Pictures done and to do.
@@ -97,7 +98,7 @@ def make(
         wanted: How many, and their seed.
         backbone: Loads the backbone; called only when a variant is missing.
         settings: How documents are read.
-        watch: Is told how it goes.
+        watch: Receives progress and notices.
 
     Raises:
         SpaceMismatchError: The backbone is not the store's.
@@ -239,7 +240,7 @@ def read(store: FeatureStore, pages: LabelledPages, count: int, seed: int = 0) -
         seed: Of the variants.
 
     Returns:
-        float16 (n, count, dim); NaN for variants that are not there, of which a warning tells.
+        float16 (n, count, dim); NaN for variants that are not there, which a warning reports.
 
     Raises:
         ArtifactError: There is none at all.

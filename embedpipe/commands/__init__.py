@@ -1,6 +1,6 @@
 """The command line: one file for each kind of command, which validates, calls a task, and prints.
 
-In come the options that people type; out go text or one JSON object, and an exit code. An option's name, its help and
+Input: the options that people type. Output: text or one JSON object, and an exit code. An option's name, its help and
 how an answer is printed are changed here alone. What a command does is changed in `tasks`, which knows no option.
 Importing a module registers its commands. Heavy modules are imported inside the functions, so that `--help` is quick.
 
@@ -17,9 +17,6 @@ from embedpipe.commands import (
     classifying,
     looking,
     grouping,
-    mapping,
-    indexing,
-    explaining,
     comparing,
     upkeep,
     machine,

@@ -1,4 +1,4 @@
-"""What the commands stand on: the application, exit codes, and what several of them print.
+"""What the commands share: the application, exit codes, and what several of them print.
 
 Modules of the package are imported inside the functions, so that `--help` answers at once and a command loads only
 what it uses.
@@ -7,6 +7,7 @@ what it uses.
 import functools
 import logging
 import math
+import os
 import signal
 import sys
 import threading
@@ -25,9 +26,9 @@ from embedpipe.commands.console import (
     abandon_output,
     error_line,
     finish_output,
+    hear_libraries,
     prepare_streams,
     say,
-    tame_libraries,
 )
 from embedpipe.commands.options import Common, expand
 from embedpipe.commands.panels import panel_of
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 
 DONE, ERROR, USAGE, SOME_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
 PIPE_CLOSED = 141
-"""Like INTERRUPTED what a shell tells of a program that the signal ended: nobody reads the output any more."""
+"""Like INTERRUPTED what a shell reports for a program that a signal ended: stdout has no reader any more."""
 _FAILURES_SHOWN = 10
 _PARTIAL = {
     "placeholder": "nothing of their documents is on these pages (dynamic forms, portfolios): they get no type",
@@ -111,18 +112,18 @@ def _check(options: Mapping[str, object]) -> None:
 
 
 def begin(common: Common) -> "tuple[Workspace, Output]":
-    """The workspace and the voice of a command."""
+    """The workspace of a command, and its output."""
     from embedpipe.store.workspace import Workspace
 
-    if not common.quiet:
-        logging.getLogger("embedpipe").addHandler(NoticeHandler())
-        logging.getLogger("embedpipe").setLevel(logging.INFO)
-    tame_libraries(quiet=common.quiet)
+    hear_libraries(quiet=common.quiet)
+    ours = logging.getLogger("embedpipe")
+    ours.addHandler(NoticeHandler())
+    ours.setLevel(logging.WARNING if common.quiet else logging.INFO)
     return Workspace(common.artifacts, share=common.share_folder), Output(common.as_json, common.quiet)
 
 
 def take_labels(workspace: "Workspace", source: str, output: Output) -> "tuple[int, dict[str, int]]":
-    """Takes labels from a folder of types or a CSV; says what was passed over, and what was replaced."""
+    """Takes labels from a folder of types or a CSV; reports what was skipped, and what was replaced."""
     from embedpipe.tasks import label
 
     name, before = _running.get(), workspace.labels()
@@ -151,10 +152,17 @@ def report_json(report: "Report") -> dict[str, Any]:
         "embedded": report.embedded,
         "skipped": report.skipped,
         "duplicates": report.duplicates,
+        "same_files": report.same_files,
         "ignored": report.ignored,
+        "others": dict(report.others),
         "failed": report.failed,
         "failed_files": report.failed_files,
         "failed_pages": report.failed_pages,
+        "changed": len(report.changed),
+        "gone": len(report.gone),
+        "passed_over": len(report.left),
+        "unreachable": len(report.unreachable),
+        "labels_kept": report.kept_labels,
         "outcomes": dict(report.outcomes),
         "seconds": round(report.seconds, 3),
         "pages_per_second": round(rate, 2),
@@ -168,9 +176,10 @@ def report_json(report: "Report") -> dict[str, Any]:
 
 
 def report_counts(report: "Report") -> dict[str, Any]:
-    """What `classify` tells of a report."""
+    """The part of a report that `classify` prints."""
     values = report_json(report)
-    return {key: values[key] for key in ("files", "duplicates", "ignored", "failed", "seconds", "failures")}
+    keys = ("files", "duplicates", "same_files", "ignored", "others", "failed", "seconds", "failures")
+    return {key: values[key] for key in keys}
 
 
 def print_report(report: "Report", output: Output) -> None:
@@ -188,8 +197,26 @@ def print_report(report: "Report", output: Output) -> None:
         f"there, {report.failed} failed; {report.duplicates} duplicate files, {report.ignored} other files; "
         f"{report.seconds:.1f} s{rate}"
     )
+    print_passed_over(report, output)
     if report.interrupted:
         output.line("interrupted: everything so far is kept, the same command goes on from here")
+
+
+_PASSED_OVER = {
+    "leftover": "leftovers of systems and programs, or in folders that begin with a dot: name them to read them",
+    "ours": "of embedpipe itself: artifacts, pictures, copies or parts of files that are there: name them to read them",
+    "excluded": "excluded by --exclude",
+    "link": "links, which are not followed: --follow-links reads what they lead to, each file once",
+}
+
+
+def print_passed_over(report: "Report", output: Output) -> None:
+    """Says of what was passed over why, and how to have it read; a line for each reason."""
+    for kind, words in _PASSED_OVER.items():
+        if count := report.others[kind]:
+            output.line(f"{count} of the other files {'is' if count == 1 else 'are'} {words}")
+    if report.same_files:
+        output.line(f"{report.same_files} are other names of files that were read: each file counts once")
 
 
 def exit_code(report: "Report") -> int:
@@ -288,9 +315,21 @@ def main() -> None:
         raise KeyboardInterrupt
 
     prepare_streams()
+    _settle_home()
     signal.signal(signal.SIGTERM, stop)
     threading.excepthook = _say_of_thread
     sys.exit(run())
+
+
+def _settle_home() -> None:
+    """Gives the libraries' caches a place where nobody knows the user's home: they would make a folder named "~"."""
+    if os.path.isabs(os.path.expanduser("~")):
+        return
+    from embedpipe.backbones.model_cache import cache_folder
+
+    folder = cache_folder()
+    os.environ.setdefault("XDG_CACHE_HOME", str(folder))
+    os.environ.setdefault("MPLCONFIGDIR", str(folder / "matplotlib"))
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -306,7 +345,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         code = INTERRUPTED
     except (BrokenPipeError, SystemExit) as error:  # typer makes SystemExit of the former, and ends so by itself
         ended_well = isinstance(error, SystemExit) and not error.code
-        code = DONE if ended_well else PIPE_CLOSED  # said by nobody: `| head` has all that it wants
+        code = DONE if ended_well else PIPE_CLOSED  # without a message: `| head` has all that it needs
     except Exception as error:  # noqa: BLE001 - the last resort: a line that says what to do
         code, line = _verdict(error)
         if "--debug" in (sys.argv if arguments is None else arguments):
@@ -315,13 +354,13 @@ def run(arguments: Sequence[str] | None = None) -> int:
             say(line)
     try:
         finish_output()
-    except (OSError, OutputError):  # it was said, or nobody listens
+    except (OSError, OutputError):  # the message is out already, or stderr has no reader
         abandon_output()
     return code
 
 
 def _verdict(error: Exception) -> tuple[int, str]:
-    """The exit code of an exception, and what is said of it; nothing where the help was printed."""
+    """The exit code of an exception, and its message; none where the help was printed."""
     if hasattr(error, "format_message"):  # of typer, whose name for it depends on its version
         context = getattr(error, "ctx", None)
         where = f" (see `{context.command_path} --help`)" if context is not None else ""
@@ -347,7 +386,7 @@ def _in_words(error: Exception) -> str:
 
 
 def _say_of_thread(failed: threading.ExceptHookArgs) -> None:
-    """One line about a thread that ended in an exception that nobody waits for."""
+    """One line about a thread that ended in an exception that no other thread handles."""
     if failed.exc_type is SystemExit:
         return
     if "--debug" in sys.argv:

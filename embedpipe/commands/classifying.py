@@ -59,7 +59,7 @@ def classify(
         bool, typer.Option("--blank-separates", help="With --split: a blank page always ends a document.")
     ] = False,
 ) -> int:
-    """Tell each page's and each document's type; cut piles into documents."""
+    """Predict each page's and each document's type; cut piles into documents."""
     from embedpipe.classifiers.calibration import shift
     from embedpipe.classifiers.calibration.decisions import Rule
     from embedpipe.commands import sorting as sorting_command
@@ -87,7 +87,7 @@ def classify(
         workspace, inputs, bundle, load, rule=rule, neighbours=neighbours, settings=settings
     )
     if (smallest := bundle.documents.smallest_error_rate()) > error_rate:
-        output.notice(f"so few labelled documents promise no error rate below {smallest:.2f}: label more for less")
+        output.notice(f"with so few labelled documents no error rate below {smallest:.2f} is promised: label more")
     documents = [classify_task.as_json(verdict) for verdict in verdicts]
     found = shift.as_json(report.shift, bundle.name, error_rate)
     values = {"classifier": bundle.name, "documents": documents, "shift": found, **report_counts(report)}

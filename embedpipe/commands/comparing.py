@@ -51,7 +51,7 @@ def compare(
     engine: Annotated[str, typer.Option(help="auto, torch or openvino.")] = AUTO,
     allow_missing: AllowMissing = False,
 ) -> int:
-    """Compare backbones on the labelled documents: quality, speed, and the room that their features take."""
+    """Compare backbones on the labelled documents: quality, speed, and the disk space that their features take."""
     from embedpipe.tasks import compare as compare_task
 
     workspace, output = begin(common)

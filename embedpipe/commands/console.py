@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from embedpipe.tasks.embed import Progress
 
 _LONGEST = 2000
-"""Characters of an error: a name of ten thousand would hide what is said about it."""
+"""Characters of an error: a name of ten thousand would hide the message."""
 _WIDE = 1000
 """Columns of an output that is no terminal: nothing is wrapped or cut for the programs that read it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """How a command speaks.
+    """Where and how a command prints.
 
     Attributes:
         as_json: One JSON object on stdout, and nothing else there.
@@ -93,7 +93,7 @@ class Output:
 
 
 class ProgressBar:
-    """Shows how far a run is; time left is told from the bytes taken in."""
+    """Shows how far a run is; the time left is estimated from the bytes read."""
 
     def __init__(self, bar: Any, task: Any = None) -> None:
         self._bar = bar
@@ -124,46 +124,67 @@ class NoticeHandler(logging.Handler):
         say(f"{kind}{record.getMessage()}")
 
 
-class _OthersHandler(NoticeHandler):
-    """Prints what other libraries warn about, in one line of ours each."""
+class LibraryHandler(logging.Handler):
+    """Prints what other libraries warn about, a line each and each line once; of ours `NoticeHandler` tells.
 
-    def __init__(self, *, quiet: bool) -> None:
+    Attributes:
+        quiet: Nothing is printed.
+    """
+
+    def __init__(self) -> None:
         super().__init__(logging.WARNING)
-        self._quiet = quiet
+        self.quiet = False
+        self._said: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Prints one line. Our own warnings have a handler of their own, but under --quiet, which leaves only them."""
-        ours = record.name.partition(".")[0] == "embedpipe"
-        if ours == self._quiet:
-            say(f"warning: {' '.join(record.getMessage().split())}")
+        """Prints one line."""
+        if not record.name.startswith("embedpipe"):
+            self.tell(record.name.partition(".")[0], record.getMessage())
+
+    def tell(self, library: str, message: str) -> None:
+        """Prints one line with the name of the library."""
+        line = f"warning: {library}: {one_line(message)}"
+        if not self.quiet and line not in self._said:
+            self._said.add(line)
+            say(line)
+
+    def show(self, message: Warning | str, category: type[Warning], filename: str, *_: object) -> None:
+        """Stands for `warnings.showwarning`."""
+        library = _library_of(filename)
+        self.tell(library or category.__name__, str(message))
 
 
-def tame_libraries(*, quiet: bool) -> None:
-    """Makes the warnings of other libraries, by `warnings` and by `logging`, one line each, and none under --quiet."""
+_libraries = LibraryHandler()
 
-    def show(message: Warning | str, category: type[Warning], filename: str, *_: object, **__: object) -> None:
-        library = filename.replace("\\", "/").rpartition("site-packages/")[2].partition("/")[0].removesuffix(".py")
-        logging.getLogger("warnings").warning("%s: %s: %s", library, category.__name__, message)
 
-    root = logging.getLogger()
-    for handler in [handler for handler in root.handlers if isinstance(handler, _OthersHandler)]:
-        root.removeHandler(handler)
-    root.addHandler(_OthersHandler(quiet=quiet))
-    warnings.showwarning = show
+def hear_libraries(*, quiet: bool) -> None:
+    """Lets other libraries' warnings pass as lines of ours, or not at all; call it again to change which."""
+    _libraries.quiet = quiet
+    logging.getLogger().addHandler(_libraries)
+    warnings.showwarning = _libraries.show  # type: ignore[assignment]
+
+
+def _library_of(filename: str) -> str:
+    """The package that a file belongs to; "" where that is not one that was installed."""
+    _, installed, rest = filename.replace(os.sep, "/").rpartition("/site-packages/")
+    return rest.partition("/")[0].removesuffix(".py") if installed else ""
 
 
 def say(text: str) -> None:
-    """Prints a line on stderr; where nobody can read it any more, work goes on without."""
+    """Prints a line on stderr; where stderr has no reader any more, the work goes on."""
     with suppress(OSError):
         sys.stderr.write(display(text) + "\n")
 
 
 def error_line(message: str) -> str:
     """One line for stderr, whatever the message holds, and however long it is."""
+    return f"error: {one_line(message)}"
+
+
+def one_line(message: str) -> str:
+    """A message in one line, shortened where it is very long."""
     text = display(" ".join(message.split()))
-    if len(text) > _LONGEST:
-        text = f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
-    return f"error: {text}"
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
 
 
 class OutputError(EmbedpipeError):
@@ -195,14 +216,14 @@ def finish_output() -> None:
 
     Raises:
         OutputError: It cannot be written.
-        BrokenPipeError: Nobody reads it any more.
+        BrokenPipeError: It has no reader any more.
     """
     with _printing():
         sys.stdout.flush()
 
 
 def abandon_output() -> None:
-    """Lets go what stdout still holds, so that the interpreter does not fail on it when it ends."""
+    """Discards what stdout still holds, so that the interpreter does not fail on it when it ends."""
     with suppress(OSError, ValueError):
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, sys.stdout.fileno())

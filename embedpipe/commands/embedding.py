@@ -1,12 +1,34 @@
 """`embed`: what goes into the artifacts."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from embedpipe.commands.base import DONE, LabelsFile, begin, command, exit_code, print_report, report_json, take_labels
 from embedpipe.commands.options import Common, Inputs, Network, Reading
 from embedpipe.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from embedpipe.commands.console import Output
+    from embedpipe.embedding.intake import Report
+
+
+def _print_changes(report: "Report", output: "Output") -> None:
+    """What became of files that were known."""
+    if report.changed:
+        kept = f"; {report.kept_labels} labels went along" if report.kept_labels else ""
+        output.line(f"{len(report.changed)} files changed: their earlier versions count no more{kept}")
+    if report.gone or report.left:
+        also = f", {len(report.left)} are passed over by now" if report.left else ""
+        output.line(
+            f"{len(report.gone)} files are gone{also}: nothing is learnt from them and no search finds them; put back, "
+            "`embed` takes them up again; `forget --gone` removes what is kept of them"
+        )
+    if report.unreachable:
+        output.notice(
+            f"{len(report.unreachable)} known files cannot be reached ({report.unreachable[0]}): is a disk or a folder "
+            "not mounted? They count as before; if they were deleted, `forget` their folder"
+        )
 
 
 @command("embed")
@@ -63,6 +85,7 @@ def embed(
     }
     output.result(values)
     print_report(report, output)
+    _print_changes(report, output)
     engine = f"{backbone.engine.name} on {backbone.engine.device} in {backbone.engine.precision}"
     output.line(f"space {backbone.identity.space}: {backbone.dim} features a page, {engine}")
     return exit_code(report)

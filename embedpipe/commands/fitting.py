@@ -171,7 +171,7 @@ def evaluate(
         output.line(f"macro-F1 of documents lies between {low:.3f} and {high:.3f} in 95 of 100 draws of other groups")
     flattering = found.careless["document_macro_f1"]
     if flattering is not None:
-        known = " and the network knows most of them by heart" if metrics["seen_documents"] else ""
+        known = " and the network was trained on most of them" if metrics["seen_documents"] else ""
         output.line(
             f"pages split at random would claim {flattering:.3f}: pages of one document look alike{known}, do not "
             "believe it"

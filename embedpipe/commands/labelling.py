@@ -189,7 +189,7 @@ def suggest(
         ),
     ] = None,
 ) -> int:
-    """Propose the unlabelled documents that teach most: uncertain ones, unlike the labelled and each other."""
+    """List the unlabelled documents that are most useful to label: uncertain, unlike the labelled and each other."""
     from embedpipe.classifiers import missing
     from embedpipe.tasks import suggest as suggest_task
 

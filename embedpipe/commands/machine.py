@@ -39,7 +39,7 @@ def backbones(
                 f"{row['name']}: {row['base']}, {row['unfreeze']} trained, {len(row['classes'])} types, "
                 f"size {row['size']}"
             )
-        output.line("and timm:NAME for any model of timm; --json tells more, such as where each file is published")
+        output.line("and timm:NAME for any model of timm; --json has more, such as where each file is published")
         return DONE
     downloaded = [catalogue.fetch_weights(name) for name in download or []]
     exported = catalogue.export_weights(names or download or [], export_weights, force=force) if export_weights else []
@@ -55,7 +55,7 @@ def backbones(
 
 @command("doctor")
 def doctor(common: Common) -> int:
-    """Say what runs the network here and why, and what to do about what is missing."""
+    """Report what runs the network here and why, and what to do about what is missing."""
     from embedpipe.tasks import doctor as doctor_task
 
     workspace, output = begin(common)
@@ -93,7 +93,7 @@ def bench(
         list[str] | None, typer.Argument(help="Files and folders; drawn documents if not given.", show_default=False)
     ] = None,
     max_pages_used: Annotated[int, typer.Option(help="Measure on so many pages.", min=1)] = 300,
-    repeats: Annotated[int, typer.Option(help="Tell the median of so many measurements.", min=1)] = 3,
+    repeats: Annotated[int, typer.Option(help="Report the median of so many measurements.", min=1)] = 3,
     what: Annotated[str, typer.Option(help="Some of pages, fit and similar.")] = "pages,fit,similar",
 ) -> int:
     """Measure the speed on this machine, against the loops that people write and against its limit."""

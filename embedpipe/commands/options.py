@@ -3,7 +3,9 @@
 import dataclasses
 import functools
 import inspect
+import re
 import typing
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +15,7 @@ import typer
 
 from embedpipe.commands.targets import named
 from embedpipe.core.display import whole_number
+from embedpipe.core.encodings import decode
 from embedpipe.core.errors import EmbedpipeError, UsageError
 
 if TYPE_CHECKING:
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from embedpipe.store.workspace import Workspace
 
 AUTO = "auto"
+_ENCODINGS = ("cp1252", "gb18030", "mac_roman")
 _MOST = 10_000  # render processes, or pages per call: more is a slip
 AllowMissing = Annotated[
     bool, typer.Option("--allow-missing", help="Go on although labelled documents have lost their features.")
@@ -117,6 +121,12 @@ class Reading:
     trust_mtime: Annotated[
         bool, typer.Option("--trust-mtime", help="Do not hash files again whose size and time are unchanged.")
     ] = False
+    exclude: Annotated[
+        list[str], typer.Option("--exclude", metavar="GLOB", help="Pass over files and folders of such names.")
+    ] = field(default_factory=list)
+    follow_links: Annotated[
+        bool, typer.Option("--follow-links", help="Follow links below the folders, each file once.")
+    ] = False
 
     def settings(self) -> "Settings":
         """As the pipeline takes them; raises UsageError for what cannot be read."""
@@ -133,6 +143,8 @@ class Reading:
             workers=_auto_or_number("--workers", self.workers) or 0,
             batch_size=_auto_or_number("--batch-size", self.batch_size) or 0,
             trust_mtime=self.trust_mtime,
+            exclude=read_globs(self.exclude),
+            follow_links=self.follow_links,
         )
 
 
@@ -191,6 +203,14 @@ class Labelling:
         return Settings(passwords=read_passwords(self.password_file))
 
 
+def read_globs(patterns: list[str]) -> tuple[str, ...]:
+    """The patterns of `--exclude`; raises UsageError for one that says nothing."""
+    for pattern in patterns:
+        if not pattern.strip("/ "):
+            raise UsageError(f"--exclude {pattern!r}: write a pattern such as '*.tmp', 'drafts' or 'drafts/old'")
+    return tuple(patterns)
+
+
 def read_selection(text: str) -> "Selection":
     """The pages of each document that `--pages` names; raises UsageError where it cannot be read."""
     from embedpipe.pages.rendering import Selection
@@ -206,9 +226,21 @@ def read_passwords(file: Path | None) -> tuple[str, ...]:
     if file is None:
         return ()
     try:
-        return tuple(file.read_text(encoding="utf-8").splitlines())
-    except (OSError, UnicodeDecodeError) as error:
-        raise EmbedpipeError(f"--password-file {file} cannot be read: {error}") from error
+        content = file.read_bytes()
+    except OSError as error:
+        raise EmbedpipeError(f"--password-file {file} cannot be read: {error.strerror or error}") from error
+    try:
+        read = decode(content, f"--password-file {file}")
+        texts = [] if read.assumed and b"\0" not in content else [read.text]
+    except EmbedpipeError:
+        if b"\0" in content:
+            raise
+        texts = []
+    if not texts:  # passwords are only tried, so each reading may be one: a short word tells no encoding
+        texts = [content.decode(codec, "ignore") for codec in _ENCODINGS]
+    lines = [line for text in texts for line in re.split(r"\r\n|\r|\n", text)]
+    forms = [form for line in lines for form in (line, line.strip(), unicodedata.normalize("NFC", line.strip()))]
+    return tuple(filter(None, dict.fromkeys(forms)))
 
 
 def _auto_or_number(option: str, text: str) -> int | None:

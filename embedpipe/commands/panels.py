@@ -20,5 +20,5 @@ def panel_of(name: str) -> str | None:
 
 
 def place_of(name: str | None) -> int:
-    """Where a command stands in `--help`, counted from 0; after all others where it is in no group."""
+    """Position of a command in `--help`, counted from 0; after all others where it is in no group."""
     return _PLACES[name][1] if name in _PLACES else len(_PLACES)

@@ -25,7 +25,7 @@ def check(sort_into: Path | None, *, link: bool, keep_tree: bool) -> None:
 
 
 def answered_by(workspace: "Workspace", bundle: "ClassifierBundle") -> str:
-    """Name and version of a classifier, as tables of answers and ledgers say it."""
+    """Name and version of a classifier, as it is written to tables of answers and ledgers."""
     from embedpipe.core import versions
 
     return f"{bundle.name} version {versions.current(workspace.classifier_folder(bundle.name))}"

@@ -1,7 +1,7 @@
-"""Where a command may write: never over what it reads, and over nothing that was not made here unless told to.
+"""Where a command may write: never over what it reads, and over nothing that was not made here, unless forced.
 
 Every option or argument that names an output is declared with `OutputFile` or `OutputFolder`; `guarded` looks at all
-of them before the command begins, so that no work is done in vain.
+of them before the command begins, so that it fails before any work.
 """
 
 import contextlib
@@ -36,7 +36,7 @@ class OutputFile:
     """Marks an option or argument as a file to write: `typer.Option(parser=OutputFile(PNG))`; `-` is stdout.
 
     Attributes:
-        kind: Of the file; or a function that tells it from the values of all options.
+        kind: Of the file; or a function that derives it from the values of all options.
     """
 
     kind: Kind | Callable[[Mapping[str, Any]], Kind]
@@ -173,7 +173,7 @@ def _files(one: Asked, options: Mapping[str, Any]) -> list[tuple[Path, Kind]]:
 
 
 def _end(path: Path) -> Path:
-    """Where a path leads, for a look; a circle of links is told when it is checked."""
+    """Where a path leads, for a look; a circle of links is reported when it is checked."""
     with contextlib.suppress(ArtifactError):
         return outputs.followed(path)
     return path

@@ -99,7 +99,7 @@ def _print_changes(outcome: "Outcome", output: "Output") -> None:
         output.line(f"  ... and {len(outcome.changed) - _CHANGES_SHOWN} more: --json lists them all")
     sides = (outcome.statuses_before, outcome.statuses_after)
     output.table(
-        ("told", *(f"{status} before" for status in STATUSES), *(f"{status} after" for status in STATUSES)),
+        ("predicted", *(f"{status} before" for status in STATUSES), *(f"{status} after" for status in STATUSES)),
         [
             (kind, *(side.get(kind, {}).get(status, 0) for side in sides for status in STATUSES))
             for kind in sorted(sides[0].keys() | sides[1].keys())

@@ -9,6 +9,7 @@ import typer
 from embedpipe.commands.base import DONE, ERROR, Classifier, begin, command, open_classifier
 from embedpipe.commands.options import Common
 from embedpipe.commands.targets import OutputFile
+from embedpipe.core.errors import UsageError
 from embedpipe.core.outputs import FORMATS, Kind
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def info(
     verify: Annotated[bool, typer.Option("--verify", help="Compare every file with its manifest.")] = False,
     failures: Annotated[bool, typer.Option("--failures", help="List what failed, and why.")] = False,
 ) -> int:
-    """Say what the artifacts hold."""
+    """Report what the artifacts hold."""
     from embedpipe.tasks import info as info_task
 
     workspace, output = begin(common)
@@ -42,13 +43,21 @@ def info(
 
 @command("forget")
 def forget(
-    documents: Annotated[list[str], typer.Argument(help="Files, or SHA-256 of their content.")], common: Common
+    common: Common,
+    documents: Annotated[
+        list[str] | None, typer.Argument(help="Files, folders, or SHA-256 of content.", show_default=False)
+    ] = None,
+    all_gone: Annotated[
+        bool, typer.Option("--gone", help="All earlier versions, and what is of files that are gone or passed over.")
+    ] = False,
 ) -> int:
-    """Remove documents from features, cues, failures, labels and indexes; name what learnt from them."""
+    """Remove documents, with their earlier versions, from features, labels and indexes; name what learnt from them."""
     from embedpipe.tasks import upkeep
 
+    if not documents and not all_gone:
+        raise UsageError("give files, folders or SHA-256, or --gone")
     workspace, output = begin(common)
-    gone = upkeep.forget(workspace, documents)
+    gone = upkeep.forget(workspace, documents or (), gone=all_gone)
     output.result(dataclasses.asdict(gone))
     count = len(gone.documents)
     output.line(
@@ -72,7 +81,7 @@ def forget(
 
 
 def _kind(options: "Mapping[str, Any]") -> Kind:
-    """What `export` writes; of an unknown format it tells itself."""
+    """What `export` writes; an unknown format is reported by `export` itself."""
     return FORMATS.get(options["file_format"], FORMATS["joblib"])
 
 

@@ -1,8 +1,8 @@
-"""What every room uses: errors, records that cross borders, files written atomically, text shown safely.
+"""What every room uses: errors, records that rooms exchange, files written atomically, text shown safely.
 
 Nothing here imports from another room, loads a heavy library, or knows what a document type is. A change here is felt
 everywhere: keep it small.
 
-Other rooms use `claims`, `display`, `errors`, `files`, `machine`, `memory`, `outputs`, `records`, `tables`,
-`versions`.
+Other rooms use `claims`, `display`, `encodings`, `errors`, `files`, `locks`, `machine`, `memory`, `outputs`,
+`records`, `tables`, `versions`.
 """

@@ -1,5 +1,6 @@
 """Which folders are ours: artifacts are only ever written to a folder that was made for them."""
 
+import contextlib
 import re
 import time
 from pathlib import Path
@@ -10,10 +11,10 @@ from embedpipe.core.files import is_temporary, read_json, write_json
 MANIFEST = "embedpipe.json"
 """Says that a folder holds artifacts; written first of all."""
 
-FOLDERS = ("features", "index", "backbones", "classifiers", "explanations", "demo")
+FOLDERS = ("features", "index", "backbones", "classifiers", "explanations", "demo", "labels")
 """What artifacts hold, besides `FILES`."""
 
-FILES = ("labels.csv", "sources.parquet", "cues.parquet", ".lock", ".lock-holder", MANIFEST)
+FILES = ("labels.csv", "sources.parquet", "cues.parquet", "kinds.parquet", ".lock", ".lock-holder", MANIFEST)
 
 _WHAT = "artifacts"
 _MARKS = (
@@ -54,14 +55,23 @@ def claim(folder: Path, *, share: bool = False) -> None:
         raise ArtifactError(f"{folder} is a link to {folder.readlink()}, which is not there: make that folder first")
     if folder.exists() and not folder.is_dir():
         raise ArtifactError(f"cannot write to {folder}: it is a file; --artifacts takes a folder")
-    if not _is_ours(folder):
+    shared = not _is_ours(folder)
+    if shared:
         _refuse(folder, share=share)
-    write_json(manifest, {"holds": _WHAT, "since": time.strftime("%Y-%m-%dT%H:%M:%S%z")})
+    values = {"holds": _WHAT, "since": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
+    write_json(manifest, values | ({"shared": True} if shared else {}))
 
 
 def claimed(folder: Path) -> bool:
     """Whether a folder holds artifacts, those of an earlier version included."""
     return (folder / MANIFEST).exists() or any(_is_mark(file) for mark in _MARKS for file in folder.glob(mark))
+
+
+def is_shared(folder: Path) -> bool:
+    """Whether artifacts were put beside other files on purpose, so that these are still somebody's to read."""
+    with contextlib.suppress(ArtifactError):
+        return bool(read_json(folder / MANIFEST).get("shared"))
+    return False
 
 
 def _is_ours(folder: Path) -> bool:
@@ -91,7 +101,7 @@ def _are_labels(file: Path) -> bool:
     """Whether a CSV has the columns of our labels, whoever wrote it."""
     with open(file, "rb") as content:
         header = content.readline(1000).decode("utf-8-sig", "replace")
-    return {"document", "path", "label"} <= {name.strip(' \r\n"').lower() for name in re.split("[,;\t]", header)}
+    return {"document", "label"} <= {name.strip(' \r\n"').lower() for name in re.split("[,;\t]", header)}
 
 
 def _refuse(folder: Path, *, share: bool) -> None:

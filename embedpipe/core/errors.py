@@ -34,6 +34,10 @@ class DocumentError(EmbedpipeError):
         super().__init__(message)
         self.kind = kind
 
+    def __reduce__(self) -> tuple[type["DocumentError"], tuple[str, str]]:
+        """How it comes out of a worker process: the usual way takes the message for all that there is."""
+        return type(self), (self.kind, str(self))
+
 
 class UsageError(EmbedpipeError):
     """What was asked for cannot be right, whatever the documents are; on the command line exit code 2, not 1."""

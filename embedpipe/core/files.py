@@ -1,6 +1,7 @@
 """Writing to disk so that a kill, a crash or a full disk leaves either the old file or the new one."""
 
 import contextlib
+import errno
 import functools
 import hashlib
 import itertools
@@ -8,14 +9,14 @@ import json
 import os
 import platform
 import re
+import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from embedpipe.core.errors import ArtifactError
+from embedpipe.core.locks import TakenError, alone, runs
 
 FORMAT = 1
 """Version of all manifests; a higher one was written by a newer embedpipe."""
@@ -34,6 +35,9 @@ _own: set[str] = set()
 
 _CHECKSUM = "checksum"
 
+_NO_SYNC = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF, errno.EROFS, errno.ENOTTY}
+"""What `fsync` says where there is none, for folders or at all: on shares of Windows and of virtual machines."""
+
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -50,10 +54,10 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
+        synced(temporary)
         os.replace(temporary, path)
-        _sync_folder(path.parent)
+        if os.name != "nt":  # Windows has no handle for folders
+            synced(path.parent)
     except OSError as error:
         raise ArtifactError(f"cannot write {path}: {error.strerror or error}; nothing was changed") from error
     finally:
@@ -62,12 +66,21 @@ def replacing(path: Path) -> Iterator[Path]:
         _own.discard(str(temporary))
 
 
-def _sync_folder(folder: Path) -> None:
-    if os.name == "nt":  # Windows has no handle for folders
+def synced(path: Path) -> None:
+    """Has the disk keep what was written to a file, or to a folder; where the file system cannot say, it is believed.
+
+    Raises:
+        OSError: The disk failed.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except PermissionError:  # a folder that can be written and not be read
         return
-    handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
     finally:
         os.close(handle)
 
@@ -125,21 +138,9 @@ def _abandoned(temporary: Path) -> bool:
     match = _OWNER.match(temporary.name)
     if match is None:
         return False
-    if match[1] == _host() and (int(match[2]) == os.getpid() or not _runs(int(match[2]))):
+    if match[1] == _host() and (int(match[2]) == os.getpid() or not runs(int(match[2]))):
         return str(temporary) not in _own
     return time.time() - temporary.lstat().st_mtime > _FORSAKEN_SECONDS
-
-
-def _runs(process: int) -> bool:
-    if os.name == "nt":  # it does not remove files that are open, and signal 0 would be Ctrl-C
-        return False
-    try:
-        os.kill(process, 0)
-    except PermissionError:
-        return True
-    except (ProcessLookupError, OverflowError):
-        return False
-    return True
 
 
 @functools.cache
@@ -148,10 +149,36 @@ def _host() -> str:
     return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
 
 
+def copied(source: str | Path, target: Path) -> None:
+    """Copies a file's content, and its times and rights where the file system has them.
+
+    Raises:
+        OSError: It cannot be read or written.
+    """
+    shutil.copyfile(source, target)
+    with contextlib.suppress(OSError):
+        shutil.copystat(source, target)
+
+
+def file_time(nanoseconds: int) -> int:
+    """A time of a file that 64 bits can hold: some files have times after 2262, or before 1677."""
+    return min(max(nanoseconds, -(2**63)), 2**63 - 1)
+
+
 def sha256_of(path: Path) -> str:
     """Hash of a file's content."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_sha256(file: Path, expected: object, remedy: str) -> None:
+    """Raises ArtifactError with a remedy unless a file is there and has the hash that its manifest says."""
+    try:
+        found = sha256_of(file)
+    except OSError as error:
+        raise ArtifactError(f"{file} cannot be read: {remedy}") from error
+    if found != expected:
+        raise ArtifactError(f"{file} is damaged (its SHA-256 is not the manifest's): {remedy}")
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
@@ -204,24 +231,23 @@ def writing(folder: Path, what: str, parts: Iterable[str] | None = None) -> Iter
     Raises:
         ArtifactError: Another process is writing, and who it is; or the folder cannot be written.
     """
-    lock = FileLock(folder / ".lock")
     holder = folder / ".lock-holder"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
-    except Timeout:
-        who = "another process"
-        with contextlib.suppress(OSError, UnicodeDecodeError):  # it may have ended just now
-            who = holder.read_text(encoding="utf-8")
-        raise ArtifactError(f"{folder} is being written by {who}: wait until it ends") from None
-    except OSError as error:
-        raise ArtifactError(f"cannot write to {folder}: {error.strerror or error}") from error
-    try:
-        with contextlib.suppress(OSError):  # a full disk must not keep the run from its own, clearer error
-            holder.write_text(f"`{what}` (process {os.getpid()}, since {time.strftime('%H:%M:%S')})", encoding="utf-8")
-        sweep(folder, parts)
-        yield
-    finally:
-        with contextlib.suppress(OSError):
-            holder.unlink(missing_ok=True)
-        lock.release()
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(alone(folder / ".lock"))
+        except TakenError as error:
+            who = "another process"
+            with contextlib.suppress(OSError, UnicodeDecodeError):  # it may have ended just now
+                who = holder.read_text(encoding="utf-8")
+            raise ArtifactError(f"{folder} is being written by {who}: {str(error) or 'wait until it ends'}") from None
+        except OSError as error:
+            raise ArtifactError(f"cannot write to {folder}: {error.strerror or error}") from error
+        try:
+            with contextlib.suppress(OSError):  # a full disk must not keep the run from its own, clearer error
+                text = f"`{what}` (process {os.getpid()}, since {time.strftime('%H:%M:%S')})"
+                holder.write_text(text, encoding="utf-8")
+            sweep(folder, parts)
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                holder.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""What this machine offers, told without loading a heavy library."""
+"""What this machine offers, found without loading a heavy library."""
 
 import contextlib
 import math
@@ -26,7 +26,7 @@ def available_cores() -> int:
 
 
 def available_memory() -> int | None:
-    """Bytes that this process and its workers may still take; None where that cannot be told."""
+    """Bytes that this process and its workers may still take; None where that is not known."""
     limits = []
     with contextlib.suppress(OSError, ValueError, LookupError):
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()

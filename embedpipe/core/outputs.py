@@ -1,4 +1,4 @@
-"""Files that people ask for: how they are written, and what tells that one was made here and holds nobody's work.
+"""Files that people ask for: how they are written, and how those that were made here are recognised.
 
 An output goes to the end of a link, through a FIFO or a device, to an open file such as /dev/stdout, and else in one
 step to its place. Whether it may go there at all is asked before the work begins, see `targets`.
@@ -227,7 +227,7 @@ def pages_file(path: Path) -> Path:
 
 
 def _npy_objection(path: Path) -> str:
-    """An npy file has no place to tell who made it; it is known by the CSV beside it."""
+    """An npy file has no place for a mark; it is known by the CSV beside it."""
     with open(path, "rb") as file:
         is_npy = file.read(6) == b"\x93NUMPY"
     beside = pages_file(path)
@@ -242,3 +242,18 @@ FORMATS = {
     "npy": Kind("an npy file", _npy_objection, lambda path: [(pages_file(path), PAGES)]),
 }
 """What `export` writes, by `--format`."""
+
+
+def made_here(path: Path, head: bytes) -> bool:
+    """Whether a file is an output of ours, by its content; only files that may be one are looked into further.
+
+    Args:
+        path: The file.
+        head: How it begins.
+    """
+    if _is_png(head) or _is_html(head):
+        return True
+    begins = {"parquet": b"PAR1", "npy": b"\x93NUMPY", "joblib": b"\x80"}
+    with contextlib.suppress(OSError):
+        return any(head.startswith(mark) and not FORMATS[name].objection(path) for name, mark in begins.items())
+    return False

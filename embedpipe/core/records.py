@@ -193,7 +193,7 @@ class Recipe:
         size: Pixels of the long side, or of both sides where `resize` is not "aspect".
         resize: "aspect" keeps the shape; "squash" stretches to a square; "crop" scales the short side to
             size / 0.875 and takes the centre square (the usual photo recipe).
-        layers: Name of a set of layers in `backbones.LAYERS`; "penultimate" is the classical choice.
+        layers: Name of a set of layers in `backbones.layers.LAYERS`; "penultimate" is the classical choice.
         shortest: Least pixels of the short side: the page of a till roll is stretched to it.
     """
 
@@ -208,7 +208,7 @@ class Identity:
     """Everything that changes the numbers. Two spaces are never mixed, even when their dimensions agree.
 
     Attributes:
-        backbone: Name in `backbones.BACKBONES`, or `timm:NAME`.
+        backbone: Name in `backbones.registry.BACKBONES`, or `timm:NAME`.
         weights_sha256: Hash of the network's tensors.
         recipe: Rendering and layers.
         blocks: What the features consist of, in order, such as `stride16_avg`.
@@ -266,7 +266,7 @@ class KindTest:
         measured: Whether these are enough for the error rate that is asked for.
         p_value: How often held-out batches look at least as unlike; None where it was not tested.
         share: At least so much of the batch looks unlike the held-out documents, 0..1; None where it was not tested.
-        by: Which value told it: "distance" or "confidence"; "" where it was not tested.
+        by: Which value showed it: "distance" or "confidence"; "" where it was not tested.
     """
 
     kind: str

@@ -1,14 +1,19 @@
 """CSV that people open in a spreadsheet: no cell is taken for a formula, and every cell comes back as it was."""
 
-import codecs
 import csv
 import io
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from embedpipe.core.encodings import decode
 from embedpipe.core.errors import EmbedpipeError
 from embedpipe.core.outputs import written
+
+_DELIMITERS = ",;\t|"
+_SEPARATOR = re.compile(r'"?sep=([^"\r\n])"?[ \t,;]*(\r\n|\r|\n|$)', re.IGNORECASE)
+"""A first line by which spreadsheets are told what separates cells."""
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -46,12 +51,14 @@ class Table:
     Attributes:
         header: Names of the columns, in lower case and without spaces around them.
         rows: The cells of each row that is not blank, with the number of the line that it ends on.
-        note: What a person should know of how it was read, or "".
+        note: What had to be assumed to read it, in one line, or "".
+        read_as: Encoding, separator and columns, for messages about what it lacks.
     """
 
     header: tuple[str, ...]
     rows: tuple[tuple[int, tuple[str, ...]], ...]
     note: str = ""
+    read_as: str = ""
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
@@ -73,9 +80,10 @@ def read_numbered(path: Path) -> list[tuple[int, dict[str, str]]]:
 
 
 def read_table(path: Path) -> Table:
-    """Reads a CSV with a header, in UTF-8 (with or without the mark), UTF-16 with a mark, or GB18030.
+    """Reads a CSV with a header, in UTF-8, in UTF-16 or whatever else its mark says, or as `encodings.decode` assumes.
 
-    Commas, semicolons and tabs separate cells, whichever the header has most of.
+    Commas, semicolons, tabs and bars separate cells: what a first line such as `sep=;` says, else whichever the header
+    has most of.
 
     Raises:
         EmbedpipeError: It cannot be read as such.
@@ -84,27 +92,26 @@ def read_table(path: Path) -> Table:
         content = path.read_bytes()
     except OSError as error:
         raise EmbedpipeError(f"cannot read {path}: {error.strerror or error}") from error
-    text, note = _decoded(content, path)
-    first = text.partition("\n")[0]
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count), strict=True)
+    read = decode(content, str(path))
+    said = _SEPARATOR.match(read.text)
+    text = read.text[said.end() :] if said else read.text
+    above = 1 if said and said[2] else 0
+    first = next(filter(str.strip, re.split(r"[\r\n]", text)), "")
+    delimiter = said[1] if said else max(_DELIMITERS, key=re.sub(r'"[^"]*"', "", first).count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
-        rows = [(reader.line_num, tuple(map(unguard, cells))) for cells in reader if cells]
+        rows = [(above + reader.line_num, tuple(map(unguard, cells))) for cells in reader if cells]
     except csv.Error as error:
-        raise EmbedpipeError(f"{path} is not a readable CSV: line {reader.line_num}: {error}") from error
-    header = tuple(name.strip().lower() for name in rows[0][1]) if rows else ()
-    return Table(header, tuple(rows[1:]), note)
+        raise EmbedpipeError(f"{path} is not a readable CSV: line {above + reader.line_num}: {error}") from error
+    header = tuple(name.strip(" \t\u00a0\ufeff").lower() for name in rows[0][1]) if rows else ()
+    separated = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "bars"}.get(delimiter, repr(delimiter))
+    found = f"{read.encoding}, cells between {separated}, columns {', '.join(map(repr, header)) or 'none'}"
+    where = f", line {read.line}" if read.line else ""
+    note = f"{path}{where}: not UTF-8, so read as {found}{_example(read.text)}; where that is wrong, save it as UTF-8"
+    return Table(header, tuple(rows[1:]), note if read.assumed else "", found)
 
 
-def _decoded(content: bytes, path: Path) -> tuple[str, str]:
-    """The text of a table, and a note where its encoding had to be guessed."""
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return content.decode("utf-16", errors="replace"), ""
-    try:
-        return content.decode("utf-8-sig"), ""
-    except UnicodeDecodeError as error:
-        line = 1 + content.count(b"\n", 0, error.start)
-    try:
-        text = content.decode("gb18030")
-    except UnicodeDecodeError:
-        raise EmbedpipeError(f"{path}, line {line}: neither UTF-8 nor GB18030; save the table as UTF-8") from None
-    return text, f"{path}, line {line}: not UTF-8, so read as GB18030; where names look wrong, save it as UTF-8"
+def _example(text: str) -> str:
+    """A word by which a person sees whether an encoding is the right one."""
+    word = re.search(r"\w*[^\W\x00-\x7f]\w*", text)
+    return f", for instance {word[0][:40]!r}" if word else ""

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from embedpipe.core.errors import ArtifactError
-from embedpipe.core.files import read_json, write_json
+from embedpipe.core.files import copied, read_json, write_json
 
 KEPT = 5
 """How many versions stay besides the one in use."""
@@ -26,7 +26,7 @@ def in_use(folder: Path) -> Path:
     """The folder of the version in use; `folder` itself where an earlier embedpipe kept the files there.
 
     Raises:
-        ArtifactError: It cannot be told which version that is.
+        ArtifactError: It is not known which version that is.
     """
     return path_of(folder, current(folder))
 
@@ -131,7 +131,7 @@ def _take_in(folder: Path) -> None:
     first = path_of(folder, 1)
     first.mkdir(parents=True, exist_ok=True)
     for file in sorted(files, key=lambda path: path.name == MANIFEST):
-        shutil.copy2(file, first / file.name)
+        copied(file, first / file.name)
     use(folder, 1)
     for file in files:
         file.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Pages with what speaks for and against a type laid over them, and sheets of feature maps, as PNGs."""
+"""Pages with the evidence for and against a type laid over them, and sheets of feature maps, as PNGs."""
 
 import textwrap
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ _COLOURS = LinearSegmentedColormap.from_list(
         (0.85, 0.28, 0.0, 0.85),
     ],
 )
-"""Blue and orange, which people who confuse red and green can tell apart; nothing where nothing speaks."""
+"""Blue and orange, which people who confuse red and green can distinguish; nothing where there is no evidence."""
 _PALE = 0.35  # how much of the page's contrast is left below the colours
 _SIDE = 4.4  # inches
 _CAPTION = 13  # pixels that a letter takes in `fitted`
@@ -59,7 +59,7 @@ class HeatPicture:
         title: The page's name.
         kind: The type that was asked about.
         candidates: Types with their probabilities, best first.
-        finding: What was found, in words.
+        finding: What was found, as a sentence.
         looks: Pages that it looks like, best first.
     """
 
@@ -118,7 +118,7 @@ def _show_heat(axes: Axes, picture: HeatPicture) -> None:
     if picture.drops is None:
         _show_page(axes, pale, "nothing to explain")
         return
-    _show_page(axes, pale, f"what speaks for and against “{drawable(picture.kind)}”")
+    _show_page(axes, pale, f"evidence for and against “{drawable(picture.kind)}”")
     left, top, right, bottom = picture.region
     extent = (left * width, right * width, bottom * height, top * height)
     axes.imshow(picture.drops, extent=extent, cmap=_COLOURS, norm=_norm(picture), interpolation="bilinear", zorder=2)

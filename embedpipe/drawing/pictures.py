@@ -125,7 +125,7 @@ def _width(text: str, size: int) -> float:
 
 
 def fitted(text: str, width: float, size: int) -> str:
-    """Makes a text drawable and elides its middle until it is at most `width` pixels wide: both ends tell files apart.
+    """Makes a text drawable and elides its middle until it is at most `width` pixels wide: both ends distinguish files.
 
     Args:
         text: Any text.
@@ -348,7 +348,7 @@ def confusion_picture(matrix: NDArray[np.int64], classes: Sequence[str]) -> byte
     The depth of the colour is the share of the row, so that rare types are as easy to read as frequent ones.
 
     Args:
-        matrix: Documents of each type (rows) by the type that was told (columns), (n_classes, n_classes).
+        matrix: Documents of each type (rows) by the predicted type (columns), (n_classes, n_classes).
         classes: Names of the types; long ones are elided.
 
     Returns:

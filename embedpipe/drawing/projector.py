@@ -14,10 +14,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
+from PIL.PngImagePlugin import PngInfo
 
 from embedpipe.core.display import display
 from embedpipe.core.errors import ArtifactError
 from embedpipe.core.files import is_temporary, replacing, sweep
+from embedpipe.core.outputs import MAKER
 
 TENSORS, METADATA, SPRITE, CONFIG = FILES = ("tensors.tsv", "metadata.tsv", "sprite.png", "projector_config.pbtxt")
 
@@ -29,7 +31,7 @@ _PAPER, _MISSING = (255, 255, 255), (200, 200, 204)
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What is told of a page: in the order of the columns of the metadata."""
+    """What is written about a page: in the order of the columns of the metadata."""
 
     label: str
     file: str
@@ -93,7 +95,9 @@ def write_projector(
             cells = (row.label, row.file, str(row.page), row.path, row.document)
             file.write("\t".join(display(cell) for cell in cells) + "\n")  # no tab or line end is left in a name
     with replacing(folder / SPRITE) as temporary:
-        _sprite(thumbnails, tile).save(temporary, "PNG")
+        info = PngInfo()
+        info.add_text("Software", MAKER)
+        _sprite(thumbnails, tile).save(temporary, "PNG", pnginfo=info)
     with replacing(folder / CONFIG) as temporary:
         temporary.write_text(_config(X.shape, tile), encoding="ascii")
 

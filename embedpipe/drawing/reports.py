@@ -43,12 +43,12 @@ class Likeness:
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """A document that was told to be of another type.
+    """A document with a wrong predicted type.
 
     Attributes:
         path: Of its file; bytes that are not UTF-8 may be surrogate escapes.
         truth: Its type.
-        predicted: What it was told to be.
+        predicted: Its predicted type.
         confidence: How sure that was, 0..1.
         second: The type that came second.
         second_confidence: How probable that was, 0..1.
@@ -177,7 +177,7 @@ def _range(interval: Sequence[float] | None) -> str:
 
 
 def _recall_range(row: Mapping[str, Any]) -> str:
-    """Between which figures the recall of a type lies, or why nobody can say."""
+    """Between which figures the recall of a type lies, or why that is not known."""
     return _range(row.get("recall_interval")) or str(row.get("interval_reason") or "")
 
 
@@ -279,7 +279,7 @@ def _how(metrics: Mapping[str, Any]) -> str:
 
 
 def _confusions(matrix: NDArray[np.int64], classes: Sequence[str]) -> list[tuple[str, str, int]]:
-    """The most frequent confusions: type, what it was told to be, and how often."""
+    """The most frequent confusions: type, predicted type, and how often."""
     wrong = matrix.copy()
     np.fill_diagonal(wrong, 0)
     order = np.argsort(-wrong, axis=None, kind="stable")[:_CONFUSIONS]

@@ -18,7 +18,7 @@ from embedpipe.core.records import PageRef
 from embedpipe.drawing.templating import environment, write_html
 
 TYPES_SHOWN = 20
-"""Types with a mark of their own: seven hues that the colour-blind can tell apart, in three shapes; others are grey."""
+"""Types with a mark of their own: seven hues for the colour-blind as well, in three shapes; others are grey."""
 
 _STEPS = 65_535
 

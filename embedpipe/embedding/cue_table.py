@@ -27,7 +27,7 @@ Key = tuple[str, int]
 _SCHEMA = pa.schema(
     {"document_sha256": pa.string(), "page_index": pa.int32(), "cues": pa.list_(pa.float32(), len(CUES))}
 )
-_SMALL = Recipe(size=32)  # the picture is not looked at
+_SMALL = Recipe(size=32)  # the picture is not used
 
 
 def cues_of(

@@ -1,25 +1,34 @@
 """Inputs to documents, with the books kept: what was found, what is new, what failed."""
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from embedpipe.core.records import WHOLE_FILE, Document, PageFailure, Shift
 from embedpipe.embedding.streaming import Settings
-from embedpipe.pages.walking import FoundFile, IgnoredFile, identify, walk
-from embedpipe.store.workspace import Sources
+from embedpipe.pages.walking import Found, FoundFile, IgnoredFile, identify, walk
+from embedpipe.store.sources import CURRENT, EARLIER, GONE, PASSED_OVER, Sources
 
 
 @dataclass(slots=True)
 class Report:
     """What a run did.
 
-    `files` = documents + duplicates + ignored + failed_files; `pages` = embedded + skipped + failed_pages.
+    `files` = documents + duplicates + same_files + ignored + failed_files; `pages` = embedded + skipped + failed_pages.
 
     Attributes:
+        same_files: Further names of files that were met already: hard links, links, folders under two names.
+        others: How many files were ignored for which reason, see `walking.IgnoredFile`.
         outcomes: How many pages (or files, where they cannot be opened) had each outcome in this run.
         failures: The failures, also those known from earlier runs.
-        copies: Files with the content of another one, in the order met.
+        changed: What was at a path before, and what is there now, of files whose content changed.
+        gone: Documents whose files are gone since.
+        left: Documents whose files are there and are passed over by now.
+        unreachable: Known files that are not there, and may be again: nothing is mounted where they were, or none of
+            their folder is there.
+        copies: Files with the content of another one, and further names of files, in the order met.
+        kept_labels: Labels that went from an earlier version of a file to the one that is there now.
         stages: Seconds per stage: `render` is the workers' time, `wait` is how long the network waited for pages.
         shift: How the documents compare with those that the classifier was measured on, where they were classified.
     """
@@ -27,6 +36,7 @@ class Report:
     files: int = 0
     documents: int = 0
     duplicates: int = 0
+    same_files: int = 0
     ignored: int = 0
     failed_files: int = 0
     embedded: int = 0
@@ -34,10 +44,16 @@ class Report:
     failed_pages: int = 0
     seconds: float = 0.0
     outcomes: Counter[str] = field(default_factory=Counter)
+    others: Counter[str] = field(default_factory=Counter)
     failures: list[PageFailure] = field(default_factory=list)
+    changed: list[tuple[Document, Document]] = field(default_factory=list)
+    gone: list[str] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+    unreachable: list[str] = field(default_factory=list)
     copies: list[Document] = field(default_factory=list)
     stages: dict[str, float] = field(default_factory=dict)
     interrupted: bool = False
+    kept_labels: int = 0
     shift: Shift = field(default_factory=Shift)
 
     @property
@@ -67,6 +83,7 @@ class Intake:
         documents: Every distinct document by hash, in the order met.
         in_folders: Every file that is a document, with the folder directly below the input, which may be its type.
         bytes_done: Bytes of files taken in.
+        complete: Whether everything was walked.
     """
 
     def __init__(self, inputs: Iterable[str], settings: Settings, sources: Sources, report: Report) -> None:
@@ -77,23 +94,38 @@ class Intake:
         self._settings = settings
         self._sources = sources
         self._report = report
+        self.complete = False
+        self._at: dict[str, Document] = {}
+        self._mounts: dict[str, str] = {}
+        self._roots = [root for given in self._inputs if os.path.isdir(root := os.path.abspath(given))]
+        self._awaited = {path: CURRENT for root in self._roots for path in sources.present_below(root)}
+        self._met = dict.fromkeys(self._roots, 0)
 
     def size(self) -> tuple[int, int]:
         """Files and bytes to come; walks the inputs once, without opening a file."""
-        found = [item.size for item in walk(self._inputs) if isinstance(item, FoundFile)]
+        found = [item.size for item in self._walk() if isinstance(item, FoundFile)]
         return len(found), sum(found)
 
+    def _walk(self) -> Iterator[Found]:
+        return walk(self._inputs, self._settings.exclude, follow_links=self._settings.follow_links)
+
     def __iter__(self) -> Iterator[Document | PageFailure]:
-        for found in walk(self._inputs):
+        for found in self._walk():
             self._report.files += 1
+            self._meet(found)
+            if isinstance(found, FoundFile) and found.same_as is not None:
+                self._same(found, found.same_as)
+                continue
             item = self._identify(found) if isinstance(found, FoundFile) else found
             if isinstance(item, IgnoredFile):
                 self._report.ignored += 1
+                self._report.others[item.kind] += 1
+                self._await(item.path, PASSED_OVER if isinstance(found, IgnoredFile) else EARLIER)
             elif isinstance(item, PageFailure):
+                self._await(item.page.source, CURRENT if item.kind == "unreadable" else EARLIER)
                 yield item
             elif isinstance(found, FoundFile):
-                self._sources.add(item)
-                self.in_folders.append((item, found.type_folder))
+                self._take(item, found.type_folder)
                 if item.sha256 in self.documents:
                     self._report.duplicates += 1
                     self._report.copies.append(item)
@@ -101,7 +133,100 @@ class Intake:
                     self.documents[item.sha256] = item
                     yield item
             self.bytes_done += found.size if isinstance(found, FoundFile) else 0
+        self.complete = True
+
+    def _same(self, found: FoundFile, first: str) -> None:
+        """Takes another name of a file that was read already."""
+        self._report.same_files += 1
+        document = self._at.get(first)
+        if document is not None:
+            document = replace(document, path=found.path)
+            self._take(document, found.type_folder)
+            self._report.copies.append(document)
+        self.bytes_done += found.size
+
+    def _take(self, document: Document, type_folder: str | None) -> None:
+        before = self._sources.add(document, self._mount(os.path.dirname(document.path)))
+        if before is not None:
+            self._report.changed.append((before, document))
+        self._awaited.pop(document.path, None)
+        self._at[document.path] = document
+        self.in_folders.append((document, type_folder))
+
+    def _meet(self, found: Found) -> None:
+        """Counts what is there below each input, so that an empty folder is told from one of which files are gone."""
+        if not isinstance(found, IgnoredFile):
+            path = found.path if isinstance(found, FoundFile) else found.page.source
+            for root in self._roots:
+                self._met[root] += _below(path, root)
+
+    def _await(self, path: str, standing: str) -> None:
+        """Notes what a known path holds now, where that is no document."""
+        if path in self._awaited:
+            if standing:
+                self._awaited[path] = standing
+            else:
+                del self._awaited[path]
+
+    def settle(self) -> None:
+        """Notes in the sources which known files of the walked folders are gone or passed over; at the end.
+
+        Nothing is gone that may only be out of reach: where a folder cannot be read, nothing is mounted where
+        something was, or no file at all is left below an input.
+        """
+        if not self.complete:
+            return
+        for path, standing in self._awaited.items():
+            if standing == EARLIER:
+                self._report.gone.append(path)
+            elif standing == PASSED_OVER:
+                self._report.left.append(path)
+            elif _is_gone(path):
+                lost = not self._is_mounted(path) or not any(self._met[r] for r in self._roots if _below(path, r))
+                (self._report.unreachable if lost else self._report.gone).append(path)
+            elif os.path.exists(path):
+                self._report.left.append(path)
+        self._sources.leave([p for p in self._report.gone if self._awaited[p] == EARLIER], EARLIER)
+        self._sources.leave([p for p in self._report.gone if self._awaited[p] != EARLIER], GONE)
+        self._sources.leave(self._report.left, PASSED_OVER)
+
+    def in_reach(self, path: str) -> bool:
+        """Whether a path lies in a folder that was walked to the end, and is there or known to be gone."""
+        below = self.complete and any(_below(path, root) and self._met[root] for root in self._roots)
+        return below and (os.path.exists(path) or _is_gone(path))
+
+    def _mount(self, folder: str) -> str:
+        """Where the file system of a folder is mounted."""
+        passed, at = [], folder
+        while at not in self._mounts:
+            passed.append(at)
+            above = os.path.dirname(at)
+            if above == at or os.path.ismount(at):
+                self._mounts[at] = at
+            else:
+                at = above
+        self._mounts.update(dict.fromkeys(passed, self._mounts[at]))
+        return self._mounts[folder]
+
+    def _is_mounted(self, path: str) -> bool:
+        mount = self._sources.mount(path)
+        return not mount or os.path.ismount(mount)
 
     def _identify(self, found: FoundFile) -> Document | IgnoredFile | PageFailure:
         known = self._sources.unchanged(found) if self._settings.trust_mtime else None
         return known or identify(found, self._settings.limits)
+
+
+def _below(path: str, root: str) -> bool:
+    return path.startswith(root.rstrip(os.sep) + os.sep)
+
+
+def _is_gone(path: str) -> bool:
+    """Whether there is certainly nothing at a path: not where it cannot be told."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False

@@ -1,8 +1,7 @@
-"""Kinds of documents that were stored before kinds were told: read from their files, and kept in `kinds.parquet`."""
+"""Kinds of documents that an earlier version stored without: read from their files, and kept in `kinds.parquet`."""
 
 import contextlib
 import logging
-import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from embedpipe.core.errors import ArtifactError
-from embedpipe.core.files import replacing
+from embedpipe.core.files import copied, replacing
 from embedpipe.core.machine import render_workers
 from embedpipe.core.records import Document, PageImage
 from embedpipe.pages.documents import ReadOptions
@@ -49,9 +48,9 @@ def read_kinds(
 
 
 def known_kinds(workspace: Workspace, documents: NDArray[Any], stored: NDArray[Any] | None) -> NDArray[np.object_]:
-    """The kind of each labelled page, "" where nobody can tell it any more, (n,).
+    """The kind of each labelled page, "" where it cannot be known any more, (n,).
 
-    Of documents that an earlier version stored the first page is looked at again, and stands for the others.
+    Of documents that an earlier version stored the first page is read again, and counts for the others.
 
     Args:
         workspace: Where the documents are.
@@ -75,7 +74,7 @@ def copy(workspace: Workspace, aside: Workspace) -> None:
     """Gives a workspace aside what is known of kinds, and where documents are."""
     for name in (_file(workspace).name, "sources.parquet"):
         with contextlib.suppress(FileNotFoundError):
-            shutil.copy2(workspace.root / name, aside.root / name)
+            copied(workspace.root / name, aside.root / name)
 
 
 def forget(workspace: Workspace, sha256s: set[str]) -> None:

@@ -18,12 +18,12 @@ from embedpipe.pages.rendering import Job
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.workspace import Workspace
 
-if TYPE_CHECKING:  # only whoever has new pages needs the network
+if TYPE_CHECKING:  # only new pages need the network
     from embedpipe.backbones.engines import Backbone
 
 
 class Reading:
-    """One look at files and folders.
+    """One reading of files and folders.
 
     Args:
         workspace: Where stored features are looked up.
@@ -34,7 +34,7 @@ class Reading:
     Attributes:
         found: Each file in the order met, once `read` has begun.
         report: What was done, complete when `read` has ended.
-        options: How documents are read, for whoever has to look at one again.
+        options: How documents are read, for those who have to read one again.
     """
 
     def __init__(self, workspace: Workspace, identity: Identity, settings: Settings, *, cues: bool = False) -> None:

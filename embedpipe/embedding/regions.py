@@ -12,7 +12,7 @@ from embedpipe.core.records import Document, Recipe
 from embedpipe.embedding.streaming import render_pages
 from embedpipe.pages.documents import Region, plan
 
-if TYPE_CHECKING:  # whoever has a backbone has loaded its library
+if TYPE_CHECKING:  # a caller with a backbone has loaded its library
     from embedpipe.backbones.building import Backbone
 
 _LARGEST = 2048

@@ -42,6 +42,8 @@ class Settings:
         workers: Render processes; 0 for as many as suit the cores and the memory.
         batch_size: Pages per call of the network; 0 for what suits the engine.
         trust_mtime: Take size and time of change for the content of files that were hashed before.
+        exclude: Patterns of files and folders below the inputs that are passed over, see `pages.leftovers`.
+        follow_links: Follow links below the inputs.
     """
 
     selection: Selection = field(default_factory=Selection)
@@ -52,6 +54,8 @@ class Settings:
     workers: int = 0
     batch_size: int = 0
     trust_mtime: bool = False
+    exclude: tuple[str, ...] = ()
+    follow_links: bool = False
 
 
 class _Background(Generic[T]):

@@ -52,7 +52,7 @@ _TRUNK = "features.network."
 
 @dataclass(frozen=True, slots=True)
 class PageScores:
-    """What the fine-tuned network itself tells of some pages.
+    """The fine-tuned network's own predictions for some pages.
 
     Attributes:
         pages: The pages, with their types; `X` is empty.
@@ -65,11 +65,11 @@ class PageScores:
     log_scores: NDArray[np.float64]
 
     def metrics(self) -> dict[str, Any]:
-        """As `evaluate` tells them: of pages, and of documents with first pages counting most.
+        """As `evaluate` reports them: of pages, and of documents with first pages counting most.
 
         There is no `types_with_one_group`: nothing is learnt from these pages.
         """
-        unknown = sorted(set(self.pages.y) - set(self.classes))  # never learnt, so never told
+        unknown = sorted(set(self.pages.y) - set(self.classes))  # never learnt, so never predicted
         scores = np.hstack([self.log_scores, np.full((len(self.pages.y), len(unknown)), _IMPOSSIBLE)])
         order = np.argsort(np.array([*self.classes, *unknown], object))
         classes = sorted([*self.classes, *unknown])
@@ -87,7 +87,7 @@ class Finetuned:
         folder: Weights, manifest, model card and learning curves.
         manifest: What the manifest says; among others `metrics` (of the validation documents), `fit` (a sentence on
             over- and underfitting), `classes`, and `interrupted`.
-        validation: What the network's own output layer tells of the documents that chose the best epoch.
+        validation: What the network's own output layer predicts for the documents that chose the best epoch.
         test: Likewise of the documents that nothing was chosen on, if any were given.
     """
 
@@ -117,10 +117,10 @@ def finetune(
         workspace: Gives labels and documents, and takes the backbone.
         recipe: How; None for the defaults.
         name: Of the new backbone, which is then `finetuned:NAME`; None for base and part, "resnet50-last-stage".
-        test: SHA-256 of documents that are neither trained nor validated on, and are told at the end.
+        test: SHA-256 of documents that are neither trained nor validated on, and are predicted at the end.
         settings: How documents are read; the recipe says which pages.
         choice: Device; the precision is the recipe's.
-        watch: Is told how it goes.
+        watch: Receives the progress.
 
     Raises:
         EmbedpipeError: A backbone of that name exists already, a field of the recipe has no meaning, or the network

@@ -32,7 +32,7 @@ class Epoch:
 
     Attributes:
         train_loss: Weighted cross-entropy on a sample of the training pages.
-        train_accuracy: Share of these pages that are told rightly.
+        train_accuracy: Share of these pages that are classified correctly.
         validation_loss: Likewise, on pages of documents that were not trained on.
         validation_accuracy: Likewise.
         rate: Learning rate of the output layer at the end of the epoch.
@@ -56,7 +56,7 @@ def describe_fit(history: Sequence[Epoch]) -> str:
     """One sentence: overfitting, underfitting or neither, and why.
 
     The network is overfitting if the validation loss has risen from its best while the training loss fell, or if it
-    tells its training pages well but validation pages much worse. It is underfitting if it does not tell even its
+    classifies its training pages well and validation pages much worse. It is underfitting if it does not fit even its
     training pages well, or if the validation loss was still falling when the epochs ended.
     """
     best, last = history[best_epoch(history)], history[-1]
@@ -71,11 +71,11 @@ def describe_fit(history: Sequence[Epoch]) -> str:
         )
     if best.train_accuracy < LOW:
         more = "more epochs" if _still_falling(history) else "a higher rate or more unfrozen stages"
-        return f"Underfitting: even at its best, epoch {number}, it tells only {both} rightly; {more} may help."
+        return f"Underfitting: even at its best, epoch {number}, it gets only {both} right; {more} may help."
     if gap > GAP:
         more = " More epochs may still help: the validation loss was falling at the end." * _still_falling(history)
         return (
-            f"Overfitting: at epoch {number}, its best, it tells {both} rightly; more documents from other sources, "
+            f"Overfitting: at epoch {number}, its best, it gets {both} right; more documents from other sources, "
             f"or fewer unfrozen stages, may narrow this.{more}"
         )
     if _still_falling(history):
@@ -84,7 +84,7 @@ def describe_fit(history: Sequence[Epoch]) -> str:
             f"({history[max(0, len(history) - 1 - _LAST)].validation_loss:.2f} to {last.validation_loss:.2f} in the "
             "last ones); more epochs may help."
         )
-    return f"Neither overfitting nor underfitting: at epoch {number}, its best, it tells {both} rightly."
+    return f"Neither overfitting nor underfitting: at epoch {number}, its best, it gets {both} right."
 
 
 def _still_falling(history: Sequence[Epoch]) -> bool:

@@ -1,11 +1,11 @@
-"""Model cards (Mitchell et al., 2019, arXiv:1810.03993): what a fine-tuned network is, for whoever gets it alone."""
+"""Model cards (Mitchell et al., 2019, arXiv:1810.03993): what a fine-tuned network is, for people who get it alone."""
 
 from collections.abc import Mapping
 from typing import Any
 
 _CARD = """# finetuned:{name}
 
-{base}, fine-tuned by embedpipe {version} to tell the types of document pages from what they look like.
+{base}, fine-tuned by embedpipe {version} to classify document pages by what they look like.
 
 - **Types** ({n_classes}): {classes}
 - **Base**: `{base}`, weights {base_sha256} (SHA-256 of its tensors), licence of the weights: {licence}
@@ -36,7 +36,7 @@ The best epoch was chosen on these documents, so the figures are a little better
 ## Limits
 
 It knows the types above and nothing else: a page of another type gets one of them. It has seen the documents and groups
-that `manifest.json` lists as trained: figures that are measured on them with its features flatter it. embedpipe leaves
+that `manifest.json` lists as trained: figures measured on them with its features are too high. embedpipe leaves
 them out of what it measures; other programs will not.
 
 ## Hyper-parameters

@@ -36,7 +36,7 @@ class FinetuningRecipe:
     """How a network is fine-tuned. Rates are per step of the optimizer.
 
     Attributes:
-        backbone: Name in `backbones.BACKBONES`, or `timm:NAME`.
+        backbone: Name in `backbones.registry.BACKBONES`, or `timm:NAME`.
         weights: As `load_backbone` takes them; "none" trains from scratch.
         unfreeze: "head", "last-stage", a number of stages counted from the output, or "all".
         pages: Which pages of each document are used, as `Selection.parse` reads it.
@@ -117,7 +117,7 @@ class TuningData:
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """Who is told how training goes.
+    """Receives the progress of training.
 
     Attributes:
         pages: Pages done and to do, over all epochs.
@@ -231,7 +231,7 @@ class Trainer:
         Args:
             checkpoint: Written after each epoch; where it is of the same training, it is gone on from.
             fingerprint: Of recipe, classes and pages: what makes it the same training.
-            watch: Is told how it goes.
+            watch: Receives the progress.
         """
         if checkpoint.exists() and self._resume(checkpoint, fingerprint):
             watch.notice(f"going on after epoch {len(self.state.history)}, from {checkpoint}")

@@ -1,6 +1,6 @@
 """The nearest pages: the FAISS index that follows the store, families of pages, and which pages are the same.
 
-In come stored features; out come page ids with cosines, families, and pairs of pages that show the same picture
+Input: stored features. Output: page ids with cosines, families, and pairs of pages that show the same picture
 (`same_page`). The index is derived and can be deleted. Kinds of index, recall and how pages are compared are changed
 here without looking elsewhere.
 

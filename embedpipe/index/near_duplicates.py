@@ -8,7 +8,7 @@ from scipy.sparse.csgraph import connected_components
 
 NEAR_DUPLICATE = 0.95
 """Cosine of scaled features from which two pages are nearly the same picture: one page saved again, or one form, also
-where it is filled differently, which features cannot tell (docs/quality.md). Scans of a printed page lie below."""
+where it is filled differently, which features do not show (docs/quality.md). Scans of a printed page lie below."""
 
 _BLOCK = 4096
 
@@ -46,7 +46,7 @@ def connected(pairs: NDArray[np.int64], n: int) -> NDArray[np.int64]:
 
 
 class Groups:
-    """Rows joined pair by pair, as a forest (Galler and Fischer 1964): tells at any time which are together.
+    """Rows joined pair by pair, as a forest (Galler and Fischer 1964): gives at any time which are together.
 
     Args:
         n: Number of rows; each begins alone.
@@ -56,17 +56,17 @@ class Groups:
         self._parents = list(range(n))
 
     def root(self, row: int) -> int:
-        """The row that stands for a row's group."""
+        """The representative row of a row's group."""
         parents = self._parents
         while parents[row] != row:
             parents[row] = row = parents[parents[row]]
         return row
 
     def join(self, one: int, other: int) -> None:
-        """Makes the groups of two rows one; the smallest row of a group stands for it."""
+        """Makes the groups of two rows one; the smallest row of a group represents it."""
         first, second = sorted((self.root(one), self.root(other)))
         self._parents[second] = first
 
     def roots(self) -> NDArray[np.int64]:
-        """What stands for the group of each row, (n,)."""
+        """The representative of the group of each row, (n,)."""
         return np.array([self.root(row) for row in range(len(self._parents))], np.int64)

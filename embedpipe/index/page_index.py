@@ -10,16 +10,18 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from embedpipe.core.errors import ArtifactError, EmbedpipeError, SpaceMismatchError
+from embedpipe.core.errors import ArtifactError, EmbedpipeError, SpaceMismatchError, UsageError
 from embedpipe.core.files import writing
 from embedpipe.index import storage
 from embedpipe.index.plans import FLAT, Request, bytes_per_page, choose, trained, training_rows
+from embedpipe.index.rehearsal import rehearse, using
 from embedpipe.index.row_reader import checksums, locate
 from embedpipe.index.search import PageIndex, Setting
 from embedpipe.index.segments import Segment, SegmentBuilder, document_keys
 from embedpipe.index.storage import describe, in_words, verify
 from embedpipe.index.tuning import QUERIES, Truth, drifted, tune
-from embedpipe.store.features import ROW_BITS, FeatureStore, Part
+from embedpipe.store.features import FeatureStore
+from embedpipe.store.parts import ROW_BITS, Part
 from embedpipe.store.scaling import Moments, same_scaling, unit_blocks
 
 __all__ = ["PageIndex", "Request", "build", "describe", "follow", "fresh_index", "in_words", "make", "update", "verify"]
@@ -58,11 +60,11 @@ def build(
         store: The pages.
         request: What it should be; chosen by their number if not given.
         folder: Where finished segments are put, so that they need no memory; `storage.save` must follow.
-        progress: Told how many pages of how many were added.
+        progress: Called with how many pages of how many were added.
 
     Raises:
         ArtifactError: The store is empty.
-        EmbedpipeError: The factory cannot be made or trained for it.
+        EmbedpipeError: The factory cannot be made, trained or used for it.
     """
     request = request or Request()
     pages = sum(part.rows for part in store.parts)
@@ -85,9 +87,11 @@ def build(
     queries = _drawn(len(unit), QUERIES)
     truth = Truth.of(ids[queries], unit[queries])
     index.empty = trained(factory, unit)
+    rehearse(factory, index.empty, unit, scaler)
     del unit
-    _add(index, store.parts, folder, truth.look, progress)
-    index.setting = tune(_scaled(index), truth)
+    with using(factory, pages):
+        _add(index, store.parts, folder, truth.look, progress)
+        index.setting = tune(_scaled(index), truth)
     if index.setting.recall < request.recall:
         log.warning("the index %s reaches a recall of %.3f, not %.3f", factory, index.setting.recall, request.recall)
     return index
@@ -103,6 +107,9 @@ def update(
         store: The newer one.
         folder: As for `build`.
         compact: A segment with a larger share of forgotten pages is made again without them.
+
+    Raises:
+        UsageError: The kind of index cannot take them.
     """
     listed = {part.number: part for part in store.parts}
     parts, spans, moments, gone = {}, {}, {}, [index.forgotten]
@@ -128,7 +135,8 @@ def update(
     for number in {number for segment in again for number in _numbers(segment)} & parts.keys():
         added[number] = listed[number]
         del parts[number], spans[number]  # it is held again when it could be read
-    _add(new, added.values(), folder)
+    with using(index.setting.factory, sum(part.rows for part in added.values())):
+        _add(new, added.values(), folder)
     held_ids = [segment.page_ids[segment.rows_of(forgotten)] for segment in new.segments]
     new.forgotten = np.sort(np.concatenate([np.empty(0, np.int64), *held_ids]))
     _scaled(new)
@@ -138,7 +146,7 @@ def update(
 
 
 def _scaled(index: PageIndex) -> PageIndex:
-    """Gives an index that nobody uses yet the scaling of all pages that it holds, as a new one would have it.
+    """Gives an index that is not in use yet the scaling of all pages that it holds, as a new one would have it.
 
     The sums of the parts are added in the order of their numbers, so that it is the same to the last bit.
     """
@@ -190,18 +198,18 @@ def fresh_index(store: FeatureStore, folder: Path) -> PageIndex:
     """The index of this snapshot of a store: the saved one, brought up to date or built where needed, and saved again.
 
     What is saved is of the store as it is now: another process may have added pages since this snapshot, and they stay
-    in the index. Where it cannot be saved, because the folder is read-only or another process is at it, it is used all
+    in the index. Where it cannot be saved, because the folder is read-only or another process writes it, it is used all
     the same.
     """
     store.pages()  # parts that cannot be read are no parts of the snapshot any more
     index = _saved(folder, store)
-    if index is not None and follow(index, store):
-        return index
-    with _locked(folder) as free:
-        index, wanted = _saved(folder, store, notice=True), _wanted(folder)
-        if free:
-            index = _renewed(_newest(store), folder, index, wanted)
-    return _renewed(store, None, index, wanted)
+    if index is None or not follow(index, store):
+        with _locked(folder) as free:
+            index, wanted = _saved(folder, store, notice=True), _wanted(folder)
+            if free:
+                index = _renewed(_newest(store), folder, index, wanted)
+        index = _renewed(store, None, index, wanted)
+    return replace(index, hidden=store.set_aside()["page_id"].to_numpy(np.int64))
 
 
 def make(
@@ -213,7 +221,7 @@ def make(
         The index, and what was done: `built`, `updated` or `unchanged`.
 
     Raises:
-        ArtifactError: The folder cannot be written, or another process is at it.
+        ArtifactError: The folder cannot be written, or another process writes it.
         EmbedpipeError: The factory cannot be made for the store.
     """
     with writing(folder, "index"):
@@ -223,7 +231,7 @@ def make(
         if index is not None and same and not outgrown(index, store) and not stale(index):
             if follow(index, store) and not len(index.forgotten):
                 return index, "unchanged"
-            index, done = update(index, store, folder, compact=0.0), "updated"
+            index, done = _updated(index, store, folder, compact=0.0), "updated"
         else:
             index, done = build(store, wanted, folder, progress), "built"
         if stale(index):
@@ -249,7 +257,7 @@ def _renewed(store: FeatureStore, folder: Path | None, index: PageIndex | None, 
     elif outgrown(index, store) and pages <= _REBUILD_PAGES:
         index = build(store, _request(index.setting), folder)
     else:
-        before, index = index, update(index, store, folder)
+        before, index = index, _updated(index, store, folder)
         if index.parts == before.parts and index.segments == before.segments and len(index) == len(before):
             return index  # what is new is damaged
         if stale(index) and pages <= _REBUILD_PAGES:
@@ -260,6 +268,14 @@ def _renewed(store: FeatureStore, folder: Path | None, index: PageIndex | None, 
         with contextlib.suppress(ArtifactError):  # a full disk: the index is only a cache
             storage.save(index, folder)
     return index
+
+
+def _updated(index: PageIndex, store: FeatureStore, folder: Path | None, compact: float = _COMPACT_SHARE) -> PageIndex:
+    """Brings an index up to date; where its kind cannot take what came or went, builds one."""
+    try:
+        return update(index, store, folder, compact)
+    except UsageError:
+        return _rebuilt(store, folder, _request(index.setting))
 
 
 def _rebuilt(store: FeatureStore, folder: Path | None, wanted: Request | None) -> PageIndex:
@@ -339,7 +355,7 @@ def _add(
     watch: Watch = lambda *_: None,
     progress: Progress = lambda *_: None,
 ) -> None:
-    """Adds parts to an index that nobody uses yet, as segments of their own, part by part."""
+    """Adds parts to an index that is not in use yet, as segments of their own, part by part."""
     store, dim, blocks = index.store, index.store.dim, _blocks(index.store)
     ordered = sorted(parts, key=lambda part: part.number)
     total = sum(part.rows for part in ordered)

@@ -4,6 +4,7 @@ Kinds are named as FAISS's `index_factory` names them (Douze et al., 2024, "The 
 """
 
 import os
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +38,10 @@ _FINER_PAGES = 300_000
 """Over more pages half of them are kept: more candidates are ranked again, but the index stays small."""
 _A_CODE = 4
 """Components that a byte stands for where it does not."""
+_PLACE = re.compile(r" at \S+:\d+: ")
+_LONGEST_REASON = 120
+_LARGEST, _MOST_LINKS = 2**20, 512
+"""FAISS ends the process where numbers of a factory are 0, and where they are too large for the memory."""
 _REFUSED = {
     "IDMap": "ids are kept beside the index",
     "Refine": "results are ranked again with the features of the store anyway",
@@ -137,11 +142,15 @@ def check(factory: str, pages: int, dim: int) -> None:
     for word, reason in _REFUSED.items():
         if word in factory:
             raise UsageError(f"--index {factory}: leave out {word}: {reason}")
+    numbers = [int(digits) for digits in re.findall(r"\d+", factory)]
+    links = [int(digits) for digits in re.findall(r"(?:HNSW|NSG)_?(\d+)", factory)]
+    if 0 in numbers or max(numbers, default=1) > _LARGEST or max(links, default=1) > _MOST_LINKS:
+        limits = f"from 1 to {_LARGEST}, those of a graph to {_MOST_LINKS}"
+        raise UsageError(f"--index {factory}: its numbers have to be {limits}")
     try:
         index = _make(factory, dim)
     except Exception as error:  # FAISS raises several kinds, all with the place in its source
-        reason = str(error).replace("\n", " ").rpartition("Error: ")[2][:120]
-        raise UsageError(f"--index {factory}: FAISS cannot make it for {dim} features ({reason})") from error
+        raise UsageError(f"--index {factory}: FAISS cannot make it for {dim} features ({reason_of(error)})") from error
     for number in range(index.chain.size() if isinstance(index, faiss.IndexPreTransform) else 0):
         if index.chain.at(number).d_out > index.chain.at(number).d_in:
             raise UsageError(f"--index {factory}: the pages have only {dim} features")
@@ -171,13 +180,30 @@ def trained(factory: str, sample: NDArray[np.float32]) -> Any:
     try:
         index.train(sample)
     except RuntimeError as error:
-        reason = str(error).replace("\n", " ").rpartition("Error: ")[2][:120]
+        reason = reason_of(error)
         raise EmbedpipeError(f"--index {factory}: cannot be trained on {len(sample)} pages ({reason})") from error
     for number in range(index.chain.size() if isinstance(index, faiss.IndexPreTransform) else 0):
         transform = faiss.downcast_VectorTransform(index.chain.at(number))
         if isinstance(transform, faiss.PCAMatrix):
             transform.PCAMat.clear()  # all components, of which the few that are kept have been copied
     return index
+
+
+def efforts(index: Any) -> list[dict[str, int]]:
+    """How hard an index can be told to search, from the least to the most."""
+    core = inner(index)
+    if isinstance(core, faiss.IndexIVF):
+        return [{"nprobe": 1 << power} for power in range(int(core.nlist).bit_length())]
+    if isinstance(core, faiss.IndexHNSW):
+        return [{"efSearch": 1 << power} for power in range(4, 12)]
+    return [{}]
+
+
+def reason_of(error: Exception) -> str:
+    """What FAISS says is wrong, without the place in its source."""
+    text = " ".join(str(error).split())
+    said = _PLACE.split(text)[-1].removeprefix("Error: ").strip()
+    return said[:_LONGEST_REASON] or type(error).__name__
 
 
 def _make(factory: str, dim: int) -> Any:

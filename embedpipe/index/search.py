@@ -14,7 +14,8 @@ from embedpipe.core.errors import ArtifactError
 from embedpipe.core.records import Identity
 from embedpipe.index.row_reader import Spans, checksums, read_rows
 from embedpipe.index.segments import Effort, Queries, Segment, document_keys
-from embedpipe.store.features import ROW_BITS, FeatureStore
+from embedpipe.store.features import FeatureStore
+from embedpipe.store.parts import ROW_BITS
 from embedpipe.store.scaling import BlockScaler, Moments, same_scaling
 
 log = logging.getLogger(__name__)
@@ -87,6 +88,7 @@ class PageIndex:
         empty: A trained FAISS index without rows; None for exact search.
         trained_scaler: What the rows of trained segments were scaled with; None for exact search.
         moments: Of each part, by its number: what `scaler` follows from.
+        hidden: Page ids that it holds and that are never found: their documents are not current.
     """
 
     store: FeatureStore
@@ -99,6 +101,7 @@ class PageIndex:
     empty: Any = None
     trained_scaler: BlockScaler | None = None
     moments: dict[int, Moments] = field(default_factory=dict)
+    hidden: NDArray[np.int64] = field(default_factory=lambda: _NOBODY)
     _kept: Masks | None = field(default=None, init=False, repr=False)
 
     @property
@@ -119,12 +122,17 @@ class PageIndex:
     def pages_of_documents(self, sha256s: Iterable[str]) -> NDArray[np.int64]:
         """Page ids of documents, those of a document in the order of its pages; unknown documents have none.
 
-        Documents are told apart by 64 bits of their hashes; compare the whole ones where it matters, with
+        Documents are distinguished by 64 bits of their hashes; compare the whole ones where it matters, with
         `FeatureStore.pages_of`.
         """
         found = [segment.pages_of(key) for key in document_keys(list(sha256s)) for segment in self.segments]
         ids = np.concatenate([np.empty(0, np.int64), *found])
-        return ids[~_among(ids, self.forgotten)]
+        return ids[~_among(ids, self._never)]
+
+    @property
+    def _never(self) -> NDArray[np.int64]:
+        """Ids of pages that are never found."""
+        return np.union1d(self.forgotten, self.hidden) if len(self.hidden) else self.forgotten
 
     def search(
         self,
@@ -146,7 +154,7 @@ class PageIndex:
             Cosines, best first, and page ids, both (n, k).
         """
         queries = self.queries(X)
-        out = self.forgotten if excluded is None else np.union1d(self.forgotten, excluded)
+        out = self._never if excluded is None else np.union1d(self._never, excluded)
         if allowed is None and len(out) <= _FEW:  # dropped from what is found: cheaper than a mask over all pages
             masks: Masks = [None] * len(self.segments)
             pages = sum(len(segment) - len(segment.rows_of(out)) for segment in self.segments)
@@ -295,7 +303,7 @@ class PageIndex:
         if self._kept is None:
             self._kept = []
             for segment in self.segments:
-                gone = segment.rows_of(self.forgotten)
+                gone = segment.rows_of(self._never)
                 left = np.ones(len(segment), bool)
                 left[gone] = False
                 self._kept.append(left if len(gone) else None)

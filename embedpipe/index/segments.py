@@ -39,6 +39,8 @@ _NO_LENGTH = 1e-12
 _PRIME = 2**64 - 59
 """The largest prime of 64 bits."""
 
+_AT_ONCE = (faiss.IndexNSG, faiss.IndexNNDescent)
+
 _ROWS = 4096
 _TOGETHER = 4
 """From so many queries on, one product of matrices is faster than reading all rows for each."""
@@ -296,7 +298,10 @@ class SegmentBuilder:
     def __init__(self, dim: int, empty: Any = None) -> None:
         self._exact = empty is None
         self._centre: NDArray[np.float32] = _nothing()
-        self._index = faiss.IndexFlatIP(dim) if empty is None else faiss.clone_index(empty)
+        self._index = faiss.IndexFlatIP(dim) if empty is None else _copied(empty)
+        self._later: list[NDArray[np.float32]] | None = None
+        if isinstance(inner(self._index), _AT_ONCE):
+            self._later = []  # a graph of these kinds is made of all rows at once
         self._columns: list[list[NDArray[Any]]] = [[], [], [], []]
         self.rows = 0
 
@@ -313,18 +318,32 @@ class SegmentBuilder:
             if not len(self._centre):
                 self._centre = rows.mean(axis=0)
             rows = rows - self._centre
-        self._index.add(rows)
+        if self._later is None:
+            self._index.add(rows)
+        else:
+            self._later.append(rows)
         for held, column in zip(self._columns, (page_ids, *columns), strict=True):
             held.append(column)
         self.rows += len(rows)
 
     def segment(self) -> Segment:
         """What was collected."""
+        if self._later:
+            self._index.add(np.concatenate(self._later))
+            self._later = []
         ids, documents, indices, checksums = (np.concatenate(column) for column in self._columns)
         by_document = np.lexsort((indices, documents)).astype(np.uint32)
         return Segment(
             self._index, ids, documents, indices, checksums, by_document, exact=self._exact, centre=self._centre
         )
+
+
+def _copied(empty: Any) -> Any:
+    """A copy of an index; FAISS can write kinds that it cannot clone."""
+    try:
+        return faiss.clone_index(empty)
+    except RuntimeError:
+        return faiss.deserialize_index(faiss.serialize_index(empty))
 
 
 def document_keys(sha256s: Sequence[str]) -> NDArray[np.uint64]:

@@ -20,7 +20,8 @@ from embedpipe.core.records import Identity
 from embedpipe.index.row_reader import Spans
 from embedpipe.index.search import PageIndex, Setting
 from embedpipe.index.segments import Segment, write_faiss
-from embedpipe.store.features import FeatureStore, part_number
+from embedpipe.store.features import FeatureStore
+from embedpipe.store.parts import part_number
 from embedpipe.store.scaling import Moments, fitted
 
 MANIFEST = "manifest.json"
@@ -273,7 +274,7 @@ def describe(folder: Path) -> dict[str, Any] | None:
 
 
 def in_words(described: Mapping[str, Any]) -> str:
-    """What `describe` told, in a line."""
+    """The result of `describe`, in a line."""
     parts = [f"{described['pages']} pages", f"{described['factory']}"]
     if described.get("outdated"):
         parts.append("made by an earlier version, built again when needed")

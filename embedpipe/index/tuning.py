@@ -3,18 +3,17 @@
 import time
 from dataclasses import dataclass, replace
 
-import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from embedpipe.index.plans import inner
+from embedpipe.index.plans import efforts
 from embedpipe.index.search import PageIndex, Setting
-from embedpipe.index.segments import Effort, Queries
+from embedpipe.index.segments import Queries
 
 NEIGHBOURS = 10
 QUERIES = 300
 _DRAWN = 500
-"""Pages by which it is told how far the scaling has drifted: 0.1 s."""
+"""Pages by which the drift of the scaling is measured: 0.1 s."""
 _NEAR = 0.6
 """Cosine from which pages are near enough for their estimates to matter by themselves, and not only their order."""
 _KEPT = 64
@@ -72,7 +71,7 @@ def tune(index: PageIndex, truth: Truth) -> Setting:
     best: tuple[float, Setting] | None = None
     most: Setting | None = None
     slack, queries = 0.0, Queries.of(index.scaler, truth.unit)
-    for effort in _efforts(index):
+    for effort in efforts(index.empty):
         seconds = 0.0
         for over_fetch in _OVER_FETCH:
             fetch = (NEIGHBOURS + 1) * over_fetch  # the page itself is among what is found
@@ -120,15 +119,6 @@ def _pairwise(unit: NDArray[np.float32]) -> NDArray[np.float32]:
     cosines: NDArray[np.float32] = unit @ unit.T
     np.fill_diagonal(cosines, -2)
     return cosines
-
-
-def _efforts(index: PageIndex) -> list[Effort]:
-    core = inner(index.empty)
-    if isinstance(core, faiss.IndexIVF):
-        return [{"nprobe": 1 << power} for power in range(int(core.nlist).bit_length())]
-    if isinstance(core, faiss.IndexHNSW):
-        return [{"efSearch": 1 << power} for power in range(4, 12)]
-    return [{}]
 
 
 def _slack(truth: Truth, estimates: NDArray[np.float32], ids: NDArray[np.int64]) -> float:

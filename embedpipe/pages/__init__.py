@@ -1,6 +1,6 @@
 """Files to page images, in worker processes that may be killed.
 
-In come paths and limits; out come documents known by their content, and pages as arrays, or a failure with its kind. A
+Input: paths and limits. Output: documents known by their content, and pages as arrays, or a failure with its kind. A
 new input format is one entry in `documents.READERS`. Nothing here knows of networks or of the store.
 
 Other rooms use `augmentation`, `cues`, `documents`, `extraction`, `rendering`, `source_kinds`, `walking`.

@@ -1,6 +1,6 @@
 """Cheap facts of a page besides its picture: size, place, what it is made of. Extra inputs for a classifier.
 
-A page's facts are numbers of a fixed order. They never fail: what cannot be told is zero, and `known` says so.
+A page's facts are numbers of a fixed order. They never fail: what cannot be measured is zero, and `known` says so.
 """
 
 from typing import Any
@@ -54,7 +54,7 @@ def page_cues(
         A number for each of `CUES`, all finite.
     """
     longest = max(width, height)
-    # pictures have no size on paper: only their shape is told
+    # pictures have no size on paper: only their shape is known
     scale = 1.0 if page is not None else 842.0 / longest
     values = [1.0, np.log(width * scale), np.log(height * scale), float(width > height)]
     values += [np.log(page_count), float(index == page_count - 1)]

@@ -6,18 +6,15 @@ page at fault is lost, and its neighbours are rendered again where they went dow
 """
 
 import contextlib
-import logging
 import os
 import signal
+import sys
 import time
-import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
-from multiprocessing.context import SpawnContext, SpawnProcess
-from multiprocessing.sharedctypes import SynchronizedArray
 from typing import Self
 
 import numpy as np
@@ -26,6 +23,7 @@ from pebble import ProcessExpired, ProcessPool
 
 from embedpipe.core.display import whole_number
 from embedpipe.core.errors import DocumentError, EmbedpipeError
+from embedpipe.core.files import file_time
 from embedpipe.core.records import PLACEHOLDER, WHOLE_FILE, Document, PageFailure, PageImage, PageInfo, PageRef
 from embedpipe.pages.cues import UNKNOWN, page_cues
 from embedpipe.pages.documents import (
@@ -40,6 +38,7 @@ from embedpipe.pages.documents import (
 )
 from embedpipe.pages.source_kinds import UNKNOWN as UNKNOWN_KIND
 from embedpipe.pages.source_kinds import page_kind
+from embedpipe.pages.workers import Numbers, WorkerContext, silence
 
 PAGES_PER_TASK = 16
 """Pages of a document that a worker takes at a time: long documents are shared out, short ones cost one message.
@@ -78,6 +77,10 @@ class Job:
     document: Document
     selection: "Selection"
     known: frozenset[int] = frozenset()
+
+
+_MOST_PAGES = 10**15
+"""Last page that can be asked for: `1-999999999999` is what people write for "all from here"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +124,7 @@ class Selection:
 
 
 def _page_number(piece: str, text: str) -> int:
-    number = whole_number(piece)
+    number = whole_number(piece, _MOST_PAGES)
     if not number:
         raise ValueError(text)
     return number
@@ -161,25 +164,6 @@ class Rendered:
     finished: bool = False
 
 
-class _Worker(SpawnProcess):
-    """A process that Ctrl-C does not reach, from its first instruction: it is the parent's to answer."""
-
-    def start(self) -> None:
-        """Starts it with the signal blocked; while Python itself starts, it would end in a traceback."""
-        if not hasattr(signal, "pthread_sigmask"):  # Windows
-            super().start()
-            return
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
-            super().start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-class _Workers(SpawnContext):
-    Process = _Worker
-
-
 class Renderer:
     """Renders documents in worker processes; a context manager, since the processes must end.
 
@@ -192,9 +176,9 @@ class Renderer:
         self.stats = RenderStats()
         self._guards = guards
         self._pages_per_task = _pages_per_task(options)
-        context = _Workers()
+        context = WorkerContext()
         self._window = guards.workers * 3
-        self._marks: SynchronizedArray[int] = context.Array("i", [_IDLE] * self._window, lock=False)
+        self._marks = context.numbers([_IDLE] * self._window)
         self._free = list(range(self._window))
         self._stopped = False
         self._pool = ProcessPool(
@@ -275,8 +259,7 @@ class Renderer:
             results = self._after_death(task, error)
         except BrokenProcessPool as error:
             raise EmbedpipeError(
-                "render workers die as they start: in a script of your own, what it does must stand below "
-                '`if __name__ == "__main__":`'
+                f"render workers die as they start: try `{sys.executable} -c 'import embedpipe.pages.rendering'`"
             ) from error
         else:
             self.stats.seconds += answer.seconds
@@ -322,15 +305,15 @@ class Renderer:
 
 _options: ReadOptions
 _guards: Guards
-_marks: "SynchronizedArray[int]"
+_marks: Numbers
 _last: tuple[Document, OpenDocument] | None = None
 
 
-def start_worker(options: ReadOptions, guards: Guards, marks: "SynchronizedArray[int]") -> None:
+def start_worker(options: ReadOptions, guards: Guards, marks: Numbers) -> None:
     """Makes a fresh process one that may be killed, and that cannot take more memory than it is given."""
     global _options, _guards, _marks
     _options, _guards, _marks = options, guards, marks
-    _silence()
+    silence()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it could not be blocked before
     if hasattr(signal, "SIGALRM"):
         signal.signal(signal.SIGALRM, signal.SIG_DFL)  # the kernel ends the process; a handler would wait for MuPDF
@@ -341,16 +324,6 @@ def start_worker(options: ReadOptions, guards: Guards, marks: "SynchronizedArray
         cap = used + guards.page_bytes
         resource.setrlimit(resource.RLIMIT_AS, (cap, cap))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
-def _silence() -> None:
-    """Keeps what libraries print themselves off the terminal: what came of a page says its outcome and its message."""
-    logging.getLogger().addHandler(logging.NullHandler())
-    warnings.simplefilter("ignore")
-    with contextlib.suppress(OSError):
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, 2)
-        os.close(null)
 
 
 @contextlib.contextmanager
@@ -395,7 +368,7 @@ def _open(document: Document) -> OpenDocument:
         status = os.stat(document.path)
     except OSError as error:
         raise DocumentError("unreadable", f"cannot be read: {error.strerror or error}") from None
-    if (status.st_size, status.st_mtime_ns) != (document.size, document.mtime_ns):
+    if (status.st_size, file_time(status.st_mtime_ns)) != (document.size, document.mtime_ns):
         raise DocumentError("unreadable", "it changed while it was read; run again when it is at rest")
     _last = (document, open_document(document.path, document.reader, _options))
     return _last[1]

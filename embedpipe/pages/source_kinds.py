@@ -1,7 +1,7 @@
 """Where the picture of a page comes from: drawn by a PDF, scanned, or photographed. Told in a millisecond or two.
 
 A classifier that was fitted on one kind of page has shown nothing about another: to a frozen network a scan of a page
-looks more different from the page than another type does. So the kind is told of every page, and what was measured on
+looks more different from the page than another type does. So the kind of each page is detected; what was measured on
 one kind is never promised of another (`decisions`).
 """
 
@@ -21,7 +21,7 @@ DIGITAL, SCAN, PHOTO = KINDS = ("digital", "scan", "photo")
 camera, or in uneven light."""
 
 UNKNOWN = ""
-"""The kind of a page that was stored by an earlier version, or that could not be told."""
+"""The kind of a page that was stored by an earlier version, or that could not be detected."""
 
 _LEAST_PIXELS = 100_000
 """A page of fewer pixels, 300 x 333, cannot be read: smaller pictures are logos."""
@@ -74,7 +74,7 @@ def _uneven_light(pixels: NDArray[np.uint8]) -> bool:
 
 
 def taken_by_camera(image: Any) -> bool:
-    """Whether the Exif tags of a Pillow image tell exposure time or aperture, which scanners do not have."""
+    """Whether the Exif tags of a Pillow image hold exposure time or aperture, which scanners do not have."""
     with contextlib.suppress(Exception):  # damaged tags raise many kinds, and say nothing of the picture
         tags = image.getexif().get_ifd(ExifTags.IFD.Exif)
         return ExifTags.Base.ExposureTime in tags or ExifTags.Base.FNumber in tags

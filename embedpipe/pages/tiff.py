@@ -107,7 +107,7 @@ class TiffDocument(ImageDocument):
             told = image.info.get("dpi") or (image.info.get("resolution") if picture.shape != SQUARE else None)
             image.info.pop("dpi", None)
             if told:
-                turned = self._orientations.get(self._number(index), 1) in _TURNED_BY_A_QUARTER
+                turned = self._orientations.get(self.frame_number(index), 1) in _TURNED_BY_A_QUARTER
                 image.info["dpi"] = told[::-1] if turned else told
             if picture.turn is not None:
                 info, image = image.info, image.transpose(picture.turn)
@@ -118,7 +118,8 @@ class TiffDocument(ImageDocument):
                 image.info = info
         return image
 
-    def _number(self, index: int) -> int:
+    def frame_number(self, index: int) -> int:
+        """Which of the file's frames a page is, both counted from 0."""
         return self._frames[index].number if self._frames else index
 
     def _by_pillow(self, number: int) -> Picture:

@@ -1,17 +1,24 @@
 """Inputs to documents: walks folders, looks into files, hashes their content."""
 
+import contextlib
 import hashlib
 import mimetypes
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import BinaryIO
 
-from embedpipe.core.display import path_to_text
+from embedpipe.core.display import on_disk, path_to_text
 from embedpipe.core.errors import EmbedpipeError
+from embedpipe.core.files import file_time
+from embedpipe.core.outputs import made_here
 from embedpipe.core.records import WHOLE_FILE, Document, PageFailure, PageRef
 from embedpipe.pages.documents import SUFFIXES, Limits, recognise
+from embedpipe.pages.leftovers import LINK, OURS, Sieve
+
+OTHER = "other"
 
 _HEAD = 1024
 _CHUNK = 1 << 20
@@ -26,10 +33,12 @@ class FoundFile:
     Attributes:
         path: Absolute path.
         size: Bytes.
-        mtime_ns: Time of the last change, nanoseconds.
+        mtime_ns: Time of the last change, nanoseconds, within 64 bits.
         named: Whether the user named the file itself and not a folder above it.
         type_folder: Name of the folder directly below the input folder, which is the type by the ImageFolder
             convention; None without one.
+        same_as: The path at which this walk met the very same file before: a hard link, a link that was followed, or
+            a folder that is there under two names; None where it did not.
     """
 
     path: str
@@ -37,68 +46,162 @@ class FoundFile:
     mtime_ns: int
     named: bool
     type_folder: str | None
+    same_as: str | None = None
+
+    def __post_init__(self) -> None:
+        """Keeps the time within what tables can hold, so that no single file costs a run its books."""
+        object.__setattr__(self, "mtime_ns", file_time(self.mtime_ns))
 
 
 @dataclass(frozen=True, slots=True)
 class IgnoredFile:
-    """A file that promises no document and is none, such as a README or a spreadsheet beside the PDFs."""
+    """A file that is passed over.
+
+    Attributes:
+        path: Absolute path; of artifacts, their folder.
+        kind: "other": it promises no document and is none, such as a README or a spreadsheet beside the PDFs; "ours":
+            embedpipe made it; or as `leftovers` names it: "leftover", "link", "excluded".
+    """
 
     path: str
+    kind: str = OTHER
 
 
-def walk(inputs: Iterable[str]) -> Iterator[FoundFile | PageFailure]:
-    """Yields every regular file below the inputs, each path once, in a fixed order.
+Found = FoundFile | IgnoredFile | PageFailure
 
-    Links are followed only where the user names one. Devices, sockets and FIFOs are never opened. What vanishes
-    during the walk is passed over; a folder that cannot be read is a failure.
+
+def walk(inputs: Iterable[str], exclude: Sequence[str] = (), *, follow_links: bool = False) -> Iterator[Found]:
+    """Yields every file below the inputs, each path once, in a fixed order: also those that are passed over.
+
+    Links below a folder are followed only where that is asked for; what the user names is always followed. Devices,
+    sockets and FIFOs are never opened. What vanishes during the walk is passed over without a word; a folder that
+    cannot be read is a failure.
 
     Args:
         inputs: Files and folders.
+        exclude: Patterns of what is passed over below folders, see `leftovers.Sieve`.
+        follow_links: Follow links to files and folders; a folder that was walked already is not walked again.
 
     Raises:
         EmbedpipeError: An input does not exist or is neither a file nor a folder.
     """
     seen: set[str] = set()
+    places: dict[tuple[int, int], str] = {}
     for given in inputs:
-        root = os.path.abspath(given)
+        root = on_disk(os.path.abspath(given))
         try:
             status = os.stat(root)
         except OSError as error:
             raise EmbedpipeError(f"cannot read {path_to_text(given)}: {error.strerror or error}") from None
         if stat.S_ISDIR(status.st_mode):
-            found = _walk_folder(root)
+            found = _Folder(root, exclude, places, follow_links=follow_links).walk()
         elif stat.S_ISREG(status.st_mode):
-            found = iter([FoundFile(root, status.st_size, status.st_mtime_ns, named=True, type_folder=None)])
+            same = _same(places, status, root)
+            found = iter([FoundFile(root, status.st_size, status.st_mtime_ns, True, None, same)])
         else:
             raise EmbedpipeError(f"{path_to_text(given)} is neither a file nor a folder")
         for item in found:
-            path = item.path if isinstance(item, FoundFile) else item.page.source
+            path = item.page.source if isinstance(item, PageFailure) else item.path
             if path not in seen:
                 seen.add(path)
                 yield item
 
 
-def _walk_folder(root: str) -> Iterator[FoundFile | PageFailure]:
-    pending = [root]
-    while pending:
-        folder = pending.pop()
-        try:
-            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            yield _failure(folder, "unreadable", f"folder cannot be read: {error.strerror or error}")
-            continue
-        pending.extend(e.path for e in reversed(entries) if e.is_dir(follow_symlinks=False))
-        for entry in entries:
+def _same(places: dict[tuple[int, int], str], status: os.stat_result, path: str) -> str | None:
+    """The other path at which a file was met, if any. A file system without numbers of files has 0 for all."""
+    first = places.setdefault((status.st_dev, status.st_ino), path) if status.st_ino else path
+    return None if first == path else first
+
+
+class _Folder:
+    """The walk below one input folder."""
+
+    def __init__(
+        self, root: str, exclude: Sequence[str], places: dict[tuple[int, int], str], *, follow_links: bool
+    ) -> None:
+        self._root = root
+        self._sieve = Sieve(root, exclude)
+        self._places = places
+        self._follow = follow_links
+        self._walked: set[tuple[int, int]] = set()
+
+    def walk(self) -> Iterator[Found]:
+        """Yields files sorted, those of a folder before those of the folders in it."""
+        pending = [self._root]
+        while pending:
+            folder = pending.pop()
             try:
-                status = entry.stat(follow_symlinks=False)
-            except OSError:
-                continue  # it vanished
-            if stat.S_ISREG(status.st_mode):
-                below = os.path.relpath(entry.path, root).split(os.sep)
-                type_folder = below[0] if len(below) > 1 else None
-                yield FoundFile(entry.path, status.st_size, status.st_mtime_ns, named=False, type_folder=type_folder)
+                if self._follow and self._was_walked(folder):
+                    yield IgnoredFile(folder, LINK)
+                    continue
+                entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                yield _failure(folder, "unreadable", f"folder cannot be read: {error.strerror or error}")
+                continue
+            self._sieve.filled(folder)
+            below = os.path.relpath(folder, self._root).replace(os.sep, "/") + "/" if folder != self._root else ""
+            folders = []
+            for entry in entries:
+                if self._is_folder(entry):
+                    kind = self._sieve.folder(entry, below + entry.name)
+                    if not kind:
+                        folders.append(entry.path)
+                    elif kind == OURS:
+                        yield IgnoredFile(entry.path, OURS)
+                    else:
+                        yield from _files_below(entry.path, kind)
+                elif (item := self._file(entry, below)) is not None:
+                    yield item
+            pending.extend(reversed(folders))
+
+    def _is_folder(self, entry: os.DirEntry[str]) -> bool:
+        with contextlib.suppress(OSError):  # links that lead in a circle
+            return entry.is_dir(follow_symlinks=self._follow)
+        return False
+
+    def _was_walked(self, folder: str) -> bool:
+        status = os.stat(folder)
+        key = (status.st_dev, status.st_ino)
+        if key in self._walked and status.st_ino:
+            return True
+        self._walked.add(key)
+        return False
+
+    def _file(self, entry: os.DirEntry[str], below: str) -> Found | None:
+        """A file of a folder; None for what is no file, or has vanished."""
+        link = entry.is_symlink()
+        try:
+            status = entry.stat(follow_symlinks=self._follow)
+        except OSError as error:
+            gone = not link or not os.path.lexists(entry.path)
+            return None if gone else _failure(entry.path, "unreadable", f"the link leads to nothing: {error.strerror}")
+        if link and not self._follow:
+            return IgnoredFile(entry.path, LINK)
+        if not stat.S_ISREG(status.st_mode):
+            return None
+        kind = self._sieve.file(entry, below + entry.name, status.st_size)
+        if kind:
+            return IgnoredFile(entry.path, kind)
+        type_folder = below.split("/", 1)[0] if below else None
+        same = _same(self._places, status, entry.path)
+        return FoundFile(entry.path, status.st_size, status.st_mtime_ns, False, type_folder, same)
+
+
+def _files_below(folder: str, kind: str) -> Iterator[IgnoredFile]:
+    """Names the files below a folder that is passed over, without looking at them."""
+    pending = [folder]
+    while pending:
+        try:
+            with os.scandir(pending.pop()) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        pending.append(entry.path)
+                    else:
+                        yield IgnoredFile(entry.path, kind)
+        except OSError:
+            continue  # nothing of it is wanted
 
 
 def identify(found: FoundFile, limits: Limits) -> Document | IgnoredFile | PageFailure:
@@ -114,7 +217,7 @@ def identify(found: FoundFile, limits: Limits) -> Document | IgnoredFile | PageF
                 return _failure(found.path, "unreadable", "it is no longer a regular file")
             head = file.read(_HEAD)
             reader = recognise(head)
-            if reader is None:
+            if reader is None or (not found.named and made_here(Path(found.path), head)):
                 return _no_document(found, head)
             if found.size > limits.file_bytes:
                 message = f"{found.size} bytes, more than --max-file-size {limits.file_bytes}"
@@ -142,6 +245,8 @@ def _hash(file: BinaryIO, head: bytes, most: int) -> tuple[str, int]:
 
 
 def _no_document(found: FoundFile, head: bytes) -> IgnoredFile | PageFailure:
+    if not found.named and made_here(Path(found.path), head):
+        return IgnoredFile(found.path, OURS)
     name = os.path.basename(found.path)
     suffix = os.path.splitext(name)[1].lower()
     plain_text = not suffix and b"\0" not in head  # LICENSE, Makefile

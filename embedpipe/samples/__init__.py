@@ -1,6 +1,6 @@
 """Draws the documents of the demo and the tests: letters, invoices, forms, papers and others.
 
-In come a type and a seed; out come pages as pictures and files. A layout is one function here, and nothing else depends
+Input: a type and a seed. Output: pages as pictures and files. A layout is one function here, and nothing else depends
 on how it looks.
 
 Other rooms use nothing of it.

@@ -1,4 +1,4 @@
-"""Earlier versions of labels.csv, so that no command takes labels away for good.
+"""Earlier versions of labels.csv, so that no command loses labels for good.
 
     labels/history.json           what each version is: when, by which command, what it changed
     labels/<n>.csv                labels.csv as it was
@@ -41,7 +41,7 @@ class Version:
         labels: How many labels it holds; None where that was not counted.
         added: Labels of what had none before.
         changed: Labels that were replaced by others.
-        removed: Labels that were taken away.
+        removed: Labels that were removed.
     """
 
     number: int
@@ -105,7 +105,7 @@ class History:
 
         Args:
             command: Who changes it.
-            counts: Tells how many labels the new table holds, and how many were added, changed and removed.
+            counts: Returns how many labels the new table holds, and how many were added, changed and removed.
 
         Raises:
             ArtifactError: The disk is full, or cannot be written; the table is as it was.

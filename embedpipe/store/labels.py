@@ -1,12 +1,13 @@
 """labels.csv: which document, or which of its pages, is of which type. Labels survive a change of backbone."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 
-from embedpipe.core.display import path_to_text, text_to_path
+from embedpipe.core.display import alike, name_of, path_to_text, text_to_path
 from embedpipe.core.errors import LabelsError
 from embedpipe.core.tables import Table, read_table, write_csv
 from embedpipe.store.sorted_ledger import ANSWERS, LEDGER, RESERVED
@@ -17,6 +18,8 @@ _LABEL_NAMES = ("label", "type", "class")
 _UNREAD = "unread"
 """Column for cells beyond the header, so that they are not lost when the table is written again."""
 _SHA256_DIGITS = 64
+_PAGE = re.compile(r"(\d+)(?:[.,]0+)?")
+"""A page; tables in which some cells are empty have 1.0 for 1, and 1,0 where commas are decimal points."""
 _SHOWN = 10
 
 Key = tuple[str, int]
@@ -25,6 +28,8 @@ Key = tuple[str, int]
 @dataclass(frozen=True, slots=True)
 class Label:
     """One row: the type of a document, or of one of its pages.
+
+    Type and group are kept as `display.name_of` writes them, wherever they come from.
 
     Attributes:
         document_sha256: The document.
@@ -40,6 +45,11 @@ class Label:
     label: str
     page_number: int = 0
     group: str = ""
+
+    def __post_init__(self) -> None:
+        """Gives names that look the same the same characters."""
+        object.__setattr__(self, "label", name_of(self.label))
+        object.__setattr__(self, "group", name_of(self.group))
 
     @property
     def key(self) -> Key:
@@ -160,7 +170,26 @@ class Labels:
         """What is wrong with labels.csv, a line each, with the numbers of lines; empty where all is well."""
         mistakes = list(dict.fromkeys(kept.message for kept in self.kept))
         more = len(mistakes) - _SHOWN
-        return [*self.notes, *mistakes[:_SHOWN], *([f"labels.csv: {more} more such lines"] if more > 0 else [])]
+        return [
+            *self.notes,
+            *self.look_alikes(),
+            *mistakes[:_SHOWN],
+            *([f"labels.csv: {more} more such lines"] if more > 0 else []),
+        ]
+
+    def look_alikes(self) -> list[str]:
+        """One line about types that differ only in case or spaces, or none."""
+        same: dict[str, list[str]] = {}
+        for kind in self.types():
+            same.setdefault(alike(kind), []).append(kind)
+        groups = [" and ".join(map(repr, kinds)) for kinds in same.values() if len(kinds) > 1]
+        if not groups:
+            return []
+        more = f" and {len(groups) - _SHOWN} more" if len(groups) > _SHOWN else ""
+        named = f"{'; '.join(groups[:_SHOWN])}{more}"
+        return [
+            f"types that differ only in case or spaces: {named}: where they are one, give it one name and label again"
+        ]
 
     def add(self, new: Iterable[Label]) -> int:
         """Adds labels; a new one replaces an older one, but two types in one go leave the document without any.
@@ -176,6 +205,8 @@ class Labels:
         batch: dict[Key, Label] = {}
         types: dict[Key, set[str]] = {}
         for label in new:
+            if not label.label:
+                raise LabelsError(f"{path_to_text(label.path)}: its type has no name that can be seen: give it one")
             if label.label.casefold() in RESERVED:
                 raise LabelsError(f"{label.path}: {label.label!r} is a folder of `classify --sort-into`, and no type")
             batch[label.key] = label
@@ -309,6 +340,7 @@ class _Reader:
         place = next((name for name in _DOCUMENT_NAMES if name in header), "")
         ours = {label: "label"} if place in _COLUMNS else {label: "label", place: "path"}
         self._header = tuple(ours.get(name, name) for name in header)
+        self._columns = bool(label and place)
         # not `pages`: that is a count in many tables; and `dedupe` counts its groups in `group`
         self._group = "group" if not {"keep", "agreement"} <= set(header) else ""
 
@@ -343,7 +375,7 @@ class _Reader:
 
     def to_be_filled_in(self, cells: Mapping[str, str]) -> bool:
         """Whether a line names a document and leaves its label open."""
-        return "label" in self._header and bool(_document(cells)) and not cells.get("label", "").strip()
+        return "label" in self._header and bool(_document(cells)) and not name_of(cells.get("label", ""))
 
     def labels(self, cells: Mapping[str, str]) -> list[Label]:
         """The label of a line, or those of the pages of a part.
@@ -351,17 +383,19 @@ class _Reader:
         Raises:
             _MistakeError: It gives none.
         """
-        document, label = _document(cells), cells.get("label", "").strip()
+        document, label = _document(cells), name_of(cells.get("label", ""))
         if cells.get(_UNREAD):
             raise _MistakeError("has more cells than the table has columns; put cells with a comma in quotes")
         if not document or not label:
-            raise _MistakeError("needs the columns path and label, with a value in each")
+            what = "with a value in each" if self._columns else f"and is read as {self.table.read_as}"
+            raise _MistakeError(f"needs the columns path and label, {what}")
         if label.casefold() in RESERVED:
             raise _MistakeError(f"{label!r} is a folder of `classify --sort-into`, and no type")
         pages = _pages(cells)
-        sha256 = document.lower()
+        sha256 = document.strip().lower()
         if not is_sha256(sha256):
-            sha256 = self._find(str(self._file.parent / text_to_path(document))) or ""
+            places = (str(self._file.parent / text_to_path(text)) for text in (document, document.strip()))
+            sha256 = next(filter(None, map(self._find, places)), "")
         if not sha256:
             raise _MistakeError(f"no document {document}")
         path, group = text_to_path(cells.get("path") or document), cells.get(self._group, "")
@@ -374,15 +408,16 @@ def _document(cells: Mapping[str, str]) -> str:
 
 def _pages(cells: Mapping[str, str]) -> Iterable[int]:
     """The page of a line, 0 for the whole document, or those of a part that `classify --split` found."""
-    texts = [cells.get("page") or "0"]
+    texts = [cells.get("page", "").strip() or "0"]
     if cells.get("first_page") and cells.get("last_page"):
         texts = [cells["first_page"], cells["last_page"]]
     for text in texts:
-        if not text.isdecimal():
+        if not _PAGE.fullmatch(text.strip()):
             raise _MistakeError(f"page {text!r} is not a number")
-    if cells.get("page") and not int(texts[0]):
+    first, last = (int(_PAGE.match(text.strip())[1]) for text in (texts[0], texts[-1]))  # type: ignore[index]
+    if cells.get("page", "").strip() and not first:
         raise _MistakeError(f"page {texts[0]!r}: pages count from 1; leave it empty for the whole document")
-    return range(int(texts[0]), int(texts[-1]) + 1)
+    return range(first, last + 1)
 
 
 def _said(given: Iterable[tuple[int, Mapping[str, str], Label]]) -> str:

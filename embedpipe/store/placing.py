@@ -1,13 +1,12 @@
-"""Files put to their place without writing over anything, whoever else writes there at the same time."""
+"""Files put in their place without overwriting anything, also while other processes write there."""
 
 import contextlib
 import errno
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from embedpipe.core.files import making, sha256_of
+from embedpipe.core.files import copied, making, sha256_of, synced
 from embedpipe.store.sorted_ledger import shortened
 
 _LONGEST_NAME = 255
@@ -53,14 +52,10 @@ def copy(source: str, target: Path, digest: str) -> None:
     """
     _make_folder(target.parent)
     with making(target.parent) as temporary:
-        shutil.copy2(source, temporary)
+        copied(source, temporary)
         if sha256_of(temporary) != digest:
             raise ChangedError
-        handle = os.open(temporary, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        synced(temporary)
         _give_name(temporary, target)
 
 

@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 _CONSTANT = 1e-6
 _NO_LENGTH = 1e-12
 _PRIOR = 3
-"""Measured on small samples of real documents: cosines come nearest to those in the whole pile, by root mean square."""
+"""Measured on small samples of real documents: cosines are nearest to those in the whole store, by root mean square."""
 _ENOUGH = 50
 """Pages from which the mean of a store is taken as it is."""
 
@@ -51,7 +51,7 @@ class BlockScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             centred = unit[:, start:stop] - self.mean_[start:stop]
             if number >= len(blocks) - self.facts:
                 spread = np.sqrt((centred * centred).mean(axis=0) * (stop - start))
-                lengths = np.where(spread > _CONSTANT, spread, np.inf)  # what never changes tells nothing
+                lengths = np.where(spread > _CONSTANT, spread, np.inf)  # what never changes carries no information
             else:
                 lengths = np.maximum(np.sqrt(np.mean(np.sum(centred * centred, axis=1))), _CONSTANT)
             self.scale_[start:stop] = 1.0 / (lengths * np.sqrt(len(blocks)))

@@ -6,12 +6,13 @@ there by a classifier and is no label; what lies anywhere else below a folder of
 
 import os
 import re
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Literal
 
-from embedpipe.core.display import path_to_text, text_to_path
+from embedpipe.core.display import name_of, on_disk, path_to_text, text_to_path
 from embedpipe.core.errors import LabelsError
 from embedpipe.core.tables import read_table, write_csv
 
@@ -107,7 +108,8 @@ class Ledger:
             values = dict(zip(table.header, cells, strict=False))
             if len(cells) != len(table.header) or values["state"] not in State.__args__:  # type: ignore[attr-defined]
                 raise LabelsError(f"{file} is damaged: line {line} is not as it was written; put it back as it was")
-            values |= {name: text_to_path(values[name]) for name in _PATHS}
+            values |= {name: text_to_path(values[name]) for name in _PATHS} | {"type": name_of(values["type"])}
+            values |= {name: _as_it_lies(folder, values[name]) for name in ("copy", "was")}
             self.entries.append(Entry(**{name: values[name] for name in COLUMNS}))  # type: ignore[arg-type]
 
     def save(self, entries: Iterable[Entry]) -> None:
@@ -117,12 +119,12 @@ class Ledger:
         write_csv(self.folder / LEDGER, COLUMNS, rows)
 
     def places(self) -> set[str]:
-        """Where a classifier put files, below the folder, also those that somebody has edited since."""
+        """Where a classifier put files, below the folder, also those that a person has edited since."""
         placed = [entry for entry in self.entries if entry.state in _PLACED]
         return {place for entry in placed for place in (entry.copy, entry.was) if place}
 
     def types(self) -> dict[str, str]:
-        """The type that each folder stands for, by the folder's name: not every type can be the name of a folder."""
+        """The type of each folder, by the folder's name: not every type can be the name of a folder."""
         found = {}
         for entry in self.entries:
             parts = entry.copy.split("/")
@@ -131,8 +133,15 @@ class Ledger:
         return found
 
 
+def _as_it_lies(folder: Path, place: str) -> str:
+    """A place below a folder with its letters in the form that they have there by now."""
+    if place.isascii():
+        return place
+    return os.path.relpath(on_disk(os.path.join(folder, *place.split("/"))), folder).replace(os.sep, "/")
+
+
 class SortedFolders:
-    """Tells what people put into folders from what a classifier put there; each ledger is read once.
+    """Separates what people put into folders from what a classifier put there; each ledger is read once.
 
     Attributes:
         machine: Files that lie where a classifier put them.
@@ -161,13 +170,13 @@ class SortedFolders:
             return type_folder
         place = os.path.relpath(path, known.folder).replace(os.sep, "/")
         below = place.split("/")
-        if place in known.places:
+        if unicodedata.normalize("NFC", place) in known.places:
             self.machine += 1
             return None
         if below[0].casefold() in RESERVED:
             self.reserved += 1
             return None
-        return known.types.get(below[0], below[0]) if len(below) > 1 else None
+        return known.types.get(unicodedata.normalize("NFC", below[0]), below[0]) if len(below) > 1 else None
 
     def within(self, folder: str) -> "_Known | None":
         """What is known of the sorted folder that a folder is in, or is itself; None where it is in none."""
@@ -175,7 +184,9 @@ class SortedFolders:
             above = os.path.dirname(folder)
             if os.path.exists(os.path.join(folder, LEDGER)):
                 ledger = Ledger(Path(folder))
-                self._ledgers[folder] = _Known(folder, ledger.places(), ledger.types())
+                places = {unicodedata.normalize("NFC", place) for place in ledger.places()}
+                types = {unicodedata.normalize("NFC", name): kind for name, kind in ledger.types().items()}
+                self._ledgers[folder] = _Known(folder, places, types)
             else:
                 self._ledgers[folder] = self.within(above) if above != folder else None
         return self._ledgers[folder]
@@ -203,7 +214,7 @@ def refuse_unknown(inputs: Iterable[str]) -> None:
     """Refuses to take the folders of a sorted folder without a ledger as types.
 
     Raises:
-        LabelsError: An earlier embedpipe has filled the folder: nothing tells its answers from what a person put there.
+        LabelsError: An earlier embedpipe has filled the folder: its answers cannot be distinguished from labels.
     """
     for given in inputs:
         unsure = [name for name in sorted(RESERVED) if os.path.isdir(os.path.join(given, name))]

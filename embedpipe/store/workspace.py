@@ -1,155 +1,26 @@
 """The artifacts on disk: what lies where, and which store, labels and sources there are."""
 
 import contextlib
+import functools
 import logging
-import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from embedpipe.core import claims, versions
-from embedpipe.core.display import path_to_text, text_to_path
 from embedpipe.core.errors import ArtifactError, UnknownNameError
-from embedpipe.core.files import replacing, sha256_of, writing
-from embedpipe.core.records import Document, Identity
-from embedpipe.pages.documents import Limits
-from embedpipe.pages.walking import FoundFile, identify
+from embedpipe.core.files import writing
+from embedpipe.core.records import Identity
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.label_history import History
 from embedpipe.store.labels import Labels
+from embedpipe.store.sources import Sources
+
+__all__ = ["FINETUNED", "Sources", "Workspace"]
 
 _logger = logging.getLogger(__name__)
 
-_SOURCES = pa.schema(
-    {"path": pa.string(), "sha256": pa.string(), "size": pa.int64(), "mtime_ns": pa.int64(), "reader": pa.string()}
-)
-
-
 FINETUNED = "finetuned:"
 """Begins the name of a backbone that was fine-tuned here."""
-
-
-class Sources:
-    """Where each document was last seen. A hint only: it can be lost and is filled again by the next run.
-
-    Attributes:
-        damaged: Whether there is a table that cannot be read.
-    """
-
-    def __init__(self, file: Path) -> None:
-        self._file = file
-        self._documents: dict[str, Document] = {}
-        self._paths: dict[str, list[str]] = {}
-        self.damaged = file.exists()
-        with contextlib.suppress(OSError, ValueError, pa.ArrowException):
-            table = pq.read_table(file, page_checksum_verification=True)
-            rows = table.to_pylist() if table.schema.remove_metadata() == _SOURCES else []
-            self.damaged = table.schema.remove_metadata() != _SOURCES
-            for row in rows:
-                self.add(Document(**{**row, "path": text_to_path(row["path"])}))
-
-    def __len__(self) -> int:
-        """Number of paths."""
-        return len(self._documents)
-
-    def add(self, document: Document) -> None:
-        """Notes a document's place."""
-        old = self._documents.get(document.path)
-        if old is not None and old.sha256 != document.sha256:
-            self._paths[old.sha256].remove(document.path)
-        if old is None or old.sha256 != document.sha256:
-            self._paths.setdefault(document.sha256, []).append(document.path)
-        self._documents[document.path] = document
-
-    def unchanged(self, found: FoundFile) -> Document | None:
-        """The document at a path if its size and time of change are still those that were hashed."""
-        document = self._documents.get(found.path)
-        if document and (document.size, document.mtime_ns) == (found.size, found.mtime_ns):
-            return document
-        return None
-
-    def document(self, sha256: str) -> Document | None:
-        """The document as it lies on disk now, or None where no file with its content is left."""
-        return next((found for path in self._paths.get(sha256, []) if (found := self._as_it_was(path, sha256))), None)
-
-    def _as_it_was(self, path: str, sha256: str) -> Document | None:
-        """The document at a path if its content is still the same; a folder may have been copied without its times."""
-        try:
-            status = os.stat(path)
-        except OSError:
-            return None
-        found = FoundFile(path, status.st_size, status.st_mtime_ns, named=True, type_folder=None)
-        document: object = self.unchanged(found)
-        if document is None and status.st_size == self._documents[path].size:
-            document = identify(found, Limits())
-        return document if isinstance(document, Document) and document.sha256 == sha256 else None
-
-    def path_of(self, sha256: str, otherwise: str) -> str:
-        """A path at which the document is now, or was last."""
-        paths = self._paths.get(sha256, [])
-        return next((path for path in paths if os.path.exists(path)), paths[-1] if paths else otherwise)
-
-    def paths(self, sha256: str) -> list[str]:
-        """All places where a document was seen."""
-        return list(self._paths.get(sha256, []))
-
-    def copies(self) -> list[list[Document]]:
-        """Documents of the same content that lie at several places now."""
-        groups = []
-        for sha256, paths in self._paths.items():
-            several = paths if len(paths) > 1 else []
-            here = [document for path in several if (document := self._as_it_was(path, sha256))]
-            if len(here) > 1:
-                groups.append(here)
-        return groups
-
-    def sha256_at(self, path: str) -> str | None:
-        """Hash of the document at a path: known, or read from the file."""
-        absolute = os.path.abspath(path)
-        try:
-            status = os.stat(absolute)
-        except OSError:
-            known = self._documents.get(absolute)
-            return known.sha256 if known else None
-        found = FoundFile(absolute, status.st_size, status.st_mtime_ns, named=True, type_folder=None)
-        document = self.unchanged(found) or identify(found, Limits())
-        if not isinstance(document, Document):
-            return None
-        self.add(document)
-        return document.sha256
-
-    def known(self) -> set[str]:
-        """SHA-256 of the documents whose place is known."""
-        return set(self._paths)
-
-    def holds(self, path: str) -> bool:
-        """Whether a document is known at a path, or one of the same content elsewhere."""
-        absolute = os.path.abspath(path)
-        if absolute in self._documents:
-            return True
-        with contextlib.suppress(OSError):
-            size = os.stat(absolute).st_size
-            return any(d.size == size for d in self._documents.values()) and bool(
-                self._paths.get(sha256_of(Path(path)))
-            )
-        return False
-
-    def forget(self, sha256: str) -> None:
-        """Removes every place of a document."""
-        for path in self._paths.pop(sha256, []):
-            del self._documents[path]
-
-    def save(self) -> None:
-        """Writes the table in one step."""
-        fields = _SOURCES.names
-        columns: dict[str, list[object]] = {
-            name: [getattr(d, name) for d in self._documents.values()] for name in fields
-        }
-        columns["path"] = [path_to_text(d.path) for d in self._documents.values()]
-        with replacing(self._file) as temporary:
-            pq.write_table(pa.table(columns, schema=_SOURCES), temporary, compression="zstd", write_page_checksum=True)
 
 
 class Workspace:
@@ -190,11 +61,14 @@ class Workspace:
     def labels(self) -> Labels:
         """The labels; empty where there are none yet. Lines of labels.csv with a mistake are warned of, once each."""
         labels = Labels.load(self.labels_file, self.sources().sha256_at)
-        for problem in labels.problems():
+        self._tell(labels.problems())
+        return labels
+
+    def _tell(self, problems: Iterable[str]) -> None:
+        for problem in problems:
             if problem not in self._told:
                 _logger.warning("%s", problem)
-        self._told.update(labels.problems())
-        return labels
+                self._told.add(problem)
 
     def keep_labels(self, labels: Labels, command: str) -> None:
         """Writes labels.csv, and keeps what was there as a version; call it with the lock held.
@@ -210,6 +84,7 @@ class Workspace:
         """
         for path, types in labels.conflicts:
             _logger.warning("%s is labelled %s: it has no label now", path, " and ".join(types))
+        self._tell(labels.look_alikes())
 
         def counts() -> tuple[int, int, int, int]:
             return labels.count, *labels.compared(Labels.load(self.labels_file, self.sources().sha256_at))
@@ -292,4 +167,13 @@ class Workspace:
             raise UnknownNameError("backbone in the store", str(backbone), {i.backbone for i in spaces.values()})
         if len(wanted) > 1:
             raise ArtifactError(f"there are {len(wanted)} spaces: choose one with --space: {', '.join(wanted)}")
-        return FeatureStore.open(self.store_path(wanted[0]))
+        return self.open_store(wanted[0])
+
+    def open_store(self, space: str) -> FeatureStore:
+        """Opens the store of a space, as whoever learns, looks or counts sees it: of documents that are current.
+
+        Raises:
+            ArtifactError: There is none.
+        """
+        standing = functools.cache(lambda: self.sources().standing)
+        return FeatureStore.open(self.store_path(space)).only_current(standing)

@@ -1,6 +1,6 @@
 """What a user can ask for: one file for each command, named as the command is.
 
-In come a workspace, inputs and plain settings; out come records and plain values that a command line, a page or a
+Input: a workspace, inputs and plain settings. Output: records and plain values that a command line, a page or a
 program can show. A task joins the other rooms and prints nothing. A new command's work is a new file here; how one
 task goes about it can be changed in its file alone.
 

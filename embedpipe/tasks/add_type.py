@@ -1,12 +1,11 @@
 """A new type, or more examples of a known one: embedded, labelled and learnt in one go, with what changes by it.
 
 Everything is worked out in a folder aside. Labels and classifier are only replaced at the end, the classifier last, by
-one renamed file: whoever is interrupted keeps both as they were.
+one renamed file: an interrupted run leaves both as they were.
 """
 
 import contextlib
 import os
-import shutil
 import tempfile
 import time
 from collections.abc import Callable
@@ -26,7 +25,9 @@ from embedpipe.classifiers.missing import Missing
 from embedpipe.classifiers.stored_answers import statuses, told, total
 from embedpipe.classifiers.training import TrainingRecipe, fit, labelled_pages, learnt_pages
 from embedpipe.core import versions
+from embedpipe.core.display import name_of
 from embedpipe.core.errors import LabelsError
+from embedpipe.core.files import copied
 from embedpipe.core.records import SAYS_NOTHING, Document
 from embedpipe.embedding import kind_table
 from embedpipe.embedding.intake import Intake, Report
@@ -34,7 +35,7 @@ from embedpipe.embedding.streaming import Settings
 from embedpipe.pages.rendering import Selection
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.labels import Label, Labels
-from embedpipe.store.workspace import FINETUNED, Workspace
+from embedpipe.store.workspace import FINETUNED, Sources, Workspace
 from embedpipe.tasks.embed import embed
 
 if TYPE_CHECKING:  # examples that are stored need no network
@@ -64,15 +65,20 @@ class Lesson:
     keep: bool = True
     allow_missing: bool = False
 
+    def __post_init__(self) -> None:
+        """Writes the names as labels have them."""
+        object.__setattr__(self, "name", name_of(self.name))
+        object.__setattr__(self, "group", name_of(self.group))
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A stored document of which the new classifier tells another type, or is differently sure of it.
+    """A stored document whose predicted type or status changes with the new classifier.
 
     Attributes:
         path: Where it is.
-        before: The type told before.
-        after: The type told now.
+        before: The type predicted before.
+        after: The type predicted now.
         label: What it is labelled, if it is.
         status_before: How sure the answer was: `ok`, `ambiguous` or `novel`.
         status_after: How sure it is now.
@@ -94,13 +100,13 @@ class Outcome:
         documents: Examples given now, and not failed.
         pages: Their pages with features.
         examples: Documents of the type that were learnt from, with those labelled before.
-        before: Share of each type's held-out documents told right without the examples; None if not measured.
+        before: Share of each type's held-out documents predicted correctly without the examples; None if not measured.
         after: The same with them.
         changed: Earlier answers of another type now; never the examples themselves.
         status_changed: Earlier answers that are more or less sure now, of whatever type; never the examples.
-        statuses_before: How many stored documents were `ok`, `ambiguous` and `novel`, by the type told before, without
-            the examples.
-        statuses_after: The same by the type told now.
+        statuses_before: How many stored documents were `ok`, `ambiguous` and `novel`, by the type predicted before,
+            without the examples.
+        statuses_after: The same by the type predicted now.
         missing: What labels lack, and so was not learnt from.
         version: Of the new classifier; None if nothing was kept.
         report: What was embedded, and what failed.
@@ -151,7 +157,8 @@ def add_type(
     """
     begin = time.perf_counter()
     settings, report = settings or Settings(), Report()
-    found = list(Intake(lesson.inputs, settings, workspace.sources(), report))
+    sources = workspace.sources()
+    found = list(Intake(lesson.inputs, settings, sources, report))
     examples = [item for item in found if isinstance(item, Document)]
     new = [Label(d.sha256, d.path, lesson.name, group=lesson.group) for d in examples]
     labels = _with(workspace.labels(), new, relabel=lesson.relabel)
@@ -159,12 +166,12 @@ def add_type(
         aside = Workspace(folder)
         aside.claim()
         target = workspace if lesson.keep else _linked(workspace, bundle.identity.space, aside)
-        store = FeatureStore.open(target.store_path(bundle.identity.space))
+        store = _current(target, bundle, sources)
         lacking = missing.take(workspace, store, Selection.parse(bundle.fitted_on["selection"]))
         lacking.without({d.sha256 for d in examples}).require(allow=lesson.allow_missing)
         if not all(_is_stored(store, document) for document in examples) or len(examples) < len(found):
             report = _embed(target, bundle, lesson, backbone, settings)
-            store = FeatureStore.open(store.path)
+            store = _current(target, bundle, sources)
         Labels(labels.rows).save(aside.labels_file)
         kind_table.copy(workspace, aside)
         _tell_what_was_seen(workspace, aside, bundle.identity.backbone)
@@ -175,6 +182,11 @@ def add_type(
     outcome.examples = labels.types()[lesson.name]
     outcome.report, outcome.seconds = report, time.perf_counter() - begin
     return outcome
+
+
+def _current(target: Workspace, bundle: ClassifierBundle, sources: Sources) -> FeatureStore:
+    """The store without documents that are not current; the examples are, as they were found just now."""
+    return FeatureStore.open(target.store_path(bundle.identity.space)).only_current(lambda: sources.standing)
 
 
 def _with(labels: Labels, new: list[Label], *, relabel: bool) -> Labels:
@@ -206,7 +218,7 @@ def _linked(workspace: Workspace, space: str, aside: Workspace) -> Workspace:
             with contextlib.suppress(OSError):
                 os.symlink(file.absolute(), copy)
         if not copy.exists():
-            shutil.copy2(file, copy)
+            copied(file, copy)
     return aside
 
 
@@ -233,7 +245,7 @@ def _tell_what_was_seen(workspace: Workspace, aside: Workspace, backbone: str) -
     file = workspace.backbone_path(name) / MANIFEST
     if backbone.startswith(FINETUNED) and file.exists():
         aside.backbone_path(name).mkdir(parents=True)
-        shutil.copy2(file, aside.backbone_path(name) / MANIFEST)
+        copied(file, aside.backbone_path(name) / MANIFEST)
 
 
 def _is_stored(store: FeatureStore, document: Document) -> bool:
@@ -313,7 +325,7 @@ def _compare(
     examples: set[str],
     outcome: Outcome,
 ) -> None:
-    """Notes what the new classifier says of stored documents other than the old one, in type and in sureness."""
+    """Records where the answers of new and old classifier about stored documents differ, in type or status."""
     before, after = told(store, bundles)
     pages = store.pages()
     kinds = workspace.labels().of_pages(pages)["label"]
@@ -339,10 +351,10 @@ def _keep(workspace: Workspace, aside: Workspace, name: str, new: list[Label], *
     """Makes labels and classifier those in use: files first, then the labels, and the classifier's switch last."""
     with workspace.writing("add-type"):
         folder = workspace.classifier_folder(name)
-        labels = _with(workspace.labels(), new, relabel=relabel)  # read again: somebody may have labelled meanwhile
+        labels = _with(workspace.labels(), new, relabel=relabel)  # read again: they may have changed meanwhile
         with versions.adding(folder) as version:
             for file in aside.classifier_path(name).iterdir():
-                shutil.copy2(file, version / file.name)
+                copied(file, version / file.name)
             workspace.keep_labels(labels, f"add-type {new[0].label}" if new else "add-type")
         return versions.current(folder)
 

@@ -1,6 +1,6 @@
 """The loops that people write today, on the same pages and with the same network, and the two halves of ours alone.
 
-`benchmark` compares them.
+`bench` compares them.
 """
 
 import itertools

@@ -1,6 +1,6 @@
 """How fast embedpipe is on this machine: against the loops that people write, and against what the machine could do.
 
-Everything is measured in one run, on the same pages, in turns, and told as medians. Neither the start of processes,
+Everything is measured in one run, on the same pages, in turns, and reported as medians. Neither the start of processes,
 which is measured apart, nor the loading of networks is part of any rate.
 """
 
@@ -31,7 +31,8 @@ from embedpipe.embedding.streaming import Settings
 from embedpipe.index import page_index
 from embedpipe.pages.documents import ReadOptions
 from embedpipe.pages.rendering import Guards, Job, Renderer, Selection
-from embedpipe.store.features import FeatureStore, FeatureWriter
+from embedpipe.store.feature_writer import FeatureWriter
+from embedpipe.store.features import FeatureStore
 from embedpipe.store.workspace import Workspace
 from embedpipe.tasks import embed as embed_task
 from embedpipe.tasks.baselines import (
@@ -61,7 +62,7 @@ _RATES = {
 }
 _PAGES_PER_DOCUMENT = 8
 _PLAIN_SECONDS = 15.0
-"""The plain loop stops after so long, and its rate is told from the pages that it did."""
+"""The plain loop stops after so long, and its rate is that of the pages that it did."""
 
 _QUERIES = 200
 _NEIGHBOURS = 10
@@ -103,7 +104,7 @@ class Sample:
 
 
 def run(inputs: Iterable[str], backbone: Backbone, plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
-    """Measures what the plan asks for, and tells `say` about each step.
+    """Measures what the plan asks for, and calls `say` before each step.
 
     Raises:
         UnknownNameError: The plan names something that cannot be measured.

@@ -1,4 +1,4 @@
-"""Labels that are likely wrong, and look-alikes that contradict them or flatter the figures."""
+"""Labels that are likely wrong, and look-alikes that contradict them or make figures too high."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -33,7 +33,7 @@ SHOWN = 20
 """Doubtful documents on the contact sheet; of look-alikes, half as many pairs."""
 
 _WRITTEN = 0.02
-"""Share of ink from which look-alikes tell something: all pages with a heading and a page number look the same."""
+"""Share of ink from which look-alikes count: all pages with only a heading and a page number look the same."""
 
 COLUMNS = ("problem", "path", "page", "label", "given", "suggested", "confidence", "other", "document")
 """Of the CSV; `label` is left empty, to be filled in and given to `label`."""
@@ -85,7 +85,7 @@ class Findings:
         documents: Every document that was judged.
         pages: Every page that was judged.
         across_types: Near-duplicates with different labels: one of the two may be wrong.
-        across_groups: Near-duplicates of one type in different groups: on both sides of a split they flatter the score.
+        across_groups: Near-duplicates of one type in different groups: on both sides of a split they raise the score.
         unjudged: Types with one group of documents, which cannot be judged by others of their kind.
         seen_documents: Documents that were not judged, for the network itself was trained on their labels.
         missing: What labels lack; what was lost is neither judged nor judges others.
@@ -133,7 +133,7 @@ def check(workspace: Workspace, store: FeatureStore, recipe: TrainingRecipe) -> 
     told = recipe.features_of(workspace, store)
     pages = learnt_pages(workspace, told, recipe)
     sources = workspace.sources()
-    apart = separated(workspace, pages, told.blocks)  # a copy would vouch for a wrong label
+    apart = separated(workspace, pages, told.blocks)  # a copy would confirm a wrong label
     folds = honest_folds(apart)
     held_out = cross_validate(lambda: build_classifier(recipe.kind, told.blocks, recipe.settings), apart, folds)
     judged, classes = held_out_of(apart, folds), held_out.classes

@@ -1,4 +1,4 @@
-"""New files to types: the pages take the same way as in `embed`, then the classifier tells each page and document."""
+"""New files to types: the pages go through the same steps as in `embed`, then the classifier predicts types."""
 
 import contextlib
 import time
@@ -32,10 +32,9 @@ from embedpipe.embedding.kind_table import read_kinds
 from embedpipe.embedding.reading import Reading
 from embedpipe.embedding.streaming import Settings
 from embedpipe.pages.source_kinds import codes, document_kind
-from embedpipe.store.features import FeatureStore
 from embedpipe.store.workspace import Workspace
 
-if TYPE_CHECKING:  # only whoever has new pages needs the network
+if TYPE_CHECKING:  # only new pages need the network
     from embedpipe.backbones.engines import Backbone
 
 _BLANK = Prediction(None, 0.0, "blank")
@@ -45,7 +44,7 @@ _RANKED = 5
 
 @dataclass(frozen=True, slots=True)
 class PageVerdict:
-    """What a page is told to be; `neighbours` are the labelled pages that look like it.
+    """A page's predicted type; `neighbours` are the labelled pages that look like it.
 
     `message` says why a page failed, or that its document has more than the page shows.
     """
@@ -58,7 +57,7 @@ class PageVerdict:
 
 @dataclass(frozen=True, slots=True)
 class DocumentVerdict:
-    """What a document is told to be, from all its pages; `message` says why a file failed, or what its pages lack.
+    """The predicted type of a document, from all its pages; `message` says why a file failed, or what its pages lack.
 
     `neighbours` are the labelled pages that look most like one of its pages, `source_kind` is where its pages come from
     (one of `source_kinds.KINDS`, or "" where that is not known).
@@ -107,7 +106,7 @@ def classify(
     neighbours: int = 0,
     settings: Settings | None = None,
 ) -> tuple[list[DocumentVerdict], Report]:
-    """Tells the type of each page and document of files and folders.
+    """Predicts the type of each page and document of files and folders.
 
     Pages that the store holds are not rendered again; the others go through `streaming.PageStream` and are not kept.
 
@@ -149,7 +148,7 @@ def classify(
 def _examples(workspace: Workspace, bundle: ClassifierBundle) -> Examples | None:
     """The labelled pages, or None where a classifier outlived them: it answers without."""
     with contextlib.suppress(ArtifactError, LabelsError):
-        store = FeatureStore.open(workspace.store_path(bundle.identity.space))
+        store = workspace.open_store(bundle.identity.space)
         return Examples(workspace, store) if store.identity == bundle.identity else None
     return None
 
@@ -171,7 +170,7 @@ class Answers:
         self._shifted: frozenset[str] = frozenset()
 
     def take(self, item: FeatureBatch | PageFailure) -> None:
-        """Takes the features of some pages, or a failure; features are let go when it is known what they say."""
+        """Takes the features of some pages, or a failure; features are dropped once their scores are computed."""
         if isinstance(item, PageFailure):
             self._pages[item.page.document_sha256].failures[item.page.page_index] = item
             return
@@ -200,7 +199,7 @@ class Answers:
             self._pages[sha256].kinds = dict.fromkeys(self._pages[sha256].kinds, kind)
 
     def compare(self, documents: Iterable[Document]) -> Shift:
-        """Compares documents with those that the classifier was measured on; what is unlike them is not sure any more.
+        """Compares documents with those that the classifier was measured on; what is unlike them is not `ok` any more.
 
         Documents that it learnt from are left out.
         """
@@ -257,7 +256,7 @@ class Answers:
         return DocumentVerdict(item.path, item.sha256, prediction, pages, message, shown, kind)
 
     def _page_verdict(self, known: _Pages, index: int, kind: str) -> PageVerdict:
-        """What is said of a page; where its own kind is not known it has that of its document."""
+        """The verdict for a page; where its own kind is not known it has that of its document."""
         failure = known.failures.get(index)
         if failure is not None:
             return PageVerdict(index + 1, _FAILED, f"{failure.kind}: {failure.message}")
@@ -277,7 +276,7 @@ class Answers:
         calibration: Calibration,
         kind: str,
     ) -> Prediction:
-        """What is said of one page or document: `scores` (1, n_classes), `distances` (1,), of how many `pages` (1,)."""
+        """The answer for one page or document: `scores` (1, n_classes), `distances` (1,), of how many `pages` (1,)."""
         shifted = np.array([kind in self._shifted])
         found = calibration.decide(scores, distances, self._rule, pages, kinds=codes([kind]), shifted=shifted)
         probabilities = found.probabilities[0]

@@ -1,4 +1,4 @@
-"""Backbones side by side on the same documents: how good, how fast, and how much room their features take."""
+"""Backbones side by side on the same documents: how good, how fast, and how much disk space their features take."""
 
 import statistics
 from collections.abc import Callable, Iterable, Sequence
@@ -22,7 +22,6 @@ from embedpipe.core.tables import write_csv
 from embedpipe.drawing.tradeoffs import Point, draw_tradeoff
 from embedpipe.embedding.streaming import Settings, render_pages
 from embedpipe.pages.documents import ReadOptions
-from embedpipe.store.features import FeatureStore
 from embedpipe.store.workspace import Workspace
 from embedpipe.tasks import embed
 from embedpipe.tasks.baselines import network_seconds
@@ -137,7 +136,7 @@ def compare(
         load: Makes a backbone of a name.
         inputs: Files and folders; the labelled documents if there are none.
         settings: How documents are read, and which of their pages.
-        progress: Told the name of the backbone and how far it is.
+        progress: Called with the name of the backbone and how far it is.
         allow_missing: Measure without what labelled documents have lost.
 
     Raises:
@@ -187,7 +186,7 @@ def network_rate(backbone: Backbone, documents: Sequence[Document]) -> float:
 def _candidate(
     workspace: Workspace, name: str, backbone: Backbone, settings: Settings, *, allow_missing: bool
 ) -> Candidate:
-    store = FeatureStore.open(workspace.store_path(backbone.identity.space))
+    store = workspace.open_store(backbone.identity.space)
     pages = labelled_pages(workspace, store, settings.selection, allow_missing=allow_missing)
     engine = backbone.engine
     size = sum((store.path / part.name).stat().st_size for part in store.parts)

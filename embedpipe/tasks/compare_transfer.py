@@ -98,7 +98,7 @@ def compare_ways(
         recipe: How the network is fine-tuned, and which pages all ways use.
         settings: How documents are read.
         choice: Device of the training.
-        watch: Told how the training goes.
+        watch: Called as the training goes on.
         allow_missing: Compare without what labelled documents have lost.
 
     Raises:
@@ -153,7 +153,7 @@ def _tune(
     test: set[str],
     how: tuple[Settings | None, EngineChoice | None, Watch | None],
 ) -> tuple[PageScores, Way]:
-    """Trains in a workspace of its own, so that nobody takes the result for one that saw all documents."""
+    """Trains in a workspace of its own, so that the result is not taken for one that saw all documents."""
     settings, choice, watch = how
     begin = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="embedpipe-compare-") as folder:

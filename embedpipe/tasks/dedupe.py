@@ -35,8 +35,8 @@ _FEW = 200
 """Among fewer pages every near one is a candidate: the scaling of so few says nothing about cosines."""
 
 RULE = (
-    "of identical files the oldest; else the page of the longest document, a PDF before a picture, then the largest "
-    "page, the oldest file, the shortest path"
+    "of identical files one with several names, then the oldest; else the page of the longest document, a PDF before a "
+    "picture, then the largest page, the oldest file, the shortest path"
 )
 """Which copy of a group is the one to keep."""
 
@@ -86,6 +86,7 @@ class Found:
         blank: Pages with nothing on them; they are in no group.
         nearly_blank: Pages with next to nothing on them; they are the same only where all pixels are.
         stand_ins: Pages of documents that have more than their pages show, which makes nobody's copies; in no group.
+        other_names: Further paths of files in groups of exact copies: hard links, links, folders under two names.
         cut: Pages with more than `NEAREST` candidates, of which only so many were taken.
     """
 
@@ -98,6 +99,7 @@ class Found:
     nearly_blank: int = 0
     cut: int = 0
     stand_ins: int = 0
+    other_names: int = 0
 
 
 def find(workspace: Workspace, store: FeatureStore, *, same_picture: float = SAME_PICTURE) -> Found:
@@ -120,9 +122,10 @@ def find(workspace: Workspace, store: FeatureStore, *, same_picture: float = SAM
     verified = verify(shown, pairs, same_picture=same_picture)
     roots, least = verified.groups.roots(), _best_agreement(verified, len(pages))
     alike = _same_documents(pages, roots)
+    exact, other_names = _exact_copies(sources)
     return Found(
         [
-            *_exact_copies(sources),
+            *exact,
             *_document_groups(sources, pages, alike, least),
             *_page_groups(sources, pages, roots, alike, least),
         ],
@@ -134,16 +137,26 @@ def find(workspace: Workspace, store: FeatureStore, *, same_picture: float = SAM
         nearly_blank=len(verified.nearly_blank),
         cut=cut,
         stand_ins=int(pages["outcome"].isin(PARTIAL).sum()) + len(verified.stand_ins),
+        other_names=other_names,
     )
 
 
-def _exact_copies(sources: Sources) -> list[Duplicates]:
-    groups = []
-    for documents in sources.copies():
-        kept, *others = sorted(documents, key=lambda document: (document.mtime_ns, len(document.path), document.path))
-        copies = [Copy(PageRef(d.sha256, 0, d.path), d.path, 1.0) for d in (kept, *others)]
+def _exact_copies(sources: Sources) -> tuple[list[Duplicates], int]:
+    """Files of the same content, each named by its shortest path, and how many other paths lead to them.
+
+    Paths that lead to one file are no copies: whoever removed one would remove the file, or a name that costs nothing.
+    A file with several names is kept before one with a single name.
+    """
+    groups, more = [], 0
+    for files in sources.copies():
+        named = [min(names, key=lambda document: (len(document.path), document.path)) for names in files]
+        order = sorted(
+            zip(files, named, strict=True), key=lambda f: (len(f[0]) == 1, f[1].mtime_ns, len(f[1].path), f[1].path)
+        )
+        copies = [Copy(PageRef(d.sha256, 0, d.path), d.path, 1.0) for _, d in order]
         groups.append(Duplicates("exact", tuple(copies)))
-    return groups
+        more += sum(map(len, files)) - len(files)
+    return groups, more
 
 
 def candidates(store: FeatureStore, index: PageIndex, pages: pd.DataFrame) -> tuple[NDArray[np.int64], int]:
@@ -217,7 +230,7 @@ def _page_groups(
     documents: Mapping[str, Sequence[str]],
     least: NDArray[np.float64],
 ) -> list[Duplicates]:
-    """Groups of pages; of documents that are the same, only one counts, since they are told already."""
+    """Groups of pages; of documents that are the same, only one counts, since they are reported already."""
     told = {sha256 for first, members in documents.items() for sha256 in members if sha256 != first}
     new = np.flatnonzero(~pages["document_sha256"].isin(told).to_numpy(bool))
     members = pd.Series(new).groupby(groups[new]).agg(list)
@@ -254,6 +267,9 @@ def _ranked(
 def left_out(found: Found) -> list[str]:
     """What was not compared, and why, a line for each reason."""
     lines = {
+        f"{found.other_names} more paths lead to files that are listed: they are no copies, and not listed": (
+            found.other_names
+        ),
         f"{found.unreadable} pages could not be drawn, and {found.not_compared} pairs were not compared: a file is "
         "gone, was changed since `embed`, or cannot be rendered": found.unreadable,
         f"{found.blank} blank pages are in no group": found.blank,

@@ -28,7 +28,7 @@ def run(workspace: Workspace, backbone: "Backbone", folder: Path, say: Callable[
         workspace: Gets the features, the labels and the classifier.
         backbone: The network.
         folder: Gets the drawn documents, the report and the contact sheet. It is new, empty, or of an earlier demo.
-        say: Told about each step.
+        say: Called with a line about each step.
 
     Returns:
         Figures of every step, and the files to open.

@@ -15,7 +15,8 @@ from embedpipe.core.records import WHOLE_FILE, Document, FeatureBatch, PageFailu
 from embedpipe.embedding.intake import Intake, Report
 from embedpipe.embedding.streaming import PageStream, Settings
 from embedpipe.pages.rendering import Job, Selection
-from embedpipe.store.features import FeatureStore, FeatureWriter
+from embedpipe.store.feature_writer import FeatureWriter
+from embedpipe.store.features import FeatureStore
 from embedpipe.store.sorted_ledger import refuse_unknown
 from embedpipe.store.workspace import Workspace
 from embedpipe.tasks import label
@@ -25,7 +26,7 @@ _SAMPLED_DOCUMENTS = 16
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Told after each step: pages done so far, and bytes of the files that are done, out of all."""
+    """Called after each step: pages done so far, and bytes of the files that are done, out of all."""
 
     pages: int
     bytes_done: int
@@ -67,13 +68,14 @@ def embed(
         store = FeatureStore.create(workspace.store_path(backbone.identity.space), backbone.identity, backbone.blocks)
         run = _EmbedRun(workspace, store, backbone, settings or Settings(), retry_failed=retry_failed)
         report = run.run(inputs, progress or (lambda _: None))
+        report.kept_labels = label.follow_files(workspace, report.changed)
         if label_by_folder:
             label.take_folders(workspace, run.in_folders, "embed --label-by folder")
         return report
 
 
 class _EmbedRun:
-    """One call of `embed`: decides what is missing, and keeps the books."""
+    """One call of `embed`: decides what is missing, and counts what is done."""
 
     def __init__(
         self, workspace: Workspace, store: FeatureStore, backbone: Backbone, settings: Settings, *, retry_failed: bool
@@ -110,7 +112,8 @@ class _EmbedRun:
                 self.report.interrupted = True
             if pending is not None:
                 writing += pending.result()
-            writing += pool.submit(self._finish).result()
+            intake.settle()
+            writing += pool.submit(self._finish, intake).result()
         self.in_folders = intake.in_folders
         self.report.documents = len(intake.documents) - self._failed_documents(intake)
         self.report.seconds = time.perf_counter() - begin
@@ -148,7 +151,7 @@ class _EmbedRun:
         failures = [] if self._retry_failed else [f for f in self.writer.failures_of(sha256) if f.kind != "unreadable"]
         if any(f.page.page_index == WHOLE_FILE for f in failures):
             for failure in failures:
-                self.report.fail(_moved(failure, document))
+                self._fail_again(failure, document)
             return None
         # a kill between a part and its failures can leave a page in both
         failed = {f.page.page_index: f for f in failures if f.page.page_index not in stored}
@@ -156,10 +159,17 @@ class _EmbedRun:
         wanted = set(selection.indices(count)) if count else stored | failed.keys()
         self.report.skipped += len(wanted & stored)
         for index in sorted(wanted & failed.keys()):
-            self.report.fail(_moved(failed[index], document))
+            self._fail_again(failed[index], document)
         if count and wanted <= stored | failed.keys():
             return None
         return Job(document, selection, frozenset(stored | failed.keys()))
+
+    def _fail_again(self, failure: PageFailure, document: Document) -> None:
+        """Counts a failure that is known from an earlier run, at the document's place of today."""
+        moved = _moved(failure, document)
+        self.report.fail(moved)
+        if moved != failure:
+            self.writer.fail(moved)
 
     def _keep(self, item: FeatureBatch | PageFailure) -> float:
         begin = time.perf_counter()
@@ -172,8 +182,10 @@ class _EmbedRun:
                 self.report.outcomes.update(info.outcome for info in item.pages)
         return time.perf_counter() - begin
 
-    def _finish(self) -> float:
+    def _finish(self, intake: Intake) -> float:
         begin = time.perf_counter()
+        failed = {failure.page.source for failure in self.report.failures}
+        self.writer.drop_failures(path for path in self.writer.unread() if path not in failed and intake.in_reach(path))
         self.writer.flush()
         self._sources.save()
         return time.perf_counter() - begin
@@ -186,13 +198,16 @@ def _moved(failure: PageFailure, document: Document) -> PageFailure:
 
 
 def plan_run(workspace: Workspace, inputs: Iterable[str], backbone: Backbone, settings: Settings) -> dict[str, Any]:
-    """What `embed` would do, and about how long it would take, told from a sample of the new documents.
+    """What `embed` would do, and about how long it would take, estimated from a sample of the new documents.
 
     Returns:
-        documents, new_documents, ignored, duplicates, failed, and estimates: pages, seconds.
+        documents, new_documents, ignored, duplicates, failed, changed, gone, unreachable, and estimates: pages,
+        seconds.
     """
     report = Report()
-    items = list(Intake(inputs, settings, workspace.sources(), report))
+    intake = Intake(inputs, settings, workspace.sources(), report)
+    items = list(intake)
+    intake.settle()
     documents = [item for item in items if isinstance(item, Document)]
     path = workspace.store_path(backbone.identity.space)
     known = set(FeatureStore.open(path).pages()["document_sha256"]) if (path / "manifest.json").exists() else set()
@@ -211,7 +226,13 @@ def plan_run(workspace: Workspace, inputs: Iterable[str], backbone: Backbone, se
         "new_documents": len(new),
         "ignored": report.ignored,
         "duplicates": report.duplicates,
+        "same_files": report.same_files,
+        "others": dict(report.others),
         "failed": len(items) - len(documents),
+        "changed": len(report.changed),
+        "gone": len(report.gone),
+        "passed_over": len(report.left),
+        "unreachable": len(report.unreachable),
         "estimated_pages": pages,
         "estimated_seconds": round(pages / rate, 1) if rate else 0.0,
     }
@@ -222,5 +243,6 @@ def describe_plan(plan: dict[str, Any]) -> str:
     return (
         f"{plan['documents']} documents, {plan['new_documents']} of them with pages to embed (about "
         f"{plan['estimated_pages']} pages, about {plan['estimated_seconds']:.0f} s); {plan['duplicates']} duplicate "
-        f"files, {plan['ignored']} other files, {plan['failed']} that cannot be read; nothing was written"
+        f"files, {plan['ignored']} other files, {plan['failed']} that cannot be read; "
+        f"{plan['changed']} files changed and {plan['gone']} are gone since; nothing was written"
     )

@@ -50,12 +50,13 @@ from embedpipe.drawing.reports import Likeness, Mistake, ReportData, write_repor
 from embedpipe.embedding.intake import Report
 from embedpipe.embedding.streaming import Settings, render_pages
 from embedpipe.pages.rendering import Selection
-from embedpipe.store.features import FeatureStore, Key
+from embedpipe.store.failure_table import Key
+from embedpipe.store.features import FeatureStore
 from embedpipe.store.workspace import Workspace
 from embedpipe.tasks import label
 from embedpipe.tasks.classify import DocumentVerdict, classify
 
-if TYPE_CHECKING:  # only whoever has new pages needs the network
+if TYPE_CHECKING:  # only new pages need the network
     from embedpipe.backbones.engines import Backbone
 
 _Table = TypeVar("_Table", HeldOutScores, Decisions)
@@ -68,7 +69,7 @@ _COMPARED = ("accuracy", "macro_f1", "document_accuracy", "document_macro_f1")
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """Held-out quality with all that tells how far to trust it.
+    """Held-out quality with what shows how far to trust it.
 
     Attributes:
         evaluation: Metrics, table and confusion of documents.
@@ -193,7 +194,7 @@ class Elsewhere:
         intervals: Of the first three, from resampled documents.
         per_class: A row per type.
         classes: The types of classifier and documents, sorted.
-        matrix: Documents by true type (rows) and told type (columns).
+        matrix: Documents by true type (rows) and predicted type (columns).
         learnt: Paths of documents that were left out: they are labelled, or the network itself was trained on them.
         unknown: Types of the documents that the classifier does not know; their documents should be novel.
         report: What was read.
@@ -360,14 +361,13 @@ def _first_pages(
     if not documents:
         return [], []
     store = workspace.store(space=bundle.identity.space)
-    selection = Selection.parse(bundle.fitted_on["selection"])
-    pages = labelled_pages(workspace, store, selection)
+    pages = labelled_pages(workspace, store, Selection.parse(bundle.fitted_on["selection"]))
     order = np.lexsort((pages.page_indices, pages.documents))
     _, first = np.unique(pages.documents[order], return_index=True)
     rows = dict(zip(pages.documents[order[first]], order[first], strict=True))
     chosen = np.array([rows[document] for document in documents])
     keys = [(str(pages.documents[row]), int(pages.page_indices[row])) for row in chosen]
-    return keys, Examples(workspace, store, selection).nearest(pages.X[chosen], documents)
+    return keys, Examples(workspace, store, pages).nearest(pages.X[chosen], documents)
 
 
 def as_json(found: Assessment) -> dict[str, Any]:

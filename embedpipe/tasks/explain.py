@@ -1,4 +1,4 @@
-"""Why a page is told to be of a type: the parts that speak for the type, and the labelled pages that it looks like."""
+"""Why a page gets its type: the parts that the type rests on, and the labelled pages that the page looks like."""
 
 import os
 from collections.abc import Callable
@@ -15,12 +15,14 @@ from embedpipe.classifiers import evidence
 from embedpipe.classifiers.bundles import ClassifierBundle
 from embedpipe.classifiers.evidence import Example, Examples
 from embedpipe.classifiers.occlusion import Box, covered, deciding_boxes, occlusion_map
+from embedpipe.core.display import name_of
 from embedpipe.core.errors import ArtifactError, LabelsError, UnknownNameError
 from embedpipe.core.records import Document, PageImage, PageRef
 from embedpipe.drawing.heatmaps import HeatPicture, Looks, draw_heat
 from embedpipe.embedding.streaming import Settings, render_page, render_pages
 from embedpipe.pages.cues import as_block
 from embedpipe.pages.documents import plan
+from embedpipe.store.sorted_ledger import shortened
 from embedpipe.store.workspace import Workspace
 from embedpipe.tasks.similar import identify_query, parse_query
 
@@ -34,7 +36,7 @@ _LONGEST_STEM = 200  # bytes; a name has 255, and a page and a stage follow
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What speaks for a type on a page.
+    """What a type rests on, on a page.
 
     Attributes:
         document: The page's document.
@@ -73,13 +75,13 @@ class Explanation:
 
     @property
     def finding(self) -> str:
-        """What was found, in words."""
+        """What was found, as a sentence."""
         if self.status == BLANK:
             return "The page is blank: it is not asked for its type."
         if self.status == DIFFUSE:
             return (
                 f"No part decides: covering any one of them lowers the odds of {self.kind} by less than a fifth. "
-                "What speaks for it, if anything does, is spread over the page."
+                "What supports the type, if anything does, is spread over the page."
             )
         parts = "the marked part" if len(self.boxes) == 1 else f"the {len(self.boxes)} marked parts together"
         left, answer = dict(self.without)[self.kind], self.without[0][0]
@@ -106,7 +108,7 @@ def explain(
         backbone: That of the classifier.
         kind: The type to ask about; None for the classifier's answer.
         settings: How the document is read, and pages per call of the network.
-        progress: Told how many parts of how many are done.
+        progress: Called with how many parts of how many are done.
 
     Raises:
         UnknownNameError: The classifier knows no such type.
@@ -114,6 +116,8 @@ def explain(
         DocumentError: The page cannot be read.
     """
     bundle.require(backbone.identity)
+    if kind is not None:
+        kind = next((known for known in bundle.classes if name_of(known) == name_of(kind)), kind)
     if kind is not None and kind not in bundle.classes:
         raise UnknownNameError(f"type of the classifier {bundle.name}", kind, bundle.classes)
     settings = settings or Settings()
@@ -190,7 +194,7 @@ def _examples(
 
 
 def draw(workspace: Workspace, found: Explanation, backbone: Backbone, file: Path) -> None:
-    """Draws the page, what speaks for the type, and what it looks like, as a PNG.
+    """Draws the page, the parts that its type rests on, and what it looks like, as a PNG.
 
     Raises:
         ArtifactError: The file cannot be written.
@@ -224,9 +228,9 @@ def draw(workspace: Workspace, found: Explanation, backbone: Backbone, file: Pat
 
 
 def default_picture(workspace: Workspace, page: PageRef, what: str = "") -> Path:
-    """Where a page's picture goes if nobody says: named after the page, in the artifacts, which are claimed for it."""
+    """Where a page's picture goes by default: named after the page, in the artifacts, which are claimed for it."""
     workspace.claim()
-    stem = os.fsencode(Path(page.source).stem)[:_LONGEST_STEM].decode("utf-8", "surrogateescape")
+    stem = shortened(Path(page.source).stem, _LONGEST_STEM)
     name = "-".join(filter(None, [stem, f"p{page.page_number}", what]))
     return workspace.root / "explanations" / f"{name}.png"
 

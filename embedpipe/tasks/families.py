@@ -69,7 +69,7 @@ def find(
         least: Pages of the smallest family.
         first_pages: Only the first page of each document.
     """
-    pages = store.pages().sort_values(["document_sha256", "page_index"])  # ties do not tell what was embedded first
+    pages = store.pages().sort_values(["document_sha256", "page_index"])  # so ties have one order
     wanted = pages["outcome"] != "blank"
     if first_pages:
         wanted &= pages["page_index"] == 0

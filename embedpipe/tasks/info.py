@@ -13,8 +13,9 @@ from embedpipe.core.errors import ArtifactError, EmbedpipeError
 from embedpipe.core.files import read_json
 from embedpipe.index import page_index
 from embedpipe.store.features import FeatureStore
+from embedpipe.store.sources import EARLIER, GONE, PASSED_OVER
 from embedpipe.store.workspace import FINETUNED, Workspace
-from embedpipe.tasks.info_verify import Findings, examine
+from embedpipe.tasks.info_verify import Findings, examine, lines_without_label
 
 __all__ = ["Findings", "backbones", "classifier_versions", "describe", "examine", "take", "verify"]
 
@@ -22,7 +23,7 @@ _T = TypeVar("_T")
 
 
 def take(workspace: Workspace) -> dict[str, Any]:
-    """Spaces, labels, classifiers, indexes and failures, as plain values; `damaged` says what cannot be told."""
+    """Spaces, labels, classifiers, indexes and failures, as plain values; `damaged` lists what cannot be read."""
     damaged: list[str] = []
     folders = sorted(manifest.parent.name for manifest in workspace.root.glob("features/*/manifest.json"))
     spaces = [_attempt(damaged, partial(_space, workspace, space, damaged)) for space in folders]
@@ -37,7 +38,7 @@ def take(workspace: Workspace) -> dict[str, Any]:
         "spaces": [space for space in spaces if space],
         "labels": {
             "file": str(workspace.labels_file),
-            "types": _attempt(damaged, lambda: workspace.labels().types()) or {},
+            "types": _attempt(damaged, partial(_types, workspace, damaged)) or {},
         },
         "classifiers": [classifier for classifier in classifiers if classifier],
         "backbones": [backbone for backbone in tuned if backbone],
@@ -46,8 +47,15 @@ def take(workspace: Workspace) -> dict[str, Any]:
     }
 
 
+def _types(workspace: Workspace, damaged: list[str]) -> dict[str, int]:
+    """Documents by their type; notes the lines of labels.csv that count for nothing."""
+    labels = workspace.labels()
+    damaged += lines_without_label(labels)
+    return labels.types()
+
+
 def _attempt(damaged: list[str], tell: Callable[[], _T]) -> _T | None:
-    """What can be told, or None with the reason noted: one damaged file hides nothing else."""
+    """What can be read, or None with the reason noted: one damaged file hides nothing else."""
     try:
         return tell()
     except EmbedpipeError as error:
@@ -79,7 +87,7 @@ def _backbone(workspace: Workspace, name: str) -> dict[str, Any]:
 
 
 def _space(workspace: Workspace, space: str, damaged: list[str]) -> dict[str, Any]:
-    store = FeatureStore.open(workspace.store_path(space))
+    store = workspace.open_store(space)
     pages = store.pages()
     lost = store.lost()
     lacking = _attempt(damaged, lambda: missing.take(workspace, store))
@@ -89,6 +97,7 @@ def _space(workspace: Workspace, space: str, damaged: list[str]) -> dict[str, An
         "dim": store.dim,
         "pages": len(pages),
         "documents": int(pages["document_sha256"].nunique()),
+        "not_current": _not_current(store),
         "parts": len(store.parts),
         "megabytes": _megabytes(store.path.iterdir()),
         "variants": _attempt(damaged, lambda: _variants(store.path)),
@@ -101,6 +110,12 @@ def _space(workspace: Workspace, space: str, damaged: list[str]) -> dict[str, An
             for f in store.failures()
         ],
     }
+
+
+def _not_current(store: FeatureStore) -> dict[str, int]:
+    """How many documents are stored and count nowhere, by their standing."""
+    aside = store.set_aside().drop_duplicates("document_sha256")["standing"]
+    return {standing: int((aside == standing).sum()) for standing in (EARLIER, GONE, PASSED_OVER)}
 
 
 def _megabytes(files: Iterable[Path]) -> float:
@@ -193,6 +208,13 @@ def _describe_space(space: Mapping[str, Any], *, failures: bool, whole: bool) ->
         f"space {space['space']}: {space['pages']} pages ({outcomes}) of {space['documents']} documents, "
         f"{space['dim']} features a page, {space['parts']} parts, {space['megabytes']} MB"
     )
+    if any(space["not_current"].values()):
+        named = ((EARLIER, "earlier versions"), (GONE, "of files that are gone"), (PASSED_OVER, "passed over by now"))
+        counts = ", ".join(f"{n} {words}" for key, words in named if (n := space["not_current"][key]))
+        yield (
+            f"  kept, but counted, learnt from and found nowhere: {counts}; put files back and run `embed` to have "
+            "them again, `forget --gone` removes them"
+        )
     if lost := space["lost"]["pages"]:
         yield f"  lost: {lost} pages of {space['lost']['documents']} documents: run `embed` again on their files"
     if lacking := space["missing"]:

@@ -13,7 +13,9 @@ from embedpipe.core.errors import ArtifactError, EmbedpipeError
 from embedpipe.core.files import read_json
 from embedpipe.embedding import cue_table
 from embedpipe.index import page_index
-from embedpipe.store.features import FeatureStore, aside, unlisted
+from embedpipe.store.features import FeatureStore, unlisted
+from embedpipe.store.labels import Labels
+from embedpipe.store.parts import aside
 from embedpipe.store.workspace import Workspace
 
 _MANIFEST = "manifest.json"
@@ -27,7 +29,7 @@ class Findings:
     """What was found.
 
     Attributes:
-        problems: What is damaged, missing or lost, a line each that says what heals it.
+        problems: What is damaged, missing or lost, a line each that says what to do.
         notes: What no manifest lists and nothing depends on.
     """
 
@@ -67,10 +69,14 @@ def _folders(root: Path) -> list[Path]:
     return sorted(path for path in root.glob("*") if path.is_dir())
 
 
+def lines_without_label(labels: Labels) -> list[str]:
+    """What is wrong with each line of labels.csv because of which a document has no label."""
+    return list(dict.fromkeys(line.message for line in labels.kept if line.key not in labels.rows))
+
+
 def _tables(workspace: Workspace, found: Findings) -> None:
     with found.noting():
-        for path, types in workspace.labels().conflicts:
-            found.problems.append(f"{workspace.labels_file}: {path} is {' and '.join(types)}: it has no label")
+        found.problems += lines_without_label(workspace.labels())
     if workspace.sources().damaged:
         found.problems.append(f"{workspace.root / 'sources.parquet'}: damaged; the next `embed` of the files fills it")
     if cue_table.is_damaged(workspace):
@@ -96,7 +102,7 @@ def _store(folder: Path, found: Findings, remedy: str) -> None:
                 "`embed` again on their files"
             )
         found.problems += [
-            f"{file}: put aside as damaged, and it cannot be told what it held; run `embed` again on all files, then "
+            f"{file}: put aside as damaged, and what it held is not known; run `embed` again on all files, then "
             "remove it"
             for file in lost.unread
             if file not in listed

@@ -3,11 +3,11 @@
 import logging
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from embedpipe.core.display import path_to_text
+from embedpipe.core.display import on_disk, path_to_text
 from embedpipe.core.errors import LabelsError
 from embedpipe.core.files import is_temporary
 from embedpipe.core.records import Document
@@ -17,6 +17,8 @@ from embedpipe.store.label_history import Version
 from embedpipe.store.labels import Label, Labels
 from embedpipe.store.sorted_ledger import SortedFolders, refuse_unknown
 from embedpipe.store.workspace import Workspace
+
+_PLACES = 3
 
 _logger = logging.getLogger(__name__)
 
@@ -38,7 +40,7 @@ def take(workspace: Workspace, source: str, command: str = "label") -> tuple[int
     Raises:
         LabelsError: There are none, or the CSV cannot be understood.
     """
-    sources = workspace.sources()
+    source, sources = on_disk(source), workspace.sources()
     with workspace.writing("label"):
         labels = workspace.labels()
         if os.path.isdir(source):
@@ -75,6 +77,7 @@ def read(workspace: Workspace, source: str) -> dict[str, str]:
     Raises:
         LabelsError: There are none, or the CSV cannot be understood.
     """
+    source = on_disk(source)
     if os.path.isdir(source):
         refuse_unknown([source])
         labels = Labels()
@@ -101,10 +104,68 @@ def take_folders(workspace: Workspace, found: Iterable[tuple[Document, str | Non
         command: Who takes them, for the history.
     """
     folders, labels = SortedFolders(), workspace.labels()
-    kinds = [(document, folders.type_of(document.path, folder)) for document, folder in found]
+    kinds = [(document, folders.type_of(document.path, folder)) for document, folder in _in_type_folders(list(found))]
     labels.add(Label(d.sha256, d.path, path_to_text(kind)) for d, kind in kinds if kind is not None)
     _say(folders.told())
     workspace.keep_labels(labels, command)
+
+
+def _in_type_folders(found: list[tuple[Document, str | None]]) -> list[tuple[Document, str | None]]:
+    """Documents with the folders that are their types; says what was done where the inputs do not show them.
+
+    A shell makes of `documents/*` the type folders themselves, or files in them. Where nothing lies deeper, and the
+    folders all lie in one, they are the types; else nobody can tell.
+    """
+    loose = [document for document, folder in found if folder is None]
+    folders = {os.path.dirname(document.path) for document in loose}
+    above = {os.path.dirname(folder) for folder in folders}
+    if not loose:
+        return found
+    if len(loose) == len(found) and len(folders) > 1 and len(above) == 1:
+        names = ", ".join(sorted({path_to_text(os.path.basename(folder)) for folder in folders}))
+        _say(f"the documents lie directly in the inputs, so the folders that they lie in are their types: {names}")
+        return [(document, os.path.basename(os.path.dirname(document.path))) for document in loose]
+    places = ", ".join(sorted(map(path_to_text, folders))[:_PLACES])
+    _say(
+        f"{len(loose)} of {len(found)} documents got no label: they lie directly in an input ({places}), and types are "
+        "the folders below the inputs: give the folder above the types, without /*"
+    )
+    return found
+
+
+def follow_files(workspace: Workspace, changed: Iterable[tuple[Document, Document]]) -> int:
+    """Gives the labels of files whose content changed to what is there now; call it with the lock held.
+
+    To a person a file that was saved again is the same document. A label stays with the earlier version as well where
+    that lies somewhere else; one that the new content has already is left alone.
+
+    Args:
+        workspace: Has the labels, and the sources as they are now.
+        changed: What was at a path, and what is there now.
+
+    Returns:
+        How many labels went along.
+    """
+    changed = list(changed)
+    if not changed or not workspace.labels_file.exists():
+        return 0
+    labels, sources = workspace.labels(), workspace.sources()
+    own: dict[str, list[Label]] = {}
+    for row in labels.rows.values():
+        own.setdefault(row.document_sha256, []).append(row)
+    new: list[Label] = []
+    for before, now in changed:
+        for row in own.get(before.sha256, ()):
+            if (now.sha256, row.page_number) not in labels.rows:
+                new.append(replace(row, document_sha256=now.sha256, path=now.path))
+                labels.more.setdefault((now.sha256, row.page_number), labels.more.get(row.key, {}))
+    left = {before.sha256 for before, _ in changed if before.sha256 in own and sources.standing(before.sha256)}
+    count = labels.add(new)
+    for key in [key for key in labels.rows if key[0] in left]:
+        del labels.rows[key]
+    if new or left:
+        workspace.keep_labels(labels, "embed")
+    return count
 
 
 def forget_labels(workspace: Workspace, documents: Iterable[str]) -> int:

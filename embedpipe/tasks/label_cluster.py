@@ -1,4 +1,4 @@
-"""Documents whose first pages have one layout, so that all that are not labelled yet get their type in one stroke."""
+"""Documents whose first pages have one layout, so that all that are not labelled yet get their type in one step."""
 
 import os
 from collections import Counter
@@ -101,7 +101,7 @@ def label(workspace: Workspace, store: FeatureStore, types: dict[int, str]) -> i
 
 
 def read(workspace: Workspace, store: FeatureStore, file: Path) -> dict[int, str]:
-    """Reads the types of families from a CSV of `save`; families without a label are passed over.
+    """Reads the types of families from a CSV of `save`; families without a label are skipped.
 
     A family is known by its typical document, so that the numbers may have changed meanwhile.
 
@@ -173,7 +173,7 @@ def draw(workspace: Workspace, found: Sequence[Family], file: Path) -> None:
         )
         for family in shown
     ]
-    gallery(sections, file, "Families to label in one stroke")
+    gallery(sections, file, "Families to label in one step")
 
 
 def as_json(found: Iterable[Family]) -> list[dict[str, Any]]:

@@ -105,7 +105,7 @@ def make(workspace: Workspace, store: FeatureStore, wanted: Wanted, progress: Pr
         workspace: Where index, labels and documents are.
         store: The features.
         wanted: What is drawn.
-        progress: Told how many pictures of how many are drawn.
+        progress: Called with how many pictures of how many are drawn.
 
     Raises:
         ArtifactError: No page is left to draw.

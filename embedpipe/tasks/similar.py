@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from embedpipe.core.display import whole_number
+from embedpipe.core.display import name_of, whole_number
 from embedpipe.core.errors import DocumentError, SpaceMismatchError, UsageError
 from embedpipe.core.records import Document, FeatureBatch, Neighbour, PageRef
 from embedpipe.drawing.galleries import MOST_PICTURES, Group, write_gallery
@@ -275,7 +275,7 @@ class Finder:
         return self._ids_of_documents.get(sha256, np.empty(0, np.int64))
 
     def _of_type(self, label: str) -> NDArray[np.int64]:
-        ids = self.pages.index.to_numpy(np.int64)[(self._types == label).to_numpy(bool)]
+        ids = self.pages.index.to_numpy(np.int64)[(self._types == name_of(label)).to_numpy(bool)]
         if not len(ids):
             known = ", ".join(sorted({str(t) for t in self._types.dropna()})) or "none yet"
             raise UsageError(f"--type {label}: no page in the store has this type; known: {known}")

@@ -1,7 +1,7 @@
 """Classified files into a folder for each type, as copies or hard links; the originals stay.
 
 Whatever lies in the sorted folder and is not a copy of ours is a person's, and is never written over, moved or removed.
-What is ours stands in the folder's ledger before it is made, so that a killed run leaves no copy that nothing tells of;
+What is ours is written to the folder's ledger before it is made, so that a killed run leaves no unknown copy;
 and a copy is only moved as long as its content is still that of the document.
 """
 
@@ -10,15 +10,15 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
+from embedpipe.core.display import name_of
 from embedpipe.core.errors import ArtifactError
 from embedpipe.core.files import is_temporary, remove_forsaken, sha256_of
+from embedpipe.core.locks import TakenError, alone
 from embedpipe.core.records import Document
 from embedpipe.store import placing
 from embedpipe.store.sorted_ledger import AMBIGUOUS, NOVEL, RESERVED, Entry, Ledger, file_name
@@ -85,7 +85,7 @@ def sort_into(verdicts: Iterable[DocumentVerdict], copies: Iterable[Document], w
         What was done; files that could not be copied are in it and in the ledger.
 
     Raises:
-        ArtifactError: The folder or its ledger cannot be written, or somebody else sorts into it.
+        ArtifactError: The folder or its ledger cannot be written, or another process sorts into it.
         LabelsError: The ledger is damaged.
     """
     with _alone(wish.folder):
@@ -94,18 +94,15 @@ def sort_into(verdicts: Iterable[DocumentVerdict], copies: Iterable[Document], w
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    lock = FileLock(folder / _LOCK)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise ArtifactError(f"another process sorts into {folder} now: wait until it ends") from None
-    except OSError as error:
-        raise ArtifactError(f"cannot write to {folder}: {error.strerror or error}; nothing was copied") from error
-    try:
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(alone(folder / _LOCK))
+        except TakenError as error:
+            what = str(error) or "wait until it ends"
+            raise ArtifactError(f"another process sorts into {folder} now: {what}") from None
+        except OSError as error:
+            raise ArtifactError(f"cannot write to {folder}: {error.strerror or error}; nothing was copied") from error
         yield
-    finally:
-        lock.release()
 
 
 class _Held:
@@ -233,7 +230,7 @@ class _Run:
         """Gives each type a folder of its own: the one that it has, else its name, or its name and a hash."""
         folders = {label: name for name, label in self._ledger.types().items()}
         taken = {name.casefold() for name in folders.values()}
-        labels = {v.prediction.label for v in self._verdicts if v.prediction.label is not None}
+        labels = {name_of(v.prediction.label) for v in self._verdicts if v.prediction.label is not None}
         for label in sorted(labels - folders.keys(), key=lambda label: (file_name(label) != label, label)):
             name, place = file_name(label), self._folder / file_name(label)
             if name.casefold() in taken or (os.path.lexists(place) and not place.is_dir()):
@@ -273,7 +270,7 @@ class _Run:
             os.path.abspath(verdict.path),
             verdict.document_sha256,
             "planned" if typed else "failed" if told.status == "failed" else "no type",
-            type=told.label or "",
+            type=name_of(told.label or ""),
             status=told.status,
             confidence=f"{told.confidence:.4f}" if typed else "",
             message="" if typed else verdict.message or told.status,

@@ -1,10 +1,11 @@
 """Piles of documents in one file: where to cut them, what the parts are, and the parts as files on request."""
 
+import contextlib
 import itertools
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,9 +20,11 @@ from embedpipe.classifiers.calibration import shift
 from embedpipe.classifiers.calibration.decisions import Rule
 from embedpipe.classifiers.group_guesses import grouped
 from embedpipe.classifiers.training import labelled_pages
-from embedpipe.core.errors import ArtifactError, DocumentError, LabelsError
+from embedpipe.core.display import path_to_text
+from embedpipe.core.errors import ArtifactError, DocumentError, EmbedpipeError, LabelsError
 from embedpipe.core.files import sha256_of
 from embedpipe.core.records import Document, FeatureBatch, PageFailure, PageInfo, PageRef, Prediction
+from embedpipe.core.tables import read_csv, read_table, write_csv
 from embedpipe.embedding.intake import Report
 from embedpipe.embedding.reading import Reading
 from embedpipe.embedding.streaming import Settings
@@ -31,17 +34,20 @@ from embedpipe.pages.extraction import extract, suffix_of
 from embedpipe.pages.rendering import Guards, Selection
 from embedpipe.pages.source_kinds import codes
 from embedpipe.store import placing
-from embedpipe.store.features import FeatureStore
 from embedpipe.store.sorted_ledger import file_name, shortened
 from embedpipe.store.workspace import Workspace
 from embedpipe.tasks.classify import Answers, DocumentVerdict
 
-if TYPE_CHECKING:  # only whoever has new pages needs the network
+if TYPE_CHECKING:  # only new pages need the network
     from embedpipe.backbones.engines import Backbone
 
 CUT = 0.5
 """Documents are cut where a boundary is more probable than none."""
 
+PARTS = "embedpipe-parts.csv"
+"""In the folder of the parts: which file is a part of which pile; a walk reads it, see `pages.leftovers`."""
+
+_PART_COLUMNS = ("copy", "source", "first_page", "state", "size")
 _LONGEST_STEM, _LONGEST_TYPE = 150, 60  # bytes, of the 255 that file systems take
 
 
@@ -52,7 +58,7 @@ class Part:
     Attributes:
         first_page: From 1.
         last_page: The last one that belongs to it.
-        verdict: What it is, told from its pages as `classify` tells it of a file.
+        verdict: Its type, predicted from its pages as `classify` does for a file.
         boundary_confidence: Probability that a document begins at its first page; 1 at the begin of the pile.
         whole_confidence: Probability that it is one document, neither cut nor joined wrongly.
     """
@@ -109,7 +115,7 @@ def split(
     settings: Settings | None = None,
     blank_separates: bool = False,
 ) -> Split:
-    """Cuts every file of the inputs into documents, and tells the type of each.
+    """Cuts every file of the inputs into documents, and predicts the type of each.
 
     Blank pages and pages that cannot be read stay with the document before them.
 
@@ -163,7 +169,7 @@ def split(
 def _learn(workspace: Workspace, bundle: ClassifierBundle, piles: set[str]) -> tuple[BoundaryModel | None, str]:
     """A model from all labelled documents but the piles; or None, and why."""
     try:
-        store = FeatureStore.open(workspace.store_path(bundle.identity.space))
+        store = workspace.open_store(bundle.identity.space)
         pages = labelled_pages(workspace, store, Selection())
         others = ~np.isin(pages.documents.astype(str), sorted(piles))
         pages = pages.take(others)
@@ -231,7 +237,7 @@ def _parts(
 def _renumbered(
     stream: _Stream, part: Document, first: int, last: int, *, cued: bool
 ) -> Iterable[FeatureBatch | PageFailure]:
-    """The pages of a part as pages of a document of their own, so that they are told as one."""
+    """The pages of a part as pages of a document of their own, so that they get one prediction."""
     indices = [i for i in sorted(stream.infos) if first <= i <= last]
     refs = {i: PageRef(part.sha256, i - first, part.path) for i in range(first, last + 1)}
     infos = tuple(
@@ -276,7 +282,23 @@ def write_parts(piles: Iterable[Pile], folder: Path, settings: Settings) -> dict
                     written[key] = f"{file.kind}: {file}"
                 else:
                     written[key] = _keep(file, folder / _name(pile.document, part))
+    _note_parts(folder, {key: path for key, path in written.items() if isinstance(path, Path)})
     return written
+
+
+def _note_parts(folder: Path, written: Mapping[tuple[str, int], Path]) -> None:
+    """Notes which files of a folder are parts of which pile, so that a walk of all does not take them for documents."""
+    file = folder / PARTS
+    rows = {}
+    if file.exists():
+        with contextlib.suppress(EmbedpipeError):
+            rows = {row["copy"]: row for row in read_csv(file) if row.get("copy")}
+    for (pile, first_page), path in written.items():
+        values = {"first_page": str(first_page), "size": str(path.stat().st_size), "source": path_to_text(pile)}
+        rows[path_to_text(path.name)] = {"copy": path_to_text(path.name), "state": "part", **values}
+    with contextlib.suppress(ArtifactError):  # the parts are there, and said; they are only taken for documents then
+        if rows and (not file.exists() or read_table(file).header == _PART_COLUMNS):
+            write_csv(file, _PART_COLUMNS, rows.values())
 
 
 def _name(pile: Document, part: Part) -> str:

@@ -1,4 +1,4 @@
-"""What to label next: the documents whose labels teach most, told from their stored features."""
+"""What to label next: the documents whose labels are most useful, by their stored features."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,6 +1,7 @@
-"""Changes to what is kept: forgetting documents, going back to earlier classifiers, handing them to other programs."""
+"""Changes to what is kept: forgetting documents, going back to earlier classifiers, exporting them."""
 
 import contextlib
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,13 +15,14 @@ from embedpipe.core.errors import ArtifactError, EmbedpipeError, UnknownNameErro
 from embedpipe.core.files import read_json
 from embedpipe.core.outputs import TRAILER, written
 from embedpipe.embedding import cue_table, kind_table
-from embedpipe.store.features import FeatureStore, FeatureWriter
+from embedpipe.store.feature_writer import FeatureWriter
+from embedpipe.store.features import FeatureStore
 from embedpipe.store.labels import is_sha256
-from embedpipe.store.workspace import FINETUNED, Workspace
+from embedpipe.store.workspace import FINETUNED, Sources, Workspace
 from embedpipe.tasks.label import forget_labels
 
 _COMPRESSED = {".z": "zlib", ".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".lzma": "lzma"}
-"""As joblib tells it from the name of a file."""
+"""As joblib derives it from the name of a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +48,17 @@ class Forgotten:
     unknown: list[str] = field(default_factory=list)
 
 
-def forget(workspace: Workspace, documents: Iterable[str]) -> Forgotten:
+def forget(workspace: Workspace, documents: Iterable[str], *, gone: bool = False) -> Forgotten:
     """Removes documents from features, variants, failures, cues, labels, sources and indexes of every space.
 
-    Classifiers and networks that learnt from them stay, and are named.
+    With a file go its earlier versions, but for those that lie elsewhere as they are. Classifiers and networks that
+    learnt from the documents stay, and are named.
 
     Args:
         workspace: The artifacts.
-        documents: Paths, or SHA-256 of contents; files that are gone are found by where they were.
+        documents: Paths of files, or of folders for all that is known below them, or SHA-256 of contents; files that
+            are gone are found by where they were.
+        gone: Also all documents that are not current: earlier versions, and those whose files are gone or passed over.
 
     Raises:
         EmbedpipeError: A document is not known; then nothing is removed.
@@ -62,11 +67,16 @@ def forget(workspace: Workspace, documents: Iterable[str]) -> Forgotten:
         sources, labels = workspace.sources(), workspace.labels()
         known = sources.known() | {sha256 for sha256, _ in labels.rows} | cue_table.documents(workspace)
         wanted: dict[str, str] = {}
+        stored = _stored_places(workspace)
         for document in documents:
-            sha256 = document if is_sha256(document) else sources.sha256_at(document)
-            if sha256 is None:
+            hashes_of = [document] if is_sha256(document) else _versions(sources, stored, document)
+            if not hashes_of:
                 raise EmbedpipeError(f"{document} is neither a document nor a SHA-256: nothing was removed")
-            wanted.setdefault(sha256, document)
+            for sha256 in hashes_of:
+                wanted.setdefault(sha256, document)
+        for sha256, places in (stored if gone else {}).items():
+            if any(sources.standing(sha256, place) for place in places):
+                wanted.setdefault(sha256, sha256)
         hashes, rows = list(wanted), 0
         for space in workspace.spaces():
             for folder in variants.folders(workspace.store_path(space)):
@@ -76,17 +86,45 @@ def forget(workspace: Workspace, documents: Iterable[str]) -> Forgotten:
             writer = FeatureWriter(FeatureStore.open(workspace.store_path(space)), {})
             known |= writer.documents()
             rows += writer.forget(set(hashes))
-        gone = forget_labels(workspace, hashes)
+        labels_gone = forget_labels(workspace, hashes)
         for sha256 in hashes:
             sources.forget(sha256)
         sources.save()
         cue_table.forget(workspace, set(hashes))
         kind_table.forget(workspace, set(hashes))
-    stored = [sha256 for sha256 in hashes if sha256 in known]
+    here = [sha256 for sha256 in hashes if sha256 in known]
     unknown = [document for sha256, document in wanted.items() if sha256 not in known]
-    taught = _taught(workspace, stored) if stored else {}
-    trained = _trained(workspace, set(stored)) if stored else []
-    return Forgotten(stored, rows, gone, list(taught), taught, trained, unknown)
+    taught = _taught(workspace, here) if here else {}
+    trained = _trained(workspace, set(here)) if here else []
+    return Forgotten(here, rows, labels_gone, list(taught), taught, trained, unknown)
+
+
+def _stored_places(workspace: Workspace) -> dict[str, set[str]]:
+    """Where each document, or what failed of one, was when it was stored, over all spaces; from sources as well."""
+    places: dict[str, set[str]] = {}
+    for space in workspace.spaces():
+        store = FeatureStore.open(workspace.store_path(space))
+        pages = store.pages().drop_duplicates("document_sha256")
+        for sha256, source in zip(pages["document_sha256"], pages["source"], strict=True):
+            places.setdefault(sha256, set()).add(source)
+        for failure in store.failures():
+            if failure.page.document_sha256:
+                places.setdefault(failure.page.document_sha256, set()).add(failure.page.source)
+    for sha256 in workspace.sources().known():
+        places.setdefault(sha256, {""})
+    return places
+
+
+def _versions(sources: Sources, stored: dict[str, set[str]], path: str) -> list[str]:
+    """What is, and was, at the path of a file, or at those below a folder; nothing where it is unknown."""
+    absolute = os.path.abspath(path)
+    paths = sources.below(absolute) if os.path.isdir(absolute) or not sources.holds(absolute) else [absolute]
+    found: dict[str, None] = {}
+    for place in paths or [absolute]:
+        sha256 = sources.sha256_at(place)
+        found.update(dict.fromkeys([*([sha256] if sha256 else []), *sources.versions_at(place)]))
+        found.update(dict.fromkeys(s for s, at in stored.items() if place in at and sources.standing(s, place)))
+    return list(found)
 
 
 def _taught(workspace: Workspace, hashes: list[str]) -> dict[str, list[int]]:

@@ -53,7 +53,8 @@ def test_it_runs_without_torch(loaded: Backbone, cache: Path) -> None:
     keep(WANTED, loaded, torch_has_gpus=False)
     code = (
         "import sys\nimport numpy as np\n"
-        "from embedpipe.backbones.engines import EngineChoice\nfrom embedpipe.networks import Wanted, find\n"
+        "from embedpipe.backbones.engines import EngineChoice\n"
+        "from embedpipe.backbones.model_cache import Wanted, find\n"
         "from embedpipe.core.records import Recipe\n"
         f"found = find({WANTED!r})\n"
         "X = found(np.zeros((1, 64, 48, 3), np.uint8))\n"

@@ -6,7 +6,8 @@ import pytest
 from embedpipe.classifiers.evidence import Examples, as_json
 from embedpipe.core.errors import LabelsError
 from embedpipe.core.records import FeatureBatch, Identity, PageInfo, PageRef, Recipe
-from embedpipe.store.features import FeatureStore, FeatureWriter
+from embedpipe.store.feature_writer import FeatureWriter
+from embedpipe.store.features import FeatureStore
 from embedpipe.store.labels import Label, Labels
 from embedpipe.store.workspace import Workspace
 

@@ -16,7 +16,8 @@ from embedpipe.commands.base import print_metrics
 from embedpipe.commands.console import Output
 from embedpipe.core.records import FeatureBatch, Identity, PageInfo, PageRef, Recipe
 from embedpipe.pages.rendering import Selection
-from embedpipe.store.features import FeatureStore, FeatureWriter
+from embedpipe.store.feature_writer import FeatureWriter
+from embedpipe.store.features import FeatureStore
 from embedpipe.store.labels import Label, Labels
 from embedpipe.store.workspace import Workspace
 from embedpipe.tasks import evaluate as evaluate_task

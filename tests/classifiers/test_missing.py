@@ -32,7 +32,8 @@ from embedpipe.core.records import WHOLE_FILE, FeatureBatch, PageFailure, PageIn
 from embedpipe.core.records import Document as File
 from embedpipe.pages.rendering import Selection
 from embedpipe.store import part_contents
-from embedpipe.store.features import FeatureStore, FeatureWriter
+from embedpipe.store.feature_writer import FeatureWriter
+from embedpipe.store.features import FeatureStore
 from embedpipe.store.labels import Label
 from embedpipe.store.workspace import Workspace
 from embedpipe.tasks.check_labels import check
@@ -216,7 +217,7 @@ def test_a_part_that_does_not_tell_what_it_held(workspace: Workspace, store: Fea
     with pytest.raises(ArtifactError, match="10 labelled documents have lost features: invoice 10"):
         fit(workspace, FeatureStore.open(store.path), RECIPE)
     write_labels(workspace, [Label(sha(n), "", TYPES[n // 10]) for n in (0, 1, 2, 20, 21, 22)])
-    with pytest.raises(ArtifactError, match="pages were lost, and it cannot be told of which documents"):
+    with pytest.raises(ArtifactError, match="pages were lost, and it is not known of which documents"):
         fit(workspace, FeatureStore.open(store.path), RECIPE)
     embed_again(store, range(30))
     fit(workspace, FeatureStore.open(store.path), RECIPE)

@@ -20,7 +20,8 @@ from embedpipe.core.errors import ArtifactError, EmbedpipeError, LabelsError, Un
 from embedpipe.core.files import write_json
 from embedpipe.core.records import FeatureBatch, Identity, PageInfo, PageRef, Recipe
 from embedpipe.pages.rendering import Selection
-from embedpipe.store.features import FeatureStore, FeatureWriter
+from embedpipe.store.feature_writer import FeatureWriter
+from embedpipe.store.features import FeatureStore
 from embedpipe.store.labels import Label, Labels
 from embedpipe.store.workspace import Workspace
 

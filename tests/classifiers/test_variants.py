@@ -271,7 +271,7 @@ def test_forgotten_documents_leave_no_variant(workspace: Workspace, tiny: Backbo
 
 DYING = """
 import os, signal, sys
-from embedpipe.store import features
+from embedpipe.store import feature_writer
 from embedpipe.commands import main
 
 left, name, replace = 0, "", os.replace
@@ -285,7 +285,7 @@ def replace_or_die(source, target):
 
 if __name__ == "__main__":
     left, name = int(sys.argv.pop(1)), sys.argv.pop(1)
-    os.replace, features.ROWS_PER_PART = replace_or_die, 4  # several parts of each variant
+    os.replace, feature_writer.ROWS_PER_PART = replace_or_die, 4  # several parts of each variant
     main()
 """
 

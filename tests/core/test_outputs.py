@@ -23,7 +23,8 @@ from embedpipe.core.tables import read_csv, write_csv
 from embedpipe.drawing.galleries import write_gallery
 from embedpipe.drawing.pictures import Tile, contact_sheet, gallery, save_figure
 from embedpipe.store.feature_tables import export_features
-from embedpipe.store.features import FeatureStore, FeatureWriter
+from embedpipe.store.feature_writer import FeatureWriter
+from embedpipe.store.features import FeatureStore
 from embedpipe.store.labels import Label, Labels
 from embedpipe.tasks.label_cluster import COLUMNS
 from embedpipe.tasks.upkeep import export_joblib

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from embedpipe.core.errors import ArtifactError, EmbedpipeError
-from embedpipe.core.tables import guard, read_csv, unguard, write_csv
+from embedpipe.core.tables import guard, read_csv, read_numbered, read_table, unguard, write_csv
 
 DANGEROUS = ("=", "+", "-", "@", "\t", "\r")
 SPLITTERS = "\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
@@ -129,3 +129,28 @@ def test_a_failing_row_leaves_the_old_table(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="the disk is gone"):
         write_csv(tmp_path / "a.csv", ("path",), rows())
     assert read_csv(tmp_path / "a.csv") == [{"path": "old"}]
+
+
+@pytest.mark.parametrize("mark", ["sep=;", '"sep=;"', "SEP=;", "sep=;;"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+def test_the_separator_may_be_said(tmp_path: Path, mark: str, encoding: str) -> None:
+    """A first line for Excel tells what separates cells; lines are counted from it."""
+    (tmp_path / "a.csv").write_bytes(f"{mark}\r\npath;label\r\na,b.pdf;Verträge\r\n".encode(encoding))
+    assert read_numbered(tmp_path / "a.csv") == [(3, {"path": "a,b.pdf", "label": "Verträge"})]
+
+
+def test_unicode_text_of_excel(tmp_path: Path) -> None:
+    """What Excel calls Unicode Text: UTF-16 with a mark, and tabs."""
+    (tmp_path / "a.txt").write_bytes("path\tlabel\r\na.pdf\t合同\r\n".encode("utf-16"))
+    assert read_csv(tmp_path / "a.txt") == [{"path": "a.pdf", "label": "合同"}]
+    assert read_table(tmp_path / "a.txt").note == ""
+
+
+def test_what_was_assumed_is_said_in_one_line(tmp_path: Path) -> None:
+    """The line names the encoding, the separator, the columns, and a word that shows whether it is right."""
+    (tmp_path / "a.csv").write_bytes("path;label\r\na.pdf;Verträge\r\n".encode("cp1252"))
+    table = read_table(tmp_path / "a.csv")
+    assert table.note == (
+        f"{tmp_path / 'a.csv'}, line 2: not UTF-8, so read as Windows-1252, cells between semicolons, columns 'path', "
+        "'label', for instance 'Verträge'; where that is wrong, save it as UTF-8"
+    )

@@ -16,7 +16,8 @@ from embedpipe.core.records import FeatureBatch, Identity, PageInfo, PageRef, Re
 from embedpipe.index import page_index as module
 from embedpipe.index import search, storage
 from embedpipe.index.page_index import Request, build, follow, fresh_index, make
-from embedpipe.store.features import FeatureStore, FeatureWriter
+from embedpipe.store.feature_writer import FeatureWriter
+from embedpipe.store.features import FeatureStore
 from embedpipe.store.labels import Label, Labels
 from embedpipe.store.scaling import BlockScaler, Moments
 from embedpipe.store.workspace import Workspace

@@ -13,7 +13,8 @@ from embedpipe.core.errors import ArtifactError
 from embedpipe.core.records import FeatureBatch, Identity, PageInfo, PageRef, Recipe
 from embedpipe.index import storage
 from embedpipe.index.page_index import PageIndex, Request, fresh_index, make
-from embedpipe.store.features import FeatureStore, FeatureWriter
+from embedpipe.store.feature_writer import FeatureWriter
+from embedpipe.store.features import FeatureStore
 
 BLOCKS = [("wide", 0, 12), ("narrow", 12, 16)]
 IDENTITY = Identity("made_up", "ab" * 32, Recipe(), ("wide", "narrow"))

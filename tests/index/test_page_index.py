@@ -17,7 +17,8 @@ from embedpipe.core.records import FeatureBatch, Identity, PageInfo, PageRef, Re
 from embedpipe.index import page_index as module
 from embedpipe.index import storage
 from embedpipe.index.page_index import PageIndex, Request, build, follow, fresh_index, make, update, verify
-from embedpipe.store.features import FeatureStore, FeatureWriter
+from embedpipe.store.feature_writer import FeatureWriter
+from embedpipe.store.features import FeatureStore
 from embedpipe.store.scaling import BlockScaler
 
 BLOCKS = [("wide", 0, 12), ("narrow", 12, 16)]

@@ -15,7 +15,8 @@ from embedpipe.index import search
 from embedpipe.index.page_index import PageIndex, Request, build, fresh_index, make
 from embedpipe.index.plans import inner
 from embedpipe.index.tuning import Truth
-from embedpipe.store.features import FeatureStore, FeatureWriter
+from embedpipe.store.feature_writer import FeatureWriter
+from embedpipe.store.features import FeatureStore
 
 DIM, PAGES, K = 32, 3000, 10
 IDENTITY = Identity("made_up", "ab" * 32, Recipe(), ("all",))

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -612,24 +612,6 @@ def test_workers_make_the_variants_that_are_wanted(tmp_path: Path) -> None:
     for page in pages:
         assert abs(int(np.median(page.pixels[5:25, 10:50])) - shade_of(page.info.ref.page_index)) < 80
     assert done.steps[os.fspath(file)] >= (PAGES_PER_TASK + 3) // (PAGES_PER_TASK // 2)  # no larger messages
-
-
-def test_a_script_without_a_main_guard_is_told_what_is_missing(make_pdf: Callable[..., Path], tmp_path: Path) -> None:
-    """Workers import the script again; one that starts workers at its top level is told where its code belongs."""
-    script = tmp_path / "script.py"
-    script.write_text(
-        "from embedpipe.pages.documents import ReadOptions\n"
-        "from embedpipe.core.records import Document\n"
-        "from embedpipe.pages.rendering import Guards, Job, Renderer, Selection\n"
-        f"document = Document({str(make_pdf('a.pdf', ['one']))!r}, 'a' * 64, 1, 0, 'pdf')\n"
-        "with Renderer(ReadOptions(), Guards()) as renderer:\n"
-        "    print(list(renderer.render([Job(document, Selection())])))\n"
-    )
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith("embedpipe.core.errors.EmbedpipeError: render workers die as they start")
-    assert "__main__" in last
 
 
 STARTING = """

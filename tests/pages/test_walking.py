@@ -142,7 +142,47 @@ class TestWalk:
         (inside / "dangling.pdf").symlink_to(tmp_path / "none.pdf")
         (inside / "itself.pdf").symlink_to("itself.pdf")
         (inside / "b" / "up").symlink_to(inside)
-        assert names([inside], inside) == ["a.pdf", "b/c.pdf"]
+        items = list(walk([os.fspath(inside)]))
+        read = [os.path.relpath(item.path, inside) for item in items if isinstance(item, FoundFile)]
+        assert read == ["a.pdf", "b/c.pdf"]
+        links = {os.path.relpath(item.path, inside) for item in items if isinstance(item, IgnoredFile)}
+        assert links == {"file.pdf", "folder", "dangling.pdf", "itself.pdf", "b/up"}
+        assert {item.kind for item in items if isinstance(item, IgnoredFile)} == {"link"}
+
+    def test_links_are_followed_once_where_that_is_asked_for(self, tmp_path: Path) -> None:
+        """A file is one file under all its names, a folder is walked once, and a link to nothing is a failure."""
+        touch(tmp_path, "outside/b.pdf", "in/a.pdf", "in/c/d.pdf")
+        inside = tmp_path / "in"
+        (inside / "again.pdf").symlink_to("a.pdf")
+        (inside / "folder").symlink_to(tmp_path / "outside")
+        (inside / "twice").symlink_to(tmp_path / "outside")
+        (inside / "c" / "up").symlink_to(inside)
+        (inside / "nothing.pdf").symlink_to("none")
+        (inside / "itself.pdf").symlink_to("itself.pdf")
+        os.link(inside / "c" / "d.pdf", inside / "c" / "hard.pdf")
+        told = {}
+        for item in walk([os.fspath(inside)], follow_links=True):
+            path = item.page.source if isinstance(item, PageFailure) else item.path
+            told[os.path.relpath(path, inside)] = getattr(item, "same_as", getattr(item, "kind", ""))
+        same = os.fspath(inside)
+        assert told == {
+            "a.pdf": None,
+            "again.pdf": f"{same}/a.pdf",
+            "nothing.pdf": "unreadable",
+            "itself.pdf": "unreadable",
+            "c/d.pdf": None,
+            "c/hard.pdf": f"{same}/c/d.pdf",
+            "c/up": "link",
+            "folder/b.pdf": None,
+            "twice": "link",
+        }
+
+    def test_a_folder_under_two_names_holds_the_same_files(self, tmp_path: Path) -> None:
+        """Whoever names a folder and a link to it has each file once, and its other name."""
+        touch(tmp_path, "real/a.pdf")
+        (tmp_path / "link").symlink_to("real")
+        first, second = walk([os.fspath(tmp_path / "link"), os.fspath(tmp_path / "real")])
+        assert (first.same_as, second.same_as) == (None, first.path)
 
     def test_a_link_that_is_named_is_followed(self, tmp_path: Path) -> None:
         """A link to a file or a folder that the user names is opened."""

@@ -1,13 +1,20 @@
 """Labels are read as people write them, contradictions are never guessed away, and errors name the line."""
 
+import unicodedata
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
+from embedpipe.core.display import on_disk
 from embedpipe.core.errors import EmbedpipeError, LabelsError
+from embedpipe.core.records import Document
 from embedpipe.core.tables import read_csv, write_csv
 from embedpipe.store.labels import Label, Labels
+from embedpipe.store.workspace import Workspace
+from embedpipe.tasks.label import take
 
 A, B, C = "a" * 64, "b" * 64, "c" * 64
 
@@ -320,6 +327,74 @@ def test_the_encoding_is_told(tmp_path: Path) -> None:
     assert "line 2: not UTF-8, so read as GB18030" in labels.problems()[0]
     file.write_text(f"document\tlabel\n{A}\t合同\n", encoding="utf-16")
     assert kinds(Labels.load(file, lambda _: None)) == {(A, 0): "合同"}
-    file.write_bytes(f"document,label\n{A},caf".encode() + b"\xe9\n")
-    with pytest.raises(EmbedpipeError, match="line 2: neither UTF-8 nor GB18030"):
+    file.write_bytes(f"document,label\n{A},Verträge\n".encode("cp1252"))
+    assert kinds(Labels.load(file, lambda _: None)) == {(A, 0): "Verträge"}
+    file.write_bytes(f"document,label\n{A},caf".encode() + b"\x81\xe9\n")
+    with pytest.raises(EmbedpipeError, match="line 2: not UTF-8, and neither plausible Chinese"):
         Labels.load(file, lambda _: None)
+
+
+FORMS = [(given, there) for given in ("NFC", "NFD") for there in ("NFC", "NFD")]
+TREE = ("Verträge", "Kündigung é.pdf")
+
+
+@pytest.mark.parametrize(("given", "there"), FORMS)
+def test_names_of_two_forms_are_one(tmp_path: Path, given: str, there: str) -> None:
+    """A path is found, and a type known, whichever form of its letters the disk and the table have."""
+    file = tmp_path.joinpath(*(unicodedata.normalize(there, part) for part in TREE))
+    file.parent.mkdir()
+    Image.fromarray(np.zeros((40, 30), np.uint8)).save(file, format="PNG")
+    workspace = Workspace(tmp_path / "artifacts")
+    path, label = unicodedata.normalize(given, "/".join(TREE)), unicodedata.normalize(given, " Verträge ")
+    (tmp_path / "l.csv").write_text(f"path,label,group\n{path} ,{label},{label}\n", encoding="utf-8")
+    _, labels = take(workspace, str(tmp_path / "l.csv"))
+    [row] = labels.rows.values()
+    assert (row.label, row.group) == ("Verträge", "Verträge")
+    _, again = take(workspace, str(tmp_path))
+    assert again.types() == {"Verträge": 1}
+    file.unlink()  # the place is still known, in the form that it had
+    sources = workspace.sources()
+    sources.add(Document(str(file), A, 1, 1, "png"))
+    assert sources.sha256_at(str(tmp_path / path)) == A
+
+
+def test_forms_may_change_within_a_path(tmp_path: Path) -> None:
+    """A folder in the one form may hold a file in the other; a path that is nowhere stays as it is."""
+    there = tmp_path / unicodedata.normalize("NFD", "Ordner ä") / unicodedata.normalize("NFC", "ö.pdf")
+    there.parent.mkdir()
+    there.touch()
+    asked = str(tmp_path / unicodedata.normalize("NFC", "Ordner ä") / unicodedata.normalize("NFD", "ö.pdf"))
+    assert on_disk(asked) == str(there)
+    assert on_disk(asked + "x") == asked + "x"
+
+
+def test_nothing_unseen_makes_a_type(table) -> None:
+    """Spaces of any kind, marks and direction signs around a name are no part of it."""
+    labels = table("path,label\na.pdf,\u00a0Letter\u200b \nb.pdf,\ufeffLetter\nc.pdf, Letter\n")
+    assert labels.types() == {"Letter": 3}
+    assert labels.look_alikes() == []
+    with pytest.raises(LabelsError, match="has no name that can be seen"):
+        Labels().add([Label(A, "/pile/ /a.pdf", " \u200b")])
+
+
+def test_types_that_look_alike_are_named(table) -> None:
+    """Types that differ only in case or spaces stay what they are, and one line names them all."""
+    labels = table("path,label\na.pdf,letter\nb.pdf,Letter\nc.pdf,Le tter\n")
+    assert labels.types() == {"Le tter": 1, "Letter": 1, "letter": 1}
+    [line] = labels.look_alikes()
+    assert line.startswith("types that differ only in case or spaces: 'Le tter' and 'Letter' and 'letter': ")
+    assert labels.problems() == [line]
+
+
+@pytest.mark.parametrize(("page", "number"), [("1.0", 1), ("12,0", 12), (" 3 ", 3), ("2.00", 2), ("", 0), (" ", 0)])
+def test_pages_as_pandas_writes_them(table, page: str, number: int) -> None:
+    """A column of pages with empty cells is written with decimals."""
+    assert kinds(table(f'path,label,page\na.pdf,x,"{page}"\n')) == {(A, number): "x"}
+
+
+def test_a_table_without_the_columns_says_what_it_has(table) -> None:
+    """The line says how the table was read, and which columns it has."""
+    with pytest.raises(
+        LabelsError, match=r"line 2: needs the columns path and label, and is read as UTF-8, cells between "
+    ):
+        table("name;kind\na.pdf;x\n")

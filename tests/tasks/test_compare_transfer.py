@@ -62,7 +62,7 @@ def test_too_few_labels_are_an_error(workspace: Workspace, tiny: Backbone, tmp_p
         compare_ways(workspace, workspace.store(), RECIPE)
 
 
-@pytest.mark.parametrize("option", ["--test", "--report", "--labels", "--classifier"])
+@pytest.mark.parametrize("option", ["--test", "--html", "--labels", "--classifier"])
 def test_options_that_do_not_go_together_are_refused(tmp_path: Path, option: str) -> None:
     """`evaluate --compare` never passes over what it cannot do: one line names the option."""
     command = ["evaluate", "--artifacts", str(tmp_path), "--compare", option, str(tmp_path / "x")]

@@ -1,6 +1,7 @@
 """What is there more than once."""
 
 import csv
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,6 +14,7 @@ from PIL import Image
 
 from embedpipe.backbones.building import Backbone
 from embedpipe.core.records import FeatureBatch
+from embedpipe.embedding.streaming import Settings
 from embedpipe.store.features import FeatureWriter
 from embedpipe.store.workspace import Workspace
 from embedpipe.tasks.dedupe import Found, as_rows, find, left_out, write_html, write_table
@@ -157,3 +159,22 @@ def _as_before(append: Callable[[FeatureWriter, FeatureBatch], None]) -> Callabl
         append(writer, FeatureBatch(infos, batch.X))
 
     return appended
+
+
+def test_names_of_one_file_are_no_copies(workspace: Workspace, tiny: Backbone, make_pdf: Callable[..., Path]) -> None:
+    """Hard links, links that are followed, and a folder under two names lead to one file; it is never listed twice."""
+    first = make_pdf("in/a.pdf", ["a letter"])
+    (first.parent / "hard.pdf").hardlink_to(first)
+    (first.parent / "soft.pdf").symlink_to(first)
+    (first.parent.parent / "linked").symlink_to(first.parent)
+    report = embed(workspace, [str(first.parent)], tiny, settings=Settings(workers=1, follow_links=True))
+    report = embed(workspace, [str(first.parent.parent / "linked")], tiny)
+    assert (report.documents, report.duplicates, report.same_files, report.others["link"]) == (1, 0, 1, 1)
+    assert find(workspace, workspace.store()).groups == []
+    shutil.copy(first, first.parent / "copy.pdf")
+    os.utime(first.parent / "copy.pdf", (1, 1))
+    embed(workspace, [str(first.parent)], tiny)
+    both = find(workspace, workspace.store())
+    assert names(both, "exact") == [["a.pdf", "copy.pdf"]]
+    assert both.other_names == 4
+    assert [row["keep"] for row in as_rows(both.groups)] == [True, False]

@@ -30,7 +30,7 @@ from embedpipe.embedding.streaming import Settings, render_pages
 from embedpipe.pages.documents import Limits, ReadOptions, open_document
 from embedpipe.pages.rendering import Job, Renderer, Selection
 from embedpipe.pages.walking import FoundFile, identify
-from embedpipe.store import features
+from embedpipe.store import feature_writer
 from embedpipe.store import workspace as workspace_module
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.workspace import Workspace
@@ -374,7 +374,7 @@ import sys
 import time
 from types import SimpleNamespace
 import numpy as np
-from embedpipe.store import features
+from embedpipe.store import feature_writer
 from embedpipe.tasks.embed import embed
 from embedpipe.embedding.streaming import Settings
 from embedpipe.core.records import Identity, Recipe
@@ -390,7 +390,7 @@ class Shades:  # needs no torch, so that many runs cost little
         bands = [band.mean(axis=(1, 2)) for band in np.array_split(pixels / 255, 8, axis=1)]
         return lambda: np.concatenate(bands, axis=1).astype(np.float32)
 
-features.ROWS_PER_PART = 3
+feature_writer.ROWS_PER_PART = 3
 report = embed(Workspace(sys.argv[1]), sys.argv[2:], Shades(), settings=Settings(workers=2, batch_size=2),
                progress=lambda _: print("step", flush=True))
 print("embedded", report.embedded, report.failed, flush=True)
@@ -437,20 +437,20 @@ def test_a_full_disk_ends_the_run(
     workspace: Workspace, stack: Embedded, tiny: Backbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A disk that fills up ends the run with one line of error; the next run goes on from what was written."""
-    write, parts = features.pq.write_table, []
+    write, parts = feature_writer.pq.write_table, []
 
     def filling(table: Any, where: Path, **options: Any) -> None:
-        if "part-" in where.name:
+        if "embedding" in table.column_names:
             parts.append(where)
         if len(parts) == 3:
             where.write_bytes(b"PAR1 and no more")
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         write(table, where, **options)
 
-    monkeypatch.setattr(features, "ROWS_PER_PART", 8)
+    monkeypatch.setattr(feature_writer, "ROWS_PER_PART", 8)
     settings = Settings(workers=2, batch_size=4)
     with monkeypatch.context() as patch:
-        patch.setattr(features.pq, "write_table", filling)
+        patch.setattr(feature_writer.pq, "write_table", filling)
         with pytest.raises(ArtifactError, match="No space left on device") as caught:
             embed(workspace, [str(stack.folder)], tiny, settings=settings)
     assert "\n" not in str(caught.value)

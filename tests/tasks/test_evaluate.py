@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 from embedpipe.classifiers.training import TrainingRecipe, fit
 from embedpipe.commands import app
 from embedpipe.core.records import FeatureBatch, Identity, PageInfo, PageRef, Recipe
-from embedpipe.store.features import FeatureStore, FeatureWriter
+from embedpipe.store.feature_writer import FeatureWriter
+from embedpipe.store.features import FeatureStore
 from embedpipe.store.labels import Label, Labels
 from embedpipe.store.workspace import Workspace
 from embedpipe.tasks.evaluate import MISTAKES_SHOWN, as_json, assess, write

@@ -196,3 +196,13 @@ def test_stages_that_are_not_there_are_told(make_pdf: Callable[..., Path]) -> No
         stage_maps(page, "layer3", TINY, "none")
     with pytest.raises(EmbedpipeError, match="no feature maps"):
         stage_maps(page, "stride8", "timm:test_vit", "none")
+
+
+def test_a_long_name_is_cut_between_characters(tmp_path: Path) -> None:
+    """The picture of a page is named after its file, however long its name is in bytes."""
+    workspace = Workspace(tmp_path / "artifacts")
+    for lead in ("", "a", "ab"):
+        picture = default_picture(workspace, PageRef("a" * 64, 0, f"/pile/{lead}{'发' * 80}.pdf"))
+        assert picture.name.encode("utf-8").decode("utf-8").startswith(f"{lead}发发")
+        picture.parent.mkdir(exist_ok=True)
+        picture.touch()

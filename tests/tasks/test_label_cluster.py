@@ -9,7 +9,8 @@ from PIL import Image
 
 from embedpipe.core.errors import LabelsError, UsageError
 from embedpipe.core.records import FeatureBatch, PageInfo, PageRef
-from embedpipe.store.features import FeatureStore, FeatureWriter
+from embedpipe.store.feature_writer import FeatureWriter
+from embedpipe.store.features import FeatureStore
 from embedpipe.store.labels import Label
 from embedpipe.store.workspace import Workspace
 from embedpipe.tasks import label_cluster

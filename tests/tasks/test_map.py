@@ -15,7 +15,8 @@ from embedpipe.embedding.streaming import Settings
 from embedpipe.index.page_index import fresh_index
 from embedpipe.pages.rendering import Selection
 from embedpipe.samples import draw_samples
-from embedpipe.store.features import FeatureStore, FeatureWriter
+from embedpipe.store.feature_writer import FeatureWriter
+from embedpipe.store.features import FeatureStore
 from embedpipe.store.labels import Label
 from embedpipe.store.workspace import Workspace
 from embedpipe.tasks.embed import embed

@@ -19,6 +19,7 @@ from embedpipe.classifiers.bundles import ClassifierBundle
 from embedpipe.classifiers.training import TrainingRecipe, evaluate, fit
 from embedpipe.core.errors import EmbedpipeError
 from embedpipe.embedding.streaming import Settings
+from embedpipe.pages.walking import IgnoredFile, walk
 from embedpipe.samples import draw_samples
 from embedpipe.store import placing
 from embedpipe.store.workspace import Workspace
@@ -233,7 +234,9 @@ def test_the_command_line_cuts_and_writes(
     assert {"path", "type", "confidence", "status", "parts"} <= document.keys()
     for part in document["parts"]:
         assert {"pages", "type", "confidence", "boundary_confidence", "whole_confidence", "file"} <= part.keys()
-    assert sorted(part["file"] for part in document["parts"]) == sorted(map(str, out.iterdir()))
+    assert sorted(part["file"] for part in document["parts"]) == sorted(map(str, out.glob("*.pdf")))
+    told = {item.path: item.kind for item in walk([str(tmp_path)]) if isinstance(item, IgnoredFile)}
+    assert {told[part["file"]] for part in document["parts"]} == {"ours"}
     assert len((tmp_path / "parts.csv").read_text(encoding="utf-8-sig").splitlines()) == 1 + len(document["parts"])
     refused = run("--write", str(out))
     assert refused.returncode == 2

@@ -17,7 +17,8 @@ from embedpipe.commands import app
 from embedpipe.core.errors import ArtifactError, EmbedpipeError, UnknownNameError
 from embedpipe.core.files import read_json, write_json
 from embedpipe.index.page_index import fresh_index
-from embedpipe.store.features import FeatureStore, FeatureWriter
+from embedpipe.store.feature_writer import FeatureWriter
+from embedpipe.store.features import FeatureStore
 from embedpipe.store.workspace import Workspace
 from embedpipe.tasks import info
 from embedpipe.tasks.embed import embed

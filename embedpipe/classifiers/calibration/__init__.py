@@ -1,6 +1,6 @@
-"""Scores to promises: what may be said of a page or document, and how far that holds.
+"""Scores to calibrated answers: probabilities, candidates and statuses, and how reliable they are.
 
-In come raw scores, distances and kinds of sources of held-out rows; out come probabilities that are right as often as
-they say (`probabilities`), candidates, statuses and thresholds (`decisions`), the distance to the labelled pages
-(`novelty`), and whether a batch is like what was measured (`shift`). `confidence` measures how far all that holds.
+Input: raw scores, distances and kinds of sources of held-out rows. Output: calibrated probabilities
+(`probabilities`), candidates, statuses and thresholds (`decisions`), the distance to the labelled pages (`novelty`),
+and whether a batch is like what was measured (`shift`). `confidence` measures how far all that can be relied on.
 """

@@ -28,7 +28,7 @@ class HeldOutScores:
         folds: Which fold each row was held out in, (n,).
         weights: What each row counts, (n,).
         pages: How many pages each row sums up, by their weights, (n,).
-        kinds: Kind of source of each row, of `source_kinds.codes`, (n,); None where kinds are not told apart.
+        kinds: Kind of source of each row, of `source_kinds.codes`, (n,); None where kinds are not distinguished.
         groups: What was held out together, (n,); None where that is not known.
     """
 
@@ -42,7 +42,7 @@ class HeldOutScores:
     groups: NDArray[Any] | None = None
 
     def calibration(self, rows: NDArray[np.bool_] | None = None) -> Calibration:
-        """What (some of) the rows teach."""
+        """The calibration from (some of) the rows."""
         chosen = np.ones(len(self.truth), bool) if rows is None else rows
         return Calibration.fit(
             self.scores[chosen],
@@ -56,7 +56,7 @@ class HeldOutScores:
 
 
 def nested_decisions(answers: HeldOutScores, rule: Rule) -> Decisions:
-    """What is said of every row when probabilities, quantiles and thresholds are learnt from the other folds only."""
+    """The decision for every row when probabilities, quantiles and thresholds are learnt from the other folds only."""
     n, n_classes = answers.scores.shape
     probabilities, candidates = np.empty((n, n_classes)), np.empty((n, n_classes), bool)
     novelty, status, measured = np.empty(n), np.empty(n, object), np.empty(n, bool)
@@ -73,7 +73,7 @@ def nested_decisions(answers: HeldOutScores, rule: Rule) -> Decisions:
 def decision_metrics(answers: HeldOutScores, decisions: Decisions) -> dict[str, float]:
     """How often the true type is among the candidates, how many those are, and how good each kind of answer is.
 
-    Every row counts by its weight. `coverage` is over all rows, whatever was said of them.
+    Every row counts by its weight. `coverage` is over all rows, whatever their status.
     """
     rows = np.arange(len(answers.truth))
     right = decisions.probabilities.argmax(axis=1) == answers.truth
@@ -148,7 +148,7 @@ class Bootstrap:
 
     Args:
         truth: Column of each row's true type, (n,).
-        told: Column of each row's told type, (n,).
+        told: Column of each row's predicted type, (n,).
         groups: What is drawn together, (n,).
         n_classes: Number of types.
     """

@@ -1,4 +1,4 @@
-"""What a score allows to be said: a type, several types, or that nothing like it was ever labelled.
+"""Scores to decisions: one type, several candidate types, or novel.
 
 Everything is learnt from held-out pages and documents, whose groups the classifier had not seen:
 
@@ -10,7 +10,7 @@ Everything is learnt from held-out pages and documents, whose groups the classif
   kind of which too few were held out has no promise, its answers are never sure, and its candidates are as many as
   when the distribution had changed (Cauchois et al., 2020, arXiv:2008.04267);
 - novelty, as the conformal p-value of the distance to the labelled pages (Bates et al., 2023, arXiv:2104.08279);
-- the confidence from which a type reaches a wished precision, counted as if one more of its answers were wrong.
+- the confidence from which a type reaches a wanted precision, counted as if one more of its answers were wrong.
 
 The scores are kept, not what follows from them, so that an error rate can be chosen whenever a type is asked for.
 """
@@ -55,7 +55,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Decisions:
-    """What is said of some pages or documents.
+    """Decisions on some pages or documents.
 
     Attributes:
         probabilities: Calibrated, (n, n_classes).
@@ -85,7 +85,7 @@ class Calibration:
         told: Column of the most probable type, (n,).
         confidence: Its calibrated probability, (n,).
         weights: What each one counts: pages of a document share one document's weight, (n,).
-        kinds: Kind of source of each one, of `source_kinds.codes`, (n,); None where kinds are not told apart.
+        kinds: Kind of source of each one, of `source_kinds.codes`, (n,); None where kinds are not distinguished.
         groups: Numbers of what belongs together, for `shift`, (n,); None where that is not known.
         learnt: Whether the true type was among those that were learnt when the row was held out, which it is not where
             all its documents are of one group, (n,); None where that is not known.
@@ -122,7 +122,7 @@ class Calibration:
             distances: From the labelled pages, (n,).
             weights: What each row counts; all alike if not given, (n,).
             pages: How many pages each row sums up; 1 if not given, (n,).
-            kinds: Kind of source of each row, (n,); not told apart if not given.
+            kinds: Kind of source of each row, (n,); not distinguished if not given.
             groups: What belongs together, (n,).
         """
         scale = ProbabilityScale.fit(scores, truth, np.ones(len(truth)) if pages is None else pages)
@@ -143,12 +143,12 @@ class Calibration:
         )
 
     def smallest_error_rate(self) -> float:
-        """The smallest error rate that so few held-out rows can bear witness to."""
+        """The smallest error rate that the number of held-out rows allows."""
         total = float(self.weights.sum())
         return 1.0 if total == 0 else float(self._one_more() / (total + self._one_more()))
 
     def rows_of(self, kind: int) -> NDArray[np.bool_]:
-        """Which rows are of a kind; all where kinds are not told apart, (n,)."""
+        """Which rows are of a kind; all where kinds are not distinguished, (n,)."""
         return np.ones(len(self.truth), bool) if self.kinds is None else self.kinds == kind
 
     def held_out(self, kind: int) -> int:
@@ -158,7 +158,7 @@ class Calibration:
     def measured(self, kind: int, error_rate: float) -> bool:
         """Whether enough of a kind were held out for an error rate to be promised; never of an unknown kind.
 
-        Where kinds are not told apart nothing is asked: `smallest_error_rate` tells what can be promised.
+        Where kinds are not distinguished it is always so: `smallest_error_rate` gives what can be promised.
         """
         if self.kinds is None:
             return True
@@ -174,11 +174,11 @@ class Calibration:
         kinds: NDArray[np.int64] | None = None,
         shifted: NDArray[np.bool_] | None = None,
     ) -> Decisions:
-        """What is to be said of new rows.
+        """Decides on new rows.
 
         Args:
             scores: Log scores, (n, n_classes).
-            distances: From the labelled pages; NaN where nobody measured it, (n,).
+            distances: From the labelled pages; NaN where it was not measured, (n,).
             rule: What is asked of the answers.
             pages: How many pages each row sums up; 1 if not given, (n,).
             kinds: Kind of source of each row; unknown if not given, (n,).
@@ -221,10 +221,10 @@ class Calibration:
         return novelty
 
     def thresholds(self, precision: float, n_classes: int) -> NDArray[np.float64]:
-        """The smallest confidence from which answers of each type are right as often as wished, (n_classes,).
+        """The smallest confidence from which answers of each type are right as often as wanted, (n_classes,).
 
         One more answer is counted as wrong (as in conformal selection: Jin and Candes, 2023, arXiv:2210.01408).
-        Answers of one confidence are all given or none: a threshold cannot tell them apart.
+        Answers of one confidence are all given or none: a threshold cannot separate them.
         Infinity where too few held-out answers were right.
         """
         found = np.full(n_classes, np.inf)
@@ -250,7 +250,7 @@ class Calibration:
     def _robust_nonconformity(self, error_rate: float) -> float:
         """As `largest_nonconformity`, of documents unlike the held-out ones.
 
-        It is nearly the largest of all, so rows whose type could not have been told are left out: they would make
+        It is nearly the largest of all, so rows whose type could not have been predicted are left out: they would make
         every type a candidate.
         """
         rows = np.ones(len(self.truth), bool) if self.learnt is None else self.learnt
@@ -276,7 +276,7 @@ class Calibration:
         return cls(**values)
 
     def with_kinds(self) -> Self:
-        """The same, where kinds were not told apart with every row of an unknown kind: nothing was measured of any."""
+        """The same; without kinds every row becomes one of an unknown kind: nothing was measured of any."""
         return self if self.kinds is not None else replace(self, kinds=np.full(len(self.truth), -1))
 
 

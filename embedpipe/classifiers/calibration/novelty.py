@@ -1,4 +1,4 @@
-"""How little a page looks like any labelled page: what new types of document are noticed by."""
+"""How little a page looks like any labelled page: how new types of document are detected."""
 
 from typing import Any, Self
 
@@ -12,7 +12,7 @@ from embedpipe.classifiers.neighbours import flat_index, unit_rows
 
 
 class NoveltyDetector(BaseEstimator):
-    """Cosine distance to the nearest training row among the directions that tell the classes apart.
+    """Cosine distance to the nearest training row among the directions that separate the classes.
 
     The directions are Fisher's linear discriminants (1936), with a covariance within the classes that is shrunk
     towards a multiple of the identity: what varies among pages of one class anyway makes no page novel. The cosine

@@ -1,4 +1,4 @@
-"""Scores to probabilities that mean what they say.
+"""Scores to calibrated probabilities.
 
 A temperature alone (Guo et al., 2017, arXiv:1706.04599) fits the probabilities of all types at once, and the top one,
 which people read as confidence, may still be off. So the top one is mapped by a logistic curve as well (Platt, 1999),
@@ -14,7 +14,7 @@ from scipy.optimize import minimize, minimize_scalar
 from scipy.special import expit, log_expit, log_softmax, logit, logsumexp
 
 _STEEPNESS_PRIOR, _PAGES_PRIOR = 1.0, 10.0
-"""How much held-out rows have to say before the curve is bent, as half the inverse variances of normal priors."""
+"""How strongly held-out rows must differ before the curve is bent, as half the inverse variances of normal priors."""
 
 _TINY = 1e-6
 _STEPS = 50  # of Newton's method, most end far sooner

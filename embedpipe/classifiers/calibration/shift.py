@@ -2,17 +2,17 @@
 
 A promise about error rates holds for documents like the labelled ones, of types that were labelled (exchangeability;
 Vovk, Gammerman and Shafer, 2005). Neither can be known of new documents, but a batch of them can be compared with the
-held-out documents: a two-sample test on what the classifier says of both, as Rabanser, Guennemann and Lipton (2019,
+held-out documents: a two-sample test on the classifier's outputs for both, as Rabanser, Guennemann and Lipton (2019,
 arXiv:1810.11953) found to be best at noticing shift. Here it is the one-sided Kolmogorov-Smirnov statistic of two
 values: the distance to the labelled pages, and how little confident the answer is.
 
 An inbox ordinarily has another mix of types than the labels have, and several documents from one sender. So
 
-- the values are compared with those of held-out documents that were told the same type, and
+- the values are compared with those of held-out documents of the same predicted type, and
 - the statistic is compared with what it is for batches of held-out documents, drawn by whole groups, against the other
   held-out documents: a permutation test of groups, whose rate of false alarms holds whatever the values' distribution.
 
-Each kind of source that was measured (`kinds`) is tested on its own.
+Each kind of source that was measured (`source_kinds`) is tested on its own.
 """
 
 from dataclasses import dataclass, field, replace
@@ -41,7 +41,7 @@ _VALUES = ("distance", "confidence")
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What the classifier says of new documents, as `Calibration` holds it of held-out ones.
+    """The classifier's outputs for new documents, as `Calibration` holds it of held-out ones.
 
     Attributes:
         distances: From the labelled pages, (n,).
@@ -104,7 +104,7 @@ def _name(code: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Values:
-    """The values that are compared, the larger the more unlike, (2, n), and the told types and groups, (n,)."""
+    """The values that are compared, the larger the more unlike, (2, n), and the predicted types and groups, (n,)."""
 
     values: NDArray[np.float64]
     told: NDArray[np.int64]
@@ -125,7 +125,7 @@ class _Values:
 
 
 def _test(held_out: _Values, asked: _Values, tests: int) -> tuple[float, float, str]:
-    """P-value, share and name of the value that tells most; corrected for two values of so many kinds (Bonferroni)."""
+    """P-value, share and name of the value that differs most; corrected for two values of each kind (Bonferroni)."""
     ordered = np.sort(held_out.values, axis=1)
     scores, new = (
         np.stack([ndtri(_rank(reference, row)) for reference, row in zip(ordered, those.values, strict=True)])
@@ -173,10 +173,10 @@ def _statistics(
 
     Args:
         scores: Normal scores of the held-out documents, (2, n).
-        told: Their told types, (n,).
+        told: Their predicted types, (n,).
         rest: Which of them the batch is compared with, (n,).
         batch: Normal scores of the batch, (2, m).
-        batch_told: Its told types, (m,).
+        batch_told: Its predicted types, (m,).
     """
     n, excess = batch.shape[1], np.empty(len(scores))
     for row, (own, new) in enumerate(zip(scores, batch, strict=True)):
@@ -192,9 +192,9 @@ def _statistics(
 def _ranks(
     own: NDArray[np.float64], told: NDArray[np.int64], new: NDArray[np.float64], new_told: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """Where new values stand among those of documents that were told the same type, 0..1, (m,).
+    """Ranks of new values among those of documents of the same predicted type, 0..1, (m,).
 
-    Of types of few documents it is rather where they stand among all, after each type's mean is taken off: as if
+    For types of few documents it is rather the rank among all, after each type's mean is taken off: as if
     `_PRIOR` documents of each type were spread like all are.
     """
     types = int(max(told.max(), new_told.max())) + 1
@@ -250,7 +250,7 @@ def promise(calibration: Calibration, error_rate: float) -> str:
 
 
 def advice(shift: Shift, classifier: str, error_rate: float) -> list[str]:
-    """What is to be said of the kinds that nothing is promised of, a line each: what is the matter, and what to do.
+    """Messages about the kinds without a promise, a line each: what is wrong, and what to do.
 
     Args:
         shift: Of `compare`.
@@ -272,7 +272,7 @@ def _line(test: KindTest, classifier: str, error_rate: float) -> str:
         return ""
     if test.kind == "":
         return (
-            f"whether {test.documents:,} documents are scans cannot be told, for an earlier version stored them and "
+            f"whether {test.documents:,} documents are scans is not known, for an earlier version stored them and "
             f"their files are gone: {none}; embed them again"
         )
     needed = int(np.ceil(1.0 / error_rate - 1e-9)) - 1

@@ -2,5 +2,5 @@
 
 Every page is drawn once and reduced to a sketch (`sketches`); sketches that fit over each other name the likely pairs;
 these are compared block by block at full size (`agreement`); `verification` runs the three steps over many pages.
-In come page ids and where their documents are, out come pairs with their agreement.
+Input: page ids and where their documents are. Output: pairs with their agreement.
 """

@@ -1,6 +1,6 @@
-"""Whether two pictures show the same page: what features cannot tell of a form that was filled twice.
+"""Whether two pictures show the same page: which features do not show of a form that was filled twice.
 
-The second picture is laid over the first, as their sketches told (`sketches`). Then every small block with ink is
+The second picture is laid over the first, as their sketches say (`sketches`). Then every small block with ink is
 compared with its place in the other by normalised cross-correlation (Lewis 1995), which ignores brightness and
 contrast. A new scan changes every block a little; another name or amount changes a few blocks altogether, so the
 worst decide.

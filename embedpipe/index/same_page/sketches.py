@@ -24,7 +24,7 @@ _FAINT = 1.0  # grey values of 255: a page with less contrast is not made to loo
 _BLOCK, _SLACK = 24, 10
 _INK = 70.0  # mean square of a block from which it counts
 _FOUND = 0.5  # correlation from which a block was found again
-_FEWEST = 6  # blocks for the six numbers of an affine map; fewer only tell a shift
+_FEWEST = 6  # blocks for the six numbers of an affine map; fewer only give a shift
 _ROUNDS = 6
 _CORNERS = np.stack(np.meshgrid(*2 * [np.arange(0, SIDE, _BLOCK)], indexing="ij"), axis=-1).reshape(-1, 2)
 
@@ -82,7 +82,7 @@ def _inky(a: NDArray[np.float32]) -> NDArray[np.int64]:
 
 
 def _middles_of_ink(a: NDArray[np.float32], corners: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Where the ink of each block lies in it, on the whole, (n, 2): there it tells how far a turned page moved."""
+    """Where the ink of each block lies in it, on the whole, (n, 2): there it shows how far a turned page moved."""
     blocks = np.lib.stride_tricks.sliding_window_view(a * a, (_BLOCK, _BLOCK))[corners[:, 0], corners[:, 1]]
     middles = np.arange(_BLOCK) + 0.5
     sums = [blocks.sum(axis=axis, dtype=np.float64) for axis in (2, 1)]

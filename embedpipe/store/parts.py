@@ -1,0 +1,136 @@
+"""The Parquet parts of a store: their columns, names, revisions, and what was put aside."""
+
+import contextlib
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from embedpipe.core.files import sha256_of
+
+ROWS_PER_GROUP = 64
+"""Arrow needs about fourteen times the size of a group of rows to write it."""
+PART_NAME = re.compile(r"part-(\d{6})(\.r\d+)?\.parquet")
+"""`.rN` marks a part that was written again without some documents. Copies that people make have other names."""
+ROW_BITS = 32
+"""Of a page id: its number within the part; the rest is the number of the part."""
+COLUMNS = {
+    "page_id": pa.int64(),
+    "document_sha256": pa.string(),
+    "page_index": pa.int32(),
+    "page_count": pa.int32(),
+    "source": pa.string(),
+    "width": pa.float32(),
+    "height": pa.float32(),
+    "ink": pa.float32(),
+    "outcome": pa.string(),
+    "message": pa.string(),
+    "source_kind": pa.string(),
+}
+ADDED = ("source_kind",)
+"""Columns that parts of earlier versions lack; they are read as empty texts."""
+ASIDE = ".damaged"
+"""Ends the name of what a writer has put aside."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A finished file of rows, as the manifest lists it; its size and time say whether it has to be hashed again."""
+
+    name: str
+    rows: int
+    sha256: str
+    size: int = -1
+    mtime_ns: int = -1
+
+    @classmethod
+    def of(cls, file: Path, rows: int, sha256: str, name: str = "") -> "Part":
+        """What the manifest records of a file, also under the name that it will have."""
+        status = file.stat()
+        return cls(name or file.name, rows, sha256, status.st_size, status.st_mtime_ns)
+
+    def is_whole(self, folder: Path) -> bool:
+        """Whether its file is as it was written: by size and time, and by its hash where these differ."""
+        file = folder / self.name
+        try:
+            status = file.stat()
+        except OSError:
+            return False
+        same = (status.st_size, status.st_mtime_ns) == (self.size, self.mtime_ns)
+        return (same and not suspicion(file).exists()) or sha256_of(file) == self.sha256
+
+    @property
+    def number(self) -> int:
+        """The part's number, which also begins its rows' page ids; a part that was written again keeps it."""
+        return part_number(self.name)
+
+
+def read_columns(file: Path, columns: Sequence[str]) -> pa.Table:
+    """Columns of a part with their checksums, in the order asked for."""
+    added = [name for name in ADDED if name in columns]
+    if added:
+        there = pq.read_schema(file).names
+        added = [name for name in added if name not in there]
+    wanted = [name for name in columns if name not in added]
+    table = pq.read_table(file, columns=wanted, page_checksum_verification=True)
+    for name in added:
+        table = table.append_column(name, pa.array([""] * table.num_rows, COLUMNS[name]))
+    return table.select(list(columns)) if added else table
+
+
+def aside(folder: Path) -> list[Path]:
+    """What writers have put aside in the folder of a store: damaged parts and manifests."""
+    return sorted(folder.glob(f"*{ASIDE}"))
+
+
+def part_number(name: str) -> int:
+    """Number of a part, also of one that was put aside; -1 for other files."""
+    match = PART_NAME.match(name)
+    return int(match[1]) if match else -1
+
+
+def suspicion(part: Path) -> Path:
+    """The file beside a part that says that it was found damaged."""
+    return part.with_name(f"{part.name}.suspect")
+
+
+def suspect(part: Path) -> None:
+    """Notes beside a part, where that can be written, that it was found damaged: the next writer is to hash it."""
+    with contextlib.suppress(OSError):
+        suspicion(part).touch()
+
+
+def number_after(names: Iterable[str]) -> int:
+    """The number after those of some parts."""
+    return 1 + max(map(part_number, names), default=-1)
+
+
+def revised_name(name: str, folder: Path) -> str:
+    """A name for a part that is written again: none that it has had, for readers may know the old file by it."""
+    number = part_number(name)
+    revision = 1 + max((_revision(file.name) for file in folder.glob(f"part-{number:06d}*")), default=1)
+    return f"part-{number:06d}.r{revision}.parquet"
+
+
+def _revision(name: str) -> int:
+    match = PART_NAME.match(name)
+    return int(match[2][2:]) if match and match[2] else 1
+
+
+def part_files(folder: Path) -> list[Path]:
+    """Parts, listed or not, by number and revision."""
+    files = (file for file in folder.iterdir() if PART_NAME.fullmatch(file.name))
+    return sorted(files, key=lambda file: (part_number(file.name), _revision(file.name)))
+
+
+def readable_rows(file: Path, space: str) -> int | None:
+    """Rows of a part of this space if it can be read to the end, else None."""
+    try:
+        table = pq.read_table(file, page_checksum_verification=True)
+    except (OSError, ValueError, pa.ArrowException):
+        return None
+    metadata = table.schema.metadata or {}
+    return table.num_rows if metadata.get(b"space") == space.encode() else None
