@@ -15,7 +15,7 @@ from PIL import Image
 from embedpipe.backbones.building import Backbone
 from embedpipe.core.records import FeatureBatch
 from embedpipe.embedding.streaming import Settings
-from embedpipe.store.features import FeatureWriter
+from embedpipe.store.feature_writer import FeatureWriter
 from embedpipe.store.workspace import Workspace
 from embedpipe.tasks.dedupe import Found, as_rows, find, left_out, write_html, write_table
 from embedpipe.tasks.embed import embed
