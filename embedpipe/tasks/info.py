@@ -15,7 +15,7 @@ from embedpipe.index import page_index
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.sources import EARLIER, GONE, PASSED_OVER
 from embedpipe.store.workspace import FINETUNED, Workspace
-from embedpipe.tasks.info_verify import Findings, examine
+from embedpipe.tasks.info_verify import Findings, examine, lines_without_label
 
 __all__ = ["Findings", "backbones", "classifier_versions", "describe", "examine", "take", "verify"]
 
@@ -38,13 +38,20 @@ def take(workspace: Workspace) -> dict[str, Any]:
         "spaces": [space for space in spaces if space],
         "labels": {
             "file": str(workspace.labels_file),
-            "types": _attempt(damaged, lambda: workspace.labels().types()) or {},
+            "types": _attempt(damaged, partial(_types, workspace, damaged)) or {},
         },
         "classifiers": [classifier for classifier in classifiers if classifier],
         "backbones": [backbone for backbone in tuned if backbone],
         "sources": len(workspace.sources()),
         "damaged": list(dict.fromkeys(damaged)),
     }
+
+
+def _types(workspace: Workspace, damaged: list[str]) -> dict[str, int]:
+    """Documents by their type; notes the lines of labels.csv that count for nothing."""
+    labels = workspace.labels()
+    damaged += lines_without_label(labels)
+    return labels.types()
 
 
 def _attempt(damaged: list[str], tell: Callable[[], _T]) -> _T | None:

@@ -14,6 +14,7 @@ from embedpipe.core.files import read_json
 from embedpipe.embedding import cue_table
 from embedpipe.index import page_index
 from embedpipe.store.features import FeatureStore, unlisted
+from embedpipe.store.labels import Labels
 from embedpipe.store.parts import aside
 from embedpipe.store.workspace import Workspace
 
@@ -68,11 +69,14 @@ def _folders(root: Path) -> list[Path]:
     return sorted(path for path in root.glob("*") if path.is_dir())
 
 
+def lines_without_label(labels: Labels) -> list[str]:
+    """What is wrong with each line of labels.csv because of which a document has no label."""
+    return list(dict.fromkeys(line.message for line in labels.kept if line.key not in labels.rows))
+
+
 def _tables(workspace: Workspace, found: Findings) -> None:
     with found.noting():
-        labels = workspace.labels()
-        unlabelled = [line.message for line in labels.kept if line.key not in labels.rows]  # the others count nothing
-        found.problems += dict.fromkeys(unlabelled)
+        found.problems += lines_without_label(workspace.labels())
     if workspace.sources().damaged:
         found.problems.append(f"{workspace.root / 'sources.parquet'}: damaged; the next `embed` of the files fills it")
     if cue_table.is_damaged(workspace):

@@ -123,11 +123,13 @@ def scale_to_one(layer: nn.Module, _inputs: object, output: torch.Tensor) -> tor
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _threads() -> Iterator[None]:
-    """Restores torch's number of threads: with one, the tests do not suffer from what else runs here."""
+def _spared() -> Iterator[None]:
+    """One thread, whatever else runs here; and networks are traced once: that the engines agree is tested anyway."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.jit, "trace", functools.partial(torch.jit.trace, check_trace=False))
+        yield
     torch.set_num_threads(before)
 
 

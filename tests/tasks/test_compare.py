@@ -3,8 +3,6 @@
 import csv
 import json
 import shutil
-import subprocess
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,7 +15,7 @@ from typer.testing import CliRunner
 
 from embedpipe.backbones.engines import Backbone, Pending
 from embedpipe.classifiers.finetuned import named
-from embedpipe.commands import app
+from embedpipe.commands import app, base
 from embedpipe.commands.options import Network
 from embedpipe.core.errors import LabelsError, UnknownNameError, WeightsError
 from embedpipe.core.files import write_json
@@ -157,14 +155,13 @@ def test_a_picture_without_points_is_drawn(labelled: Workspace, tmp_path: Path) 
     assert (tmp_path / "empty.png").exists()
 
 
-def test_the_command_wants_names(tmp_path: Path) -> None:
+def test_the_command_wants_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Empty lists are refused in one line."""
-    script = Path(sys.executable).with_name("embedpipe")
-    command = [script, "compare", "--artifacts", str(tmp_path)]
     for options in (["--backbones", ","], ["--classifiers", ","]):
-        done = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
-        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-        assert "separated by commas" in done.stderr
+        code = base.run(["compare", "--artifacts", str(tmp_path), *options])
+        said = capsys.readouterr().err
+        assert (code, said.count("\n")) == (2, 1)
+        assert "separated by commas" in said
 
 
 def test_documents_that_one_network_was_trained_on_count_for_none(

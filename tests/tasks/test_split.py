@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pymupdf
 import pytest
+from pages.test_stand_ins import with_files, xfa_form
 from PIL import Image
 
 from embedpipe.backbones.engines import Backbone
@@ -22,7 +23,7 @@ from embedpipe.pages.walking import IgnoredFile, walk
 from embedpipe.samples import draw_samples
 from embedpipe.store import placing
 from embedpipe.store.workspace import Workspace
-from embedpipe.tasks.classify import classify
+from embedpipe.tasks.classify import as_json, classify
 from embedpipe.tasks.embed import embed
 from embedpipe.tasks.split import Part, Pile, Split, split, write_parts
 
@@ -271,3 +272,23 @@ def test_parts_with_long_names_and_a_full_disk(
         first,
         "cannot be written: No space left on device",
     ]
+
+
+def test_what_no_page_shows_gets_no_type(
+    taught: tuple[Workspace, ClassifierBundle, list[Path]], tiny: Backbone, tmp_path: Path
+) -> None:
+    """A dynamic form is told as such and not by its placeholder; a cover has its type, and what it covers is said."""
+    files = [
+        xfa_form(tmp_path / "xfa.pdf", "/Fields[]/XFA 6 0 R"),
+        with_files(tmp_path / "cover.pdf", "b.xlsx"),
+        with_files(tmp_path / "empty.pdf", "b.xlsx", text=" "),
+    ]
+    workspace, bundle, _ = taught
+    form, cover, empty = classify(workspace, map(str, files), bundle, lambda: tiny, settings=SETTINGS)[0]
+    for verdict in (form, empty):
+        assert (verdict.prediction.label, verdict.prediction.status) == (None, "failed")
+        assert verdict.message.startswith("placeholder: ")
+        assert verdict.pages[0].message == verdict.message
+    assert cover.prediction.label is not None
+    assert "b.xlsx" in cover.message
+    assert as_json(cover)["message"] == cover.message
