@@ -27,8 +27,8 @@ def _print_changes(report: "Report", output: "Output") -> None:
         )
     if report.unreachable:
         output.notice(
-            f"known files out of reach: {len(report.unreachable)} ({path_to_text(report.unreachable[0])}); is a disk or "
-            "a folder not mounted? They count as before; if they were deleted, `forget` their folder"
+            f"known files out of reach: {len(report.unreachable)} ({path_to_text(report.unreachable[0])}); is a disk "
+            "or a folder not mounted? They count as before; if they were deleted, `forget` their folder"
         )
 
 
