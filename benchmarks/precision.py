@@ -31,7 +31,7 @@ from embedpipe.classifiers.evaluation import LabelledPages
 from embedpipe.core.records import DEFAULT_BACKBONE, Document, Identity, PageImage
 from embedpipe.embedding.intake import Intake, Report
 from embedpipe.pages.documents import ReadOptions
-from embedpipe.pages.rendering import Guards, Job, Renderer, Selection
+from embedpipe.pages.rendering import Job, Renderer, Selection
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.labels import Labels
 from embedpipe.tasks.baselines import network_seconds
@@ -68,7 +68,7 @@ def render(documents: Path, workspace: Workspace) -> list[PageImage]:
     """The first three pages of each document; blank ones are left out."""
     found = [d for d in Intake([str(documents)], Settings(), workspace.sources(), Report()) if isinstance(d, Document)]
     jobs = (Job(document, Selection(((1, 3),))) for document in found)
-    with Renderer(ReadOptions(Recipe()), Guards(workers=available_cores())) as renderer:
+    with Renderer(ReadOptions(Recipe()), available_cores()) as renderer:
         pages = [page for rendered in renderer.render(jobs) for page in rendered.results]
     return [page for page in pages if isinstance(page, PageImage) and page.info.outcome != "blank"]
 

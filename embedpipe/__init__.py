@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from embedpipe.core.errors import EmbedpipeError, UsageError
     from embedpipe.core.records import Recipe
     from embedpipe.embedding.streaming import Settings
+    from embedpipe.pages.contract import Limits
     from embedpipe.store.features import FeatureStore
     from embedpipe.store.workspace import Workspace
     from embedpipe.tasks.classify import classify
@@ -33,6 +34,7 @@ _HOMES = {
     "FeatureStore": "store.features",
     "similar": "tasks.similar",
     "Settings": "embedding.streaming",
+    "Limits": "pages.contract",
     "embed": "tasks.embed",
     "Recipe": "core.records",
     "TrainingRecipe": "classifiers.training",
@@ -47,6 +49,7 @@ __all__ = [
     "ClassifierBundle",
     "EmbedpipeError",
     "FeatureStore",
+    "Limits",
     "Recipe",
     "Settings",
     "TrainingRecipe",

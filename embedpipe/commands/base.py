@@ -203,10 +203,10 @@ def print_report(report: "Report", output: Output) -> None:
 
 
 _PASSED_OVER = {
-    "leftover": "leftovers of systems and programs, or in folders that begin with a dot: name them to read them",
-    "ours": "of embedpipe itself: artifacts, pictures, copies or parts of files that are there: name them to read them",
-    "excluded": "excluded by --exclude",
-    "link": "links, which are not followed: --follow-links reads what they lead to, each file once",
+    "leftover": "left by systems and programs, or in folders that begin with a dot; name them to read them",
+    "ours": "made by embedpipe: artifacts, pictures, copies or parts of files that are there; name them to read them",
+    "excluded": "by --exclude",
+    "link": "links; --follow-links reads what they lead to, each file once",
 }
 
 
@@ -214,9 +214,9 @@ def print_passed_over(report: "Report", output: Output) -> None:
     """Says of what was passed over why, and how to have it read; a line for each reason."""
     for kind, words in _PASSED_OVER.items():
         if count := report.others[kind]:
-            output.line(f"{count} of the other files {'is' if count == 1 else 'are'} {words}")
+            output.line(f"passed over: {count} {words}")
     if report.same_files:
-        output.line(f"{report.same_files} are other names of files that were read: each file counts once")
+        output.line(f"same files: {report.same_files} more paths lead to files that were read; each file counts once")
 
 
 def exit_code(report: "Report") -> int:

@@ -6,6 +6,7 @@ import typer
 
 from embedpipe.commands.base import DONE, LabelsFile, begin, command, exit_code, print_report, report_json, take_labels
 from embedpipe.commands.options import Common, Inputs, Network, Reading
+from embedpipe.core.display import path_to_text
 from embedpipe.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -16,18 +17,18 @@ if TYPE_CHECKING:
 def _print_changes(report: "Report", output: "Output") -> None:
     """What became of files that were known."""
     if report.changed:
-        kept = f"; {report.kept_labels} labels went along" if report.kept_labels else ""
-        output.line(f"{len(report.changed)} files changed: their earlier versions count no more{kept}")
+        kept = f"; labels that went along: {report.kept_labels}" if report.kept_labels else ""
+        output.line(f"changed files: {len(report.changed)}; their earlier versions count no more{kept}")
     if report.gone or report.left:
-        also = f", {len(report.left)} are passed over by now" if report.left else ""
+        also = f", passed over by now: {len(report.left)}" if report.left else ""
         output.line(
-            f"{len(report.gone)} files are gone{also}: nothing is learnt from them and no search finds them; put back, "
-            "`embed` takes them up again; `forget --gone` removes what is kept of them"
+            f"files that are gone: {len(report.gone)}{also}; nothing is learnt from them and no search finds them. Put "
+            "them back and `embed` takes them up again; `forget --gone` removes what is kept of them"
         )
     if report.unreachable:
         output.notice(
-            f"{len(report.unreachable)} known files cannot be reached ({report.unreachable[0]}): is a disk or a folder "
-            "not mounted? They count as before; if they were deleted, `forget` their folder"
+            f"known files out of reach: {len(report.unreachable)} ({path_to_text(report.unreachable[0])}); is a disk "
+            "or a folder not mounted? They count as before; if they were deleted, `forget` their folder"
         )
 
 

@@ -136,10 +136,14 @@ class Reading:
         megabyte = 1024**2
         return Settings(
             selection=read_selection(self.pages),
-            limits=Limits(self.max_file_size * megabyte, self.max_pages, self.max_pixels * 1_000_000),
+            limits=Limits(
+                file_bytes=self.max_file_size * megabyte,
+                pages=self.max_pages,
+                pixels=self.max_pixels * 1_000_000,
+                page_seconds=self.page_timeout,
+                page_bytes=self.page_memory * megabyte,
+            ),
             passwords=read_passwords(self.password_file),
-            page_seconds=self.page_timeout,
-            page_bytes=self.page_memory * megabyte,
             workers=_auto_or_number("--workers", self.workers) or 0,
             batch_size=_auto_or_number("--batch-size", self.batch_size) or 0,
             trust_mtime=self.trust_mtime,

@@ -17,7 +17,7 @@ from embedpipe.core.machine import render_workers
 from embedpipe.core.records import Document, PageImage, Recipe
 from embedpipe.pages.cues import CUES, UNKNOWN, as_block
 from embedpipe.pages.documents import ReadOptions
-from embedpipe.pages.rendering import Guards, Job, Renderer, Selection
+from embedpipe.pages.rendering import Job, Renderer, Selection
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.workspace import Workspace
 
@@ -30,16 +30,13 @@ _SCHEMA = pa.schema(
 _SMALL = Recipe(size=32)  # the picture is not used
 
 
-def cues_of(
-    workspace: Workspace, keys: Sequence[Key], options: ReadOptions | None = None, guards: Guards | None = None
-) -> NDArray[np.float32]:
+def cues_of(workspace: Workspace, keys: Sequence[Key], options: ReadOptions | None = None) -> NDArray[np.float32]:
     """The cues of pages; of those that are not known yet, their documents are read where they were last seen.
 
     Args:
         workspace: Where cues are kept, and which knows where documents are.
         keys: SHA-256 and index of each page.
         options: How documents are read: limits and passwords.
-        guards: What a page may cost.
 
     Returns:
         float32 (n, len(CUES)); zeros for pages that cannot be read now, which are tried again the next time.
@@ -49,7 +46,7 @@ def cues_of(
     sources = workspace.sources()
     documents = [document for sha256 in missing if (document := sources.document(sha256))]
     if documents:
-        known |= _read(documents, options or ReadOptions(), guards or Guards(workers=render_workers()))
+        known |= _read(documents, options or ReadOptions())
         with contextlib.suppress(ArtifactError), workspace.writing("cues"):  # others may read them again
             _save(workspace, known)
     unknown = sum(key not in known for key in keys)
@@ -107,9 +104,9 @@ def _save(workspace: Workspace, known: Mapping[Key, tuple[float, ...]]) -> None:
         pq.write_table(pa.table(arrays, schema=schema), temporary, compression="zstd", write_page_checksum=True)
 
 
-def _read(documents: Sequence[Document], options: ReadOptions, guards: Guards) -> dict[Key, tuple[float, ...]]:
+def _read(documents: Sequence[Document], options: ReadOptions) -> dict[Key, tuple[float, ...]]:
     options = ReadOptions(_SMALL, limits=options.limits, passwords=options.passwords, cues=True)
-    with Renderer(options, guards) as renderer:
+    with Renderer(options, render_workers()) as renderer:
         return {
             (page.info.ref.document_sha256, page.info.ref.page_index): page.info.cues
             for rendered in renderer.render(Job(document, Selection()) for document in documents)

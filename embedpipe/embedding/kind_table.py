@@ -16,7 +16,7 @@ from embedpipe.core.files import copied, replacing
 from embedpipe.core.machine import render_workers
 from embedpipe.core.records import Document, PageImage
 from embedpipe.pages.documents import ReadOptions
-from embedpipe.pages.rendering import Guards, Job, Renderer, Selection
+from embedpipe.pages.rendering import Job, Renderer, Selection
 from embedpipe.pages.source_kinds import UNKNOWN
 from embedpipe.store.workspace import Workspace
 
@@ -108,7 +108,7 @@ def _save(workspace: Workspace, known: Mapping[str, str]) -> None:
 
 def _read(documents: list[Document], options: ReadOptions) -> dict[str, str]:
     workers = max(1, min(render_workers(), len(documents)))
-    with Renderer(options, Guards(workers=workers)) as renderer:
+    with Renderer(options, workers) as renderer:
         return {
             page.info.ref.document_sha256: page.info.source_kind
             for rendered in renderer.render(Job(document, Selection(((1, 1),))) for document in documents)

@@ -21,7 +21,7 @@ from embedpipe.core.machine import render_workers
 from embedpipe.core.records import Document, FeatureBatch, PageFailure, PageImage, Recipe
 from embedpipe.pages.augmentation import Variants, larger
 from embedpipe.pages.documents import Limits, ReadOptions
-from embedpipe.pages.rendering import Guards, Job, Renderer, Selection
+from embedpipe.pages.rendering import Job, Renderer, Selection
 
 T = TypeVar("T")
 _BATCHES_AHEAD = 4
@@ -35,10 +35,8 @@ class Settings:
 
     Attributes:
         selection: Which pages of each document.
-        limits: What is refused as too large.
+        limits: What documents and pages may cost.
         passwords: To try on encrypted PDFs.
-        page_seconds: Longest time for one page.
-        page_bytes: Most memory for one page.
         workers: Render processes; 0 for as many as suit the cores and the memory.
         batch_size: Pages per call of the network; 0 for what suits the engine.
         trust_mtime: Take size and time of change for the content of files that were hashed before.
@@ -49,8 +47,6 @@ class Settings:
     selection: Selection = field(default_factory=Selection)
     limits: Limits = field(default_factory=Limits)
     passwords: tuple[str, ...] = ()
-    page_seconds: float = 30.0
-    page_bytes: int = 2 * 1024**3
     workers: int = 0
     batch_size: int = 0
     trust_mtime: bool = False
@@ -133,14 +129,14 @@ class PageStream:
         if variants is not None:
             self._options = replace(self._options, recipe=larger(identity.recipe), variants=variants)
         workers = settings.workers or render_workers()
-        self._guards = Guards(settings.page_seconds, settings.page_bytes, max(1, min(workers, files)))
+        self._workers = max(1, min(workers, files))
         self.seconds = {"render": 0.0, "forward": 0.0, "wait": 0.0}
         self.stopped = threading.Event()
         self.bytes_finished = 0  # of documents that left the workers
 
     def run(self, jobs: Iterable[Job]) -> Iterator[FeatureBatch | PageFailure]:
         """Yields the features of every wanted page, and a failure for each that has none; in no fixed order."""
-        with Renderer(self._options, self._guards) as renderer:
+        with Renderer(self._options, self._workers) as renderer:
             feeder = _Background(self._batches(renderer, jobs), _BATCHES_AHEAD)
             try:
                 yield from self._features(feeder)
@@ -251,7 +247,7 @@ def render_page(
         DocumentError: The page cannot be rendered, or there is none of that number.
     """
     options = ReadOptions(recipe, interpolation, settings.limits, settings.passwords, cues)
-    with Renderer(options, Guards(settings.page_seconds, settings.page_bytes, 1)) as renderer:
+    with Renderer(options) as renderer:
         job = Job(document, Selection(((index + 1, index + 1),)))
         for page in (page for rendered in renderer.render([job]) for page in rendered.results):
             if isinstance(page, PageFailure):
@@ -288,7 +284,7 @@ def each_page(
 
 def page_renderer(options: ReadOptions, pages: int) -> Renderer:
     """A renderer for so many pages, with no more workers than there are cores, memory and pages for."""
-    return Renderer(options, Guards(workers=max(1, min(render_workers(), pages))))
+    return Renderer(options, max(1, min(render_workers(), pages)))
 
 
 def stream_pages(wanted: Iterable[tuple[Document, int]], renderer: Renderer) -> Iterator[PageImage | PageFailure]:

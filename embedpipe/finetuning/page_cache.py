@@ -13,7 +13,7 @@ from embedpipe.core.records import Document, PageFailure, PageInfo, Recipe
 from embedpipe.embedding.streaming import Settings
 from embedpipe.pages.augmentation import larger
 from embedpipe.pages.documents import ReadOptions, plan
-from embedpipe.pages.rendering import Guards, Job, Renderer
+from embedpipe.pages.rendering import Job, Renderer
 
 
 class PageCache:
@@ -58,7 +58,7 @@ class PageCache:
         options = ReadOptions(larger(self._recipe), interpolation, settings.limits, settings.passwords)
         workers = max(1, min(settings.workers or available_cores(), len(jobs)))
         places = {}
-        with Renderer(options, Guards(settings.page_seconds, settings.page_bytes, workers)) as renderer:
+        with Renderer(options, workers) as renderer:
             for rendered in renderer.render(jobs):
                 for page in rendered.results:
                     if isinstance(page, PageFailure):

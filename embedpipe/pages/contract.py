@@ -24,17 +24,21 @@ PHOTO_CROP = 0.875
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What is refused with the outcome `too_large`.
+    """What documents and their pages may cost. None of it changes the features.
 
     Attributes:
-        file_bytes: Largest file.
-        pages: Most pages of one document.
-        pixels: Largest image, in pixels of the stored picture.
+        file_bytes: Largest file; a larger one has the outcome `too_large`.
+        pages: Most pages of one document; one with more has the outcome `too_large`.
+        pixels: Largest image, in pixels of the stored picture; a larger one has the outcome `too_large`.
+        page_seconds: A page that takes longer has the outcome `timeout`.
+        page_bytes: Address space of a worker beyond what it starts with; past it the outcome is `memory`.
     """
 
     file_bytes: int = 2 * 1024**3
     pages: int = 20_000
     pixels: int = 100_000_000
+    page_seconds: float = 30.0
+    page_bytes: int = 2 * 1024**3
 
 
 @dataclass(frozen=True, slots=True)

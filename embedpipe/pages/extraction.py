@@ -15,7 +15,7 @@ from PIL import Image
 from embedpipe.core.errors import DocumentError
 from embedpipe.core.records import Document
 from embedpipe.pages.documents import OpenDocument, PdfDocument, ReadOptions, TiffDocument, open_document
-from embedpipe.pages.rendering import Guards, start_worker
+from embedpipe.pages.rendering import start_worker
 from embedpipe.pages.tiff_parts import copy_pictures
 from embedpipe.pages.workers import WorkerContext
 
@@ -39,7 +39,7 @@ def suffix_of(document: Document) -> str:
 
 
 def extract(
-    document: Document, spans: Sequence[Span], folder: Path, options: ReadOptions, guards: Guards
+    document: Document, spans: Sequence[Span], folder: Path, options: ReadOptions
 ) -> Iterator[Path | DocumentError]:
     """Writes the pages of each span to a file of the same kind; the whole document is copied byte for byte.
 
@@ -52,7 +52,6 @@ def extract(
         spans: First and last page index of each file, from 0.
         folder: Where to.
         options: How the document is read: limits and passwords.
-        guards: What it may cost.
 
     Yields:
         The file of each span, or why there is none.
@@ -64,10 +63,10 @@ def extract(
         arguments = (document, span, str(file), options)
         # pages that cannot be drawn in time, in the pile or in the part, keep no part from being written
         calls += [
-            (_extract, arguments, (longest + 2) * guards.page_seconds),
-            (_compare, arguments, guards.page_seconds),
+            (_extract, arguments, (longest + 2) * options.limits.page_seconds),
+            (_compare, arguments, options.limits.page_seconds),
         ]
-    results = _run_guarded(calls, guards)
+    results = _run_guarded(calls, options)
     for file, made, compared in zip(files, results, results, strict=False):
         changed = compared if isinstance(compared, DocumentError) and compared.kind == _CHANGED else None
         yield made if isinstance(made, DocumentError) else changed or file
@@ -222,21 +221,21 @@ def _resolution(frame: Image.Image) -> dict[str, Any]:
 
 
 def _run_guarded(
-    calls: Iterable[tuple[Callable[..., T], tuple[Any, ...], float]], guards: Guards
+    calls: Iterable[tuple[Callable[..., T], tuple[Any, ...], float]], options: ReadOptions
 ) -> Iterator[T | DocumentError]:
     """Calls functions in a worker process that may be killed; for work on documents that is not rendering.
 
     Args:
         calls: Functions of a module, so that the process can find them, with arguments that can be sent to a process,
             and the seconds that the call may take.
-        guards: What a call may cost in memory.
+        options: Say what a call may cost in memory.
 
     Yields:
         For each call what it returned, or why it has no result.
     """
     context = WorkerContext()
     marks = context.numbers([0])
-    initial = (ReadOptions(), guards, marks)
+    initial = (options, marks)
     with ProcessPool(max_workers=1, initializer=start_worker, initargs=initial, context=context) as pool:
         for function, arguments, seconds in calls:
             try:

@@ -56,21 +56,6 @@ _OPENING = -1
 
 
 @dataclass(frozen=True, slots=True)
-class Guards:
-    """What a page may cost.
-
-    Attributes:
-        page_seconds: A page that takes longer has the outcome `timeout`.
-        page_bytes: Address space of a worker beyond what it starts with; past it the outcome is `memory`.
-        workers: Worker processes.
-    """
-
-    page_seconds: float = 30.0
-    page_bytes: int = 2 * 1024**3
-    workers: int = 1
-
-
-@dataclass(frozen=True, slots=True)
 class Job:
     """A document to render: `wanted` are the page indices that are still missing, None for all that it has."""
 
@@ -168,24 +153,24 @@ class Renderer:
     """Renders documents in worker processes; a context manager, since the processes must end.
 
     Args:
-        options: How to read.
-        guards: What a page may cost.
+        options: How to read, and what a page may cost.
+        workers: Worker processes.
     """
 
-    def __init__(self, options: ReadOptions, guards: Guards) -> None:
+    def __init__(self, options: ReadOptions, workers: int = 1) -> None:
         self.stats = RenderStats()
-        self._guards = guards
+        self._limits = options.limits
         self._pages_per_task = _pages_per_task(options)
         context = WorkerContext()
-        self._window = guards.workers * 3
+        self._window = workers * 3
         self._marks = context.numbers([_IDLE] * self._window)
         self._free = list(range(self._window))
         self._stopped = False
         self._pool = ProcessPool(
-            max_workers=guards.workers,
+            max_workers=workers,
             max_tasks=TASKS_PER_WORKER,
             initializer=start_worker,
-            initargs=(options, guards, self._marks),
+            initargs=(options, self._marks),
             context=context,
         )
         self._waiting: deque[_Task] = deque()
@@ -246,7 +231,7 @@ class Renderer:
             self._marks[task.slot] = _IDLE
             pages = self._pages_per_task if task.indices is None else len(task.indices)
             # the worker's own alarm is exact; this one is for platforms without it
-            limit = (pages + 2) * self._guards.page_seconds + 10
+            limit = (pages + 2) * self._limits.page_seconds + 10
             future = self._pool.schedule(_work, args=(task.job, task.indices, task.slot), timeout=limit)
             self._running[future] = task
 
@@ -297,22 +282,21 @@ class Renderer:
     def _verdict(self, error: BaseException) -> tuple[str, str]:
         code = getattr(error, "exitcode", None)
         if isinstance(error, TimeoutError) or code == -getattr(signal, "SIGALRM", 0):
-            return "timeout", f"not finished after {self._guards.page_seconds:g} s (--page-timeout)"
+            return "timeout", f"not finished after {self._limits.page_seconds:g} s (--page-timeout)"
         if code == -getattr(signal, "SIGKILL", 0):
             return "memory", "the system killed the worker, most likely for lack of memory"
         return "crash", f"the decoder crashed the worker (exit code {code})"
 
 
 _options: ReadOptions
-_guards: Guards
 _marks: Numbers
 _last: tuple[Document, OpenDocument] | None = None
 
 
-def start_worker(options: ReadOptions, guards: Guards, marks: Numbers) -> None:
+def start_worker(options: ReadOptions, marks: Numbers) -> None:
     """Makes a fresh process one that may be killed, and that cannot take more memory than it is given."""
-    global _options, _guards, _marks
-    _options, _guards, _marks = options, guards, marks
+    global _options, _marks
+    _options, _marks = options, marks
     silence()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it could not be blocked before
     if hasattr(signal, "SIGALRM"):
@@ -321,7 +305,7 @@ def start_worker(options: ReadOptions, guards: Guards, marks: Numbers) -> None:
         import resource  # noqa: PLC0415 - not on Windows
 
         used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()  # noqa: SIM115
-        cap = used + guards.page_bytes
+        cap = used + options.limits.page_bytes
         resource.setrlimit(resource.RLIMIT_AS, (cap, cap))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
@@ -331,7 +315,7 @@ def _alarm() -> Iterator[None]:
     if not hasattr(signal, "setitimer"):
         yield
         return
-    signal.setitimer(signal.ITIMER_REAL, _guards.page_seconds)
+    signal.setitimer(signal.ITIMER_REAL, _options.limits.page_seconds)
     try:
         yield
     finally:

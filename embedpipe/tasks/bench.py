@@ -30,7 +30,7 @@ from embedpipe.embedding.intake import Intake, Report
 from embedpipe.embedding.streaming import Settings
 from embedpipe.index import page_index
 from embedpipe.pages.documents import ReadOptions
-from embedpipe.pages.rendering import Guards, Job, Renderer, Selection
+from embedpipe.pages.rendering import Job, Renderer, Selection
 from embedpipe.store.feature_writer import FeatureWriter
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.workspace import Workspace
@@ -168,7 +168,7 @@ def choose_pages(inputs: Iterable[str], backbone: Backbone, most: int, workspace
                 return
             yield Job(document, selection)
 
-    with Renderer(_options(backbone), Guards(workers=available_cores())) as renderer:
+    with Renderer(_options(backbone), available_cores()) as renderer:
         for result in itertools.chain.from_iterable(rendered.results for rendered in renderer.render(jobs())):
             if isinstance(result, PageFailure):
                 broken.add(result.page.document_sha256)
@@ -202,7 +202,7 @@ def measure_pages(
 
     loader = page_loader(sample.pages, _options(backbone), cores, backbone.engine.batch_size)
     next(iter(loader))  # its processes start here, and stay
-    with Renderer(_options(backbone), Guards(workers=cores)) as renderer:
+    with Renderer(_options(backbone), cores) as renderer:
         render_everywhere(renderer, sample)
         contenders: dict[str, Callable[[], Any]] = {
             "plain_loop": lambda: plain_loop(network, transform, sample.pages, device, _PLAIN_SECONDS),

@@ -31,7 +31,7 @@ from embedpipe.embedding.streaming import Settings
 from embedpipe.pages.cues import CUES, of_part
 from embedpipe.pages.documents import ReadOptions
 from embedpipe.pages.extraction import extract, suffix_of
-from embedpipe.pages.rendering import Guards, Selection
+from embedpipe.pages.rendering import Selection
 from embedpipe.pages.source_kinds import codes
 from embedpipe.store import placing
 from embedpipe.store.sorted_ledger import file_name, shortened
@@ -268,14 +268,13 @@ def write_parts(piles: Iterable[Pile], folder: Path, settings: Settings) -> dict
         ArtifactError: The folder cannot be written.
     """
     options = ReadOptions(limits=settings.limits, passwords=settings.passwords)
-    guards = Guards(settings.page_seconds, settings.page_bytes)
     written: dict[tuple[str, int], Path | str] = {}
     for pile in piles:
         if pile.document is None:
             continue
         spans = [(part.first_page - 1, part.last_page - 1) for part in pile.parts]
         with tempfile.TemporaryDirectory(prefix="embedpipe-split-") as scratch:
-            files = extract(pile.document, spans, Path(scratch), options, guards)
+            files = extract(pile.document, spans, Path(scratch), options)
             for part, file in zip(pile.parts, files, strict=True):
                 key = (pile.verdict.path, part.first_page)
                 if isinstance(file, DocumentError):

@@ -13,7 +13,7 @@ from embedpipe.embedding.cue_table import CuedStore, cues_of
 from embedpipe.embedding.streaming import Settings
 from embedpipe.pages.cues import CUES, UNKNOWN, of_part, page_cues
 from embedpipe.pages.documents import Limits, ReadOptions
-from embedpipe.pages.rendering import Guards, Job, Renderer, Selection
+from embedpipe.pages.rendering import Job, Renderer, Selection
 from embedpipe.pages.walking import FoundFile, identify, walk
 from embedpipe.store.workspace import Workspace
 from embedpipe.tasks.embed import embed
@@ -90,7 +90,7 @@ def test_hostile_files_break_nothing(nasty: Path) -> None:
     documents = [item for item in (identify(f, Limits()) for f in found) if isinstance(item, Document)]
     assert len(documents) > 5
     jobs = (Job(document, Selection(((1, 2),))) for document in documents)
-    with Renderer(ReadOptions(Recipe(size=32), cues=True), Guards(page_seconds=4, workers=2)) as renderer:
+    with Renderer(ReadOptions(Recipe(size=32), limits=Limits(page_seconds=4), cues=True), 2) as renderer:
         results = [page for rendered in renderer.render(jobs) for page in rendered.results]
     pages = [page for page in results if isinstance(page, PageImage)]
     assert pages

@@ -15,9 +15,7 @@ from embedpipe.core.records import Document
 from embedpipe.pages import extraction
 from embedpipe.pages.documents import ReadOptions
 from embedpipe.pages.extraction import extract
-from embedpipe.pages.rendering import Guards
 
-GUARDS = Guards(30.0, 2 * 1024**3)
 SPANS = [(0, 0), (1, 2), (3, 3)]
 
 
@@ -27,7 +25,7 @@ def parts_of(file: Path, spans: list[tuple[int, int]], passwords: tuple[str, ...
     folder = file.with_suffix(".parts")
     folder.mkdir()
     options = ReadOptions(passwords=passwords)
-    made = list(extract(Document(str(file), "0" * 64, 1, 1, reader), spans, folder, options, GUARDS))
+    made = list(extract(Document(str(file), "0" * 64, 1, 1, reader), spans, folder, options))
     assert all(isinstance(part, Path) for part in made), made
     return [part for part in made if isinstance(part, Path)]
 
@@ -144,7 +142,7 @@ def test_what_cannot_be_written_is_one_failure(tmp_path: Path) -> None:
     """A document that is gone, or has fewer pages by now, is a failure of its parts; the others are written."""
     file = drawn(tmp_path / "pile.pdf")
     document = Document(str(file), "0" * 64, 1, 1, "pdf")
-    first, second = extract(document, [(2, 9), (0, 1)], tmp_path, ReadOptions(), GUARDS)
+    first, second = extract(document, [(2, 9), (0, 1)], tmp_path, ReadOptions())
     assert isinstance(first, DocumentError)
     assert (first.kind, str(first).partition(":")[0]) == ("page_error", "its pages cannot be written")
     assert isinstance(second, Path)

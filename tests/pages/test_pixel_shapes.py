@@ -14,10 +14,9 @@ from pages.test_documents import STORED_AS, read
 from PIL import Image
 
 from embedpipe.core.records import Document
-from embedpipe.pages.documents import ReadOptions
+from embedpipe.pages.documents import Limits, ReadOptions
 from embedpipe.pages.extraction import extract
 from embedpipe.pages.pixel_shapes import LARGEST_RATIO, SQUARE, pixel_shape
-from embedpipe.pages.rendering import Guards
 
 
 def page(size: tuple[int, int] = (400, 600)) -> Image.Image:
@@ -125,7 +124,7 @@ def test_parts_of_a_tiff_keep_them(tmp_path: Path) -> None:
     status = os.stat(file)
     document = Document(str(file), "0" * 64, status.st_size, status.st_mtime_ns, "tiff")
     (tmp_path / "out").mkdir()
-    [part] = extract(document, [(1, 2)], tmp_path / "out", ReadOptions(), Guards(page_seconds=60))
+    [part] = extract(document, [(1, 2)], tmp_path / "out", ReadOptions(limits=Limits(page_seconds=60)))
     for index in (0, 1):
         drawn = read(part, "tiff", index)
         assert (drawn.width, drawn.height) == (400, 600)

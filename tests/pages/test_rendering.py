@@ -25,7 +25,7 @@ from PIL import Image
 from embedpipe.core.records import FAILURES, STORED, WHOLE_FILE, Document, PageFailure, PageImage, Recipe
 from embedpipe.pages.augmentation import Variants, larger
 from embedpipe.pages.documents import Limits, ReadOptions
-from embedpipe.pages.rendering import PAGES_PER_TASK, Guards, Job, Renderer, Selection
+from embedpipe.pages.rendering import PAGES_PER_TASK, Job, Renderer, Selection
 from embedpipe.pages.walking import FoundFile, IgnoredFile, identify
 
 OPTIONS = ReadOptions(recipe=Recipe(size=64))
@@ -98,10 +98,15 @@ class Run:
         return {index_of(item): outcome_of(item) for item in sorted(items, key=index_of)}
 
 
-def run(jobs: Iterable[Job], guards: Guards, options: ReadOptions = OPTIONS) -> Run:
+def limited(options: ReadOptions = OPTIONS, **limits: float) -> ReadOptions:
+    """Options with other limits for a page."""
+    return replace(options, limits=replace(options.limits, **limits))
+
+
+def run(jobs: Iterable[Job], options: ReadOptions = OPTIONS, workers: int = 1) -> Run:
     """Renders jobs to the end."""
     done = Run()
-    with Renderer(options, guards) as renderer:
+    with Renderer(options, workers) as renderer:
         for step in renderer.render(jobs):
             path = step.document.path
             done.steps[path] += 1
@@ -222,7 +227,7 @@ def everything(folder: Path) -> Iterator[Run]:
     with (folder / "changed.pdf").open("ab") as file:
         file.write(b"\n")
     os.utime(folder / "swapped.pdf", ns=(1, 1))
-    yield run(jobs, Guards(page_seconds=2, workers=2))
+    yield run(jobs, limited(page_seconds=2), workers=2)
     assert no_workers_left()
 
 
@@ -362,7 +367,7 @@ class TestWorkers:
             killed.append(worker.pid)
 
         done: dict[str, dict[int, str]] = {"fatal.pdf": {}, "other.pdf": {}}
-        with Renderer(OPTIONS, Guards(page_seconds=100, workers=1)) as renderer:
+        with Renderer(limited(page_seconds=100), 1) as renderer:
             killer = threading.Thread(target=kill, args=[renderer], daemon=True)
             killer.start()
             for step in renderer.render(Job(document, Selection()) for document in (fatal, other)):
@@ -379,10 +384,10 @@ class TestWorkers:
         Image.new("RGB", (6000, 6000)).save(tmp_path / "big.png", compress_level=1)
         write_pages(tmp_path / "small.pdf", 2)
         jobs = [Job(document_of(tmp_path / name), Selection()) for name in ("big.png", "small.pdf")]
-        capped = run(jobs, Guards(page_seconds=60, page_bytes=64 * 1024**2))
+        capped = run(jobs, limited(page_seconds=60, page_bytes=64 * 1024**2))
         assert capped.outcomes(tmp_path / "big.png") == {0: "memory"}
         assert capped.outcomes(tmp_path / "small.pdf") == {0: "ok", 1: "ok"}
-        free = run(jobs[:1], Guards(page_seconds=60))
+        free = run(jobs[:1], limited(page_seconds=60))
         assert free.outcomes(tmp_path / "big.png") == {0: "blank"}
 
     def test_a_consumer_may_stop_in_the_middle(self, tmp_path: Path) -> None:
@@ -390,7 +395,7 @@ class TestWorkers:
         endless = document_of(write_pages(tmp_path / "endless.pdf", 1, endless=[0]))
         short = document_of(write_pages(tmp_path / "short.pdf", 1))
         jobs = iter([Job(endless, Selection()), *[Job(short, Selection())] * 50])
-        with Renderer(OPTIONS, Guards(page_seconds=200, workers=2)) as renderer:
+        with Renderer(limited(page_seconds=200), 2) as renderer:
             step = next(renderer.render(jobs))
             workers = multiprocessing.active_children()
             assert step.document == short
@@ -404,7 +409,7 @@ class TestWorkers:
         short = document_of(write_pages(tmp_path / "short.pdf", 1))
 
         def consume() -> None:
-            with Renderer(OPTIONS, Guards()) as renderer:
+            with Renderer(OPTIONS) as renderer:
                 for _ in renderer.render([Job(short, Selection())]):
                     assert not no_workers_left()
                     raise KeyError
@@ -415,13 +420,13 @@ class TestWorkers:
 
     def test_a_renderer_without_work_starts_and_ends(self) -> None:
         """No documents give no results."""
-        assert run([], Guards()).steps == {}
+        assert run([]).steps == {}
 
     @pytest.mark.skipif(not os.path.exists("/proc/self/maps"), reason="libraries of a process are told by Linux only")
     def test_workers_load_no_network(self, tmp_path: Path) -> None:
         """A worker has MuPDF in its memory and nothing of torch, so it starts fast and stays small."""
         short = document_of(write_pages(tmp_path / "short.pdf", 1))
-        with Renderer(OPTIONS, Guards()) as renderer:
+        with Renderer(OPTIONS) as renderer:
             list(renderer.render([Job(short, Selection())]))
             (worker,) = multiprocessing.active_children()
             libraries = Path(f"/proc/{worker.pid}/maps").read_text()
@@ -447,7 +452,7 @@ class TestWorkers:
                 with open(path, "wb") as file:
                     Image.new("L", (64, 64)).save(file, "PNG")
             jobs.append(Job(document_of(path), Selection()))
-        done = run(jobs, Guards())
+        done = run(jobs)
         outcomes = {outcome for job in jobs for outcome in done.outcomes(job.document.path).values()}
         assert outcomes == {"ok", "blank"}
 
@@ -533,7 +538,7 @@ def survived(nasty: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
             elif isinstance(item, PageFailure):
                 done.results[os.fspath(path)] = [item]
                 done.finished[os.fspath(path)] += 1
-        rendered = run(jobs, Guards(page_seconds=3, workers=2))
+        rendered = run(jobs, limited(page_seconds=3), workers=2)
         assert [name for name in os.listdir() if not name.startswith(".coverage")] == []  # measured runs leave data
     finally:
         os.chdir(before)
@@ -602,7 +607,7 @@ def test_workers_make_the_variants_that_are_wanted(tmp_path: Path) -> None:
     file = write_pages(tmp_path / "long.pdf", PAGES_PER_TASK + 4, endless=[3])
     wanted = Variants((2, 5), OPTIONS.recipe)
     options = replace(OPTIONS, recipe=larger(OPTIONS.recipe), variants=wanted)
-    done = run([Job(document_of(file), Selection(), frozenset({0}))], Guards(page_seconds=2, workers=2), options)
+    done = run([Job(document_of(file), Selection(), frozenset({0}))], limited(options, page_seconds=2), 2)
     items = done.results[os.fspath(file)]
     pages = [item for item in items if isinstance(item, PageImage)]
     expected = {(index, number) for index in range(1, PAGES_PER_TASK + 4) if index != 3 for number in (2, 5)}
@@ -618,7 +623,7 @@ STARTING = """
 import os, sys
 from embedpipe.pages.documents import Limits, ReadOptions
 from embedpipe.core.records import Recipe
-from embedpipe.pages.rendering import Guards, Job, Renderer, Selection
+from embedpipe.pages.rendering import Job, Renderer, Selection
 from embedpipe.pages.walking import FoundFile, identify
 
 if __name__ == "__main__":
@@ -626,7 +631,7 @@ if __name__ == "__main__":
     document = identify(FoundFile(sys.argv[1], status.st_size, status.st_mtime_ns, True, None), Limits())
     print("starting", flush=True)
     try:
-        with Renderer(ReadOptions(Recipe(size=64)), Guards(workers=2)) as renderer:
+        with Renderer(ReadOptions(Recipe(size=64)), 2) as renderer:
             for _ in renderer.render(Job(document, Selection()) for _ in range(100_000)):
                 pass
     except KeyboardInterrupt:

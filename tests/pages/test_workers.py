@@ -14,20 +14,20 @@ import pytest
 from pages.test_rendering import OPTIONS, document_of, run
 
 from embedpipe.core.records import PageImage
-from embedpipe.pages.rendering import Guards, Job, Selection
+from embedpipe.pages.rendering import Job, Selection
 from embedpipe.pages.workers import PipeLock, _no_main
 
 SCRIPT = """
 import multiprocessing, os
 from embedpipe.pages.documents import Limits, ReadOptions
 from embedpipe.core.records import Recipe
-from embedpipe.pages.rendering import Guards, Job, Renderer, Selection
+from embedpipe.pages.rendering import Job, Renderer, Selection
 from embedpipe.pages.walking import FoundFile, identify
 
 def render():
     status = os.stat({file!r})
     document = identify(FoundFile({file!r}, status.st_size, status.st_mtime_ns, True, None), Limits())
-    with Renderer(ReadOptions(Recipe(size=64)), Guards()) as renderer:
+    with Renderer(ReadOptions(Recipe(size=64))) as renderer:
         steps = list(renderer.render([Job(document, Selection())]))
     print(sum(len(step.results) for step in steps), multiprocessing.current_process().daemon, flush=True)
 
@@ -52,8 +52,9 @@ def test_scripts_need_no_main_guard_and_no_file(
     assert (done.stdout, done.stderr) == ("2 False\n2 True\n", "")
 
 
-def test_other_processes_import_the_program_as_ever() -> None:
+def test_other_processes_import_the_program_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only what a thread of ours starts goes without it."""
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", __file__, raising=False)  # the test runner may have none
     with _no_main():
         ours, others = spawn.get_preparation_data("x"), []
         thread = threading.Thread(target=lambda: others.append(spawn.get_preparation_data("x")))
@@ -75,7 +76,7 @@ def test_pages_come_without_shared_memory(
     monkeypatch.setattr(synchronize.SemLock, "__init__", _no_shared_memory)
     monkeypatch.setattr(heap.BufferWrapper, "_heap", heap.Heap())  # the old one may have room
     files = [make_pdf("a.pdf", ["one"] * 20), make_pdf("b.pdf", ["two"])]
-    done = run([Job(document_of(file), Selection()) for file in files], Guards(workers=2), OPTIONS)
+    done = run([Job(document_of(file), Selection()) for file in files], OPTIONS, 2)
     assert [len(done.results[os.fspath(file)]) for file in files] == [20, 1]
     assert all(isinstance(item, PageImage) for items in done.results.values() for item in items)
     assert not capfd.readouterr().err

@@ -250,16 +250,17 @@ def test_hard_links(sort: Sort, inbox: Path, tmp_path: Path, monkeypatch: pytest
 def test_a_full_disk(sort: Sort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was copied stays and is in the ledger, what is missing is named, and the next run goes on."""
     copied: list[object] = []
+    copy = shutil.copyfile
 
     def fill(source: str, target: Path) -> None:
         if len(copied) == 2:
             target.write_text("half a fi")
             raise OSError(errno.ENOSPC, "No space left on device")
-        copied.append(shutil.copyfile(source, target))
+        copied.append(copy(source, target))
 
     kinds = dict.fromkeys(("a.pdf", "b.pdf", "c.pdf", "sub/d.pdf"), "x")
     with monkeypatch.context() as patch:
-        patch.setattr(shutil, "copy2", fill)
+        patch.setattr(shutil, "copyfile", fill)
         done = sort(kinds)
     assert (done.counts, len(done.failures)) == ({"copied": 2, "failed": 2}, 2)
     assert set(held(tmp_path / "sorted")) == {"x/a.pdf", "x/b.pdf"}
@@ -269,7 +270,7 @@ def test_a_full_disk(sort: Sort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_one_file_that_cannot_be_copied(sort: Sort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that changes meanwhile, or cannot be read, fails alone."""
-    copy = shutil.copy2
+    copy = shutil.copyfile
 
     def break_some(source: str, target: Path) -> None:
         copy(source, target)
@@ -278,7 +279,7 @@ def test_one_file_that_cannot_be_copied(sort: Sort, tmp_path: Path, monkeypatch:
         if source.endswith("b.pdf"):
             raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(shutil, "copy2", break_some)
+    monkeypatch.setattr(shutil, "copyfile", break_some)
     done = sort(dict.fromkeys(("a.pdf", "b.pdf", "c.pdf"), "x"))
     assert [message for _, message in done.failures] == [
         "not copied: it was changed meanwhile; run the same command again",
