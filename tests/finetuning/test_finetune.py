@@ -21,7 +21,7 @@ from embedpipe.backbones.model_cache import Wanted
 from embedpipe.classifiers.evaluation import LabelledPages
 from embedpipe.classifiers.finetuned import named, read_finetuned, resolve
 from embedpipe.classifiers.training import TrainingRecipe, fit, labelled_pages
-from embedpipe.core.errors import ArtifactError, EmbedpipeError, LabelsError, UnknownNameError, WeightsError
+from embedpipe.core.errors import ArtifactError, EmbedpipeError, LabelsError, UnknownNameError, UsageError
 from embedpipe.core.records import Recipe
 from embedpipe.embedding.streaming import Settings
 from embedpipe.finetuning.finetune import Finetuned, finetune, open_backbone, training_weights, validation_rows
@@ -143,7 +143,7 @@ def test_names_and_weights_are_checked(made: tuple[Workspace, Finetuned, list[Ep
     workspace, _, _ = made
     with pytest.raises(UnknownNameError, match="did you mean finetuned:mine"):
         resolve(workspace, Wanted("finetuned:mime"))
-    with pytest.raises(WeightsError, match="leave --weights out"):
+    with pytest.raises(UsageError, match="leave --weights out"):
         resolve(workspace, Wanted("finetuned:mine", weights="none"))
     with pytest.raises(EmbedpipeError, match="already: give another --name"):
         finetune(workspace, RECIPE, "mine", settings=SETTINGS)

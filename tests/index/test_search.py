@@ -174,7 +174,9 @@ def test_the_matrix_is_never_whole_in_memory(store: FeatureStore, monkeypatch: p
     monkeypatch.setattr(FeatureStore, "features", None)
     monkeypatch.setattr(FeatureStore, "batches", None)
     build(store, Request("IVF16,SQ8"))
-    assert given == [1000, 1000, 1000]
+    *rehearsed, first, second, third = given  # before the build, an index of few pages is tried
+    assert (first, second, third) == (1000, 1000, 1000)
+    assert max(rehearsed, default=0) < 1000
 
 
 def test_the_truth_counts_pages_that_are_as_near_as_the_tenth() -> None:
