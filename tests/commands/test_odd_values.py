@@ -110,6 +110,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, tiny: Backbone) -> Iterator[
         embed.embed(workspace, ["docs"], tiny, label_by_folder=True)
         embed.embed(workspace, ["more"], tiny)
         fit(workspace, workspace.store(), TrainingRecipe("svm"))
+        shutil.copytree(folder / "artifacts", folder / "kept")  # `forget .` among the odd values leaves none
         (folder / "folder").mkdir()
         (folder / "bytes").write_bytes(bytes(range(256)))
         yield folder
@@ -306,13 +307,13 @@ def test_a_reader_that_goes_ends_it_quietly(place: Path) -> None:
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
 def test_what_an_encoding_lacks_is_escaped(encoding: str, place: Path) -> None:
     """Types of another script do not end a command whose work is done."""
-    workspace = Workspace(place / "artifacts")
+    workspace = Workspace(place / "kept")
     store = workspace.store()
     name = "发票"
     fit(workspace, store, TrainingRecipe("knn"), name)
     try:
         done = subprocess.run(
-            [SCRIPT, "classifiers"],
+            [SCRIPT, "classifiers", "--artifacts", "kept"],
             capture_output=True,
             check=False,
             cwd=place,
