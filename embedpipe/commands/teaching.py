@@ -129,7 +129,7 @@ def classifiers(
     prune: Annotated[str | None, typer.Option(metavar="NAME", help="Remove all versions but the one in use.")] = None,
 ) -> int:
     """List the versions of every classifier; go back to an earlier one, or forward again."""
-    from embedpipe.tasks import upkeep
+    from embedpipe.tasks import classifiers as classifiers_task
 
     workspace, output = begin(common)
     if (rollback is not None) + (prune is not None) + list_all > 1:
@@ -137,12 +137,12 @@ def classifiers(
     if version is not None and rollback is None:
         raise UsageError(f"version {version} of what? write --rollback NAME {version}")
     if rollback is not None:
-        number = upkeep.roll_back(workspace, rollback, version)
+        number = classifiers_task.roll_back(workspace, rollback, version)
         output.notice(
             f"{rollback}: version {number} is in use now; `classifiers --rollback {rollback} N` takes any other"
         )
     if prune is not None:
-        output.notice(f"{prune}: {upkeep.prune(workspace, prune)} versions removed")
+        output.notice(f"{prune}: {classifiers_task.prune(workspace, prune)} versions removed")
     return _list_versions(workspace, output)
 
 

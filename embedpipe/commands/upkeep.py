@@ -52,12 +52,12 @@ def forget(
     ] = False,
 ) -> int:
     """Remove documents, with their earlier versions, from features, labels and indexes; name what learnt from them."""
-    from embedpipe.tasks import upkeep
+    from embedpipe.tasks import forget as forget_task
 
     if not documents and not all_gone:
         raise UsageError("give files, folders or SHA-256, or --gone")
     workspace, output = begin(common)
-    gone = upkeep.forget(workspace, documents or (), gone=all_gone)
+    gone = forget_task.forget(workspace, documents or (), gone=all_gone)
     output.result(dataclasses.asdict(gone))
     count = len(gone.documents)
     output.line(
@@ -98,7 +98,7 @@ def export(
     """Write a classifier, or the features, for other programs."""
     from embedpipe.classifiers import missing
     from embedpipe.store import feature_tables
-    from embedpipe.tasks import upkeep
+    from embedpipe.tasks.export import export_joblib
 
     workspace, output = begin(common)
     if file_format != "joblib":
@@ -109,7 +109,7 @@ def export(
         output.line(f"{rows} pages are in {file}")
         return DONE
     bundle = open_classifier(workspace, classifier)
-    upkeep.export_joblib(bundle, file)
+    export_joblib(bundle, file)
     output.result({"file": str(file), "classifier": bundle.name})
     output.line(f"{bundle.name} is in {file}; it is a pickle: loading one runs what is in it, so trust its origin")
     return DONE

@@ -31,8 +31,8 @@ from embedpipe.pages.rendering import Selection
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.workspace import Workspace
 from embedpipe.tasks import info as info_task
-from embedpipe.tasks import upkeep
 from embedpipe.tasks.embed import embed
+from embedpipe.tasks.forget import forget
 
 SETTINGS = Settings(workers=1)
 
@@ -261,7 +261,7 @@ def test_forgotten_documents_leave_no_variant(workspace: Workspace, tiny: Backbo
     made(workspace, lambda: tiny, 2)
     made(workspace, lambda: tiny, 1, seed=1)
     assert info_task.take(workspace)["spaces"][0]["variants"]["pages"] == 12
-    gone = upkeep.forget(workspace, [str(drawn / "pile" / "letter" / "1.pdf")])
+    gone = forget(workspace, [str(drawn / "pile" / "letter" / "1.pdf")])
     values = info_task.take(workspace)["spaces"][0]["variants"]
     assert (values["variants"], values["pages"]) == (3, 10)
     for folder in folders(workspace.store().path):

@@ -26,8 +26,8 @@ from embedpipe.store.feature_tables import export_features
 from embedpipe.store.feature_writer import FeatureWriter
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.labels import Label, Labels
+from embedpipe.tasks.export import export_joblib
 from embedpipe.tasks.label_cluster import COLUMNS
-from embedpipe.tasks.upkeep import export_joblib
 
 pytestmark = pytest.mark.usefixtures("spared_devices")
 

@@ -20,7 +20,7 @@ from embedpipe.store.sources import EARLIER, GONE, Sources
 from embedpipe.store.workspace import Workspace
 from embedpipe.tasks import info
 from embedpipe.tasks.embed import embed
-from embedpipe.tasks.upkeep import forget
+from embedpipe.tasks.forget import forget
 
 ONE = Settings(workers=1)
 

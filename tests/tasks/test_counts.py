@@ -26,7 +26,7 @@ from embedpipe.embedding.streaming import Settings
 from embedpipe.pages.rendering import Job
 from embedpipe.store import features
 from embedpipe.store.workspace import Workspace
-from embedpipe.tasks import dedupe, embed, info, upkeep
+from embedpipe.tasks import dedupe, embed, forget, info
 
 FOLDERS = ("", "letters/", "forms/2024/")
 NAMES = ("a.pdf", "b.pdf")
@@ -196,6 +196,6 @@ def test_counts_add_up(quick: None, tiny: Backbone, tree: dict[str, str], runs: 
             now = dict(zip(keys, store["page_id"].tolist(), strict=True))
             assert ids.items() <= now.items()
             ids = now
-        gone = upkeep.forget(workspace, [], gone=True)
+        gone = forget.forget(workspace, [], gone=True)
         assert set(gone.documents).isdisjoint(workspace.store().pages()["document_sha256"])
         assert not len(workspace.store().set_aside())

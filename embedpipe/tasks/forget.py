@@ -1,28 +1,21 @@
-"""Changes to what is kept: forgetting documents, going back to earlier classifiers, exporting them."""
+"""`forget`: documents removed from features, cues, failures, labels and sources, and what learnt from them."""
 
 import contextlib
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
-
-import joblib
 
 from embedpipe.classifiers import variants
-from embedpipe.classifiers.bundles import ClassifierBundle, may_have_learnt
+from embedpipe.classifiers.bundles import may_have_learnt
 from embedpipe.core import versions
-from embedpipe.core.errors import ArtifactError, EmbedpipeError, UnknownNameError
+from embedpipe.core.errors import ArtifactError, EmbedpipeError
 from embedpipe.core.files import read_json
-from embedpipe.core.outputs import TRAILER, written
 from embedpipe.embedding import cue_table, kind_table
 from embedpipe.store.feature_writer import FeatureWriter
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.labels import is_sha256
 from embedpipe.store.workspace import FINETUNED, Sources, Workspace
 from embedpipe.tasks.label import forget_labels
-
-_COMPRESSED = {".z": "zlib", ".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".lzma": "lzma"}
-"""As joblib derives it from the name of a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,54 +142,3 @@ def _trained(workspace: Workspace, hashes: set[str]) -> list[str]:
         if known is None or known & hashes:
             found.append(f"{FINETUNED}{name}")
     return found
-
-
-def roll_back(workspace: Workspace, name: str, number: int | None = None) -> int:
-    """Makes another version of a classifier the one in use; every version stays, so this can be undone.
-
-    Args:
-        workspace: The artifacts.
-        name: Of the classifier.
-        number: Of the version; None for the newest one before that in use.
-
-    Returns:
-        The number of the version in use now.
-
-    Raises:
-        UnknownNameError: There is no such classifier.
-        ArtifactError: There is no such version, or it is damaged: nothing is changed then.
-    """
-    with workspace.writing("classifiers --rollback"):
-        folder = _classifier_folder(workspace, name)
-        number = versions.before(folder) if number is None else number
-        if number in versions.numbers(folder):
-            ClassifierBundle.load(versions.path_of(folder, number))
-        versions.use(folder, number)
-    return number
-
-
-def prune(workspace: Workspace, name: str) -> int:
-    """Removes all versions of a classifier but the one in use; returns how many.
-
-    Raises:
-        UnknownNameError: There is no such classifier.
-    """
-    with workspace.writing("classifiers --prune"):
-        return versions.prune(_classifier_folder(workspace, name), 0)
-
-
-def _classifier_folder(workspace: Workspace, name: str) -> Path:
-    known = workspace.classifiers()
-    if name not in known:
-        raise UnknownNameError("classifier", name, known)
-    return workspace.classifier_folder(name)
-
-
-def export_joblib(bundle: ClassifierBundle, file: Path) -> None:
-    """Writes the fitted scikit-learn pipeline as a joblib pickle, for other programs; embedpipe never loads one."""
-    compress = _COMPRESSED.get(file.suffix)
-    with written(file) as temporary:
-        joblib.dump(bundle.pipeline, temporary, compress=(compress, 3) if compress else 0)
-        if not compress:
-            with open(temporary, "ab") as content:
-                content.write(TRAILER)

@@ -21,8 +21,10 @@ from embedpipe.store.feature_writer import FeatureWriter
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.workspace import Workspace
 from embedpipe.tasks import info
+from embedpipe.tasks.classifiers import prune, roll_back
 from embedpipe.tasks.embed import embed
-from embedpipe.tasks.upkeep import export_joblib, forget, prune, roll_back
+from embedpipe.tasks.export import export_joblib
+from embedpipe.tasks.forget import forget
 
 
 @pytest.fixture
