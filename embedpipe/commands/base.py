@@ -5,7 +5,6 @@ what it uses.
 """
 
 import functools
-import logging
 import math
 import os
 import signal
@@ -20,13 +19,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from embedpipe.commands.console import (
-    NoticeHandler,
     Output,
     OutputError,
     abandon_output,
     error_line,
     finish_output,
-    hear_libraries,
+    hear,
     prepare_streams,
     say,
 )
@@ -115,10 +113,7 @@ def begin(common: Common) -> "tuple[Workspace, Output]":
     """The workspace of a command, and its output."""
     from embedpipe.store.workspace import Workspace
 
-    hear_libraries(quiet=common.quiet)
-    ours = logging.getLogger("embedpipe")
-    ours.addHandler(NoticeHandler())
-    ours.setLevel(logging.WARNING if common.quiet else logging.INFO)
+    hear(quiet=common.quiet)
     return Workspace(common.artifacts, share=common.share_folder), Output(common.as_json, common.quiet)
 
 

@@ -154,7 +154,15 @@ class LibraryHandler(logging.Handler):
         self.tell(library or category.__name__, str(message))
 
 
-_libraries = LibraryHandler()
+_libraries, _ours = LibraryHandler(), NoticeHandler()
+
+
+def hear(*, quiet: bool) -> None:
+    """Prints our own warnings, and our notices unless quiet, a line each; call it again to change which."""
+    hear_libraries(quiet=quiet)
+    ours = logging.getLogger("embedpipe")
+    ours.addHandler(_ours)  # the same one, so that no line comes twice
+    ours.setLevel(logging.WARNING if quiet else logging.INFO)
 
 
 def hear_libraries(*, quiet: bool) -> None:

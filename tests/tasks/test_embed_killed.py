@@ -66,7 +66,9 @@ def test_twenty_kills_leave_the_rows_of_a_quiet_run(tmp_path: Path) -> None:
     for _ in range(KILLS):
         with subprocess.Popen(command(pile, torn), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as run:
             time.sleep(dice.uniform(0.4, 0.95) * span)
-            hit += run.poll() is None
+            in_time = run.poll() is None
+            hit += in_time
+            span *= 1.0 if in_time else 0.8  # the machine was busier when the quiet run was timed
             run.send_signal(signal.SIGKILL)
         if torn.exists() and Workspace(torn).spaces() and len(rows(torn)) == PAGES:
             shutil.rmtree(torn)  # all is done: begin anew
