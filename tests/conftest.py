@@ -137,3 +137,14 @@ def nasty() -> Path:
     if not folder.is_dir():
         pytest.skip("the shared hostile inputs are not beside the checkout")
     return folder
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Small networks are fastest so; and sums of other threads are rounded otherwise, so runs could not be compared."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

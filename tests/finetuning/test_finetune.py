@@ -7,13 +7,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from safetensors.torch import load_file, save_file
 
 from embedpipe.backbones.engines import EngineChoice
@@ -34,19 +32,13 @@ from embedpipe.tasks import info, label
 from embedpipe.tasks.embed import embed
 from embedpipe.tasks.evaluate import measure_elsewhere
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
 TYPES = ("invoice", "slides")
 RECIPE = FinetuningRecipe("timm:test_resnet", "none", "last-stage", "1", size=64, epochs=2, batch_size=4)
 SETTINGS = Settings(workers=1)
 TORCH = EngineChoice("cpu", "fp32", "torch", threads=1)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small networks are fastest so; and sums of other threads are rounded otherwise, so runs could not be compared."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

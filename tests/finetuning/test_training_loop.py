@@ -1,7 +1,7 @@
 """The training loop: what moves, what does not, and how it goes on after a kill."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,9 @@ from embedpipe.finetuning.training_loop import (
 )
 from embedpipe.finetuning.unfreezing import find_depths, set_drop_path, trained_depths
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
 RECIPE = FinetuningRecipe(
     "timm:test_resnet", "none", "last-stage", epochs=4, batch_size=8, rate=5e-3, dropout=0.1, patience=0, balance=0
 )
@@ -49,15 +52,6 @@ class Pages:
     def shape(self, index: int) -> tuple[int, int]:
         """Every fifth page is wider."""
         return (40, 32) if index % 5 else (40, 40)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small networks are fastest so, and every run is the same."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
