@@ -24,6 +24,7 @@ from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Any, Protocol
 
 _starting = threading.Lock()
+_QUIET = "import os; null = os.open(os.devnull, os.O_WRONLY); os.dup2(null, 2); os.close(null)"
 
 
 class Numbers(Protocol):
@@ -39,7 +40,7 @@ class _Worker(SpawnProcess):
 
     def start(self) -> None:
         """Starts it with the signal blocked; while Python itself starts, it would end in a traceback."""
-        with _starting, _no_main(), _no_daemon(), _no_interrupt():
+        with _starting, _no_main(), _no_traces(), _no_daemon(), _no_interrupt():
             super().start()
 
 
@@ -72,6 +73,25 @@ def _no_main() -> Iterator[None]:
         yield
     finally:
         spawn.get_preparation_data = original
+
+
+@contextlib.contextmanager
+def _no_traces() -> Iterator[None]:
+    """Keeps processes that this thread starts quiet: one that is stopped while it starts ends in a traceback."""
+    original, here = spawn.get_command_line, threading.get_ident()
+
+    def quiet(**places: Any) -> list[str]:
+        line: list[str] = original(**places)
+        if threading.get_ident() == here and "-c" in line:  # frozen programs have another way
+            program = line.index("-c") + 1
+            line[program] = f"{_QUIET}; {line[program]}"
+        return line
+
+    spawn.get_command_line = quiet
+    try:
+        yield
+    finally:
+        spawn.get_command_line = original
 
 
 @contextlib.contextmanager

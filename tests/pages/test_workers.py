@@ -15,7 +15,7 @@ from pages.test_rendering import OPTIONS, document_of, run
 
 from embedpipe.core.records import PageImage
 from embedpipe.pages.rendering import Job, Selection
-from embedpipe.pages.workers import PipeLock, _no_main
+from embedpipe.pages.workers import PipeLock, _no_main, _no_traces
 
 SCRIPT = """
 import multiprocessing, os
@@ -50,6 +50,18 @@ def test_scripts_need_no_main_guard_and_no_file(
     command = [sys.executable, "-"] if from_stdin else [sys.executable, str(script)]
     done = subprocess.run(command, input=text, capture_output=True, text=True, check=False, timeout=100)
     assert (done.stdout, done.stderr) == ("2 False\n2 True\n", "")
+
+
+def test_a_worker_that_cannot_start_prints_nothing() -> None:
+    """It may be stopped, or its parent may end, while it starts; other processes keep their stderr."""
+    with _no_traces():
+        ours, others = spawn.get_command_line(pipe_handle=99), []
+        thread = threading.Thread(target=lambda: others.append(spawn.get_command_line(pipe_handle=99)))
+        thread.start()
+        thread.join()
+    done = subprocess.run(ours, capture_output=True, text=True, check=False)
+    assert (done.returncode != 0, done.stdout, done.stderr) == (True, "", "")
+    assert "Error" in subprocess.run(others[0], capture_output=True, text=True, check=False).stderr
 
 
 def test_other_processes_import_the_program_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
