@@ -8,7 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import InitVar, dataclass, field, replace
 from functools import partial
 from typing import Any, Generic, TypeVar
 
@@ -42,6 +42,8 @@ class Settings:
         trust_mtime: Take size and time of change for the content of files that were hashed before.
         exclude: Patterns of files and folders below the inputs that are passed over, see `pages.leftovers`.
         follow_links: Follow links below the inputs.
+        page_seconds: Earlier name of `limits.page_seconds`.
+        page_bytes: Earlier name of `limits.page_bytes`.
     """
 
     selection: Selection = field(default_factory=Selection)
@@ -52,6 +54,14 @@ class Settings:
     trust_mtime: bool = False
     exclude: tuple[str, ...] = ()
     follow_links: bool = False
+    page_seconds: InitVar[float | None] = None
+    page_bytes: InitVar[int | None] = None
+
+    def __post_init__(self, page_seconds: float | None, page_bytes: int | None) -> None:
+        """Takes limits by their earlier names."""
+        given = {"page_seconds": page_seconds, "page_bytes": page_bytes}
+        changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        object.__setattr__(self, "limits", replace(self.limits, **changes))
 
 
 class _Background(Generic[T]):

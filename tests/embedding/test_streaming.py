@@ -1,6 +1,7 @@
 """Batches of one shape, begun before the one before is waited for, and bounded however many shapes there are."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, Self
 
@@ -13,6 +14,7 @@ from embedpipe.core.errors import NetworkError
 from embedpipe.core.records import Document, FeatureBatch, Identity, PageFailure, PageImage, PageInfo, PageRef, Recipe
 from embedpipe.embedding import streaming
 from embedpipe.embedding.streaming import PageStream, Settings
+from embedpipe.pages.contract import Limits
 from embedpipe.pages.rendering import Rendered
 
 DOCUMENT = Document("/a.pdf", "a" * 64, 1, 0, "pdf")
@@ -153,3 +155,11 @@ def test_a_network_that_fails_on_everything_ends_the_run(monkeypatch: pytest.Mon
     """Where a plain white page fails as well, the pages are not to blame, and none is recorded as a failure."""
     with pytest.raises(NetworkError, match="too few rows"):
         stream(monkeypatch, FakeBackbone(1, least_rows=9), [page(n, 8) for n in range(9)])
+
+
+def test_settings_take_limits_by_their_earlier_names() -> None:
+    """Programs that were written before limits were one record go on working."""
+    settings = Settings(limits=Limits(pages=3), page_seconds=5.0, page_bytes=7)
+    assert settings.limits == Limits(pages=3, page_seconds=5.0, page_bytes=7)
+    assert replace(settings, workers=2).limits == settings.limits
+    assert Settings().limits == Limits()
