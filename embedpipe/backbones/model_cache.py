@@ -195,8 +195,9 @@ def keep(wanted: Wanted, backbone: Backbone, *, torch_has_gpus: bool, places: It
             key = wanted.settled(backbone.identity).key()
             shutil.rmtree(cache / key, ignore_errors=True)
             new.rename(cache / key)
-        if key != wanted.key():
-            write_json(cache / f"{wanted.key()}{_REQUEST}", {"network": key})
+        asked = wanted.key()  # once: it hashes the weights file
+        if asked != key:
+            write_json(cache / f"{asked}{_REQUEST}", {"network": key})
         _tidy(cache)
     except (ArtifactError, OSError, RuntimeError) as error:  # OpenVINO raises RuntimeError for a full disk
         log.debug("the network is not kept: %s", error)
@@ -234,7 +235,7 @@ def _version(distribution: str) -> str | None:
 
 
 def _code() -> str:
-    """Hash of this package's own modules: whatever they do to a network, a change of them makes it another one."""
+    """Hash of the modules of this room: whatever they do to a network, a change of them makes it another one."""
     digest = hashlib.sha256()
     for file in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(file.read_bytes())

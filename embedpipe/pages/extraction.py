@@ -29,8 +29,6 @@ _OF_ALL_PAGES = (
 )
 """What the catalogue of a PDF holds for all of its pages, and most of it decides how they look."""
 _DEEPEST_FIELD = 32
-_ORIENTATION = 0x0112
-_SIDEWAYS = (5, 6, 7, 8)
 
 
 def suffix_of(document: Document) -> str:

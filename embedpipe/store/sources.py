@@ -7,7 +7,7 @@ its content, as far as is known: what is not known of is current.
 import contextlib
 import os
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 import pyarrow as pa
@@ -22,8 +22,6 @@ from embedpipe.pages.walking import FoundFile, identify
 CURRENT, EARLIER, GONE, PASSED_OVER = "", "earlier", "gone", "passed_over"
 """Standings of a document: EARLIER if its paths have other content now; GONE if they are not there any more, as a walk
 of the whole folder found; PASSED_OVER if they are there, and a walk does not read them any more."""
-
-Standing = Callable[[str, str], str]
 
 _EARLIEST = {"path": pa.string(), "sha256": pa.string(), "size": pa.int64(), "mtime_ns": pa.int64()}
 _FIRST = pa.schema({**_EARLIEST, "reader": pa.string()})
