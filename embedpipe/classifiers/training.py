@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
 from embedpipe.classifiers import missing, variants
-from embedpipe.classifiers.bundles import ClassifierBundle, brief, build_classifier, fit_classifier, fit_novelty
+from embedpipe.classifiers.bundles import ClassifierBundle, build_classifier, fit_classifier, fit_novelty
 from embedpipe.classifiers.calibration.confidence import HeldOutScores, nested_decisions
 from embedpipe.classifiers.calibration.decisions import Rule
 from embedpipe.classifiers.evaluation import (
@@ -31,6 +31,7 @@ from embedpipe.classifiers.evaluation import (
 from embedpipe.classifiers.finetuned import seen_pages
 from embedpipe.classifiers.group_guesses import separated
 from embedpipe.classifiers.held_out import held_out_of, honest_folds
+from embedpipe.classifiers.saved.on_disk import brief
 from embedpipe.core import versions
 from embedpipe.core.errors import ArtifactError, LabelsError, UsageError
 from embedpipe.core.records import SAYS_NOTHING
