@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from embedpipe.backbones.engines import Backbone
     from embedpipe.core.records import Identity
     from embedpipe.embedding.streaming import Settings
-    from embedpipe.pages.rendering import Selection
+    from embedpipe.pages.contract import Selection
     from embedpipe.store.workspace import Workspace
 
 AUTO = "auto"
@@ -236,7 +236,7 @@ def read_globs(patterns: list[str]) -> tuple[str, ...]:
 
 def read_selection(text: str) -> "Selection":
     """The pages of each document that `--pages` names; raises UsageError where it cannot be read."""
-    from embedpipe.pages.rendering import Selection
+    from embedpipe.pages.contract import Selection
 
     try:
         return Selection.parse(text)

@@ -6,6 +6,7 @@ pages/words-<n>.parquet        hashed n-grams of each page, where they come from
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +18,9 @@ from embedpipe.pages.extras.words import BUCKETS
 from embedpipe.store.failure_table import as_utf8
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.page_table import POSITION, Key, PageTable, PageTableWriter
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 THUMBNAILS, WORDS = "thumbnails", "words"
 
@@ -45,8 +49,10 @@ def thumbnails_of(root: Path, keys: Sequence[Key]) -> dict[Key, bytes]:
     return {keys[position]: picture for position, picture in pictures if picture}
 
 
-def words_of(root: Path, keys: Sequence[Key]) -> csr_array:
+def words_of(root: Path, keys: Sequence[Key]) -> "csr_array":
     """Counts of the n-grams of pages, float32 (n, BUCKETS); rows without any for pages whose words are not kept."""
+    from scipy.sparse import csr_array  # noqa: PLC0415 - who needs no words does without it
+
     found = page_table(root, WORDS).read(keys, ["columns", "counts"])
     lengths = np.zeros(len(keys), np.int64)
     lengths[found[POSITION].to_numpy()] = found["columns"].combine_chunks().value_lengths().fill_null(0).to_numpy()

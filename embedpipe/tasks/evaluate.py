@@ -31,7 +31,8 @@ from embedpipe.classifiers.evaluation import (
     metrics_of,
     per_class,
 )
-from embedpipe.classifiers.evidence import Example, Examples
+from embedpipe.classifiers.evidence import Examples
+from embedpipe.classifiers.examples import Example
 from embedpipe.classifiers.finetuned import trained_on
 from embedpipe.classifiers.groups import describe
 from embedpipe.classifiers.held_out import FEWEST_UNSEEN

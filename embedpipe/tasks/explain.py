@@ -12,9 +12,10 @@ from scipy.sparse import csr_array
 from scipy.special import log_softmax, logsumexp
 
 from embedpipe.backbones.engines import Backbone
-from embedpipe.classifiers import evidence
 from embedpipe.classifiers.bundles import ClassifierBundle
-from embedpipe.classifiers.evidence import Example, Examples
+from embedpipe.classifiers.evidence import Examples
+from embedpipe.classifiers.examples import Example
+from embedpipe.classifiers.examples import as_json as examples_json
 from embedpipe.classifiers.occlusion import Box, covered, deciding_boxes, occlusion_map
 from embedpipe.core.display import name_of
 from embedpipe.core.errors import ArtifactError, LabelsError, UnknownNameError
@@ -274,7 +275,7 @@ def as_json(found: Explanation) -> dict[str, Any]:
         "grid": {"rows": len(found.drops), "columns": len(found.drops[0]), "drops": found.drops.round(3).tolist()},
         "boxes": [{k: round(getattr(box, k), 4) for k in ("x0", "y0", "x1", "y1", "drop")} for box in found.boxes],
         "without_boxes": _shares(found.without)[:2],
-        "looks_like": evidence.as_json(found.examples),
+        "looks_like": examples_json(found.examples),
     }
 
 

@@ -8,7 +8,7 @@ from scipy.linalg import cho_factor, cho_solve
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from embedpipe.classifiers.neighbours import flat_index, unit_rows
+from embedpipe.classifiers.nearest import flat_index, mean_distances, unit_rows
 
 
 class NoveltyDetector(BaseEstimator):
@@ -58,9 +58,7 @@ class NoveltyDetector(BaseEstimator):
         """One minus the cosine with the nearest training rows, 0..2, of scaled features X, (n,)."""
         check_is_fitted(self)
         checked = validate_data(self, X, dtype=np.float32, reset=False)
-        cosines, _ = self._index.search(self._project(checked), min(self.n_neighbors, len(self.rows_)))
-        distances: NDArray[np.float64] = 1.0 - np.float64(cosines).mean(axis=1)
-        return distances
+        return mean_distances(self._index, self._project(checked), self.n_neighbors)
 
     def _project(self, X: NDArray[np.float32]) -> NDArray[np.float32]:
         return unit_rows(X @ self.projection_)
