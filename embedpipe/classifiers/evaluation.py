@@ -41,6 +41,9 @@ nowhere, for nothing could be guessed, and it is one alone."""
 LEARNT = -1
 """In place of a fold: the page is always learnt from and never held out."""
 
+_MANY_PAGES = 20_000
+"""Of more pages one fold is fitted at a time, which uses all cores by itself: each holds two copies of its pages."""
+
 _IMPOSSIBLE = -30.0
 """Log score of a type that a fold's training part does not hold."""
 
@@ -235,7 +238,8 @@ def _in_each_fold(work: Callable[[int], None], folds: NDArray[np.int64]) -> None
     """Calls a function for each fold."""
     # threads: the solvers let go of the interpreter's lock, and the matrix is shared
     numbers = [int(fold) for fold in np.unique(folds) if fold != LEARNT]
-    Parallel(n_jobs=min(available_cores(), FOLDS), prefer="threads")(delayed(work)(number) for number in numbers)
+    jobs = 1 if len(folds) > _MANY_PAGES else min(available_cores(), FOLDS)
+    Parallel(n_jobs=jobs, prefer="threads")(delayed(work)(number) for number in numbers)
 
 
 def _few_documents(pages: LabelledPages, among: NDArray[np.bool_], most: int | None) -> NDArray[np.int64]:
@@ -283,7 +287,7 @@ def isolated(pages: LabelledPages, blocks: Blocks) -> LabelledPages:
         blocks: Where each layer's features lie.
     """
     scaler = BlockScaler([(start, stop) for _, start, stop in blocks])
-    pairs, _ = near_pairs(unit_rows(scaler.fit_transform(pages.X)), NEAR_DUPLICATE)
+    pairs, _ = near_pairs(unit_rows(scaler.fit_transform(pages.X), copy=False), NEAR_DUPLICATE)
     names, owner = np.unique(pages.groups, return_inverse=True)
     joined = connected(owner[pairs], len(names))
     for kind in np.unique(pages.y):
