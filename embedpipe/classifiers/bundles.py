@@ -17,6 +17,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 from sklearn.svm import LinearSVC
 
+from embedpipe.classifiers import many_rows
 from embedpipe.classifiers.calibration.decisions import Calibration
 from embedpipe.classifiers.calibration.logits import log_softmax
 from embedpipe.classifiers.calibration.novelty import NoveltyDetector
@@ -128,6 +129,9 @@ def fit_classifier(
     kind = classifier.steps[-1][0]
     extra = {} if kind == "knn" else {f"{kind}__sample_weight": weights}
     try:
+        if many_rows.can_fit(classifier[-1], len(X)):
+            many_rows.fit(classifier[-1], classifier[:-1].fit_transform(X), y, weights)
+            return classifier
         fitted: Pipeline = classifier.fit(X, y, **extra)
     except ValueError as error:
         raise EmbedpipeError(f"{kind} cannot be fitted: {str(error).partition(chr(10))[0]}") from error

@@ -43,6 +43,9 @@ GIVEN, GUESSED, OWN, UNGUESSED = "given", "guessed", "own", "unguessed"
 """Where a document's group comes from: its label; a guess that joins it with others, or that found no others; or
 nowhere, for nothing could be guessed, and it is one alone."""
 
+_MANY_PAGES = 20_000
+"""Of more pages one fold is fitted at a time, which uses all cores by itself: each holds two copies of its pages."""
+
 LEARNT = -1
 """In place of a fold: the page is always learnt from and never held out."""
 
@@ -286,7 +289,8 @@ def _in_each_fold(work: Callable[..., None], folds: NDArray[np.int64], parts: Se
     # threads: the solvers let go of the interpreter's lock, and the matrix is shared
     numbers = [int(fold) for fold in np.unique(folds) if fold != LEARNT]
     jobs = [(number, part) for part in parts for number in numbers] if parts else [(number,) for number in numbers]
-    Parallel(n_jobs=min(available_cores(), FOLDS), prefer="threads")(delayed(work)(*job) for job in jobs)
+    at_once = 1 if len(folds) > _MANY_PAGES else min(available_cores(), FOLDS)
+    Parallel(n_jobs=at_once, prefer="threads")(delayed(work)(*job) for job in jobs)
 
 
 def _few_documents(pages: LabelledPages, among: NDArray[np.bool_], most: int | None) -> NDArray[np.int64]:
@@ -334,7 +338,7 @@ def isolated(pages: LabelledPages, blocks: Blocks) -> LabelledPages:
         blocks: Where each layer's features lie.
     """
     scaler = BlockScaler([(start, stop) for _, start, stop in blocks])
-    pairs, _ = near_pairs(unit_rows(scaler.fit_transform(pages.X)), NEAR_DUPLICATE)
+    pairs, _ = near_pairs(unit_rows(scaler.fit_transform(pages.X), copy=False), NEAR_DUPLICATE)
     names, owner = np.unique(pages.groups, return_inverse=True)
     joined = connected(owner[pairs], len(names))
     for kind in np.unique(pages.y):

@@ -114,6 +114,8 @@ class _Novelty:
         if _kind(saved) != "embedpipe.classifiers.calibration.novelty.NoveltyDetector":
             raise LookupError(saved.kind)
         values = saved.values
+        if len(values.get("centroids_", ())):
+            raise LookupError("rows in lists")
         return cls(values["projection_"], flat_index(values["rows_"]), int(values["n_neighbors"]))
 
     def distances(self, scaled: NDArray[Any]) -> NDArray[np.float64]:
@@ -143,6 +145,8 @@ def _linear(values: Mapping[str, Any]) -> Scores:
 
 def _votes(values: Mapping[str, Any]) -> Scores:
     """Of `neighbours.FaissKNeighborsClassifier`."""
+    if "_axes" in values:
+        raise LookupError("rows in lists")
     index, classes, count = flat_index(values["_rows"]), values["_classes_of_rows"], len(values["classes_"])
 
     def scores(scaled: NDArray[Any]) -> NDArray[np.float64]:
