@@ -227,7 +227,7 @@ class FeatureStore:
             rows = np.searchsorted(ids, page_ids[wanted]).clip(max=len(ids) - 1)
             if not np.array_equal(ids[rows], page_ids[wanted]):
                 raise ArtifactError(f"{self.path / part.name} lacks pages that were asked for" if part else "")
-            X[wanted] = self.matrix(table).astype(np.float32)[rows]
+            X[wanted] = self.matrix(table)[rows]
         return X
 
     def pages_of(self, page_ids: NDArray[np.int64]) -> "pd.DataFrame":

@@ -49,7 +49,12 @@ class Answerer:
         """Whether its features end with the cues of each page."""
         return bool(self.fitted_on.get("cues"))
 
-    def log_scores(self, X: NDArray[np.float32]) -> NDArray[np.float64]:
+    @property
+    def words(self) -> bool:
+        """Whether it takes the words of pages; one that does is loaded whole."""
+        return False
+
+    def log_scores(self, X: NDArray[np.float32], words: Any = None) -> NDArray[np.float64]:  # noqa: ARG002
         """Logarithms of the raw probabilities of pages, (n, n_classes)."""
         if self.cues and X.shape[1] != len(self.scaling.mean_):
             raise EmbedpipeError(f"{self.name} needs cues of the PDF, which are not known here: fit one without cues")
@@ -75,6 +80,8 @@ class Answerer:
         check_model(folder, manifest)
         try:
             model = read_tree(folder / MODEL)
+            if "parts" in model:
+                raise LookupError("parts")
             (_, scaler), (_, estimator) = model["pipeline"].values["steps"]
             return cls(
                 name=manifest["name"],
@@ -107,6 +114,8 @@ class _Novelty:
         if _kind(saved) != "embedpipe.classifiers.calibration.novelty.NoveltyDetector":
             raise LookupError(saved.kind)
         values = saved.values
+        if len(values.get("centroids_", ())):
+            raise LookupError("rows in lists")
         return cls(values["projection_"], flat_index(values["rows_"]), int(values["n_neighbors"]))
 
     def distances(self, scaled: NDArray[Any]) -> NDArray[np.float64]:
@@ -136,6 +145,8 @@ def _linear(values: Mapping[str, Any]) -> Scores:
 
 def _votes(values: Mapping[str, Any]) -> Scores:
     """Of `neighbours.FaissKNeighborsClassifier`."""
+    if "_axes" in values:
+        raise LookupError("rows in lists")
     index, classes, count = flat_index(values["_rows"]), values["_classes_of_rows"], len(values["classes_"])
 
     def scores(scaled: NDArray[Any]) -> NDArray[np.float64]:
