@@ -26,7 +26,8 @@ from embedpipe.classifiers.fusion import IMPOSSIBLE, Evidence, Fusion, choose, l
 from embedpipe.classifiers.nearest import unit_rows
 from embedpipe.classifiers.parts import Part, Plan, as_plan
 from embedpipe.classifiers.pooling import effective_pages, mean_log_scores, page_weights, weighted_means
-from embedpipe.classifiers.words import FIRST_PAGES, MOST_PAGES, have_words
+from embedpipe.classifiers.word_rows import have_words
+from embedpipe.classifiers.words import FIRST_PAGES, MOST_PAGES
 from embedpipe.core.errors import LabelsError
 from embedpipe.core.machine import available_cores
 from embedpipe.index.near_duplicates import NEAR_DUPLICATE, connected, near_pairs

@@ -11,7 +11,6 @@ from typing import Any
 import faiss
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import eigh
 
 EXACT_ROWS = 20_000
 """Up to so many rows all of them are compared."""
@@ -125,6 +124,8 @@ def sampled(n: int) -> NDArray[np.int64]:
 
 def singular_vectors(unit: NDArray[np.float32]) -> NDArray[np.float32]:
     """The first `DIM` right singular vectors of rows, float32 (dim, DIM)."""
+    from scipy.linalg import eigh  # noqa: PLC0415 - answering does without it
+
     dim = unit.shape[1]
     products = np.zeros((dim, dim))
     for first in range(0, len(unit), _BLOCK):
