@@ -23,7 +23,17 @@ from pebble import ProcessExpired, ProcessPool
 
 from embedpipe.core.errors import DocumentError, EmbedpipeError
 from embedpipe.core.files import file_time
-from embedpipe.core.records import PLACEHOLDER, WHOLE_FILE, Document, PageFailure, PageImage, PageInfo, PageRef, Words
+from embedpipe.core.records import (
+    PLACEHOLDER,
+    WHOLE_FILE,
+    Document,
+    PageFailure,
+    PageImage,
+    PageInfo,
+    PageRef,
+    Recipe,
+    Words,
+)
 from embedpipe.pages.contract import Selection, first_line
 from embedpipe.pages.cues import UNKNOWN, page_cues
 from embedpipe.pages.documents import (
@@ -37,7 +47,7 @@ from embedpipe.pages.documents import (
     open_document,
     plan,
 )
-from embedpipe.pages.extras.thumbnails import thumbnail
+from embedpipe.pages.extras.thumbnails import LONG_SIDE, thumbnail
 from embedpipe.pages.extras.words import words_of_page
 from embedpipe.pages.source_kinds import UNKNOWN as UNKNOWN_KIND
 from embedpipe.pages.source_kinds import page_kind
@@ -253,7 +263,7 @@ class Renderer:
 
 _options: ReadOptions
 _marks: Numbers
-_last: tuple[Document, OpenDocument] | None = None
+_last: dict[Recipe, tuple[Document, OpenDocument]] = {}
 
 
 def start_worker(options: ReadOptions, marks: Numbers) -> None:
@@ -293,7 +303,7 @@ def _work(job: Job, indices: list[int] | None, slot: int) -> _Answer:
     _marks[slot] = _OPENING
     try:
         with _alarm():
-            opened = _open(document)
+            opened = _open(document, _options)
     except (DocumentError, MemoryError) as error:
         return _Answer(_failures(document, indices, *_reason(error)), [], time.perf_counter() - begin)
     rest: list[int] = []
@@ -304,22 +314,23 @@ def _work(job: Job, indices: list[int] | None, slot: int) -> _Answer:
     return _Answer(results, rest, time.perf_counter() - begin)
 
 
-def _open(document: Document) -> OpenDocument:
-    """Opens a document, or hands out the one that this worker opened last."""
-    global _last  # noqa: PLW0603 - one per worker process
-    if _last is not None:
-        if _last[0] == document:
-            return _last[1]
-        _last[1].close()
-        _last = None
+def _open(document: Document, options: ReadOptions) -> OpenDocument:
+    """Opens a document, or hands out the one that this worker opened last to draw pages so."""
+    last = _last.get(options.recipe)
+    if last is not None:
+        if last[0] == document:
+            return last[1]
+        last[1].close()
+        del _last[options.recipe]
     try:
         status = os.stat(document.path)
     except OSError as error:
         raise DocumentError("unreadable", f"cannot be read: {error.strerror or error}") from None
     if (status.st_size, file_time(status.st_mtime_ns)) != (document.size, document.mtime_ns):
         raise DocumentError("unreadable", "it changed while it was read; run again when it is at rest")
-    _last = (document, open_document(document.path, document.reader, _options))
-    return _last[1]
+    opened = open_document(document.path, document.reader, options)
+    _last[options.recipe] = (document, opened)
+    return opened
 
 
 def _pages_per_task(options: ReadOptions) -> int:
@@ -336,7 +347,7 @@ def _render_page(job: Job, opened: OpenDocument, index: int, slot: int) -> list[
             ink = drawn.ink
             facts = _cues(opened, drawn, index) if _options.cues else ()
             kind = UNKNOWN_KIND if _options.variants else _kind(opened, drawn, index)
-            words, small = _words(opened, index), _thumbnail(drawn)
+            words, small = _words(opened, index), _thumbnail(document, drawn, index)
             pictures = [] if index in job.extras_only else _pictures(drawn, (document.sha256, index))
     except (DocumentError, MemoryError) as error:
         return _failures(document, [index], *_reason(error))
@@ -398,11 +409,16 @@ def _words(opened: OpenDocument, index: int) -> Words | None:
         return Words(message=f"its text cannot be read: {first_line(error)}")
 
 
-def _thumbnail(drawn: Rendering) -> bytes | None:
-    """A small picture of the page, where one is wanted; none of a page of which only a part is drawn."""
+def _thumbnail(document: Document, drawn: Rendering, index: int) -> bytes | None:
+    """A small picture of the whole page, where one is wanted; a page that can be rendered is never lost for it."""
     if THUMBNAIL not in _options.extras:
         return None
-    return b"" if _options.recipe.resize == "crop" else thumbnail(drawn.pixels, drawn.width, drawn.height)
+    if _options.recipe.resize == "crop":
+        try:
+            drawn = _open(document, replace(_options, recipe=Recipe(LONG_SIDE))).render(index)
+        except DocumentError:
+            return b""
+    return thumbnail(drawn.pixels, drawn.width, drawn.height)
 
 
 def _reason(error: Exception) -> tuple[str, str]:
