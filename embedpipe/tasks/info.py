@@ -11,7 +11,9 @@ from embedpipe.classifiers.bundles import check_model
 from embedpipe.core import versions
 from embedpipe.core.errors import ArtifactError, EmbedpipeError
 from embedpipe.core.files import read_json
+from embedpipe.core.records import NO_WORDS, OCR_WORDS, TEXT_WORDS
 from embedpipe.index import page_index
+from embedpipe.store import page_extras
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.sources import EARLIER, GONE, PASSED_OVER
 from embedpipe.store.workspace import FINETUNED, Workspace
@@ -36,6 +38,7 @@ def take(workspace: Workspace) -> dict[str, Any]:
     return {
         "artifacts": str(workspace.root),
         "spaces": [space for space in spaces if space],
+        "words": dict(page_extras.word_counts(workspace.root)),
         "labels": {
             "file": str(workspace.labels_file),
             "types": _attempt(damaged, partial(_types, workspace, damaged)) or {},
@@ -181,6 +184,9 @@ def describe(values: Mapping[str, Any], *, failures: bool) -> Iterator[str]:
         yield f"{values['artifacts']} holds no features yet: run `embed` on your documents"
     for space in values["spaces"]:
         yield from _describe_space(space, failures=failures, whole=nothing)
+    if counts := values["words"]:
+        named = ((TEXT_WORDS, "from their text"), (OCR_WORDS, "recognised"), (NO_WORDS, "without any"))
+        yield "words of pages: " + ", ".join(f"{counts[key]} {words}" for key, words in named if counts.get(key))
     types = ", ".join(f"{kind} {n}" for kind, n in values["labels"]["types"].items())
     if types or nothing:
         yield f"labels: {types or 'none yet, made by `label`'}"
