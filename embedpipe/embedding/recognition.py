@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -98,7 +98,7 @@ class Recognised:
 
 def recognise(
     wanted: Mapping[Document, Iterable[int]], settings: Settings, counts: Recognised
-) -> Iterator[tuple[Key, Words]]:
+) -> Generator[tuple[Key, Words]]:
     """Looks at the pictures of pages, in workers that may be killed, and yields what is read, as it comes.
 
     A page that takes too long, too much memory, or the worker with it, has no words, and a message that says why.

@@ -1,6 +1,7 @@
 """Text recognition: which pages, through the real workers with a recogniser that is made up, and with the real one."""
 
 import logging
+import socket
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -10,11 +11,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pymupdf
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
-from embedpipe.backbones.engines import Backbone
+from embedpipe.backbones.building import load_backbone
+from embedpipe.backbones.engines import Backbone, EngineChoice
 from embedpipe.commands.base import app, run
 from embedpipe.core.errors import EmbedpipeError
 from embedpipe.core.records import NO_WORDS, OCR_WORDS, TEXT_WORDS, FeatureBatch, Recipe
@@ -52,9 +56,8 @@ class Colours:
     def load(self):
         def read(pixels):
             red, green, blue = (int(value) > 128 for value in pixels[pixels.shape[0] // 8, pixels.shape[1] // 2])
-            colour = {(1, 0, 0): "red", (0, 1, 0): "green", (0, 0, 1): "blue", (0, 0, 0): "black", (1, 1, 0): "yellow"}[
-                red, green, blue
-            ]
+            colours = {(1, 0, 0): "red", (0, 1, 0): "green", (0, 0, 1): "blue", (0, 0, 0): "black", (1, 1, 0): "yellow"}
+            colour = colours.get((red, green, blue), "white")
             with open(self.calls, "a") as file:
                 file.write(f"{colour} {max(pixels.shape)}\\n")
             if colour == "red":
@@ -213,7 +216,10 @@ def test_another_network_keeps_the_words_that_were_recognised(
     """They are shared by all spaces: a second embedding of the same pages neither loses nor reads them again."""
     write(tmp_path, "a.pdf", "black")
     embed(workspace, [str(tmp_path / "in")], tiny, settings=auto)
-    other = replace(tiny, identity=replace(tiny.identity, backbone="timm:another"))
+    recipe = Recipe(size=48, layers="penultimate")
+    other = load_backbone(
+        tiny.identity.backbone, weights="none", recipe=recipe, choice=EngineChoice("cpu", "fp32", "torch")
+    )
     assert embed(workspace, [str(tmp_path / "in")], other, settings=auto).embedded == 1
     assert kept(workspace) == {0: (OCR_WORDS, "")}
     assert calls(tmp_path) == {"black": 1}
@@ -288,7 +294,7 @@ def test_a_recogniser_that_cannot_be_loaded_ends_the_run_with_its_name(
 
 @pytest.mark.parametrize(
     ("width", "height", "expected"),
-    [(595, 842, (912, 1280)), (842, 595, (1280, 912)), (500, 500, (1072, 1072)), (100, 1000, (336, 3392))],
+    [(595, 842, (912, 1280)), (842, 595, (1280, 912)), (500, 500, (1076, 1072)), (100, 1000, (336, 3404))],
 )
 def test_every_shape_has_as_many_pixels(width: float, height: float, expected: tuple[int, int]) -> None:
     """A till roll is read at the same sharpness as a sheet, and a line is not drawn without end."""
@@ -334,3 +340,49 @@ class TestWithoutThePackage:
         """With the modes there are."""
         assert run(["embed", "x", "--ocr", "maybe"]) == 2
         assert capsys.readouterr().err == "error: --ocr maybe: write never, auto or always\n"
+
+
+ENGLISH, CHINESE = "Invoice for the delivery of forty chairs", "增值税专用发票购买方名称地址电话"
+
+
+@pytest.fixture(scope="module")
+def scan(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page in English and Chinese, as a picture of 150 dots an inch."""
+    file = tmp_path_factory.mktemp("scan") / "scan.png"
+    with pymupdf.open() as document:
+        page = document.new_page()
+        page.insert_text((60, 120), ENGLISH, fontsize=22)
+        page.insert_text((60, 200), CHINESE, fontsize=22, fontname="china-s")
+        page.get_pixmap(dpi=150).save(file)
+    return file
+
+
+@pytest.mark.skipif(not find_spec("rapidocr"), reason="needs the extra `ocr`: pip install 'embedpipe[ocr]'")
+class TestRapidOcr:
+    """The real recogniser."""
+
+    def test_chinese_and_english_are_read_in_a_worker(self, workspace: Workspace, tiny: Backbone, scan: Path) -> None:
+        """Within the limits of a page that hold by default."""
+        report = embed(workspace, [str(scan)], tiny, settings=Settings(ocr=Ocr(AUTO)))
+        assert (report.recognised.with_words, report.recognised.failures) == (1, [])
+        (sha256,) = page_table(workspace.root, WORDS).kept()
+        expected = as_rows([hashed(f"{ENGLISH}\n{CHINESE}")])
+        assert words_of(workspace.root, [(sha256, 0)]).minimum(expected).sum() > 0.9 * expected.sum()
+
+    def test_nothing_is_asked_of_the_network_and_turned_pages_are_read(
+        self, scan: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Each line finds its own direction: upside down, and lying on either side."""
+
+        def offline(*_: Any, **__: Any) -> None:
+            raise AssertionError("a connection was made")
+
+        monkeypatch.setattr(socket, "create_connection", offline)
+        monkeypatch.setattr(socket.socket, "connect", offline)
+        read = RapidOcr().load()
+        with Image.open(scan) as picture:
+            pixels = np.asarray(picture.convert("RGB"))
+        for quarters in range(4):
+            text = read(np.rot90(pixels, quarters))
+            assert CHINESE in text
+            assert ENGLISH.replace(" ", "") in text.replace(" ", "")

@@ -24,8 +24,8 @@ NEVER, AUTO, ALWAYS = MODES = ("never", "auto", "always")
 LONG_SIDE = 1280
 """Pixels of the long side of a page of paper that is recognised; other shapes get as many pixels."""
 
-READY_BYTES = 1536 * 1024**2
-"""Memory that a worker is allowed for when workers are counted: one takes 1.3 GB after some pages."""
+READY_BYTES = 1792 * 1024**2
+"""Memory that a worker is allowed for when workers are counted: one takes 1.3 to 1.7 GB after some pages."""
 
 RUNTIMES = ("openvino", "onnxruntime")
 """What runs the networks, the fastest first."""
@@ -38,13 +38,11 @@ PageReader = Callable[[NDArray[np.uint8]], str]
 
 
 class Recogniser(Protocol):
-    """How text is recognised; it crosses to the workers.
+    """How text is recognised; it crosses to the workers."""
 
-    Attributes:
-        address_space: Bytes that it takes in a worker beyond what the page may take.
-    """
-
-    address_space: int
+    @property
+    def address_space(self) -> int:
+        """Bytes that it takes in a worker beyond what the page may take."""
 
     def check(self) -> None:
         """Raises EmbedpipeError, with what to do, where it cannot be loaded."""
