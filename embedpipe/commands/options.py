@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from embedpipe.backbones.engines import Backbone
     from embedpipe.core.records import Identity
     from embedpipe.embedding.streaming import Settings
-    from embedpipe.pages.extras.ocr import Ocr
     from embedpipe.pages.rendering import Selection
     from embedpipe.store.workspace import Workspace
 
@@ -129,13 +128,6 @@ class Reading:
         bool, typer.Option("--follow-links", help="Follow links below the folders, each file once.")
     ] = False
 
-    ocr: Annotated[
-        str,
-        typer.Option(
-            help="Read the pictures of pages as text: never, auto (first and last pages without text) or always."
-        ),
-    ] = "never"
-
     def settings(self) -> "Settings":
         """As the pipeline takes them; raises UsageError for what cannot be read."""
         from embedpipe.embedding.streaming import Settings
@@ -157,8 +149,28 @@ class Reading:
             trust_mtime=self.trust_mtime,
             exclude=read_globs(self.exclude),
             follow_links=self.follow_links,
-            ocr=read_ocr(self.ocr),
         )
+
+
+@dataclass(frozen=True)
+class Recognition:
+    """Of commands that may recognise text."""
+
+    ocr: Annotated[
+        str,
+        typer.Option(help="Recognise text in pictures: never, auto (first and last pages without text), or always."),
+    ] = "never"
+
+    def on(self, settings: "Settings") -> "Settings":
+        """Adds it; raises UsageError for an unknown mode, and EmbedpipeError where text cannot be recognised."""
+        from embedpipe.pages.extras.ocr import MODES, Ocr
+
+        if self.ocr not in MODES:
+            raise UsageError(f"--ocr {self.ocr}: write {', '.join(MODES[:-1])} or {MODES[-1]}")
+        ocr = Ocr(self.ocr)
+        if ocr:
+            ocr.recogniser.check()
+        return dataclasses.replace(settings, ocr=ocr)
 
 
 @dataclass(frozen=True)
@@ -214,18 +226,6 @@ class Labelling:
         from embedpipe.embedding.streaming import Settings
 
         return Settings(passwords=read_passwords(self.password_file))
-
-
-def read_ocr(mode: str) -> "Ocr":
-    """Whether pages are recognised; raises UsageError for an unknown mode, EmbedpipeError where that cannot be done."""
-    from embedpipe.pages.extras.ocr import MODES, Ocr
-
-    if mode not in MODES:
-        raise UsageError(f"--ocr {mode}: write {', '.join(MODES[:-1])} or {MODES[-1]}")
-    ocr = Ocr(mode)
-    if ocr:
-        ocr.recogniser.check()
-    return ocr
 
 
 def read_globs(patterns: list[str]) -> tuple[str, ...]:

@@ -63,6 +63,8 @@ class Reading:
         self._settings = settings
         self.options = ReadOptions(limits=settings.limits, passwords=settings.passwords)
         self._cues, self._words = cues, words
+        if settings.ocr and not words:
+            log.warning("--ocr: this classifier learnt from pictures alone, so no text is recognised")
         self._store: FeatureStore | None = None
         self._rows: dict[str, NDArray[np.int64]] = {}
         try:

@@ -44,8 +44,9 @@ RECIPE = Recipe(size=LONG_SIDE, resize="area")
 _HELD = 2048
 """Pages that wait for their words at a time, with their features."""
 
-_WRITE_SECONDS = 60.0
-"""What is read is written at least so often: a kill loses no more."""
+_WRITE_SECONDS, _WRITE_SHARE = 60.0, 0.02
+"""What is read is written so often, and after this share of the time that it took, so that long runs write few parts: a
+kill loses no more."""
 
 _PASSING = ("unreadable", "encrypted")
 """Failures that say nothing of the page: it is tried again in the next run."""
@@ -280,7 +281,7 @@ def keep_recognised(
             for key, words in found:
                 if words.origin == OCR_WORDS:
                     writer.append(key, page_extras.words_row(words))
-                if time.monotonic() - written > _WRITE_SECONDS:
+                if time.monotonic() - written > max(_WRITE_SECONDS, _WRITE_SHARE * counts.seconds):
                     writer.flush()
                     written = time.monotonic()
                 progress(counts.pages, total)

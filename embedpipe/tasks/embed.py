@@ -172,7 +172,6 @@ class _EmbedRun:
         complete = keep_recognised(workspace, found, self.settings, self.report.recognised, tell)
         self.report.interrupted = not complete
         self.report.stages["recognise"] = time.perf_counter() - begin
-        self.report.seconds += self.report.stages["recognise"]
 
     def _failed_documents(self, intake: Intake) -> int:
         return sum(

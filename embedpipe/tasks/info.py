@@ -186,7 +186,9 @@ def describe(values: Mapping[str, Any], *, failures: bool) -> Iterator[str]:
         yield from _describe_space(space, failures=failures, whole=nothing)
     if counts := values["words"]:
         named = ((TEXT_WORDS, "from their text"), (OCR_WORDS, "recognised"), (NO_WORDS, "without any"))
-        yield "words of pages: " + ", ".join(f"{counts[key]} {words}" for key, words in named if counts.get(key))
+        advice = "" if counts.get(OCR_WORDS) else " (`embed --ocr auto` recognises text in pictures)"
+        told = ", ".join(f"{counts[key]} {words}" for key, words in named if counts.get(key))
+        yield f"words of pages: {told}{advice if counts.get(NO_WORDS) else ''}"
     types = ", ".join(f"{kind} {n}" for kind, n in values["labels"]["types"].items())
     if types or nothing:
         yield f"labels: {types or 'none yet, made by `label`'}"
