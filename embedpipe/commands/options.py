@@ -153,6 +153,27 @@ class Reading:
 
 
 @dataclass(frozen=True)
+class Recognition:
+    """Of commands that may recognise text."""
+
+    ocr: Annotated[
+        str,
+        typer.Option(help="Recognise text in pictures: never, auto (first and last pages without text), or always."),
+    ] = "never"
+
+    def on(self, settings: "Settings") -> "Settings":
+        """Adds it; raises UsageError for an unknown mode, and EmbedpipeError where text cannot be recognised."""
+        from embedpipe.pages.extras.ocr import MODES, Ocr
+
+        if self.ocr not in MODES:
+            raise UsageError(f"--ocr {self.ocr}: write {', '.join(MODES[:-1])} or {MODES[-1]}")
+        ocr = Ocr(self.ocr)
+        if ocr:
+            ocr.recogniser.check()
+        return dataclasses.replace(settings, ocr=ocr)
+
+
+@dataclass(frozen=True)
 class Space:
     """Of commands that work on stored features."""
 

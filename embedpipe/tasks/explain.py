@@ -21,6 +21,7 @@ from embedpipe.core.display import name_of
 from embedpipe.core.errors import ArtifactError, LabelsError, UnknownNameError
 from embedpipe.core.records import Document, PageImage, PageInfo, PageRef
 from embedpipe.drawing.heatmaps import HeatPicture, Looks, draw_heat
+from embedpipe.embedding.page_pictures import page_pictures
 from embedpipe.embedding.streaming import Settings, render_page, render_pages
 from embedpipe.pages.cues import as_block
 from embedpipe.pages.documents import plan
@@ -219,9 +220,7 @@ def draw(workspace: Workspace, found: Explanation, backbone: Backbone, file: Pat
     shown = render_pages([(found.document, info.ref.page_index)], size=_PICTURE_SIZE)
     (left, top, right, bottom), _ = plan(info.width, info.height, backbone.identity.recipe)
     region = (left / info.width, top / info.height, right / info.width, bottom / info.height)
-    sources = workspace.sources()
-    wanted = [(d, e.page.page_index) for e in found.examples if (d := sources.document(e.page.document_sha256))]
-    pictures = render_pages(wanted)
+    pictures = page_pictures(workspace, [(e.page.document_sha256, e.page.page_index) for e in found.examples])
     looks = [
         Looks(pictures.get((e.page.document_sha256, e.page.page_index)), e.label, _name(e.page), e.score)
         for e in found.examples
