@@ -20,12 +20,12 @@ from sklearn.svm import LinearSVC
 
 from embedpipe.classifiers import many_rows
 from embedpipe.classifiers.calibration.decisions import Calibration
-from embedpipe.classifiers.calibration.logits import log_softmax
 from embedpipe.classifiers.calibration.novelty import NoveltyDetector
 from embedpipe.classifiers.neighbours import FaissKNeighborsClassifier
 from embedpipe.classifiers.saved.answering import VOTE_FLOOR
 from embedpipe.classifiers.saved.combining import CUES, LAYOUT, PICTURES, WORDS, FittedParts, Judge, taken
 from embedpipe.classifiers.saved.on_disk import MANIFEST, MODEL, check_model
+from embedpipe.classifiers.scores.logits import log_softmax
 from embedpipe.core.errors import ArtifactError, EmbedpipeError, SpaceMismatchError, UnknownNameError
 from embedpipe.core.files import read_json, replacing, sha256_of, write_json
 from embedpipe.core.records import Identity

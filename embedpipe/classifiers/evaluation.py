@@ -22,11 +22,11 @@ from sklearn.pipeline import Pipeline
 from embedpipe.classifiers.bundles import WORDS, Blocks, fit_classifier, fit_novelty, part_scores, taken
 from embedpipe.classifiers.calibration.confidence import HeldOutScores, expected_calibration_error, nested_decisions
 from embedpipe.classifiers.calibration.decisions import Rule
-from embedpipe.classifiers.fusion import IMPOSSIBLE, Evidence, Fusion, choose, learn
-from embedpipe.classifiers.nearest import unit_rows
 from embedpipe.classifiers.parts import Part, Plan, as_plan
-from embedpipe.classifiers.pooling import effective_pages, mean_log_scores, page_weights, weighted_means
-from embedpipe.classifiers.word_rows import have_words
+from embedpipe.classifiers.scores.fusion import IMPOSSIBLE, Evidence, Fusion, choose, learn
+from embedpipe.classifiers.scores.nearest import unit_rows
+from embedpipe.classifiers.scores.pooling import effective_pages, mean_log_scores, page_weights, weighted_means
+from embedpipe.classifiers.scores.word_rows import have_words
 from embedpipe.classifiers.words import FIRST_PAGES, MOST_PAGES
 from embedpipe.core.errors import LabelsError
 from embedpipe.core.machine import available_cores

@@ -10,7 +10,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from embedpipe.classifiers.nearest import flat_index, unit_rows, vote_shares
+from embedpipe.classifiers.scores.nearest import flat_index, unit_rows, vote_shares
 from embedpipe.index.row_neighbours import EXACT_ROWS, Layout, sampled, search
 
 _BLOCK = 20_000

@@ -45,7 +45,7 @@ from embedpipe.classifiers.group_guesses import separated
 from embedpipe.classifiers.held_out import held_out_of, honest_folds
 from embedpipe.classifiers.parts import Plan, plan
 from embedpipe.classifiers.saved.on_disk import brief
-from embedpipe.classifiers.word_rows import have_words
+from embedpipe.classifiers.scores.word_rows import have_words
 from embedpipe.classifiers.words import shrunk
 from embedpipe.core import versions
 from embedpipe.core.errors import ArtifactError, LabelsError, UsageError

@@ -184,6 +184,24 @@ class FeatureBatch:
             raise ValueError(f"{len(self.pages)} pages but {len(self.X)} rows")
 
 
+SHOWN = 3
+"""Examples that an answer shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A labelled page that looks like the one asked about; `score` is their cosine, 1 for the same picture."""
+
+    page: PageRef
+    label: str
+    score: float
+
+    def to_json(self) -> dict[str, Any]:
+        """As the command line prints it."""
+        page = self.page
+        return {"path": page.source, "page": page.page_number, "type": self.label, "score": round(self.score, 4)}
+
+
 @dataclass(frozen=True, slots=True)
 class Prediction:
     """A decision.

@@ -14,12 +14,10 @@ from scipy.special import log_softmax, logsumexp
 from embedpipe.backbones.engines import Backbone
 from embedpipe.classifiers.bundles import ClassifierBundle
 from embedpipe.classifiers.evidence import Examples
-from embedpipe.classifiers.examples import Example
-from embedpipe.classifiers.examples import as_json as examples_json
 from embedpipe.classifiers.occlusion import Box, covered, deciding_boxes, occlusion_map
 from embedpipe.core.display import name_of
 from embedpipe.core.errors import ArtifactError, LabelsError, UnknownNameError
-from embedpipe.core.records import Document, PageImage, PageInfo, PageRef
+from embedpipe.core.records import Document, Example, PageImage, PageInfo, PageRef
 from embedpipe.drawing.heatmaps import HeatPicture, Looks, draw_heat
 from embedpipe.embedding.page_pictures import page_pictures
 from embedpipe.embedding.streaming import Settings, render_page, render_pages
@@ -274,7 +272,7 @@ def as_json(found: Explanation) -> dict[str, Any]:
         "grid": {"rows": len(found.drops), "columns": len(found.drops[0]), "drops": found.drops.round(3).tolist()},
         "boxes": [{k: round(getattr(box, k), 4) for k in ("x0", "y0", "x1", "y1", "drop")} for box in found.boxes],
         "without_boxes": _shares(found.without)[:2],
-        "looks_like": examples_json(found.examples),
+        "looks_like": [example.to_json() for example in found.examples],
     }
 
 

@@ -8,7 +8,7 @@ from scipy.linalg import cho_factor, cho_solve
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from embedpipe.classifiers.nearest import flat_index, mean_distances, unit_rows
+from embedpipe.classifiers.scores.nearest import flat_index, mean_distances, unit_rows
 from embedpipe.index.row_neighbours import EXACT_ROWS, Layout, sampled
 
 _BLOCK = 20_000

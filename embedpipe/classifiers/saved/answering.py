@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedpipe.classifiers.calibration.decisions import Calibration
-from embedpipe.classifiers.calibration.logits import log_softmax
-from embedpipe.classifiers.nearest import mean_distances, unit_rows, vote_shares
 from embedpipe.classifiers.saved.combining import PICTURES, WORDS, FittedParts, Judge
 from embedpipe.classifiers.saved.on_disk import MANIFEST, MODEL, check_model
 from embedpipe.classifiers.saved.trees import Estimator, read_tree
-from embedpipe.classifiers.word_rows import weighted
+from embedpipe.classifiers.scores.logits import log_softmax
+from embedpipe.classifiers.scores.nearest import mean_distances, unit_rows, vote_shares
+from embedpipe.classifiers.scores.word_rows import weighted
 from embedpipe.core.errors import EmbedpipeError, SpaceMismatchError
 from embedpipe.core.files import read_json
 from embedpipe.core.moved import MOVED

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embedpipe.classifiers.fusion import IMPOSSIBLE, Fusion
-from embedpipe.classifiers.word_rows import have_words
+from embedpipe.classifiers.scores.fusion import IMPOSSIBLE, Fusion
+from embedpipe.classifiers.scores.word_rows import have_words
 from embedpipe.core.errors import EmbedpipeError
 
 if TYPE_CHECKING:

@@ -28,8 +28,8 @@ from embedpipe.classifiers.bundles import (
     fit_novelty,
 )
 from embedpipe.classifiers.calibration import novelty
-from embedpipe.classifiers.fusion import Fusion
 from embedpipe.classifiers.saved.answering import Answerer
+from embedpipe.classifiers.scores.fusion import Fusion
 from embedpipe.classifiers.words import build_words, shrunk
 from embedpipe.core.errors import ArtifactError, EmbedpipeError, SpaceMismatchError
 from embedpipe.core.versions import in_use

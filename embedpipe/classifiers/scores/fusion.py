@@ -15,7 +15,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from embedpipe.classifiers.calibration.logits import log_softmax
+from embedpipe.classifiers.scores.logits import log_softmax
 
 IMPOSSIBLE = -30.0
 """Log score of a type that a fold's training part does not hold."""
