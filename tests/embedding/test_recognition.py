@@ -1,7 +1,9 @@
 """Text recognition: which pages, through the real workers with a recogniser that is made up, and with the real one."""
 
 import logging
+import os
 import socket
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -210,6 +212,55 @@ def test_ctrl_c_keeps_what_was_read(
     assert word_counts(workspace.root)[OCR_WORDS] == 3
 
 
+SLOW_RUN = """
+import sys, time
+from conftest import TINY
+from made_up_recogniser import Colours
+from embedpipe.backbones.building import load_backbone
+from embedpipe.backbones.engines import EngineChoice
+from embedpipe.core.records import Recipe
+from embedpipe.embedding import recognition
+from embedpipe.embedding.streaming import Settings
+from embedpipe.pages.extras.ocr import AUTO, Ocr
+from embedpipe.store.workspace import Workspace
+from embedpipe.tasks.embed import embed
+
+recognition._WRITE_SECONDS = recognition._WRITE_SHARE = 0.0
+recipe = Recipe(size=64, resize="aspect", layers="penultimate")
+tiny = load_backbone(TINY, weights="none", recipe=recipe, choice=EngineChoice("cpu", "fp32", "torch"))
+
+def tell(progress):
+    if progress.stage != "embedding":
+        print(progress.pages, flush=True)
+        time.sleep(0.2)
+
+settings = Settings(ocr=Ocr(AUTO, Colours(sys.argv[3])), workers=2)
+embed(Workspace(sys.argv[1]), [sys.argv[2]], tiny, settings=settings, progress=tell)
+"""
+
+
+def test_a_kill_loses_only_what_was_not_written(
+    workspace: Workspace, tiny: Backbone, tmp_path: Path, auto: Settings
+) -> None:
+    """After `kill -9` of the whole program the same call goes on, and no page is read a third time."""
+    for number in range(6):
+        write(tmp_path, f"{number}.pdf", "black", *[""] * number)
+    places = [str(workspace.root), str(tmp_path / "in"), str(tmp_path / "calls")]
+    paths = os.pathsep.join([str(tmp_path / "modules"), str(Path(__file__).parents[1]), *sys.path])
+    with subprocess.Popen(
+        [sys.executable, "-c", SLOW_RUN, *places], env=os.environ | {"PYTHONPATH": paths}, stdout=subprocess.PIPE
+    ) as program:
+        assert program.stdout is not None
+        while program.stdout.readline() != b"2\n":
+            pass
+        program.kill()
+    kept_before = word_counts(workspace.root)[OCR_WORDS]
+    assert kept_before >= 2
+    report = embed(workspace, [str(tmp_path / "in")], tiny, settings=auto)
+    assert (report.embedded, report.recognised.pages) == (0, 6 - kept_before)
+    assert word_counts(workspace.root) == {OCR_WORDS: 6, NO_WORDS: 15}
+
+
 def test_another_network_keeps_the_words_that_were_recognised(
     workspace: Workspace, tiny: Backbone, tmp_path: Path, auto: Settings
 ) -> None:
@@ -273,8 +324,8 @@ def test_new_documents_are_recognised_as_stored_ones_are(
     with caplog.at_level(logging.WARNING, "embedpipe"):
         report = read(workspace, tiny, tmp_path, never)[1]
     assert report.recognised.unread == 1
-    assert caplog.messages == [
-        "1 pages without text were read without recognition, and stored ones with it: --ocr auto reads them alike"
+    assert [message.partition(";")[0] for message in caplog.messages] == [
+        "pages without text, and without words, for nothing was recognised: 1"
     ]
 
 
@@ -379,6 +430,7 @@ class TestRapidOcr:
 
         monkeypatch.setattr(socket, "create_connection", offline)
         monkeypatch.setattr(socket.socket, "connect", offline)
+        assert RapidOcr().version().startswith("rapidocr 3.")
         read = RapidOcr().load()
         with Image.open(scan) as picture:
             pixels = np.asarray(picture.convert("RGB"))
