@@ -58,7 +58,8 @@ class Colours:
     def load(self):
         def read(pixels):
             red, green, blue = (int(value) > 128 for value in pixels[pixels.shape[0] // 8, pixels.shape[1] // 2])
-            colours = {(1, 0, 0): "red", (0, 1, 0): "green", (0, 0, 1): "blue", (0, 0, 0): "black", (1, 1, 0): "yellow"}
+            colours = {(1, 0, 0): "red", (0, 1, 0): "green", (0, 0, 1): "blue", (0, 0, 0): "black", (1, 1, 0): "yellow",
+                       (1, 0, 1): "magenta"}
             colour = colours.get((red, green, blue), "white")
             with open(self.calls, "a") as file:
                 file.write(f"{colour} {max(pixels.shape)}\\n")
@@ -66,6 +67,8 @@ class Colours:
                 os.abort()
             if colour == "blue":
                 time.sleep(100)
+            if colour == "magenta":
+                bytearray(2**40)
             if colour == "green":
                 raise ValueError("too green")
             if colour == "yellow":
@@ -74,7 +77,14 @@ class Colours:
 
         return read
 '''
-COLOURS = {"red": (1, 0, 0), "green": (0, 1, 0), "blue": (0, 0, 1), "black": (0, 0, 0), "yellow": (1, 1, 0)}
+COLOURS = {
+    "red": (1, 0, 0),
+    "green": (0, 1, 0),
+    "blue": (0, 0, 1),
+    "black": (0, 0, 0),
+    "yellow": (1, 1, 0),
+    "magenta": (1, 0, 1),
+}
 TEXT = "Dear Sir or Madam, we thank you for your order"
 BLACK = "the bar of this page is black"
 
@@ -96,7 +106,7 @@ def colours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recogniser:
 @pytest.fixture
 def auto(colours: Recogniser) -> Settings:
     """Settings with which first and last pages without text are recognised."""
-    return Settings(ocr=Ocr(AUTO, colours), workers=1, limits=Limits(page_seconds=5))
+    return Settings(ocr=Ocr(AUTO, colours), workers=1)
 
 
 def calls(tmp_path: Path) -> Counter[str]:
@@ -165,28 +175,35 @@ def test_always_looks_at_each_page_that_is_wanted(
     assert kept(workspace) == {0: (OCR_WORDS, ""), 1: (OCR_WORDS, ""), 2: (NO_WORDS, "")}
 
 
-@pytest.mark.timeout(120)
 def test_a_page_that_ends_its_worker_stays_without_words_with_the_reason(
     workspace: Workspace, tiny: Backbone, tmp_path: Path, auto: Settings, colours: Recogniser
 ) -> None:
-    """A crash, a page without end and an error: each costs that page alone, which is tried again only when asked."""
-    write(tmp_path, "a.pdf", "black", "red", "blue", "green", "yellow", "black")
-    always = replace(auto, ocr=Ocr(ALWAYS, colours), limits=Limits(page_seconds=1.5))
+    """A crash, an error and too much memory: each costs that page alone, which is tried again only when asked."""
+    write(tmp_path, "a.pdf", "black", "red", "green", "yellow", "magenta")
+    always = replace(auto, ocr=Ocr(ALWAYS, colours))
     report = embed(workspace, [str(tmp_path / "in")], tiny, settings=always)
     assert report.failed == 0
-    assert {f.page.page_number: f.kind for f in report.recognised.failures} == {
-        2: "crash",
-        3: "timeout",
-        4: "page_error",
-    }
+    found = {f.page.page_number: f.kind for f in report.recognised.failures}
+    assert found == {2: "crash", 3: "page_error", 5: "memory"}
     rows = kept(workspace)
     assert {origin for origin, _ in rows.values()} == {OCR_WORDS}
-    assert [bool(message) for _, message in rows.values()] == [False, True, True, True, False, False]
-    assert rows[3][1] == "page_error: its text cannot be recognised: ValueError: too green"
-    assert word_counts(workspace.root) == {OCR_WORDS: 2, NO_WORDS: 4}
+    assert [bool(message) for _, message in rows.values()] == [False, True, True, False, True]
+    assert rows[2][1] == "page_error: its text cannot be recognised: ValueError: too green"
+    assert word_counts(workspace.root) == {OCR_WORDS: 1, NO_WORDS: 4}
     assert embed(workspace, [str(tmp_path / "in")], tiny, settings=always).recognised.pages == 0
     assert embed(workspace, [str(tmp_path / "in")], tiny, settings=always, retry_failed=True).recognised.pages == 3
-    assert calls(tmp_path) == {"black": 2, "yellow": 1, "red": 2, "blue": 2, "green": 2}
+    assert calls(tmp_path) == {"black": 1, "yellow": 1, "red": 2, "green": 2, "magenta": 2}
+
+
+def test_a_page_without_end_is_given_up(
+    workspace: Workspace, tiny: Backbone, tmp_path: Path, auto: Settings, colours: Recogniser
+) -> None:
+    """After the time that a page may take; the others are read."""
+    write(tmp_path, "a.pdf", "blue", "yellow", "black")
+    always = replace(auto, ocr=Ocr(ALWAYS, colours), limits=Limits(page_seconds=6))
+    report = embed(workspace, [str(tmp_path / "in")], tiny, settings=always)
+    assert [(f.page.page_number, f.kind) for f in report.recognised.failures] == [(1, "timeout")]
+    assert (report.recognised.pages, report.recognised.with_words) == (3, 1)
 
 
 def test_ctrl_c_keeps_what_was_read(
