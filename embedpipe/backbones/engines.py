@@ -3,7 +3,6 @@
 import importlib
 import logging
 import os
-import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from embedpipe.backbones.kept_plans import KeptPlans
 from embedpipe.core.display import whole_number
 from embedpipe.core.errors import EmbedpipeError, NetworkError, UnknownNameError
+from embedpipe.core.machine import report_nothing
 from embedpipe.core.records import Identity
 
 log = logging.getLogger(__name__)
@@ -288,13 +288,8 @@ class OpenVinoEngine:
 
 
 def load_openvino() -> Any:
-    """OpenVINO, loaded when it is needed, for torch does without, and so does a run without new pages.
-
-    It would report every import and conversion to its makers over the network, in a process forked for that, which can
-    hang. Nothing leaves the machine here: its own stub takes over where the package that reports is missing.
-    """
-    modules: dict[str, Any] = sys.modules
-    modules.setdefault("openvino_telemetry", None)  # makes the import fail
+    """OpenVINO, loaded when it is needed, for torch does without, and so does a run without new pages."""
+    report_nothing()
     return importlib.import_module("openvino")
 
 

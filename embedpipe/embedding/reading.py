@@ -103,8 +103,8 @@ class Reading:
         unread = self.report.recognised.unread
         if unread and word_counts(self._workspace.root)[OCR_WORDS]:
             log.warning(
-                "%d pages without text were read without recognition, and stored ones with it: --ocr auto reads them "
-                "alike",
+                "pages without text, and without words, for nothing was recognised: %d; of stored ones it was: --ocr "
+                "auto reads these alike",
                 unread,
             )
 

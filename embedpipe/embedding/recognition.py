@@ -31,7 +31,7 @@ from embedpipe.pages.extras.ocr import AUTO, LONG_SIDE, READY_BYTES, Ocr
 from embedpipe.pages.extras.words import as_rows
 from embedpipe.pages.rendering import Job, Renderer, Selection
 from embedpipe.store import page_extras
-from embedpipe.store.page_table import POSITION, Key, PageTableWriter
+from embedpipe.store.page_table import POSITION, Key, PageTable, PageTableWriter
 from embedpipe.store.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -161,11 +161,12 @@ def completed(
         counts: What is done is added; `unread` where no page is recognised.
     """
     held: list[FeatureBatch] = []
+    table = page_extras.page_table(workspace.root, page_extras.WORDS)
     for item in items:
         if isinstance(item, PageFailure):
             yield item
             continue
-        waits = _to_recognise(item, workspace, settings.ocr or Ocr(AUTO))
+        waits = _to_recognise(item, table, settings.ocr or Ocr(AUTO))
         if not settings.ocr:
             counts.unread += int(waits.sum())
             waits[:] = False
@@ -179,7 +180,7 @@ def completed(
     yield from _with_words(held, documents, settings, counts)
 
 
-def _to_recognise(batch: FeatureBatch, workspace: Workspace, ocr: Ocr) -> NDArray[np.bool_]:
+def _to_recognise(batch: FeatureBatch, table: PageTable, ocr: Ocr) -> NDArray[np.bool_]:
     """Which pages are, (n,)."""
     has_text = np.diff(batch.words.indptr) > 0
     found = np.array(
@@ -189,11 +190,11 @@ def _to_recognise(batch: FeatureBatch, workspace: Workspace, ocr: Ocr) -> NDArra
         ],
         bool,
     )
-    keys = [(info.ref.document_sha256, info.ref.page_index) for info, wanted in zip(batch.pages, found, strict=True)]
-    known = page_extras.page_table(workspace.root, page_extras.WORDS).read(keys, ["origin"]) if found.any() else None
-    if known is not None:
-        origins = zip(known[POSITION].to_pylist(), known["origin"].to_pylist(), strict=True)
-        found[[position for position, origin in origins if origin == OCR_WORDS]] = False
+    asked = np.flatnonzero(found)
+    refs = [batch.pages[i].ref for i in asked]
+    known = table.read([(ref.document_sha256, ref.page_index) for ref in refs], ["origin"])
+    origins = zip(known[POSITION].to_pylist(), known["origin"].to_pylist(), strict=True)
+    found[asked[[position for position, origin in origins if origin == OCR_WORDS]]] = False
     return found
 
 

@@ -84,11 +84,11 @@ def embed(
         store = FeatureStore.create(workspace.store_path(backbone.identity.space), backbone.identity, backbone.blocks)
         run = _EmbedRun(workspace, store, backbone, settings or Settings(), keep, retry_failed=retry_failed)
         report = run.run(inputs, progress or (lambda _: None))
-        if "words" in keep and run.settings.ocr and not report.interrupted:
-            run.recognise(workspace, progress or (lambda _: None))
         report.kept_labels = label.follow_files(workspace, report.changed)
         if label_by_folder:
             label.take_folders(workspace, run.in_folders, "embed --label-by folder")
+        if "words" in keep and run.settings.ocr and not report.interrupted:
+            run.recognise(workspace, progress or (lambda _: None))
         return report
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedpipe.core.errors import EmbedpipeError
+from embedpipe.core.machine import report_nothing
 
 NEVER, AUTO, ALWAYS = MODES = ("never", "auto", "always")
 """Which pages are recognised: none, first and last pages without text of their own, or each page."""
@@ -85,6 +86,7 @@ class RapidOcr:
     def load(self) -> PageReader:
         """Loads the networks; the reader is for one thread."""
         runtime, files = self._chosen_runtime(), _networks()
+        report_nothing()
         cv2 = importlib.import_module("cv2")
         cv2.setNumThreads(self.threads)
         rapidocr = importlib.import_module("rapidocr")
