@@ -3,7 +3,7 @@
 import importlib
 import platform
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -12,19 +12,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
-from scipy.special import log_softmax
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 from sklearn.svm import LinearSVC
 
+from embedpipe.classifiers import many_rows
 from embedpipe.classifiers.calibration.decisions import Calibration
+from embedpipe.classifiers.calibration.logits import log_softmax
 from embedpipe.classifiers.calibration.novelty import NoveltyDetector
 from embedpipe.classifiers.fusion import IMPOSSIBLE, Fusion
 from embedpipe.classifiers.neighbours import FaissKNeighborsClassifier
+from embedpipe.classifiers.saved.answering import VOTE_FLOOR
+from embedpipe.classifiers.saved.on_disk import MANIFEST, MODEL, check_model
 from embedpipe.classifiers.words import have_words
 from embedpipe.core.errors import ArtifactError, EmbedpipeError, SpaceMismatchError, UnknownNameError
-from embedpipe.core.files import check_sha256, read_json, replacing, sha256_of, write_json
+from embedpipe.core.files import read_json, replacing, sha256_of, write_json
 from embedpipe.core.records import Identity
 from embedpipe.store.scaling import BlockScaler
 
@@ -53,9 +56,6 @@ _TRUSTED = [
     "embedpipe.scaling.BlockScaler",
 ]
 """What a model file may hold besides scikit-learn's own estimators and numpy's arrays."""
-
-_MODEL = "model.skops"
-_MANIFEST = "manifest.json"
 
 
 def _skops_io() -> Any:
@@ -129,6 +129,9 @@ def fit_classifier(
     kind = classifier.steps[-1][0]
     extra = {} if kind == "knn" else {f"{kind}__sample_weight": weights}
     try:
+        if many_rows.can_fit(classifier[-1], len(X)):
+            many_rows.fit(classifier[-1], classifier[:-1].fit_transform(X), y, weights)
+            return classifier
         fitted: Pipeline = classifier.fit(X, y, **extra)
     except ValueError as error:
         raise EmbedpipeError(f"{kind} cannot be fitted: {str(error).partition(chr(10))[0]}") from error
@@ -143,11 +146,10 @@ def log_scores(classifier: Pipeline, X: NDArray[np.float32] | csr_array) -> NDAr
             if decisions.ndim == 1:  # two classes share one value
                 decisions = np.column_stack([-decisions, decisions])
         else:
-            decisions = np.log(classifier.predict_proba(X) + 1e-3)
+            decisions = np.log(classifier.predict_proba(X) + VOTE_FLOOR)
     except NotFittedError as error:
         raise ArtifactError("the classifier was saved before it was fitted: fit it again") from error
-    scores: NDArray[np.float64] = log_softmax(decisions, axis=1)
-    return scores
+    return log_softmax(decisions)
 
 
 def part_scores(
@@ -303,11 +305,11 @@ class ClassifierBundle:
 
     def save(self, folder: Path) -> None:
         """Writes model and manifest; the manifest comes last and holds the model's hash."""
-        with replacing(folder / _MODEL) as temporary:
+        with replacing(folder / MODEL) as temporary:
             _skops_io().dump(self._model(), temporary)
         libraries = ("embedpipe", "scikit-learn", "skops", "numpy", "faiss-cpu")
         write_json(
-            folder / _MANIFEST,
+            folder / MANIFEST,
             {
                 "name": self.name,
                 "space": self.identity.space,
@@ -318,7 +320,7 @@ class ClassifierBundle:
                 "metrics": self.metrics,
                 "fitted_on": self.fitted_on,
                 "learnt": sorted(self.learnt),
-                "model_sha256": sha256_of(folder / _MODEL),
+                "model_sha256": sha256_of(folder / MODEL),
                 "versions": {"python": platform.python_version()} | {name: version(name) for name in libraries},
             },
         )
@@ -339,10 +341,10 @@ class ClassifierBundle:
         Raises:
             ArtifactError: It is missing, damaged, or holds types that are not allowed.
         """
-        manifest = read_json(folder / _MANIFEST)
+        manifest = read_json(folder / MANIFEST)
         check_model(folder, manifest)
         try:
-            model = _skops_io().load(folder / _MODEL, trusted=_TRUSTED)
+            model = _skops_io().load(folder / MODEL, trusted=_TRUSTED)
             if not isinstance(model, dict):
                 raise TypeError("an earlier embedpipe wrote it")
             return cls(
@@ -366,22 +368,3 @@ class ClassifierBundle:
         """Raises SpaceMismatchError unless features of this identity are what the classifier was fitted on."""
         if identity != self.identity:
             raise SpaceMismatchError(f"classifier {self.name}", self.identity, identity)
-
-
-def brief(sha256: str) -> str:
-    """A document in the manifest of a classifier: enough of its hash to know whether it was learnt from."""
-    return sha256[:16]
-
-
-def may_have_learnt(folder: Path, sha256s: Iterable[str]) -> bool:
-    """Whether a classifier was fitted on one of these documents; also where its manifest does not say."""
-    try:
-        learnt = set(read_json(folder / _MANIFEST)["learnt"])
-    except (ArtifactError, LookupError, TypeError):
-        return True
-    return not learnt.isdisjoint(map(brief, sha256s))
-
-
-def check_model(folder: Path, manifest: Mapping[str, Any]) -> None:
-    """Raises ArtifactError unless the model file is the one that the manifest describes."""
-    check_sha256(folder / _MODEL, manifest.get("model_sha256"), "fit it again")

@@ -23,8 +23,9 @@ from embedpipe.classifiers.bundles import WORDS, Blocks, fit_classifier, fit_nov
 from embedpipe.classifiers.calibration.confidence import HeldOutScores, expected_calibration_error, nested_decisions
 from embedpipe.classifiers.calibration.decisions import Rule
 from embedpipe.classifiers.fusion import IMPOSSIBLE, Evidence, Fusion, choose, learn
-from embedpipe.classifiers.neighbours import unit_rows
+from embedpipe.classifiers.nearest import unit_rows
 from embedpipe.classifiers.parts import Part, Plan, as_plan
+from embedpipe.classifiers.pooling import effective_pages, mean_log_scores, page_weights, weighted_means
 from embedpipe.classifiers.words import FIRST_PAGES, MOST_PAGES, have_words
 from embedpipe.core.errors import LabelsError
 from embedpipe.core.machine import available_cores
@@ -41,6 +42,9 @@ TOP = 5
 GIVEN, GUESSED, OWN, UNGUESSED = "given", "guessed", "own", "unguessed"
 """Where a document's group comes from: its label; a guess that joins it with others, or that found no others; or
 nowhere, for nothing could be guessed, and it is one alone."""
+
+_MANY_PAGES = 20_000
+"""Of more pages one fold is fitted at a time, which uses all cores by itself: each holds two copies of its pages."""
 
 LEARNT = -1
 """In place of a fold: the page is always learnt from and never held out."""
@@ -132,21 +136,6 @@ class LabelledPages:
         weights = page_weights(self.page_indices)
         shares: NDArray[np.float64] = weights / np.bincount(owner, weights=weights)[owner]
         return shares
-
-
-def page_weights(page_indices: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Weight of pages in their document: one over the page number, for first pages matter most.
-
-    Training and verdict use the same weights; docs/quality.md compares them with others. Long documents count as much
-    as short ones, and the order in which pages arrive does not matter.
-
-    Args:
-        page_indices: From 0, (n,).
-
-    Returns:
-        (n,), not yet scaled to a sum.
-    """
-    return 1.0 / (page_indices.astype(np.float64) + 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,7 +289,8 @@ def _in_each_fold(work: Callable[..., None], folds: NDArray[np.int64], parts: Se
     # threads: the solvers let go of the interpreter's lock, and the matrix is shared
     numbers = [int(fold) for fold in np.unique(folds) if fold != LEARNT]
     jobs = [(number, part) for part in parts for number in numbers] if parts else [(number,) for number in numbers]
-    Parallel(n_jobs=min(available_cores(), FOLDS), prefer="threads")(delayed(work)(*job) for job in jobs)
+    at_once = 1 if len(folds) > _MANY_PAGES else min(available_cores(), FOLDS)
+    Parallel(n_jobs=at_once, prefer="threads")(delayed(work)(*job) for job in jobs)
 
 
 def _few_documents(pages: LabelledPages, among: NDArray[np.bool_], most: int | None) -> NDArray[np.int64]:
@@ -348,7 +338,7 @@ def isolated(pages: LabelledPages, blocks: Blocks) -> LabelledPages:
         blocks: Where each layer's features lie.
     """
     scaler = BlockScaler([(start, stop) for _, start, stop in blocks])
-    pairs, _ = near_pairs(unit_rows(scaler.fit_transform(pages.X)), NEAR_DUPLICATE)
+    pairs, _ = near_pairs(unit_rows(scaler.fit_transform(pages.X), copy=False), NEAR_DUPLICATE)
     names, owner = np.unique(pages.groups, return_inverse=True)
     joined = connected(owner[pairs], len(names))
     for kind in np.unique(pages.y):
@@ -400,39 +390,6 @@ def document_kinds(kinds: NDArray[Any], weights: NDArray[np.float64], owner: NDA
     order = np.argsort(owner, kind="stable")
     places = np.flatnonzero(np.diff(owner[order])) + 1
     return [document_kind(kinds[rows].tolist(), weights[rows]) for rows in np.split(order, places)]
-
-
-def effective_pages(weights: NDArray[np.float64], owner: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Effective number of pages of each document (Kish, 1965), (n_documents,)."""
-    effective: NDArray[np.float64] = np.bincount(owner, weights=weights) ** 2 / np.bincount(owner, weights=weights**2)
-    return effective
-
-
-def weighted_means(
-    values: NDArray[np.float64], weights: NDArray[np.float64], owner: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """Weighted means of the pages' values for each document, (n_documents,); see `mean_log_scores`."""
-    means: NDArray[np.float64] = np.bincount(owner, weights=values * weights) / np.bincount(owner, weights=weights)
-    return means
-
-
-def mean_log_scores(
-    scores: NDArray[np.float64], weights: NDArray[np.float64], owner: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """Logarithms of the weighted means of probabilities.
-
-    Args:
-        scores: Log probabilities of pages, (n_pages, n_classes).
-        weights: Of `page_weights`, (n_pages,).
-        owner: Which document each page is of, from 0, (n_pages,).
-
-    Returns:
-        (n_documents, n_classes).
-    """
-    sums = np.zeros((int(owner.max(initial=-1)) + 1, scores.shape[1]))
-    np.add.at(sums, owner, np.exp(scores) * weights[:, None])
-    means: NDArray[np.float64] = np.log(np.maximum(sums / np.bincount(owner, weights=weights)[:, None], 1e-13))
-    return means
 
 
 def metrics_of(pages: LabelledPages, held_out: HeldOut) -> dict[str, Any]:

@@ -20,7 +20,6 @@ from embedpipe.classifiers.bundles import (
     Blocks,
     ClassifierBundle,
     FittedParts,
-    brief,
     build_classifier,
     fit_classifier,
     fit_novelty,
@@ -45,6 +44,7 @@ from embedpipe.classifiers.gains import Gain, gain_of
 from embedpipe.classifiers.group_guesses import separated
 from embedpipe.classifiers.held_out import held_out_of, honest_folds
 from embedpipe.classifiers.parts import Plan, plan
+from embedpipe.classifiers.saved.on_disk import brief
 from embedpipe.classifiers.words import have_words, shrunk
 from embedpipe.core import versions
 from embedpipe.core.errors import ArtifactError, LabelsError, UsageError

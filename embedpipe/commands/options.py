@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from embedpipe.backbones.engines import Backbone
     from embedpipe.core.records import Identity
     from embedpipe.embedding.streaming import Settings
-    from embedpipe.pages.rendering import Selection
+    from embedpipe.pages.contract import Selection
     from embedpipe.store.workspace import Workspace
 
 AUTO = "auto"
@@ -153,6 +153,27 @@ class Reading:
 
 
 @dataclass(frozen=True)
+class Recognition:
+    """Of commands that may recognise text."""
+
+    ocr: Annotated[
+        str,
+        typer.Option(help="Recognise text in pictures: never, auto (first and last pages without text), or always."),
+    ] = "never"
+
+    def on(self, settings: "Settings") -> "Settings":
+        """Adds it; raises UsageError for an unknown mode, and EmbedpipeError where text cannot be recognised."""
+        from embedpipe.pages.extras.ocr import MODES, Ocr
+
+        if self.ocr not in MODES:
+            raise UsageError(f"--ocr {self.ocr}: write {', '.join(MODES[:-1])} or {MODES[-1]}")
+        ocr = Ocr(self.ocr)
+        if ocr:
+            ocr.recogniser.check()
+        return dataclasses.replace(settings, ocr=ocr)
+
+
+@dataclass(frozen=True)
 class Space:
     """Of commands that work on stored features."""
 
@@ -236,7 +257,7 @@ def read_globs(patterns: list[str]) -> tuple[str, ...]:
 
 def read_selection(text: str) -> "Selection":
     """The pages of each document that `--pages` names; raises UsageError where it cannot be read."""
-    from embedpipe.pages.rendering import Selection
+    from embedpipe.pages.contract import Selection
 
     try:
         return Selection.parse(text)

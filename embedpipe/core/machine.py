@@ -37,10 +37,14 @@ def available_memory() -> int | None:
     return min(limits, default=None)
 
 
-def render_workers() -> int:
-    """Render processes that suit this machine: one for each core, fewer where memory is short."""
+def render_workers(worker_bytes: int = _WORKER_BYTES) -> int:
+    """Render processes that suit this machine: one for each core, fewer where memory is short.
+
+    Args:
+        worker_bytes: Memory that each is allowed for.
+    """
     memory = available_memory()
-    return available_cores() if memory is None else max(1, min(available_cores(), memory // _WORKER_BYTES))
+    return available_cores() if memory is None else max(1, min(available_cores(), memory // worker_bytes))
 
 
 def gpu_visible() -> bool:

@@ -21,6 +21,7 @@ from embedpipe.core.machine import render_workers
 from embedpipe.core.records import Document, FeatureBatch, PageFailure, PageImage, PageInfo, Recipe
 from embedpipe.pages.augmentation import Variants, larger
 from embedpipe.pages.documents import WORDS, Limits, ReadOptions
+from embedpipe.pages.extras.ocr import Ocr
 from embedpipe.pages.rendering import Job, Renderer, Selection
 
 T = TypeVar("T")
@@ -42,6 +43,7 @@ class Settings:
         trust_mtime: Take size and time of change for the content of files that were hashed before.
         exclude: Patterns of files and folders below the inputs that are passed over, see `pages.leftovers`.
         follow_links: Follow links below the inputs.
+        ocr: Whether pages are read by text recognition, and how.
         page_seconds: Earlier name of `limits.page_seconds`.
         page_bytes: Earlier name of `limits.page_bytes`.
     """
@@ -54,6 +56,7 @@ class Settings:
     trust_mtime: bool = False
     exclude: tuple[str, ...] = ()
     follow_links: bool = False
+    ocr: Ocr = field(default_factory=Ocr)
     page_seconds: InitVar[float | None] = None
     page_bytes: InitVar[int | None] = None
 

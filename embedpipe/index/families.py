@@ -8,11 +8,12 @@ clusters is the inner product of their means. So nothing of the size n x n is ma
 
 from dataclasses import dataclass
 
-import faiss
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from sklearn.decomposition import TruncatedSVD
+
+from embedpipe.index.row_neighbours import RowIndex
 
 SAME_LAYOUT = 0.8
 """Mean cosine of two pages of a family: at 0.85 families of real documents agree a little better with their sources, at
@@ -110,9 +111,7 @@ def _neighbour_edges(means: NDArray[np.float32]) -> NDArray[np.int64]:
     """Pairs (smaller, larger) of rows of which one is among the nearest of the other."""
     if not len(means):
         return np.empty((0, 2), np.int64)
-    index = faiss.IndexFlatIP(means.shape[1])
-    index.add(means)
-    _, found = index.search(means, min(_NEIGHBOURS + 1, len(means)))
+    _, found = RowIndex(means).search(means, min(_NEIGHBOURS + 1, len(means)))
     rows = np.repeat(np.arange(len(means)), found.shape[1])
     return _unique_edges(np.column_stack([rows, found.ravel()]), len(means))
 

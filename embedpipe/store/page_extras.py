@@ -4,19 +4,25 @@ pages/thumbnails-<n>.parquet   a small JPEG of each page; empty where the page c
 pages/words-<n>.parquet        hashed n-grams of each page, where they come from, and how long the text is
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from embedpipe.core.records import PageInfo, Words
+from embedpipe.core.records import NO_WORDS, PageInfo, Words
 from embedpipe.pages.extras.words import BUCKETS
 from embedpipe.store.failure_table import as_utf8
 from embedpipe.store.features import FeatureStore
-from embedpipe.store.page_table import POSITION, Key, PageTable, PageTableWriter
+from embedpipe.store.page_table import POSITION, Key, PageTable, PageTableWriter, all_rows
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 THUMBNAILS, WORDS = "thumbnails", "words"
 
@@ -45,8 +51,10 @@ def thumbnails_of(root: Path, keys: Sequence[Key]) -> dict[Key, bytes]:
     return {keys[position]: picture for position, picture in pictures if picture}
 
 
-def words_of(root: Path, keys: Sequence[Key]) -> csr_array:
+def words_of(root: Path, keys: Sequence[Key]) -> "csr_array":
     """Counts of the n-grams of pages, float32 (n, BUCKETS); rows without any for pages whose words are not kept."""
+    from scipy.sparse import csr_array  # noqa: PLC0415 - who needs no words does without it
+
     found = page_table(root, WORDS).read(keys, ["columns", "counts"])
     lengths = np.zeros(len(keys), np.int64)
     lengths[found[POSITION].to_numpy()] = found["columns"].combine_chunks().value_lengths().fill_null(0).to_numpy()
@@ -60,6 +68,16 @@ def words_of_pages(store: FeatureStore, page_ids: NDArray[np.int64]) -> csr_arra
     table = store.pages().set_index("page_id").loc[page_ids]
     keys = list(zip(table["document_sha256"], table["page_index"].tolist(), strict=True))
     return words_of(store.origin.path.parents[1], keys)
+
+
+def word_counts(root: Path) -> Counter[str]:
+    """How many pages have words of which origin; under `NO_WORDS` those that have none, recognised or not."""
+    counts: Counter[str] = Counter()
+    for _, rows in all_rows(page_table(root, WORDS), ["origin", "columns"]):
+        there = pc.greater(pc.list_value_length(rows["columns"]), 0)
+        origins = pc.if_else(pc.fill_null(there, False), rows["origin"], NO_WORDS)
+        counts.update({value["values"]: value["counts"] for value in pc.value_counts(origins).to_pylist()})
+    return counts
 
 
 def row_of(name: str, info: PageInfo) -> dict[str, object] | None:
@@ -98,6 +116,8 @@ class ExtrasWriter:
         for info in infos:
             key = (info.ref.document_sha256, info.ref.page_index)
             for name, writer in self._writers.items():
+                if name == WORDS and key[1] in writer.kept.get(key[0], ()):
+                    continue  # they are the same from whatever network, or were recognised since
                 row = row_of(name, info)
                 if row is not None:
                     writer.append(key, row)

@@ -12,14 +12,16 @@ from scipy.sparse import csr_array
 from scipy.special import log_softmax, logsumexp
 
 from embedpipe.backbones.engines import Backbone
-from embedpipe.classifiers import evidence
 from embedpipe.classifiers.bundles import ClassifierBundle
-from embedpipe.classifiers.evidence import Example, Examples
+from embedpipe.classifiers.evidence import Examples
+from embedpipe.classifiers.examples import Example
+from embedpipe.classifiers.examples import as_json as examples_json
 from embedpipe.classifiers.occlusion import Box, covered, deciding_boxes, occlusion_map
 from embedpipe.core.display import name_of
 from embedpipe.core.errors import ArtifactError, LabelsError, UnknownNameError
 from embedpipe.core.records import Document, PageImage, PageInfo, PageRef
 from embedpipe.drawing.heatmaps import HeatPicture, Looks, draw_heat
+from embedpipe.embedding.page_pictures import page_pictures
 from embedpipe.embedding.streaming import Settings, render_page, render_pages
 from embedpipe.pages.cues import as_block
 from embedpipe.pages.documents import plan
@@ -218,9 +220,7 @@ def draw(workspace: Workspace, found: Explanation, backbone: Backbone, file: Pat
     shown = render_pages([(found.document, info.ref.page_index)], size=_PICTURE_SIZE)
     (left, top, right, bottom), _ = plan(info.width, info.height, backbone.identity.recipe)
     region = (left / info.width, top / info.height, right / info.width, bottom / info.height)
-    sources = workspace.sources()
-    wanted = [(d, e.page.page_index) for e in found.examples if (d := sources.document(e.page.document_sha256))]
-    pictures = render_pages(wanted)
+    pictures = page_pictures(workspace, [(e.page.document_sha256, e.page.page_index) for e in found.examples])
     looks = [
         Looks(pictures.get((e.page.document_sha256, e.page.page_index)), e.label, _name(e.page), e.score)
         for e in found.examples
@@ -274,7 +274,7 @@ def as_json(found: Explanation) -> dict[str, Any]:
         "grid": {"rows": len(found.drops), "columns": len(found.drops[0]), "drops": found.drops.round(3).tolist()},
         "boxes": [{k: round(getattr(box, k), 4) for k in ("x0", "y0", "x1", "y1", "drop")} for box in found.boxes],
         "without_boxes": _shares(found.without)[:2],
-        "looks_like": evidence.as_json(found.examples),
+        "looks_like": examples_json(found.examples),
     }
 
 

@@ -26,13 +26,14 @@ from embedpipe.embedding.regions import box_features
 from embedpipe.embedding.streaming import PageStream, Settings, render_page
 from embedpipe.index.page_index import fresh_index
 from embedpipe.index.word_search import WordSearch
-from embedpipe.pages.documents import Limits, Region
+from embedpipe.pages.documents import THUMBNAIL, Limits, Region
 from embedpipe.pages.extras.words import as_rows
 from embedpipe.pages.rendering import Job, Selection
 from embedpipe.pages.walking import FoundFile, identify
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.labels import Labels
 from embedpipe.store.page_extras import words_of
+from embedpipe.store.page_table import Key
 from embedpipe.store.workspace import Workspace
 
 if TYPE_CHECKING:  # a page that the store holds needs no network
@@ -64,12 +65,14 @@ class LookAlikes:
         neighbours: Never the query itself; the same content at another place counts as the query. Of a document, the
             page that looks most like one of the query's.
         labels: Type of each neighbour, or None.
+        thumbnail: Of the query, where the store does not hold it; else empty.
     """
 
     query: PageRef
     document: Document
     neighbours: list[Neighbour]
     labels: list[str | None]
+    thumbnail: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +162,7 @@ class Finder:
         self.index = fresh_index(self.store, self.workspace.index_path(self.store.identity.space))
         self.pages = self.store.pages().set_index("page_id", drop=False)
         self.sources = self.workspace.sources()
+        self._thumbnails: dict[Key, bytes] = {}
 
     def find(self, query: str, wanted: Wanted) -> LookAlikes:
         """What looks most like a query.
@@ -303,7 +307,8 @@ class Finder:
     ) -> LookAlikes:
         neighbours = [Neighbour(ref, float(score)) for ref, score in zip(self.refs(ids), scores, strict=True)]
         labels = self._labels.of_pages(self.pages.loc[ids])["label"]
-        return LookAlikes(query, document, neighbours, [label or None for label in labels])
+        thumbnail = self._thumbnails.get((query.document_sha256, query.page_index), b"")
+        return LookAlikes(query, document, neighbours, [label or None for label in labels], thumbnail)
 
     def refs(self, ids: Sequence[int] | NDArray[np.int64]) -> list[PageRef]:
         """Pages by their ids, with the places where their documents are now."""
@@ -345,10 +350,12 @@ class Finder:
 
     def _new_features(self, job: Job) -> NDArray[np.float32]:
         rows: dict[int, NDArray[np.float32]] = {}
-        for item in PageStream(self.network, self.settings, 1).run([job]):
+        for item in PageStream(self.network, self.settings, 1, extras=frozenset({THUMBNAIL})).run([job]):
             if not isinstance(item, FeatureBatch):
                 raise DocumentError(item.kind, f"{item.page}: {item.message}")
             rows.update({info.ref.page_index: row for info, row in zip(item.pages, item.X, strict=True)})
+            for info in item.pages:
+                self._thumbnails[info.ref.document_sha256, info.ref.page_index] = info.thumbnail or b""
         if not rows:
             wanted = job.selection.ranges[0][0] if job.selection.ranges else 1
             raise DocumentError("page_error", f"{job.document.path} has no page {wanted}")
@@ -396,10 +403,8 @@ def _pages_with_details(found: LookAlikes) -> list[tuple[PageRef, str]]:
 
 
 def _tiles(workspace: Workspace, answers: Sequence[LookAlikes]) -> list[list[Tile]]:
-    sources = workspace.sources()
-    for found in answers:
-        sources.add(found.document)  # the store need not know it
-    return tile_groups(sources, [_pages_with_details(found) for found in answers], most=MOST_PICTURES, size=420)
+    new = {(found.query.document_sha256, found.query.page_index): found.thumbnail for found in answers}
+    return tile_groups(workspace, [_pages_with_details(found) for found in answers], most=MOST_PICTURES, known=new)
 
 
 def draw(workspace: Workspace, found: LookAlikes, file: Path) -> None:

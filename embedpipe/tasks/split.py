@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, vstack
 
 from embedpipe.classifiers.boundaries import BoundaryModel
-from embedpipe.classifiers.bundles import ClassifierBundle
 from embedpipe.classifiers.calibration import shift
 from embedpipe.classifiers.calibration.decisions import Rule
 from embedpipe.classifiers.group_guesses import grouped
@@ -41,6 +40,8 @@ from embedpipe.tasks.classify import Answers, DocumentVerdict
 
 if TYPE_CHECKING:  # only new pages need the network
     from embedpipe.backbones.engines import Backbone
+    from embedpipe.classifiers.bundles import ClassifierBundle
+    from embedpipe.classifiers.saved.answering import Answerer
 
 CUT = 0.5
 """Documents are cut where a boundary is more probable than none."""
@@ -110,7 +111,7 @@ class _Stream:
 def split(
     workspace: Workspace,
     inputs: Iterable[str],
-    bundle: ClassifierBundle,
+    bundle: "ClassifierBundle | Answerer",
     backbone: "Callable[[], Backbone]",
     *,
     rule: Rule | None = None,
@@ -171,7 +172,9 @@ def split(
     return Split(piles, reading.report, fallback, model is not None and model.calibrated_)
 
 
-def _learn(workspace: Workspace, bundle: ClassifierBundle, piles: set[str]) -> tuple[BoundaryModel | None, str]:
+def _learn(
+    workspace: Workspace, bundle: "ClassifierBundle | Answerer", piles: set[str]
+) -> tuple[BoundaryModel | None, str]:
     """A model from all labelled documents but the piles; or None, and why."""
     try:
         store = workspace.open_store(bundle.identity.space)
@@ -221,7 +224,11 @@ def _type_change(before: Prediction, here: Prediction) -> float:
 
 
 def _parts(
-    pile: Document, stream: _Stream, bundle: ClassifierBundle, rule: Rule | None, boundaries: dict[int, float]
+    pile: Document,
+    stream: _Stream,
+    bundle: "ClassifierBundle | Answerer",
+    rule: Rule | None,
+    boundaries: dict[int, float],
 ) -> tuple[Part, ...]:
     known = sorted(stream.infos.keys() | {failure.page.page_index for failure in stream.failures})
     starts = [known[0], *(index for index, p in sorted(boundaries.items()) if p > CUT)]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedpipe.classifiers.bundles import ClassifierBundle
-from embedpipe.classifiers.evaluation import mean_log_scores, page_weights
+from embedpipe.classifiers.pooling import mean_log_scores, page_weights
 from embedpipe.core.display import path_to_text
 from embedpipe.core.errors import LabelsError
 from embedpipe.core.records import SAYS_NOTHING
