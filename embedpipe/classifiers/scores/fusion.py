@@ -23,7 +23,7 @@ IMPOSSIBLE = -30.0
 _LEAST = -25.0
 """Log scores of types that were learnt are at least so high: they are told from `IMPOSSIBLE` ones."""
 
-_PRIOR, _USUAL = 1.0, float(np.log(2.0))
+_PRIOR, _USUAL = 0.1, float(np.log(2.0))
 """Logarithms of weights are drawn towards the usual one, as a normal prior with so many half inverse variances does."""
 
 _MOST_DOCUMENTS = 2000
