@@ -299,10 +299,11 @@ def _few_documents(pages: LabelledPages, among: NDArray[np.bool_], most: int | N
     if most is None:
         return np.flatnonzero(among)
     chosen = np.zeros(len(among), bool)
+    owner = np.unique(pages.documents, return_inverse=True)[1]  # numbers in the order of the hashes: quick to compare
     for kind in np.unique(pages.y[among]):
         own = among & (pages.y == kind)
-        documents = np.random.default_rng(0).permutation(np.unique(pages.documents[own]))
-        chosen |= own & np.isin(pages.documents, documents[:most])
+        documents = np.random.default_rng(0).permutation(np.unique(owner[own]))
+        chosen |= own & np.isin(owner, documents[:most])
     return np.flatnonzero(chosen)
 
 

@@ -19,6 +19,7 @@ DIM = 256
 """Singular vectors that are kept of wider rows."""
 
 _SAMPLE = 32_768
+_FOR_AXES = 8192
 _BLOCK = 4096
 _PROBES = 32
 """Lists that are looked at; docs/performance.md gives the neighbours that are found."""
@@ -117,20 +118,17 @@ def search(index: Any, projected: NDArray[np.float32], k: int) -> tuple[NDArray[
     return found
 
 
-def sampled(n: int) -> NDArray[np.int64]:
-    """Which of n rows a layout is made from, ascending, always the same ones."""
-    return np.sort(np.random.default_rng(0).permutation(n)[:_SAMPLE])
+def sampled(n: int, most: int = _SAMPLE) -> NDArray[np.int64]:
+    """Some of n rows, ascending, always the same ones: what a layout is made from, unless fewer are wanted."""
+    return np.sort(np.random.default_rng(0).permutation(n)[:most])
 
 
 def singular_vectors(unit: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The first `DIM` right singular vectors of rows, float32 (dim, DIM)."""
+    """The first `DIM` right singular vectors of rows, of some thousand of them, float32 (dim, DIM)."""
     from scipy.linalg import eigh  # noqa: PLC0415 - answering does without it
 
-    dim = unit.shape[1]
-    products = np.zeros((dim, dim))
-    for first in range(0, len(unit), _BLOCK):
-        block = unit[first : first + _BLOCK]
-        products += block.T @ block
+    some = unit[:: -(-len(unit) // _FOR_AXES)]
+    products, dim = some.T @ some, unit.shape[1]
     _, axes = eigh(products, subset_by_index=(max(dim - DIM, 0), dim - 1))
     return np.ascontiguousarray(axes[:, ::-1], np.float32)
 
