@@ -32,7 +32,7 @@ from embedpipe.core.files import read_json
 from embedpipe.core.records import SAYS_NOTHING, WHOLE_FILE
 from embedpipe.pages.rendering import Selection
 from embedpipe.store.features import FeatureStore, Lost
-from embedpipe.store.labels import Label
+from embedpipe.store.labels import NONE, Label
 from embedpipe.store.sources import EARLIER, GONE, PASSED_OVER
 from embedpipe.store.workspace import Workspace
 
@@ -201,7 +201,7 @@ def take(workspace: Workspace, store: FeatureStore, selection: Selection | None 
                 found = _Found("lost")
             if found.reason:
                 gaps.append(Gap(label, found.reason, found.pages))
-    types = {row.label for own in labels.values() for row in own.values()} - learnt
+    types = {row.label for own in labels.values() for row in own.values()} - learnt - {NONE}
     damaged = {store.path / part.name for part in store.damaged}
     unread = [file for file in lost.unread if file in damaged and labels]
     return Missing(store.path, gaps, sorted(types), lost.files, unread)

@@ -117,18 +117,30 @@ def begin(common: Common) -> "tuple[Workspace, Output]":
     return Workspace(common.artifacts, share=common.share_folder), Output(common.as_json, common.quiet)
 
 
-def take_labels(workspace: "Workspace", source: str, output: Output) -> "tuple[int, dict[str, int]]":
-    """Takes labels from a folder of types or a CSV; reports what was skipped, and what was replaced."""
+def take_labels(
+    workspace: "Workspace", source: str, output: Output, *, none: bool = False
+) -> "tuple[int, dict[str, int], int]":
+    """Takes labels from a folder of types or a CSV; reports what was skipped, and what was replaced.
+
+    Returns:
+        How many were taken, and of all labels how many there are of each type, and of none of them.
+    """
     from embedpipe.tasks import label
 
     name, before = _running.get(), workspace.labels()
-    count, labels = label.take(workspace, source, name if name == "label" else f"{name} --labels")
+    count, labels = label.take(workspace, source, name if name == "label" else f"{name} --labels", none=none)
     if labels.skipped:
         output.notice(f"{labels.skipped} lines of {source} have no label yet and were passed over")
     _, changed, removed = labels.compared(before)
     if changed or removed:
         output.notice(f"{changed} labels were replaced and {removed} taken away: `label --undo` goes back")
-    return count, labels.types()
+    return count, labels.types(), labels.none
+
+
+def count_labels(types: "Mapping[str, int]", none: int) -> str:
+    """How many labels there are of each type, and how many documents are of none, in words."""
+    words = f"{len(types)} types: " + ", ".join(f"{kind} {n}" for kind, n in types.items())
+    return f"{words}; none of these: {none}" if none else words
 
 
 def print_missing(missing: "Missing", output: Output, of: str = "") -> None:

@@ -174,8 +174,18 @@ class Labelling:
     pages: Annotated[str, typer.Option(help="Pages of each document to fit on: all, 1-3, or 1,last.")] = "all"
     with_cues: Annotated[
         bool,
-        typer.Option("--with-cues", help="Learn also from facts of the PDF: page size, number of pages, fonts, areas."),
+        typer.Option(
+            "--with-cues", help="Learn in any case from facts of the PDF: page size, number of pages, fonts, areas."
+        ),
     ] = False
+    blocks: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Learn from these blocks: pictures, words, cues, layout, networks or blocks of the space, with commas "
+            "between; if not given, from pictures and whatever helps on held-out documents.",
+        ),
+    ] = None
 
     augment: Annotated[
         int,
@@ -199,6 +209,15 @@ class Labelling:
                 raise UsageError(f"--set {name}: write it as NAME=VALUE, such as --set C=0.1")
         read_selection(self.pages)
         return {name: value for name, _, value in pairs}
+
+    def named_blocks(self) -> tuple[str, ...] | None:
+        """The blocks of `--blocks`; raises UsageError where it names none."""
+        if self.blocks is None:
+            return None
+        names = tuple(filter(None, (name.strip() for name in self.blocks.split(","))))
+        if not names:
+            raise UsageError("--blocks: name some, such as --blocks pictures,words")
+        return names
 
     def reading(self) -> "Settings":
         """How documents are read again for variants."""

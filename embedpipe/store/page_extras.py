@@ -9,11 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from embedpipe.core.records import PageInfo, Words
 from embedpipe.pages.extras.words import BUCKETS
 from embedpipe.store.failure_table import as_utf8
+from embedpipe.store.features import FeatureStore
 from embedpipe.store.page_table import POSITION, Key, PageTable, PageTableWriter
 
 THUMBNAILS, WORDS = "thumbnails", "words"
@@ -51,6 +53,13 @@ def words_of(root: Path, keys: Sequence[Key]) -> csr_array:
     starts = np.concatenate([[0], np.cumsum(lengths)])
     columns, counts = (found[name].combine_chunks().flatten().to_numpy() for name in ("columns", "counts"))
     return csr_array((counts.astype(np.float32), columns.astype(np.int32), starts), shape=(len(keys), BUCKETS))
+
+
+def words_of_pages(store: FeatureStore, page_ids: NDArray[np.int64]) -> csr_array:
+    """As `words_of`, of the pages of a store by their ids."""
+    table = store.pages().set_index("page_id").loc[page_ids]
+    keys = list(zip(table["document_sha256"], table["page_index"].tolist(), strict=True))
+    return words_of(store.origin.path.parents[1], keys)
 
 
 def row_of(name: str, info: PageInfo) -> dict[str, object] | None:

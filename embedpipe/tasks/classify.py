@@ -128,7 +128,7 @@ def classify(
         EmbedpipeError: An input does not exist.
     """
     begin = time.perf_counter()
-    reading = Reading(workspace, bundle.identity, settings or Settings(), cues=bundle.cues)
+    reading = Reading(workspace, bundle.identity, settings or Settings(), cues=bundle.cues, words=bundle.words)
 
     def fitting_backbone() -> "Backbone":
         loaded = backbone()
@@ -174,7 +174,7 @@ class Answers:
         if isinstance(item, PageFailure):
             self._pages[item.page.document_sha256].failures[item.page.page_index] = item
             return
-        scores, distances = self._bundle.log_scores(item.X), self._bundle.distances(item.X)
+        scores, distances = self._bundle.log_scores(item.X, item.words), self._bundle.distances(item.X)
         examples: list[list[Example]] = [[] for _ in item.pages]
         if self._examples is not None:
             documents = [info.ref.document_sha256 for info in item.pages]

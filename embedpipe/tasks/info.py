@@ -38,7 +38,7 @@ def take(workspace: Workspace) -> dict[str, Any]:
         "spaces": [space for space in spaces if space],
         "labels": {
             "file": str(workspace.labels_file),
-            "types": _attempt(damaged, partial(_types, workspace, damaged)) or {},
+            **(_attempt(damaged, partial(_types, workspace, damaged)) or {"types": {}, "none": 0}),
         },
         "classifiers": [classifier for classifier in classifiers if classifier],
         "backbones": [backbone for backbone in tuned if backbone],
@@ -47,11 +47,11 @@ def take(workspace: Workspace) -> dict[str, Any]:
     }
 
 
-def _types(workspace: Workspace, damaged: list[str]) -> dict[str, int]:
-    """Documents by their type; notes the lines of labels.csv that count for nothing."""
+def _types(workspace: Workspace, damaged: list[str]) -> dict[str, Any]:
+    """Documents by their type, and how many are of none; notes the lines of labels.csv that count for nothing."""
     labels = workspace.labels()
     damaged += lines_without_label(labels)
-    return labels.types()
+    return {"types": labels.types(), "none": labels.none}
 
 
 def _attempt(damaged: list[str], tell: Callable[[], _T]) -> _T | None:
@@ -182,6 +182,8 @@ def describe(values: Mapping[str, Any], *, failures: bool) -> Iterator[str]:
     for space in values["spaces"]:
         yield from _describe_space(space, failures=failures, whole=nothing)
     types = ", ".join(f"{kind} {n}" for kind, n in values["labels"]["types"].items())
+    if none := values["labels"]["none"]:
+        types = "; ".join(filter(None, (types, f"none of these: {none}")))
     if types or nothing:
         yield f"labels: {types or 'none yet, made by `label`'}"
     for classifier in values["classifiers"]:
