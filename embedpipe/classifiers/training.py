@@ -438,9 +438,16 @@ class Rehearsal:
 
 
 def rehearse(
-    workspace: Workspace, store: FeatureStore, recipe: TrainingRecipe, *, allow_missing: bool = False
+    workspace: Workspace, store: FeatureStore, recipe: TrainingRecipe, *, allow_missing: bool = False, seed: int = 0
 ) -> Rehearsal:
     """Cross-validates a recipe on the labelled pages, with groups, given or guessed, and near copies kept together.
+
+    Args:
+        workspace: The artifacts.
+        store: The features.
+        recipe: What is measured.
+        allow_missing: Measure without what labelled documents have lost.
+        seed: Of the division into folds.
 
     Raises:
         LabelsError: There are too few labels.
@@ -451,7 +458,7 @@ def rehearse(
     found = learnt_pages(workspace, store, recipe, allow_missing=allow_missing)
     known = apart(workspace, store, found)
     known = replace(known, kinds=known_kinds(workspace, known.documents, known.kinds))
-    folds = honest_folds(known)
+    folds = honest_folds(known, seed)
     offered = recipe.plan(store.blocks, known)
     held_out = cross_validate(offered, known, folds)
     base = offered.parts[0]
