@@ -146,6 +146,7 @@ def report_json(report: "Report") -> dict[str, Any]:
         "pages": report.pages,
         "embedded": report.embedded,
         "skipped": report.skipped,
+        "filled": report.filled,
         "duplicates": report.duplicates,
         "same_files": report.same_files,
         "ignored": report.ignored,

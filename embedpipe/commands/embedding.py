@@ -44,6 +44,8 @@ def embed(
     label_by: Annotated[str | None, typer.Option(help="`folder`: the folder below each input is the type.")] = None,
     labels: LabelsFile = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try again what failed before.")] = False,
+    no_thumbnails: Annotated[bool, typer.Option("--no-thumbnails", help="Keep no small pictures of pages.")] = False,
+    no_words: Annotated[bool, typer.Option("--no-words", help="Keep no hashed words of pages.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and about how long.")] = False,
 ) -> int:
     """Render and embed every page of files and folders that the store does not hold yet."""
@@ -63,6 +65,7 @@ def embed(
         output.line(embed_task.describe_plan(plan))
         return DONE
     backbone = network.load(workspace, recipe=recipe)
+    keep = [name for name, left_out in (("thumbnails", no_thumbnails), ("words", no_words)) if not left_out]
     with output.progress("embedding") as bar:
         report = embed_task.embed(
             workspace,
@@ -71,6 +74,7 @@ def embed(
             settings=settings,
             label_by_folder=label_by == "folder",
             retry_failed=retry_failed,
+            keep=keep,
             progress=bar,
         )
     if labels is not None:
@@ -86,6 +90,8 @@ def embed(
     }
     output.result(values)
     print_report(report, output)
+    if report.filled:
+        output.line(f"stored pages drawn again for thumbnails and words: {report.filled}")
     _print_changes(report, output)
     engine = f"{backbone.engine.name} on {backbone.engine.device} in {backbone.engine.precision}"
     output.line(f"space {backbone.identity.space}: {backbone.dim} features a page, {engine}")

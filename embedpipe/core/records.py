@@ -6,7 +6,7 @@ Ids travel with the pixels; a position in an array is never an identity.
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -81,6 +81,33 @@ class PageRef:
         return self.source if self.page_index == WHOLE_FILE else f"{self.source}#page={self.page_number}"
 
 
+WORD_ORIGINS = TEXT_WORDS, OCR_WORDS, NO_WORDS = ("text", "ocr", "none")
+"""Where words come from: the document's own text, recognition of its picture, or nowhere."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Words:
+    """Counts of the hashed n-grams of a page.
+
+    Attributes:
+        columns: Their buckets, uint32 (k,), ascending.
+        counts: How often each comes, uint16 (k,).
+        characters: Of the text, without spaces.
+        origin: One of `WORD_ORIGINS`.
+        message: Why there are none, where reading them failed; else "".
+    """
+
+    columns: NDArray[np.uint32] = field(default_factory=lambda: np.empty(0, np.uint32))
+    counts: NDArray[np.uint16] = field(default_factory=lambda: np.empty(0, np.uint16))
+    characters: int = 0
+    origin: str = NO_WORDS
+    message: str = ""
+
+    def __bool__(self) -> bool:
+        """Whether there are any."""
+        return len(self.columns) > 0
+
+
 @dataclass(frozen=True, slots=True)
 class PageInfo:
     """What is known of a rendered page besides its pixels.
@@ -96,6 +123,8 @@ class PageInfo:
         cues: Numbers in the order of `cues.CUES`; empty where they were not asked for.
         variant: Number of the changed copy that this is; 0 for the page itself.
         source_kind: One of `source_kinds.KINDS`: where its picture comes from; "" where that is not known.
+        words: Its hashed n-grams; None where they were not asked for.
+        thumbnail: A small JPEG of it; None where it was not asked for, b"" where there is none.
     """
 
     ref: PageRef
@@ -108,6 +137,8 @@ class PageInfo:
     cues: tuple[float, ...] = ()
     variant: int = 0
     source_kind: str = ""
+    words: Words | None = field(default=None, compare=False)
+    thumbnail: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,10 +171,12 @@ class FeatureBatch:
     Attributes:
         pages: The pages.
         X: float32 (n, dim), row i belongs to `pages[i]`.
+        words: Counts of their hashed n-grams, sparse (n, `words.BUCKETS`); None where they were not asked for.
     """
 
     pages: tuple[PageInfo, ...]
     X: NDArray[np.float32]
+    words: Any = None
 
     def __post_init__(self) -> None:
         """Refuses rows that no page owns."""

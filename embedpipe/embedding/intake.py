@@ -28,6 +28,7 @@ class Report:
         unreachable: Known files that are not there, and may be again: nothing is mounted where they were, or none of
             their folder is there.
         copies: Files with the content of another one, and further names of files, in the order met.
+        filled: Stored pages that were drawn again for what is kept besides their features.
         kept_labels: Labels that went from an earlier version of a file to the one that is there now.
         stages: Seconds per stage: `render` is the workers' time, `wait` is how long the network waited for pages.
         shift: How the documents compare with those that the classifier was measured on, where they were classified.
@@ -53,6 +54,7 @@ class Report:
     copies: list[Document] = field(default_factory=list)
     stages: dict[str, float] = field(default_factory=dict)
     interrupted: bool = False
+    filled: int = 0
     kept_labels: int = 0
     shift: Shift = field(default_factory=Shift)
 

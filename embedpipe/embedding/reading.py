@@ -13,9 +13,11 @@ from embedpipe.embedding.cue_table import cues_of
 from embedpipe.embedding.intake import Intake, Report
 from embedpipe.embedding.streaming import PageStream, Settings
 from embedpipe.pages.cues import as_block
-from embedpipe.pages.documents import ReadOptions
+from embedpipe.pages.documents import WORDS, ReadOptions
+from embedpipe.pages.extras.words import as_rows
 from embedpipe.pages.rendering import Job
 from embedpipe.store.features import FeatureStore
+from embedpipe.store.page_extras import words_of
 from embedpipe.store.workspace import Workspace
 
 if TYPE_CHECKING:  # only new pages need the network
@@ -30,6 +32,7 @@ class Reading:
         identity: The space that is wanted.
         settings: How documents are read.
         cues: Join the cues of each page to its features, as a last block.
+        words: Tell the words of each page as well.
 
     Attributes:
         found: Each file in the order met, once `read` has begun.
@@ -37,13 +40,15 @@ class Reading:
         options: How documents are read, for those who have to read one again.
     """
 
-    def __init__(self, workspace: Workspace, identity: Identity, settings: Settings, *, cues: bool = False) -> None:
+    def __init__(
+        self, workspace: Workspace, identity: Identity, settings: Settings, *, cues: bool = False, words: bool = False
+    ) -> None:
         self.found: list[Document | PageFailure] = []
         self.report = Report()
         self._workspace = workspace
         self._settings = settings
         self.options = ReadOptions(limits=settings.limits, passwords=settings.passwords)
-        self._cues = cues
+        self._cues, self._words = cues, words
         self._store: FeatureStore | None = None
         self._rows: dict[str, NDArray[np.int64]] = {}
         try:
@@ -104,13 +109,14 @@ class Reading:
             for index, count, *others, kind in pages[columns].itertuples(index=False)
         )
         X = self._store.features(pages["page_id"].to_numpy(np.int64))
+        keys = [(document.sha256, info.ref.page_index) for info in infos]
         if self._cues:
-            keys = [(document.sha256, info.ref.page_index) for info in infos]
             X = np.hstack([X, cues_of(self._workspace, keys, self.options)])
-        return FeatureBatch(infos, X), job
+        return FeatureBatch(infos, X, words_of(self._workspace.root, keys) if self._words else None), job
 
     def _streamed(self, backbone: "Backbone", jobs: list[Job]) -> Iterator[FeatureBatch | PageFailure]:
-        for item in PageStream(backbone, self._settings, len(jobs), cues=self._cues).run(jobs):
+        extras = frozenset({WORDS} if self._words else ())
+        for item in PageStream(backbone, self._settings, len(jobs), cues=self._cues, extras=extras).run(jobs):
             if isinstance(item, PageFailure):
                 self.report.fail(item)
                 yield item
@@ -119,4 +125,5 @@ class Reading:
                 # float16 as in the store, so that a page has one answer whether it is stored or not
                 X = item.X.astype(np.float16).astype(np.float32)
                 cues = as_block([info.cues for info in item.pages]) if self._cues else np.zeros((len(X), 0), np.float32)
-                yield FeatureBatch(item.pages, np.hstack([X, cues]))
+                words = as_rows([info.words for info in item.pages]) if self._words else None
+                yield FeatureBatch(item.pages, np.hstack([X, cues]), words)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from embedpipe.backbones.engines import Backbone, Pending
 from embedpipe.core.errors import DocumentError, NetworkError
 from embedpipe.core.machine import render_workers
-from embedpipe.core.records import Document, FeatureBatch, PageFailure, PageImage, Recipe
+from embedpipe.core.records import Document, FeatureBatch, PageFailure, PageImage, PageInfo, Recipe
 from embedpipe.pages.augmentation import Variants, larger
 from embedpipe.pages.documents import Limits, ReadOptions
 from embedpipe.pages.rendering import Job, Renderer, Selection
@@ -121,6 +121,11 @@ class PageStream:
         files: How many files there are at most, so that no more workers start than can be busy.
         cues: Tell the cues of pages as well.
         variants: Changed copies that are sent through instead of each page.
+        extras: What else is made of each page, see `ReadOptions.extras`.
+
+    Attributes:
+        seconds: What each stage took.
+        seen: Called, in the thread of the feeder, with each page of which only the extras were wanted.
     """
 
     def __init__(
@@ -131,11 +136,14 @@ class PageStream:
         *,
         cues: bool = False,
         variants: Variants | None = None,
+        extras: frozenset[str] = frozenset(),
     ) -> None:
         self._backbone = backbone
         self._batch_size = settings.batch_size or backbone.engine.batch_size
         identity = backbone.identity
-        self._options = ReadOptions(identity.recipe, identity.interpolation, settings.limits, settings.passwords, cues)
+        self._options = ReadOptions(
+            identity.recipe, identity.interpolation, settings.limits, settings.passwords, cues, extras
+        )
         if variants is not None:
             self._options = replace(self._options, recipe=larger(identity.recipe), variants=variants)
         workers = settings.workers or render_workers()
@@ -143,6 +151,7 @@ class PageStream:
         self.seconds = {"render": 0.0, "forward": 0.0, "wait": 0.0}
         self.stopped = threading.Event()
         self.bytes_finished = 0  # of documents that left the workers
+        self.seen: Callable[[PageInfo], None] = lambda _: None
 
     def run(self, jobs: Iterable[Job]) -> Iterator[FeatureBatch | PageFailure]:
         """Yields the features of every wanted page, and a failure for each that has none; in no fixed order."""
@@ -217,6 +226,9 @@ class PageStream:
                     yield result
                     continue
                 shape = result.pixels.shape
+                if not result.pixels.size:
+                    self.seen(result.info)
+                    continue
                 waiting.setdefault(shape, []).append(result)
                 count += 1
                 if count > _BATCHES_WAITING * self._batch_size:

@@ -18,6 +18,9 @@ INK_CONTRAST = 24
 SHAPE_STEP = 16
 """Sides are multiples of this, so that pages of nearly the same format share a batch; stretches by 4 % at most."""
 
+THUMBNAIL, WORDS = "thumbnail", "words"
+"""What can be made of a page in the same pass besides its picture, see `ReadOptions.extras`."""
+
 PHOTO_CROP = 0.875
 """The share of the short side that the usual photo recipe keeps: 224 of 256 pixels."""
 
@@ -51,6 +54,7 @@ class ReadOptions:
         limits: What is refused.
         passwords: To try on encrypted PDFs.
         cues: Whether to tell the cues of each page.
+        extras: What else is made of each page: `THUMBNAIL`, `WORDS`.
         variants: Changed copies that are wanted instead of each page.
     """
 
@@ -59,6 +63,7 @@ class ReadOptions:
     limits: Limits = field(default_factory=Limits)
     passwords: tuple[str, ...] = ()
     cues: bool = False
+    extras: frozenset[str] = frozenset()
     variants: Variants | None = None
 
 

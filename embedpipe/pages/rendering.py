@@ -24,10 +24,13 @@ from pebble import ProcessExpired, ProcessPool
 from embedpipe.core.display import whole_number
 from embedpipe.core.errors import DocumentError, EmbedpipeError
 from embedpipe.core.files import file_time
-from embedpipe.core.records import PLACEHOLDER, WHOLE_FILE, Document, PageFailure, PageImage, PageInfo, PageRef
+from embedpipe.core.records import PLACEHOLDER, WHOLE_FILE, Document, PageFailure, PageImage, PageInfo, PageRef, Words
+from embedpipe.pages.contract import first_line
 from embedpipe.pages.cues import UNKNOWN, page_cues
 from embedpipe.pages.documents import (
     BLANK_INK,
+    THUMBNAIL,
+    WORDS,
     ImageDocument,
     OpenDocument,
     PdfDocument,
@@ -36,6 +39,8 @@ from embedpipe.pages.documents import (
     open_document,
     plan,
 )
+from embedpipe.pages.extras.thumbnails import thumbnail
+from embedpipe.pages.extras.words import words_of_page
 from embedpipe.pages.source_kinds import UNKNOWN as UNKNOWN_KIND
 from embedpipe.pages.source_kinds import page_kind
 from embedpipe.pages.workers import Numbers, WorkerContext, silence
@@ -51,17 +56,26 @@ TASKS_PER_WORKER = 500
 
 _MOST_FALSE_STARTS = 3
 _LOOK_UP = 0.2  # seconds
+_NO_PICTURE = np.empty((0, 0, 3), np.uint8)
 _IDLE = -2
 _OPENING = -1
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A document to render: `wanted` are the page indices that are still missing, None for all that it has."""
+    """A document to render.
+
+    Attributes:
+        document: Which.
+        selection: Which of its pages.
+        known: Page indices of these that are not wanted.
+        extras_only: Page indices whose picture is not wanted, only what else is made of the page.
+    """
 
     document: Document
     selection: "Selection"
     known: frozenset[int] = frozenset()
+    extras_only: frozenset[int] = frozenset()
 
 
 _MOST_PAGES = 10**15
@@ -271,7 +285,7 @@ class Renderer:
         if mark == _OPENING:
             return _failures(document, task.indices, kind, f"opening it: {message}")
         if task.indices is None:  # the page count went down with the worker; a fresh look skips the page at fault
-            again = Job(document, task.job.selection, task.job.known | {mark})
+            again = replace(task.job, known=task.job.known | {mark})
             self._enqueue(_Task(again, None))
         else:
             rest = [i for i in task.indices if i != mark]
@@ -336,7 +350,7 @@ def _work(job: Job, indices: list[int] | None, slot: int) -> _Answer:
     if indices is None:
         wanted = [i for i in job.selection.indices(opened.page_count) if i not in job.known]
         indices, rest = wanted[: _pages_per_task(_options)], wanted[_pages_per_task(_options) :]
-    results = [result for index in indices for result in _render_page(document, opened, index, slot)]
+    results = [result for index in indices for result in _render_page(job, opened, index, slot)]
     return _Answer(results, rest, time.perf_counter() - begin)
 
 
@@ -362,22 +376,26 @@ def _pages_per_task(options: ReadOptions) -> int:
     return max(1, PAGES_PER_TASK // len(options.variants.numbers)) if options.variants else PAGES_PER_TASK
 
 
-def _render_page(document: Document, opened: OpenDocument, index: int, slot: int) -> list[PageImage | PageFailure]:
+def _render_page(job: Job, opened: OpenDocument, index: int, slot: int) -> list[PageImage | PageFailure]:
     """The page, or the variants of it that are wanted; or why there is none."""
     _marks[slot] = index
+    document = job.document
     try:
         with _alarm():
             drawn = opened.render(index)
             ink = drawn.ink
             facts = _cues(opened, drawn, index) if _options.cues else ()
             kind = UNKNOWN_KIND if _options.variants else _kind(opened, drawn, index)
-            pictures = _pictures(drawn, (document.sha256, index))
+            words, small = _words(opened, index), _thumbnail(drawn)
+            pictures = [] if index in job.extras_only else _pictures(drawn, (document.sha256, index))
     except (DocumentError, MemoryError) as error:
         return _failures(document, [index], *_reason(error))
     outcome = _outcome(drawn, ink)
     ref = PageRef(document.sha256, index, document.path)
     info = PageInfo(ref, opened.page_count, drawn.width, drawn.height, ink, outcome, drawn.message, facts)
-    info = replace(info, source_kind=kind)
+    info = replace(info, source_kind=kind, words=words, thumbnail=small)
+    if index in job.extras_only:
+        return [PageImage(info, _NO_PICTURE)]
     return [PageImage(replace(info, variant=number), pixels) for number, pixels in pictures]
 
 
@@ -417,6 +435,25 @@ def _kind(opened: OpenDocument, drawn: Rendering, index: int) -> str:
         raise
     except Exception:  # noqa: BLE001 - MuPDF raises many kinds
         return UNKNOWN_KIND
+
+
+def _words(opened: OpenDocument, index: int) -> Words | None:
+    """The page's words, where they are wanted; a page that can be rendered is never lost for them."""
+    if WORDS not in _options.extras:
+        return None
+    try:
+        return words_of_page(opened.pdf[index]) if isinstance(opened, PdfDocument) else Words()
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001 - MuPDF raises many kinds
+        return Words(message=f"its text cannot be read: {first_line(error)}")
+
+
+def _thumbnail(drawn: Rendering) -> bytes | None:
+    """A small picture of the page, where one is wanted; none of a page of which only a part is drawn."""
+    if THUMBNAIL not in _options.extras:
+        return None
+    return b"" if _options.recipe.resize == "crop" else thumbnail(drawn.pixels, drawn.width, drawn.height)
 
 
 def _reason(error: Exception) -> tuple[str, str]:

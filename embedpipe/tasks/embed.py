@@ -1,27 +1,32 @@
 """Files in, features out: what `embed` does, from the walk to the written part.
 
-intake (walk, identify) -> streaming (render, network) -> FeatureWriter, in a thread of its own
+intake (walk, identify) -> streaming (render, network) -> FeatureWriter and ExtrasWriter, in a thread of its own
 """
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 from embedpipe.backbones.engines import Backbone
-from embedpipe.core.records import WHOLE_FILE, Document, FeatureBatch, PageFailure, PageRef
+from embedpipe.core.records import WHOLE_FILE, Document, FeatureBatch, PageFailure, PageInfo, PageRef
 from embedpipe.embedding.intake import Intake, Report
 from embedpipe.embedding.streaming import PageStream, Settings
+from embedpipe.pages.documents import THUMBNAIL, WORDS
 from embedpipe.pages.rendering import Job, Selection
 from embedpipe.store.feature_writer import FeatureWriter
 from embedpipe.store.features import FeatureStore
+from embedpipe.store.page_extras import ExtrasWriter
 from embedpipe.store.sorted_ledger import refuse_unknown
 from embedpipe.store.workspace import Workspace
 from embedpipe.tasks import label
 
 _SAMPLED_DOCUMENTS = 16
+
+KEPT = {"thumbnails": THUMBNAIL, "words": WORDS}
+"""What is kept of pages besides their features: names of tables, and what makes their rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +46,7 @@ def embed(
     settings: Settings | None = None,
     label_by_folder: bool = False,
     retry_failed: bool = False,
+    keep: Collection[str] = tuple(KEPT),
     progress: Callable[[Progress], None] | None = None,
 ) -> Report:
     """Renders and embeds every page of files and folders that the store does not hold yet.
@@ -52,6 +58,7 @@ def embed(
         settings: How documents are read.
         label_by_folder: Take the folder directly below an input as the type of the documents in it.
         retry_failed: Try again what failed in an earlier run.
+        keep: What else is kept of pages, of `KEPT`; stored pages that lack it are drawn again, without the network.
         progress: Called now and then.
 
     Returns:
@@ -66,7 +73,7 @@ def embed(
         refuse_unknown(inputs)
     with workspace.writing("embed"):
         store = FeatureStore.create(workspace.store_path(backbone.identity.space), backbone.identity, backbone.blocks)
-        run = _EmbedRun(workspace, store, backbone, settings or Settings(), retry_failed=retry_failed)
+        run = _EmbedRun(workspace, store, backbone, settings or Settings(), keep, retry_failed=retry_failed)
         report = run.run(inputs, progress or (lambda _: None))
         report.kept_labels = label.follow_files(workspace, report.changed)
         if label_by_folder:
@@ -74,15 +81,33 @@ def embed(
         return report
 
 
+@dataclass(frozen=True, slots=True)
+class _Filling:
+    """Pages of a document that have features and lack something else; and whether nothing else of it is wanted."""
+
+    pages: frozenset[int] = frozenset()
+    only: bool = False
+
+
 class _EmbedRun:
     """One call of `embed`: decides what is missing, and counts what is done."""
 
     def __init__(
-        self, workspace: Workspace, store: FeatureStore, backbone: Backbone, settings: Settings, *, retry_failed: bool
+        self,
+        workspace: Workspace,
+        store: FeatureStore,
+        backbone: Backbone,
+        settings: Settings,
+        keep: Collection[str],
+        *,
+        retry_failed: bool,
     ) -> None:
         engine = backbone.engine
         knobs = {"engine": engine.name, "device": engine.device, "precision": engine.precision}
         self.writer = FeatureWriter(store, knobs)
+        self.extras = ExtrasWriter(workspace.root, keep)
+        self._made = frozenset(KEPT[name] for name in keep)
+        self._filling: dict[str, _Filling] = {}
         self.report = Report()
         self.in_folders: list[tuple[Document, str | None]] = []
         self._sources = workspace.sources()
@@ -97,7 +122,8 @@ class _EmbedRun:
         begin = time.perf_counter()
         intake = Intake(inputs, self._settings, self._sources, self.report)
         files, total = intake.size()
-        stream = PageStream(self._backbone, self._settings, files)
+        stream = PageStream(self._backbone, self._settings, files, extras=self._made)
+        stream.seen = self._fill
         writing = 0.0
         with ThreadPoolExecutor(1, "embedpipe-writer") as pool:
             pending: Future[float] | None = None
@@ -158,11 +184,14 @@ class _EmbedRun:
         count = self.writer.page_counts.get(sha256)
         wanted = set(selection.indices(count)) if count else stored | failed.keys()
         self.report.skipped += len(wanted & stored)
+        lacking = self.extras.lacking(sha256, wanted & stored)
         for index in sorted(wanted & failed.keys()):
             self._fail_again(failed[index], document)
-        if count and wanted <= stored | failed.keys():
+        complete = bool(count) and wanted <= stored | failed.keys()
+        if complete and not lacking:
             return None
-        return Job(document, selection, frozenset(stored | failed.keys()))
+        self._filling[sha256] = _Filling(frozenset(lacking), complete)
+        return Job(document, selection, frozenset(stored - lacking | failed.keys()), frozenset(lacking))
 
     def _fail_again(self, failure: PageFailure, document: Document) -> None:
         """Counts a failure that is known from an earlier run, at the document's place of today."""
@@ -175,17 +204,36 @@ class _EmbedRun:
         begin = time.perf_counter()
         with self._books:
             if isinstance(item, PageFailure):
-                self._note(item)
+                if not self._given_up(item):
+                    self._note(item)
             else:
+                self.extras.append(item.pages)  # first: features without them would have their pages drawn again
                 self.writer.append(item)
                 self.report.embedded += len(item.pages)
                 self.report.outcomes.update(info.outcome for info in item.pages)
         return time.perf_counter() - begin
 
+    def _fill(self, info: PageInfo) -> None:
+        """Keeps what a page lacked whose features are stored."""
+        with self._books:
+            self.extras.append([info])
+            self.report.filled += 1
+
+    def _given_up(self, failure: PageFailure) -> bool:
+        """Notes pages that have features and could not be drawn again; whether it was nothing else that failed."""
+        sha256, index = failure.page.document_sha256, failure.page.page_index
+        filling = self._filling.get(sha256, _Filling())
+        pages = filling.pages if index == WHOLE_FILE else filling.pages & {index}
+        if failure.kind != "unreadable":  # what changes while it is read says nothing about the content
+            for page in pages:
+                self.extras.give_up((sha256, page), f"{failure.kind}: {failure.message}")
+        return bool(pages) and (index != WHOLE_FILE or filling.only)
+
     def _finish(self, intake: Intake) -> float:
         begin = time.perf_counter()
         failed = {failure.page.source for failure in self.report.failures}
         self.writer.drop_failures(path for path in self.writer.unread() if path not in failed and intake.in_reach(path))
+        self.extras.flush()
         self.writer.flush()
         self._sources.save()
         return time.perf_counter() - begin

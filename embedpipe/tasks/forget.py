@@ -14,6 +14,7 @@ from embedpipe.embedding import cue_table, kind_table
 from embedpipe.store.feature_writer import FeatureWriter
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.labels import is_sha256
+from embedpipe.store.page_extras import TABLES, ExtrasWriter
 from embedpipe.store.workspace import FINETUNED, Sources, Workspace
 from embedpipe.tasks.label import forget_labels
 
@@ -42,7 +43,7 @@ class Forgotten:
 
 
 def forget(workspace: Workspace, documents: Iterable[str], *, gone: bool = False) -> Forgotten:
-    """Removes documents from features, variants, failures, cues, labels, sources and indexes of every space.
+    """Removes documents from every space with its index, and their variants, thumbnails, words, cues and labels.
 
     With a file go its earlier versions, but for those that lie elsewhere as they are. Classifiers and networks that
     learnt from the documents stay, and are named.
@@ -83,6 +84,9 @@ def forget(workspace: Workspace, documents: Iterable[str], *, gone: bool = False
         for sha256 in hashes:
             sources.forget(sha256)
         sources.save()
+        extras = ExtrasWriter(workspace.root, TABLES)
+        known |= extras.documents()
+        extras.forget(set(hashes))
         cue_table.forget(workspace, set(hashes))
         kind_table.forget(workspace, set(hashes))
     here = [sha256 for sha256 in hashes if sha256 in known]

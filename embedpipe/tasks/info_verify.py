@@ -13,6 +13,7 @@ from embedpipe.core.errors import ArtifactError, EmbedpipeError
 from embedpipe.core.files import read_json
 from embedpipe.embedding import cue_table
 from embedpipe.index import page_index
+from embedpipe.store import page_extras
 from embedpipe.store.features import FeatureStore, unlisted
 from embedpipe.store.labels import Labels
 from embedpipe.store.parts import aside
@@ -49,6 +50,7 @@ def examine(workspace: Workspace) -> Findings:
     """Compares every file with what is said of it: features, variants, index, classifiers, networks, and the tables."""
     found = Findings()
     _tables(workspace, found)
+    _extras(workspace, found)
     for folder in _folders(workspace.root / "features"):
         _store(folder, found, "run `embed` again on the files, which lists the parts anew")
         for own in sorted({file.parent for file in folder.glob("variants/*/*/part-*")} | {*variants.folders(folder)}):
@@ -81,6 +83,21 @@ def _tables(workspace: Workspace, found: Findings) -> None:
         found.problems.append(f"{workspace.root / 'sources.parquet'}: damaged; the next `embed` of the files fills it")
     if cue_table.is_damaged(workspace):
         found.problems.append(f"{workspace.root / 'cues.parquet'}: damaged; cues are read again when they are needed")
+
+
+def _extras(workspace: Workspace, found: Findings) -> None:
+    """Thumbnails and words."""
+    for name in page_extras.TABLES:
+        table = page_extras.page_table(workspace.root, name)
+        found.problems += table.verify()
+        listed = {part.name for part in table.parts}
+        found.notes += [
+            f"{file}: not listed, as a killed run leaves it; the next `embed` takes it in or removes it"
+            for file in table.files()
+            if file.name not in listed
+        ]
+    for file in aside(workspace.root / "pages"):
+        found.notes.append(f"{file}: put aside as damaged; what it kept of pages is made again when they are met")
 
 
 def _store(folder: Path, found: Findings, remedy: str) -> None:

@@ -1,0 +1,75 @@
+"""Words of a page as counts of hashed character n-grams: features of any script that no text can be read back from.
+
+The hashing trick (Weinberger et al., 2009) over character n-grams, which need no word boundaries: Chinese has none.
+"""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pymupdf
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from embedpipe.core.records import TEXT_WORDS, Words
+
+BUCKETS = 2**18
+"""Width of the rows: n-grams of one bucket are not told apart."""
+
+FEWEST_CHARACTERS = 16
+"""A page with fewer has no words: what it shows is a picture, with a page number at most."""
+
+_LENGTHS = (2, 3, 4)
+_MOST_CHARACTERS = 20_000
+"""Of one page; more would make a hidden text of megabytes cost more than the picture."""
+
+_DIGIT, _SPACE = re.compile(r"\d"), re.compile(r"\s+")
+_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # 2**64 over the golden ratio: Fibonacci hashing (Knuth, 1973)
+_FLAGS = pymupdf.TEXTFLAGS_TEXT & ~pymupdf.TEXT_PRESERVE_IMAGES
+
+
+def hashed(text: str, origin: str = TEXT_WORDS) -> Words:
+    """Words of a text; of one with fewer than `FEWEST_CHARACTERS` there are none.
+
+    Letters lose their case and width (NFKC), digits become one digit, and runs of white space one space.
+
+    Args:
+        text: Any; all beyond its first 20,000 characters is ignored.
+        origin: One of `records.WORD_ORIGINS`.
+    """
+    plain = unicodedata.normalize("NFKC", text[:_MOST_CHARACTERS]).lower()
+    plain = _SPACE.sub(" ", _DIGIT.sub("0", plain)).strip()
+    characters = len(plain) - plain.count(" ")
+    if characters < FEWEST_CHARACTERS:
+        return Words(characters=characters)
+    codes = np.frombuffer(f" {plain} ".encode("utf-32-le", "replace"), np.uint32).astype(np.uint64)
+    grams = np.concatenate([_hashes(codes, length) for length in _LENGTHS])
+    columns, counts = np.unique(grams, return_counts=True)
+    return Words(columns, np.minimum(counts, 2**16 - 1).astype(np.uint16), characters, origin)
+
+
+def _hashes(codes: NDArray[np.uint64], length: int) -> NDArray[np.uint32]:
+    """Buckets of all n-grams of one length, in their order."""
+    state = np.full(len(codes) - length + 1, length, np.uint64)
+    for offset in range(length):
+        state = (state ^ codes[offset : offset + len(state)]) * _MULTIPLIER
+        state ^= state >> np.uint64(29)
+    return (state >> np.uint64(64 - 18)).astype(np.uint32)
+
+
+def words_of_page(page: Any) -> Words:
+    """Words of a page of a PDF, also of hidden text, such as scanners with recognition write."""
+    return hashed(page.get_text("text", flags=_FLAGS))
+
+
+def as_rows(words: Sequence[Words | None]) -> csr_array:
+    """Counts of pages as sparse rows, float32 (n, BUCKETS); None counts as no words."""
+    lengths = [len(own.columns) if own else 0 for own in words]
+    starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+    there = [own for own in words if own]
+    columns = np.concatenate([own.columns for own in there]) if there else np.empty(0, np.uint32)
+    counts = np.concatenate([own.counts for own in there]) if there else np.empty(0, np.uint16)
+    shape = (len(lengths), BUCKETS)
+    return csr_array((counts.astype(np.float32), columns.astype(np.int32), starts), shape=shape)

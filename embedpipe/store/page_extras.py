@@ -1,0 +1,118 @@
+"""The thumbnails and words of pages: what their tables hold, and how they are read and kept.
+
+pages/thumbnails-<n>.parquet   a small JPEG of each page; empty where the page could not be drawn again
+pages/words-<n>.parquet        hashed n-grams of each page, where they come from, and how long the text is
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from scipy.sparse import csr_array
+
+from embedpipe.core.records import PageInfo, Words
+from embedpipe.pages.extras.words import BUCKETS
+from embedpipe.store.failure_table import as_utf8
+from embedpipe.store.page_table import POSITION, Key, PageTable, PageTableWriter
+
+THUMBNAILS, WORDS = "thumbnails", "words"
+
+TABLES: dict[str, dict[str, pa.DataType]] = {
+    THUMBNAILS: {"picture": pa.binary()},
+    WORDS: {
+        "origin": pa.string(),
+        "characters": pa.int32(),
+        "columns": pa.list_(pa.uint32()),
+        "counts": pa.list_(pa.uint16()),
+        "message": pa.string(),
+    },
+}
+"""Columns of each table."""
+
+
+def page_table(root: Path, name: str) -> PageTable:
+    """A table of the artifacts in `root`, by its name in `TABLES`."""
+    return PageTable(root / "pages", name, TABLES[name])
+
+
+def thumbnails_of(root: Path, keys: Sequence[Key]) -> dict[Key, bytes]:
+    """The thumbnails of pages as JPEG; pages without one are missing."""
+    found = page_table(root, THUMBNAILS).read(keys, ["picture"])
+    pictures = zip(found[POSITION].to_pylist(), found["picture"].to_pylist(), strict=True)
+    return {keys[position]: picture for position, picture in pictures if picture}
+
+
+def words_of(root: Path, keys: Sequence[Key]) -> csr_array:
+    """Counts of the n-grams of pages, float32 (n, BUCKETS); rows without any for pages whose words are not kept."""
+    found = page_table(root, WORDS).read(keys, ["columns", "counts"])
+    lengths = np.zeros(len(keys), np.int64)
+    lengths[found[POSITION].to_numpy()] = found["columns"].combine_chunks().value_lengths().fill_null(0).to_numpy()
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    columns, counts = (found[name].combine_chunks().flatten().to_numpy() for name in ("columns", "counts"))
+    return csr_array((counts.astype(np.float32), columns.astype(np.int32), starts), shape=(len(keys), BUCKETS))
+
+
+def row_of(name: str, info: PageInfo) -> dict[str, object] | None:
+    """The row of a page in a table; None where its reader was not asked."""
+    if name == THUMBNAILS:
+        return None if info.thumbnail is None else {"picture": info.thumbnail}
+    return None if info.words is None else words_row(info.words)
+
+
+def words_row(words: Words) -> dict[str, object]:
+    """The row of a page in the table of words."""
+    return {name: getattr(words, name) for name in TABLES[WORDS]} | {"message": as_utf8(words.message)}
+
+
+class ExtrasWriter:
+    """Keeps thumbnails and words of pages as they come; there must be one at a time (`files.writing`).
+
+    Args:
+        root: The artifacts.
+        names: The tables that are wanted, see `TABLES`.
+    """
+
+    def __init__(self, root: Path, names: Iterable[str]) -> None:
+        self._writers = {name: PageTableWriter(page_table(root, name)) for name in names}
+
+    def lacking(self, sha256: str, indices: set[int]) -> set[int]:
+        """Those of some pages of a document of which anything is not kept that is wanted."""
+        return {i for i in indices if any(i not in w.kept.get(sha256, ()) for w in self._writers.values())}
+
+    def append(self, infos: Iterable[PageInfo]) -> None:
+        """Takes what came along with some pages.
+
+        Raises:
+            ArtifactError: The disk is full or cannot be written; everything before stays.
+        """
+        for info in infos:
+            key = (info.ref.document_sha256, info.ref.page_index)
+            for name, writer in self._writers.items():
+                row = row_of(name, info)
+                if row is not None:
+                    writer.append(key, row)
+
+    def give_up(self, key: Key, message: str) -> None:
+        """Notes that a page that has features could not be drawn again, so that it is not tried each time."""
+        empty: Mapping[str, dict[str, object]] = {
+            THUMBNAILS: {"picture": b""},
+            WORDS: words_row(Words(message=message)),
+        }
+        for name, writer in self._writers.items():
+            if key[1] not in writer.kept.get(key[0], set()):
+                writer.append(key, empty[name])
+
+    def flush(self) -> None:
+        """Writes what has come."""
+        for writer in self._writers.values():
+            writer.flush()
+
+    def forget(self, sha256s: Iterable[str]) -> None:
+        """Removes documents."""
+        for writer in self._writers.values():
+            writer.forget(sha256s)
+
+    def documents(self) -> set[str]:
+        """SHA-256 of all documents of which anything is kept."""
+        return {sha256 for writer in self._writers.values() for sha256 in writer.kept}

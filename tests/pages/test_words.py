@@ -1,0 +1,55 @@
+"""Words as hashed n-grams: any script, no text in them, and the same whatever the case and the digits."""
+
+import numpy as np
+import pytest
+
+from embedpipe.core.records import NO_WORDS, TEXT_WORDS
+from embedpipe.pages.extras.words import BUCKETS, as_rows, hashed
+
+ENGLISH = "Invoice No. 4711, payable within 30 days of the date below"
+EVER, TOTAL = [213, 2056, 9853, 12356], 8841789
+CHINESE = "增值税电子普通发票 发票代码 购买方名称 纳税人识别号 价税合计"
+
+
+@pytest.mark.parametrize("text", [ENGLISH, CHINESE, "فاتورة ضريبية رقم التسجيل الضريبي للعميل"])
+def test_words_of_any_script_are_counted_in_ascending_buckets(text: str) -> None:
+    """The counts add up to the n-grams of two, three and four characters of the text with a space at both ends."""
+    words = hashed(text)
+    assert words.origin == TEXT_WORDS
+    assert (np.diff(words.columns.astype(np.int64)) > 0).all()
+    assert words.columns.max() < BUCKETS
+    length = len(text) + 2
+    assert words.counts.sum() == sum(length - n + 1 for n in (2, 3, 4))
+    assert words.characters == len(text.replace(" ", ""))
+
+
+def test_case_width_digits_and_spaces_make_no_difference() -> None:
+    """What differs between two invoices of one kind is left out."""
+    first, second = hashed("Total 1234 ＥＵＲ  to be paid now"), hashed("total 9876 eur\nto be paid now")
+    assert np.array_equal(first.columns, second.columns)
+    assert np.array_equal(first.counts, second.counts)
+
+
+def test_similar_texts_share_n_grams_and_different_ones_do_not() -> None:
+    """The cosine of two texts is high where they share words."""
+    rows = as_rows([hashed(ENGLISH), hashed(ENGLISH + " again"), hashed(CHINESE), None])
+    cosines = (rows @ rows.T).toarray() / np.sqrt(np.outer(*[(rows**2).sum(axis=1) + 1e-9] * 2))
+    assert cosines[0, 1] > 0.9
+    assert cosines[0, 2] < 0.1
+    assert rows.shape == (4, BUCKETS)
+    assert rows[[3]].nnz == 0
+
+
+def test_a_page_with_a_number_only_has_no_words() -> None:
+    """Nor has one with lone surrogates alone; a text of megabytes is cut."""
+    assert not hashed("- 17 -")
+    assert hashed("- 17 -").origin == NO_WORDS
+    assert hashed("abcdefgh \ud800 ijklmnopqrst").characters > 0
+    assert hashed("word " * 10**6).characters < 20_000
+
+
+def test_the_buckets_of_a_text_stay_as_they_are() -> None:
+    """Stored words of an earlier version can be compared with new ones."""
+    words = hashed("the same as ever before")
+    assert words.columns[:4].tolist() == EVER
+    assert int(words.columns.astype(np.int64).sum()) == TOTAL
