@@ -1,7 +1,6 @@
 """Networks that come as ONNX graphs: where their stages end, and one OpenVINO model from uint8 pages to features."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -9,32 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embedpipe.backbones.engines import load_openvino, openvino_core
+from embedpipe.backbones.engines import load_openvino
 from embedpipe.backbones.layers import LAYERS, PENULTIMATE, Stage
 from embedpipe.backbones.layouts import DISTANCES, Layout
-from embedpipe.core.errors import EmbedpipeError, UnknownNameError, WeightsError
+from embedpipe.backbones.onnx_networks import OnnxNetwork, of_pages, read_onnx
+from embedpipe.core.errors import EmbedpipeError, UnknownNameError
 
 _PROBE_SIZE = 256
 _MAP_DIMENSIONS = 4
 _PLACES = [2, 3]
 """Axes of a map (n, channels, rows, columns) over which it is pooled."""
-
-
-@dataclass(frozen=True, slots=True)
-class Graph:
-    """What is known of an ONNX network besides its file.
-
-    Attributes:
-        mean: Of the pictures that it was trained on, per channel in the order of its input, on a 0..1 scale.
-        std: Likewise.
-        bgr: Whether its input has blue first.
-        layout: How regions are read from its outputs, for a detector of regions.
-    """
-
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    bgr: bool = False
-    layout: Layout | None = None
 
 
 class GraphNetwork:
@@ -45,7 +28,7 @@ class GraphNetwork:
 
     Args:
         file: The .onnx file.
-        graph: What is known of it.
+        known: What is known of it.
         layers: Key in `LAYERS`.
 
     Attributes:
@@ -58,21 +41,19 @@ class GraphNetwork:
         EmbedpipeError: It has no maps to pool.
     """
 
-    def __init__(self, file: Path, graph: Graph, layers: str) -> None:
+    def __init__(self, file: Path, known: OnnxNetwork, layers: str) -> None:
         if layers not in LAYERS:
             raise UnknownNameError("set of layers", layers, LAYERS)
-        self._graph = graph
-        self._network = read_graph(file)
-        stages = {stage: place for stage, place in find_graph_stages(self._network).items() if stage.stride > 1}
-        own = LAYERS[layers]
-        kept = [stage for stage in stages if stage.stride >= own.first_stride and own.poolings]
-        if not stages or not (kept or own.penultimate):
+        self._known, self._network = known, read_onnx(file)
+        stages, own = find_graph_stages(self._network), LAYERS[layers]
+        kept = [stage for stage in stages if stage.stride >= own.first_stride]
+        if not kept:
             raise EmbedpipeError(f"{file} has no feature maps to pool")
-        self._pooled = [(PENULTIMATE, "avg", stages[max(stages, key=lambda s: s.stride)])] if own.penultimate else []
-        self._pooled += [(f"{stage}_{key}", key, stages[stage]) for stage in kept for key in own.poolings]
-        self.layout = graph.layout if own.poolings else None
-        widths = {place: stage.channels for stage, place in stages.items()}
-        named = [(name, widths[place]) for name, _, place in self._pooled]
+        self.layout = known.layout if own.poolings else None
+        self._pooled = [("avg", stages[kept[-1]])] if own.penultimate else []
+        self._pooled += [(key, stages[stage]) for stage in kept for key in own.poolings]
+        named = [(PENULTIMATE, kept[-1].channels)] if own.penultimate else []
+        named += [(f"{stage}_{key}", stage.channels) for stage in kept for key in own.poolings]
         named += [("layout", len(self.layout.types))] if self.layout else []
         self.blocks: list[tuple[str, int, int]] = []
         for name, width in named:
@@ -86,24 +67,13 @@ class GraphNetwork:
 
     def model(self) -> Any:
         """The OpenVINO model: uint8 (n, H, W, 3) to float32 (n, width), with what `layout` reads at the end."""
-        openvino = load_openvino()
-        op, graph = openvino.opset13, self._graph
-        network = self._network.clone()
-        pages = op.parameter([-1, -1, -1, 3], np.uint8, name="pages")
-        images = op.convert(op.transpose(pages, np.array([0, 3, 1, 2])), "f32")
-        if graph.bgr:
-            images = op.gather(images, np.array([2, 1, 0]), np.array(1))
-        mean, std = (255 * np.array(values, np.float32).reshape(1, 3, 1, 1) for values in (graph.mean, graph.std))
-        images = op.divide(op.subtract(images, op.constant(mean)), op.constant(std))
+        op, network = load_openvino().opset13, self._network.clone()
         _fit_enlarged(op, network)
-        places = {output.get_node().get_friendly_name(): output for output in _outputs(network)}
-        outputs = [POOLINGS[key](op, places[place]) for _, key, place in self._pooled]
+        places = {node.get_friendly_name(): node for node in network.get_ordered_ops()}
+        outputs = [POOLINGS[key](op, places[place].output(0)) for key, place in self._pooled]
         if self.layout:
             outputs += _raw_regions(op, network, self.layout)
-        whole = outputs[0] if len(outputs) == 1 else op.concat(outputs, 1)
-        parameter = network.get_parameters()[0]
-        parameter.output(0).replace(images.output(0))
-        return openvino.Model([op.result(whole)], [pages], "features")
+        return of_pages(network, self._known, outputs[0] if len(outputs) == 1 else op.concat(outputs, 1))
 
 
 def _average(op: Any, maps: Any) -> Any:
@@ -159,25 +129,13 @@ def _map_before(output: Any) -> Any:
     return output
 
 
-def read_graph(file: Path) -> Any:
-    """An ONNX network for any batch and picture size, as OpenVINO reads it; raises WeightsError."""
-    try:
-        model = openvino_core().read_model(file)
-        (parameter,) = model.get_parameters()
-        model.reshape({parameter.output(0): [-1, 3, -1, -1]})
-    except (RuntimeError, ValueError) as error:
-        lines = [line for line in str(error).splitlines() if line.strip()]
-        raise WeightsError(f"{file} is not a network that OpenVINO reads: {next(iter(lines[-1:]), '')}") from error
-    return model
-
-
 def find_graph_stages(network: Any) -> dict[Stage, str]:
     """Where a network's stages end, found from the shapes of its maps.
 
     Only the way down counts: maps that come after one that was enlarged belong to a neck or a head. Of the maps of one
-    stride, a stage ends with the last one that all deeper maps depend on alone, so the inside of a block that has a
+    stride, a stage ends with the last one that whatever is deeper depends on, so the inside of a block that has a
     shortcut is no end of a stage; and with the last of the most channels, so neither is what only hands a map on with
-    fewer channels.
+    fewer channels. Strides from which on there are fewer channels are a neck's.
 
     Args:
         network: An OpenVINO model with one picture (n, 3, H, W) as its input.
@@ -187,17 +145,21 @@ def find_graph_stages(network: Any) -> dict[Stage, str]:
     """
     probe = network.clone()
     probe.reshape([1, 3, _PROBE_SIZE, _PROBE_SIZE])
-    strides, dominators = _way_down(probe)
-    if not strides:
-        return {}
-    deepest = max(strides.values(), key=lambda stage: stage.stride).stride
-    last = [name for name, stage in strides.items() if stage.stride == deepest][-1]
+    maps, dominators = _way_down(probe)
+    deepest = max((stage.stride for stage in maps.values()), default=0)
+    last = [name for name, stage in maps.items() if stage.stride == deepest][-1:]
     ends: dict[int, str] = {}
-    for name in (name for name in strides if name in dominators[last]):
-        stride, channels = strides[name].stride, strides[name].channels
-        if stride not in ends or channels >= strides[ends[stride]].channels:
-            ends[stride] = name
-    return {strides[name]: name for name in ends.values()}
+    for name, stage in maps.items():
+        if not last or name not in dominators[last[0]]:
+            continue
+        if stage.stride not in ends or stage.channels >= maps[ends[stage.stride]].channels:
+            ends[stage.stride] = name
+    found: dict[Stage, str] = {}
+    for name in ends.values():
+        if found and maps[name].channels < [*found][-1].channels:
+            break
+        found[maps[name]] = name
+    return found
 
 
 def _way_down(probe: Any) -> tuple[dict[str, Stage], dict[str, frozenset[str]]]:
@@ -236,7 +198,3 @@ def _map_shape(node: Any) -> Sequence[int] | None:
         return None
     shape = list(node.output(0).get_shape())
     return shape if len(shape) == _MAP_DIMENSIONS and node.get_type_name() != "Result" else None
-
-
-def _outputs(network: Any) -> list[Any]:
-    return [node.output(0) for node in network.get_ordered_ops() if node.get_output_size()]

@@ -1,7 +1,9 @@
 """What a detector of regions finds on a page, as shares of the page that each type of region covers."""
 
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +28,17 @@ class Layout:
     threshold: float = 0.4
     raster: int = 64
 
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "Layout":
+        """Reverses `dataclasses.asdict`, also after it went through JSON."""
+        return cls(**{**values, "types": tuple(values["types"]), "strides": tuple(values["strides"])})
+
+    def in_place_of_raw(self, rows: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
+        """Rows (n, k + types) of rows (n, k + ...) that end with scores and distances, see `shares`."""
+        places = sum(-(-height // stride) * -(-width // stride) for stride in self.strides)
+        end = rows.shape[1] - (len(self.types) + DISTANCES) * places
+        return np.hstack([rows[:, :end], self.shares(rows[:, end:], height, width)])
+
     def shares(self, raw: NDArray[np.float32], rows: int, columns: int) -> NDArray[np.float32]:
         """Shares of pages that regions of each type cover; where regions overlap, the one of the higher score counts.
 
@@ -41,9 +54,9 @@ class Layout:
         return np.stack([self._covered(*self._regions(page, centres, scales)) for page in raw])
 
     def _regions(
-        self, page: NDArray[np.float32], centres: NDArray[np.float32], scales: NDArray[np.float32]
+        self, page: NDArray[np.float32], centres: list[NDArray[np.float32]], scales: list[NDArray[np.float32]]
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Types (k,) and boxes (k, 4), left, top, right, bottom in shares of the page, of a page's regions, best last."""
+        """Types (k,) of a page's regions, best last, and boxes (k, 4): left, top, right, bottom in shares of the page."""
         height = len(self.types) + DISTANCES
         edges = height * np.cumsum([0, *(len(places) for places in centres)])
         table = np.hstack([page[a:b].reshape(height, -1) for a, b in itertools.pairwise(edges)])

@@ -101,12 +101,14 @@ class Reading:
         job = Job(document, selection, known) if wanted - known else None
         if not known:
             return None, job
-        columns = ["page_index", "page_count", "width", "height", "ink", "outcome", "message", "source_kind"]
+        columns = ["page_index", "page_count", "width", "height", "ink", "outcome", "message", "source_kind", "turned"]
         infos = tuple(
             replace(
-                PageInfo(PageRef(document.sha256, int(index), document.path), int(count), *others), source_kind=kind
+                PageInfo(PageRef(document.sha256, int(index), document.path), int(count), *others),
+                source_kind=kind,
+                turned=int(turned),
             )
-            for index, count, *others, kind in pages[columns].itertuples(index=False)
+            for index, count, *others, kind, turned in pages[columns].itertuples(index=False)
         )
         X = self._store.features(pages["page_id"].to_numpy(np.int64))
         keys = [(document.sha256, info.ref.page_index) for info in infos]

@@ -29,9 +29,10 @@ COLUMNS = {
     "outcome": pa.string(),
     "message": pa.string(),
     "source_kind": pa.string(),
+    "turned": pa.int16(),
 }
-ADDED = ("source_kind",)
-"""Columns that parts of earlier versions lack; they are read as empty texts."""
+ADDED = {"source_kind": "", "turned": 0}
+"""Columns that parts of earlier versions lack, and what they are read as."""
 ASIDE = ".damaged"
 """Ends the name of what a writer has put aside."""
 
@@ -77,7 +78,7 @@ def read_columns(file: Path, columns: Sequence[str]) -> pa.Table:
     wanted = [name for name in columns if name not in added]
     table = pq.read_table(file, columns=wanted, page_checksum_verification=True)
     for name in added:
-        table = table.append_column(name, pa.array([""] * table.num_rows, COLUMNS[name]))
+        table = table.append_column(name, pa.array([ADDED[name]] * table.num_rows, COLUMNS[name]))
     return table.select(list(columns)) if added else table
 
 
