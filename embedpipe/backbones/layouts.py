@@ -56,7 +56,7 @@ class Layout:
     def _regions(
         self, page: NDArray[np.float32], centres: list[NDArray[np.float32]], scales: list[NDArray[np.float32]]
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Types (k,) of a page's regions, best last, and boxes (k, 4): left, top, right, bottom in shares of the page."""
+        """Types (k,) of a page's regions, best last, and boxes (k, 4): left, top, right, bottom, 0..1."""
         height = len(self.types) + DISTANCES
         edges = height * np.cumsum([0, *(len(places) for places in centres)])
         table = np.hstack([page[a:b].reshape(height, -1) for a, b in itertools.pairwise(edges)])

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax, logsumexp
 
 from embedpipe.backbones.engines import Backbone
+from embedpipe.backbones.orientation import turned
 from embedpipe.classifiers import evidence
 from embedpipe.classifiers.bundles import ClassifierBundle
 from embedpipe.classifiers.evidence import Example, Examples
@@ -31,6 +32,9 @@ SMALLEST_DROP = 0.2
 
 OK, DIFFUSE, BLANK = "ok", "diffuse", "blank"
 _PICTURE_SIZE = 1000
+_LEVEL = (0, 180)
+"""Turns that leave a page as wide as it was."""
+
 _LONGEST_STEM = 200  # bytes; a name has 255, and a page and a stage follow
 
 
@@ -124,7 +128,9 @@ def explain(
     path, index = parse_query(query)
     document = identify_query(path)
     identity = backbone.identity
-    page = render_page(document, index, identity.recipe, identity.interpolation, settings, cues=bundle.cues)
+    page = render_page(
+        document, index, identity.recipe, identity.interpolation, settings, cues=bundle.cues, turner=backbone.turner
+    )
     if page.info.outcome == "blank":
         return Explanation(document, page, BLANK, bundle.name)
     asked = _Asked(bundle, backbone, as_block([page.info.cues] if bundle.cues else []))
@@ -201,8 +207,11 @@ def draw(workspace: Workspace, found: Explanation, backbone: Backbone, file: Pat
     """
     info = found.page.info
     shown = render_pages([(found.document, info.ref.page_index)], size=_PICTURE_SIZE)
-    (left, top, right, bottom), _ = plan(info.width, info.height, backbone.identity.recipe)
-    region = (left / info.width, top / info.height, right / info.width, bottom / info.height)
+    width, height = (info.width, info.height) if info.turned in _LEVEL else (info.height, info.width)
+    (left, top, right, bottom), _ = plan(width, height, backbone.identity.recipe)
+    region = (left / width, top / height, right / width, bottom / height)
+    own = (found.document.sha256, info.ref.page_index)
+    picture = turned(shown[own], info.turned) if own in shown else found.page.pixels
     sources = workspace.sources()
     wanted = [(d, e.page.page_index) for e in found.examples if (d := sources.document(e.page.document_sha256))]
     pictures = render_pages(wanted)
@@ -212,7 +221,7 @@ def draw(workspace: Workspace, found: Explanation, backbone: Backbone, file: Pat
     ]
     draw_heat(
         HeatPicture(
-            pixels=shown.get((found.document.sha256, info.ref.page_index), found.page.pixels),
+            pixels=picture,
             region=region,
             drops=found.drops,
             smallest=SMALLEST_DROP,
