@@ -87,9 +87,7 @@ class Facts:
 
     def parts(self, documents: Sequence[str]) -> dict[str, Any]:
         """Masks of the documents that figures are given of."""
-        away, tex, words = (
-            np.array([d in own for d in documents]) for own in (self.elsewhere, self.tex, self.worded)
-        )
+        away, tex, words = (np.array([d in own for d in documents]) for own in (self.elsewhere, self.tex, self.worded))
         return {"first folder": ~away, "others": away, "not TeX": ~tex, "without text": ~words}
 
 

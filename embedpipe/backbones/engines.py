@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedpipe.backbones.kept_plans import KeptPlans
+from embedpipe.backbones.layouts import Layout
 from embedpipe.core.display import whole_number
 from embedpipe.core.errors import EmbedpipeError, NetworkError, UnknownNameError
 from embedpipe.core.machine import report_nothing
@@ -123,21 +124,36 @@ def note_process() -> None:
     _process = os.getpid()
 
 
+class UprightTurner(Protocol):
+    """Tells by how much pages have to be turned; see `orientation`."""
+
+    def turns(self, pixels: NDArray[np.uint8]) -> NDArray[np.int64]:
+        """Degrees clockwise by which pages uint8 (n, H, W, 3) have to be turned: 0, 90, 180 or 270, (n,)."""
+
+
 class Backbone:
-    """A frozen network: uint8 pages in, features out. Make one with `building.load_backbone`.
+    """A frozen network, or several: uint8 pages in, features out. Make one with `loading.load_backbone`.
 
     Attributes:
         identity: What changes the numbers; `identity.space` names the feature space.
         blocks: Where each layer's features lie, as (name, start, stop); penultimate first.
         engine: What runs it: library, device, precision.
         dim: Width of the features.
+        turner: What turns scans and photos upright before they are taken; None where pages are taken as they are.
     """
 
-    def __init__(self, identity: Identity, blocks: list[tuple[str, int, int]], engine: Engine) -> None:
+    def __init__(
+        self,
+        identity: Identity,
+        blocks: list[tuple[str, int, int]],
+        engine: Engine,
+        turner: UprightTurner | None = None,
+    ) -> None:
         self.identity = identity
         self.blocks = blocks
         self.engine = engine
         self.dim = blocks[-1][2]
+        self.turner = turner
 
     def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Features of a batch of pages of one shape.
@@ -187,15 +203,24 @@ class OpenVinoEngine:
         precision: One of `PRECISIONS`.
         threads: CPU threads.
         plans: Where the general plan is kept between runs, if anywhere; may be set later.
+        layout: What makes features of what a detector of regions found, at the end of each row; None for others.
     """
 
     name = "openvino"
     device = "cpu"
     in_flight = 1  # two at once would share the same cores
 
-    def __init__(self, read: Callable[[], Any], precision: str, threads: int, plans: KeptPlans | None = None) -> None:
+    def __init__(
+        self,
+        read: Callable[[], Any],
+        precision: str,
+        threads: int,
+        plans: KeptPlans | None = None,
+        layout: Layout | None = None,
+    ) -> None:
         self.plans = plans
         self.precision = precision
+        self.layout = layout
         self.batch_size = cpu_batch_size(threads)
         self._read, self._threads = read, threads
         self._model: Any = None
@@ -216,14 +241,15 @@ class OpenVinoEngine:
 
         def wait() -> NDArray[np.float32]:
             request.wait()
-            return np.array(request.get_output_tensor(0).data, dtype=np.float32)  # the next call writes there again
+            X = np.array(request.get_output_tensor(0).data, dtype=np.float32)  # the next call writes there again
+            return self.layout.in_place_of_raw(X, *pixels.shape[1:3]) if self.layout else X
 
         return wait
 
     def changed(self, change: Callable[[Any], Any]) -> Self:
         """Another one, of the same precision, whose model is what `change` makes of this one's."""
         model = change(self._read())
-        return type(self)(lambda: model, self.precision, self._threads)
+        return type(self)(lambda: model, self.precision, self._threads, layout=self.layout)
 
     def save(self, file: Path) -> None:
         """Writes the model, in full precision, to a file and its tensors beside it.

@@ -207,11 +207,12 @@ def _draw_stage(
     picture: Path | None,
 ) -> int:
     """Draws the feature maps of one stage."""
+    from embedpipe.backbones.names import one_name
     from embedpipe.core.records import DEFAULT_BACKBONE
     from embedpipe.tasks import explain as explain_task
     from embedpipe.tasks import explain_stage
 
-    name = network.backbone or DEFAULT_BACKBONE
+    name = one_name(network.backbone or DEFAULT_BACKBONE, "drawing a stage")
     found = explain_stage.stage_maps(query, stage, name, network.weights, reading.settings())
     picture = picture or explain_task.default_picture(workspace, found.page.info.ref, str(found.stage))
     title = explain_stage.draw(found, most, name, picture)

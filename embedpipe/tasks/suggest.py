@@ -167,7 +167,7 @@ def _gather(workspace: Workspace, store: FeatureStore, bundle: ClassifierBundle 
         np.add.at(sums, owner, index.unit(X[here, : store.dim]) * weights[:, None].astype(np.float32))
         rows.append((owner, weights))
         if bundle is not None:
-            scores.append(bundle.log_scores(X[here], words_of_pages(store, ids) if bundle.words else None))
+            scores.append(bundle.log_scores(X[here], words_of_pages(store, page_ids[here]) if bundle.words else None))
     vectors = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
     means = None
     if scores:

@@ -66,8 +66,8 @@ class NoveltyDetector(BaseEstimator):
 
     def _index_of_rows(self) -> Any:
         """Exact up to `EXACT_ROWS`; beyond, it looks at the nearest lists."""
-        centroids = getattr(self, "centroids_", ())  # earlier versions compared all
-        if not len(centroids):
+        centroids = getattr(self, "centroids_", None)  # earlier versions compared all
+        if centroids is None or not len(centroids):
             return flat_index(self.rows_)
         return Layout(np.empty((len(self.projection_.T), 0), np.float32), centroids).index(self.rows_)
 
