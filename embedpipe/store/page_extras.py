@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from embedpipe.core.records import NO_WORDS, PageInfo, Words
-from embedpipe.pages.extras.words import BUCKETS
+from embedpipe.pages.extras.words import BUCKETS, FEWEST_CHARACTERS
 from embedpipe.store.failure_table import as_utf8
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.page_table import POSITION, Key, PageTable, PageTableWriter, all_rows
@@ -73,9 +73,9 @@ def words_of_pages(store: FeatureStore, page_ids: NDArray[np.int64]) -> csr_arra
 def word_counts(root: Path) -> Counter[str]:
     """How many pages have words of which origin; under `NO_WORDS` those that have none, recognised or not."""
     counts: Counter[str] = Counter()
-    for _, rows in all_rows(page_table(root, WORDS), ["origin", "columns"]):
-        there = pc.greater(pc.list_value_length(rows["columns"]), 0)
-        origins = pc.if_else(pc.fill_null(there, False), rows["origin"], NO_WORDS)
+    for _, rows in all_rows(page_table(root, WORDS), ["origin", "characters"]):
+        enough = pc.greater_equal(rows["characters"], FEWEST_CHARACTERS)  # those themselves take far longer to read
+        origins = pc.if_else(enough, rows["origin"], NO_WORDS)
         counts.update({value["values"]: value["counts"] for value in pc.value_counts(origins).to_pylist()})
     return counts
 
