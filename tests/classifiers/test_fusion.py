@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from embedpipe.classifiers.fusion import IMPOSSIBLE, Evidence, Fusion, choose, document_losses, learn
 from scipy.special import log_softmax
+
+from embedpipe.classifiers.scores.fusion import IMPOSSIBLE, Evidence, Fusion, choose, document_losses, learn
 
 CLASSES = 4
 

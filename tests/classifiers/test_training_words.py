@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from classifiers.test_training import TYPES, Document, label_all, sha, write_store
 
-from embedpipe.classifiers.bundles import CLASSIFIERS, PICTURES, WORDS, ClassifierBundle
+from embedpipe.classifiers.bundles import CLASSIFIERS, ClassifierBundle
 from embedpipe.classifiers.calibration.confidence import nested_decisions
 from embedpipe.classifiers.calibration.decisions import Rule
 from embedpipe.classifiers.gains import chosen_blocks
+from embedpipe.classifiers.saved.answering import Answerer
+from embedpipe.classifiers.saved.combining import PICTURES, WORDS
 from embedpipe.classifiers.stored_answers import told
 from embedpipe.classifiers.training import TrainingRecipe, evaluate, fit, learnt_pages, rehearse
 from embedpipe.core.errors import UsageError
@@ -63,6 +65,11 @@ def test_words_are_learnt_where_they_help(workspace: Workspace, hard: FeatureSto
     assert loaded.words
     np.testing.assert_allclose(loaded.log_scores(X, words), after.log_scores(X, words))
     np.testing.assert_allclose(loaded.distances(X), before.distances(X))
+    answerer = Answerer.load(workspace.classifier_path(kind))
+    assert answerer is not None
+    assert answerer.words
+    np.testing.assert_allclose(answerer.log_scores(X, words), loaded.log_scores(X, words), atol=1e-5)
+    np.testing.assert_allclose(answerer.log_scores(X), loaded.log_scores(X), atol=1e-5)
     assert set(told(hard, [loaded])[0]) == {sha(n) for n in range(60)}
 
 
