@@ -36,13 +36,13 @@ from embedpipe.pages.rendering import Renderer
 from embedpipe.store.page_table import Key
 from embedpipe.store.workspace import Workspace
 
-ALIKE = 0.3
+ALIKE = 0.25
 """Correlation of two sketches as wholes from which their blocks are compared, see docs/quality.md."""
 
 LIKELY = 0.35
 """Likeness of two sketches from which the pages may be the same one."""
 
-UNLIKE = 0.3
+UNLIKE = 0.5
 """Agreement of two sketches below which the pages are clearly not the same one."""
 
 NEARLY_BLANK = 3
@@ -149,7 +149,7 @@ class _Small:
 
     def compare(self, pair: Pair) -> Overlay | None:
         """How the second page is laid over the first; None where they are clearly not the same one."""
-        laid = overlay(*(self.sketches[row] for row in pair))
+        laid = overlay(*(self.sketches[row] for row in pair), LIKELY)
         if laid is None or laid.likeness < LIKELY:
             return None
         first, second = (inside(self.sketches[row], self.shapes[row]) for row in pair)
@@ -177,8 +177,9 @@ class _Comparison:
         sparse = {row for row, own in small.sketches.items() if inky_blocks(own) < NEARLY_BLANK}
         self.found.nearly_blank |= sparse
         known = [(i, j) for i, j in self._apart(pairs.tolist()) if not missing & {i, j}]
-        likely = {(i, j): SAME_PLACE for i, j in known if {i, j} <= sparse and small.digests[i] == small.digests[j]}
-        wanted = self._alike([pair for pair in known if not sparse & {*pair}], small)
+        equal = [pair for pair in known if sparse.issuperset(pair) and len({small.digests[row] for row in pair}) == 1]
+        likely = dict.fromkeys(equal, SAME_PLACE)
+        wanted = self._alike([pair for pair in known if pair not in likely], small)
         self.found.sketched += len(wanted)
         overlays = self.pool.map(small.compare, wanted)
         return likely | {pair: own for pair, own in zip(wanted, overlays, strict=True) if own}
@@ -213,6 +214,8 @@ class _Comparison:
         same: dict[bytes, list[int]] = {}
         for row, pixels in self._drawn(np.unique(np.array(wanted, np.int64))):
             pictures[row] = contrast(pixels)
+            if row in self.found.nearly_blank and inky_blocks(sketch(pixels)) >= NEARLY_BLANK:
+                self.found.nearly_blank.remove(row)  # its thumbnail is fainter
             digest = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).digest()
             same.setdefault(digest, []).append(row)
         for first, *others in map(sorted, same.values()):
@@ -223,7 +226,7 @@ class _Comparison:
             return agreement(pictures[pair[0]], pictures[pair[1]], likely[pair].affine, self.same_picture)
 
         blank = self.found.nearly_blank
-        shown = [(i, j) for i, j in wanted if i in pictures and j in pictures and not {i, j} <= blank]
+        shown = [(i, j) for i, j in wanted if i in pictures and j in pictures and not blank & {i, j}]
         for start in range(0, len(shown), _AT_A_TIME):
             some = self._apart(shown[start : start + _AT_A_TIME])
             self.found.compared += len(some)
