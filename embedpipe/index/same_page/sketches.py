@@ -27,11 +27,14 @@ _INK = 70.0  # mean square of a block from which it counts
 _FOUND = 0.5  # correlation from which a block was found again
 _FEWEST = 6  # blocks for the six numbers of an affine map; fewer only give a shift
 _ROUNDS = 6
+_BLUR = 2.0  # a scan that is turned and scaled is still alike as a whole
 _REDUCED, _WHOLE = 4, 64  # what wholes are compared in is so many times smaller, and has room for shifts
 _SAMPLE = 3  # of so many blocks one is looked at first
 _CORNERS = np.stack(np.meshgrid(*2 * [np.arange(0, SIDE, _BLOCK)], indexing="ij"), axis=-1).reshape(-1, 2)
 _FREQUENCIES = np.fft.fftfreq(SIDE)[:, None] ** 2 + np.fft.rfftfreq(SIDE) ** 2
-_BAND = sum(s * np.exp(-2 * (np.pi * d) ** 2 * _FREQUENCIES) for s, d in ((1, _SMOOTH), (-1, _PAPER))).astype(np.float32)
+_BAND = sum(s * np.exp(-2 * (np.pi * d) ** 2 * _FREQUENCIES) for s, d in ((1, _SMOOTH), (-1, _PAPER))).astype(
+    np.float32
+)
 """What is neither noise nor light, as shares of the spectrum: the difference of two Gaussians."""
 
 
@@ -68,6 +71,7 @@ def inside(one: Sketch, shape: tuple[int, int]) -> NDArray[np.float32]:
 def spectrum(one: Sketch) -> NDArray[np.complex64]:
     """Of a sketch with a sixteenth of its pixels, at unit length, complex64 (_WHOLE, _WHOLE / 2 + 1)."""
     coarse = one.reshape(SIDE // _REDUCED, _REDUCED, SIDE // _REDUCED, _REDUCED).mean(axis=(1, 3), dtype=np.float32)
+    coarse = ndimage.gaussian_filter(coarse, _BLUR / _REDUCED)
     coarse -= coarse.mean()
     coarse /= max(float(np.linalg.norm(coarse)), 1e-6)
     own: NDArray[np.complex64] = scipy.fft.rfft2(coarse, (_WHOLE, _WHOLE)).astype(np.complex64)
@@ -105,7 +109,27 @@ def inky_blocks(one: Sketch) -> int:
     return len(_inky(one.astype(np.float32)))
 
 
-def overlay(first: Sketch, second: Sketch, least: float = 0.0) -> Overlay | None:
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A sketch in which blocks of others are searched for.
+
+    Attributes:
+        padded: With room for shifts around.
+        energy: Of the block that begins at each pixel, without its mean.
+    """
+
+    padded: NDArray[np.float32]
+    energy: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, b: Sketch) -> Self:
+        """Prepares a sketch once for all that are laid over it."""
+        padded = np.pad(b, _SLACK).astype(np.int32)
+        sums, squares = _block_sums(padded), _block_sums(padded * padded)
+        return cls(padded.astype(np.float32), np.maximum(squares - sums * sums / np.float32(_BLOCK**2), 1.0))
+
+
+def overlay(first: Sketch, second: Sketch | Target, least: float = 0.0) -> Overlay | None:
     """How the second page is laid over the first; None where too few of its blocks are found again.
 
     Args:
@@ -113,7 +137,7 @@ def overlay(first: Sketch, second: Sketch, least: float = 0.0) -> Overlay | None
         second: That of another one.
         least: Where the likeness is clearly smaller, not all blocks are looked at, and the answer is None.
     """
-    a, target = first.astype(np.float32), _Target.of(second)
+    a, target = first.astype(np.float32), second if isinstance(second, Target) else Target.of(second)
     corners = _inky(a)
     some, rest = corners[::_SAMPLE], np.delete(corners, np.s_[::_SAMPLE], axis=0)
     correlation, moves = _best_matches(a, target, some)
@@ -146,22 +170,8 @@ def _middles_of_ink(a: NDArray[np.float32], corners: NDArray[np.int64]) -> NDArr
     return np.column_stack([own @ middles / own.sum(axis=1) for own in sums])
 
 
-@dataclass(frozen=True, slots=True)
-class _Target:
-    """A sketch with room for shifts around, and the energy of the block that begins at each pixel, without its mean."""
-
-    padded: NDArray[np.float32]
-    energy: NDArray[np.float32]
-
-    @classmethod
-    def of(cls, b: Sketch) -> Self:
-        padded = np.pad(b, _SLACK).astype(np.int32)
-        sums, squares = _block_sums(padded), _block_sums(padded * padded)
-        return cls(padded.astype(np.float32), np.maximum(squares - sums * sums / np.float32(_BLOCK**2), 1.0))
-
-
 def _best_matches(
-    a: NDArray[np.float32], target: _Target, corners: NDArray[np.int64]
+    a: NDArray[np.float32], target: Target, corners: NDArray[np.int64]
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     """Correlation of each block of `a` with its best place in the target, (n,), and how far that is away, (n, 2)."""
     wide, shifts = _BLOCK + 2 * _SLACK, 2 * _SLACK + 1

@@ -6,14 +6,16 @@ The hashing trick (Weinberger et al., 2009) over character n-grams, which need n
 import re
 import unicodedata
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pymupdf
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 from embedpipe.core.records import TEXT_WORDS, Words
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 BUCKETS = 2**18
 """Width of the rows: n-grams of one bucket are not told apart."""
@@ -64,8 +66,10 @@ def words_of_page(page: Any) -> Words:
     return hashed(page.get_text("text", flags=_FLAGS))
 
 
-def as_rows(words: Sequence[Words | None]) -> csr_array:
+def as_rows(words: Sequence[Words | None]) -> "csr_array":
     """Counts of pages as sparse rows, float32 (n, BUCKETS); None counts as no words."""
+    from scipy.sparse import csr_array  # noqa: PLC0415 - workers need it not, and it loads for a third of a second
+
     lengths = [len(own.columns) if own else 0 for own in words]
     starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
     there = [own for own in words if own]
