@@ -3,7 +3,6 @@
 import importlib
 import logging
 import os
-import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,9 +13,11 @@ from typing import Any, NoReturn, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from embedpipe.backbones.kept_plans import KeptPlans
 from embedpipe.backbones.layouts import Layout
 from embedpipe.core.display import whole_number
 from embedpipe.core.errors import EmbedpipeError, NetworkError, UnknownNameError
+from embedpipe.core.machine import report_nothing
 from embedpipe.core.records import Identity
 
 log = logging.getLogger(__name__)
@@ -201,6 +202,7 @@ class OpenVinoEngine:
         read: Returns the model; called when the first page comes, for a run may find that nothing is new.
         precision: One of `PRECISIONS`.
         threads: CPU threads.
+        plans: Where the general plan is kept between runs, if anywhere; may be set later.
         layout: What makes features of what a detector of regions found, at the end of each row; None for others.
     """
 
@@ -208,7 +210,15 @@ class OpenVinoEngine:
     device = "cpu"
     in_flight = 1  # two at once would share the same cores
 
-    def __init__(self, read: Callable[[], Any], precision: str, threads: int, layout: Layout | None = None) -> None:
+    def __init__(
+        self,
+        read: Callable[[], Any],
+        precision: str,
+        threads: int,
+        plans: KeptPlans | None = None,
+        layout: Layout | None = None,
+    ) -> None:
+        self.plans = plans
         self.precision = precision
         self.layout = layout
         self.batch_size = cpu_batch_size(threads)
@@ -239,7 +249,7 @@ class OpenVinoEngine:
     def changed(self, change: Callable[[Any], Any]) -> Self:
         """Another one, of the same precision, whose model is what `change` makes of this one's."""
         model = change(self._read())
-        return type(self)(lambda: model, self.precision, self._threads, self.layout)
+        return type(self)(lambda: model, self.precision, self._threads, layout=self.layout)
 
     def save(self, file: Path) -> None:
         """Writes the model, in full precision, to a file and its tensors beside it.
@@ -251,18 +261,35 @@ class OpenVinoEngine:
 
     def _compiled(self, shape: tuple[int, ...]) -> Any:
         """An inference request for this shape: by a plan of its own where it comes often, else by the general one."""
-        if self._model is None:
-            self._model, self._core = self._read(), openvino_core()
         self._calls[shape] += 1
         if shape not in self._fixed and self._calls[shape] > 1 and self._has_room_for(shape):
-            fixed = self._model.clone()
+            fixed = self._network().clone()
             fixed.reshape(list(shape))
-            self._fixed[shape] = self._request(fixed)
+            self._fixed[shape] = self._request(self._compile(fixed))
         if shape in self._fixed:
             return self._fixed[shape]
         if self._any_shape is None:
-            self._any_shape = self._request(self._model)
+            self._any_shape = self._request(self._general_plan())
         return self._any_shape
+
+    def _network(self) -> Any:
+        if self._model is None:
+            self._model = self._read()
+        return self._model
+
+    def _general_plan(self) -> Any:
+        """The kept plan, else a new one, which is kept."""
+        self._core = self._core or openvino_core()
+        found = self.plans.find(self._core, self._settings) if self.plans else None
+        if found is None:
+            found = self._compile(self._network())
+            if self.plans:
+                self.plans.keep(found, self._settings)
+        return found
+
+    def _compile(self, model: Any) -> Any:
+        self._core = self._core or openvino_core()
+        return self._core.compile_model(model, "CPU", self._settings)
 
     def _has_room_for(self, shape: tuple[int, ...]) -> bool:
         """Whether one more plan may be made; the plan of a shape that comes far less often makes room."""
@@ -274,8 +301,7 @@ class OpenVinoEngine:
         del self._fixed[rarest]
         return True
 
-    def _request(self, model: Any) -> Any:
-        compiled = self._core.compile_model(model, "CPU", self._settings)
+    def _request(self, compiled: Any) -> Any:
         self._note_precision(compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name())
         return compiled.create_infer_request()
 
@@ -288,13 +314,8 @@ class OpenVinoEngine:
 
 
 def load_openvino() -> Any:
-    """OpenVINO, loaded when it is needed, for torch does without, and so does a run without new pages.
-
-    It would report every import and conversion to its makers over the network, in a process forked for that, which can
-    hang. Nothing leaves the machine here: its own stub takes over where the package that reports is missing.
-    """
-    modules: dict[str, Any] = sys.modules
-    modules.setdefault("openvino_telemetry", None)  # makes the import fail
+    """OpenVINO, loaded when it is needed, for torch does without, and so does a run without new pages."""
+    report_nothing()
     return importlib.import_module("openvino")
 
 

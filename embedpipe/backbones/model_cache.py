@@ -18,6 +18,7 @@ import stat
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Self
@@ -25,6 +26,7 @@ from typing import Any, Self
 import platformdirs
 
 from embedpipe.backbones.engines import AUTO, Backbone, EngineChoice, OpenVinoEngine, openvino_core
+from embedpipe.backbones.kept_plans import KeptPlans
 from embedpipe.backbones.layouts import Layout
 from embedpipe.backbones.names import NO_WEIGHTS, is_list, members
 from embedpipe.backbones.onnx_networks import NETWORKS
@@ -180,13 +182,13 @@ def find(wanted: Wanted) -> Backbone | None:
     except (ArtifactError, OSError, LookupError, TypeError, ValueError) as error:
         log.debug("no kept network: %s", error)
         return None
-    read = functools.partial(_read_model, folder / _MODEL)
-    engine = OpenVinoEngine(read, manifest["precision"], threads, layout)
+    read = partial(_read, folder)
+    engine = OpenVinoEngine(read, manifest["precision"], threads, KeptPlans(folder), layout)
     return Backbone(identity, blocks, engine)
 
 
-def _read_model(file: Path) -> Any:
-    return openvino_core().read_model(file)
+def _read(folder: Path) -> Any:
+    return openvino_core().read_model(folder / _MODEL)
 
 
 def _folder(wanted: Wanted) -> Path:
@@ -245,6 +247,7 @@ def keep(wanted: Wanted, backbone: Backbone, *, torch_has_gpus: bool, places: It
             key = wanted.settled(backbone.identity).key()
             shutil.rmtree(cache / key, ignore_errors=True)
             new.rename(cache / key)
+        engine.plans = KeptPlans(cache / key)
         asked = wanted.key()  # once: it hashes the weights file
         if asked != key:
             write_json(cache / f"{asked}{_REQUEST}", {"network": key})

@@ -161,7 +161,7 @@ def _engine_maker(network: FeatureNetwork | GraphNetwork, settled: EngineChoice)
     """Makes engines of different precisions from one network, which is converted once."""
     if isinstance(network, GraphNetwork):
         graph, layout = functools.cache(network.model), network.layout
-        return lambda precision: OpenVinoEngine(graph, precision, settled.threads, layout)
+        return lambda precision: OpenVinoEngine(graph, precision, settled.threads, layout=layout)
     if settled.engine == "openvino":
         model = functools.cache(lambda: convert(network))
         return lambda precision: OpenVinoEngine(model, precision, settled.threads)

@@ -189,6 +189,24 @@ class FeatureBatch:
             raise ValueError(f"{len(self.pages)} pages but {len(self.X)} rows")
 
 
+SHOWN = 3
+"""Examples that an answer shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A labelled page that looks like the one asked about; `score` is their cosine, 1 for the same picture."""
+
+    page: PageRef
+    label: str
+    score: float
+
+    def to_json(self) -> dict[str, Any]:
+        """As the command line prints it."""
+        page = self.page
+        return {"path": page.source, "page": page.page_number, "type": self.label, "score": round(self.score, 4)}
+
+
 @dataclass(frozen=True, slots=True)
 class Prediction:
     """A decision.
@@ -228,15 +246,16 @@ class Recipe:
     """How a page becomes the network's input, and which of the network's outputs are kept.
 
     Attributes:
-        size: Pixels of the long side, or of both sides where `resize` is not "aspect".
+        size: Pixels of the long side, or of both sides where `resize` is "squash" or "crop".
         resize: "aspect" keeps the shape; "squash" stretches to a square; "crop" scales the short side to
-            size / 0.875 and takes the centre square (the usual photo recipe).
+            size / 0.875 and takes the centre square (the usual photo recipe); "area" keeps the shape, with as many
+            pixels as a sheet of paper has (for recognition of text, no network takes it).
         layers: Name of a set of layers in `backbones.layers.LAYERS`; "penultimate" is the classical choice.
         shortest: Least pixels of the short side: the page of a till roll is stretched to it.
     """
 
     size: int = 320
-    resize: Literal["aspect", "squash", "crop"] = "aspect"
+    resize: Literal["aspect", "squash", "crop", "area"] = "aspect"
     layers: str = "stages"
     shortest: int = SHORTEST_SIDE
 

@@ -21,7 +21,8 @@ from embedpipe.core.errors import DocumentError, NetworkError
 from embedpipe.core.machine import render_workers
 from embedpipe.core.records import Document, FeatureBatch, PageFailure, PageImage, PageInfo, Recipe
 from embedpipe.pages.augmentation import Variants, larger
-from embedpipe.pages.documents import Limits, ReadOptions
+from embedpipe.pages.documents import WORDS, Limits, ReadOptions
+from embedpipe.pages.extras.ocr import Ocr
 from embedpipe.pages.rendering import Job, Renderer, Selection
 from embedpipe.pages.source_kinds import PHOTO, SCAN
 
@@ -47,6 +48,7 @@ class Settings:
         trust_mtime: Take size and time of change for the content of files that were hashed before.
         exclude: Patterns of files and folders below the inputs that are passed over, see `pages.leftovers`.
         follow_links: Follow links below the inputs.
+        ocr: Whether pages are read by text recognition, and how.
         page_seconds: Earlier name of `limits.page_seconds`.
         page_bytes: Earlier name of `limits.page_bytes`.
     """
@@ -59,6 +61,7 @@ class Settings:
     trust_mtime: bool = False
     exclude: tuple[str, ...] = ()
     follow_links: bool = False
+    ocr: Ocr = field(default_factory=Ocr)
     page_seconds: InitVar[float | None] = None
     page_bytes: InitVar[int | None] = None
 
@@ -307,6 +310,7 @@ def render_page(
     settings: Settings,
     *,
     cues: bool = False,
+    words: bool = False,
     turner: UprightTurner | None = None,
 ) -> PageImage:
     """One page as a network sees it.
@@ -318,12 +322,14 @@ def render_page(
         interpolation: How images are scaled.
         settings: Limits, passwords, and what the page may cost.
         cues: Tell the cues of the page as well.
+        words: Tell its words as well.
         turner: What turns it upright; None where it is taken as it is.
 
     Raises:
         DocumentError: The page cannot be rendered, or there is none of that number.
     """
-    options = ReadOptions(recipe, interpolation, settings.limits, settings.passwords, cues)
+    extras = frozenset({WORDS} if words else ())
+    options = ReadOptions(recipe, interpolation, settings.limits, settings.passwords, cues, extras)
     with Renderer(options) as renderer:
         job = Job(document, Selection(((index + 1, index + 1),)))
         for page in (page for rendered in renderer.render([job]) for page in rendered.results):

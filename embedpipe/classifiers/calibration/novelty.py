@@ -8,7 +8,11 @@ from scipy.linalg import cho_factor, cho_solve
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from embedpipe.classifiers.neighbours import flat_index, unit_rows
+from embedpipe.classifiers.scores.nearest import flat_index, mean_distances, unit_rows
+from embedpipe.index.row_neighbours import EXACT_ROWS, Layout, sampled
+
+_FOR_COVARIANCE = 20_000
+"""Rows that a covariance is estimated from where there are more than `EXACT_ROWS`."""
 
 
 class NoveltyDetector(BaseEstimator):
@@ -25,6 +29,7 @@ class NoveltyDetector(BaseEstimator):
     Attributes:
         projection_: From features to discriminants, (n_features, n_classes).
         rows_: Training rows as unit vectors, float32 (n, n_classes).
+        centroids_: Of the lists that rows are looked up in, float32 (lists, n_classes); none where all are compared.
         n_features_in_: Width of the training rows.
     """
 
@@ -40,7 +45,9 @@ class NoveltyDetector(BaseEstimator):
         members = np.zeros((len(checked), len(classes)), np.float32)
         members[np.arange(len(checked)), columns] = weights / np.bincount(columns, weights=weights)[columns]
         means = members.T @ checked
-        within = (checked - means[columns]) * np.sqrt(weights / weights.sum())[:, None].astype(np.float32)
+        some = slice(None) if len(checked) <= EXACT_ROWS else sampled(len(checked), _FOR_COVARIANCE)
+        within = checked[some] - means[columns[some]]
+        within *= np.sqrt(weights[some] / weights[some].sum())[:, None].astype(np.float32)
         covariance = (within.T @ within).astype(np.float64)
         average = max(float(np.trace(covariance)) / len(covariance), 1e-12)
         covariance *= 1.0 - self.shrinkage
@@ -51,16 +58,24 @@ class NoveltyDetector(BaseEstimator):
         kept = values > values.max() * 1e-6
         self.projection_ = (directions @ vectors[:, kept] / np.sqrt(values[kept])).astype(np.float32)
         self.rows_ = self._project(checked)
-        self._index = flat_index(self.rows_)
+        self.centroids_ = np.empty((0, self.rows_.shape[1]), np.float32)
+        if len(self.rows_) > EXACT_ROWS:
+            self.centroids_ = Layout.of(self.rows_[sampled(len(self.rows_))], len(self.rows_)).centroids
+        self._index = self._index_of_rows()
         return self
+
+    def _index_of_rows(self) -> Any:
+        """Exact up to `EXACT_ROWS`; beyond, it looks at the nearest lists."""
+        centroids = getattr(self, "centroids_", None)  # earlier versions compared all
+        if centroids is None or not len(centroids):
+            return flat_index(self.rows_)
+        return Layout(np.empty((len(self.projection_.T), 0), np.float32), centroids).index(self.rows_)
 
     def distances(self, X: ArrayLike) -> NDArray[np.float64]:
         """One minus the cosine with the nearest training rows, 0..2, of scaled features X, (n,)."""
         check_is_fitted(self)
         checked = validate_data(self, X, dtype=np.float32, reset=False)
-        cosines, _ = self._index.search(self._project(checked), min(self.n_neighbors, len(self.rows_)))
-        distances: NDArray[np.float64] = 1.0 - np.float64(cosines).mean(axis=1)
-        return distances
+        return mean_distances(self._index, self._project(checked), self.n_neighbors)
 
     def _project(self, X: NDArray[np.float32]) -> NDArray[np.float32]:
         return unit_rows(X @ self.projection_)
@@ -73,4 +88,4 @@ class NoveltyDetector(BaseEstimator):
         """Reverses `__getstate__`."""
         super().__setstate__(state)
         if "rows_" in state:
-            self._index = flat_index(self.rows_)
+            self._index = self._index_of_rows()
