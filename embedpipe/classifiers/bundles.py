@@ -120,7 +120,7 @@ def fit_classifier(
     kind = classifier.steps[-1][0]
     extra = {} if kind == "knn" else {f"{kind}__sample_weight": weights}
     try:
-        if many_rows.can_fit(classifier[-1], len(X)):
+        if isinstance(X, np.ndarray) and many_rows.can_fit(classifier[-1], len(X)):
             many_rows.fit(classifier[-1], classifier[:-1].fit_transform(X), y, weights)
             return classifier
         fitted: Pipeline = classifier.fit(X, y, **extra)
