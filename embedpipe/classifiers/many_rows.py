@@ -42,7 +42,7 @@ def can_fit(estimator: object, rows: int) -> bool:
         return False
     if isinstance(estimator, LinearSVC):
         usual = LinearSVC().get_params()
-        fixed = ("penalty", "loss", "multi_class", "fit_intercept", "intercept_scaling", "class_weight")
+        fixed: tuple[str, ...] = ("penalty", "loss", "multi_class", "fit_intercept", "intercept_scaling", "class_weight")
     elif isinstance(estimator, LogisticRegression):
         usual = LogisticRegression().get_params()
         fixed = ("penalty", "l1_ratio", "solver", "fit_intercept", "dual", "warm_start")
@@ -100,9 +100,7 @@ class _Objective:
     losses: Losses
     penalised: bool
 
-    def minimum(
-        self, stretched: "_Stretched", W: NDArray[np.float64], most: int
-    ) -> tuple[NDArray[np.float64], int]:
+    def minimum(self, stretched: "_Stretched", W: NDArray[np.float64], most: int) -> tuple[NDArray[np.float64], int]:
         """The parameters (dim + 1, m) at the minimum, from some others, and how many steps it took."""
 
         def objective(values: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:

@@ -3,7 +3,6 @@
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
-import faiss
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -11,10 +10,10 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from embedpipe.classifiers.scores.nearest import flat_index, unit_rows, vote_shares
 from embedpipe.index.row_neighbours import EXACT_ROWS, Layout, sampled, search
 
 _BLOCK = 20_000
-_ROWS = 4096
 
 
 class FaissKNeighborsClassifier(ClassifierMixin, BaseEstimator):
@@ -67,20 +66,13 @@ class FaissKNeighborsClassifier(ClassifierMixin, BaseEstimator):
         """Shares of the votes, (n, n_classes)."""
         check_is_fitted(self)
         checked: NDArray[np.float32] = validate_data(self, X, dtype=np.float32, reset=False)
-        shares = np.zeros((len(checked), len(self.classes_)))
+        shares = np.empty((len(checked), len(self.classes_)))
         for first in range(0, len(checked), _BLOCK):  # the votes of all would be many times as large as their shares
-            self._vote(checked[first : first + _BLOCK], shares[first : first + _BLOCK])
+            some = slice(first, first + _BLOCK)
+            cosines, rows = self._search(unit_rows(checked[some]))
+            classes = np.where(rows < 0, -1, self._classes_of_rows[rows])
+            shares[some] = vote_shares(cosines, classes, len(self.classes_), self.temperature)
         return shares
-
-    def _vote(self, X: NDArray[np.float32], shares: NDArray[np.float64]) -> None:
-        """Adds up the votes for some rows, (n, n_features), in their shares, (n, n_classes)."""
-        cosines, rows = self._search(unit_rows(X))
-        votes = np.ones(cosines.shape)
-        if not isinstance(self.temperature, str):
-            votes = np.exp((np.float64(cosines) - cosines[:, :1]) / self.temperature)
-        votes[rows < 0] = 0.0
-        np.add.at(shares, (np.arange(len(X))[:, None], self._classes_of_rows[rows]), votes)
-        shares /= shares.sum(axis=1, keepdims=True)
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """The class with most votes, (n,)."""
@@ -105,19 +97,3 @@ class FaissKNeighborsClassifier(ClassifierMixin, BaseEstimator):
             self._index = self._layout.index(self._rows)
         elif "_rows" in state:
             self._index = flat_index(self._rows)
-
-
-def flat_index(rows: NDArray[np.float32]) -> faiss.Index:
-    """An index for exact search among unit rows, float32 (n, dim)."""
-    index = faiss.IndexFlatIP(rows.shape[1])
-    index.add(rows)
-    return index
-
-
-def unit_rows(X: NDArray[np.float32], *, copy: bool = True) -> NDArray[np.float32]:
-    """Rows scaled to unit length, (n, dim), in place if no copy is wanted; rows of zeros stay so."""
-    unit = np.empty(X.shape, np.float32) if copy or X.dtype != np.float32 else X
-    for first in range(0, len(X), _ROWS):
-        some = X[first : first + _ROWS]
-        unit[first : first + _ROWS] = some / np.maximum(np.linalg.norm(some, axis=1, keepdims=True), 1e-12)
-    return unit

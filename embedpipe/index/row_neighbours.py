@@ -11,7 +11,6 @@ from typing import Any
 import faiss
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import eigh
 
 EXACT_ROWS = 20_000
 """Up to so many rows all of them are compared."""
@@ -128,6 +127,8 @@ def sampled(n: int, most: int = _SAMPLE) -> NDArray[np.int64]:
 
 def singular_vectors(unit: NDArray[np.float32]) -> NDArray[np.float32]:
     """The first `DIM` right singular vectors of rows, of some thousand of them, float32 (dim, DIM)."""
+    from scipy.linalg import eigh  # noqa: PLC0415 - answering does without it
+
     some = unit[:: -(-len(unit) // _FOR_AXES)]
     products, dim = some.T @ some, unit.shape[1]
     _, axes = eigh(products, subset_by_index=(max(dim - DIM, 0), dim - 1))

@@ -128,7 +128,7 @@ def write_table(layouts: Sequence[Layout], file: Path) -> None:
 def write_html(workspace: Workspace, layouts: Sequence[Layout], facts: Mapping[str, str], file: Path) -> None:
     """Writes the families, each with its most typical pages, as one HTML file."""
     members = [list(zip(x.pages[:_SHOWN], (label or "" for label in x.labels), strict=False)) for x in layouts]
-    tiles = tile_groups(workspace.sources(), members, most=MOST_PICTURES)
+    tiles = tile_groups(workspace, members, most=MOST_PICTURES)
     groups = [Group(_title(n, x), _detail(x), own) for n, (x, own) in enumerate(zip(layouts, tiles, strict=True), 1)]
     write_gallery(file, "Families of pages", facts, groups, empty="No pages share a layout.")
 
@@ -136,7 +136,7 @@ def write_html(workspace: Workspace, layouts: Sequence[Layout], facts: Mapping[s
 def draw(workspace: Workspace, layouts: Sequence[Layout], folder: Path) -> None:
     """Draws a contact sheet of each family, `family-001.png` and so on: the most typical page, then the next ones."""
     members = [list(zip(x.pages[:_SHOWN], (label or "" for label in x.labels), strict=False)) for x in layouts]
-    tiles = tile_groups(workspace.sources(), members, most=len(layouts) * _SHOWN, size=420)
+    tiles = tile_groups(workspace, members, most=len(layouts) * _SHOWN)
     for number, (layout, (first, *others)) in enumerate(zip(layouts, tiles, strict=True), 1):
         title, headings = f"{_title(number, layout)}: {_detail(layout)}", ("Most typical", "And the next")
         contact_sheet(first, others, folder / f"family-{number:03}.png", title, headings)

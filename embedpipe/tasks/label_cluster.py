@@ -14,7 +14,7 @@ from embedpipe.core.errors import LabelsError, UsageError
 from embedpipe.core.records import SAYS_NOTHING
 from embedpipe.core.tables import read_numbered, write_csv
 from embedpipe.drawing.pictures import Tile, gallery
-from embedpipe.embedding.streaming import render_pages
+from embedpipe.embedding.page_pictures import page_pictures
 from embedpipe.index.families import families_of_many
 from embedpipe.index.page_index import fresh_index
 from embedpipe.store.features import FeatureStore
@@ -156,9 +156,8 @@ def save(found: Iterable[Family], file: Path) -> None:
 
 def draw(workspace: Workspace, found: Sequence[Family], file: Path) -> None:
     """Draws some documents of each of the largest families, as a PNG."""
-    shown, sources = found[:_FAMILIES_DRAWN], workspace.sources()
-    wanted = [sources.document(sha256) for family in shown for sha256 in family.unlabelled[:_DRAWN]]
-    pixels = render_pages([(document, 0) for document in wanted if document is not None])
+    shown = found[:_FAMILIES_DRAWN]
+    pixels = page_pictures(workspace, [(sha256, 0) for family in shown for sha256 in family.unlabelled[:_DRAWN]])
 
     def heading(family: Family) -> str:
         labelled = "".join(f", {n} labelled {kind}" for kind, n in family.labelled.items())

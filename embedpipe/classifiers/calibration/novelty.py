@@ -8,8 +8,8 @@ from scipy.linalg import cho_factor, cho_solve
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from embedpipe.classifiers.neighbours import flat_index, unit_rows
-from embedpipe.index.row_neighbours import EXACT_ROWS, Layout, sampled, search
+from embedpipe.classifiers.scores.nearest import flat_index, mean_distances, unit_rows
+from embedpipe.index.row_neighbours import EXACT_ROWS, Layout, sampled
 
 _FOR_COVARIANCE = 20_000
 """Rows that a covariance is estimated from where there are more than `EXACT_ROWS`."""
@@ -67,8 +67,8 @@ class NoveltyDetector(BaseEstimator):
 
     def _index_of_rows(self) -> Any:
         """Exact up to `EXACT_ROWS`; beyond, it looks at the nearest lists."""
-        centroids = getattr(self, "centroids_", ())  # earlier versions compared all
-        if not len(centroids):
+        centroids = getattr(self, "centroids_", None)  # earlier versions compared all
+        if centroids is None or not len(centroids):
             return flat_index(self.rows_)
         return Layout(np.empty((len(self.projection_.T), 0), np.float32), centroids).index(self.rows_)
 
@@ -76,9 +76,7 @@ class NoveltyDetector(BaseEstimator):
         """One minus the cosine with the nearest training rows, 0..2, of scaled features X, (n,)."""
         check_is_fitted(self)
         checked = validate_data(self, X, dtype=np.float32, reset=False)
-        cosines, rows = search(self._index, self._project(checked), min(self.n_neighbors, len(self.rows_)))
-        distances: NDArray[np.float64] = 1.0 - np.float64(cosines).mean(axis=1, where=rows >= 0)
-        return distances
+        return mean_distances(self._index, self._project(checked), self.n_neighbors)
 
     def _project(self, X: NDArray[np.float32]) -> NDArray[np.float32]:
         return unit_rows(X @ self.projection_)
