@@ -56,9 +56,7 @@ def test_pages_without_labels_get_types_by_their_looks(real: Workspace, tmp_path
     assert len(found.X) == len(found.y) == len(found.kinds) == found.documents[-1]
 
 
-def test_commands_run_as_processes_and_what_fails_is_told(
-    real: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_commands_run_as_processes_and_what_fails_is_told(real: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     """Time, processor time and memory of a child, and the last line of one that fails."""
     monkeypatch.setattr(bench_at_scale, "_PROGRAM", "import sys; print(sys.argv); sys.exit('no ' + sys.argv[1])")
     said: list[str] = []
