@@ -5,10 +5,20 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import cho_factor, cho_solve
+from scipy.sparse import csr_array
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from embedpipe.classifiers.neighbours import flat_index, unit_rows
+from embedpipe.classifiers.word_space import WordSpace
+from embedpipe.store.labels import NONE
+
+_NONE_NEIGHBORS = 3
+"""How many of the nearest examples of no class count."""
+
+_MARGIN, _STRESS = 0.3, 2.0
+"""How much nearer to the classes than to those examples a row has to be, and what each bit less counts. Measured: sums
+without a margin tell documents like the examples as well, but others worse (docs/quality.md)."""
 
 
 class NoveltyDetector(BaseEstimator):
@@ -18,23 +28,53 @@ class NoveltyDetector(BaseEstimator):
     towards a multiple of the identity: what varies among pages of one class anyway makes no page novel. The cosine
     is that of the nearest rows, as in Sun et al. (2022, arXiv:2204.06507). docs/quality.md compares it with others.
 
+    Rows of the class `labels.NONE` are examples of what is of no class (outlier exposure: Hendrycks, Mazeika and
+    Dietterich, 2019, arXiv:1812.04606). They are one more class to the discriminants, and no row of a class is near
+    to them: a row that is nearly as near to them as to those of the classes is farther away than it looks. So
+    examples that have nothing to do with a row leave its distance as it is.
+
+    Words, where they are known, are more features of a row; see `word_space`.
+
     Args:
         shrinkage: Share of the identity in the covariance, 0..1.
         n_neighbors: The distance is the mean of that to so many nearest rows.
+        words: Width of the words beside the features, which are of width 1.
 
     Attributes:
         projection_: From features to discriminants, (n_features, n_classes).
         rows_: Training rows as unit vectors, float32 (n, n_classes).
+        none_: Those of no class, float32 (m, n_classes); missing in detectors of earlier versions.
+        word_space_: Makes features of words; None for a detector that learnt from none.
         n_features_in_: Width of the training rows.
     """
 
-    def __init__(self, shrinkage: float = 0.2, n_neighbors: int = 10) -> None:
+    word_space_: WordSpace | None = None
+    words: float = 0.7  # earlier versions have none
+
+    def __init__(self, shrinkage: float = 0.2, n_neighbors: int = 10, words: float = 0.7) -> None:
         self.shrinkage = shrinkage
         self.n_neighbors = n_neighbors
+        self.words = words
 
-    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: NDArray[np.float64] | None = None) -> Self:
-        """Learns from scaled features X, (n, n_features), and their classes y, (n,)."""
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: NDArray[np.float64] | None = None,
+        words: csr_array | None = None,
+    ) -> Self:
+        """Learns from scaled features X, (n, n_features), and their classes y, (n,).
+
+        Args:
+            X: Features as the classifier scales them.
+            y: Classes, or `labels.NONE`.
+            sample_weight: What each row counts, (n,).
+            words: Counts of the n-grams of each row, (n, n_buckets); None where they are not known.
+        """
         checked, y = validate_data(self, X, y, dtype=np.float32)
+        if words is not None:
+            self.word_space_ = WordSpace().fit(words)
+            checked = self._joined(checked, words)
         weights = np.ones(len(checked)) if sample_weight is None else np.asarray(sample_weight, np.float64)
         classes, columns = np.unique(y, return_inverse=True)
         members = np.zeros((len(checked), len(classes)), np.float32)
@@ -50,17 +90,38 @@ class NoveltyDetector(BaseEstimator):
         values, vectors = np.linalg.eigh(means @ directions)
         kept = values > values.max() * 1e-6
         self.projection_ = (directions @ vectors[:, kept] / np.sqrt(values[kept])).astype(np.float32)
-        self.rows_ = self._project(checked)
+        self.rows_, self.none_ = self._project(checked[y != NONE]), self._project(checked[y == NONE])
         self._index = flat_index(self.rows_)
         return self
 
-    def distances(self, X: ArrayLike) -> NDArray[np.float64]:
-        """One minus the cosine with the nearest training rows, 0..2, of scaled features X, (n,)."""
+    def distances(self, X: ArrayLike, words: csr_array | None = None) -> NDArray[np.float64]:
+        """One minus the cosine with the nearest training rows of scaled features X, (n,).
+
+        0 to 2, and more near examples of no class.
+
+        Args:
+            X: Features as the classifier scales them, (n, n_features).
+            words: Counts of the n-grams of each row, (n, n_buckets); None where they are not known.
+        """
         check_is_fitted(self)
         checked = validate_data(self, X, dtype=np.float32, reset=False)
-        cosines, _ = self._index.search(self._project(checked), min(self.n_neighbors, len(self.rows_)))
+        rows = self._project(self._joined(checked, words))
+        cosines, _ = self._index.search(rows, min(self.n_neighbors, len(self.rows_)))
         distances: NDArray[np.float64] = 1.0 - np.float64(cosines).mean(axis=1)
+        if len(getattr(self, "none_", ())):  # earlier versions have none
+            nearest, _ = flat_index(self.none_).search(rows, min(_NONE_NEIGHBORS, len(self.none_)))
+            away = 1.0 - np.float64(nearest).mean(axis=1)
+            distances += _STRESS * np.maximum(0.0, _MARGIN + distances - away)
         return distances
+
+    def _joined(self, X: NDArray[np.float32], words: csr_array | None) -> NDArray[np.float32]:
+        """Features with those of the words; zeros, which are in the middle, where no words are known."""
+        if self.word_space_ is None:
+            return X
+        space = np.zeros((len(X), self.word_space_.width), np.float32)
+        if words is not None:
+            space = self.words * self.word_space_.transform(words)
+        return np.concatenate([X, space], axis=1)
 
     def _project(self, X: NDArray[np.float32]) -> NDArray[np.float32]:
         return unit_rows(X @ self.projection_)
