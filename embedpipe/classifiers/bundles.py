@@ -3,7 +3,7 @@
 import importlib
 import platform
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -11,17 +11,22 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_softmax
+from scipy.sparse import csr_array
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 from sklearn.svm import LinearSVC
 
 from embedpipe.classifiers.calibration.decisions import Calibration
+from embedpipe.classifiers.calibration.logits import log_softmax
 from embedpipe.classifiers.calibration.novelty import NoveltyDetector
+from embedpipe.classifiers.fusion import IMPOSSIBLE, Fusion
 from embedpipe.classifiers.neighbours import FaissKNeighborsClassifier
+from embedpipe.classifiers.saved.answering import VOTE_FLOOR
+from embedpipe.classifiers.saved.on_disk import MANIFEST, MODEL, check_model
+from embedpipe.classifiers.words import have_words
 from embedpipe.core.errors import ArtifactError, EmbedpipeError, SpaceMismatchError, UnknownNameError
-from embedpipe.core.files import check_sha256, read_json, replacing, sha256_of, write_json
+from embedpipe.core.files import read_json, replacing, sha256_of, write_json
 from embedpipe.core.records import Identity
 from embedpipe.store.scaling import BlockScaler
 
@@ -34,7 +39,15 @@ CLASSIFIERS: dict[str, Callable[[], Any]] = {
 }
 """Unfitted scikit-learn estimators by name; the defaults were measured, see docs/quality.md."""
 
+PICTURES, LAYOUT, CUES, WORDS = "pictures", "layout", "cues", "words"
+"""Names of the parts of a classifier, see `parts`; `LAYOUT` and `CUES` are those of their blocks as well."""
+
+FACTS = (LAYOUT, CUES)
+"""Blocks whose numbers have units of their own; they come last."""
+
 _TRUSTED = [
+    "embedpipe.classifiers.words.WordScaler",
+    "embedpipe.classifiers.word_space.WordSpace",
     "embedpipe.classifiers.neighbours.FaissKNeighborsClassifier",
     "embedpipe.classifiers.calibration.novelty.NoveltyDetector",
     "embedpipe.store.scaling.BlockScaler",
@@ -43,9 +56,6 @@ _TRUSTED = [
     "embedpipe.scaling.BlockScaler",
 ]
 """What a model file may hold besides scikit-learn's own estimators and numpy's arrays."""
-
-_MODEL = "model.skops"
-_MANIFEST = "manifest.json"
 
 
 def _skops_io() -> Any:
@@ -84,7 +94,7 @@ def build_classifier(kind: str, blocks: Blocks, settings: Mapping[str, str] | No
         if name not in known:
             raise UnknownNameError(f"hyper-parameter of {kind}", name, known)
         estimator.set_params(**{name: _parse(text)})
-    facts = sum(name == "cues" for name, _, _ in blocks)
+    facts = sum(name in FACTS for name, _, _ in blocks)
     scaler = BlockScaler([(start, stop) for _, start, stop in blocks], facts)
     return Pipeline([("scale", scaler), (kind, estimator)])
 
@@ -103,13 +113,13 @@ def _parse(text: str) -> object:
 
 
 def fit_classifier(
-    classifier: Pipeline, X: NDArray[np.float32], y: NDArray[Any], weights: NDArray[np.float64]
+    classifier: Pipeline, X: NDArray[np.float32] | csr_array, y: NDArray[Any], weights: NDArray[np.float64]
 ) -> Pipeline:
     """Fits a pipeline, giving weights to estimators that take them; k-NN does not.
 
     Args:
         classifier: Of `build_classifier`.
-        X: float32 (n, dim).
+        X: float32 (n, dim), or counts of words.
         y: Types, (n,).
         weights: Of the rows, (n,).
 
@@ -125,7 +135,7 @@ def fit_classifier(
     return fitted
 
 
-def log_scores(classifier: Pipeline, X: NDArray[np.float32]) -> NDArray[np.float64]:
+def log_scores(classifier: Pipeline, X: NDArray[np.float32] | csr_array) -> NDArray[np.float64]:
     """Logarithms of the pages' raw probabilities, (n, n_classes): the softmax of decision values, or of votes."""
     try:
         if hasattr(classifier, "decision_function"):
@@ -133,25 +143,94 @@ def log_scores(classifier: Pipeline, X: NDArray[np.float32]) -> NDArray[np.float
             if decisions.ndim == 1:  # two classes share one value
                 decisions = np.column_stack([-decisions, decisions])
         else:
-            decisions = np.log(classifier.predict_proba(X) + 1e-3)
+            decisions = np.log(classifier.predict_proba(X) + VOTE_FLOOR)
     except NotFittedError as error:
         raise ArtifactError("the classifier was saved before it was fitted: fit it again") from error
-    scores: NDArray[np.float64] = log_softmax(decisions, axis=1)
+    return log_softmax(decisions)
+
+
+def part_scores(
+    name: str, fitted: Pipeline, inputs: NDArray[np.float32] | csr_array, learnt: Sequence[Any], classes: Sequence[str]
+) -> NDArray[np.float64]:
+    """Log scores of pages by one part of a classifier, (n, n_classes); by words, NaN for pages without any.
+
+    A type that the part has not learnt is impossible; but one whose pages never had words counts as much as the
+    least probable of the others.
+
+    Args:
+        name: Of the part.
+        fitted: Its pipeline.
+        inputs: Features or counts of words, (n, dim).
+        learnt: The types that it learnt, sorted.
+        classes: All types, sorted.
+    """
+    scores = np.full((inputs.shape[0], len(classes)), IMPOSSIBLE)
+    columns = np.searchsorted(np.asarray(classes), np.asarray(learnt).astype(str))
+    if name != WORDS:
+        scores[:, columns] = log_scores(fitted, inputs)
+        return scores
+    rows = np.flatnonzero(have_words(inputs))
+    scores[:] = np.nan
+    if len(rows):
+        found = log_scores(fitted, inputs[rows])
+        scores[rows] = found.min(axis=1, keepdims=True)
+        scores[rows[:, None], columns] = found
     return scores
 
 
+def taken(X: NDArray[Any], columns: NDArray[np.int64] | None) -> NDArray[Any]:
+    """Some columns, the last axis, without a copy where they lie side by side; all for None."""
+    if columns is None:
+        return X
+    first, last = int(columns[0]), int(columns[-1])
+    return X[..., first : last + 1] if last - first + 1 == len(columns) else X[..., columns]
+
+
+@dataclass(frozen=True, slots=True)
+class FittedParts:
+    """What a classifier asks besides its first pipeline.
+
+    Attributes:
+        others: The other parts by name.
+        columns: Which features each part takes that does not take all, the first one as `PICTURES`.
+        fusion: What each counts; None where there is no other.
+    """
+
+    others: dict[str, Pipeline] = field(default_factory=dict)
+    columns: dict[str, NDArray[np.int64]] = field(default_factory=dict)
+    fusion: Fusion | None = None
+
+    def to_model(self) -> dict[str, Any]:
+        """As it is saved; nothing for a classifier of one part on all features."""
+        found = {"parts": self.others, "columns": self.columns} if self.others or self.columns else {}
+        return found if self.fusion is None else {**found, "fusion": self.fusion.to_arrays()}
+
+    @classmethod
+    def from_model(cls, model: Mapping[str, Any]) -> "FittedParts":
+        """Reverses `to_model`."""
+        others = dict(model.get("parts", {}))
+        arrays = model.get("fusion")
+        fusion = None if arrays is None else Fusion((PICTURES, *others), arrays["full"], arrays["bare"])
+        return cls(others, dict(model.get("columns", {})), fusion)
+
+
 def fit_novelty(
-    classifier: Pipeline, X: NDArray[np.float32], y: NDArray[Any], weights: NDArray[np.float64]
+    classifier: Pipeline,
+    X: NDArray[np.float32],
+    y: NDArray[Any],
+    weights: NDArray[np.float64],
+    words: csr_array | None = None,
 ) -> NoveltyDetector:
     """Fits what measures how far pages are from the labelled ones, on features as the classifier scales them.
 
     Args:
         classifier: Fitted, or at least its steps before the last.
         X: float32 (n, dim).
-        y: Types, (n,).
+        y: Types, or `labels.NONE`, (n,).
         weights: Of the rows, (n,).
+        words: Counts of their words, (n, n_buckets); None to measure features alone.
     """
-    return NoveltyDetector().fit(classifier[:-1].transform(X), y, weights)
+    return NoveltyDetector().fit(classifier[:-1].transform(X), y, weights, words)
 
 
 @dataclass(slots=True)
@@ -160,7 +239,7 @@ class ClassifierBundle:
 
     Attributes:
         name: Its folder's name.
-        pipeline: Fitted.
+        pipeline: Fitted, on features of the picture.
         identity: The space of the features that it was fitted on.
         classes: Types, in the order of the probabilities.
         novelty: Measures how far a page is from the labelled ones.
@@ -169,6 +248,7 @@ class ClassifierBundle:
         metrics: Of the cross-validation.
         fitted_on: Pages, documents, and hyper-parameters.
         learnt: Documents that it was fitted on, as `brief` names them.
+        parts: What it asks besides the pipeline.
     """
 
     name: str
@@ -181,29 +261,57 @@ class ClassifierBundle:
     metrics: dict[str, Any] = field(default_factory=dict)
     fitted_on: dict[str, Any] = field(default_factory=dict)
     learnt: frozenset[str] = frozenset()
+    parts: FittedParts = field(default_factory=FittedParts)
 
     @property
     def cues(self) -> bool:
         """Whether its features end with the cues of each page."""
         return bool(self.fitted_on.get("cues"))
 
-    def log_scores(self, X: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Logarithms of the raw probabilities of pages, (n, n_classes)."""
-        if self.cues and X.shape[1] != self.pipeline.n_features_in_:
-            raise EmbedpipeError(f"{self.name} needs cues of the PDF, which are not known here: fit one without cues")
-        return log_scores(self.pipeline, X)
+    @property
+    def words(self) -> bool:
+        """Whether it takes the words of pages."""
+        return WORDS in self.parts.others
 
-    def distances(self, X: NDArray[np.float32]) -> NDArray[np.float64]:
-        """How far pages are from the labelled ones, (n,), see `novelty`."""
-        return self.novelty.distances(self.pipeline[:-1].transform(X))
+    def log_scores(self, X: NDArray[np.float32], words: csr_array | None = None) -> NDArray[np.float64]:
+        """Logarithms of the raw probabilities of pages, (n, n_classes).
+
+        Args:
+            X: Features, float32 (n, dim).
+            words: Counts of the words of these pages, (n, n_buckets); None where none are known.
+        """
+        own = self.features_of(PICTURES, X)
+        if self.cues and own.shape[1] != self.pipeline.n_features_in_:
+            raise EmbedpipeError(f"{self.name} needs cues of the PDF, which are not known here: fit one without cues")
+        if self.parts.fusion is None:
+            return log_scores(self.pipeline, own)
+        scores = {PICTURES: part_scores(PICTURES, self.pipeline, own, self.pipeline.classes_, self.classes)}
+        for name, part in self.parts.others.items():
+            if name == WORDS and words is None:
+                scores[name] = np.full((len(X), len(self.classes)), np.nan)
+                continue
+            inputs = words if name == WORDS else self.features_of(name, X)
+            scores[name] = part_scores(name, part, inputs, part.classes_, self.classes)
+        return self.parts.fusion.apply(scores)
+
+    def features_of(self, name: str, X: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Those features, float32 (n, dim), that a part takes."""
+        columns = self.parts.columns.get(name)
+        if columns is not None and columns[-1] >= X.shape[1]:
+            raise EmbedpipeError(f"{self.name} needs cues of the PDF, which are not known here: fit one without cues")
+        return taken(X, columns)
+
+    def distances(self, X: NDArray[np.float32], words: csr_array | None = None) -> NDArray[np.float64]:
+        """How far pages are from the labelled ones, (n,), see `novelty`; arguments as of `log_scores`."""
+        return self.novelty.distances(self.pipeline[:-1].transform(self.features_of(PICTURES, X)), words)
 
     def save(self, folder: Path) -> None:
         """Writes model and manifest; the manifest comes last and holds the model's hash."""
-        with replacing(folder / _MODEL) as temporary:
+        with replacing(folder / MODEL) as temporary:
             _skops_io().dump(self._model(), temporary)
         libraries = ("embedpipe", "scikit-learn", "skops", "numpy", "faiss-cpu")
         write_json(
-            folder / _MANIFEST,
+            folder / MANIFEST,
             {
                 "name": self.name,
                 "space": self.identity.space,
@@ -214,7 +322,7 @@ class ClassifierBundle:
                 "metrics": self.metrics,
                 "fitted_on": self.fitted_on,
                 "learnt": sorted(self.learnt),
-                "model_sha256": sha256_of(folder / _MODEL),
+                "model_sha256": sha256_of(folder / MODEL),
                 "versions": {"python": platform.python_version()} | {name: version(name) for name in libraries},
             },
         )
@@ -225,6 +333,7 @@ class ClassifierBundle:
             "novelty": self.novelty,
             "pages": self.pages.to_arrays(),
             "documents": self.documents.to_arrays(),
+            **self.parts.to_model(),
         }
 
     @classmethod
@@ -234,10 +343,10 @@ class ClassifierBundle:
         Raises:
             ArtifactError: It is missing, damaged, or holds types that are not allowed.
         """
-        manifest = read_json(folder / _MANIFEST)
+        manifest = read_json(folder / MANIFEST)
         check_model(folder, manifest)
         try:
-            model = _skops_io().load(folder / _MODEL, trusted=_TRUSTED)
+            model = _skops_io().load(folder / MODEL, trusted=_TRUSTED)
             if not isinstance(model, dict):
                 raise TypeError("an earlier embedpipe wrote it")
             return cls(
@@ -251,6 +360,7 @@ class ClassifierBundle:
                 metrics=manifest["metrics"],
                 fitted_on=manifest["fitted_on"],
                 learnt=frozenset(manifest.get("learnt", ())),
+                parts=FittedParts.from_model(model),
             )
         except Exception as error:  # zip, json, numpy and skops raise many kinds for a file that was tampered with
             reason = str(error).partition("\n")[0]
@@ -260,22 +370,3 @@ class ClassifierBundle:
         """Raises SpaceMismatchError unless features of this identity are what the classifier was fitted on."""
         if identity != self.identity:
             raise SpaceMismatchError(f"classifier {self.name}", self.identity, identity)
-
-
-def brief(sha256: str) -> str:
-    """A document in the manifest of a classifier: enough of its hash to know whether it was learnt from."""
-    return sha256[:16]
-
-
-def may_have_learnt(folder: Path, sha256s: Iterable[str]) -> bool:
-    """Whether a classifier was fitted on one of these documents; also where its manifest does not say."""
-    try:
-        learnt = set(read_json(folder / _MANIFEST)["learnt"])
-    except (ArtifactError, LookupError, TypeError):
-        return True
-    return not learnt.isdisjoint(map(brief, sha256s))
-
-
-def check_model(folder: Path, manifest: Mapping[str, Any]) -> None:
-    """Raises ArtifactError unless the model file is the one that the manifest describes."""
-    check_sha256(folder / _MODEL, manifest.get("model_sha256"), "fit it again")

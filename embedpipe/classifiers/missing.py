@@ -25,12 +25,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
-from embedpipe.classifiers.bundles import brief
+import pyarrow.compute as pc
+
+from embedpipe.classifiers.saved.on_disk import brief
 from embedpipe.core import versions
 from embedpipe.core.errors import ArtifactError
 from embedpipe.core.files import read_json
 from embedpipe.core.records import SAYS_NOTHING, WHOLE_FILE
-from embedpipe.pages.rendering import Selection
+from embedpipe.pages.contract import Selection
+from embedpipe.store.columns import texts
 from embedpipe.store.features import FeatureStore, Lost
 from embedpipe.store.labels import NONE, Label
 from embedpipe.store.sources import EARLIER, GONE, PASSED_OVER
@@ -186,8 +189,8 @@ def take(workspace: Workspace, store: FeatureStore, selection: Selection | None 
     lost = store.lost()
     documents = _documents(store, lost, labels.keys(), selection or Selection())
     doubt = _Doubt(workspace, store, certain=bool(lost.unread))
-    aside = store.set_aside().drop_duplicates("document_sha256")
-    standings = dict(zip(aside["document_sha256"], aside["standing"], strict=True))
+    aside = store.set_aside()
+    standings = dict(zip(aside["document_sha256"].to_pylist(), aside["standing"].to_pylist(), strict=True))
     gaps, learnt = [], set()
     for sha256, own in labels.items():
         document = documents.get(sha256) or _Document(Selection())
@@ -268,9 +271,10 @@ def _documents(
 ) -> dict[str, _Document]:
     """What the store knows of labelled documents."""
     documents: dict[str, _Document] = {}
-    for there, table in ((True, store.pages()), (False, lost.pages)):
-        rows = table[table["document_sha256"].isin(list(labelled))]
-        columns = (rows[name].tolist() for name in ("document_sha256", "page_index", "page_count", "outcome"))
+    wanted = texts(labelled)
+    for there, table in ((True, store.table()), (False, lost.pages)):
+        rows = table.filter(pc.is_in(table["document_sha256"], wanted))
+        columns = (rows[name].to_pylist() for name in ("document_sha256", "page_index", "page_count", "outcome"))
         for sha256, index, count, outcome in zip(*columns, strict=True):
             document = documents.setdefault(sha256, _Document(selection))
             (document.live if there else document.lost)[index] = outcome
@@ -330,7 +334,7 @@ def lost_pages(store: FeatureStore, *, without: str = "", allow: bool = True) ->
     """
     lost = store.origin.lost()
     files = [*lost.files, *lost.unread]
-    documents = int(lost.pages["document_sha256"].nunique())
+    documents = len(lost.pages["document_sha256"].unique())
     if files:
         many = f"{len(lost.pages)} pages of {documents} documents" if len(lost.pages) else "pages"
         parts = ", ".join(file.name for file in files[:_NAMED])

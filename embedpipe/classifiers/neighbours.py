@@ -3,13 +3,14 @@
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
-import faiss
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
+
+from embedpipe.classifiers.nearest import flat_index, unit_rows, vote_shares
 
 
 class FaissKNeighborsClassifier(ClassifierMixin, BaseEstimator):
@@ -48,13 +49,7 @@ class FaissKNeighborsClassifier(ClassifierMixin, BaseEstimator):
         check_is_fitted(self)
         checked: NDArray[np.float32] = validate_data(self, X, dtype=np.float32, reset=False)
         cosines, rows = self._search(unit_rows(checked))
-        votes = np.ones(cosines.shape)
-        if not isinstance(self.temperature, str):
-            votes = np.exp((np.float64(cosines) - cosines[:, :1]) / self.temperature)
-        shares = np.zeros((len(checked), len(self.classes_)))
-        np.add.at(shares, (np.arange(len(checked))[:, None], self._classes_of_rows[rows]), votes)
-        shares /= shares.sum(axis=1, keepdims=True)
-        return shares
+        return vote_shares(cosines, self._classes_of_rows[rows], len(self.classes_), self.temperature)
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """The class with most votes, (n,)."""
@@ -75,17 +70,3 @@ class FaissKNeighborsClassifier(ClassifierMixin, BaseEstimator):
         super().__setstate__(state)
         if "_rows" in state:
             self._index = flat_index(self._rows)
-
-
-def flat_index(rows: NDArray[np.float32]) -> faiss.Index:
-    """An index for exact search among unit rows, float32 (n, dim)."""
-    index = faiss.IndexFlatIP(rows.shape[1])
-    index.add(rows)
-    return index
-
-
-def unit_rows(X: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Rows scaled to unit length, (n, dim); rows of zeros stay so."""
-    lengths = np.linalg.norm(X, axis=1, keepdims=True)
-    unit: NDArray[np.float32] = np.ascontiguousarray(X / np.maximum(lengths, 1e-12), dtype=np.float32)
-    return unit

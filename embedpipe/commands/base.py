@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from embedpipe.classifiers.bundles import ClassifierBundle
     from embedpipe.classifiers.missing import Missing
+    from embedpipe.classifiers.saved.answering import Answerer
     from embedpipe.embedding.intake import Report
     from embedpipe.store.workspace import Workspace
 
@@ -302,6 +303,19 @@ def print_seen_documents(seen: int, held_out: int, output: Output) -> None:
 def open_classifier(workspace: "Workspace", name: str | None) -> "ClassifierBundle":
     """The fitted classifier of that name, or the only one."""
     from embedpipe.classifiers.bundles import ClassifierBundle
+
+    return ClassifierBundle.load(_classifier(workspace, name))
+
+
+def open_answerer(workspace: "Workspace", name: str | None) -> "Answerer | ClassifierBundle":
+    """The same, for answers only: without scikit-learn where that is possible."""
+    from embedpipe.classifiers.saved.answering import Answerer
+
+    return Answerer.load(_classifier(workspace, name)) or open_classifier(workspace, name)
+
+
+def _classifier(workspace: "Workspace", name: str | None) -> Path:
+    """The folder of the version that is in use."""
     from embedpipe.core.errors import ArtifactError, UnknownNameError
 
     known = workspace.classifiers()
@@ -313,7 +327,7 @@ def open_classifier(workspace: "Workspace", name: str | None) -> "ClassifierBund
         name = known[0]
     if name not in known:
         raise UnknownNameError("classifier", name, known)
-    return ClassifierBundle.load(workspace.classifier_path(name))
+    return workspace.classifier_path(name)
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from embedpipe.commands.base import (
     begin,
     command,
     exit_code,
-    open_classifier,
+    open_answerer,
     print_report,
     report_counts,
 )
@@ -65,18 +65,18 @@ def classify(
     from embedpipe.commands import sorting as sorting_command
     from embedpipe.commands import splitting as splitting_command
     from embedpipe.tasks import classify as classify_task
-    from embedpipe.tasks import sort_into as sort_into_task
-    from embedpipe.tasks import split as split_task
 
     workspace, output = begin(common)
     settings = reading.settings()
     splitting_command.check(split=split, write=write, blank_separates=blank_separates, sort_into=sort_into)
     sorting_command.check(sort_into, link=link, keep_tree=keep_tree)
-    bundle = open_classifier(workspace, classifier)
+    bundle = open_answerer(workspace, classifier)
     answered_by = sorting_command.answered_by(workspace, bundle)
     load = partial(network.load, workspace, bundle.identity)
     rule = Rule(error_rate, precision_wanted)
     if split:
+        from embedpipe.tasks import split as split_task
+
         result = split_task.split(
             workspace, inputs, bundle, load, rule=rule, settings=settings, blank_separates=blank_separates
         )
@@ -84,7 +84,7 @@ def classify(
             output.notice(line)
         return splitting_command.present(result, write, csv, settings, output, answered_by)
     verdicts, report = classify_task.classify(
-        workspace, inputs, bundle, load, rule=rule, neighbours=neighbours, settings=settings
+        workspace, inputs, bundle, load, rule=rule, neighbours=neighbours if common.as_json else 0, settings=settings
     )
     if (smallest := bundle.documents.smallest_error_rate()) > error_rate:
         output.notice(f"with so few labelled documents no error rate below {smallest:.2f} is promised: label more")
@@ -105,6 +105,8 @@ def classify(
     missing = 0
     try:
         if sort_into is not None:
+            from embedpipe.tasks import sort_into as sort_into_task
+
             wish = sort_into_task.Wish(sort_into, inputs, link=link, keep_tree=keep_tree, answered_by=answered_by)
             missing = sorting_command.present(verdicts, report, wish, values, output)
     finally:

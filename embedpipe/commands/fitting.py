@@ -39,6 +39,7 @@ def _fit(kind: str, common: Common, network: Network, space: str | None, labelli
     from embedpipe.classifiers import missing
     from embedpipe.classifiers.calibration.decisions import ERROR_RATE
     from embedpipe.classifiers.calibration.shift import measured_kinds, promise
+    from embedpipe.classifiers.gains import chosen_blocks
     from embedpipe.classifiers.training import TrainingRecipe, fit, make_variants
     from embedpipe.classifiers.variants import Watch
     from embedpipe.pages.rendering import Selection
@@ -48,7 +49,9 @@ def _fit(kind: str, common: Common, network: Network, space: str | None, labelli
     if labelling.labels is not None:
         take_labels(workspace, str(labelling.labels), output)
     store = workspace.store(network.backbone, space)
-    recipe = TrainingRecipe(kind, settings, labelling.pages, labelling.with_cues, labelling.augment)
+    recipe = TrainingRecipe(
+        kind, settings, labelling.pages, labelling.with_cues, labelling.augment, blocks=labelling.named_blocks()
+    )
     if recipe.augment:
         with output.progress("variants") as bar:
             load = partial(network.load, workspace, store.identity)
@@ -75,6 +78,8 @@ def _fit(kind: str, common: Common, network: Network, space: str | None, labelli
             "seconds": round(fitted["seconds"], 3),
             "types": fitted["types"],
             "missing": fitted["missing"],
+            "blocks": fitted["blocks"],
+            "gain": fitted.get("gain"),
             "metrics": bundle.metrics,
             "measured_kinds": measured_kinds(bundle.documents, ERROR_RATE),
         }
@@ -84,6 +89,8 @@ def _fit(kind: str, common: Common, network: Network, space: str | None, labelli
         counts += f" and {fitted['variants']} variants of them"
     output.line(f"{bundle.name}: {counts}; {fitted['seconds']:.1f} s")
     print_missing(lacking, output)
+    if said := chosen_blocks(fitted):
+        output.line(said)
     print_metrics(bundle.metrics, output)
     if bundle.metrics["held_out_documents"]:
         output.line(f"classify: {promise(bundle.documents, ERROR_RATE)}")

@@ -120,7 +120,7 @@ def index(
 ) -> int:
     """Build the index of the stored pages, or add what is new to it; `similar` does so by itself when needed."""
     from embedpipe.classifiers import missing
-    from embedpipe.index import page_index
+    from embedpipe.index import inventory, page_index
 
     workspace, output = begin(common)
     store = workspace.store(space.backbone, space.space)
@@ -133,10 +133,10 @@ def index(
     folder = workspace.index_path(store.identity.space)
     with output.progress("indexing") as bar:
         _, done = page_index.make(store, folder, request, bar.count)
-    values = {"done": done, **(page_index.describe(folder) or {})}
+    values = {"done": done, **(inventory.describe(folder) or {})}
     lost = missing.lost_pages(store, without="they are not in the index")
     output.result({**values, "missing": lost})
-    output.line(f"{done}: {page_index.in_words(values)}")
+    output.line(f"{done}: {inventory.in_words(values)}")
     return DONE
 
 

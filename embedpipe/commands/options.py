@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from embedpipe.backbones.engines import Backbone
     from embedpipe.core.records import Identity
     from embedpipe.embedding.streaming import Settings
-    from embedpipe.pages.rendering import Selection
+    from embedpipe.pages.contract import Selection
     from embedpipe.store.workspace import Workspace
 
 AUTO = "auto"
@@ -174,8 +174,18 @@ class Labelling:
     pages: Annotated[str, typer.Option(help="Pages of each document to fit on: all, 1-3, or 1,last.")] = "all"
     with_cues: Annotated[
         bool,
-        typer.Option("--with-cues", help="Learn also from facts of the PDF: page size, number of pages, fonts, areas."),
+        typer.Option(
+            "--with-cues", help="Learn in any case from facts of the PDF: page size, number of pages, fonts, areas."
+        ),
     ] = False
+    blocks: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Learn from these blocks: pictures, words, cues, layout, networks or blocks of the space, with commas "
+            "between; if not given, from pictures and whatever helps on held-out documents.",
+        ),
+    ] = None
 
     augment: Annotated[
         int,
@@ -200,6 +210,15 @@ class Labelling:
         read_selection(self.pages)
         return {name: value for name, _, value in pairs}
 
+    def named_blocks(self) -> tuple[str, ...] | None:
+        """The blocks of `--blocks`; raises UsageError where it names none."""
+        if self.blocks is None:
+            return None
+        names = tuple(filter(None, (name.strip() for name in self.blocks.split(","))))
+        if not names:
+            raise UsageError("--blocks: name some, such as --blocks pictures,words")
+        return names
+
     def reading(self) -> "Settings":
         """How documents are read again for variants."""
         from embedpipe.embedding.streaming import Settings
@@ -217,7 +236,7 @@ def read_globs(patterns: list[str]) -> tuple[str, ...]:
 
 def read_selection(text: str) -> "Selection":
     """The pages of each document that `--pages` names; raises UsageError where it cannot be read."""
-    from embedpipe.pages.rendering import Selection
+    from embedpipe.pages.contract import Selection
 
     try:
         return Selection.parse(text)

@@ -27,18 +27,23 @@ def info(
 
     workspace, output = begin(common)
     values = info_task.take(workspace)
-    found = info_task.examine(workspace) if verify else info_task.Findings()
+    problems: list[str] = []
+    notes: list[str] = []
     if verify:
-        values |= {"problems": found.problems, "notes": found.notes}
+        from embedpipe.tasks import info_verify
+
+        found = info_verify.examine(workspace)
+        problems, notes = found.problems, found.notes
+        values |= {"problems": problems, "notes": notes}
     output.result(values)
     for line in info_task.describe(values, failures=failures):
         output.line(line)
     if verify:
-        for line in (*found.problems, *found.notes):
+        for line in (*problems, *notes):
             output.line(line)
-        if not found.problems:
-            output.line(f"every {'listed ' if found.notes else ''}file agrees with its manifest")
-    return ERROR if found.problems or values["damaged"] else DONE
+        if not problems:
+            output.line(f"every {'listed ' if notes else ''}file agrees with its manifest")
+    return ERROR if problems or values["damaged"] else DONE
 
 
 @command("forget")

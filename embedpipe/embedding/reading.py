@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from embedpipe.core.errors import ArtifactError
@@ -16,8 +17,8 @@ from embedpipe.pages.cues import as_block
 from embedpipe.pages.documents import WORDS, ReadOptions
 from embedpipe.pages.extras.words import as_rows
 from embedpipe.pages.rendering import Job
+from embedpipe.store.columns import array_of, by_value, numbers
 from embedpipe.store.features import FeatureStore
-from embedpipe.store.page_extras import words_of
 from embedpipe.store.workspace import Workspace
 
 if TYPE_CHECKING:  # only new pages need the network
@@ -57,7 +58,8 @@ class Reading:
             return  # nothing is stored: every page is new
         if store.identity == identity:
             self._store = store
-            self._rows = dict(store.pages().groupby("document_sha256").indices)  # type: ignore[arg-type]
+            self._pages = store.table()
+            self._rows = _rows_by_document(self._pages)
 
     def read(self, inputs: Iterable[str], backbone: "Callable[[], Backbone]") -> Iterator[FeatureBatch | PageFailure]:
         """Yields the features of every wanted page, rounded as in the store, and a failure for each that has none.
@@ -94,25 +96,30 @@ class Reading:
         rows = self._rows.get(document.sha256)
         if rows is None or self._store is None:
             return None, Job(document, selection)
-        pages = self._store.pages().iloc[rows]
-        wanted = set(selection.indices(int(pages["page_count"].iloc[0])))
-        pages = pages[pages["page_index"].isin(wanted)].sort_values("page_index")
-        known = frozenset(pages["page_index"])
+        pages = self._pages.take(numbers(rows))
+        wanted = set(selection.indices(pages["page_count"][0].as_py()))
+        indices = array_of(pages["page_index"])
+        order = np.argsort(indices, kind="stable")
+        pages = pages.take(numbers(order[np.isin(indices[order], list(wanted))]))
+        known = frozenset(pages["page_index"].to_pylist())
         job = Job(document, selection, known) if wanted - known else None
         if not known:
             return None, job
         columns = ["page_index", "page_count", "width", "height", "ink", "outcome", "message", "source_kind"]
         infos = tuple(
-            replace(
-                PageInfo(PageRef(document.sha256, int(index), document.path), int(count), *others), source_kind=kind
-            )
-            for index, count, *others, kind in pages[columns].itertuples(index=False)
+            replace(PageInfo(PageRef(document.sha256, index, document.path), count, *others), source_kind=kind)
+            for index, count, *others, kind in zip(*(pages[name].to_pylist() for name in columns), strict=True)
         )
-        X = self._store.features(pages["page_id"].to_numpy(np.int64))
+        X = self._store.features(array_of(pages["page_id"]))
         keys = [(document.sha256, info.ref.page_index) for info in infos]
+        words = None
+        if self._words:
+            from embedpipe.store.page_extras import words_of  # noqa: PLC0415 - loads pandas
+
+            words = words_of(self._workspace.root, keys)
         if self._cues:
             X = np.hstack([X, cues_of(self._workspace, keys, self.options)])
-        return FeatureBatch(infos, X, words_of(self._workspace.root, keys) if self._words else None), job
+        return FeatureBatch(infos, X, words), job
 
     def _streamed(self, backbone: "Backbone", jobs: list[Job]) -> Iterator[FeatureBatch | PageFailure]:
         extras = frozenset({WORDS} if self._words else ())
@@ -127,3 +134,11 @@ class Reading:
                 cues = as_block([info.cues for info in item.pages]) if self._cues else np.zeros((len(X), 0), np.float32)
                 words = as_rows([info.words for info in item.pages]) if self._words else None
                 yield FeatureBatch(item.pages, np.hstack([X, cues]), words)
+
+
+def _rows_by_document(pages: pa.Table) -> dict[str, NDArray[np.int64]]:
+    """The rows of each document, ascending, by its SHA-256."""
+    documents, own = by_value(pages["document_sha256"])
+    order = np.argsort(own, kind="stable")
+    cuts = np.cumsum(np.bincount(own, minlength=len(documents)))[:-1]
+    return dict(zip(documents, np.split(order, cuts), strict=True)) if documents else {}

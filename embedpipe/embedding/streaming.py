@@ -20,7 +20,7 @@ from embedpipe.core.errors import DocumentError, NetworkError
 from embedpipe.core.machine import render_workers
 from embedpipe.core.records import Document, FeatureBatch, PageFailure, PageImage, PageInfo, Recipe
 from embedpipe.pages.augmentation import Variants, larger
-from embedpipe.pages.documents import Limits, ReadOptions
+from embedpipe.pages.documents import WORDS, Limits, ReadOptions
 from embedpipe.pages.rendering import Job, Renderer, Selection
 
 T = TypeVar("T")
@@ -253,7 +253,14 @@ def _finite(batch: list[PageImage], X: NDArray[np.float32]) -> Iterator[FeatureB
 
 
 def render_page(
-    document: Document, index: int, recipe: Recipe, interpolation: str, settings: Settings, *, cues: bool = False
+    document: Document,
+    index: int,
+    recipe: Recipe,
+    interpolation: str,
+    settings: Settings,
+    *,
+    cues: bool = False,
+    words: bool = False,
 ) -> PageImage:
     """One page as a network sees it.
 
@@ -264,11 +271,13 @@ def render_page(
         interpolation: How images are scaled.
         settings: Limits, passwords, and what the page may cost.
         cues: Tell the cues of the page as well.
+        words: Tell its words as well.
 
     Raises:
         DocumentError: The page cannot be rendered, or there is none of that number.
     """
-    options = ReadOptions(recipe, interpolation, settings.limits, settings.passwords, cues)
+    extras = frozenset({WORDS} if words else ())
+    options = ReadOptions(recipe, interpolation, settings.limits, settings.passwords, cues, extras)
     with Renderer(options) as renderer:
         job = Job(document, Selection(((index + 1, index + 1),)))
         for page in (page for rendered in renderer.render([job]) for page in rendered.results):

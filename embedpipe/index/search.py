@@ -15,8 +15,8 @@ from embedpipe.core.records import Identity
 from embedpipe.index.row_reader import Spans, checksums, read_rows
 from embedpipe.index.segments import Effort, Queries, Segment, document_keys
 from embedpipe.store.features import FeatureStore
+from embedpipe.store.moments import Moments, Scaling, same_scaling
 from embedpipe.store.parts import ROW_BITS
-from embedpipe.store.scaling import BlockScaler, Moments, same_scaling
 
 log = logging.getLogger(__name__)
 
@@ -93,13 +93,13 @@ class PageIndex:
 
     store: FeatureStore
     parts: dict[int, Part]
-    scaler: BlockScaler
+    scaler: Scaling
     setting: Setting
     segments: list[Segment]
     forgotten: NDArray[np.int64]
     spans: dict[int, Spans]
     empty: Any = None
-    trained_scaler: BlockScaler | None = None
+    trained_scaler: Scaling | None = None
     moments: dict[int, Moments] = field(default_factory=dict)
     hidden: NDArray[np.int64] = field(default_factory=lambda: _NOBODY)
     _kept: Masks | None = field(default=None, init=False, repr=False)
@@ -389,7 +389,7 @@ class PageIndex:
             queries, fetch = queries[~done], 4 * fetch
 
 
-def _unit(scaler: BlockScaler, X: NDArray[np.float32]) -> NDArray[np.float32]:
+def _unit(scaler: Scaling, X: NDArray[np.float32]) -> NDArray[np.float32]:
     if not len(X):
         return np.empty((0, X.shape[1]), np.float32)
     scaled = scaler.transform(X)

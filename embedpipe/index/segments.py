@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from embedpipe.core.files import replacing
 from embedpipe.index.plans import inner
-from embedpipe.store.scaling import BlockScaler
+from embedpipe.store.moments import Scaling
 
 COLUMNS = pa.schema(
     {
@@ -70,7 +70,7 @@ class Queries:
     mean: NDArray[np.float32]
 
     @classmethod
-    def of(cls, scaler: BlockScaler, unit: NDArray[np.float32], estimated: NDArray[np.float32] | None = None) -> Self:
+    def of(cls, scaler: Scaling, unit: NDArray[np.float32], estimated: NDArray[np.float32] | None = None) -> Self:
         """Of unit rows; `estimated` is given where what was trained has another scaling."""
         return cls(unit, unit * scaler.scale_, unit if estimated is None else estimated, scaler.mean_)
 
@@ -129,7 +129,7 @@ class Segment:
         found: NDArray[np.int64] = self.page_ids[self.by_document[first:last]]
         return found
 
-    def scaled(self, scaler: BlockScaler) -> "Segment":
+    def scaled(self, scaler: Scaling) -> "Segment":
         """The same with the lengths of its rows under another scaling."""
         if not self.exact:
             return self

@@ -1,13 +1,16 @@
 """What the readers of all kinds of file share: what is asked of them, what they give, and how a page is laid out."""
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from embedpipe.core.display import whole_number
 from embedpipe.core.records import Recipe
-from embedpipe.pages.augmentation import Variants
+
+if TYPE_CHECKING:
+    from embedpipe.pages.augmentation import Variants
 
 BLANK_INK = 0.0002
 """Pages with a smaller share of ink are blank: 15 pixels of a page of 320 x 226."""
@@ -23,6 +26,57 @@ THUMBNAIL, WORDS = "thumbnail", "words"
 
 PHOTO_CROP = 0.875
 """The share of the short side that the usual photo recipe keeps: 224 of 256 pixels."""
+
+
+_MOST_PAGES = 10**15
+"""Last page that can be asked for: `1-999999999999` is what people write for "all from here"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which pages of each document are wanted.
+
+    Attributes:
+        ranges: Pairs of 1-based first and last page numbers; 0 stands for the last page. Empty means all.
+    """
+
+    ranges: tuple[tuple[int, int], ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> "Selection":
+        """Reads `all`, `1-3` or `1,last`.
+
+        Raises:
+            ValueError: The text is none of these.
+        """
+        if text.strip() == "all":
+            return cls()
+        ranges = []
+        for part in text.split(","):
+            first, dash, last = (piece.strip() for piece in part.partition("-"))
+            start, end = (
+                0 if piece == "last" else _page_number(piece, text) for piece in (first, last if dash else first)
+            )
+            if end and not 1 <= start <= end:  # nothing comes after the last page
+                raise ValueError(text)
+            ranges.append((start, end))
+        return cls(tuple(ranges))
+
+    def indices(self, page_count: int) -> list[int]:
+        """The 0-based indices of the wanted pages of a document with `page_count` pages, ascending."""
+        if not self.ranges:
+            return list(range(page_count))
+        wanted: set[int] = set()
+        for first, last in self.ranges:
+            wanted.update(range((first or page_count) - 1, min(last or page_count, page_count)))
+        return sorted(i for i in wanted if i >= 0)
+
+
+def _page_number(piece: str, text: str) -> int:
+    number = whole_number(piece, _MOST_PAGES)
+    if not number:
+        raise ValueError(text)
+    return number
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +118,7 @@ class ReadOptions:
     passwords: tuple[str, ...] = ()
     cues: bool = False
     extras: frozenset[str] = frozenset()
-    variants: Variants | None = None
+    variants: "Variants | None" = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +149,17 @@ def ink(pixels: NDArray[np.uint8]) -> float:
 
 
 class OpenDocument(Protocol):
-    """A document that was opened by a reader."""
+    """A document that was opened by a reader.
+
+    Attributes:
+        page_count: How many pages it has.
+        pdf: PyMuPDF's document, for those who read more than pictures; None for other kinds of file.
+        taken_by_camera: Whether the picture that was rendered last says so.
+    """
 
     page_count: int
+    pdf: Any
+    taken_by_camera: bool
 
     def render(self, index: int) -> Rendering:
         """Renders page `index`, counted from 0; raises DocumentError."""

@@ -21,21 +21,19 @@ import numpy as np
 from numpy.typing import NDArray
 from pebble import ProcessExpired, ProcessPool
 
-from embedpipe.core.display import whole_number
 from embedpipe.core.errors import DocumentError, EmbedpipeError
 from embedpipe.core.files import file_time
 from embedpipe.core.records import PLACEHOLDER, WHOLE_FILE, Document, PageFailure, PageImage, PageInfo, PageRef, Words
-from embedpipe.pages.contract import first_line
+from embedpipe.pages.contract import Selection, first_line
 from embedpipe.pages.cues import UNKNOWN, page_cues
 from embedpipe.pages.documents import (
     BLANK_INK,
     THUMBNAIL,
     WORDS,
-    ImageDocument,
     OpenDocument,
-    PdfDocument,
     ReadOptions,
     Rendering,
+    load_decoders,
     open_document,
     plan,
 )
@@ -44,6 +42,8 @@ from embedpipe.pages.extras.words import words_of_page
 from embedpipe.pages.source_kinds import UNKNOWN as UNKNOWN_KIND
 from embedpipe.pages.source_kinds import page_kind
 from embedpipe.pages.workers import Numbers, WorkerContext, silence
+
+__all__ = ["Job", "RenderStats", "Rendered", "Renderer", "Selection", "start_worker"]
 
 PAGES_PER_TASK = 16
 """Pages of a document that a worker takes at a time: long documents are shared out, short ones cost one message.
@@ -73,60 +73,9 @@ class Job:
     """
 
     document: Document
-    selection: "Selection"
+    selection: Selection
     known: frozenset[int] = frozenset()
     extras_only: frozenset[int] = frozenset()
-
-
-_MOST_PAGES = 10**15
-"""Last page that can be asked for: `1-999999999999` is what people write for "all from here"."""
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """Which pages of each document are wanted.
-
-    Attributes:
-        ranges: Pairs of 1-based first and last page numbers; 0 stands for the last page. Empty means all.
-    """
-
-    ranges: tuple[tuple[int, int], ...] = ()
-
-    @classmethod
-    def parse(cls, text: str) -> "Selection":
-        """Reads `all`, `1-3` or `1,last`.
-
-        Raises:
-            ValueError: The text is none of these.
-        """
-        if text.strip() == "all":
-            return cls()
-        ranges = []
-        for part in text.split(","):
-            first, dash, last = (piece.strip() for piece in part.partition("-"))
-            start, end = (
-                0 if piece == "last" else _page_number(piece, text) for piece in (first, last if dash else first)
-            )
-            if end and not 1 <= start <= end:  # nothing comes after the last page
-                raise ValueError(text)
-            ranges.append((start, end))
-        return cls(tuple(ranges))
-
-    def indices(self, page_count: int) -> list[int]:
-        """The 0-based indices of the wanted pages of a document with `page_count` pages, ascending."""
-        if not self.ranges:
-            return list(range(page_count))
-        wanted: set[int] = set()
-        for first, last in self.ranges:
-            wanted.update(range((first or page_count) - 1, min(last or page_count, page_count)))
-        return sorted(i for i in wanted if i >= 0)
-
-
-def _page_number(piece: str, text: str) -> int:
-    number = whole_number(piece, _MOST_PAGES)
-    if not number:
-        raise ValueError(text)
-    return number
 
 
 @dataclass(slots=True)
@@ -311,6 +260,7 @@ def start_worker(options: ReadOptions, marks: Numbers) -> None:
     """Makes a fresh process one that may be killed, and that cannot take more memory than it is given."""
     global _options, _marks
     _options, _marks = options, marks
+    load_decoders()  # before the memory is counted that it starts with
     silence()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it could not be blocked before
     if hasattr(signal, "SIGALRM"):
@@ -417,7 +367,7 @@ def _pictures(drawn: Rendering, page: tuple[str, int]) -> list[tuple[int, NDArra
 def _cues(opened: OpenDocument, drawn: Rendering, index: int) -> tuple[float, ...]:
     """The page's cues; a page that can be rendered is never lost for them."""
     try:
-        page = opened.pdf[index] if isinstance(opened, PdfDocument) else None
+        page = opened.pdf[index] if opened.pdf is not None else None
         return page_cues(drawn.width, drawn.height, index, opened.page_count, page)
     except MemoryError:
         raise
@@ -428,9 +378,8 @@ def _cues(opened: OpenDocument, drawn: Rendering, index: int) -> tuple[float, ..
 def _kind(opened: OpenDocument, drawn: Rendering, index: int) -> str:
     """Where the page's picture comes from; a page that can be rendered is never lost for it."""
     try:
-        if isinstance(opened, PdfDocument):
-            return page_kind(drawn.pixels, opened.pdf[index])
-        return page_kind(drawn.pixels, None, camera=isinstance(opened, ImageDocument) and opened.taken_by_camera)
+        page = opened.pdf[index] if opened.pdf is not None else None
+        return page_kind(drawn.pixels, page, camera=opened.taken_by_camera)
     except MemoryError:
         raise
     except Exception:  # noqa: BLE001 - MuPDF raises many kinds
@@ -442,7 +391,7 @@ def _words(opened: OpenDocument, index: int) -> Words | None:
     if WORDS not in _options.extras:
         return None
     try:
-        return words_of_page(opened.pdf[index]) if isinstance(opened, PdfDocument) else Words()
+        return words_of_page(opened.pdf[index]) if opened.pdf is not None else Words()
     except MemoryError:
         raise
     except Exception as error:  # noqa: BLE001 - MuPDF raises many kinds

@@ -7,14 +7,16 @@ one kind is never promised of another (`decisions`).
 
 import contextlib
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pymupdf
 from numpy.typing import NDArray
 from PIL import ExifTags
 
 from embedpipe.pages.cues import areas
+
+if TYPE_CHECKING:
+    import pymupdf
 
 DIGITAL, SCAN, PHOTO = KINDS = ("digital", "scan", "photo")
 """`digital`: text or drawings of a PDF. `scan`: a picture in even light, also a fax or a screenshot. `photo`: one by a

@@ -4,8 +4,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from embedpipe.core.display import alike, name_of, path_to_text, text_to_path
 from embedpipe.core.errors import LabelsError
@@ -15,6 +14,8 @@ from embedpipe.store.sorted_ledger import ANSWERS, LEDGER, RESERVED
 NONE = "none"
 """In place of a type, in any case: the document or page is of none of the types. It teaches what is novel (see
 `classifiers.calibration.novelty`), is never an answer, and does not count as a type."""
+if TYPE_CHECKING:
+    import pandas as pd
 
 _COLUMNS = ("document", "path", "page", "label", "group")
 _DOCUMENT_NAMES = ("document", "path", "file", "filename")
@@ -187,6 +188,10 @@ class Labels:
             *([f"labels.csv: {more} more such lines"] if more > 0 else []),
         ]
 
+    def without_label(self) -> list[str]:
+        """What is wrong with each line of labels.csv because of which a document has no label."""
+        return list(dict.fromkeys(line.message for line in self.kept if line.key not in self.rows))
+
     def look_alikes(self) -> list[str]:
         """One line about types that differ only in case or spaces, or none."""
         same: dict[str, list[str]] = {}
@@ -282,7 +287,7 @@ class Labels:
                 counts[row.label] = counts.get(row.label, 0) + 1
         return dict(sorted(counts.items()))
 
-    def of_pages(self, pages: pd.DataFrame) -> pd.DataFrame:
+    def of_pages(self, pages: "pd.DataFrame") -> "pd.DataFrame":
         """Labels and groups of pages.
 
         Args:
@@ -293,6 +298,8 @@ class Labels:
             before one of the document; without a group, a document is a group of its own. All pages of a document
             are of one group, and groups that a document's labels name together are one, of the first name.
         """
+        import pandas as pd  # noqa: PLC0415 - counting and looking up labels does without it, and it takes long to load
+
         keys = list(zip(pages["document_sha256"], pages["page_index"] + 1, strict=True))
         found = [self.rows.get(key) or self.rows.get((key[0], 0)) for key in keys]
         labels = [row.label if row else None for row in found]

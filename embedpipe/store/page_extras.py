@@ -6,15 +6,21 @@ pages/words-<n>.parquet        hashed n-grams of each page, where they come from
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from embedpipe.core.records import PageInfo, Words
 from embedpipe.pages.extras.words import BUCKETS
 from embedpipe.store.failure_table import as_utf8
+from embedpipe.store.features import FeatureStore
 from embedpipe.store.page_table import POSITION, Key, PageTable, PageTableWriter
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 THUMBNAILS, WORDS = "thumbnails", "words"
 
@@ -43,14 +49,23 @@ def thumbnails_of(root: Path, keys: Sequence[Key]) -> dict[Key, bytes]:
     return {keys[position]: picture for position, picture in pictures if picture}
 
 
-def words_of(root: Path, keys: Sequence[Key]) -> csr_array:
+def words_of(root: Path, keys: Sequence[Key]) -> "csr_array":
     """Counts of the n-grams of pages, float32 (n, BUCKETS); rows without any for pages whose words are not kept."""
+    from scipy.sparse import csr_array  # noqa: PLC0415 - who needs no words does without it
+
     found = page_table(root, WORDS).read(keys, ["columns", "counts"])
     lengths = np.zeros(len(keys), np.int64)
     lengths[found[POSITION].to_numpy()] = found["columns"].combine_chunks().value_lengths().fill_null(0).to_numpy()
     starts = np.concatenate([[0], np.cumsum(lengths)])
     columns, counts = (found[name].combine_chunks().flatten().to_numpy() for name in ("columns", "counts"))
     return csr_array((counts.astype(np.float32), columns.astype(np.int32), starts), shape=(len(keys), BUCKETS))
+
+
+def words_of_pages(store: FeatureStore, page_ids: NDArray[np.int64]) -> csr_array:
+    """As `words_of`, of the pages of a store by their ids."""
+    table = store.pages().set_index("page_id").loc[page_ids]
+    keys = list(zip(table["document_sha256"], table["page_index"].tolist(), strict=True))
+    return words_of(store.origin.path.parents[1], keys)
 
 
 def row_of(name: str, info: PageInfo) -> dict[str, object] | None:

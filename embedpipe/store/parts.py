@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from embedpipe.core.files import sha256_of
+from embedpipe.store.columns import read, texts
 
 ROWS_PER_GROUP = 64
 """Arrow needs about fourteen times the size of a group of rows to write it."""
@@ -74,10 +75,9 @@ def read_columns(file: Path, columns: Sequence[str]) -> pa.Table:
     if added:
         there = pq.read_schema(file).names
         added = [name for name in added if name not in there]
-    wanted = [name for name in columns if name not in added]
-    table = pq.read_table(file, columns=wanted, page_checksum_verification=True)
+    table = read(file, [name for name in columns if name not in added])
     for name in added:
-        table = table.append_column(name, pa.array([""] * table.num_rows, COLUMNS[name]))
+        table = table.append_column(name, texts([""] * table.num_rows))
     return table.select(list(columns)) if added else table
 
 

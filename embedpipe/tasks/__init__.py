@@ -6,5 +6,5 @@ task goes about it can be changed in its file alone.
 
 Other rooms use `add_type`, `bench`, `check_labels`, `classifiers`, `classify`, `compare`, `compare_transfer`,
 `dedupe`, `demo`, `doctor`, `embed`, `evaluate`, `explain`, `explain_stage`, `export`, `families`, `forget`, `info`,
-`label`, `label_cluster`, `map`, `similar`, `sort_into`, `split`, `suggest`.
+`info_verify`, `label`, `label_cluster`, `map`, `similar`, `sort_into`, `split`, `suggest`.
 """

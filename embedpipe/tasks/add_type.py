@@ -16,14 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedpipe.classifiers import missing, variants
-from embedpipe.classifiers.bundles import ClassifierBundle, build_classifier
+from embedpipe.classifiers.bundles import ClassifierBundle
 from embedpipe.classifiers.evaluation import LabelledPages, cross_validate, document_scores, per_class
 from embedpipe.classifiers.finetuned import MANIFEST
-from embedpipe.classifiers.group_guesses import separated
 from embedpipe.classifiers.held_out import held_out_of, honest_folds
 from embedpipe.classifiers.missing import Missing
 from embedpipe.classifiers.stored_answers import statuses, told, total
-from embedpipe.classifiers.training import TrainingRecipe, fit, labelled_pages, learnt_pages
+from embedpipe.classifiers.training import TrainingRecipe, apart, fit, labelled_pages, learnt_pages
 from embedpipe.core import versions
 from embedpipe.core.display import name_of
 from embedpipe.core.errors import LabelsError
@@ -208,11 +207,10 @@ def _with(labels: Labels, new: list[Label], *, relabel: bool) -> Labels:
 
 def _linked(workspace: Workspace, space: str, aside: Workspace) -> Workspace:
     """Makes a store aside that holds what the store holds, without copying it where links can be made."""
-    folder = aside.store_path(space)
-    folder.mkdir(parents=True)
-    whole = workspace.store_path(space)
-    for file in (path for path in whole.rglob("*") if path.is_file()):  # with the variants of its pages
-        copy = folder / file.relative_to(whole)
+    aside.store_path(space).mkdir(parents=True)
+    folders = workspace.store_path(space), workspace.root / "pages"  # with variants of its pages, and their words
+    for file in (path for folder in folders for path in folder.rglob("*") if path.is_file()):
+        copy = aside.root / file.relative_to(workspace.root)
         copy.parent.mkdir(parents=True, exist_ok=True)
         if file.suffix == ".parquet":
             with contextlib.suppress(OSError):
@@ -298,7 +296,7 @@ def _recalls(
     Both are measured in the same folds: what differs is due to the examples, and not to the draw of the folds.
     """
     old, new = learnt_pages(workspace, store, recipe), learnt_pages(aside, store, recipe)
-    folds = honest_folds(separated(workspace, new, store.blocks))
+    folds = honest_folds(apart(workspace, store, new))
     order = np.argsort(new.page_ids)
     kept = folds[order[np.searchsorted(new.page_ids, old.page_ids, sorter=order)]]
     return _recall(store, recipe, old, kept), _recall(store, recipe, new, folds)
@@ -308,7 +306,7 @@ def _recall(
     store: FeatureStore, recipe: TrainingRecipe, pages: LabelledPages, folds: NDArray[np.int64]
 ) -> dict[str, float | None]:
     """By type; None for types of one group, which are never learnt and tested at once, and those not held out."""
-    held_out = cross_validate(lambda: build_classifier(recipe.kind, store.blocks, recipe.settings), pages, folds)
+    held_out = cross_validate(recipe.plan(store.blocks, pages), pages, folds)
     documents = document_scores(held_out_of(pages, folds), held_out.log_scores)
     told = np.asarray(held_out.classes, object)[documents.log_scores.argmax(axis=1)]
     alone = {kind for kind in held_out.classes if len(set(pages.groups[pages.y == kind])) == 1}

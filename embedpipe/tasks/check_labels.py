@@ -11,13 +11,11 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from embedpipe.classifiers import missing
-from embedpipe.classifiers.bundles import build_classifier
 from embedpipe.classifiers.calibration.probabilities import best_temperature
 from embedpipe.classifiers.evaluation import LabelledPages, cross_validate, document_scores
-from embedpipe.classifiers.group_guesses import separated
 from embedpipe.classifiers.held_out import held_out_of, honest_folds
 from embedpipe.classifiers.missing import Missing
-from embedpipe.classifiers.training import TrainingRecipe, learnt_pages
+from embedpipe.classifiers.training import TrainingRecipe, apart, learnt_pages
 from embedpipe.core.display import path_to_text
 from embedpipe.core.records import WHOLE_FILE, PageRef
 from embedpipe.core.tables import write_csv
@@ -133,11 +131,11 @@ def check(workspace: Workspace, store: FeatureStore, recipe: TrainingRecipe) -> 
     told = recipe.features_of(workspace, store)
     pages = learnt_pages(workspace, told, recipe)
     sources = workspace.sources()
-    apart = separated(workspace, pages, told.blocks)  # a copy would confirm a wrong label
-    folds = honest_folds(apart)
-    held_out = cross_validate(lambda: build_classifier(recipe.kind, told.blocks, recipe.settings), apart, folds)
-    judged, classes = held_out_of(apart, folds), held_out.classes
-    alone = [kind for kind in classes if len(set(apart.groups[apart.y == kind])) == 1]
+    known = apart(workspace, told, pages)  # a copy would confirm a wrong label
+    folds = honest_folds(known)
+    held_out = cross_validate(recipe.plan(told.blocks, known), known, folds)
+    judged, classes = held_out_of(known, folds), held_out.classes
+    alone = [kind for kind in classes if len(set(known.groups[known.y == kind])) == 1]
     documents = document_scores(judged, held_out.log_scores)
     whole = [_ref(sources, sha256, WHOLE_FILE) for sha256 in documents.documents]
     ink = store.pages().set_index("page_id").loc[pages.page_ids, "ink"].to_numpy()

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.pipeline import Pipeline
 
 from embedpipe.classifiers import missing
-from embedpipe.classifiers.bundles import ClassifierBundle, build_classifier
+from embedpipe.classifiers.bundles import ClassifierBundle
 from embedpipe.classifiers.calibration.confidence import (
     FEWEST_GROUPS,
     Bootstrap,
@@ -32,7 +31,8 @@ from embedpipe.classifiers.evaluation import (
     metrics_of,
     per_class,
 )
-from embedpipe.classifiers.evidence import Example, Examples
+from embedpipe.classifiers.evidence import Examples
+from embedpipe.classifiers.examples import Example
 from embedpipe.classifiers.finetuned import trained_on
 from embedpipe.classifiers.groups import describe
 from embedpipe.classifiers.held_out import FEWEST_UNSEEN
@@ -117,7 +117,7 @@ def assess(
         LabelsError: There are too few labels.
         ArtifactError: Labelled documents have lost features, and that is not allowed.
     """
-    recipe, rule = TrainingRecipe.of(bundle.fitted_on), rule or Rule()
+    recipe, rule = TrainingRecipe.as_asked(bundle.fitted_on), rule or Rule()
     store = recipe.features_of(workspace, store)
     held = rehearse(workspace, store, recipe, allow_missing=allow_missing)
     measured = held.measured_documents()
@@ -126,11 +126,7 @@ def assess(
     confidence, right = probabilities.max(axis=1), told == truth
     groups = held.pages.groups[document_scores(held.pages, held.held_out.log_scores).rows[measured]]
     bootstrap = Bootstrap(truth, told, groups, len(held.held_out.classes)) if len(truth) else None
-
-    def build() -> Pipeline:
-        return build_classifier(recipe.kind, store.blocks, recipe.settings)
-
-    careless = metrics_of(held.known, cross_validate(build, held.known, careless_folds(held.known)))
+    careless = metrics_of(held.known, cross_validate(held.plan, held.known, careless_folds(held.known)))
     return Assessment(
         evaluation=evaluate_held(held),
         intervals=bootstrap.metrics() if bootstrap else {},
@@ -139,7 +135,7 @@ def assess(
         decisions=_decisions(held, rule),
         reliability=reliability(confidence, right) if len(truth) else [],
         risk_coverage=risk_coverage(confidence, right) if len(truth) else [],
-        learning_curve=_learning_curve(held, build),
+        learning_curve=_learning_curve(held),
         missing=missing.take(workspace, store, Selection.parse(recipe.pages)),
         promise=promise(held.of_documents.calibration(), rule.error_rate) if len(truth) else "",
     )
@@ -161,11 +157,11 @@ def _decisions(held: Rehearsal, rule: Rule) -> dict[str, dict[str, float]]:
 
 def _rows(table: _Table, rows: NDArray[np.bool_]) -> _Table:
     """Some rows of all columns that there are."""
-    columns = {column.name: getattr(table, column.name) for column in fields(table)}
+    columns = {column.name: getattr(table, column.name) for column in fields(table) if column.name != "farthest"}
     return replace(table, **{name: values[rows] for name, values in columns.items() if values is not None})
 
 
-def _learning_curve(held: Rehearsal, build: Callable[[], Pipeline]) -> list[dict[str, float]]:
+def _learning_curve(held: Rehearsal) -> list[dict[str, float]]:
     """Quality of documents when only so many documents of each type may be learnt from, in the same folds."""
     pages, folds = held.known, held.folds
     if not held.measured_documents().any():
@@ -174,7 +170,7 @@ def _learning_curve(held: Rehearsal, build: Callable[[], Pipeline]) -> list[dict
     sizes = list(_FIRST_SIZES)
     while sizes[-1] * _GROWTH <= most / 2:  # more would cost as much as all, and hardly show another value
         sizes.append(sizes[-1] * _GROWTH)
-    curve = [(size, cross_validate(build, pages, folds, size)) for size in sizes if size < most]
+    curve = [(size, cross_validate(held.plan, pages, folds, size)) for size in sizes if size < most]
     return [
         {
             "documents_per_type": size,

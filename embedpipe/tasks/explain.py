@@ -8,20 +8,24 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 from scipy.special import log_softmax, logsumexp
 
 from embedpipe.backbones.engines import Backbone
-from embedpipe.classifiers import evidence
 from embedpipe.classifiers.bundles import ClassifierBundle
-from embedpipe.classifiers.evidence import Example, Examples
+from embedpipe.classifiers.evidence import Examples
+from embedpipe.classifiers.examples import Example
+from embedpipe.classifiers.examples import as_json as examples_json
 from embedpipe.classifiers.occlusion import Box, covered, deciding_boxes, occlusion_map
 from embedpipe.core.display import name_of
 from embedpipe.core.errors import ArtifactError, LabelsError, UnknownNameError
-from embedpipe.core.records import Document, PageImage, PageRef
+from embedpipe.core.records import Document, PageImage, PageInfo, PageRef
 from embedpipe.drawing.heatmaps import HeatPicture, Looks, draw_heat
 from embedpipe.embedding.streaming import Settings, render_page, render_pages
 from embedpipe.pages.cues import as_block
 from embedpipe.pages.documents import plan
+from embedpipe.pages.extras.words import as_rows
+from embedpipe.store.page_extras import words_of
 from embedpipe.store.sorted_ledger import shortened
 from embedpipe.store.workspace import Workspace
 from embedpipe.tasks.similar import identify_query, parse_query
@@ -99,7 +103,7 @@ def explain(
     settings: Settings | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Explanation:
-    """Covers a page part by part and asks the classifier again; cues of the page stay as they are.
+    """Covers a page part by part and asks the classifier again; cues and words of the page stay as they are.
 
     Args:
         workspace: Where labels and features are, for the pages that it looks like.
@@ -124,10 +128,13 @@ def explain(
     path, index = parse_query(query)
     document = identify_query(path)
     identity = backbone.identity
-    page = render_page(document, index, identity.recipe, identity.interpolation, settings, cues=bundle.cues)
+    page = render_page(
+        document, index, identity.recipe, identity.interpolation, settings, cues=bundle.cues, words=bundle.words
+    )
     if page.info.outcome == "blank":
         return Explanation(document, page, BLANK, bundle.name)
-    asked = _Asked(bundle, backbone, as_block([page.info.cues] if bundle.cues else []))
+    cues = as_block([page.info.cues] if bundle.cues else [])
+    asked = _Asked(bundle, backbone, cues, _words(workspace, page.info) if bundle.words else None)
     candidates = asked.ranked(page.pixels)
     kind = kind or candidates[0][0]
     size = settings.batch_size or backbone.engine.batch_size
@@ -147,13 +154,21 @@ def explain(
     )
 
 
+def _words(workspace: Workspace, info: PageInfo) -> csr_array:
+    """The words of a page: those that are kept, which may have been recognised, or those of its text."""
+    kept = words_of(workspace.root, [(info.ref.document_sha256, info.ref.page_index)])
+    return kept if kept.nnz else as_rows([info.words])
+
+
 class _Asked:
     """Pictures of one page to the probabilities of their types."""
 
-    def __init__(self, bundle: ClassifierBundle, backbone: Backbone, cues: NDArray[np.float32]) -> None:
+    def __init__(
+        self, bundle: ClassifierBundle, backbone: Backbone, cues: NDArray[np.float32], words: csr_array | None
+    ) -> None:
         self._bundle = bundle
         self._backbone = backbone
-        self._cues = cues
+        self._cues, self._words = cues, words
 
     def features(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Of pictures (n, H, W, 3), in float16 as in the store, and the page's cues where it has some, (n, dim)."""
@@ -162,7 +177,8 @@ class _Asked:
 
     def scores(self, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Log scores of pictures (n, H, W, 3), (n, n_classes)."""
-        return self._bundle.log_scores(self.features(pixels))
+        words = None if self._words is None else self._words[np.zeros(len(pixels), np.int64)]
+        return self._bundle.log_scores(self.features(pixels), words)
 
     def ranked(self, pixels: NDArray[np.uint8]) -> tuple[tuple[str, float], ...]:
         """All types of one picture (H, W, 3) with their probabilities, best first."""
@@ -259,7 +275,7 @@ def as_json(found: Explanation) -> dict[str, Any]:
         "grid": {"rows": len(found.drops), "columns": len(found.drops[0]), "drops": found.drops.round(3).tolist()},
         "boxes": [{k: round(getattr(box, k), 4) for k in ("x0", "y0", "x1", "y1", "drop")} for box in found.boxes],
         "without_boxes": _shares(found.without)[:2],
-        "looks_like": evidence.as_json(found.examples),
+        "looks_like": examples_json(found.examples),
     }
 
 

@@ -6,18 +6,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from embedpipe.classifiers import missing, variants
-from embedpipe.classifiers.bundles import check_model
+from embedpipe.classifiers import missing
+from embedpipe.classifiers.saved.on_disk import check_model, variant_folders
 from embedpipe.core import versions
 from embedpipe.core.errors import ArtifactError, EmbedpipeError
 from embedpipe.core.files import read_json
-from embedpipe.index import page_index
+from embedpipe.index import inventory
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.sources import EARLIER, GONE, PASSED_OVER
 from embedpipe.store.workspace import FINETUNED, Workspace
-from embedpipe.tasks.info_verify import Findings, examine, lines_without_label
-
-__all__ = ["Findings", "backbones", "classifier_versions", "describe", "examine", "take", "verify"]
 
 _T = TypeVar("_T")
 
@@ -50,7 +47,7 @@ def take(workspace: Workspace) -> dict[str, Any]:
 def _types(workspace: Workspace, damaged: list[str]) -> dict[str, Any]:
     """Documents by their type, and how many are of none; notes the lines of labels.csv that count for nothing."""
     labels = workspace.labels()
-    damaged += lines_without_label(labels)
+    damaged += labels.without_label()
     return {"types": labels.types(), "none": labels.none}
 
 
@@ -88,7 +85,7 @@ def _backbone(workspace: Workspace, name: str) -> dict[str, Any]:
 
 def _space(workspace: Workspace, space: str, damaged: list[str]) -> dict[str, Any]:
     store = workspace.open_store(space)
-    pages = store.pages()
+    pages = store.table()
     lost = store.lost()
     lacking = _attempt(damaged, lambda: missing.take(workspace, store))
     return {
@@ -96,15 +93,15 @@ def _space(workspace: Workspace, space: str, damaged: list[str]) -> dict[str, An
         "identity": store.identity.to_json(),
         "dim": store.dim,
         "pages": len(pages),
-        "documents": int(pages["document_sha256"].nunique()),
+        "documents": len(pages["document_sha256"].unique()),
         "not_current": _not_current(store),
         "parts": len(store.parts),
         "megabytes": _megabytes(store.path.iterdir()),
         "variants": _attempt(damaged, lambda: _variants(store.path)),
-        "outcomes": dict(Counter(pages["outcome"])),
-        "lost": {"pages": len(lost.pages), "documents": int(lost.pages["document_sha256"].nunique())},
+        "outcomes": dict(Counter(pages["outcome"].to_pylist())),
+        "lost": {"pages": len(lost.pages), "documents": len(lost.pages["document_sha256"].unique())},
         "missing": lacking.as_json() if lacking else None,
-        "index": _attempt(damaged, lambda: page_index.describe(workspace.index_path(space))),
+        "index": _attempt(damaged, lambda: inventory.describe(workspace.index_path(space))),
         "failures": [
             {"path": f.page.source, "page": f.page.page_number or None, "kind": f.kind, "message": f.message}
             for f in store.failures()
@@ -114,8 +111,10 @@ def _space(workspace: Workspace, space: str, damaged: list[str]) -> dict[str, An
 
 def _not_current(store: FeatureStore) -> dict[str, int]:
     """How many documents are stored and count nowhere, by their standing."""
-    aside = store.set_aside().drop_duplicates("document_sha256")["standing"]
-    return {standing: int((aside == standing).sum()) for standing in (EARLIER, GONE, PASSED_OVER)}
+    aside = store.set_aside()
+    standings = dict(zip(aside["document_sha256"].to_pylist(), aside["standing"].to_pylist(), strict=True))
+    counts = Counter(standings.values())
+    return {standing: counts[standing] for standing in (EARLIER, GONE, PASSED_OVER)}
 
 
 def _megabytes(files: Iterable[Path]) -> float:
@@ -124,7 +123,7 @@ def _megabytes(files: Iterable[Path]) -> float:
 
 def _variants(path: Path) -> dict[str, Any] | None:
     """How many variants of how many pages are kept beside a store; None without any."""
-    kept = variants.folders(path)
+    kept = variant_folders(path)
     if not kept:
         return None
     pages = [sum(part.rows for part in FeatureStore.open(folder).parts) for folder in kept]
@@ -167,11 +166,6 @@ def _version(folder: Path) -> dict[str, Any]:
     except (ArtifactError, LookupError, TypeError, ValueError, AttributeError) as error:
         nothing = dict.fromkeys(("time", "kind", "augment", "types", "documents", "macro_f1"))
         return nothing | {"problem": str(error) if isinstance(error, ArtifactError) else f"{folder} is damaged"}
-
-
-def verify(workspace: Workspace) -> list[str]:
-    """What is damaged, missing or lost among the artifacts, a line each; see `info_verify.examine`."""
-    return examine(workspace).problems
 
 
 def describe(values: Mapping[str, Any], *, failures: bool) -> Iterator[str]:
@@ -225,7 +219,7 @@ def _describe_space(space: Mapping[str, Any], *, failures: bool, whole: bool) ->
         yield f"  variants: {kept['variants']} of up to {kept['pages']} labelled pages, {kept['megabytes']} MB"
     held = space["index"]
     if held or whole:
-        yield f"  index: {page_index.in_words(held)}" if held else "  index: none yet, made by `index` or `similar`"
+        yield f"  index: {inventory.in_words(held)}" if held else "  index: none yet, made by `index` or `similar`"
     kinds = Counter(failure["kind"] for failure in space["failures"])
     if kinds:
         yield "  failures: " + ", ".join(f"{n} {kind}" for kind, n in kinds.items())

@@ -245,7 +245,7 @@ def history_json(workspace: Workspace) -> dict[str, Any]:
 
 
 def _all_none(source: str) -> list[Label]:
-    """Every document of a folder, however deep, or a file, as none of the types; nothing for a file that is no document.
+    """Every document of a folder, however deep, or a file, as none of the types; nothing for any other file.
 
     Raises:
         LabelsError: The folder holds none; or it is a whole sorted folder, which holds documents of types.

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedpipe.classifiers.bundles import ClassifierBundle
-from embedpipe.classifiers.evaluation import mean_log_scores, page_weights
+from embedpipe.classifiers.pooling import mean_log_scores, page_weights
 from embedpipe.core.display import path_to_text
 from embedpipe.core.errors import LabelsError
 from embedpipe.core.records import SAYS_NOTHING
@@ -17,6 +17,7 @@ from embedpipe.core.tables import write_csv
 from embedpipe.embedding.cue_table import CuedStore
 from embedpipe.index.page_index import fresh_index
 from embedpipe.store.features import FeatureStore
+from embedpipe.store.page_extras import words_of_pages
 from embedpipe.store.workspace import Workspace
 
 COLUMNS = ("path", "label", "group", "guess", "otherwise", "pages", "document")
@@ -163,7 +164,7 @@ def _gather(workspace: Workspace, store: FeatureStore, bundle: ClassifierBundle 
         np.add.at(sums, owner, index.unit(X[here, : store.dim]) * weights[:, None].astype(np.float32))
         rows.append((owner, weights))
         if bundle is not None:
-            scores.append(bundle.log_scores(X[here]))
+            scores.append(bundle.log_scores(X[here], words_of_pages(store, ids) if bundle.words else None))
     vectors = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
     means = None
     if scores:

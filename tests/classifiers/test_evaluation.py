@@ -25,11 +25,11 @@ from embedpipe.classifiers.evaluation import (
     grouped_folds,
     held_out_distances,
     isolated,
-    mean_log_scores,
     metrics_of,
     per_class,
     top_accuracy,
 )
+from embedpipe.classifiers.pooling import mean_log_scores
 from embedpipe.core.errors import LabelsError
 
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from embedpipe.classifiers.evidence import Examples, as_json
+from embedpipe.classifiers.evidence import Examples
+from embedpipe.classifiers.examples import as_json
 from embedpipe.core.errors import LabelsError
 from embedpipe.core.records import FeatureBatch, Identity, PageInfo, PageRef, Recipe
 from embedpipe.store.feature_writer import FeatureWriter

@@ -252,7 +252,7 @@ def test_forgotten_documents_are_not_lost(workspace: Workspace, store: FeatureSt
     assert writer.documents() == {sha(n) for n in range(30)}
     writer.forget({sha(0), sha(10), sha(11)})
     damaged = FeatureStore.open(store.path)
-    assert set(damaged.lost().pages["document_sha256"]) == {sha(n) for n in range(12, 20)}
+    assert set(damaged.lost().pages["document_sha256"].to_pylist()) == {sha(n) for n in range(12, 20)}
     assert FeatureWriter(damaged, {}).documents() == {sha(n) for n in range(1, 30) if n not in (10, 11)}
 
 

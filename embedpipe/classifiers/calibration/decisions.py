@@ -9,10 +9,10 @@ Everything is learnt from held-out pages and documents, whose groups the classif
 - the same for each kind of source on its own (Mondrian conformal prediction: Vovk, Gammerman and Shafer, 2005, 4.5): a
   kind of which too few were held out has no promise, its answers are never sure, and its candidates are as many as
   when the distribution had changed (Cauchois et al., 2020, arXiv:2008.04267);
-- novelty, as the conformal p-value (Bates et al., 2023, arXiv:2104.08279) of how strange a row is: few held-out rows are
-  as far from the labelled pages, and few have as small a top probability (Hendrycks and Gimpel, 2017,
+- novelty, as the conformal p-value (Bates et al., 2023, arXiv:2104.08279) of how strange a row is: few held-out rows
+  are as far from the labelled pages, and few have as small a top probability (Hendrycks and Gimpel, 2017,
   arXiv:1610.02136); both shares together by Fisher's method (1925);
-- how far a sure answer may be from the labelled pages (`left_out`);
+- how far a sure answer of a type may be from the labelled pages (`unknowns`);
 - the confidence from which a type reaches a wanted precision, counted as if one more of its answers were wrong.
 
 The scores are kept, not what follows from them, so that an error rate can be chosen whenever a type is asked for.
@@ -97,7 +97,8 @@ class Calibration:
             all its documents are of one group, (n,); None where that is not known.
         doubt: Whether a small top probability counts as strange, as a great distance does, (); None for no, as in
             earlier versions.
-        farthest: How far an answer may be from the labelled pages and be "ok", (); None for any distance.
+        farthest: How far an answer of each type may be from the labelled pages and be "ok", see `unknowns.limited`,
+            (n_classes,); None for any distance.
     """
 
     scale: ProbabilityScale
@@ -222,7 +223,7 @@ class Calibration:
         if rule.precision_wanted is None:
             sure = candidates.sum(axis=1) == 1
         if self.farthest is not None:
-            sure &= ~(distances > float(self.farthest))
+            sure &= ~(distances > self.farthest[best])
         status = np.where(sure & measured, "ok", "ambiguous").astype(object)
         status[novelty > 1.0 - NOVEL_RATE] = "novel"
         return Decisions(probabilities, candidates, novelty, status, measured)
@@ -238,14 +239,24 @@ class Calibration:
         """
         known, asked = self.distances, distances
         if self.doubt is not None and confidence is not None:
-            known = self._rarity(self.distances, self.distances) + self._rarity(-self.confidence, -self.confidence)
-            asked = self._rarity(self.distances, distances) + self._rarity(-self.confidence, -confidence)
+            known, asked = self._strange(self.distances, self.confidence), self._strange(distances, confidence)
         order = np.argsort(known, kind="stable")
         nearer = np.concatenate([[0.0], np.cumsum(self.weights[order])])
         places = np.searchsorted(known[order], asked, side="left")
         shares = nearer[places] / (nearer[-1] + self._one_more())
         novelty: NDArray[np.float64] = np.where(np.isnan(asked), np.nan, shares)
         return novelty
+
+    def strangeness(
+        self, scores: NDArray[np.float64], distances: NDArray[np.float64], pages: NDArray[np.float64] | None = None
+    ) -> NDArray[np.float64]:
+        """What the novelty of new rows ranks, the larger the stranger, (n,); arguments as of `decide`."""
+        if self.doubt is None:
+            return distances
+        return self._strange(distances, np.exp(self.scale.log_probabilities(scores, pages)).max(axis=1))
+
+    def _strange(self, distances: NDArray[np.float64], confidence: NDArray[np.float64]) -> NDArray[np.float64]:
+        return self._rarity(self.distances, distances) + self._rarity(-self.confidence, -confidence)
 
     def _rarity(self, known: NDArray[np.float64], asked: NDArray[np.float64]) -> NDArray[np.float64]:
         """Minus the logarithm of the share of held-out rows with as large a value, one more counted as such, (n,).

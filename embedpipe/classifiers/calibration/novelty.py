@@ -9,16 +9,9 @@ from scipy.sparse import csr_array
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from embedpipe.classifiers.neighbours import flat_index, unit_rows
+from embedpipe.classifiers.nearest import distances_of, flat_index, unit_rows
 from embedpipe.classifiers.word_space import WordSpace
 from embedpipe.store.labels import NONE
-
-_NONE_NEIGHBORS = 3
-"""How many of the nearest examples of no class count."""
-
-_MARGIN, _STRESS = 0.3, 2.0
-"""How much nearer to the classes than to those examples a row has to be, and what each bit less counts. Measured: sums
-without a margin tell documents like the examples as well, but others worse (docs/quality.md)."""
 
 
 class NoveltyDetector(BaseEstimator):
@@ -91,7 +84,7 @@ class NoveltyDetector(BaseEstimator):
         kept = values > values.max() * 1e-6
         self.projection_ = (directions @ vectors[:, kept] / np.sqrt(values[kept])).astype(np.float32)
         self.rows_, self.none_ = self._project(checked[y != NONE]), self._project(checked[y == NONE])
-        self._index = flat_index(self.rows_)
+        self._index, self._none_index = flat_index(self.rows_), flat_index(self.none_)
         return self
 
     def distances(self, X: ArrayLike, words: csr_array | None = None) -> NDArray[np.float64]:
@@ -106,13 +99,7 @@ class NoveltyDetector(BaseEstimator):
         check_is_fitted(self)
         checked = validate_data(self, X, dtype=np.float32, reset=False)
         rows = self._project(self._joined(checked, words))
-        cosines, _ = self._index.search(rows, min(self.n_neighbors, len(self.rows_)))
-        distances: NDArray[np.float64] = 1.0 - np.float64(cosines).mean(axis=1)
-        if len(getattr(self, "none_", ())):  # earlier versions have none
-            nearest, _ = flat_index(self.none_).search(rows, min(_NONE_NEIGHBORS, len(self.none_)))
-            away = 1.0 - np.float64(nearest).mean(axis=1)
-            distances += _STRESS * np.maximum(0.0, _MARGIN + distances - away)
-        return distances
+        return distances_of(self._index, self._none_index, rows, self.n_neighbors)
 
     def _joined(self, X: NDArray[np.float32], words: csr_array | None) -> NDArray[np.float32]:
         """Features with those of the words; zeros, which are in the middle, where no words are known."""
@@ -127,11 +114,12 @@ class NoveltyDetector(BaseEstimator):
         return unit_rows(X @ self.projection_)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Only arrays are saved; the index is made of them again."""
-        return {key: value for key, value in super().__getstate__().items() if key != "_index"}
+        """Only arrays are saved; the indexes are made of them again."""
+        return {key: value for key, value in super().__getstate__().items() if key not in ("_index", "_none_index")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Reverses `__getstate__`."""
         super().__setstate__(state)
         if "rows_" in state:
             self._index = flat_index(self.rows_)
+            self._none_index = flat_index(state.get("none_", self.rows_[:0]))

@@ -1,0 +1,142 @@
+"""The parts of a classifier: what each learns from, and how their scores for a page come about.
+
+A part is a pipeline of its own on some blocks: the networks' features of the picture together, the regions of its
+layout, the cues of its PDF, the words on it. The first one, `PICTURES` or some blocks of it, judges every page; the
+others add what they know (`fusion`). A classifier of one part alone is that part's pipeline and nothing else.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.pipeline import Pipeline
+
+from embedpipe.classifiers.bundles import CUES, LAYOUT, PICTURES, WORDS, Blocks, build_classifier
+from embedpipe.classifiers.words import build_words
+from embedpipe.core.errors import UnknownNameError, UsageError
+
+_BESIDE = (LAYOUT, CUES)
+"""Blocks of features that are parts of their own; all others are of the picture."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """One part before it is fitted.
+
+    Attributes:
+        name: One of `bundles.PICTURES` and so on.
+        build: Gives an unfitted pipeline.
+        columns: Which features it learns from; None for all, and for words, which are no features.
+    """
+
+    name: str
+    build: Callable[[], Pipeline]
+    columns: NDArray[np.int64] | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """The parts that a classifier may have.
+
+    Attributes:
+        parts: The first one judges every page.
+        forced: Names of those that it has in any case; the others it has where they help.
+        base: What the first part was asked for as, in its own words.
+    """
+
+    parts: tuple[Part, ...]
+    forced: frozenset[str]
+    base: tuple[str, ...] = (PICTURES,)
+
+    @property
+    def names(self) -> list[str]:
+        """Of all parts."""
+        return [part.name for part in self.parts]
+
+    @property
+    def open(self) -> bool:
+        """Whether there is anything to choose."""
+        return not self.forced.issuperset(self.names)
+
+    def only(self, names: Collection[str]) -> "Plan":
+        """The same with these parts, all of them forced."""
+        return Plan(tuple(part for part in self.parts if part.name in names), frozenset(names), self.base)
+
+    def blocks(self) -> list[str]:
+        """What to ask for to have these parts again."""
+        return [*self.base, *self.names[1:]]
+
+
+def as_plan(build: "Callable[[], Pipeline] | Plan") -> Plan:
+    """A plan of the one part that a function builds, on all features; a plan stays as it is."""
+    if isinstance(build, Plan):
+        return build
+    return Plan((Part(PICTURES, build),), frozenset({PICTURES}))
+
+
+def plan(
+    kind: str,
+    blocks: Blocks,
+    settings: Mapping[str, str],
+    asked: Sequence[str] | None = None,
+    *,
+    forced: Iterable[str] = (),
+    words: bool = False,
+) -> Plan:
+    """The parts that a classifier of a kind may have.
+
+    Args:
+        kind: Key in `bundles.CLASSIFIERS`.
+        blocks: Where the features of each block lie.
+        settings: Hyper-parameters of the estimators on features.
+        asked: Names of parts, networks or single blocks; None for whatever helps of all that there is.
+        forced: Parts that are had in any case, where nothing is asked for.
+        words: Whether the words of pages are known.
+
+    Raises:
+        UnknownNameError: There is no such classifier, hyper-parameter or block.
+        UsageError: No block of pictures is asked for, or words that are not known.
+    """
+    base = [place for place, (name, _, _) in enumerate(blocks) if name not in _BESIDE]
+    said: tuple[str, ...] = (PICTURES,)
+    if asked is not None:
+        base, said = _base(blocks, asked)
+        if WORDS in asked and not words:
+            raise UsageError("the words of these pages are not kept: run `embed` on their files, or leave words out")
+    wanted = [base, *([place] for place, (name, _, _) in enumerate(blocks) if name in _BESIDE)]
+    parts = [_part(kind, [blocks[place] for place in places], settings, blocks) for places in wanted]
+    if words:
+        parts.append(Part(WORDS, build_words))
+    names = {PICTURES, *forced}
+    if asked is not None:
+        names = {PICTURES, *(name for name in asked if name in (*_BESIDE, WORDS))}
+        parts = [part for part in parts if part.name in names]
+    return Plan(tuple(parts), frozenset(names), said)
+
+
+def _base(blocks: Blocks, asked: Sequence[str]) -> tuple[list[int], tuple[str, ...]]:
+    """Which blocks the first part has, and the names that they were asked for by."""
+    pictures = [(place, name) for place, (name, _, _) in enumerate(blocks) if name not in _BESIDE]
+    networks = dict.fromkeys(name.partition("/")[0] for _, name in pictures if "/" in name)
+    beside = [name for name, _, _ in blocks if name in _BESIDE]
+    known = dict.fromkeys([PICTURES, *networks, *beside, WORDS, *(name for _, name in pictures)])
+    for name in asked:
+        if name not in known:
+            raise UnknownNameError("block", name, known)
+    said = tuple(dict.fromkeys(name for name in asked if name not in (*beside, WORDS)))
+    base = [place for place, name in pictures if {PICTURES, name, name.partition("/")[0]} & set(said)]
+    if not base:
+        raise UsageError(f"--blocks {','.join(asked)}: add blocks of the picture, which every page has: {PICTURES}")
+    return base, said
+
+
+def _part(kind: str, own: Blocks, settings: Mapping[str, str], blocks: Blocks) -> Part:
+    """A part on some of the blocks."""
+    name = own[0][0] if own[0][0] in _BESIDE else PICTURES
+    if len(own) == len(blocks):
+        return Part(name, lambda: build_classifier(kind, blocks, settings))
+    columns = np.concatenate([np.arange(start, stop) for _, start, stop in own])
+    places = np.cumsum([0, *(stop - start for _, start, stop in own)]).tolist()
+    moved = [(block, a, b) for (block, _, _), a, b in zip(own, places, places[1:], strict=True)]
+    return Part(name, lambda: build_classifier(kind, moved, settings), columns)

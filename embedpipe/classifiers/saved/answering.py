@@ -1,0 +1,174 @@
+"""Answers of saved classifiers, from their arrays: what scikit-learn computes for the estimators known."""
+
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from embedpipe.classifiers.calibration.decisions import Calibration
+from embedpipe.classifiers.calibration.logits import log_softmax
+from embedpipe.classifiers.nearest import distances_of, flat_index, unit_rows, vote_shares
+from embedpipe.classifiers.saved.on_disk import MANIFEST, MODEL, check_model
+from embedpipe.classifiers.saved.trees import Estimator, read_tree
+from embedpipe.core.errors import EmbedpipeError, SpaceMismatchError
+from embedpipe.core.files import read_json
+from embedpipe.core.moved import MOVED
+from embedpipe.core.records import Identity
+from embedpipe.store.moments import Scaling
+
+VOTE_FLOOR = 1e-3
+"""Added to shares of votes before their logarithm is taken."""
+
+Scores = Callable[[NDArray[Any]], NDArray[np.float64]]
+"""Raw scores (n, n_classes), of which the softmax is taken, of scaled features (n, dim)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answerer:
+    """A saved classifier that can only answer; attributes and answers are those of `bundles.ClassifierBundle`."""
+
+    name: str
+    identity: Identity
+    classes: list[str]
+    pages: Calibration
+    documents: Calibration
+    metrics: dict[str, Any]
+    fitted_on: dict[str, Any]
+    learnt: frozenset[str]
+    scaling: Scaling
+    scores: Scores
+    novelty: "_Novelty"
+
+    @property
+    def cues(self) -> bool:
+        """Whether its features end with the cues of each page."""
+        return bool(self.fitted_on.get("cues"))
+
+    @property
+    def words(self) -> bool:
+        """Whether it takes the words of pages; one that does is loaded whole."""
+        return False
+
+    def log_scores(self, X: NDArray[np.float32], words: Any = None) -> NDArray[np.float64]:  # noqa: ARG002
+        """Logarithms of the raw probabilities of pages, (n, n_classes)."""
+        if self.cues and X.shape[1] != len(self.scaling.mean_):
+            raise EmbedpipeError(f"{self.name} needs cues of the PDF, which are not known here: fit one without cues")
+        return log_softmax(self.scores(self.scaling.transform(X)))
+
+    def distances(self, X: NDArray[np.float32], words: Any = None) -> NDArray[np.float64]:  # noqa: ARG002
+        """How far pages are from the labelled ones, (n,), see `novelty`."""
+        return self.novelty.distances(self.scaling.transform(X))
+
+    def require(self, identity: Identity) -> None:
+        """Raises SpaceMismatchError unless features of this identity are what the classifier was fitted on."""
+        if identity != self.identity:
+            raise SpaceMismatchError(f"classifier {self.name}", self.identity, identity)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self | None:
+        """Reads a classifier; None where an estimator is not known here, or something else is other than expected.
+
+        Raises:
+            ArtifactError: It is missing, or the model is not the one that the manifest describes.
+        """
+        manifest = read_json(folder / MANIFEST)
+        check_model(folder, manifest)
+        try:
+            model = read_tree(folder / MODEL)
+            if "parts" in model:
+                raise LookupError("parts")
+            (_, scaler), (_, estimator) = model["pipeline"].values["steps"]
+            return cls(
+                name=manifest["name"],
+                identity=Identity.from_json(manifest["identity"]),
+                classes=list(manifest["classes"]),
+                pages=Calibration.from_arrays(model["pages"]).with_kinds(),
+                documents=Calibration.from_arrays(model["documents"]).with_kinds(),
+                metrics=manifest["metrics"],
+                fitted_on=manifest["fitted_on"],
+                learnt=frozenset(manifest.get("learnt", ())),
+                scaling=_scaling(scaler),
+                scores=_SCORES[_kind(estimator)](estimator.values),
+                novelty=_Novelty.of(model["novelty"]),
+            )
+        except (LookupError, OSError, TypeError, ValueError, AttributeError, zipfile.BadZipFile):
+            return None  # whoever loads it whole says what is wrong
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Novelty:
+    """As `calibration.novelty.NoveltyDetector`: `projection` (n_features, n_classes), indexes of its rows."""
+
+    projection: NDArray[np.float32]
+    index: faiss.Index
+    none: faiss.Index
+    neighbours: int
+
+    @classmethod
+    def of(cls, saved: Estimator) -> Self:
+        """From its attributes."""
+        if _kind(saved) != "embedpipe.classifiers.calibration.novelty.NoveltyDetector":
+            raise LookupError(saved.kind)
+        values = saved.values
+        if values.get("word_space_") is not None:
+            raise LookupError("word_space_")
+        rows = values["rows_"]
+        none = flat_index(values.get("none_", rows[:0]))
+        return cls(values["projection_"], flat_index(rows), none, int(values["n_neighbors"]))
+
+    def distances(self, scaled: NDArray[Any]) -> NDArray[np.float64]:
+        """Of scaled features, (n,)."""
+        unit = unit_rows(scaled.astype(np.float32) @ self.projection)
+        return distances_of(self.index, self.none, unit, self.neighbours)
+
+
+def _scaling(saved: Estimator) -> Scaling:
+    if _kind(saved) != "embedpipe.store.scaling.BlockScaler":
+        raise LookupError(saved.kind)
+    values = saved.values
+    blocks = values["blocks"] or [(0, len(values["mean_"]))]
+    pairs = [(int(start), int(stop)) for start, stop in blocks]
+    return Scaling(pairs, values["mean_"], values["scale_"], int(values.get("facts", 0)))
+
+
+def _linear(values: Mapping[str, Any]) -> Scores:
+    """Of scikit-learn's linear classifiers: two classes share one value."""
+    coefficients, intercepts = values["coef_"], values["intercept_"]
+
+    def scores(scaled: NDArray[Any]) -> NDArray[np.float64]:
+        decisions = np.asarray(scaled @ coefficients.T + intercepts, np.float64)
+        return np.hstack([-decisions, decisions]) if decisions.shape[1] == 1 else decisions
+
+    return scores
+
+
+def _votes(values: Mapping[str, Any]) -> Scores:
+    """Of `neighbours.FaissKNeighborsClassifier`."""
+    index, classes, count = flat_index(values["_rows"]), values["_classes_of_rows"], len(values["classes_"])
+
+    def scores(scaled: NDArray[Any]) -> NDArray[np.float64]:
+        unit = unit_rows(scaled.astype(np.float32))
+        cosines, rows = index.search(unit, min(int(values["n_neighbors"]), index.ntotal))
+        shares: NDArray[np.float64] = vote_shares(cosines, classes[rows], count, values["temperature"])
+        return np.log(shares + VOTE_FLOOR)
+
+    return scores
+
+
+_SCORES: dict[str, Callable[[Mapping[str, Any]], Scores]] = {
+    "sklearn.svm._classes.LinearSVC": _linear,
+    "sklearn.linear_model._logistic.LogisticRegression": _linear,
+    "embedpipe.classifiers.neighbours.FaissKNeighborsClassifier": _votes,
+}
+"""How the scores of an estimator are computed, by the name of its class."""
+
+
+def _kind(saved: Estimator) -> str:
+    """The present name of a class."""
+    module, _, name = saved.kind.rpartition(".")
+    return f"{MOVED.get(module, module)}.{name}"
