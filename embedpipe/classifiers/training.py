@@ -380,9 +380,9 @@ def fit(
             **_augmented(recipe, len(lessons.y) - len(pages.y)),
             "pages": len(pages.y),
             "documents": len(set(pages.documents)),
-            "types": _documents_by_type(pages),
+            "types": documents_by_type(pages),
             "none": len(set(held.everything.documents[len(pages.y) :])),
-            "guard": guard(held.of_documents.calibration(), held.strangers, _documents_by_type(pages)),
+            "guard": guard(held.of_documents, held.strangers, documents_by_type(pages)),
             "missing": missing.take(workspace, store, Selection.parse(recipe.pages)).as_json()
             | {"cues_of_pages": _without_cues(store, pages) if CUES in held.plan.names else 0},
             "parts": [part.name for part in store.origin.parts],
@@ -404,7 +404,8 @@ def fit(
     return bundle
 
 
-def _documents_by_type(pages: LabelledPages) -> dict[str, int]:
+def documents_by_type(pages: LabelledPages) -> dict[str, int]:
+    """How many documents have pages of each type."""
     return {str(kind): len(set(pages.documents[pages.y == kind])) for kind in np.unique(pages.y)}
 
 

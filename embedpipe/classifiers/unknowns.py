@@ -5,7 +5,7 @@ them, and none is told for that they are there. Types left out in turn show what
 nobody labelled: how well they are told from known ones, and how many would be given a known type as "ok".
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from scipy.sparse import csr_array, vstack
 from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import Pipeline
 
-from embedpipe.classifiers.bundles import PICTURES, WORDS, fit_classifier, fit_novelty, part_scores
+from embedpipe.classifiers.bundles import WORDS, fit_classifier, fit_novelty, part_scores
 from embedpipe.classifiers.calibration.confidence import HeldOutScores
 from embedpipe.classifiers.calibration.decisions import Calibration, Decisions, Rule
 from embedpipe.classifiers.calibration.novelty import NoveltyDetector
@@ -127,13 +127,14 @@ def distances_of_all(plan: Plan, pages: LabelledPages, folds: NDArray[np.int64])
         scaling = part.build()
         scaling[:-1].fit(pages.columns_of(part).lessons(known).X)
         detector = fit_detector(scaling, plan, pages, folds != fold)
-        distances[test] = _distances(scaling, detector, part, pages.take(test))
+        distances[test] = measured(scaling, detector, part, pages.take(test))
 
     in_each_fold(measure, folds)
     return distances
 
 
-def _distances(scaling: Pipeline, detector: NoveltyDetector, part: Part, pages: LabelledPages) -> NDArray[np.float64]:
+def measured(scaling: Pipeline, detector: NoveltyDetector, part: Part, pages: LabelledPages) -> NDArray[np.float64]:
+    """How far pages are, (n,), by a detector and the fitted pipeline of the part that judges every page."""
     return detector.distances(scaling[:-1].transform(pages.inputs_of(part)), pages.words)
 
 
@@ -190,25 +191,44 @@ def _answers(
 ) -> tuple[NDArray[np.bool_], NDArray[np.float64], NDArray[np.float64]]:
     """Which pages were asked about, their log scores and distances."""
     learnt, asked = rows
-    typed, questions = learnt & (pages.y != NONE), pages.take(asked)
-    scores, base = {}, plan.parts[0]
+    typed, questions, base = learnt & (pages.y != NONE), pages.take(asked), plan.parts[0]
+    lessons = ((part, pages.lessons_of(part, typed)) for part in plan.parts)
+    fitted = {part.name: fit_classifier(part.build(), *own) for part, own in lessons if len(np.unique(own.y)) > 1}
+    scores = answers_of(plan, fusion, fitted, questions, classes)
+    detector = fit_detector(fitted[base.name], plan, pages, learnt)
+    return asked, scores, measured(fitted[base.name], detector, base, questions)
+
+
+def answers_of(
+    plan: Plan,
+    fusion: Fusion | None,
+    fitted: Mapping[str, Pipeline],
+    pages: LabelledPages,
+    classes: Sequence[str],
+) -> NDArray[np.float64]:
+    """Log scores of pages, (n, n_classes).
+
+    Args:
+        plan: The parts of the classifier.
+        fusion: What they count; None for one part alone.
+        fitted: The parts by name; words may be missing, where fewer than two types had any.
+        pages: What is asked about.
+        classes: All types, sorted; impossible where the parts have not learnt them.
+    """
+    scores = {part.name: np.full((len(pages.y), len(classes)), np.nan) for part in plan.parts}
     for part in plan.parts:
-        lessons = pages.lessons_of(part, typed)
-        types = [str(kind) for kind in np.unique(lessons.y)]
-        if len(types) < 2:  # noqa: PLR2004 - only words can be so few
-            scores[part.name] = np.full((len(questions.y), len(classes)), np.nan)
-            continue
-        fitted = fit_classifier(part.build(), *lessons)
-        scores[part.name] = part_scores(part.name, fitted, questions.inputs_of(part), types, classes)
-        if part is base:
-            scaling = fitted
-    detector = fit_detector(scaling, plan, pages, learnt)
-    fused = scores[PICTURES] if fusion is None else fusion.apply(scores)
-    return asked, fused, _distances(scaling, detector, base, questions)
+        if part.name in fitted:
+            own = fitted[part.name]
+            scores[part.name] = part_scores(part.name, own, pages.inputs_of(part), list(own.classes_), classes)
+    return scores[plan.parts[0].name] if fusion is None else fusion.apply(scores)
 
 
-def auroc(known: HeldOutScores, strangers: HeldOutScores, calibration: Calibration) -> float | None:
-    """How well strangers are told from held-out documents of known types: the area under the ROC curve of novelty."""
+def auroc(known: HeldOutScores, strangers: HeldOutScores) -> float | None:
+    """How well strangers are told from held-out documents of known types: the area under the ROC curve of novelty.
+
+    Half is chance, and 1 is perfect; None where there are too few documents, or no distances.
+    """
+    calibration = known.calibration()
     both = [(calibration.strangeness(s.scores, s.distances, s.pages), s) for s in (known, strangers)]
     values = np.concatenate([value for value, _ in both])
     if not len(known.truth) or not len(strangers.truth) or np.isnan(values).any():
@@ -246,22 +266,27 @@ def decided(calibration: Calibration, strangers: HeldOutScores, rule: Rule | Non
     return calibration.decide(s.scores, s.distances, rule or Rule(), s.pages, kinds=s.kinds)
 
 
-def guard(calibration: Calibration, strangers: Strangers | None, counts: dict[str, int]) -> dict[str, Any] | None:
+def guard(known: HeldOutScores, strangers: Strangers | None, counts: Mapping[str, int]) -> dict[str, Any] | None:
     """What becomes of documents of types left out, as the manifest keeps it; None where none could be.
 
+    `largest_ok` is the share of them that would be given the largest type as "ok" (the largest but one, where it is
+    the one that was left out), `any_ok` and `novel` those that would be "ok" with any type, and novel; `limited` names
+    the types with a limit to how far such answers may be from the labelled pages.
+
     Args:
-        calibration: Of documents.
+        known: Held-out documents, with limits.
         strangers: Answers about documents of types left out.
         counts: Documents of each type.
     """
-    if strangers is None or not len(strangers.documents.truth):
+    if strangers is None or not len(strangers.documents.truth) or not len(known.truth):
         return None
-    found, asked = decided(calibration, strangers.documents), strangers.documents
+    asked = strangers.documents
+    found = decided(known.calibration(), asked)
     told, sure = found.probabilities.argmax(axis=1), found.status == "ok"
     order = sorted(strangers.classes, key=lambda kind: (-counts.get(kind, 0), kind))
     largest, second = (strangers.classes.index(kind) for kind in order[:2])
     majority = np.where(asked.truth == largest, second, largest)
-    limits = calibration.farthest
+    limits = np.full(len(strangers.classes), np.inf) if known.farthest is None else known.farthest
     return {
         "types": len(set(asked.truth.tolist())),
         "documents": len(asked.truth),
@@ -269,5 +294,6 @@ def guard(calibration: Calibration, strangers: Strangers | None, counts: dict[st
         "largest_ok": float(np.mean(sure & (told == majority))),
         "any_ok": float(np.mean(sure)),
         "novel": float(np.mean(found.status == "novel")),
-        "limited": [kind for k, kind in enumerate(strangers.classes) if limits is not None and np.isfinite(limits[k])],
+        "auroc": auroc(known, asked),
+        "limited": [kind for kind, limit in zip(strangers.classes, limits, strict=True) if np.isfinite(limit)],
     }

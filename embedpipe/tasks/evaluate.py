@@ -37,14 +37,17 @@ from embedpipe.classifiers.finetuned import trained_on
 from embedpipe.classifiers.groups import describe
 from embedpipe.classifiers.held_out import FEWEST_UNSEEN
 from embedpipe.classifiers.missing import Missing
+from embedpipe.classifiers.novelty_figures import novelty_figures
 from embedpipe.classifiers.training import (
     Evaluation,
     Rehearsal,
     TrainingRecipe,
+    documents_by_type,
     evaluate_held,
     labelled_pages,
     rehearse,
 )
+from embedpipe.classifiers.unknowns import guard
 from embedpipe.core.errors import LabelsError
 from embedpipe.drawing.reports import Likeness, Mistake, ReportData, write_report
 from embedpipe.embedding.intake import Report
@@ -52,6 +55,7 @@ from embedpipe.embedding.streaming import Settings, render_pages
 from embedpipe.pages.rendering import Selection
 from embedpipe.store.failure_table import Key
 from embedpipe.store.features import FeatureStore
+from embedpipe.store.labels import NONE
 from embedpipe.store.workspace import Workspace
 from embedpipe.tasks import label
 from embedpipe.tasks.classify import DocumentVerdict, classify
@@ -82,6 +86,8 @@ class Assessment:
         learning_curve: Macro-F1 by the number of documents of each type.
         missing: What labels lack, and so was not measured on.
         promise: What `classify` promises, and of which documents; "" where nothing was held out.
+        novelty: As of `novelty_figures`: how well documents of no known type are told from others.
+        guard: As of `unknowns.guard`: what becomes of documents of types left out.
     """
 
     evaluation: Evaluation
@@ -94,6 +100,8 @@ class Assessment:
     learning_curve: list[dict[str, float]]
     missing: Missing
     promise: str = ""
+    novelty: dict[str, Any] | None = None
+    guard: dict[str, Any] | None = None
 
 
 def assess(
@@ -138,6 +146,8 @@ def assess(
         learning_curve=_learning_curve(held),
         missing=missing.take(workspace, store, Selection.parse(recipe.pages)),
         promise=promise(held.of_documents.calibration(), rule.error_rate) if len(truth) else "",
+        novelty=novelty_figures(held),
+        guard=guard(held.of_documents, held.strangers, documents_by_type(held.known)),
     )
 
 
@@ -186,7 +196,8 @@ class Elsewhere:
     """Quality on documents from elsewhere.
 
     Attributes:
-        metrics: Of documents: accuracy, balanced accuracy, macro-F1, top-5 accuracy, coverage, kinds of answers.
+        metrics: Of documents: accuracy, balanced accuracy, macro-F1, top-5 accuracy, coverage, kinds of answers; and
+            those about documents that are labelled as none of the types, which the others leave out.
         intervals: Of the first three, from resampled documents.
         per_class: A row per type.
         classes: The types of classifier and documents, sorted.
@@ -235,6 +246,8 @@ def measure_elsewhere(
     known = {sha256 for sha256, _ in workspace.labels().rows} | (trained_on(workspace, bundle.identity) or (set(),))[0]
     answered = [v for v in verdicts if v.document_sha256 in types and v.prediction.label is not None]
     fresh = [v for v in answered if v.document_sha256 not in known]
+    strangers = [v for v in fresh if types[v.document_sha256] == NONE and NONE not in bundle.classes]
+    fresh = [v for v in fresh if types[v.document_sha256] != NONE or NONE in bundle.classes]
     if not fresh:
         raise LabelsError(f"{inputs} holds no document that has a type and is not labelled already: nothing to measure")
     classes = sorted({*bundle.classes, *(types[v.document_sha256] for v in fresh)})
@@ -248,6 +261,7 @@ def measure_elsewhere(
             "documents": len(fresh),
             **{name: i.value for name, i in intervals.items()},
             **_shares(fresh, types, bundle),
+            "none": {"documents": len(strangers), **_statuses(strangers)} if strangers else None,
         },
         intervals=intervals,
         per_class=per_class(truth, told, classes),
@@ -273,8 +287,13 @@ def _shares(
         "coverage_known_types": float(np.mean(known)) if known else None,
         "top5_accuracy": share(lambda v, truth: truth in dict(v.prediction.ranking)),
         "coverage": share(lambda v, truth: truth in dict(v.prediction.candidates)),
-        **{s: float(np.mean([v.prediction.status == s for v in verdicts])) for s in ("ok", "ambiguous", "novel")},
+        **_statuses(verdicts),
     }
+
+
+def _statuses(verdicts: Sequence[DocumentVerdict]) -> dict[str, float | None]:
+    """Shares of the kinds of answers."""
+    return {s: float(np.mean([v.prediction.status == s for v in verdicts])) for s in ("ok", "ambiguous", "novel")}
 
 
 def write(workspace: Workspace, bundle: ClassifierBundle, found: Assessment, file: Path) -> None:
@@ -381,6 +400,8 @@ def as_json(found: Assessment) -> dict[str, Any]:
         "learning_curve": found.learning_curve,
         "missing": found.missing.as_json(),
         "promise": found.promise,
+        "novelty": found.novelty,
+        "guard": found.guard,
     }
 
 
