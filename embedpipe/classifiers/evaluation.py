@@ -217,6 +217,7 @@ def cross_validate(
     pages: LabelledPages,
     folds: NDArray[np.int64],
     most_documents: int | None = None,
+    seed: int = 0,
 ) -> HeldOut:
     """Scores every page with a classifier that was fitted on the other folds.
 
@@ -228,6 +229,7 @@ def cross_validate(
         pages: What is held out in turn.
         folds: Of `grouped_folds` or `held_out.honest_folds`, (n,).
         most_documents: How many documents of each type are learnt from; all if not given.
+        seed: Which documents these are.
 
     Returns:
         The scores of `held_out.held_out_of(pages, folds)`.
@@ -238,7 +240,7 @@ def cross_validate(
     measurable = np.zeros(len(pages.y), bool)
 
     def score(fold: int, part: Part) -> None:
-        train, test = _few_documents(pages, folds != fold, most_documents), np.flatnonzero(folds == fold)
+        train, test = _few_documents(pages, folds != fold, most_documents, seed), np.flatnonzero(folds == fold)
         if part is plan.parts[0]:
             measurable[test] = np.isin(pages.y[test].astype(str), np.unique(pages.y[train]).astype(str))
         lessons = pages.lessons_of(part, train)
@@ -289,14 +291,14 @@ def in_each_fold(work: Callable[..., None], folds: NDArray[np.int64], parts: Seq
     Parallel(n_jobs=min(available_cores(), FOLDS), prefer="threads")(delayed(work)(*job) for job in jobs)
 
 
-def _few_documents(pages: LabelledPages, among: NDArray[np.bool_], most: int | None) -> NDArray[np.int64]:
+def _few_documents(pages: LabelledPages, among: NDArray[np.bool_], most: int | None, seed: int) -> NDArray[np.int64]:
     """The chosen pages of at most so many documents of each type, always the same ones."""
     if most is None:
         return np.flatnonzero(among)
     chosen = np.zeros(len(among), bool)
     for kind in np.unique(pages.y[among]):
         own = among & (pages.y == kind)
-        documents = np.random.default_rng(0).permutation(np.unique(pages.documents[own]))
+        documents = np.random.default_rng(seed).permutation(np.unique(pages.documents[own]))
         chosen |= own & np.isin(pages.documents, documents[:most])
     return np.flatnonzero(chosen)
 

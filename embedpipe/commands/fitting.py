@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from embedpipe.store.workspace import Workspace
 
 
+_TYPES_SHOWN = 5
 _STRANGERS = {"left_out": "documents of types left out", "none": "documents labelled as none of these"}
 
 StoredSpace = Annotated[str | None, typer.Option("--space", help="The features of this space, see `info`.")]
@@ -225,9 +226,20 @@ def evaluate(
     said = [*(_kinds(what, kinds) for what, kinds in found.decisions.items()), found.promise]
     for line in filter(None, said):
         output.line(line)
+    _print_gains(found.learning_curves, output)
     print_unknowns(found.guard, output)
     _print_novelty(found.novelty, output)
     return DONE
+
+
+def _print_gains(curves: "Sequence[Mapping[str, Any]]", output: "Output") -> None:
+    """Which types gain most from more labels."""
+    from embedpipe.classifiers.learning_curves import LITTLE, MORE
+
+    worth = [row for row in curves if (row["gain"] or 0) >= LITTLE][:_TYPES_SHOWN]
+    if worth:
+        gains = ", ".join(f"{row['type']} +{row['gain']:.2f}" for row in worth)
+        output.line(f"{MORE} more labels of each type would bring most, in F1, to {gains}")
 
 
 def _print_novelty(found: "Mapping[str, Any] | None", output: "Output") -> None:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -36,6 +36,7 @@ from embedpipe.classifiers.examples import Example
 from embedpipe.classifiers.finetuned import trained_on
 from embedpipe.classifiers.groups import describe
 from embedpipe.classifiers.held_out import FEWEST_UNSEEN
+from embedpipe.classifiers.learning_curves import learning_curves
 from embedpipe.classifiers.missing import Missing
 from embedpipe.classifiers.novelty_figures import novelty_figures
 from embedpipe.classifiers.training import (
@@ -66,8 +67,6 @@ if TYPE_CHECKING:  # only new pages need the network
 _Table = TypeVar("_Table", HeldOutScores, Decisions)
 
 MISTAKES_SHOWN = 24
-_FIRST_SIZES = (1, 2, 5, 10)
-_GROWTH = 2
 _COMPARED = ("accuracy", "macro_f1", "document_accuracy", "document_macro_f1")
 
 
@@ -84,6 +83,7 @@ class Assessment:
         reliability: Confidence and accuracy of documents, in bins.
         risk_coverage: Wrong answers by the share that is answered, of documents.
         learning_curve: Macro-F1 by the number of documents of each type.
+        learning_curves: F1 of each type by the number of its documents, as of `learning_curves`.
         missing: What labels lack, and so was not measured on.
         promise: What `classify` promises, and of which documents; "" where nothing was held out.
         novelty: As of `novelty_figures`: how well documents of no known type are told from others.
@@ -102,6 +102,7 @@ class Assessment:
     promise: str = ""
     novelty: dict[str, Any] | None = None
     guard: dict[str, Any] | None = None
+    learning_curves: list[dict[str, Any]] = field(default_factory=list)
 
 
 def assess(
@@ -134,6 +135,7 @@ def assess(
     confidence, right = probabilities.max(axis=1), told == truth
     groups = held.pages.groups[document_scores(held.pages, held.held_out.log_scores).rows[measured]]
     bootstrap = Bootstrap(truth, told, groups, len(held.held_out.classes)) if len(truth) else None
+    curves = learning_curves(held)
     careless = metrics_of(held.known, cross_validate(held.plan, held.known, careless_folds(held.known)))
     return Assessment(
         evaluation=evaluate_held(held),
@@ -143,7 +145,8 @@ def assess(
         decisions=_decisions(held, rule),
         reliability=reliability(confidence, right) if len(truth) else [],
         risk_coverage=risk_coverage(confidence, right) if len(truth) else [],
-        learning_curve=_learning_curve(held),
+        learning_curve=curves[0],
+        learning_curves=curves[1],
         missing=missing.take(workspace, store, Selection.parse(recipe.pages)),
         promise=promise(held.of_documents.calibration(), rule.error_rate) if len(truth) else "",
         novelty=novelty_figures(held),
@@ -169,26 +172,6 @@ def _rows(table: _Table, rows: NDArray[np.bool_]) -> _Table:
     """Some rows of all columns that there are."""
     columns = {column.name: getattr(table, column.name) for column in fields(table) if column.name != "farthest"}
     return replace(table, **{name: values[rows] for name, values in columns.items() if values is not None})
-
-
-def _learning_curve(held: Rehearsal) -> list[dict[str, float]]:
-    """Quality of documents when only so many documents of each type may be learnt from, in the same folds."""
-    pages, folds = held.known, held.folds
-    if not held.measured_documents().any():
-        return []
-    most = max(len(set(pages.documents[pages.y == kind])) for kind in held.held_out.classes)
-    sizes = list(_FIRST_SIZES)
-    while sizes[-1] * _GROWTH <= most / 2:  # more would cost as much as all, and hardly show another value
-        sizes.append(sizes[-1] * _GROWTH)
-    curve = [(size, cross_validate(held.plan, pages, folds, size)) for size in sizes if size < most]
-    return [
-        {
-            "documents_per_type": size,
-            "accuracy": metrics["document_accuracy"],
-            "macro_f1": metrics["document_macro_f1"],
-        }
-        for size, metrics in ((size, metrics_of(held.pages, found)) for size, found in [*curve, (most, held.held_out)])
-    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,6 +316,7 @@ def write(workspace: Workspace, bundle: ClassifierBundle, found: Assessment, fil
         reliability=found.reliability,
         risk_coverage=found.risk_coverage,
         learning_curve=found.learning_curve,
+        learning_curves=found.learning_curves,
     )
     write_report(file, data)
 
@@ -398,6 +382,7 @@ def as_json(found: Assessment) -> dict[str, Any]:
         "reliability": found.reliability,
         "risk_coverage": found.risk_coverage,
         "learning_curve": found.learning_curve,
+        "learning_curves": found.learning_curves,
         "missing": found.missing.as_json(),
         "promise": found.promise,
         "novelty": found.novelty,
