@@ -10,9 +10,9 @@ those of the type are told from the others. Examples of none of the types come f
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -50,45 +50,50 @@ class Bench:
     def __init__(self, plan: Plan, fusion: Fusion | None, pages: LabelledPages, folds: np.ndarray) -> None:
         self.plan, self.fusion, self.pages, self.folds = plan, fusion, pages, folds
         self.pictures = plan.only((PICTURES,))
+        self.classes = sorted(set(pages.y))
 
-    def ask(
-        self, fold: int, unknown: Sequence[str], asked: str, examples: np.ndarray | None = None
-    ) -> tuple[dict[str, tuple[HeldOutScores, HeldOutScores]], np.ndarray]:
-        """Answers about known documents of a fold and about those of a type, with and without words.
-
-        Also which of the latter are of the fold, and not of sources that may have been seen.
-        """
-        pages = self.pages
-        if examples is not None:
-            y = pages.y.copy()
-            y[examples] = NONE
-            pages = replace(pages, y=y)
+    def ask(self, fold: int, unknown: Sequence[str], asked: str) -> "Question":
+        """A classifier of the other folds without some types, and what it is asked about."""
         away = np.isin(self.pages.y.astype(str), unknown)
-        learnt = (self.folds != fold) & (~away | (pages.y == NONE))
-        typed = learnt & (pages.y != NONE)
-        known = (self.folds == fold) & ~away
-        strangers = (self.pages.y == asked) & (pages.y != NONE)
-        classes = sorted(set(self.pages.y))
-        found = {}
-        for name, plan in (("", self.plan), (PICTURES, self.pictures)):
-            fitted = {part.name: fit_classifier(part.build(), *pages.lessons_of(part, typed)) for part in plan.parts}
-            base = plan.parts[0]
-            detector = fit_detector(fitted[base.name], plan, pages, learnt)
-            sides = []
-            for rows in (known, strangers):
-                own = self.pages.take(rows)
-                fusion = self.fusion if len(plan.parts) > 1 else None
-                scores = answers_of(plan, fusion, fitted, own, classes)
-                held = HeldOut(classes, scores, self.folds[rows])
-                sides.append(document_answers(own, held, measured(fitted[base.name], detector, base, own)))
-            found[name] = (sides[0], sides[1])
-        return found, found[""][1].folds == fold
+        learnt = (self.folds != fold) & ~away
+        parts = self.plan.parts
+        fitted = {part.name: fit_classifier(part.build(), *self.pages.lessons_of(part, learnt)) for part in parts}
+        return Question(self, fitted, learnt, (self.folds == fold) & ~away, self.pages.y == asked)
 
     def examples(self, fold: int, kinds: Sequence[str], rng: np.random.Generator) -> np.ndarray:
         """Pages of so many documents of some types, of other folds."""
         own = np.isin(self.pages.y.astype(str), kinds) & (self.folds != fold)
         documents = rng.permutation(np.unique(self.pages.documents[own]))[:EXAMPLES]
         return own & np.isin(self.pages.documents, documents)
+
+
+@dataclass
+class Question:
+    """A fitted classifier, the rows that it learnt from, and the known and unknown pages that it is asked about."""
+
+    bench: Bench
+    fitted: dict[str, Any]
+    learnt: np.ndarray
+    known: np.ndarray
+    unknown: np.ndarray
+
+    def answers(
+        self, examples: np.ndarray | None = None, *, pictures: bool = False
+    ) -> tuple[HeldOutScores, HeldOutScores]:
+        """About known documents and about unknown ones, with examples of none of the types, and without words."""
+        bench, pages, learnt = self.bench, self.bench.pages, self.learnt
+        if examples is not None:
+            pages, learnt = replace(pages, y=np.where(examples, NONE, pages.y)), learnt | examples
+        plan, fusion = (bench.pictures, None) if pictures else (bench.plan, bench.fusion)
+        base = plan.parts[0]
+        detector = fit_detector(self.fitted[base.name], plan, pages, learnt)
+        sides = []
+        for rows in (self.known, self.unknown):
+            own = bench.pages.take(rows)
+            scores = answers_of(plan, fusion, self.fitted, own, bench.classes)
+            held = HeldOut(bench.classes, scores, bench.folds[rows])
+            sides.append(document_answers(own, held, measured(self.fitted[base.name], detector, base, own)))
+        return sides[0], sides[1]
 
 
 def part_of(scores: HeldOutScores, rows: np.ndarray) -> HeldOutScores:
@@ -111,42 +116,48 @@ def top(known: HeldOutScores, strangers: HeldOutScores) -> float:
     return float(roc_auc_score(np.repeat([0, 1], [len(known.truth), len(strangers.truth)]), both))
 
 
-def without_examples(bench: Bench, areas: Areas, any_source: Areas) -> None:
-    """Each way of measuring novelty, each type left out in turn."""
-    for kind in np.unique(bench.pages.y):
-        for fold in np.unique(bench.folds):
-            found, own = bench.ask(int(fold), [kind], kind)
-            for target, rows in ((areas, own), (any_source, np.ones(len(own), bool))):
-                if not rows.any():
-                    continue
-                (known, strangers), (seen, alone) = ((k, part_of(s, rows)) for k, s in (found[""], found[PICTURES]))
-                for name, area in (
-                    (BEFORE, far(seen, alone)),
-                    (TOP, top(seen, alone)),
-                    (FAR, far(known, strangers)),
-                    ("top probability", top(known, strangers)),
-                    (BOTH, auroc(known, strangers)),
-                ):
-                    target[name][kind].append(float(area or np.nan))
+def measure(bench: Bench, tables: tuple[Areas, Areas, Areas], seed: int, *, examples: bool) -> None:
+    """Each way of measuring novelty, each type left out in turn; then with examples of none of the types.
 
-
-def with_examples(bench: Bench, areas: Areas, seed: int) -> None:
-    """The way that is used, with examples of none of the types, and without; in the first two folds for others."""
-    rng = np.random.default_rng(seed)
-    kinds = np.unique(bench.pages.y)
+    Examples of several types, and of another one, are measured in the first fold alone.
+    """
+    rng, kinds = np.random.default_rng(seed), np.unique(bench.pages.y)
+    new_sources, any_source, shown = tables
     for kind in kinds:
         for fold in np.unique(bench.folds):
-            others = rng.permutation(kinds[kinds != kind])
-            ways = [(SAME, [kind], [kind])]
-            if fold < 2:  # noqa: PLR2004
-                ways += [(MIXED, [kind, *others[:3]], [kind, *others[:3]]), (OTHER, [kind, others[3]], [others[3]])]
-            for name, unknown, shown in ways:
-                chosen = bench.examples(int(fold), shown, rng)
-                for label, examples in ((name, chosen), (f"{name}: without them", None)):
-                    found, own = bench.ask(int(fold), unknown, kind, examples)
-                    if own.any():
-                        known, strangers = found[""]
-                        areas[label][kind].append(float(auroc(known, part_of(strangers, own)) or np.nan))
+            question = bench.ask(int(fold), [kind], kind)
+            known, strangers = question.answers()
+            seen, alone = question.answers(pictures=True)
+            own = strangers.folds == fold
+            for target, rows in ((new_sources, own), (any_source, np.ones(len(own), bool))):
+                if rows.any():
+                    for name, area in (
+                        (BEFORE, far(seen, part_of(alone, rows))),
+                        (TOP, top(seen, part_of(alone, rows))),
+                        (FAR, far(known, part_of(strangers, rows))),
+                        ("top probability", top(known, part_of(strangers, rows))),
+                        (BOTH, auroc(known, part_of(strangers, rows))),
+                    ):
+                        target[name][kind].append(float(area or np.nan))
+            if not examples or not own.any():
+                continue
+            others = [str(other) for other in rng.permutation(kinds[kinds != kind])]
+            compare(shown, SAME, question, bench.examples(int(fold), [kind], rng), kind)
+            if fold == 0:
+                for name, unknown, given in (
+                    (MIXED, others[:3], [kind, *others[:3]]),
+                    (OTHER, others[3:4], others[3:4]),
+                ):
+                    question = bench.ask(int(fold), [kind, *unknown], kind)
+                    compare(shown, name, question, bench.examples(int(fold), given, rng), kind)
+
+
+def compare(areas: Areas, name: str, question: Question, examples: np.ndarray, kind: str) -> None:
+    """The way that is used, with examples and without."""
+    fold = question.bench.folds[question.known][0]
+    for label, given in ((name, examples), (f"{name}: without them", None)):
+        known, strangers = question.answers(given)
+        areas[label][kind].append(float(auroc(known, part_of(strangers, strangers.folds == fold)) or np.nan))
 
 
 def show(title: str, areas: Areas) -> None:
@@ -181,9 +192,7 @@ def main(
             f"\nseed {seed}: {', '.join(used.names)}{'' if WORDS in used.names else ' (words do not help)'}", flush=True
         )
         bench = Bench(used, held.fusion, known, folds)
-        without_examples(bench, areas, any_source)
-        if examples:
-            with_examples(bench, shown, seed)
+        measure(bench, (areas, any_source, shown), seed, examples=examples)
         show(f"a type left out, new sources (seeds up to {seed})", areas)
         show("the same, also from sources that other types came from", any_source)
         show("with examples of none of the types", shown)
