@@ -22,8 +22,8 @@ from embedpipe import Workspace
 from embedpipe.classifiers.bundles import PICTURES, WORDS, fit_classifier
 from embedpipe.classifiers.calibration.confidence import HeldOutScores
 from embedpipe.classifiers.evaluation import HeldOut, LabelledPages, cross_validate, document_answers, grouped_folds
-from embedpipe.classifiers.fusion import Fusion
 from embedpipe.classifiers.parts import Plan
+from embedpipe.classifiers.scores.fusion import Fusion
 from embedpipe.classifiers.training import TrainingRecipe, apart, learnt_pages
 from embedpipe.classifiers.unknowns import answers_of, auroc, fit_detector, measured
 from embedpipe.store.labels import NONE

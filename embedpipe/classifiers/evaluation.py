@@ -22,11 +22,12 @@ from sklearn.pipeline import Pipeline
 from embedpipe.classifiers.bundles import WORDS, Blocks, fit_classifier, fit_novelty, part_scores, taken
 from embedpipe.classifiers.calibration.confidence import HeldOutScores, expected_calibration_error, nested_decisions
 from embedpipe.classifiers.calibration.decisions import Rule
-from embedpipe.classifiers.fusion import IMPOSSIBLE, Evidence, Fusion, choose, learn
-from embedpipe.classifiers.nearest import unit_rows
 from embedpipe.classifiers.parts import Part, Plan, as_plan
-from embedpipe.classifiers.pooling import effective_pages, mean_log_scores, page_weights, weighted_means
-from embedpipe.classifiers.words import FIRST_PAGES, MOST_PAGES, have_words
+from embedpipe.classifiers.scores.fusion import IMPOSSIBLE, Evidence, Fusion, choose, learn
+from embedpipe.classifiers.scores.nearest import unit_rows
+from embedpipe.classifiers.scores.pooling import effective_pages, mean_log_scores, page_weights, weighted_means
+from embedpipe.classifiers.scores.word_rows import have_words
+from embedpipe.classifiers.words import FIRST_PAGES, MOST_PAGES
 from embedpipe.core.errors import LabelsError
 from embedpipe.core.machine import available_cores
 from embedpipe.index.near_duplicates import NEAR_DUPLICATE, connected, near_pairs
@@ -42,6 +43,9 @@ TOP = 5
 GIVEN, GUESSED, OWN, UNGUESSED = "given", "guessed", "own", "unguessed"
 """Where a document's group comes from: its label; a guess that joins it with others, or that found no others; or
 nowhere, for nothing could be guessed, and it is one alone."""
+
+_MANY_PAGES = 20_000
+"""Of more pages one fold is fitted at a time, which uses all cores by itself: each holds two copies of its pages."""
 
 LEARNT = -1
 """In place of a fold: the page is always learnt from and never held out."""
@@ -288,7 +292,8 @@ def in_each_fold(work: Callable[..., None], folds: NDArray[np.int64], parts: Seq
     # threads: the solvers let go of the interpreter's lock, and the matrix is shared
     numbers = [int(fold) for fold in np.unique(folds) if fold != LEARNT]
     jobs = [(number, part) for part in parts for number in numbers] if parts else [(number,) for number in numbers]
-    Parallel(n_jobs=min(available_cores(), FOLDS), prefer="threads")(delayed(work)(*job) for job in jobs)
+    at_once = 1 if len(folds) > _MANY_PAGES else min(available_cores(), FOLDS)
+    Parallel(n_jobs=at_once, prefer="threads")(delayed(work)(*job) for job in jobs)
 
 
 def _few_documents(pages: LabelledPages, among: NDArray[np.bool_], most: int | None, seed: int) -> NDArray[np.int64]:
@@ -296,10 +301,11 @@ def _few_documents(pages: LabelledPages, among: NDArray[np.bool_], most: int | N
     if most is None:
         return np.flatnonzero(among)
     chosen = np.zeros(len(among), bool)
+    owner = np.unique(pages.documents, return_inverse=True)[1]  # numbers in the order of the hashes: quick to compare
     for kind in np.unique(pages.y[among]):
         own = among & (pages.y == kind)
-        documents = np.random.default_rng(seed).permutation(np.unique(pages.documents[own]))
-        chosen |= own & np.isin(pages.documents, documents[:most])
+        documents = np.random.default_rng(seed).permutation(np.unique(owner[own]))
+        chosen |= own & np.isin(owner, documents[:most])
     return np.flatnonzero(chosen)
 
 
@@ -336,7 +342,7 @@ def isolated(pages: LabelledPages, blocks: Blocks) -> LabelledPages:
         blocks: Where each layer's features lie.
     """
     scaler = BlockScaler([(start, stop) for _, start, stop in blocks])
-    pairs, _ = near_pairs(unit_rows(scaler.fit_transform(pages.X)), NEAR_DUPLICATE)
+    pairs, _ = near_pairs(unit_rows(scaler.fit_transform(pages.X), copy=False), NEAR_DUPLICATE)
     names, owner = np.unique(pages.groups, return_inverse=True)
     joined = connected(owner[pairs], len(names))
     for kind in np.unique(pages.y):

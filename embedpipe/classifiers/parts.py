@@ -5,6 +5,7 @@ layout, the cues of its PDF, the words on it. The first one, `PICTURES` or some 
 others add what they know (`fusion`). A classifier of one part alone is that part's pipeline and nothing else.
 """
 
+import itertools
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -138,5 +139,5 @@ def _part(kind: str, own: Blocks, settings: Mapping[str, str], blocks: Blocks) -
         return Part(name, lambda: build_classifier(kind, blocks, settings))
     columns = np.concatenate([np.arange(start, stop) for _, start, stop in own])
     places = np.cumsum([0, *(stop - start for _, start, stop in own)]).tolist()
-    moved = [(block, a, b) for (block, _, _), a, b in zip(own, places, places[1:], strict=True)]
+    moved = [(block, a, b) for (block, _, _), (a, b) in zip(own, itertools.pairwise(places), strict=True)]
     return Part(name, lambda: build_classifier(kind, moved, settings), columns)

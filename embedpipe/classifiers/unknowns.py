@@ -27,8 +27,8 @@ from embedpipe.classifiers.evaluation import (
     in_each_fold,
     page_answers,
 )
-from embedpipe.classifiers.fusion import Fusion
 from embedpipe.classifiers.parts import Part, Plan
+from embedpipe.classifiers.scores.fusion import Fusion
 from embedpipe.store.labels import NONE
 
 GUARD = 0.05

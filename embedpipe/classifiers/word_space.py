@@ -9,7 +9,8 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.extmath import randomized_svd
 from sklearn.utils.validation import check_is_fitted
 
-from embedpipe.classifiers.words import WordScaler, have_words
+from embedpipe.classifiers.scores.word_rows import have_words, in_space
+from embedpipe.classifiers.words import WordScaler
 
 _MOST_ROWS = 1000
 """Pages that the directions are learnt from: more take longer, and tell new types no better."""
@@ -24,7 +25,7 @@ class WordSpace(TransformerMixin, BaseEstimator):
         width: How many directions at most.
 
     Attributes:
-        scaler_: Counts to weighted n-grams.
+        rarity_: Of each n-gram, see `words.WordScaler`, (n_buckets,).
         directions_: float16 (n_buckets, width).
         mean_: Of the pages along the directions, (width,).
         scale_: Factor of all.
@@ -38,15 +39,16 @@ class WordSpace(TransformerMixin, BaseEstimator):
         there = np.flatnonzero(have_words(csr_array(X)))
         if len(there) > _MOST_ROWS:
             there = np.sort(np.random.default_rng(0).permutation(there)[:_MOST_ROWS])
-        self.scaler_ = WordScaler()
-        rows = self.scaler_.fit_transform(csr_array(X)[there])
+        scaler = WordScaler()
+        rows = scaler.fit_transform(csr_array(X)[there])
+        self.rarity_ = scaler.rarity_
         width = max(1, min(self.width, len(there) - 1))
         self.directions_ = np.zeros((rows.shape[1], self.width), np.float16)
         self.mean_, self.scale_ = np.zeros(self.width, np.float32), 1.0
         if len(there):
             _, _, found = randomized_svd(rows, width, n_iter=2, random_state=0)
             self.directions_[:, :width] = found.T
-            along = self._along(rows)
+            along = np.asarray(rows @ self.directions_.astype(np.float32), np.float32)
             self.mean_ = along.mean(axis=0)
             self.scale_ = 1.0 / max(float(np.sqrt(((along - self.mean_) ** 2).sum(axis=1).mean())), 1e-6)
         return self
@@ -54,11 +56,4 @@ class WordSpace(TransformerMixin, BaseEstimator):
     def transform(self, X: Any) -> NDArray[np.float32]:
         """Features of counts of n-grams, float32 (n, width)."""
         check_is_fitted(self)
-        counts = csr_array(X)
-        found = (self._along(self.scaler_.transform(counts)) - self.mean_) * np.float32(self.scale_)
-        found[~have_words(counts)] = 0.0
-        return found
-
-    def _along(self, rows: csr_array) -> NDArray[np.float32]:
-        found: NDArray[np.float32] = np.asarray(rows @ self.directions_.astype(np.float32), np.float32)
-        return found
+        return in_space(X, self.rarity_, self.directions_, self.mean_, self.scale_)

@@ -177,6 +177,7 @@ def report_json(report: "Report") -> dict[str, Any]:
         "pages_per_second": round(rate, 2),
         "stages": {stage: round(seconds, 3) for stage, seconds in report.stages.items()},
         "interrupted": report.interrupted,
+        "ocr": report.recognised.as_json(),
         "failures": [
             {"path": f.page.source, "page": f.page.page_number or None, "kind": f.kind, "message": f.message}
             for f in report.failures
@@ -187,7 +188,7 @@ def report_json(report: "Report") -> dict[str, Any]:
 def report_counts(report: "Report") -> dict[str, Any]:
     """The part of a report that `classify` prints."""
     values = report_json(report)
-    keys = ("files", "duplicates", "same_files", "ignored", "others", "failed", "seconds", "failures")
+    keys = ("files", "duplicates", "same_files", "ignored", "others", "failed", "seconds", "ocr", "failures")
     return {key: values[key] for key in keys}
 
 
@@ -197,6 +198,11 @@ def print_report(report: "Report", output: Output) -> None:
         output.notice(f"failed: {failure.page}: {failure.kind}: {failure.message}")
     if len(report.failures) > _FAILURES_SHOWN:
         output.notice(f"... and {len(report.failures) - _FAILURES_SHOWN} more: `embedpipe info --failures` lists them")
+    unread = report.recognised.failures
+    for failure in unread[:_FAILURES_SHOWN]:
+        output.notice(f"not recognised: {failure.page}: {failure.kind}: {failure.message}")
+    if len(unread) > _FAILURES_SHOWN:
+        output.notice(f"... and {len(unread) - _FAILURES_SHOWN} more stay without words: --json lists them")
     for outcome, what in _PARTIAL.items():
         if count := report.outcomes[outcome]:
             output.notice(f"{count} {outcome}{'s' * (count != 1)}: {what}")
@@ -206,6 +212,8 @@ def print_report(report: "Report", output: Output) -> None:
         f"there, {report.failed} failed; {report.duplicates} duplicate files, {report.ignored} other files; "
         f"{report.seconds:.1f} s{rate}"
     )
+    if report.recognised.pages:
+        output.line(report.recognised.in_words())
     print_passed_over(report, output)
     if report.interrupted:
         output.line("interrupted: everything so far is kept, the same command goes on from here")

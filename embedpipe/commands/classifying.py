@@ -16,7 +16,7 @@ from embedpipe.commands.base import (
     print_report,
     report_counts,
 )
-from embedpipe.commands.options import Common, Inputs, Network, Reading
+from embedpipe.commands.options import Common, Inputs, Network, Reading, Recognition
 from embedpipe.commands.targets import file_option, folder_option
 from embedpipe.core.outputs import csv_of
 
@@ -38,6 +38,7 @@ def classify(
     common: Common,
     network: Network,
     reading: Reading,
+    recognition: Recognition,
     classifier: Classifier = None,
     sort_into: Annotated[Path | None, folder_option("Copy the files into a folder for each type.")] = None,
     link: Annotated[bool, typer.Option("--link", help="With --sort-into: hard links where that is possible.")] = False,
@@ -67,7 +68,7 @@ def classify(
     from embedpipe.tasks import classify as classify_task
 
     workspace, output = begin(common)
-    settings = reading.settings()
+    settings = recognition.on(reading.settings())
     splitting_command.check(split=split, write=write, blank_separates=blank_separates, sort_into=sort_into)
     sorting_command.check(sort_into, link=link, keep_tree=keep_tree)
     bundle = open_answerer(workspace, classifier)

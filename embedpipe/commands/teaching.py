@@ -15,7 +15,7 @@ from embedpipe.commands.base import (
     print_report,
     report_json,
 )
-from embedpipe.commands.options import AllowMissing, Common, Inputs, Network, Reading
+from embedpipe.commands.options import AllowMissing, Common, Inputs, Network, Reading, Recognition
 from embedpipe.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def add_type(
     common: Common,
     network: Network,
     reading: Reading,
+    recognition: Recognition,
     classifier: Classifier = None,
     group: Annotated[str, typer.Option(help="What the examples have in common, such as their sender.")] = "",
     relabel: Annotated[bool, typer.Option("--relabel", help="Also take examples that have another label.")] = False,
@@ -54,8 +55,9 @@ def add_type(
     lesson = add_type_task.Lesson(
         name.strip(), tuple(inputs), group, relabel=relabel, keep=not dry_run, allow_missing=allow_missing
     )
+    settings = recognition.on(reading.settings())
     outcome = add_type_task.add_type(
-        workspace, bundle, lesson, lambda: network.load(workspace, bundle.identity), reading.settings()
+        workspace, bundle, lesson, lambda: network.load(workspace, bundle.identity), settings
     )
     failed = report_json(outcome.report)
     output.result(add_type_task.as_json(lesson, outcome) | {key: failed[key] for key in ("failed", "failures")})

@@ -1,30 +1,28 @@
-"""Pages as pictures with captions, rendered from where their documents are now."""
+"""Pages as pictures with captions."""
 
 import itertools
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from embedpipe.core.records import Document, PageRef
+from embedpipe.core.records import PageRef
 from embedpipe.drawing.pictures import Tile
-from embedpipe.embedding.streaming import render_pages
-from embedpipe.store.workspace import Sources
+from embedpipe.embedding.page_pictures import page_pictures
+from embedpipe.store.page_table import Key
+from embedpipe.store.workspace import Workspace
 
 
-def page_tiles(sources: Sources, pages: Iterable[tuple[PageRef, str]], size: int = 420) -> list[Tile]:
-    """A tile for each page; one without a picture where the document is gone or was changed.
+def page_tiles(
+    workspace: Workspace, pages: Iterable[tuple[PageRef, str]], known: Mapping[Key, bytes] | None = None
+) -> list[Tile]:
+    """A tile for each page; one without a picture where none is kept and the document is gone or was changed.
 
     Args:
-        sources: Where the documents are.
+        workspace: Where thumbnails and documents are.
         pages: Pages, and what is said below each.
-        size: Pixels of the long side.
+        known: Thumbnails of pages that need not be stored.
     """
     pages = list(pages)
-    documents: dict[str, Document | None] = {}
-    for page, _ in pages:
-        if page.document_sha256 not in documents:
-            documents[page.document_sha256] = sources.document(page.document_sha256)
-    wanted = [(document, page.page_index) for page, _ in pages if (document := documents[page.document_sha256])]
-    pixels = render_pages(wanted, size)
+    pixels = page_pictures(workspace, [(page.document_sha256, page.page_index) for page, _ in pages], known=known)
     return [
         Tile(
             pixels.get((page.document_sha256, page.page_index)),
@@ -36,11 +34,15 @@ def page_tiles(sources: Sources, pages: Iterable[tuple[PageRef, str]], size: int
 
 
 def tile_groups(
-    sources: Sources, groups: Sequence[Sequence[tuple[PageRef, str]]], *, most: int, size: int = 340
+    workspace: Workspace,
+    groups: Sequence[Sequence[tuple[PageRef, str]]],
+    *,
+    most: int,
+    known: Mapping[Key, bytes] | None = None,
 ) -> list[list[Tile]]:
-    """Tiles of several groups of pages, rendered together; those beyond the first `most` have no picture."""
+    """Tiles of several groups of pages, made together; those beyond the first `most` have no picture."""
     pages = [page for group in groups for page in group]
-    tiles = iter(page_tiles(sources, pages[:most], size))
+    tiles = iter(page_tiles(workspace, pages[:most], known))
     rest = (Tile(None, caption(page), detail) for page, detail in pages[most:])
     in_order = itertools.chain(tiles, rest)
     return [list(itertools.islice(in_order, len(group))) for group in groups]

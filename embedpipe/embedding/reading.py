@@ -1,5 +1,6 @@
 """Features of files and folders: from the store where it holds them, else through rendering and network, not kept."""
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -9,9 +10,19 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from embedpipe.core.errors import ArtifactError
-from embedpipe.core.records import WHOLE_FILE, Document, FeatureBatch, Identity, PageFailure, PageInfo, PageRef
+from embedpipe.core.records import (
+    OCR_WORDS,
+    WHOLE_FILE,
+    Document,
+    FeatureBatch,
+    Identity,
+    PageFailure,
+    PageInfo,
+    PageRef,
+)
 from embedpipe.embedding.cue_table import cues_of
 from embedpipe.embedding.intake import Intake, Report
+from embedpipe.embedding.recognition import completed
 from embedpipe.embedding.streaming import PageStream, Settings
 from embedpipe.pages.cues import as_block
 from embedpipe.pages.documents import WORDS, ReadOptions
@@ -19,10 +30,14 @@ from embedpipe.pages.extras.words import as_rows
 from embedpipe.pages.rendering import Job
 from embedpipe.store.columns import array_of, by_value, numbers
 from embedpipe.store.features import FeatureStore
+from embedpipe.store.page_extras import word_counts
 from embedpipe.store.workspace import Workspace
 
 if TYPE_CHECKING:  # only new pages need the network
     from embedpipe.backbones.engines import Backbone
+
+
+log = logging.getLogger(__name__)
 
 
 class Reading:
@@ -33,7 +48,7 @@ class Reading:
         identity: The space that is wanted.
         settings: How documents are read.
         cues: Join the cues of each page to its features, as a last block.
-        words: Tell the words of each page as well.
+        words: Tell the words of each page as well, recognised ones where `settings.ocr` wants them.
 
     Attributes:
         found: Each file in the order met, once `read` has begun.
@@ -50,6 +65,8 @@ class Reading:
         self._settings = settings
         self.options = ReadOptions(limits=settings.limits, passwords=settings.passwords)
         self._cues, self._words = cues, words
+        if settings.ocr and not words:
+            log.warning("--ocr: this classifier learnt from pictures alone, so no text is recognised")
         self._store: FeatureStore | None = None
         self._rows: dict[str, NDArray[np.int64]] = {}
         try:
@@ -72,6 +89,27 @@ class Reading:
             EmbedpipeError: An input does not exist.
         """
         self.found.extend(Intake(inputs, self._settings, self._workspace.sources(), self.report))
+        documents = {item.sha256: item for item in self.found if isinstance(item, Document)}
+        items = self._items(backbone)
+        if self._words:
+            items = completed(items, self._workspace, documents, self._settings, self.report.recognised)
+        yield from items
+        failed = {f.page.document_sha256 for f in self.report.failures if f.page.page_index == WHOLE_FILE}
+        self.report.documents = len(documents.keys() - failed)
+        self._say_unread()
+
+    def _say_unread(self) -> None:
+        """Says that pages were read without recognition, where the words that are kept came from it."""
+        unread = self.report.recognised.unread
+        if unread and word_counts(self._workspace.root)[OCR_WORDS]:
+            log.warning(
+                "pages without text, and without words, for nothing was recognised: %d; of stored ones it was: --ocr "
+                "auto reads these alike",
+                unread,
+            )
+
+    def _items(self, backbone: "Callable[[], Backbone]") -> Iterator[FeatureBatch | PageFailure]:
+        """What `read` yields, with the words that documents tell themselves."""
         jobs = []
         for item in self.found:
             if isinstance(item, PageFailure):
@@ -86,9 +124,6 @@ class Reading:
                 jobs.append(job)
         if jobs:
             yield from self._streamed(backbone(), jobs)
-        documents = {item.sha256 for item in self.found if isinstance(item, Document)}
-        failed = {f.page.document_sha256 for f in self.report.failures if f.page.page_index == WHOLE_FILE}
-        self.report.documents = len(documents - failed)
 
     def _stored(self, document: Document) -> tuple[FeatureBatch | None, Job | None]:
         """What the store holds of the wanted pages of a document, in their order, and what is missing."""
@@ -105,10 +140,14 @@ class Reading:
         job = Job(document, selection, known) if wanted - known else None
         if not known:
             return None, job
-        columns = ["page_index", "page_count", "width", "height", "ink", "outcome", "message", "source_kind"]
+        columns = ["page_index", "page_count", "width", "height", "ink", "outcome", "message", "source_kind", "turned"]
         infos = tuple(
-            replace(PageInfo(PageRef(document.sha256, index, document.path), count, *others), source_kind=kind)
-            for index, count, *others, kind in zip(*(pages[name].to_pylist() for name in columns), strict=True)
+            replace(
+                PageInfo(PageRef(document.sha256, index, document.path), count, *others),
+                source_kind=kind,
+                turned=turned,
+            )
+            for index, count, *others, kind, turned in zip(*(pages[name].to_pylist() for name in columns), strict=True)
         )
         X = self._store.features(array_of(pages["page_id"]))
         keys = [(document.sha256, info.ref.page_index) for info in infos]

@@ -392,9 +392,11 @@ class PageIndex:
 def _unit(scaler: Scaling, X: NDArray[np.float32]) -> NDArray[np.float32]:
     if not len(X):
         return np.empty((0, X.shape[1]), np.float32)
-    scaled = scaler.transform(X)
-    lengths = np.linalg.norm(scaled, axis=1, keepdims=True)
-    return np.ascontiguousarray(scaled / np.maximum(lengths, 1e-12), dtype=np.float32)
+    unit = np.empty(X.shape, np.float32)
+    for first in range(0, len(X), _BLOCK):  # what lies in between would be several times as large
+        scaled = scaler.transform(X[first : first + _BLOCK])
+        unit[first : first + _BLOCK] = scaled / np.maximum(np.linalg.norm(scaled, axis=1, keepdims=True), 1e-12)
+    return unit
 
 
 def _first(

@@ -1,5 +1,6 @@
 """What the readers of all kinds of file share: what is asked of them, what they give, and how a page is laid out."""
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -11,6 +12,7 @@ from embedpipe.core.records import Recipe
 
 if TYPE_CHECKING:
     from embedpipe.pages.augmentation import Variants
+    from embedpipe.pages.extras.ocr import Recogniser
 
 BLANK_INK = 0.0002
 """Pages with a smaller share of ink are blank: 15 pixels of a page of 320 x 226."""
@@ -23,6 +25,12 @@ SHAPE_STEP = 16
 
 THUMBNAIL, WORDS = "thumbnail", "words"
 """What can be made of a page in the same pass besides its picture, see `ReadOptions.extras`."""
+
+_PAPER = math.sqrt(2)
+"""Long side over short side of a sheet of paper."""
+
+_LONGEST = 6000
+"""Pixels of the long side of the longest strip."""
 
 PHOTO_CROP = 0.875
 """The share of the short side that the usual photo recipe keeps: 224 of 256 pixels."""
@@ -109,6 +117,7 @@ class ReadOptions:
         passwords: To try on encrypted PDFs.
         cues: Whether to tell the cues of each page.
         extras: What else is made of each page: `THUMBNAIL`, `WORDS`.
+        recogniser: Reads the words from the picture of each page, whether the document tells them or not.
         variants: Changed copies that are wanted instead of each page.
     """
 
@@ -119,6 +128,7 @@ class ReadOptions:
     cues: bool = False
     extras: frozenset[str] = frozenset()
     variants: "Variants | None" = None
+    recogniser: "Recogniser | None" = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +194,8 @@ def plan(width: float, height: float, recipe: Recipe) -> tuple[Region, tuple[int
     """
     whole = (0.0, 0.0, width, height)
     size = recipe.size
+    if recipe.resize == "area":
+        size = min(round(size * math.sqrt(max(width, height) / min(width, height) / _PAPER)), _LONGEST)
     if recipe.resize == "squash":
         return whole, (size, size)
     if recipe.resize == "crop":

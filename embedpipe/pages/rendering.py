@@ -23,7 +23,18 @@ from pebble import ProcessExpired, ProcessPool
 
 from embedpipe.core.errors import DocumentError, EmbedpipeError
 from embedpipe.core.files import file_time
-from embedpipe.core.records import PLACEHOLDER, WHOLE_FILE, Document, PageFailure, PageImage, PageInfo, PageRef, Words
+from embedpipe.core.records import (
+    OCR_WORDS,
+    PLACEHOLDER,
+    WHOLE_FILE,
+    Document,
+    PageFailure,
+    PageImage,
+    PageInfo,
+    PageRef,
+    Recipe,
+    Words,
+)
 from embedpipe.pages.contract import Selection, first_line
 from embedpipe.pages.cues import UNKNOWN, page_cues
 from embedpipe.pages.documents import (
@@ -37,8 +48,9 @@ from embedpipe.pages.documents import (
     open_document,
     plan,
 )
-from embedpipe.pages.extras.thumbnails import thumbnail
-from embedpipe.pages.extras.words import words_of_page
+from embedpipe.pages.extras.ocr import PageReader
+from embedpipe.pages.extras.thumbnails import LONG_SIDE, thumbnail
+from embedpipe.pages.extras.words import hashed, words_of_page
 from embedpipe.pages.source_kinds import UNKNOWN as UNKNOWN_KIND
 from embedpipe.pages.source_kinds import page_kind
 from embedpipe.pages.workers import Numbers, WorkerContext, silence
@@ -48,7 +60,8 @@ __all__ = ["Job", "RenderStats", "Rendered", "Renderer", "Selection", "start_wor
 PAGES_PER_TASK = 16
 """Pages of a document that a worker takes at a time: long documents are shared out, short ones cost one message.
 
-Of pages that several variants are made of, so many fewer that a message does not become larger.
+Of pages that several variants are made of, so many fewer that a message does not become larger. Pages whose text is
+recognised come one by one: each takes a second, and what a kill takes with it is read again.
 """
 
 TASKS_PER_WORKER = 500
@@ -123,6 +136,10 @@ class Renderer:
     def __init__(self, options: ReadOptions, workers: int = 1) -> None:
         self.stats = RenderStats()
         self._limits = options.limits
+        self._first = "import embedpipe.pages.rendering"
+        if options.recogniser is not None:
+            kind = type(options.recogniser)
+            self._first = f"from {kind.__module__} import {kind.__qualname__} as kind; kind().load()"
         self._pages_per_task = _pages_per_task(options)
         context = WorkerContext()
         self._window = workers * 3
@@ -207,7 +224,7 @@ class Renderer:
             results = self._after_death(task, error)
         except BrokenProcessPool as error:
             raise EmbedpipeError(
-                f"render workers die as they start: try `{sys.executable} -c 'import embedpipe.pages.rendering'`"
+                f"render workers die as they start: try `{sys.executable} -c '{self._first}'`"
             ) from error
         else:
             self.stats.seconds += answer.seconds
@@ -253,15 +270,17 @@ class Renderer:
 
 _options: ReadOptions
 _marks: Numbers
-_last: tuple[Document, OpenDocument] | None = None
+_last: dict[Recipe, tuple[Document, OpenDocument]] = {}
+_read: PageReader | None = None
 
 
 def start_worker(options: ReadOptions, marks: Numbers) -> None:
     """Makes a fresh process one that may be killed, and that cannot take more memory than it is given."""
-    global _options, _marks
+    global _options, _marks, _read  # noqa: PLW0603 - one per worker process
     _options, _marks = options, marks
     load_decoders()  # before the memory is counted that it starts with
     silence()
+    _read = options.recogniser.load() if options.recogniser else None
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it could not be blocked before
     if hasattr(signal, "SIGALRM"):
         signal.signal(signal.SIGALRM, signal.SIG_DFL)  # the kernel ends the process; a handler would wait for MuPDF
@@ -269,7 +288,7 @@ def start_worker(options: ReadOptions, marks: Numbers) -> None:
         import resource  # noqa: PLC0415 - not on Windows
 
         used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()  # noqa: SIM115
-        cap = used + options.limits.page_bytes
+        cap = used + options.limits.page_bytes + (options.recogniser.address_space if options.recogniser else 0)
         resource.setrlimit(resource.RLIMIT_AS, (cap, cap))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
@@ -293,7 +312,7 @@ def _work(job: Job, indices: list[int] | None, slot: int) -> _Answer:
     _marks[slot] = _OPENING
     try:
         with _alarm():
-            opened = _open(document)
+            opened = _open(document, _options)
     except (DocumentError, MemoryError) as error:
         return _Answer(_failures(document, indices, *_reason(error)), [], time.perf_counter() - begin)
     rest: list[int] = []
@@ -304,25 +323,28 @@ def _work(job: Job, indices: list[int] | None, slot: int) -> _Answer:
     return _Answer(results, rest, time.perf_counter() - begin)
 
 
-def _open(document: Document) -> OpenDocument:
-    """Opens a document, or hands out the one that this worker opened last."""
-    global _last  # noqa: PLW0603 - one per worker process
-    if _last is not None:
-        if _last[0] == document:
-            return _last[1]
-        _last[1].close()
-        _last = None
+def _open(document: Document, options: ReadOptions) -> OpenDocument:
+    """Opens a document, or hands out the one that this worker opened last to draw pages so."""
+    last = _last.get(options.recipe)
+    if last is not None:
+        if last[0] == document:
+            return last[1]
+        last[1].close()
+        del _last[options.recipe]
     try:
         status = os.stat(document.path)
     except OSError as error:
         raise DocumentError("unreadable", f"cannot be read: {error.strerror or error}") from None
     if (status.st_size, file_time(status.st_mtime_ns)) != (document.size, document.mtime_ns):
         raise DocumentError("unreadable", "it changed while it was read; run again when it is at rest")
-    _last = (document, open_document(document.path, document.reader, _options))
-    return _last[1]
+    opened = open_document(document.path, document.reader, options)
+    _last[options.recipe] = (document, opened)
+    return opened
 
 
 def _pages_per_task(options: ReadOptions) -> int:
+    if options.recogniser:
+        return 1
     return max(1, PAGES_PER_TASK // len(options.variants.numbers)) if options.variants else PAGES_PER_TASK
 
 
@@ -336,7 +358,7 @@ def _render_page(job: Job, opened: OpenDocument, index: int, slot: int) -> list[
             ink = drawn.ink
             facts = _cues(opened, drawn, index) if _options.cues else ()
             kind = UNKNOWN_KIND if _options.variants else _kind(opened, drawn, index)
-            words, small = _words(opened, index), _thumbnail(drawn)
+            words, small = _words(opened, drawn, index), _thumbnail(document, drawn, index)
             pictures = [] if index in job.extras_only else _pictures(drawn, (document.sha256, index))
     except (DocumentError, MemoryError) as error:
         return _failures(document, [index], *_reason(error))
@@ -386,10 +408,12 @@ def _kind(opened: OpenDocument, drawn: Rendering, index: int) -> str:
         return UNKNOWN_KIND
 
 
-def _words(opened: OpenDocument, index: int) -> Words | None:
+def _words(opened: OpenDocument, drawn: Rendering, index: int) -> Words | None:
     """The page's words, where they are wanted; a page that can be rendered is never lost for them."""
     if WORDS not in _options.extras:
         return None
+    if _read is not None:
+        return _recognised(drawn, _read)
     try:
         return words_of_page(opened.pdf[index]) if opened.pdf is not None else Words()
     except MemoryError:
@@ -398,11 +422,28 @@ def _words(opened: OpenDocument, index: int) -> Words | None:
         return Words(message=f"its text cannot be read: {first_line(error)}")
 
 
-def _thumbnail(drawn: Rendering) -> bytes | None:
-    """A small picture of the page, where one is wanted; none of a page of which only a part is drawn."""
+def _recognised(drawn: Rendering, read: PageReader) -> Words:
+    """The words in the picture of a page; blank ones are not looked at."""
+    if drawn.ink < BLANK_INK:
+        return Words(origin=OCR_WORDS)
+    try:
+        return replace(hashed(read(drawn.pixels), OCR_WORDS), origin=OCR_WORDS)
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever a recogniser raises
+        return Words(origin=OCR_WORDS, message=f"page_error: its text cannot be recognised: {first_line(error)}")
+
+
+def _thumbnail(document: Document, drawn: Rendering, index: int) -> bytes | None:
+    """A small picture of the whole page, where one is wanted; a page that can be rendered is never lost for it."""
     if THUMBNAIL not in _options.extras:
         return None
-    return b"" if _options.recipe.resize == "crop" else thumbnail(drawn.pixels, drawn.width, drawn.height)
+    if _options.recipe.resize == "crop":
+        try:
+            drawn = _open(document, replace(_options, recipe=Recipe(LONG_SIDE))).render(index)
+        except DocumentError:
+            return b""
+    return thumbnail(drawn.pixels, drawn.width, drawn.height)
 
 
 def _reason(error: Exception) -> tuple[str, str]:

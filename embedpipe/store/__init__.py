@@ -4,5 +4,5 @@ Input: features with page ids, labels and sources. Output: the same, checked. A 
 one. The format of what is kept is changed here alone; a change must still read what is there.
 
 Other rooms use `columns`, `failure_table`, `feature_tables`, `feature_writer`, `features`, `label_history`, `labels`,
-`moments`, `page_extras`, `parts`, `placing`, `scaling`, `sorted_ledger`, `sources`, `workspace`.
+`moments`, `page_extras`, `page_table`, `parts`, `placing`, `scaling`, `sorted_ledger`, `sources`, `workspace`.
 """

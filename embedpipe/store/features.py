@@ -171,7 +171,7 @@ class FeatureStore:
         """One row per page, without the features, in the order of the parts.
 
         Columns: page_id, document_sha256, page_index, page_count, source, width, height, ink, outcome, message,
-        source_kind ("" where an earlier version stored the page).
+        source_kind ("" where an earlier version stored the page), turned (degrees clockwise, 0 where it was not).
         """
         if self._pages is None:
             self._pages, self._table = _frame(self.table()), None
@@ -227,7 +227,7 @@ class FeatureStore:
             rows = np.searchsorted(ids, page_ids[wanted]).clip(max=len(ids) - 1)
             if not np.array_equal(ids[rows], page_ids[wanted]):
                 raise ArtifactError(f"{self.path / part.name} lacks pages that were asked for" if part else "")
-            X[wanted] = self.matrix(table).astype(np.float32)[rows]
+            X[wanted] = self.matrix(table)[rows]
         return X
 
     def pages_of(self, page_ids: NDArray[np.int64]) -> "pd.DataFrame":

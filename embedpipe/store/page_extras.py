@@ -4,6 +4,7 @@ pages/thumbnails-<n>.parquet   a small JPEG of each page; empty where the page c
 pages/words-<n>.parquet        hashed n-grams of each page, where they come from, and how long the text is
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,10 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
-from embedpipe.core.records import PageInfo, Words
-from embedpipe.pages.extras.words import BUCKETS
+from embedpipe.core.records import NO_WORDS, PageInfo, Words
+from embedpipe.pages.extras.words import BUCKETS, FEWEST_CHARACTERS
+from embedpipe.store.columns import array_of
 from embedpipe.store.failure_table import as_utf8
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.page_table import POSITION, Key, PageTable, PageTableWriter
@@ -61,11 +62,19 @@ def words_of(root: Path, keys: Sequence[Key]) -> "csr_array":
     return csr_array((counts.astype(np.float32), columns.astype(np.int32), starts), shape=(len(keys), BUCKETS))
 
 
-def words_of_pages(store: FeatureStore, page_ids: NDArray[np.int64]) -> csr_array:
+def words_of_pages(store: FeatureStore, page_ids: NDArray[np.int64]) -> "csr_array":
     """As `words_of`, of the pages of a store by their ids."""
     table = store.pages().set_index("page_id").loc[page_ids]
     keys = list(zip(table["document_sha256"], table["page_index"].tolist(), strict=True))
     return words_of(store.origin.path.parents[1], keys)
+
+
+def word_counts(root: Path) -> Counter[str]:
+    """How many pages have words of which origin; under `NO_WORDS` those that have none, recognised or not."""
+    rows = page_table(root, WORDS).newest(["origin", "characters"])
+    there = array_of(rows["characters"]) >= FEWEST_CHARACTERS  # the n-grams themselves are a thousand times as much
+    origins = zip(rows["origin"].to_pylist(), there.tolist(), strict=True)
+    return Counter(origin if known else NO_WORDS for origin, known in origins)
 
 
 def row_of(name: str, info: PageInfo) -> dict[str, object] | None:
@@ -104,6 +113,8 @@ class ExtrasWriter:
         for info in infos:
             key = (info.ref.document_sha256, info.ref.page_index)
             for name, writer in self._writers.items():
+                if name == WORDS and key[1] in writer.kept.get(key[0], ()):
+                    continue  # they are the same from whatever network, or were recognised since
                 row = row_of(name, info)
                 if row is not None:
                     writer.append(key, row)

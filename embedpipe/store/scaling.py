@@ -9,6 +9,10 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from embedpipe.store.moments import CONSTANT, Scaling, unit_blocks
 
+_ROWS = 4096
+_MANY = 20_000
+"""Of more rows, sums are added up in blocks."""
+
 
 class BlockScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     """Gives every block of features the same weight.
@@ -36,6 +40,8 @@ class BlockScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     def fit(self, X: ArrayLike, y: object = None) -> Self:  # noqa: ARG002 - scikit-learn's signature
         """Learns means and lengths from X, (n, n_features)."""
         rows: NDArray[np.floating] = validate_data(self, X, dtype=[np.float32, np.float64])
+        if len(rows) > _MANY and not self.facts:
+            return self._fit_many(rows)
         unit = self._unit(rows)
         self.mean_ = unit.mean(axis=0)
         self.scale_ = np.ones(rows.shape[1], rows.dtype)
@@ -48,6 +54,21 @@ class BlockScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             else:
                 lengths = np.maximum(np.sqrt(np.mean(np.sum(centred * centred, axis=1))), CONSTANT)
             self.scale_[start:stop] = 1.0 / (lengths * np.sqrt(len(blocks)))
+        return self
+
+    def _fit_many(self, rows: NDArray[np.floating]) -> Self:
+        """As `fit`, of rows that are not copied: their sums are added up in blocks, as float64."""
+        blocks = self._blocks()
+        total, squares = np.zeros(rows.shape[1]), np.zeros(len(blocks))
+        for first in range(0, len(rows), _ROWS):
+            unit = self._unit(rows[first : first + _ROWS]).astype(np.float64)
+            total += unit.sum(axis=0)
+            squares += [float((unit[:, start:stop] ** 2).sum()) for start, stop in blocks]
+        mean = total / len(rows)
+        self.mean_, self.scale_ = mean.astype(rows.dtype), np.ones(rows.shape[1], rows.dtype)
+        for (start, stop), square in zip(blocks, squares, strict=True):
+            spread = max(square / len(rows) - float(mean[start:stop] @ mean[start:stop]), 0.0)
+            self.scale_[start:stop] = 1.0 / (max(np.sqrt(spread), CONSTANT) * np.sqrt(len(blocks)))
         return self
 
     def transform(self, X: ArrayLike) -> NDArray[np.floating]:

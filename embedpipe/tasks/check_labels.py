@@ -20,7 +20,7 @@ from embedpipe.core.display import path_to_text
 from embedpipe.core.records import WHOLE_FILE, PageRef
 from embedpipe.core.tables import write_csv
 from embedpipe.drawing.pictures import Tile, gallery
-from embedpipe.embedding.streaming import render_pages
+from embedpipe.embedding.page_pictures import page_pictures
 from embedpipe.index.near_duplicates import NEAR_DUPLICATE, near_pairs
 from embedpipe.index.page_index import fresh_index
 from embedpipe.pages.rendering import Selection
@@ -306,6 +306,4 @@ def draw(workspace: Workspace, findings: Findings, file: Path) -> None:
 
 
 def _pixels(workspace: Workspace, pages: Iterable[PageRef]) -> dict[tuple[str, int], NDArray[np.uint8]]:
-    sources = workspace.sources()
-    found = [(sources.document(page.document_sha256), page.page_index) for page in pages]
-    return render_pages([(document, index) for document, index in found if document is not None])
+    return page_pictures(workspace, [(page.document_sha256, page.page_index) for page in pages])

@@ -116,10 +116,8 @@ def find(workspace: Workspace, store: FeatureStore, *, same_picture: float = SAM
     index = fresh_index(store, workspace.index_path(store.identity.space))
     pages = store.pages().sort_values(["document_sha256", "page_index"], ignore_index=True)
     pairs, cut = candidates(store, index, pages)
-    documents = {sha256: sources.document(sha256) for sha256 in set(pages["document_sha256"].iloc[np.unique(pairs)])}
-    keys = zip(pages["document_sha256"], pages["page_index"].tolist(), strict=True)
-    shown = [(document, index) if (document := documents.get(sha256)) else None for sha256, index in keys]
-    verified = verify(shown, pairs, same_picture=same_picture)
+    keys = list(zip(pages["document_sha256"], pages["page_index"].tolist(), strict=True))
+    verified = verify(workspace, keys, pairs, same_picture=same_picture)
     roots, least = verified.groups.roots(), _best_agreement(verified, len(pages))
     alike = _same_documents(pages, roots)
     exact, other_names = _exact_copies(sources)
@@ -131,7 +129,7 @@ def find(workspace: Workspace, store: FeatureStore, *, same_picture: float = SAM
         ],
         candidates=len(pairs),
         compared=verified.compared,
-        not_compared=int(np.isin(pairs, list(verified.unreadable)).any(axis=1).sum()),
+        not_compared=verified.not_compared,
         unreadable=len(verified.unreadable),
         blank=int((pages["outcome"] == "blank").sum()),
         nearly_blank=len(verified.nearly_blank),
@@ -313,7 +311,7 @@ def write_html(workspace: Workspace, found: Found, facts: Mapping[str, str], fil
         ]
         for g in found.groups
     ]
-    tiles = tile_groups(workspace.sources(), members, most=MOST_PICTURES)
+    tiles = tile_groups(workspace, members, most=MOST_PICTURES)
     groups = [
         Group(f"{number}. {titles[group.kind]}, {len(group.copies)} times", group.copies[0].path, own)
         for number, (group, own) in enumerate(zip(found.groups, tiles, strict=True), 1)

@@ -32,7 +32,6 @@ from embedpipe.classifiers.evaluation import (
     per_class,
 )
 from embedpipe.classifiers.evidence import Examples
-from embedpipe.classifiers.examples import Example
 from embedpipe.classifiers.finetuned import trained_on
 from embedpipe.classifiers.groups import describe
 from embedpipe.classifiers.held_out import FEWEST_UNSEEN
@@ -50,9 +49,11 @@ from embedpipe.classifiers.training import (
 )
 from embedpipe.classifiers.unknowns import guard
 from embedpipe.core.errors import LabelsError
+from embedpipe.core.records import Example
 from embedpipe.drawing.reports import Likeness, Mistake, ReportData, write_report
 from embedpipe.embedding.intake import Report
-from embedpipe.embedding.streaming import Settings, render_pages
+from embedpipe.embedding.page_pictures import page_pictures
+from embedpipe.embedding.streaming import Settings
 from embedpipe.pages.rendering import Selection
 from embedpipe.store.failure_table import Key
 from embedpipe.store.features import FeatureStore
@@ -328,7 +329,7 @@ def _worst_mistakes(workspace: Workspace, bundle: ClassifierBundle, result: Eval
     worst = sorted(wrong, key=lambda verdict: -verdict.confidence)[:MISTAKES_SHOWN]
     first, examples = _first_pages(workspace, bundle, [verdict.document_sha256 for verdict in worst])
     shown = {*first, *(_key(example) for found in examples for example in found)}
-    pixels = render_pages([(document, index) for sha, index in sorted(shown) if (document := sources.document(sha))])
+    pixels = page_pictures(workspace, sorted(shown))
 
     def likeness(example: Example) -> Likeness:
         name = f"{os.path.basename(example.page.source)}, page {example.page.page_number}"

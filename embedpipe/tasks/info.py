@@ -11,7 +11,9 @@ from embedpipe.classifiers.saved.on_disk import check_model, variant_folders
 from embedpipe.core import versions
 from embedpipe.core.errors import ArtifactError, EmbedpipeError
 from embedpipe.core.files import read_json
+from embedpipe.core.records import NO_WORDS, OCR_WORDS, TEXT_WORDS
 from embedpipe.index import inventory
+from embedpipe.store import page_extras
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.sources import EARLIER, GONE, PASSED_OVER
 from embedpipe.store.workspace import FINETUNED, Workspace
@@ -33,6 +35,7 @@ def take(workspace: Workspace) -> dict[str, Any]:
     return {
         "artifacts": str(workspace.root),
         "spaces": [space for space in spaces if space],
+        "words": dict(page_extras.word_counts(workspace.root)),
         "labels": {
             "file": str(workspace.labels_file),
             **(_attempt(damaged, partial(_types, workspace, damaged)) or {"types": {}, "none": 0}),
@@ -175,6 +178,11 @@ def describe(values: Mapping[str, Any], *, failures: bool) -> Iterator[str]:
         yield f"{values['artifacts']} holds no features yet: run `embed` on your documents"
     for space in values["spaces"]:
         yield from _describe_space(space, failures=failures, whole=nothing)
+    if counts := values["words"]:
+        named = ((TEXT_WORDS, "from their text"), (OCR_WORDS, "recognised"), (NO_WORDS, "without any"))
+        advice = "" if counts.get(OCR_WORDS) else " (`embed --ocr auto` recognises text in pictures)"
+        told = ", ".join(f"{counts[key]} {words}" for key, words in named if counts.get(key))
+        yield f"words of pages: {told}{advice if counts.get(NO_WORDS) else ''}"
     types = ", ".join(f"{kind} {n}" for kind, n in values["labels"]["types"].items())
     if none := values["labels"]["none"]:
         types = "; ".join(filter(None, (types, f"none of these: {none}")))

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,28 +12,21 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from embedpipe.core.errors import ArtifactError
-from embedpipe.core.records import Document, PageRef, Recipe
-from embedpipe.drawing.pictures import jpeg_bytes, thumbnail
+from embedpipe.core.records import PageRef
 from embedpipe.drawing.projector import Row, write_projector
 from embedpipe.drawing.scatterplots import Point, write_scatterplot
-from embedpipe.embedding.streaming import each_page
+from embedpipe.embedding.page_pictures import Progress, page_jpegs
 from embedpipe.index.page_index import fresh_index
 from embedpipe.index.projection import Components, chosen, components, in_plane
 from embedpipe.index.search import PageIndex
-from embedpipe.pages.documents import ReadOptions
 from embedpipe.pages.rendering import Selection
 from embedpipe.store.features import FeatureStore
-from embedpipe.store.workspace import Sources, Workspace
+from embedpipe.store.workspace import Workspace
 
 MOST_PAGES = 50_000
 """Pages that a browser moves smoothly."""
 MOST_THUMBNAILS = 5_000
-"""About 30 MB of HTML."""
-
-_THUMBNAIL = (220, 260)
-_QUALITY = 60
-
-Progress = Callable[[int, int], None]
+"""About 13 MB of HTML."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +63,7 @@ class PageMap:
         left_out: How many pages are not drawn: blank, not selected, over the limit; and failures, which have no
             features.
         beyond: Pages without a picture because of the limit.
-        unavailable: Pages whose document is gone, was changed, or cannot be rendered.
+        unavailable: Pages without a picture: none is kept, and the document is gone, was changed, or cannot be drawn.
     """
 
     points: tuple[Point, ...]
@@ -121,7 +114,8 @@ def make(workspace: Workspace, store: FeatureStore, wanted: Wanted, progress: Pr
     columns = zip(pages["document_sha256"], pages["page_index"], pages["source"], strict=True)
     refs = [PageRef(sha256, int(i), sources.path_of(sha256, source)) for sha256, i, source in columns]
     shown = [refs[row] for row in np.argsort(pages["turn"].to_numpy(), kind="stable")[: wanted.thumbnails]]
-    pictures = _thumbnails(sources, shown, wanted.passwords, progress)
+    shown_keys = [(ref.document_sha256, ref.page_index) for ref in shown]
+    pictures = page_jpegs(workspace, shown_keys, wanted.passwords, progress)
     points = tuple(
         Point(ref, int(count), label or None, pictures.get((ref.document_sha256, ref.page_index)))
         for ref, count, label in zip(refs, pages["page_count"], labels, strict=True)
@@ -169,25 +163,6 @@ def _unit_rows(store: FeatureStore, index: PageIndex, ids: NDArray[np.int64]) ->
         rows = np.flatnonzero(np.isin(part_ids, ids, assume_unique=True))
         if len(rows):
             yield index.unit(X[rows])
-
-
-def _thumbnails(
-    sources: Sources, pages: list[PageRef], passwords: tuple[str, ...], progress: Progress
-) -> dict[tuple[str, int], bytes]:
-    """JPEGs of the pages whose documents are where they were, a few in memory at a time."""
-    documents: dict[str, Document | None] = {}
-    for page in pages:
-        if page.document_sha256 not in documents:
-            documents[page.document_sha256] = sources.document(page.document_sha256)
-    wanted = [(document, page.page_index) for page in pages if (document := documents[page.document_sha256])]
-    pictures = {}
-    options = ReadOptions(Recipe(size=max(_THUMBNAIL)), passwords=passwords)
-    for image in each_page(wanted, options=options):
-        ref = image.info.ref
-        small = thumbnail(image.pixels, _THUMBNAIL)
-        pictures[ref.document_sha256, ref.page_index] = jpeg_bytes(small, _QUALITY)
-        progress(len(pictures), len(wanted))
-    return pictures
 
 
 def as_json(page_map: PageMap) -> dict[str, Any]:

@@ -9,9 +9,13 @@ from scipy.sparse import csr_array
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from embedpipe.classifiers.nearest import distances_of, flat_index, unit_rows
+from embedpipe.classifiers.scores.nearest import distances_of, flat_index, unit_rows
 from embedpipe.classifiers.word_space import WordSpace
+from embedpipe.index.row_neighbours import EXACT_ROWS, Layout, sampled
 from embedpipe.store.labels import NONE
+
+_FOR_COVARIANCE = 20_000
+"""Rows that a covariance is estimated from where there are more than `EXACT_ROWS`."""
 
 
 class NoveltyDetector(BaseEstimator):
@@ -36,6 +40,7 @@ class NoveltyDetector(BaseEstimator):
     Attributes:
         projection_: From features to discriminants, (n_features, n_classes).
         rows_: Training rows as unit vectors, float32 (n, n_classes).
+        centroids_: Of the lists that rows are looked up in, float32 (lists, n_classes); none where all are compared.
         none_: Those of no class, float32 (m, n_classes); missing in detectors of earlier versions.
         word_space_: Makes features of words; None for a detector that learnt from none.
         n_features_in_: Width of the training rows.
@@ -73,7 +78,9 @@ class NoveltyDetector(BaseEstimator):
         members = np.zeros((len(checked), len(classes)), np.float32)
         members[np.arange(len(checked)), columns] = weights / np.bincount(columns, weights=weights)[columns]
         means = members.T @ checked
-        within = (checked - means[columns]) * np.sqrt(weights / weights.sum())[:, None].astype(np.float32)
+        some = slice(None) if len(checked) <= EXACT_ROWS else sampled(len(checked), _FOR_COVARIANCE)
+        within = checked[some] - means[columns[some]]
+        within *= np.sqrt(weights[some] / weights[some].sum())[:, None].astype(np.float32)
         covariance = (within.T @ within).astype(np.float64)
         average = max(float(np.trace(covariance)) / len(covariance), 1e-12)
         covariance *= 1.0 - self.shrinkage
@@ -84,8 +91,18 @@ class NoveltyDetector(BaseEstimator):
         kept = values > values.max() * 1e-6
         self.projection_ = (directions @ vectors[:, kept] / np.sqrt(values[kept])).astype(np.float32)
         self.rows_, self.none_ = self._project(checked[y != NONE]), self._project(checked[y == NONE])
-        self._index, self._none_index = flat_index(self.rows_), flat_index(self.none_)
+        self.centroids_ = np.empty((0, self.rows_.shape[1]), np.float32)
+        if len(self.rows_) > EXACT_ROWS:
+            self.centroids_ = Layout.of(self.rows_[sampled(len(self.rows_))], len(self.rows_)).centroids
+        self._index, self._none_index = self._index_of_rows(), flat_index(self.none_)
         return self
+
+    def _index_of_rows(self) -> Any:
+        """Exact up to `EXACT_ROWS`; beyond, it looks at the nearest lists."""
+        centroids = getattr(self, "centroids_", None)  # earlier versions compared all
+        if centroids is None or not len(centroids):
+            return flat_index(self.rows_)
+        return Layout(np.empty((len(self.projection_.T), 0), np.float32), centroids).index(self.rows_)
 
     def distances(self, X: ArrayLike, words: csr_array | None = None) -> NDArray[np.float64]:
         """One minus the cosine with the nearest training rows of scaled features X, (n,).
@@ -121,5 +138,5 @@ class NoveltyDetector(BaseEstimator):
         """Reverses `__getstate__`."""
         super().__setstate__(state)
         if "rows_" in state:
-            self._index = flat_index(self.rows_)
+            self._index = self._index_of_rows()
             self._none_index = flat_index(state.get("none_", self.rows_[:0]))

@@ -26,6 +26,7 @@ _INK = 70.0  # mean square of a block from which it counts
 _FOUND = 0.5  # correlation from which a block was found again
 _FEWEST = 6  # blocks for the six numbers of an affine map; fewer only give a shift
 _ROUNDS = 6
+_REDUCED, _WHOLE = 4, 64  # what wholes are compared in is so many times smaller, and has room for shifts
 _CORNERS = np.stack(np.meshgrid(*2 * [np.arange(0, SIDE, _BLOCK)], indexing="ij"), axis=-1).reshape(-1, 2)
 
 
@@ -41,6 +42,45 @@ class Overlay:
 
     affine: NDArray[np.float64]
     likeness: float
+
+
+SAME_PLACE = Overlay(np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]]), 1.0)
+"""A page over itself."""
+
+
+def shape_inside(shape: tuple[int, ...]) -> tuple[int, int]:
+    """Rows and columns that a picture of some shape takes in its sketch."""
+    rows, columns = (max(1, round(side * SIDE / max(shape[:2]))) for side in shape[:2])
+    return rows, columns
+
+
+def inside(one: Sketch, shape: tuple[int, int]) -> NDArray[np.float32]:
+    """The page without the paper beside it, float32 of some shape (`shape_inside`)."""
+    top, left = ((SIDE - side) // 2 for side in shape)
+    return one[top : top + shape[0], left : left + shape[1]].astype(np.float32)
+
+
+def spectrum(one: Sketch) -> NDArray[np.complex64]:
+    """Of a sketch with a sixteenth of its pixels, at unit length, complex64 (_WHOLE, _WHOLE / 2 + 1)."""
+    coarse = one.reshape(SIDE // _REDUCED, _REDUCED, SIDE // _REDUCED, _REDUCED).mean(axis=(1, 3), dtype=np.float32)
+    coarse -= coarse.mean()
+    coarse /= max(float(np.linalg.norm(coarse)), 1e-6)
+    own: NDArray[np.complex64] = scipy.fft.rfft2(coarse, (_WHOLE, _WHOLE)).astype(np.complex64)
+    return own
+
+
+def correlations(first: NDArray[np.complex64], second: NDArray[np.complex64]) -> NDArray[np.float32]:
+    """How alike sketches are as wholes, with the best shift of up to `_SLACK` pixels, float32 (n,), -1..1.
+
+    Args:
+        first: Their spectra, (n, _WHOLE, _WHOLE / 2 + 1).
+        second: Those of the others.
+    """
+    planes = scipy.fft.irfft2(first.conj() * second, (_WHOLE, _WHOLE))
+    most = _SLACK // _REDUCED + 1
+    near = np.arange(-most, most + 1)
+    best: NDArray[np.float32] = planes[:, near[:, None], near].max(axis=(1, 2))
+    return best
 
 
 def sketch(pixels: NDArray[np.uint8]) -> Sketch:

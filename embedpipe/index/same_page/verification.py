@@ -1,7 +1,7 @@
 """Which pairs of pages show the same picture.
 
-Every page is drawn once and sketched, and only likely pairs are looked at closely. Never more than some thousand
-sketches, or a hundred pictures, are in memory.
+Thumbnails decide what is clearly not the same: first both as a whole, then block by block. Only pages of the pairs that
+are left are drawn, and looked at closely. Never more than some thousand sketches, or a hundred pictures, are in memory.
 """
 
 import hashlib
@@ -13,22 +13,43 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedpipe.core.machine import available_cores
-from embedpipe.core.records import PARTIAL, Document, PageImage, Recipe
+from embedpipe.core.records import PARTIAL, PageImage, Recipe
+from embedpipe.embedding.page_pictures import documents_of, page_jpegs
 from embedpipe.embedding.streaming import page_renderer, stream_pages
 from embedpipe.index.near_duplicates import Groups, connected
-from embedpipe.index.same_page.agreement import SAME_PICTURE, SIZE, Contrast, agreement, contrast
-from embedpipe.index.same_page.sketches import Overlay, Sketch, inky_blocks, overlay, sketch
+from embedpipe.index.same_page.agreement import SAME_PICTURE, SIZE, SMALL, Contrast, agreement, contrast
+from embedpipe.index.same_page.sketches import (
+    SAME_PLACE,
+    Overlay,
+    Sketch,
+    correlations,
+    inky_blocks,
+    inside,
+    overlay,
+    shape_inside,
+    sketch,
+    spectrum,
+)
 from embedpipe.pages.documents import ReadOptions
+from embedpipe.pages.extras.thumbnails import pixels_of
 from embedpipe.pages.rendering import Renderer
+from embedpipe.store.page_table import Key
+from embedpipe.store.workspace import Workspace
+
+ALIKE = 0.3
+"""Correlation of two sketches as wholes from which their blocks are compared, see docs/quality.md."""
 
 LIKELY = 0.35
-"""Likeness of two sketches from which the pages are looked at closely, see docs/quality.md."""
+"""Likeness of two sketches from which the pages may be the same one."""
+
+UNLIKE = 0.3
+"""Agreement of two sketches below which the pages are clearly not the same one."""
 
 NEARLY_BLANK = 3
 """Pages with ink in fewer of the 64 blocks of their sketch are the same only where all pixels are."""
 
-_SKETCHES = 8192
-"""In memory at once, 300 MB."""
+_SKETCHES = 4096
+"""In memory at once, 220 MB."""
 
 _PICTURES = 128
 """In memory at once while pairs are looked at closely, 330 MB."""
@@ -36,7 +57,9 @@ _PICTURES = 128
 _AT_A_TIME = 64
 """Pairs that are looked at before the groups are: those that are in one group by then need not be."""
 
-Page = tuple[Document, int]
+_AT_ONCE = 128
+"""Pairs whose sketches are laid over each other as wholes in one call, 6 MB."""
+
 Pair = tuple[int, int]
 _Pairs = NDArray[np.int64]
 
@@ -50,7 +73,8 @@ class Verified:
         agreements: Of the pairs that agree; 1 for the same pixels. Pairs in one group already were not looked at.
         sketched: Pairs whose sketches were compared.
         compared: Pairs that were looked at closely.
-        unreadable: Rows that could not be drawn.
+        not_compared: Pairs that should have been, with a page that could not be drawn.
+        unreadable: Rows of these that could not be drawn.
         nearly_blank: Rows with next to nothing on them.
         stand_ins: Rows whose documents have more than their pages show, as is seen only now: they are compared with
             none.
@@ -60,6 +84,7 @@ class Verified:
     agreements: dict[Pair, float] = field(default_factory=dict)
     sketched: int = 0
     compared: int = 0
+    not_compared: int = 0
     unreadable: set[int] = field(default_factory=set)
     nearly_blank: set[int] = field(default_factory=set)
     stand_ins: set[int] = field(default_factory=set)
@@ -70,22 +95,23 @@ class Verified:
         self.groups.join(*pair)
 
 
-def verify(pages: Sequence[Page | None], pairs: _Pairs, *, same_picture: float = SAME_PICTURE) -> Verified:
+def verify(workspace: Workspace, keys: Sequence[Key], pairs: _Pairs, *, same_picture: float = SAME_PICTURE) -> Verified:
     """Compares the pictures of pairs of pages.
 
     Args:
-        pages: Of each row; None where its document is gone.
+        workspace: Where thumbnails and documents are.
+        keys: The page of each row.
         pairs: Rows, int64 (m, 2); the first of a pair is laid below.
         same_picture: Least agreement of the pictures of one page.
     """
     options = ReadOptions(Recipe(size=SIZE, resize="aspect"))
     with ThreadPoolExecutor(available_cores()) as pool, page_renderer(options, len(pairs)) as renderer:
-        comparison = _Comparison(pages, same_picture, pool, renderer, Verified(Groups(len(pages))))
-        for some in _chunks(_by_component(pairs, len(pages)), _SKETCHES):
+        comparison = _Comparison(workspace, keys, same_picture, pool, renderer, Verified(Groups(len(keys))))
+        for some in _chunks(_by_component(pairs, len(keys)), _SKETCHES):
             likely = comparison.likely(some)
             closest = sorted(likely, key=lambda pair: (-likely[pair].likeness, pair))
             rows = np.array(closest, np.int64).reshape(-1, 2)
-            for few in _chunks(_by_component(rows, len(pages)), _PICTURES):
+            for few in _chunks(_by_component(rows, len(keys)), _PICTURES):
                 comparison.look_closely([(int(i), int(j)) for i, j in few], likely)
     return comparison.found
 
@@ -108,51 +134,105 @@ def _chunks(pairs: _Pairs, most: int) -> Iterator[_Pairs]:
 
 
 @dataclass(slots=True)
+class _Small:
+    """What is known of the pages of a run from their thumbnails, by row.
+
+    Attributes:
+        sketches: Small pictures of one size.
+        shapes: Height and width of the page in its sketch.
+        digests: Of the thumbnails.
+    """
+
+    sketches: dict[int, Sketch] = field(default_factory=dict)
+    shapes: dict[int, tuple[int, int]] = field(default_factory=dict)
+    digests: dict[int, bytes] = field(default_factory=dict)
+
+    def compare(self, pair: Pair) -> Overlay | None:
+        """How the second page is laid over the first; None where they are clearly not the same one."""
+        laid = overlay(*(self.sketches[row] for row in pair))
+        if laid is None or laid.likeness < LIKELY:
+            return None
+        first, second = (inside(self.sketches[row], self.shapes[row]) for row in pair)
+        return laid if agreement(first, second, laid.affine, UNLIKE, SMALL) >= UNLIKE else None
+
+
+@dataclass(slots=True)
 class _Comparison:
     """What the steps share."""
 
-    pages: Sequence[Page | None]
+    workspace: Workspace
+    keys: Sequence[Key]
     same_picture: float
     pool: ThreadPoolExecutor
     renderer: Renderer
     found: Verified
 
     def likely(self, pairs: _Pairs) -> dict[Pair, Overlay]:
-        """The pairs whose sketches are alike; pages with the same pixels are joined at once."""
-        sketches: dict[int, Sketch] = {}
-        same: dict[bytes, list[int]] = {}
-        for row, pixels in self._drawn(np.unique(pairs)):
-            sketches[row] = sketch(pixels)
-            digest = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).digest()
-            same.setdefault(digest, []).append(row)
-        for rows in same.values():
-            first, *others = sorted(rows)
-            for other in others:
-                self.found.agree((first, other), 1.0)
-        sparse = {row for row, own in sketches.items() if inky_blocks(own) < NEARLY_BLANK}
+        """The pairs that may show the same page, for all that thumbnails tell."""
+        rows = np.unique(pairs).tolist()
+        small = self._small(rows)
+        missing = set(rows) - small.sketches.keys()
+        self.found.unreadable |= missing
+        self.found.not_compared += int(np.isin(pairs, list(missing)).any(axis=1).sum())
+        sparse = {row for row, own in small.sketches.items() if inky_blocks(own) < NEARLY_BLANK}
         self.found.nearly_blank |= sparse
-        shown = sketches.keys() - sparse
-        wanted = [(i, j) for i, j in self._apart(pairs.tolist()) if i in shown and j in shown]
+        known = [(i, j) for i, j in self._apart(pairs.tolist()) if not missing & {i, j}]
+        likely = {(i, j): SAME_PLACE for i, j in known if {i, j} <= sparse and small.digests[i] == small.digests[j]}
+        wanted = self._alike([pair for pair in known if not sparse & {*pair}], small)
         self.found.sketched += len(wanted)
-        overlays = self.pool.map(lambda pair: overlay(sketches[pair[0]], sketches[pair[1]]), wanted)
-        return {pair: own for pair, own in zip(wanted, overlays, strict=True) if own and own.likeness >= LIKELY}
+        overlays = self.pool.map(small.compare, wanted)
+        return likely | {pair: own for pair, own in zip(wanted, overlays, strict=True) if own}
+
+    def _small(self, rows: Sequence[int]) -> _Small:
+        small = _Small()
+        pictures = page_jpegs(self.workspace, [self.keys[row] for row in rows])
+        there = [row for row in rows if pictures.get(self.keys[row])]
+
+        def small_of(row: int) -> tuple[Sketch, tuple[int, int]]:
+            pixels = pixels_of(pictures[self.keys[row]])
+            return sketch(pixels), shape_inside(pixels.shape)
+
+        for row, (own, shape) in zip(there, self.pool.map(small_of, there), strict=True):
+            small.sketches[row], small.shapes[row] = own, shape
+            small.digests[row] = hashlib.sha256(pictures[self.keys[row]]).digest()
+        return small
+
+    def _alike(self, pairs: list[Pair], small: _Small) -> list[Pair]:
+        """The pairs whose sketches are alike as wholes."""
+        row_of = {row: place for place, row in enumerate(small.sketches)}
+        if not pairs:
+            return []
+        spectra = np.stack([spectrum(own) for own in small.sketches.values()])
+        places = np.array([(row_of[i], row_of[j]) for i, j in pairs], np.int64).reshape(-1, 2)
+        some = (places[start : start + _AT_ONCE] for start in range(0, len(places), _AT_ONCE))
+        alike = [value for own in some for value in correlations(spectra[own[:, 0]], spectra[own[:, 1]])]
+        return [pair for pair, value in zip(pairs, alike, strict=True) if value >= ALIKE]
 
     def look_closely(self, pairs: Sequence[Pair], likely: dict[Pair, Overlay]) -> None:
-        """Joins the pairs whose pictures agree."""
+        """Joins the pairs whose pictures agree; pages with the same pixels are joined at once."""
         wanted = self._apart(pairs)
-        rows = np.unique(np.array(wanted, np.int64))
-        pictures: dict[int, Contrast] = {row: contrast(pixels) for row, pixels in self._drawn(rows)}
+        pictures: dict[int, Contrast] = {}
+        same: dict[bytes, list[int]] = {}
+        for row, pixels in self._drawn(np.unique(np.array(wanted, np.int64))):
+            pictures[row] = contrast(pixels)
+            digest = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).digest()
+            same.setdefault(digest, []).append(row)
+        for first, *others in map(sorted, same.values()):
+            for other in others:
+                self.found.agree((first, other), 1.0)
 
         def agreement_of(pair: Pair) -> float:
             return agreement(pictures[pair[0]], pictures[pair[1]], likely[pair].affine, self.same_picture)
 
-        shown = [(i, j) for i, j in wanted if i in pictures and j in pictures]
+        blank = self.found.nearly_blank
+        shown = [(i, j) for i, j in wanted if i in pictures and j in pictures and not {i, j} <= blank]
         for start in range(0, len(shown), _AT_A_TIME):
             some = self._apart(shown[start : start + _AT_A_TIME])
             self.found.compared += len(some)
             for pair, value in zip(some, list(self.pool.map(agreement_of, some)), strict=True):
                 if value >= self.same_picture:
                     self.found.agree(pair, value)
+        self.found.not_compared += len(self._apart([pair for pair in wanted if self.found.unreadable & {*pair}]))
 
     def _apart(self, pairs: Sequence[Sequence[int]]) -> list[Pair]:
         """The pairs that are in no group together yet."""
@@ -161,12 +241,11 @@ class _Comparison:
 
     def _drawn(self, rows: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
         """Pictures of some rows, uint8 (H, W, 3), in no fixed order; rows without one are noted."""
-        row_of = {(page[0].sha256, page[1]): row for row in rows.tolist() if (page := self.pages[row])}
+        row_of = {self.keys[row]: row for row in rows.tolist()}
         missing = set(rows.tolist())
-        for page in stream_pages([page for row in row_of.values() if (page := self.pages[row])], self.renderer):
+        for page in stream_pages(documents_of(self.workspace.sources(), list(row_of)), self.renderer):
             if isinstance(page, PageImage):
-                ref = page.info.ref
-                row = row_of[ref.document_sha256, ref.page_index]
+                row = row_of[page.info.ref.document_sha256, page.info.ref.page_index]
                 missing.discard(row)
                 if page.info.outcome in PARTIAL:
                     self.found.stand_ins.add(row)

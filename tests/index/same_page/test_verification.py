@@ -9,12 +9,17 @@ import pytest
 from PIL import Image
 
 from embedpipe.core.records import Document
+from embedpipe.embedding.page_pictures import page_jpegs
 from embedpipe.index.same_page.verification import Verified, verify
 from embedpipe.pages.documents import Limits
 from embedpipe.pages.walking import FoundFile, identify
 from embedpipe.samples import Author
 from embedpipe.samples.forms import table
 from embedpipe.samples.scanning import scan
+from embedpipe.store.page_extras import THUMBNAILS, page_table
+from embedpipe.store.page_table import PageTableWriter
+from embedpipe.store.sources import Sources
+from embedpipe.store.workspace import Workspace
 
 NAMES = (
     "form.pdf",
@@ -65,36 +70,81 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> list[Document]:
     return found
 
 
-def compared(documents: list[Document | None], order: list[int]) -> tuple[Verified, set[frozenset[int]]]:
+@pytest.fixture
+def known(documents: list[Document], tmp_path: Path) -> Workspace:
+    """Artifacts that know where the documents are and keep no thumbnails."""
+    workspace = Workspace(tmp_path / "artifacts")
+    with workspace.writing("test"):
+        sources = workspace.sources()
+        for document in documents:
+            sources.add(document)
+        sources.save()
+    return workspace
+
+
+def compared(workspace: Workspace, documents: list[Document], order: list[int]) -> tuple[Verified, set[frozenset[int]]]:
     """What is found of all pairs of documents in some order, and the groups, as numbers in NAMES."""
     rows = np.stack(np.triu_indices(len(order), 1), axis=1)
-    found = verify([(document, 0) if (document := documents[number]) else None for number in order], rows)
+    found = verify(workspace, [(documents[number].sha256, 0) for number in order], rows)
     roots = found.groups.roots()
     groups = {frozenset(order[row] for row in np.flatnonzero(roots == root)) for root in set(roots)}
     return found, {group for group in groups if len(group) > 1}
 
 
-def test_scans_of_one_form_join_and_the_form_filled_differently_stays_apart(documents: list[Document]) -> None:
+def test_scans_of_one_form_join_and_the_form_filled_differently_stays_apart(
+    known: Workspace, documents: list[Document]
+) -> None:
     """In whatever order they come; the other form and its scan are one of their own. Nearly white pages are counted."""
     for seed in (0, 1):
         order = list(range(len(NAMES)))
         random.Random(seed).shuffle(order)
-        found, groups = compared(list(documents), order)
+        found, groups = compared(known, documents, order)
         assert groups == {frozenset(SAME), frozenset(OTHER)}
         assert {order[row] for row in found.nearly_blank} == set(BARE)
         assert not found.unreadable
 
 
-def test_the_same_pairs_give_the_same_answer_again(documents: list[Document]) -> None:
+def test_the_same_pairs_give_the_same_answer_again(known: Workspace, documents: list[Document]) -> None:
     """Figures included, however the workers share the pages out."""
-    first, again = (compared(list(documents), list(range(6)))[0] for _ in range(2))
+    first, again = (compared(known, documents, list(range(6)))[0] for _ in range(2))
     assert first.agreements == again.agreements
     assert first.compared == again.compared
 
 
-def test_pages_that_cannot_be_drawn_are_told(documents: list[Document], tmp_path: Path) -> None:
-    """One whose document is gone, and one whose file vanished since it was looked for; the others are compared."""
-    vanished = Document(str(tmp_path / "vanished.pdf"), "ab" * 32, 10, 1, "pdf")
-    found, groups = compared([documents[0], None, documents[6], vanished], [0, 1, 2, 3])
-    assert found.unreadable == {1, 3}
+def test_pages_that_cannot_be_drawn_are_told(known: Workspace, documents: list[Document], tmp_path: Path) -> None:
+    """One that was never seen, and one whose file vanished since it was looked for; the others are compared."""
+    never, vanished = (Document(str(tmp_path / name), name * 32, 10, 1, "pdf") for name in ("ab", "cd"))
+    sources = known.sources()
+    sources.add(vanished)
+    sources.save()
+    found, groups = compared(known, [documents[0], never, documents[6], vanished], [0, 1, 2, 3])
+    assert (found.unreadable, found.not_compared) == ({1, 3}, 5)
     assert groups == {frozenset({0, 2})}
+
+
+def keep_thumbnails(workspace: Workspace, documents: list[Document]) -> None:
+    """As `embed` does."""
+    writer = PageTableWriter(page_table(workspace.root, THUMBNAILS))
+    for key, picture in page_jpegs(workspace, [(document.sha256, 0) for document in documents]).items():
+        writer.append(key, {"picture": picture})
+    writer.flush()
+
+
+def test_thumbnails_alone_keep_apart_what_is_clearly_not_the_same(
+    known: Workspace, documents: list[Document], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a document nothing is drawn; pairs that would have to be are counted, with their pages."""
+    keep_thumbnails(known, documents)
+    monkeypatch.setattr(Sources, "document", lambda *_: None)
+    found, groups = compared(known, documents, [0, 1, 7, 8])
+    assert not groups
+    assert (found.compared, found.not_compared, found.unreadable) == (0, 1, {0, 1})
+    assert found.nearly_blank == {2, 3}
+
+
+def test_kept_thumbnails_change_no_answer(known: Workspace, documents: list[Document]) -> None:
+    """Made now or kept, they are the same."""
+    order = list(range(len(NAMES)))
+    before, _ = compared(known, documents, order)
+    keep_thumbnails(known, documents)
+    assert compared(known, documents, order)[0].agreements == before.agreements

@@ -4,6 +4,8 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+_ROWS = 4096
+
 
 def flat_index(rows: NDArray[np.float32]) -> faiss.Index:
     """An index for exact search among unit rows, float32 (n, dim)."""
@@ -12,10 +14,12 @@ def flat_index(rows: NDArray[np.float32]) -> faiss.Index:
     return index
 
 
-def unit_rows(X: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Rows scaled to unit length, (n, dim); rows of zeros stay so."""
-    lengths = np.linalg.norm(X, axis=1, keepdims=True)
-    unit: NDArray[np.float32] = np.ascontiguousarray(X / np.maximum(lengths, 1e-12), dtype=np.float32)
+def unit_rows(X: NDArray[np.float32], *, copy: bool = True) -> NDArray[np.float32]:
+    """Rows scaled to unit length, (n, dim), in place if no copy is wanted; rows of zeros stay so."""
+    unit = np.empty(X.shape, np.float32) if copy or X.dtype != np.float32 else X
+    for first in range(0, len(X), _ROWS):
+        some = X[first : first + _ROWS]
+        unit[first : first + _ROWS] = some / np.maximum(np.linalg.norm(some, axis=1, keepdims=True), 1e-12)
     return unit
 
 
@@ -26,13 +30,14 @@ def vote_shares(
 
     Args:
         cosines: Of the nearest rows of each query, best first, (n, k).
-        classes: Columns of their classes, (n, k).
+        classes: Columns of their classes, (n, k); -1 for a neighbour that was not found.
         count: How many classes there are.
         temperature: A row's vote is exp((cosine - best cosine) / temperature); a text makes all votes equal.
     """
     votes = np.ones(cosines.shape)
     if not isinstance(temperature, str):
         votes = np.exp((np.float64(cosines) - cosines[:, :1]) / temperature)
+    votes[classes < 0] = 0.0
     shares = np.zeros((len(cosines), count))
     np.add.at(shares, (np.arange(len(cosines))[:, None], classes), votes)
     shares /= shares.sum(axis=1, keepdims=True)
@@ -65,6 +70,6 @@ def distances_of(index: faiss.Index, none: faiss.Index, unit: NDArray[np.float32
 
 def mean_distances(index: faiss.Index, unit: NDArray[np.float32], k: int) -> NDArray[np.float64]:
     """One minus the mean cosine with the k nearest rows, 0..2, of unit rows (n, dim); (n,)."""
-    cosines, _ = index.search(unit, min(k, index.ntotal))
-    distances: NDArray[np.float64] = 1.0 - np.float64(cosines).mean(axis=1)
+    cosines, rows = index.search(unit, min(k, index.ntotal))
+    distances: NDArray[np.float64] = 1.0 - np.float64(cosines).mean(axis=1, where=rows >= 0)
     return distances
