@@ -284,7 +284,8 @@ def combined(plan: Plan, pages: LabelledPages, found: HeldOut, scores: dict[str,
     _, documents = np.unique(pairs, axis=1, return_inverse=True)  # of several types: a document for each
     truth = np.searchsorted(found.classes, pages.y)
     weights = page_weights(pages.page_indices)
-    evidence = Evidence(scores, truth, documents.ravel(), weights, np.unique(pages.groups, return_inverse=True)[1])
+    groups = np.unique(pages.groups, return_inverse=True)[1]
+    evidence = Evidence(scores, truth, documents.ravel(), weights, groups, frozenset({WORDS}))
 
     def decided(rows: NDArray[np.bool_]) -> Fusion:
         known = evidence.take(rows)
