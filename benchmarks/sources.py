@@ -48,12 +48,15 @@ READ, RECOGNISED = "read", "recognised"
 FEWEST = 5
 """Documents of a type that the second macro-F1 is over."""
 
+COST_PAGES = "1-3"
+"""Pages of each document of the first folder that the cost of `embed` is measured on."""
+
 _TEX = re.compile("tex|dvips", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Way:
-    """One way to sort: the networks, what is learnt from, and which of the two workspaces."""
+    """One way to sort: networks, what is learnt from (None: what `fit` chooses), and which of the two workspaces."""
 
     name: str
     backbone: str = PLAIN
@@ -68,12 +71,10 @@ class Way:
 WAYS = (
     Way("pictures"),
     Way("pictures, document networks", SEVERAL),
-    Way("pictures, words", blocks=("pictures", "words")),
-    Way("pictures, words, recognised ones too", blocks=("pictures", "words"), texts=RECOGNISED),
-    Way("document networks, words", SEVERAL, ("pictures", "words")),
-    Way("document networks, words, recognised ones too", SEVERAL, ("pictures", "words"), RECOGNISED),
-    Way("as `fit` chooses: one network", blocks=None, texts=RECOGNISED),
-    Way("as `fit` chooses: document networks", SEVERAL, None, RECOGNISED),
+    Way("pictures, words", blocks=None),
+    Way("document networks, words", SEVERAL, None),
+    Way("pictures, words, recognised ones too", blocks=None, texts=RECOGNISED),
+    Way("document networks, words, recognised ones too", SEVERAL, None, RECOGNISED),
 )
 
 
@@ -211,7 +212,7 @@ def _macro_f1(truth: Any, told: Any, kinds: Any) -> float:
 
 def in_folds(places: Places, ways: Sequence[Way], classifier: str, seeds: list[int], verdicts: Verdicts) -> None:
     """Prints quality and trust of each way over all folders, means of the seeds."""
-    facts, tables, shown = places.facts(), {}, False
+    facts, missing, shown = places.facts(), {}, False
     for way in ways:
         try:
             workspace, store = places.open(way)
@@ -220,17 +221,18 @@ def in_folds(places: Places, ways: Sequence[Way], classifier: str, seeds: list[i
                 for seed in seeds
             ]
         except EmbedpipeError as error:
-            tables[way.name] = str(error)
+            missing[way.name] = str(error)
             continue
-        tables[way.name] = runs
         if not shown:
             head("folds by group", *runs[0])
             shown = True
-        row(way.name, *(float(np.nanmean([run[name] for run in runs])) for name in runs[0]))
-        row("± deviation of the seeds", *(float(np.nanstd([run[name] for run in runs], ddof=1)) for name in runs[0]))
-    for name, found in tables.items():
-        if isinstance(found, str):
-            row(name, f"missing: {found}")
+        verdicts.write()
+        table = np.array([list(run.values()) for run in runs])
+        row(way.name, *(float(value) for value in table.mean(axis=0)))
+        if len(runs) > 1:
+            row("± deviation of the seeds", *(float(value) for value in table.std(axis=0, ddof=1)))
+    for name, reason in missing.items():
+        row(name, f"missing: {reason}")
 
 
 def from_elsewhere(places: Places, ways: Sequence[Way], classifier: str, verdicts: Verdicts) -> None:
@@ -269,7 +271,7 @@ def from_elsewhere(places: Places, ways: Sequence[Way], classifier: str, verdict
             float(right[sure].mean()) if sure.any() else "-", float((status == "novel").mean()))  # fmt: skip
 
 
-def costs(folder: Path, pages: str, rounds: int) -> None:
+def costs(folder: Path, rounds: int) -> None:
     """Prints what `embed` costs, the ways taking turns: medians of pages a second, and of processor time."""
     several = SEVERAL
     ways: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -291,10 +293,10 @@ def costs(folder: Path, pages: str, rounds: int) -> None:
             with tempfile.TemporaryDirectory() as out:
                 before, begin = _processor(), time.perf_counter()
                 report = embed(Workspace(out), [str(folder)], network, keep=keep,
-                               settings=Settings(Selection.parse(pages)))  # fmt: skip
+                               settings=Settings(Selection.parse(COST_PAGES)))  # fmt: skip
                 rates[name].append(report.embedded / (time.perf_counter() - begin))
                 busy[name].append(1000 * (_processor() - before) / report.embedded)
-    head(f"`embed`, pages {pages}", "pages/s", "of features alone", "processor time, ms/page", "of features alone")
+    head(f"`embed`, pages {COST_PAGES}", "pages/s", "of features alone", "processor time, ms/page", "of features alone")
     first = next(iter(ways))
     for name in ways:
         if name in missing:
@@ -326,7 +328,6 @@ def main(
     seeds: Annotated[str, typer.Option(help="Divisions into folds.")] = "0,1,2",
     ways: Annotated[str, typer.Option(help="Numbers of the ways, from 1; all if not given.")] = "",
     rounds: Annotated[int, typer.Option(help="Turns in which the cost of `embed` is measured.")] = 0,
-    pages: Annotated[str, typer.Option(help="Pages of each document that its cost is measured on.")] = "1-3",
     verdicts: Annotated[Path | None, typer.Option(help="A CSV of all answers.")] = None,
 ) -> None:
     """Prints the tables."""
@@ -337,7 +338,7 @@ def main(
         from_elsewhere(places, wanted, classifier, answers)
     answers.write()
     if rounds:
-        costs(folders[0], pages, rounds)
+        costs(folders[0], rounds)
 
 
 if __name__ == "__main__":

@@ -73,7 +73,7 @@ def default_recipe(preprocessing: Preprocessing, layers: str | None = None) -> R
     free = preprocessing.stages_of_any_size and layers == STAGES
     if preprocessing.fixed_size and not free:
         return Recipe(size=preprocessing.input_size, resize="squash", layers=layers or PENULTIMATE)
-    return Recipe(layers=layers or STAGES, shortest=preprocessing.shortest_side)
+    return Recipe(preprocessing.page_size, layers=layers or STAGES, shortest=preprocessing.shortest_side)
 
 
 def check_size(name: str, preprocessing: Preprocessing, recipe: Recipe) -> None:

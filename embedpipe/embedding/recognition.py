@@ -42,6 +42,9 @@ log = logging.getLogger(__name__)
 RECIPE = Recipe(size=LONG_SIDE, resize="area")
 """How a page is drawn for recognition."""
 
+_PATIENCE = 4
+"""So many times as long as rendering may recognition take: a newspaper takes 7 s of a core, and a core may be shared."""
+
 _HELD = 2048
 """Pages that wait for their words at a time, with their features."""
 
@@ -111,7 +114,8 @@ def recognise(
         counts: What is done is added.
     """
     pages = {document: sorted(indices) for document, indices in wanted.items()}
-    options = ReadOptions(RECIPE, limits=settings.limits, passwords=settings.passwords, extras=frozenset({WORDS}))
+    limits = replace(settings.limits, page_seconds=_PATIENCE * settings.limits.page_seconds)
+    options = ReadOptions(RECIPE, limits=limits, passwords=settings.passwords, extras=frozenset({WORDS}))
     options = replace(options, recogniser=settings.ocr.recogniser)
     workers = min(settings.workers or render_workers(READY_BYTES), sum(map(len, pages.values())))
     jobs = (

@@ -56,9 +56,11 @@ class Layout:
         axes = singular_vectors(sample) if dim > DIM else nothing
         lists = min(1 << (int(2 * n**0.5).bit_length() - 1), max(len(sample) // _ROWS_PER_CENTROID, 1))
         placed = _project(sample, axes)
-        means = faiss.Kmeans(placed.shape[1], lists, niter=_STEPS, seed=0, spherical=True, min_points_per_centroid=1)
-        means.train(placed)
-        return cls(axes, means.centroids)
+        coarse = faiss.IndexFlatIP(placed.shape[1])
+        index = faiss.IndexIVFFlat(coarse, placed.shape[1], lists, faiss.METRIC_INNER_PRODUCT)
+        index.cp.niter, index.cp.spherical, index.cp.min_points_per_centroid = _STEPS, True, 1
+        index.train(placed)  # not `faiss.Kmeans`, which fails where PyMuPDF's own kind of vectors was loaded before
+        return cls(axes, coarse.reconstruct_n(0, lists))
 
     @property
     def exact(self) -> bool:

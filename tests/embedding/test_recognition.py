@@ -198,11 +198,16 @@ def test_a_page_that_ends_its_worker_stays_without_words_with_the_reason(
 def test_a_page_without_end_is_given_up(
     workspace: Workspace, tiny: Backbone, tmp_path: Path, auto: Settings, colours: Recogniser
 ) -> None:
-    """After the time that a page may take; the others are read."""
+    """After four times the time that rendering may take; the others are read."""
     write(tmp_path, "a.pdf", "blue", "yellow", "black")
-    always = replace(auto, ocr=Ocr(ALWAYS, colours), limits=Limits(page_seconds=6))
+    always = replace(auto, ocr=Ocr(ALWAYS, colours), limits=Limits(page_seconds=1.5))
     report = embed(workspace, [str(tmp_path / "in")], tiny, settings=always)
-    assert [(f.page.page_number, f.kind) for f in report.recognised.failures] == [(1, "timeout")]
+    (failure,) = report.recognised.failures
+    assert (failure.page.page_number, failure.kind, failure.message) == (
+        1,
+        "timeout",
+        "not finished after 6 s (--page-timeout)",
+    )
     assert (report.recognised.pages, report.recognised.with_words) == (3, 1)
 
 
