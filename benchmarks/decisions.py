@@ -29,7 +29,7 @@ from embedpipe.classifiers.evaluation import (
     metrics_of,
     page_answers,
 )
-from embedpipe.classifiers.pooling import mean_log_scores, page_weights, weighted_means
+from embedpipe.classifiers.scores.pooling import mean_log_scores, page_weights, weighted_means
 from embedpipe.classifiers.training import Rehearsal, TrainingRecipe, labelled_pages, rehearse
 from embedpipe.pages.rendering import Selection
 from embedpipe.store.features import FeatureStore

@@ -30,7 +30,7 @@ from embedpipe.classifiers.evaluation import (
     held_out_distances,
     isolated,
 )
-from embedpipe.classifiers.pooling import effective_pages, mean_log_scores, page_weights, weighted_means
+from embedpipe.classifiers.scores.pooling import effective_pages, mean_log_scores, page_weights, weighted_means
 from embedpipe.classifiers.training import labelled_pages
 from embedpipe.core.records import Shift
 from embedpipe.embedding.kind_table import known_kinds

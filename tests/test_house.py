@@ -45,6 +45,7 @@ def test_imports_only_point_down() -> None:
             "pandas sklearn scipy pymupdf tifffile matplotlib jinja2 skops joblib",
         ),
         (["embedpipe.index.page_index"], "pandas sklearn scipy"),
+        (["embedpipe.tasks.similar"], "sklearn scipy pymupdf matplotlib jinja2"),
         (["embedpipe.pages.rendering"], "pandas sklearn scipy pyarrow faiss matplotlib openvino"),
     ],
 )

@@ -5,7 +5,7 @@ classifier is one entry in `bundles.CLASSIFIERS`. Scores, folds, calibration and
 of this room and nowhere else. Nothing here loads torch or renders a page.
 
 Other rooms use `boundaries`, `bundles`, `calibration.confidence`, `calibration.decisions`,
-`calibration.probabilities`, `calibration.shift`, `evaluation`, `evidence`, `examples`, `finetuned`, `gains`,
-`group_guesses`, `groups`, `held_out`, `missing`, `occlusion`, `pooling`, `saved.answering`, `saved.on_disk`,
-`stored_answers`, `training`, `variants`.
+`calibration.probabilities`, `calibration.shift`, `evaluation`, `evidence`, `finetuned`, `gains`, `group_guesses`,
+`groups`, `held_out`, `missing`, `occlusion`, `saved.answering`, `saved.on_disk`, `scores.pooling`, `stored_answers`,
+`training`, `variants`.
 """

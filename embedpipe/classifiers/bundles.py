@@ -5,6 +5,7 @@ import platform
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,17 +20,34 @@ from sklearn.svm import LinearSVC
 
 from embedpipe.classifiers import many_rows
 from embedpipe.classifiers.calibration.decisions import Calibration
-from embedpipe.classifiers.calibration.logits import log_softmax
 from embedpipe.classifiers.calibration.novelty import NoveltyDetector
-from embedpipe.classifiers.fusion import IMPOSSIBLE, Fusion
 from embedpipe.classifiers.neighbours import FaissKNeighborsClassifier
 from embedpipe.classifiers.saved.answering import VOTE_FLOOR
+from embedpipe.classifiers.saved.combining import CUES, LAYOUT, PICTURES, WORDS, FittedParts, Judge, taken
 from embedpipe.classifiers.saved.on_disk import MANIFEST, MODEL, check_model
-from embedpipe.classifiers.words import have_words
+from embedpipe.classifiers.scores.logits import log_softmax
 from embedpipe.core.errors import ArtifactError, EmbedpipeError, SpaceMismatchError, UnknownNameError
 from embedpipe.core.files import read_json, replacing, sha256_of, write_json
 from embedpipe.core.records import Identity
 from embedpipe.store.scaling import BlockScaler
+
+__all__ = [
+    "CLASSIFIERS",
+    "CUES",
+    "FACTS",
+    "LAYOUT",
+    "PICTURES",
+    "WORDS",
+    "Blocks",
+    "ClassifierBundle",
+    "FittedParts",
+    "build_classifier",
+    "fit_classifier",
+    "fit_novelty",
+    "log_scores",
+    "part_scores",
+    "taken",
+]
 
 Blocks = Sequence[tuple[str, int, int]]
 
@@ -39,9 +57,6 @@ CLASSIFIERS: dict[str, Callable[[], Any]] = {
     "head": lambda: LogisticRegression(C=10.0, class_weight="balanced", max_iter=300),
 }
 """Unfitted scikit-learn estimators by name; the defaults were measured, see docs/quality.md."""
-
-PICTURES, LAYOUT, CUES, WORDS = "pictures", "layout", "cues", "words"
-"""Names of the parts of a classifier, see `parts`; `LAYOUT` and `CUES` are those of their blocks as well."""
 
 FACTS = (LAYOUT, CUES)
 """Blocks whose numbers have units of their own; they come last."""
@@ -129,7 +144,7 @@ def fit_classifier(
     kind = classifier.steps[-1][0]
     extra = {} if kind == "knn" else {f"{kind}__sample_weight": weights}
     try:
-        if many_rows.can_fit(classifier[-1], len(X)):
+        if isinstance(X, np.ndarray) and many_rows.can_fit(classifier[-1], len(X)):
             many_rows.fit(classifier[-1], classifier[:-1].fit_transform(X), y, weights)
             return classifier
         fitted: Pipeline = classifier.fit(X, y, **extra)
@@ -155,66 +170,8 @@ def log_scores(classifier: Pipeline, X: NDArray[np.float32] | csr_array) -> NDAr
 def part_scores(
     name: str, fitted: Pipeline, inputs: NDArray[np.float32] | csr_array, learnt: Sequence[Any], classes: Sequence[str]
 ) -> NDArray[np.float64]:
-    """Log scores of pages by one part of a classifier, (n, n_classes); by words, NaN for pages without any.
-
-    A type that the part has not learnt is impossible; but one whose pages never had words counts as much as the
-    least probable of the others.
-
-    Args:
-        name: Of the part.
-        fitted: Its pipeline.
-        inputs: Features or counts of words, (n, dim).
-        learnt: The types that it learnt, sorted.
-        classes: All types, sorted.
-    """
-    scores = np.full((inputs.shape[0], len(classes)), IMPOSSIBLE)
-    columns = np.searchsorted(np.asarray(classes), np.asarray(learnt).astype(str))
-    if name != WORDS:
-        scores[:, columns] = log_scores(fitted, inputs)
-        return scores
-    rows = np.flatnonzero(have_words(inputs))
-    scores[:] = np.nan
-    if len(rows):
-        found = log_scores(fitted, inputs[rows])
-        scores[rows] = found.min(axis=1, keepdims=True)
-        scores[rows[:, None], columns] = found
-    return scores
-
-
-def taken(X: NDArray[Any], columns: NDArray[np.int64] | None) -> NDArray[Any]:
-    """Some columns, the last axis, without a copy where they lie side by side; all for None."""
-    if columns is None:
-        return X
-    first, last = int(columns[0]), int(columns[-1])
-    return X[..., first : last + 1] if last - first + 1 == len(columns) else X[..., columns]
-
-
-@dataclass(frozen=True, slots=True)
-class FittedParts:
-    """What a classifier asks besides its first pipeline.
-
-    Attributes:
-        others: The other parts by name.
-        columns: Which features each part takes that does not take all, the first one as `PICTURES`.
-        fusion: What each counts; None where there is no other.
-    """
-
-    others: dict[str, Pipeline] = field(default_factory=dict)
-    columns: dict[str, NDArray[np.int64]] = field(default_factory=dict)
-    fusion: Fusion | None = None
-
-    def to_model(self) -> dict[str, Any]:
-        """As it is saved; nothing for a classifier of one part on all features."""
-        found = {"parts": self.others, "columns": self.columns} if self.others or self.columns else {}
-        return found if self.fusion is None else {**found, "fusion": self.fusion.to_arrays()}
-
-    @classmethod
-    def from_model(cls, model: Mapping[str, Any]) -> "FittedParts":
-        """Reverses `to_model`."""
-        others = dict(model.get("parts", {}))
-        arrays = model.get("fusion")
-        fusion = None if arrays is None else Fusion((PICTURES, *others), arrays["full"], arrays["bare"])
-        return cls(others, dict(model.get("columns", {})), fusion)
+    """Log scores of pages by one part of a classifier, (n, n_classes), see `Judge.scores`."""
+    return Judge(partial(log_scores, fitted), learnt).scores(name, inputs, classes)
 
 
 def fit_novelty(
@@ -281,23 +238,13 @@ class ClassifierBundle:
         own = self.features_of(PICTURES, X)
         if self.cues and own.shape[1] != self.pipeline.n_features_in_:
             raise EmbedpipeError(f"{self.name} needs cues of the PDF, which are not known here: fit one without cues")
-        if self.parts.fusion is None:
-            return log_scores(self.pipeline, own)
-        scores = {PICTURES: part_scores(PICTURES, self.pipeline, own, self.pipeline.classes_, self.classes)}
-        for name, part in self.parts.others.items():
-            if name == WORDS and words is None:
-                scores[name] = np.full((len(X), len(self.classes)), np.nan)
-                continue
-            inputs = words if name == WORDS else self.features_of(name, X)
-            scores[name] = part_scores(name, part, inputs, part.classes_, self.classes)
-        return self.parts.fusion.apply(scores)
+        pipelines = {PICTURES: self.pipeline, **self.parts.others}
+        judges = {name: Judge(partial(log_scores, part), part.classes_) for name, part in pipelines.items()}
+        return self.parts.log_scores(judges, X, words, self.classes, self.name)
 
     def features_of(self, name: str, X: NDArray[np.float32]) -> NDArray[np.float32]:
         """Those features, float32 (n, dim), that a part takes."""
-        columns = self.parts.columns.get(name)
-        if columns is not None and columns[-1] >= X.shape[1]:
-            raise EmbedpipeError(f"{self.name} needs cues of the PDF, which are not known here: fit one without cues")
-        return taken(X, columns)
+        return self.parts.features_of(name, X, self.name)
 
     def distances(self, X: NDArray[np.float32]) -> NDArray[np.float64]:
         """How far pages are from the labelled ones, (n,), see `novelty`."""

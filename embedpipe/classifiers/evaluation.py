@@ -22,11 +22,12 @@ from sklearn.pipeline import Pipeline
 from embedpipe.classifiers.bundles import WORDS, Blocks, fit_classifier, fit_novelty, part_scores, taken
 from embedpipe.classifiers.calibration.confidence import HeldOutScores, expected_calibration_error, nested_decisions
 from embedpipe.classifiers.calibration.decisions import Rule
-from embedpipe.classifiers.fusion import IMPOSSIBLE, Evidence, Fusion, choose, learn
-from embedpipe.classifiers.nearest import unit_rows
 from embedpipe.classifiers.parts import Part, Plan, as_plan
-from embedpipe.classifiers.pooling import effective_pages, mean_log_scores, page_weights, weighted_means
-from embedpipe.classifiers.words import FIRST_PAGES, MOST_PAGES, have_words
+from embedpipe.classifiers.scores.fusion import IMPOSSIBLE, Evidence, Fusion, choose, learn
+from embedpipe.classifiers.scores.nearest import unit_rows
+from embedpipe.classifiers.scores.pooling import effective_pages, mean_log_scores, page_weights, weighted_means
+from embedpipe.classifiers.scores.word_rows import have_words
+from embedpipe.classifiers.words import FIRST_PAGES, MOST_PAGES
 from embedpipe.core.errors import LabelsError
 from embedpipe.core.machine import available_cores
 from embedpipe.index.near_duplicates import NEAR_DUPLICATE, connected, near_pairs
@@ -298,10 +299,11 @@ def _few_documents(pages: LabelledPages, among: NDArray[np.bool_], most: int | N
     if most is None:
         return np.flatnonzero(among)
     chosen = np.zeros(len(among), bool)
+    owner = np.unique(pages.documents, return_inverse=True)[1]  # numbers in the order of the hashes: quick to compare
     for kind in np.unique(pages.y[among]):
         own = among & (pages.y == kind)
-        documents = np.random.default_rng(0).permutation(np.unique(pages.documents[own]))
-        chosen |= own & np.isin(pages.documents, documents[:most])
+        documents = np.random.default_rng(0).permutation(np.unique(owner[own]))
+        chosen |= own & np.isin(owner, documents[:most])
     return np.flatnonzero(chosen)
 
 

@@ -7,9 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedpipe.classifiers.evaluation import LabelledPages
-from embedpipe.classifiers.examples import SHOWN, Example
 from embedpipe.classifiers.training import labelled_pages
-from embedpipe.core.records import PageRef
+from embedpipe.core.records import SHOWN, Example, PageRef
 from embedpipe.pages.rendering import Selection
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.scaling import BlockScaler

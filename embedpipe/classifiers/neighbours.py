@@ -10,7 +10,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from embedpipe.classifiers.nearest import flat_index, unit_rows, vote_shares
+from embedpipe.classifiers.scores.nearest import flat_index, unit_rows, vote_shares
 from embedpipe.index.row_neighbours import EXACT_ROWS, Layout, sampled, search
 
 _BLOCK = 20_000
@@ -54,7 +54,7 @@ class FaissKNeighborsClassifier(ClassifierMixin, BaseEstimator):
             self._rows, self._layout = unit_rows(checked), None
             self._index = flat_index(self._rows)
         else:
-            self._layout = layout = Layout.of(unit_rows(checked[sampled(len(checked))]), len(checked))
+            self._layout = layout = Layout.of(unit_rows(checked[sampled(len(checked))]), len(checked), EXACT_ROWS)
             self._axes, self._centroids = layout.axes, layout.centroids
             self._rows = np.concatenate(
                 [layout.project(unit_rows(checked[k : k + _BLOCK])) for k in range(0, len(checked), _BLOCK)]

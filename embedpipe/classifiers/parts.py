@@ -5,6 +5,7 @@ layout, the cues of its PDF, the words on it. The first one, `PICTURES` or some 
 others add what they know (`fusion`). A classifier of one part alone is that part's pipeline and nothing else.
 """
 
+import itertools
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -98,13 +99,14 @@ def plan(
         UnknownNameError: There is no such classifier, hyper-parameter or block.
         UsageError: No block of pictures is asked for, or words that are not known.
     """
-    base = [place for place, (name, _, _) in enumerate(blocks) if name not in _BESIDE]
+    base = [place for place, (name, _, _) in enumerate(blocks) if _part_of(name) == PICTURES]
     said: tuple[str, ...] = (PICTURES,)
     if asked is not None:
         base, said = _base(blocks, asked)
         if WORDS in asked and not words:
             raise UsageError("the words of these pages are not kept: run `embed` on their files, or leave words out")
-    wanted = [base, *([place] for place, (name, _, _) in enumerate(blocks) if name in _BESIDE)]
+    beside = ([place for place, (own, _, _) in enumerate(blocks) if _part_of(own) == name] for name in _BESIDE)
+    wanted = [base, *filter(None, beside)]
     parts = [_part(kind, [blocks[place] for place in places], settings, blocks) for places in wanted]
     if words:
         parts.append(Part(WORDS, build_words))
@@ -117,9 +119,9 @@ def plan(
 
 def _base(blocks: Blocks, asked: Sequence[str]) -> tuple[list[int], tuple[str, ...]]:
     """Which blocks the first part has, and the names that they were asked for by."""
-    pictures = [(place, name) for place, (name, _, _) in enumerate(blocks) if name not in _BESIDE]
+    pictures = [(place, name) for place, (name, _, _) in enumerate(blocks) if _part_of(name) == PICTURES]
     networks = dict.fromkeys(name.partition("/")[0] for _, name in pictures if "/" in name)
-    beside = [name for name, _, _ in blocks if name in _BESIDE]
+    beside = [part for name, _, _ in blocks if (part := _part_of(name)) != PICTURES]
     known = dict.fromkeys([PICTURES, *networks, *beside, WORDS, *(name for _, name in pictures)])
     for name in asked:
         if name not in known:
@@ -131,12 +133,21 @@ def _base(blocks: Blocks, asked: Sequence[str]) -> tuple[list[int], tuple[str, .
     return base, said
 
 
+def _part_of(block: str) -> str:
+    """The part that has a block, which may be one of several networks'."""
+    name = block.rpartition("/")[2]
+    return name if name in _BESIDE else PICTURES
+
+
 def _part(kind: str, own: Blocks, settings: Mapping[str, str], blocks: Blocks) -> Part:
     """A part on some of the blocks."""
-    name = own[0][0] if own[0][0] in _BESIDE else PICTURES
+    name = _part_of(own[0][0])
     if len(own) == len(blocks):
         return Part(name, lambda: build_classifier(kind, blocks, settings))
     columns = np.concatenate([np.arange(start, stop) for _, start, stop in own])
     places = np.cumsum([0, *(stop - start for _, start, stop in own)]).tolist()
-    moved = [(block, a, b) for (block, _, _), a, b in zip(own, places, places[1:], strict=True)]
+    moved = [
+        (block if name == PICTURES else name, a, b)
+        for (block, _, _), (a, b) in zip(own, itertools.pairwise(places), strict=True)
+    ]
     return Part(name, lambda: build_classifier(kind, moved, settings), columns)

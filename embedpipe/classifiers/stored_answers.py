@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from embedpipe.classifiers.bundles import ClassifierBundle
 from embedpipe.classifiers.calibration.decisions import Rule
-from embedpipe.classifiers.pooling import effective_pages, mean_log_scores, page_weights, weighted_means
+from embedpipe.classifiers.scores.pooling import effective_pages, mean_log_scores, page_weights, weighted_means
 from embedpipe.core.records import SAYS_NOTHING
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.page_extras import words_of_pages

@@ -45,7 +45,8 @@ from embedpipe.classifiers.group_guesses import separated
 from embedpipe.classifiers.held_out import held_out_of, honest_folds
 from embedpipe.classifiers.parts import Plan, plan
 from embedpipe.classifiers.saved.on_disk import brief
-from embedpipe.classifiers.words import have_words, shrunk
+from embedpipe.classifiers.scores.word_rows import have_words
+from embedpipe.classifiers.words import shrunk
 from embedpipe.core import versions
 from embedpipe.core.errors import ArtifactError, LabelsError, UsageError
 from embedpipe.core.records import SAYS_NOTHING
@@ -437,9 +438,16 @@ class Rehearsal:
 
 
 def rehearse(
-    workspace: Workspace, store: FeatureStore, recipe: TrainingRecipe, *, allow_missing: bool = False
+    workspace: Workspace, store: FeatureStore, recipe: TrainingRecipe, *, allow_missing: bool = False, seed: int = 0
 ) -> Rehearsal:
     """Cross-validates a recipe on the labelled pages, with groups, given or guessed, and near copies kept together.
+
+    Args:
+        workspace: The artifacts.
+        store: The features.
+        recipe: What is measured.
+        allow_missing: Measure without what labelled documents have lost.
+        seed: Of the division into folds.
 
     Raises:
         LabelsError: There are too few labels.
@@ -450,7 +458,7 @@ def rehearse(
     found = learnt_pages(workspace, store, recipe, allow_missing=allow_missing)
     known = apart(workspace, store, found)
     known = replace(known, kinds=known_kinds(workspace, known.documents, known.kinds))
-    folds = honest_folds(known)
+    folds = honest_folds(known, seed)
     offered = recipe.plan(store.blocks, known)
     held_out = cross_validate(offered, known, folds)
     base = offered.parts[0]

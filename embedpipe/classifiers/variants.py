@@ -193,7 +193,11 @@ class _Run:
         """Some variants of some pages, batch by batch."""
         jobs = list(_jobs(self._store, sources, pages))
         variants = Variants(numbers, self._backbone.identity.recipe, self._seed)
-        for item in PageStream(self._backbone, self._settings, len(jobs), variants=variants).run(jobs):
+        stored = self._store.pages()
+        turned = stored[stored["turned"] != 0]
+        keys = zip(turned["document_sha256"], turned["page_index"].tolist(), strict=True)
+        turns = dict(zip(keys, turned["turned"].tolist(), strict=True))
+        for item in PageStream(self._backbone, self._settings, len(jobs), variants=variants, turns=turns).run(jobs):
             if isinstance(item, PageFailure):
                 self.reasons.add(f"{item.page}: {item.message}")
                 continue

@@ -8,12 +8,13 @@ smaller, see docs/quality.md.
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.pipeline import Pipeline
 from sklearn.svm import LinearSVC
 from sklearn.utils.validation import check_is_fitted
+
+from embedpipe.classifiers.scores.word_rows import folded, weighted
 
 BUCKETS = 2**14
 """N-grams that are told apart at most."""
@@ -40,33 +41,21 @@ class WordScaler(TransformerMixin, BaseEstimator):
 
     def fit(self, X: Any, y: object = None) -> Self:  # noqa: ARG002 - scikit-learn's signature
         """Learns from counts, sparse (n, n_buckets)."""
-        folded = self._folded(X)
-        rows = np.bincount(folded.indices, minlength=folded.shape[1])
-        rarity = np.log((1.0 + folded.shape[0]) / (1.0 + rows)) + 1.0
+        counts = folded(X, self.buckets)
+        rows = np.bincount(counts.indices, minlength=counts.shape[1])
+        rarity = np.log((1.0 + counts.shape[0]) / (1.0 + rows)) + 1.0
         self.rarity_ = np.where(rows > 1, rarity, 0.0).astype(np.float32)
         return self
 
     def transform(self, X: Any) -> csr_array:
         """Scales counts, sparse (n, n_buckets), to float32 (n, buckets)."""
         check_is_fitted(self)
-        rows = self._folded(X)
-        values = (np.log(rows.data) + 1.0) * self.rarity_[rows.indices]
-        owner = np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr))
-        lengths = np.sqrt(np.bincount(owner, weights=values * values, minlength=rows.shape[0]))
-        values /= np.maximum(lengths[owner], 1e-12)
-        return csr_array((values.astype(np.float32), rows.indices, rows.indptr), shape=rows.shape)
-
-    def _folded(self, X: Any) -> csr_array:
-        rows = csr_array(X)
-        places = (rows.indices % self.buckets).astype(np.int32), rows.indptr.astype(np.int32)  # as liblinear takes them
-        found = csr_array((rows.data.astype(np.float32), *places), shape=(rows.shape[0], self.buckets))
-        found.sum_duplicates()
-        return found
+        return weighted(X, self.rarity_)
 
 
 def build_words() -> Pipeline:
-    """An unfitted pipeline on the words of pages."""
-    svm = LinearSVC(C=10.0, class_weight="balanced", dual=True, tol=0.1, max_iter=200, random_state=0)
+    """An unfitted pipeline on the words of pages; its solver draws nothing at random, whatever runs beside it."""
+    svm = LinearSVC(C=10.0, class_weight="balanced", dual=False, tol=0.1, max_iter=200)
     return Pipeline([("scale", WordScaler()), ("words", svm)])
 
 
@@ -75,9 +64,3 @@ def shrunk(fitted: Pipeline) -> Pipeline:
     svm = fitted.steps[-1][1]
     svm.coef_ = svm.coef_.astype(np.float32)
     return fitted
-
-
-def have_words(words: csr_array) -> NDArray[np.bool_]:
-    """Which rows hold any n-gram, (n,)."""
-    there: NDArray[np.bool_] = np.diff(words.indptr) > 0
-    return there

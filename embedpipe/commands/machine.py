@@ -24,7 +24,8 @@ def backbones(
         list[str] | None, typer.Argument(help="Some of them; all of the table if not given.", show_default=False)
     ] = None,
     download: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Download and check the weights of this backbone.")
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Get and check the weights of a backbone or preset."),
     ] = None,
     export_weights: Annotated[
         Path | None, folder_option("Pack the weights that are here for a machine without network.")
@@ -41,14 +42,19 @@ def backbones(
         own = [] if names else info.backbones(workspace)
         output.result({"backbones": rows, "finetuned": own})
         output.table(catalogue.COLUMNS, [catalogue.cells(row) for row in rows])
+        if not names:
+            output.table(catalogue.PRESET_COLUMNS, [catalogue.preset_cells(row) for row in catalogue.presets()])
         for row in own:
             output.line(
                 f"{row['name']}: {row['base']}, {row['unfreeze']} trained, {len(row['classes'])} types, "
                 f"size {row['size']}"
             )
-        output.line("and timm:NAME for any model of timm; --json has more, such as where each file is published")
+        output.line(
+            "names joined by + are one backbone, and timm:NAME is any model of timm; --json has more, such as where "
+            "each file is published"
+        )
         return DONE
-    downloaded = [catalogue.fetch_weights(name) for name in download or []]
+    downloaded = [row for name in download or [] for row in catalogue.fetch_weights(name)]
     exported = catalogue.export_weights(names or download or [], export_weights, force=force) if export_weights else []
     output.result({"downloaded": downloaded, "exported": exported})
     columns = ("name", "bytes", "sha256", "file")

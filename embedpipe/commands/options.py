@@ -61,10 +61,13 @@ class Network:
 
     backbone: Annotated[
         str | None,
-        typer.Option(help="Name in `backbones`, timm:NAME, or finetuned:NAME.", show_default="efficientnet_lite0"),
+        typer.Option(
+            help="Name in `backbones`, timm:NAME, finetuned:NAME, several joined by +, or documents.",
+            show_default="efficientnet_lite0",
+        ),
     ] = None
     weights: Annotated[
-        str | None, typer.Option(help="Weights FILE (.pth, .safetensors), or `none` for random ones.")
+        str | None, typer.Option(help="Weights FILE (.pth, .safetensors, .onnx), or `none` for random ones.")
     ] = None
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = AUTO
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = AUTO
@@ -82,6 +85,7 @@ class Network:
         workspace: "Workspace",
         identity: "Identity | None" = None,
         recipe: Mapping[str, Any] | None = None,
+        upright: str | None = None,
     ) -> "Backbone":
         """Loads the backbone: that of an identity, or the one that was asked for.
 
@@ -89,18 +93,23 @@ class Network:
             workspace: Where fine-tuned backbones are.
             identity: What features were made with; None for a new space.
             recipe: Fields of `records.Recipe` that differ from the backbone's default.
+            upright: One of `names.UPRIGHT`; None for the backbone's default. An identity has its own.
         """
-        from embedpipe.backbones import loading, model_cache
         from embedpipe.backbones.engines import EngineChoice
+        from embedpipe.backbones.model_cache import Wanted
+        from embedpipe.backbones.names import full_name
         from embedpipe.classifiers import finetuned
         from embedpipe.core.records import DEFAULT_BACKBONE
 
-        name = self.backbone or (identity.backbone if identity else DEFAULT_BACKBONE)
         choice = EngineChoice(self.device, self.precision, self.engine)
-        given = identity.recipe if identity else None
-        wanted = model_cache.Wanted(name, self.weights, given, {} if identity else recipe or {}, choice)
-        base = finetuned.resolve(workspace, wanted)
-        return finetuned.named(loading.load(base), name)
+        if identity is None:
+            name = self.backbone or DEFAULT_BACKBONE
+            asked = Wanted(name, self.weights, None, recipe or {}, choice, upright)
+            return finetuned.load(workspace, asked.members(), asked)
+        name = self.backbone or identity.backbone
+        asked = Wanted(name, self.weights, identity.recipe, {}, choice, identity.upright)
+        members = Wanted.of(identity, choice, self.weights) if full_name(name) == identity.backbone else asked.members()
+        return finetuned.load(workspace, members, asked)
 
 
 @dataclass(frozen=True)

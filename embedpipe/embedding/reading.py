@@ -140,10 +140,14 @@ class Reading:
         job = Job(document, selection, known) if wanted - known else None
         if not known:
             return None, job
-        columns = ["page_index", "page_count", "width", "height", "ink", "outcome", "message", "source_kind"]
+        columns = ["page_index", "page_count", "width", "height", "ink", "outcome", "message", "source_kind", "turned"]
         infos = tuple(
-            replace(PageInfo(PageRef(document.sha256, index, document.path), count, *others), source_kind=kind)
-            for index, count, *others, kind in zip(*(pages[name].to_pylist() for name in columns), strict=True)
+            replace(
+                PageInfo(PageRef(document.sha256, index, document.path), count, *others),
+                source_kind=kind,
+                turned=turned,
+            )
+            for index, count, *others, kind, turned in zip(*(pages[name].to_pylist() for name in columns), strict=True)
         )
         X = self._store.features(array_of(pages["page_id"]))
         keys = [(document.sha256, info.ref.page_index) for info in infos]

@@ -5,12 +5,10 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
-from scipy.sparse import vstack
 
 from embedpipe.core.machine import render_workers
 from embedpipe.core.records import (
@@ -35,6 +33,9 @@ from embedpipe.pages.rendering import Job, Renderer, Selection
 from embedpipe.store import page_extras
 from embedpipe.store.page_table import POSITION, Key, PageTable, PageTableWriter
 from embedpipe.store.workspace import Workspace
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 log = logging.getLogger(__name__)
 
@@ -210,6 +211,8 @@ def _with_words(
     keys = [(info.ref.document_sha256, info.ref.page_index) for batch in held for info in batch.pages]
     if not keys:
         return
+    from scipy.sparse import vstack  # noqa: PLC0415 - most runs recognise nothing
+
     log.info("recognising the text of %d pages", len(keys))
     wanted: dict[Document, list[int]] = {}
     for sha256, index in keys:
@@ -223,7 +226,7 @@ def _with_words(
 
 
 def lacking(
-    workspace: Workspace, pages: pd.DataFrame, settings: Settings, *, retry_failed: bool = False
+    workspace: Workspace, pages: "pd.DataFrame", settings: Settings, *, retry_failed: bool = False
 ) -> dict[str, list[int]]:
     """Stored pages that are to be recognised and were not yet.
 

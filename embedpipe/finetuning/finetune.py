@@ -21,6 +21,7 @@ from embedpipe.backbones.building import check_size, default_recipe, find_backbo
 from embedpipe.backbones.engines import Backbone, EngineChoice
 from embedpipe.backbones.layers import PENULTIMATE, FeatureNetwork
 from embedpipe.backbones.model_cache import Wanted
+from embedpipe.backbones.names import one_name
 from embedpipe.backbones.runtime import choose
 from embedpipe.backbones.state_dicts import tensors_sha256
 from embedpipe.classifiers.evaluation import HeldOut, LabelledPages, grouped_folds, metrics_of
@@ -131,6 +132,7 @@ def finetune(
     recipe = recipe or FinetuningRecipe()
     if recipe.backbone.startswith(FINETUNED):
         raise UsageError(f"{recipe.backbone} has seen its documents: fine-tune its base with another recipe")
+    one_name(recipe.backbone, "training")
     name = name or f"{recipe.backbone.replace(':', '-')}-{recipe.unfreeze}"
     if not _NAME.fullmatch(name):
         raise UsageError(f"--name {name}: write letters, digits, dots, dashes and underscores")
@@ -150,6 +152,8 @@ class _Run:
         if (self._folder / MANIFEST).exists() and not (self._folder / _CHECKPOINT).exists():
             raise EmbedpipeError(f"there is a backbone {FINETUNED}{name} already: give another --name, or remove it")
         self._source = find_backbone(recipe.backbone)
+        if self._source.onnx:
+            self._source.build()  # says that it cannot be trained
         self._preprocessing = self._source.preprocessing()
         changes = {key: value for key in ("size", "resize") if (value := getattr(recipe, key)) is not None}
         self._picture = replace(default_recipe(self._preprocessing), **changes)

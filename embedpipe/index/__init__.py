@@ -5,5 +5,5 @@ Input: stored features. Output: page ids with cosines, families, and pairs of pa
 here without looking elsewhere.
 
 Other rooms use `families`, `inventory`, `near_duplicates`, `page_index`, `projection`, `row_neighbours`,
-`same_page.agreement`, `same_page.verification`, `search`.
+`same_page.agreement`, `same_page.verification`, `search`, `word_search`.
 """

@@ -11,7 +11,6 @@ from typing import Any
 import faiss
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import eigh
 
 EXACT_ROWS = 20_000
 """Up to so many rows all of them are compared."""
@@ -20,6 +19,7 @@ DIM = 256
 """Singular vectors that are kept of wider rows."""
 
 _SAMPLE = 32_768
+_FOR_AXES = 8192
 _BLOCK = 4096
 _PROBES = 32
 """Lists that are looked at; docs/performance.md gives the neighbours that are found."""
@@ -56,9 +56,11 @@ class Layout:
         axes = singular_vectors(sample) if dim > DIM else nothing
         lists = min(1 << (int(2 * n**0.5).bit_length() - 1), max(len(sample) // _ROWS_PER_CENTROID, 1))
         placed = _project(sample, axes)
-        means = faiss.Kmeans(placed.shape[1], lists, niter=_STEPS, seed=0, spherical=True, min_points_per_centroid=1)
-        means.train(placed)
-        return cls(axes, means.centroids)
+        coarse = faiss.IndexFlatIP(placed.shape[1])
+        index = faiss.IndexIVFFlat(coarse, placed.shape[1], lists, faiss.METRIC_INNER_PRODUCT)
+        index.cp.niter, index.cp.spherical, index.cp.min_points_per_centroid = _STEPS, True, 1
+        index.train(placed)  # not `faiss.Kmeans`, which fails where PyMuPDF's own kind of vectors was loaded before
+        return cls(axes, coarse.reconstruct_n(0, lists))
 
     @property
     def exact(self) -> bool:
@@ -118,18 +120,17 @@ def search(index: Any, projected: NDArray[np.float32], k: int) -> tuple[NDArray[
     return found
 
 
-def sampled(n: int) -> NDArray[np.int64]:
-    """Which of n rows a layout is made from, ascending, always the same ones."""
-    return np.sort(np.random.default_rng(0).permutation(n)[:_SAMPLE])
+def sampled(n: int, most: int = _SAMPLE) -> NDArray[np.int64]:
+    """Some of n rows, ascending, always the same ones: what a layout is made from, unless fewer are wanted."""
+    return np.sort(np.random.default_rng(0).permutation(n)[:most])
 
 
 def singular_vectors(unit: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The first `DIM` right singular vectors of rows, float32 (dim, DIM)."""
-    dim = unit.shape[1]
-    products = np.zeros((dim, dim))
-    for first in range(0, len(unit), _BLOCK):
-        block = unit[first : first + _BLOCK]
-        products += block.T @ block
+    """The first `DIM` right singular vectors of rows, of some thousand of them, float32 (dim, DIM)."""
+    from scipy.linalg import eigh  # noqa: PLC0415 - answering does without it
+
+    some = unit[:: -(-len(unit) // _FOR_AXES)]
+    products, dim = some.T @ some, unit.shape[1]
     _, axes = eigh(products, subset_by_index=(max(dim - DIM, 0), dim - 1))
     return np.ascontiguousarray(axes[:, ::-1], np.float32)
 

@@ -170,6 +170,7 @@ class FeatureWriter:
                     "outcome": info.outcome,
                     "message": as_utf8(info.message),
                     "source_kind": info.source_kind,
+                    "turned": info.turned,
                 }
             )
             self._buffer.rows.append(row)

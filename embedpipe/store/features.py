@@ -171,7 +171,7 @@ class FeatureStore:
         """One row per page, without the features, in the order of the parts.
 
         Columns: page_id, document_sha256, page_index, page_count, source, width, height, ink, outcome, message,
-        source_kind ("" where an earlier version stored the page).
+        source_kind ("" where an earlier version stored the page), turned (degrees clockwise, 0 where it was not).
         """
         if self._pages is None:
             self._pages, self._table = _frame(self.table()), None

@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 from embedpipe.core.records import NO_WORDS, PageInfo, Words
 from embedpipe.pages.extras.words import BUCKETS, FEWEST_CHARACTERS
+from embedpipe.store.columns import array_of
 from embedpipe.store.failure_table import as_utf8
 from embedpipe.store.features import FeatureStore
-from embedpipe.store.page_table import POSITION, Key, PageTable, PageTableWriter, all_rows
+from embedpipe.store.page_table import POSITION, Key, PageTable, PageTableWriter
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -63,7 +62,7 @@ def words_of(root: Path, keys: Sequence[Key]) -> "csr_array":
     return csr_array((counts.astype(np.float32), columns.astype(np.int32), starts), shape=(len(keys), BUCKETS))
 
 
-def words_of_pages(store: FeatureStore, page_ids: NDArray[np.int64]) -> csr_array:
+def words_of_pages(store: FeatureStore, page_ids: NDArray[np.int64]) -> "csr_array":
     """As `words_of`, of the pages of a store by their ids."""
     table = store.pages().set_index("page_id").loc[page_ids]
     keys = list(zip(table["document_sha256"], table["page_index"].tolist(), strict=True))
@@ -72,12 +71,10 @@ def words_of_pages(store: FeatureStore, page_ids: NDArray[np.int64]) -> csr_arra
 
 def word_counts(root: Path) -> Counter[str]:
     """How many pages have words of which origin; under `NO_WORDS` those that have none, recognised or not."""
-    counts: Counter[str] = Counter()
-    for _, rows in all_rows(page_table(root, WORDS), ["origin", "characters"]):
-        enough = pc.greater_equal(rows["characters"], FEWEST_CHARACTERS)  # those themselves take far longer to read
-        origins = pc.if_else(enough, rows["origin"], NO_WORDS)
-        counts.update({value["values"]: value["counts"] for value in pc.value_counts(origins).to_pylist()})
-    return counts
+    rows = page_table(root, WORDS).newest(["origin", "characters"])
+    there = array_of(rows["characters"]) >= FEWEST_CHARACTERS  # the n-grams themselves are a thousand times as much
+    origins = zip(rows["origin"].to_pylist(), there.tolist(), strict=True)
+    return Counter(origin if known else NO_WORDS for origin, known in origins)
 
 
 def row_of(name: str, info: PageInfo) -> dict[str, object] | None:

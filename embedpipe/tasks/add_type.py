@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from embedpipe.classifiers import missing, variants
 from embedpipe.classifiers.bundles import ClassifierBundle
 from embedpipe.classifiers.evaluation import LabelledPages, cross_validate, document_scores, per_class
-from embedpipe.classifiers.finetuned import MANIFEST
+from embedpipe.classifiers.finetuned import MANIFEST, parts_of
 from embedpipe.classifiers.held_out import held_out_of, honest_folds
 from embedpipe.classifiers.missing import Missing
 from embedpipe.classifiers.stored_answers import statuses, told, total
@@ -173,7 +173,8 @@ def add_type(
             store = _current(target, bundle, sources)
         Labels(labels.rows).save(aside.labels_file)
         kind_table.copy(workspace, aside)
-        _tell_what_was_seen(workspace, aside, bundle.identity.backbone)
+        for one in parts_of(bundle.identity):
+            _tell_what_was_seen(workspace, aside, one.backbone)
         _make_variants((target, aside), store, bundle, lesson, backbone, settings)
         outcome = _learn((workspace, aside), store, bundle, lesson, {document.sha256 for document in examples})
         if lesson.keep:

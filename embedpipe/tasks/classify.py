@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 
 from embedpipe.classifiers.calibration.decisions import Calibration, Rule
 from embedpipe.classifiers.calibration.shift import Asked, compare
-from embedpipe.classifiers.examples import SHOWN, Example
-from embedpipe.classifiers.examples import as_json as examples_json
-from embedpipe.classifiers.pooling import effective_pages, mean_log_scores, page_weights, weighted_means
 from embedpipe.classifiers.saved.on_disk import brief
+from embedpipe.classifiers.scores.pooling import effective_pages, mean_log_scores, page_weights, weighted_means
 from embedpipe.core.errors import ArtifactError, LabelsError
 from embedpipe.core.records import (
     PARTIAL,
     SAYS_NOTHING,
+    SHOWN,
     WHOLE_FILE,
     Document,
+    Example,
     FeatureBatch,
     PageFailure,
     Prediction,
@@ -327,6 +327,6 @@ def _prediction_json(verdict: DocumentVerdict | PageVerdict) -> dict[str, Any]:
         "margin": round(prediction.margin, 4),
         "novelty": round(prediction.novelty, 4),
         "measured": prediction.measured,
-        "neighbours": examples_json(verdict.neighbours),
+        "neighbours": [example.to_json() for example in verdict.neighbours],
     }
     return {**values, "message": verdict.message} if verdict.message else values

@@ -32,7 +32,6 @@ from embedpipe.classifiers.evaluation import (
     per_class,
 )
 from embedpipe.classifiers.evidence import Examples
-from embedpipe.classifiers.examples import Example
 from embedpipe.classifiers.finetuned import trained_on
 from embedpipe.classifiers.groups import describe
 from embedpipe.classifiers.held_out import FEWEST_UNSEEN
@@ -46,6 +45,7 @@ from embedpipe.classifiers.training import (
     rehearse,
 )
 from embedpipe.core.errors import LabelsError
+from embedpipe.core.records import Example
 from embedpipe.drawing.reports import Likeness, Mistake, ReportData, write_report
 from embedpipe.embedding.intake import Report
 from embedpipe.embedding.page_pictures import page_pictures

@@ -12,14 +12,13 @@ from scipy.sparse import csr_array
 from scipy.special import log_softmax, logsumexp
 
 from embedpipe.backbones.engines import Backbone
+from embedpipe.backbones.orientation import turned
 from embedpipe.classifiers.bundles import ClassifierBundle
 from embedpipe.classifiers.evidence import Examples
-from embedpipe.classifiers.examples import Example
-from embedpipe.classifiers.examples import as_json as examples_json
 from embedpipe.classifiers.occlusion import Box, covered, deciding_boxes, occlusion_map
 from embedpipe.core.display import name_of
 from embedpipe.core.errors import ArtifactError, LabelsError, UnknownNameError
-from embedpipe.core.records import Document, PageImage, PageInfo, PageRef
+from embedpipe.core.records import Document, Example, PageImage, PageInfo, PageRef
 from embedpipe.drawing.heatmaps import HeatPicture, Looks, draw_heat
 from embedpipe.embedding.page_pictures import page_pictures
 from embedpipe.embedding.streaming import Settings, render_page, render_pages
@@ -36,6 +35,9 @@ SMALLEST_DROP = 0.2
 
 OK, DIFFUSE, BLANK = "ok", "diffuse", "blank"
 _PICTURE_SIZE = 1000
+_LEVEL = (0, 180)
+"""Turns that leave a page as wide as it was."""
+
 _LONGEST_STEM = 200  # bytes; a name has 255, and a page and a stage follow
 
 
@@ -130,7 +132,14 @@ def explain(
     document = identify_query(path)
     identity = backbone.identity
     page = render_page(
-        document, index, identity.recipe, identity.interpolation, settings, cues=bundle.cues, words=bundle.words
+        document,
+        index,
+        identity.recipe,
+        identity.interpolation,
+        settings,
+        cues=bundle.cues,
+        words=bundle.words,
+        turner=backbone.turner,
     )
     if page.info.outcome == "blank":
         return Explanation(document, page, BLANK, bundle.name)
@@ -218,8 +227,11 @@ def draw(workspace: Workspace, found: Explanation, backbone: Backbone, file: Pat
     """
     info = found.page.info
     shown = render_pages([(found.document, info.ref.page_index)], size=_PICTURE_SIZE)
-    (left, top, right, bottom), _ = plan(info.width, info.height, backbone.identity.recipe)
-    region = (left / info.width, top / info.height, right / info.width, bottom / info.height)
+    width, height = (info.width, info.height) if info.turned in _LEVEL else (info.height, info.width)
+    (left, top, right, bottom), _ = plan(width, height, backbone.identity.recipe)
+    region = (left / width, top / height, right / width, bottom / height)
+    own = (found.document.sha256, info.ref.page_index)
+    picture = turned(shown[own], info.turned) if own in shown else found.page.pixels
     pictures = page_pictures(workspace, [(e.page.document_sha256, e.page.page_index) for e in found.examples])
     looks = [
         Looks(pictures.get((e.page.document_sha256, e.page.page_index)), e.label, _name(e.page), e.score)
@@ -227,7 +239,7 @@ def draw(workspace: Workspace, found: Explanation, backbone: Backbone, file: Pat
     ]
     draw_heat(
         HeatPicture(
-            pixels=shown.get((found.document.sha256, info.ref.page_index), found.page.pixels),
+            pixels=picture,
             region=region,
             drops=found.drops,
             smallest=SMALLEST_DROP,
@@ -274,7 +286,7 @@ def as_json(found: Explanation) -> dict[str, Any]:
         "grid": {"rows": len(found.drops), "columns": len(found.drops[0]), "drops": found.drops.round(3).tolist()},
         "boxes": [{k: round(getattr(box, k), 4) for k in ("x0", "y0", "x1", "y1", "drop")} for box in found.boxes],
         "without_boxes": _shares(found.without)[:2],
-        "looks_like": examples_json(found.examples),
+        "looks_like": [example.to_json() for example in found.examples],
     }
 
 

@@ -29,7 +29,7 @@ from embedpipe.classifiers.evaluation import (
     per_class,
     top_accuracy,
 )
-from embedpipe.classifiers.pooling import mean_log_scores
+from embedpipe.classifiers.scores.pooling import mean_log_scores
 from embedpipe.core.errors import LabelsError
 
 

@@ -8,10 +8,11 @@ from scipy.linalg import cho_factor, cho_solve
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from embedpipe.classifiers.nearest import flat_index, mean_distances, unit_rows
+from embedpipe.classifiers.scores.nearest import flat_index, mean_distances, unit_rows
 from embedpipe.index.row_neighbours import EXACT_ROWS, Layout, sampled
 
-_BLOCK = 20_000
+_FOR_COVARIANCE = 20_000
+"""Rows that a covariance is estimated from where there are more than `EXACT_ROWS`."""
 
 
 class NoveltyDetector(BaseEstimator):
@@ -44,12 +45,10 @@ class NoveltyDetector(BaseEstimator):
         members = np.zeros((len(checked), len(classes)), np.float32)
         members[np.arange(len(checked)), columns] = weights / np.bincount(columns, weights=weights)[columns]
         means = members.T @ checked
-        shares = np.sqrt(weights / weights.sum())[:, None].astype(np.float32)
-        covariance = np.zeros((checked.shape[1],) * 2)
-        for first in range(0, len(checked), _BLOCK):  # the rows around their means would be as large as all rows
-            some = slice(first, first + _BLOCK)
-            within = (checked[some] - means[columns[some]]) * shares[some]
-            covariance += within.T @ within
+        some = slice(None) if len(checked) <= EXACT_ROWS else sampled(len(checked), _FOR_COVARIANCE)
+        within = checked[some] - means[columns[some]]
+        within *= np.sqrt(weights[some] / weights[some].sum())[:, None].astype(np.float32)
+        covariance = (within.T @ within).astype(np.float64)
         average = max(float(np.trace(covariance)) / len(covariance), 1e-12)
         covariance *= 1.0 - self.shrinkage
         covariance[np.diag_indices_from(covariance)] += self.shrinkage * average
@@ -61,14 +60,15 @@ class NoveltyDetector(BaseEstimator):
         self.rows_ = self._project(checked)
         self.centroids_ = np.empty((0, self.rows_.shape[1]), np.float32)
         if len(self.rows_) > EXACT_ROWS:
-            self.centroids_ = Layout.of(self.rows_[sampled(len(self.rows_))], len(self.rows_)).centroids
+            sample = self.rows_[sampled(len(self.rows_))]
+            self.centroids_ = Layout.of(sample, len(self.rows_), EXACT_ROWS).centroids
         self._index = self._index_of_rows()
         return self
 
     def _index_of_rows(self) -> Any:
         """Exact up to `EXACT_ROWS`; beyond, it looks at the nearest lists."""
-        centroids = getattr(self, "centroids_", ())  # earlier versions compared all
-        if not len(centroids):
+        centroids = getattr(self, "centroids_", None)  # earlier versions compared all
+        if centroids is None or not len(centroids):
             return flat_index(self.rows_)
         return Layout(np.empty((len(self.projection_.T), 0), np.float32), centroids).index(self.rows_)
 

@@ -11,7 +11,7 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from embedpipe.classifiers.calibration.logits import expit, log_softmax, logit
+from embedpipe.classifiers.scores.logits import expit, log_softmax, logit
 
 _STEEPNESS_PRIOR, _PAGES_PRIOR = 1.0, 10.0
 """How strongly held-out rows must differ before the curve is bent, as half the inverse variances of normal priors."""

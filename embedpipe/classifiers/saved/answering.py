@@ -11,21 +11,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedpipe.classifiers.calibration.decisions import Calibration
-from embedpipe.classifiers.calibration.logits import log_softmax
-from embedpipe.classifiers.nearest import flat_index, mean_distances, unit_rows, vote_shares
+from embedpipe.classifiers.saved.combining import PICTURES, WORDS, FittedParts, Judge
 from embedpipe.classifiers.saved.on_disk import MANIFEST, MODEL, check_model
 from embedpipe.classifiers.saved.trees import Estimator, read_tree
+from embedpipe.classifiers.scores.logits import log_softmax
+from embedpipe.classifiers.scores.nearest import mean_distances, unit_rows, vote_shares
+from embedpipe.classifiers.scores.word_rows import weighted
 from embedpipe.core.errors import EmbedpipeError, SpaceMismatchError
 from embedpipe.core.files import read_json
 from embedpipe.core.moved import MOVED
 from embedpipe.core.records import Identity
+from embedpipe.index.row_neighbours import Layout, search
 from embedpipe.store.moments import Scaling
 
 VOTE_FLOOR = 1e-3
 """Added to shares of votes before their logarithm is taken."""
 
-Scores = Callable[[NDArray[Any]], NDArray[np.float64]]
-"""Raw scores (n, n_classes), of which the softmax is taken, of scaled features (n, dim)."""
+_WORDS = "embedpipe.classifiers.words.WordScaler"
+
+Scores = Callable[[Any], NDArray[np.float64]]
+"""Raw scores (n, n_classes), of which the softmax is taken, of scaled features or weighted words (n, dim)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +45,9 @@ class Answerer:
     metrics: dict[str, Any]
     fitted_on: dict[str, Any]
     learnt: frozenset[str]
+    parts: FittedParts
+    judges: Mapping[str, Judge]
     scaling: Scaling
-    scores: Scores
     novelty: "_Novelty"
 
     @property
@@ -51,18 +57,23 @@ class Answerer:
 
     @property
     def words(self) -> bool:
-        """Whether it takes the words of pages; one that does is loaded whole."""
-        return False
+        """Whether it takes the words of pages."""
+        return WORDS in self.judges
 
-    def log_scores(self, X: NDArray[np.float32], words: Any = None) -> NDArray[np.float64]:  # noqa: ARG002
-        """Logarithms of the raw probabilities of pages, (n, n_classes)."""
-        if self.cues and X.shape[1] != len(self.scaling.mean_):
+    def log_scores(self, X: NDArray[np.float32], words: Any = None) -> NDArray[np.float64]:
+        """Logarithms of the raw probabilities of pages, (n, n_classes).
+
+        Args:
+            X: Features, float32 (n, dim).
+            words: Counts of the words of these pages, (n, n_buckets); None where none are known.
+        """
+        if self.cues and self.parts.features_of(PICTURES, X, self.name).shape[1] != len(self.scaling.mean_):
             raise EmbedpipeError(f"{self.name} needs cues of the PDF, which are not known here: fit one without cues")
-        return log_softmax(self.scores(self.scaling.transform(X)))
+        return self.parts.log_scores(self.judges, X, words, self.classes, self.name)
 
     def distances(self, X: NDArray[np.float32]) -> NDArray[np.float64]:
         """How far pages are from the labelled ones, (n,), see `novelty`."""
-        return self.novelty.distances(self.scaling.transform(X))
+        return self.novelty.distances(self.scaling.transform(self.parts.features_of(PICTURES, X, self.name)))
 
     def require(self, identity: Identity) -> None:
         """Raises SpaceMismatchError unless features of this identity are what the classifier was fitted on."""
@@ -80,9 +91,8 @@ class Answerer:
         check_model(folder, manifest)
         try:
             model = read_tree(folder / MODEL)
-            if "parts" in model:
-                raise LookupError("parts")
-            (_, scaler), (_, estimator) = model["pipeline"].values["steps"]
+            parts = FittedParts.from_model(model)
+            pipelines = {PICTURES: model["pipeline"], **parts.others}
             return cls(
                 name=manifest["name"],
                 identity=Identity.from_json(manifest["identity"]),
@@ -92,8 +102,9 @@ class Answerer:
                 metrics=manifest["metrics"],
                 fitted_on=manifest["fitted_on"],
                 learnt=frozenset(manifest.get("learnt", ())),
-                scaling=_scaling(scaler),
-                scores=_SCORES[_kind(estimator)](estimator.values),
+                parts=parts,
+                judges={name: _judge(pipeline) for name, pipeline in pipelines.items()},
+                scaling=_scaling(_steps(model["pipeline"])[0]),
                 novelty=_Novelty.of(model["novelty"]),
             )
         except (LookupError, OSError, TypeError, ValueError, AttributeError, zipfile.BadZipFile):
@@ -114,13 +125,33 @@ class _Novelty:
         if _kind(saved) != "embedpipe.classifiers.calibration.novelty.NoveltyDetector":
             raise LookupError(saved.kind)
         values = saved.values
-        if len(values.get("centroids_", ())):
-            raise LookupError("rows in lists")
-        return cls(values["projection_"], flat_index(values["rows_"]), int(values["n_neighbors"]))
+        rows, projection = values["rows_"], values["projection_"]
+        centroids = values.get("centroids_", rows[:0])
+        index = Layout(rows[:0].T, centroids).index(rows)
+        return cls(projection, index, int(values["n_neighbors"]))
 
     def distances(self, scaled: NDArray[Any]) -> NDArray[np.float64]:
         """Of scaled features, (n,)."""
         return mean_distances(self.index, unit_rows(scaled.astype(np.float32) @ self.projection), self.neighbours)
+
+
+def _steps(pipeline: Estimator) -> tuple[Estimator, Estimator]:
+    """What scales and what judges; more steps are not known here."""
+    (_, scaler), (_, estimator) = pipeline.values["steps"]
+    return scaler, estimator
+
+
+def _judge(pipeline: Estimator) -> Judge:
+    scaler, estimator = _steps(pipeline)
+    scores = _SCORES[_kind(estimator)](estimator.values)
+    scale = _weighting(scaler) if _kind(scaler) == _WORDS else _scaling(scaler).transform
+    return Judge(lambda inputs: log_softmax(scores(scale(inputs))), estimator.values["classes_"])
+
+
+def _weighting(saved: Estimator) -> Callable[[Any], Any]:
+    """Of `words.WordScaler`."""
+    rarity = saved.values["rarity_"]
+    return lambda counts: weighted(counts, rarity)
 
 
 def _scaling(saved: Estimator) -> Scaling:
@@ -136,7 +167,7 @@ def _linear(values: Mapping[str, Any]) -> Scores:
     """Of scikit-learn's linear classifiers: two classes share one value."""
     coefficients, intercepts = values["coef_"], values["intercept_"]
 
-    def scores(scaled: NDArray[Any]) -> NDArray[np.float64]:
+    def scores(scaled: Any) -> NDArray[np.float64]:
         decisions = np.asarray(scaled @ coefficients.T + intercepts, np.float64)
         return np.hstack([-decisions, decisions]) if decisions.shape[1] == 1 else decisions
 
@@ -145,14 +176,15 @@ def _linear(values: Mapping[str, Any]) -> Scores:
 
 def _votes(values: Mapping[str, Any]) -> Scores:
     """Of `neighbours.FaissKNeighborsClassifier`."""
-    if "_axes" in values:
-        raise LookupError("rows in lists")
-    index, classes, count = flat_index(values["_rows"]), values["_classes_of_rows"], len(values["classes_"])
+    own, classes, count = values["_rows"], values["_classes_of_rows"], len(values["classes_"])
+    layout = Layout(values.get("_axes", own[:0].T), values.get("_centroids", own[:0]))
+    index = layout.index(own)
 
     def scores(scaled: NDArray[Any]) -> NDArray[np.float64]:
-        unit = unit_rows(scaled.astype(np.float32))
-        cosines, rows = index.search(unit, min(int(values["n_neighbors"]), index.ntotal))
-        shares: NDArray[np.float64] = vote_shares(cosines, classes[rows], count, values["temperature"])
+        unit = layout.project(unit_rows(scaled.astype(np.float32)))
+        cosines, rows = search(index, unit, min(int(values["n_neighbors"]), len(own)))
+        found = np.where(rows < 0, -1, classes[rows])
+        shares: NDArray[np.float64] = vote_shares(cosines, found, count, values["temperature"])
         return np.log(shares + VOTE_FLOOR)
 
     return scores

@@ -14,8 +14,8 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
-from scipy.special import log_softmax
+
+from embedpipe.classifiers.scores.logits import log_softmax
 
 IMPOSSIBLE = -30.0
 """Log score of a type that a fold's training part does not hold."""
@@ -23,7 +23,7 @@ IMPOSSIBLE = -30.0
 _LEAST = -25.0
 """Log scores of types that were learnt are at least so high: they are told from `IMPOSSIBLE` ones."""
 
-_PRIOR, _USUAL = 1.0, float(np.log(2.0))
+_PRIOR, _USUAL = 0.1, float(np.log(2.0))
 """Logarithms of weights are drawn towards the usual one, as a normal prior with so many half inverse variances does."""
 
 _MOST_DOCUMENTS = 2000
@@ -101,7 +101,7 @@ class Fusion:
             weights = np.where(unjudged, bare, full)[:, None]
             sums += np.where(weights > 0, weights * np.nan_to_num(scores[name], nan=0.0), 0.0)
         impossible = first <= IMPOSSIBLE
-        fused: NDArray[np.float64] = log_softmax(np.where(impossible, -np.inf, sums), axis=1)
+        fused: NDArray[np.float64] = log_softmax(np.where(impossible, -np.inf, sums))
         return np.where(impossible, IMPOSSIBLE, np.maximum(fused, _LEAST))
 
     def to_arrays(self) -> dict[str, NDArray[np.float64]]:
@@ -200,6 +200,8 @@ def _weights(
     """Weights of parts for the judged pages; the unjudged ones keep the weights `bare`."""
     if not len(evidence.truth):
         return np.full(len(names), np.exp(_USUAL))
+    from scipy.optimize import minimize  # noqa: PLC0415 - answering does without it
+
     rows = np.arange(len(evidence.truth))
     parts = np.stack([np.nan_to_num(evidence.scores[name], nan=0.0) for name in names])
     fixed = np.tensordot(bare, parts, 1) if unjudged.any() else None
@@ -212,7 +214,7 @@ def _weights(
         sums = np.tensordot(weights, parts, 1)
         if fixed is not None:
             sums[unjudged] = fixed[unjudged]
-        probabilities = np.exp(log_softmax(sums, axis=1))
+        probabilities = np.exp(log_softmax(sums))
         right = probabilities[rows, evidence.truth] * shares
         means = np.bincount(evidence.documents, weights=right) + _TINY
         slopes = np.where(unjudged, 0.0, right / means[evidence.documents])
