@@ -42,7 +42,14 @@ def can_fit(estimator: object, rows: int) -> bool:
         return False
     if isinstance(estimator, LinearSVC):
         usual = LinearSVC().get_params()
-        fixed: tuple[str, ...] = ("penalty", "loss", "multi_class", "fit_intercept", "intercept_scaling", "class_weight")
+        fixed: tuple[str, ...] = (
+            "penalty",
+            "loss",
+            "multi_class",
+            "fit_intercept",
+            "intercept_scaling",
+            "class_weight",
+        )
     elif isinstance(estimator, LogisticRegression):
         usual = LogisticRegression().get_params()
         fixed = ("penalty", "l1_ratio", "solver", "fit_intercept", "dual", "warm_start")

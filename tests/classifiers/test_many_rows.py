@@ -30,9 +30,7 @@ ESTIMATORS = [
 
 @pytest.mark.parametrize("types", [2, 4])
 @pytest.mark.parametrize("estimator", ESTIMATORS, ids=["svm", "smooth svm", "head"])
-def test_the_minimum_is_that_of_scikit_learn(
-    estimator: Any, types: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_minimum_is_that_of_scikit_learn(estimator: Any, types: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Decisions are those of the estimator's own solver, with two types and with more, also begun with a part."""
     monkeypatch.setattr(many_rows, "_BLOCK", 100)
     monkeypatch.setattr(many_rows, "_BEGINNING", 200)

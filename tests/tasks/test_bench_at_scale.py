@@ -31,7 +31,7 @@ def real(tiny: Backbone, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 
 def test_invented_pages_are_labelled_documents_with_near_copies(real: Workspace, tmp_path: Path) -> None:
-    """Eight pages a document, a tenth of the documents without a label, and a copy among twenty; `similar` has a file."""
+    """Eight pages a document, a tenth more without a label, and a copy among twenty; `similar` has a file."""
     store, target = real.store(), Workspace(tmp_path / "artifacts")
     invent(Real.of(real, store), store, target, 640)
     made = target.store()
@@ -56,9 +56,7 @@ def test_pages_without_labels_get_types_by_their_looks(real: Workspace, tmp_path
     assert len(found.X) == len(found.y) == len(found.kinds) == found.documents[-1]
 
 
-def test_commands_run_as_processes_and_what_fails_is_told(
-    real: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_commands_run_as_processes_and_what_fails_is_told(real: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     """Time, processor time and memory of a child, and the last line of one that fails."""
     monkeypatch.setattr(bench_at_scale, "_PROGRAM", "import sys; print(sys.argv); sys.exit('no ' + sys.argv[1])")
     said: list[str] = []
