@@ -1,7 +1,7 @@
 """The nearest of some rows in memory, by cosine: exactly among few, through inverted lists among many.
 
-Up to `EXACT_ROWS` every row is compared, which is exact. Beyond, that would be of the size n x n for n queries: rows are
-projected on their first singular vectors, which keep their inner products, and of each query only the rows in the
+Up to `EXACT_ROWS` every row is compared, which is exact. Beyond, that would be of the size n x n for n queries: rows
+are projected on their first singular vectors, which keep their inner products, and with each query only the rows in the
 nearest of some lists are compared (inverted files; Sivic and Zisserman, 2003; Douze et al., 2024, "The Faiss library").
 """
 
