@@ -239,11 +239,11 @@ def cross_validate(
         The scores of `held_out.held_out_of(pages, folds)`.
     """
     plan = as_plan(build)
-    return combined(plan, pages.take(folds != LEARNT), *score_parts(plan, pages, folds, most_documents))
+    return combined(plan, pages.take(folds != LEARNT), *score_parts(plan, pages, folds, most_documents, seed))
 
 
 def score_parts(
-    plan: Plan, pages: LabelledPages, folds: NDArray[np.int64], most_documents: int | None = None
+    plan: Plan, pages: LabelledPages, folds: NDArray[np.int64], most_documents: int | None = None, seed: int = 0
 ) -> tuple[HeldOut, dict[str, NDArray[np.float64]]]:
     """Scores by the first part, and by each of the parts, of what `cross_validate` holds out; see there."""
     classes = sorted(set(pages.y))

@@ -32,8 +32,8 @@ _REDUCED, _WHOLE = 4, 64  # what wholes are compared in is so many times smaller
 _SAMPLE = 3  # of so many blocks one is looked at first
 _CORNERS = np.stack(np.meshgrid(*2 * [np.arange(0, SIDE, _BLOCK)], indexing="ij"), axis=-1).reshape(-1, 2)
 _FREQUENCIES = np.fft.fftfreq(SIDE)[:, None] ** 2 + np.fft.rfftfreq(SIDE) ** 2
-_BAND = sum(s * np.exp(-2 * (np.pi * d) ** 2 * _FREQUENCIES) for s, d in ((1, _SMOOTH), (-1, _PAPER))).astype(
-    np.float32
+_BAND = np.float32(
+    np.exp(-2 * (np.pi * _SMOOTH) ** 2 * _FREQUENCIES) - np.exp(-2 * (np.pi * _PAPER) ** 2 * _FREQUENCIES)
 )
 """What is neither noise nor light, as shares of the spectrum: the difference of two Gaussians."""
 
