@@ -5,6 +5,6 @@ identity of the space of these features. A backbone is one entry in `registry.BA
 `layers.LAYERS`. Device, engine and precision are settled in `runtime` alone. Several networks as one are `lists`;
 those that come as ONNX files are in `onnx`.
 
-Other rooms use `building`, `catalogue`, `engines`, `layers`, `loading`, `model_cache`, `names`,
-`onnx.orientation`, `registry`, `runtime`, `state_dicts`.
+Other rooms use `building`, `catalogue`, `engines`, `layers`, `loading`, `model_cache`, `names`, `onnx.orientation`,
+`registry`, `runtime`, `state_dicts`.
 """

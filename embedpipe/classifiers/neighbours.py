@@ -54,7 +54,7 @@ class FaissKNeighborsClassifier(ClassifierMixin, BaseEstimator):
             self._rows, self._layout = unit_rows(checked), None
             self._index = flat_index(self._rows)
         else:
-            self._layout = layout = Layout.of(unit_rows(checked[sampled(len(checked))]), len(checked))
+            self._layout = layout = Layout.of(unit_rows(checked[sampled(len(checked))]), len(checked), EXACT_ROWS)
             self._axes, self._centroids = layout.axes, layout.centroids
             self._rows = np.concatenate(
                 [layout.project(unit_rows(checked[k : k + _BLOCK])) for k in range(0, len(checked), _BLOCK)]

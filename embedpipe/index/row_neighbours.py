@@ -1,7 +1,7 @@
 """The nearest of some rows in memory, by cosine: exactly among few, through inverted lists among many.
 
-Up to `EXACT_ROWS` every row is compared, which is exact. Beyond, that would be of the size n x n for n queries: rows are
-projected on their first singular vectors, which keep their inner products, and of each query only the rows in the
+Up to `EXACT_ROWS` every row is compared, which is exact. Beyond, that would be of the size n x n for n queries: rows
+are projected on their first singular vectors, which keep their inner products, and with each query only the rows in the
 nearest of some lists are compared (inverted files; Sivic and Zisserman, 2003; Douze et al., 2024, "The Faiss library").
 """
 
@@ -56,9 +56,11 @@ class Layout:
         axes = singular_vectors(sample) if dim > DIM else nothing
         lists = min(1 << (int(2 * n**0.5).bit_length() - 1), max(len(sample) // _ROWS_PER_CENTROID, 1))
         placed = _project(sample, axes)
-        means = faiss.Kmeans(placed.shape[1], lists, niter=_STEPS, seed=0, spherical=True, min_points_per_centroid=1)
-        means.train(placed)
-        return cls(axes, means.centroids)
+        coarse = faiss.IndexFlatIP(placed.shape[1])
+        index = faiss.IndexIVFFlat(coarse, placed.shape[1], lists, faiss.METRIC_INNER_PRODUCT)
+        index.cp.niter, index.cp.spherical, index.cp.min_points_per_centroid = _STEPS, True, 1
+        index.train(placed)  # not `faiss.Kmeans`, which fails where PyMuPDF's own kind of vectors was loaded before
+        return cls(axes, coarse.reconstruct_n(0, lists))
 
     @property
     def exact(self) -> bool:

@@ -30,7 +30,7 @@ from embedpipe.store.workspace import Workspace
 
 PAGES_PER_DOCUMENT = 8
 UNLABELLED = 10
-"""Of so many documents one has no label, beyond those that were asked for: `suggest` and `label --cluster` need some."""
+"""For so many labelled documents there is one more without a label: `suggest` and `label --cluster` need some."""
 
 COPIES = 20
 """One of so many documents is a near-copy of another one."""
@@ -102,9 +102,9 @@ def measure(
         with tempfile.TemporaryDirectory(prefix="embedpipe-at-scale-") as folder:
             say(f"inventing {size:,} labelled pages around {len(real.X):,} real ones")
             invent(real, store, Workspace(Path(folder) / "artifacts"), size)
-            for name in runs:
+            for name, own in runs.items():
                 say(f"{name}, {size:,} pages")
-                runs[name].append(_run(COMMANDS[name], Path(folder)))
+                own.append(_run(COMMANDS[name], Path(folder)))
     return {
         "at_scale": {
             "pages": list(sizes),
@@ -224,7 +224,9 @@ def _run(arguments: Sequence[str], folder: Path) -> Run:
     begin = time.perf_counter()
     with (
         tempfile.TemporaryFile() as messages,
-        subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=messages, env=_environment()) as child,
+        subprocess.Popen(  # noqa: S603 - this program itself
+            command, cwd=folder, stdout=subprocess.DEVNULL, stderr=messages, env=_environment()
+        ) as child,
     ):
         processor_seconds, peak_mb = None, None
         if hasattr(os, "wait4"):
