@@ -36,7 +36,7 @@ class Grain:
 FINE = Grain(960, cell=7, slack=2, smooth=1.0, paper=8.0)
 """A digit is about as large as a block: what decides that two pages are the same one."""
 
-SMALL = Grain(192, cell=6, slack=1, smooth=0.5, paper=4.0)
+SMALL = Grain(192, cell=5, slack=1, smooth=0.5, paper=4.0)
 """Of thumbnails, whose blocks hold a line or two of text: what decides that two pages are clearly not the same one."""
 
 SIZE = FINE.size
