@@ -215,7 +215,9 @@ class _Comparison:
     def _alike(self, pairs: list[Pair], small: _Small) -> list[Pair]:
         """The pairs whose sketches are alike as wholes."""
         row_of = {row: place for place, row in enumerate(small.sketches)}
-        spectra = np.stack([spectrum(own) for own in small.sketches.values()]) if pairs else np.empty(0)
+        if not pairs:
+            return []
+        spectra = np.stack([spectrum(own) for own in small.sketches.values()])
         places = np.array([(row_of[i], row_of[j]) for i, j in pairs], np.int64).reshape(-1, 2)
         some = (places[start : start + _AT_ONCE] for start in range(0, len(places), _AT_ONCE))
         alike = [value for own in some for value in correlations(spectra[own[:, 0]], spectra[own[:, 1]])]
