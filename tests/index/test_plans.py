@@ -36,9 +36,7 @@ def test_the_factory_follows_count_width_and_memory(
     assert training_rows(factory, dim) <= 200_000
 
 
-@pytest.mark.parametrize(
-    ("pages", "factory"), [(100_000, "PCA256,IVF512,SQ8"), (1_000_000, "PCA128,IVF1024,SQ8")]
-)
+@pytest.mark.parametrize(("pages", "factory"), [(100_000, "PCA256,IVF512,SQ8"), (1_000_000, "PCA128,IVF1024,SQ8")])
 def test_an_earlier_faiss_keeps_a_byte_a_component(pages: int, factory: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """It cannot make what keeps a bit of each."""
     monkeypatch.setattr(plans, "available_cores", lambda: 2)
