@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from embedpipe.backbones.engines import AUTO, Backbone, EngineChoice
-from embedpipe.backbones.graphs import GraphNetwork
 from embedpipe.backbones.layers import PENULTIMATE, STAGES, FeatureNetwork
 from embedpipe.backbones.names import NO_WEIGHTS
+from embedpipe.backbones.onnx.graphs import GraphNetwork
 from embedpipe.backbones.registry import BACKBONES, PREFIXES, BackboneSource, Preprocessing, find_backbone
 from embedpipe.backbones.runtime import start_engine
 from embedpipe.backbones.state_dicts import load_into, read_state_dict, tensors_sha256

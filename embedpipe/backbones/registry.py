@@ -9,7 +9,7 @@ import torchvision
 from torch import nn
 
 from embedpipe.backbones.architectures import PAGE_MEAN, PAGE_STD, LeNet5, ZFNet
-from embedpipe.backbones.onnx_networks import NETWORKS, PAGE_SIZE, OnnxNetwork
+from embedpipe.backbones.onnx.networks import NETWORKS, PAGE_SIZE, OnnxNetwork
 from embedpipe.backbones.state_dicts import StateDict, read_state_dict
 from embedpipe.backbones.weight_files import WeightsFile
 from embedpipe.core.errors import UnknownNameError, UsageError, WeightsError

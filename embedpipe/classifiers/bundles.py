@@ -63,6 +63,7 @@ FACTS = (LAYOUT, CUES)
 
 _TRUSTED = [
     "embedpipe.classifiers.words.WordScaler",
+    "embedpipe.classifiers.word_space.WordSpace",
     "embedpipe.classifiers.neighbours.FaissKNeighborsClassifier",
     "embedpipe.classifiers.calibration.novelty.NoveltyDetector",
     "embedpipe.store.scaling.BlockScaler",
@@ -174,18 +175,29 @@ def part_scores(
     return Judge(partial(log_scores, fitted), learnt).scores(name, inputs, classes)
 
 
+def judges_of(pipeline: Pipeline, parts: FittedParts) -> dict[str, Judge]:
+    """What answers for each fitted part: the pipeline of the first one, and those of the others."""
+    pipelines = {PICTURES: pipeline, **parts.others}
+    return {name: Judge(partial(log_scores, part), part.classes_) for name, part in pipelines.items()}
+
+
 def fit_novelty(
-    classifier: Pipeline, X: NDArray[np.float32], y: NDArray[Any], weights: NDArray[np.float64]
+    classifier: Pipeline,
+    X: NDArray[np.float32],
+    y: NDArray[Any],
+    weights: NDArray[np.float64],
+    words: csr_array | None = None,
 ) -> NoveltyDetector:
     """Fits what measures how far pages are from the labelled ones, on features as the classifier scales them.
 
     Args:
         classifier: Fitted, or at least its steps before the last.
         X: float32 (n, dim).
-        y: Types, (n,).
+        y: Types, or `labels.NONE`, (n,).
         weights: Of the rows, (n,).
+        words: Counts of their words, (n, n_buckets); None to measure features alone.
     """
-    return NoveltyDetector().fit(classifier[:-1].transform(X), y, weights)
+    return NoveltyDetector().fit(classifier[:-1].transform(X), y, weights, words)
 
 
 @dataclass(slots=True)
@@ -238,17 +250,15 @@ class ClassifierBundle:
         own = self.features_of(PICTURES, X)
         if self.cues and own.shape[1] != self.pipeline.n_features_in_:
             raise EmbedpipeError(f"{self.name} needs cues of the PDF, which are not known here: fit one without cues")
-        pipelines = {PICTURES: self.pipeline, **self.parts.others}
-        judges = {name: Judge(partial(log_scores, part), part.classes_) for name, part in pipelines.items()}
-        return self.parts.log_scores(judges, X, words, self.classes, self.name)
+        return self.parts.log_scores(judges_of(self.pipeline, self.parts), X, words, self.classes, self.name)
 
     def features_of(self, name: str, X: NDArray[np.float32]) -> NDArray[np.float32]:
         """Those features, float32 (n, dim), that a part takes."""
         return self.parts.features_of(name, X, self.name)
 
-    def distances(self, X: NDArray[np.float32]) -> NDArray[np.float64]:
-        """How far pages are from the labelled ones, (n,), see `novelty`."""
-        return self.novelty.distances(self.pipeline[:-1].transform(self.features_of(PICTURES, X)))
+    def distances(self, X: NDArray[np.float32], words: csr_array | None = None) -> NDArray[np.float64]:
+        """How far pages are from the labelled ones, (n,), see `novelty`; arguments as of `log_scores`."""
+        return self.novelty.distances(self.pipeline[:-1].transform(self.features_of(PICTURES, X)), words)
 
     def save(self, folder: Path) -> None:
         """Writes model and manifest; the manifest comes last and holds the model's hash."""

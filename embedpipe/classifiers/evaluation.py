@@ -93,14 +93,16 @@ class LabelledPages:
     words: csr_array | None = None
 
     def take(self, rows: NDArray[Any]) -> Self:
-        """Some of the pages: by their numbers, in that order, or by a mask."""
+        """Some of the pages: by their numbers, in that order, or by a mask; a mask of all copies nothing."""
+        if rows.dtype == bool and len(rows) == len(self.y) and rows.all():
+            return self
         columns = {field.name: getattr(self, field.name) for field in fields(self)}
         return replace(self, **{name: column[rows] for name, column in columns.items() if column is not None})
 
     def lessons(self, rows: NDArray[Any] | None = None) -> Lessons:
         """What a classifier learns from some of the pages, or from all: the pages, then their variants."""
         weights = self.weights  # of all pages, also where some of a document are left out
-        pages, weights = (self, weights) if rows is None else (self.take(rows), weights[rows])
+        pages, weights = (self, weights) if rows is None else (replace(self, words=None).take(rows), weights[rows])
         if pages.variants is None:
             return Lessons(pages.X, pages.y, weights)
         there = ~np.isnan(pages.variants[:, :, 0])
@@ -221,6 +223,7 @@ def cross_validate(
     pages: LabelledPages,
     folds: NDArray[np.int64],
     most_documents: int | None = None,
+    seed: int = 0,
 ) -> HeldOut:
     """Scores every page with a classifier that was fitted on the other folds.
 
@@ -232,17 +235,25 @@ def cross_validate(
         pages: What is held out in turn.
         folds: Of `grouped_folds` or `held_out.honest_folds`, (n,).
         most_documents: How many documents of each type are learnt from; all if not given.
+        seed: Which documents these are.
 
     Returns:
         The scores of `held_out.held_out_of(pages, folds)`.
     """
     plan = as_plan(build)
+    return combined(plan, pages.take(folds != LEARNT), *score_parts(plan, pages, folds, most_documents, seed))
+
+
+def score_parts(
+    plan: Plan, pages: LabelledPages, folds: NDArray[np.int64], most_documents: int | None = None, seed: int = 0
+) -> tuple[HeldOut, dict[str, NDArray[np.float64]]]:
+    """Scores by the first part, and by each of the parts, of what `cross_validate` holds out; see there."""
     classes = sorted(set(pages.y))
     scores = {part.name: np.full((len(pages.y), len(classes)), IMPOSSIBLE) for part in plan.parts}
     measurable = np.zeros(len(pages.y), bool)
 
     def score(fold: int, part: Part) -> None:
-        train, test = _few_documents(pages, folds != fold, most_documents), np.flatnonzero(folds == fold)
+        train, test = _few_documents(pages, folds != fold, most_documents, seed), np.flatnonzero(folds == fold)
         if part is plan.parts[0]:
             measurable[test] = np.isin(pages.y[test].astype(str), np.unique(pages.y[train]).astype(str))
         lessons = pages.lessons_of(part, train)
@@ -255,21 +266,30 @@ def cross_validate(
         fitted = fit_classifier(part.build(), *lessons)
         scores[part.name][test] = part_scores(part.name, fitted, pages.inputs_of(part)[test], list(types), classes)
 
-    _in_each_fold(score, folds, plan.parts)
+    in_each_fold(score, folds, plan.parts)
     held_out, seen = folds != LEARNT, folds == LEARNT
     known = len(set(pages.documents[seen])), frozenset(pages.y[seen])
     own = {name: values[held_out] for name, values in scores.items()}
-    found = HeldOut(classes, own[plan.parts[0].name], folds[held_out], *known, measurable[held_out])
-    return found if len(own) == 1 else _fused(plan, pages.take(held_out), found, own)
+    return HeldOut(classes, own[plan.parts[0].name], folds[held_out], *known, measurable[held_out]), own
 
 
-def _fused(plan: Plan, pages: LabelledPages, found: HeldOut, scores: dict[str, NDArray[np.float64]]) -> HeldOut:
-    """The scores of all parts together, with weights, and the choice of parts, from the other folds."""
+def combined(plan: Plan, pages: LabelledPages, found: HeldOut, scores: dict[str, NDArray[np.float64]]) -> HeldOut:
+    """The scores of all parts together, with weights, and the choice of parts, from the other folds.
+
+    Args:
+        plan: Which parts there may be.
+        pages: Those that were held out.
+        found: Scores of the first part, of `score_parts`.
+        scores: Of each part.
+    """
+    if len(plan.parts) == 1:
+        return found
     pairs = np.stack([np.unique(column, return_inverse=True)[1] for column in (pages.documents, pages.y)])
     _, documents = np.unique(pairs, axis=1, return_inverse=True)  # of several types: a document for each
     truth = np.searchsorted(found.classes, pages.y)
     weights = page_weights(pages.page_indices)
-    evidence = Evidence(scores, truth, documents.ravel(), weights, np.unique(pages.groups, return_inverse=True)[1])
+    groups = np.unique(pages.groups, return_inverse=True)[1]
+    evidence = Evidence(scores, truth, documents.ravel(), weights, groups, frozenset({WORDS}))
 
     def decided(rows: NDArray[np.bool_]) -> Fusion:
         known = evidence.take(rows)
@@ -285,8 +305,8 @@ def _fused(plan: Plan, pages: LabelledPages, found: HeldOut, scores: dict[str, N
     return replace(found, log_scores=fused, fusion=fusion, alone=alone)
 
 
-def _in_each_fold(work: Callable[..., None], folds: NDArray[np.int64], parts: Sequence[Part] = ()) -> None:
-    """Calls a function for each fold, and each part where there are any."""
+def in_each_fold(work: Callable[..., None], folds: NDArray[np.int64], parts: Sequence[Part] = ()) -> None:
+    """Calls a function for each fold, and each part where there are any; several at a time."""
     # threads: the solvers let go of the interpreter's lock, and the matrix is shared
     numbers = [int(fold) for fold in np.unique(folds) if fold != LEARNT]
     jobs = [(number, part) for part in parts for number in numbers] if parts else [(number,) for number in numbers]
@@ -294,7 +314,7 @@ def _in_each_fold(work: Callable[..., None], folds: NDArray[np.int64], parts: Se
     Parallel(n_jobs=at_once, prefer="threads")(delayed(work)(*job) for job in jobs)
 
 
-def _few_documents(pages: LabelledPages, among: NDArray[np.bool_], most: int | None) -> NDArray[np.int64]:
+def _few_documents(pages: LabelledPages, among: NDArray[np.bool_], most: int | None, seed: int) -> NDArray[np.int64]:
     """The chosen pages of at most so many documents of each type, always the same ones."""
     if most is None:
         return np.flatnonzero(among)
@@ -302,7 +322,7 @@ def _few_documents(pages: LabelledPages, among: NDArray[np.bool_], most: int | N
     owner = np.unique(pages.documents, return_inverse=True)[1]  # numbers in the order of the hashes: quick to compare
     for kind in np.unique(pages.y[among]):
         own = among & (pages.y == kind)
-        documents = np.random.default_rng(0).permutation(np.unique(owner[own]))
+        documents = np.random.default_rng(seed).permutation(np.unique(owner[own]))
         chosen |= own & np.isin(owner, documents[:most])
     return np.flatnonzero(chosen)
 
@@ -325,7 +345,7 @@ def held_out_distances(
         detector = fit_novelty(scaling, *lessons)
         distances[test] = detector.distances(scaling[:-1].transform(pages.X[test]))
 
-    _in_each_fold(measure, folds)
+    in_each_fold(measure, folds)
     held_out: NDArray[np.float64] = distances[folds != LEARNT]
     return held_out
 

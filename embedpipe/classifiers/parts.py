@@ -8,12 +8,16 @@ others add what they know (`fusion`). A classifier of one part alone is that par
 import itertools
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.pipeline import Pipeline
 
-from embedpipe.classifiers.bundles import CUES, LAYOUT, PICTURES, WORDS, Blocks, build_classifier
+from embedpipe.classifiers.bundles import Blocks, build_classifier, judges_of
+from embedpipe.classifiers.saved.combining import CUES, LAYOUT, PICTURES, WORDS, FittedParts
 from embedpipe.classifiers.words import build_words
 from embedpipe.core.errors import UnknownNameError, UsageError
 
@@ -67,6 +71,50 @@ class Plan:
     def blocks(self) -> list[str]:
         """What to ask for to have these parts again."""
         return [*self.base, *self.names[1:]]
+
+
+class CombinedClassifier(ClassifierMixin, BaseEstimator):
+    """All parts of a fitted classifier as one scikit-learn estimator, for other programs.
+
+    Args:
+        pipeline: The first part.
+        parts: The others, with what each takes and counts.
+        classes: All types, sorted.
+
+    Attributes:
+        classes_: All types, sorted, (n_classes,).
+    """
+
+    def __init__(self, pipeline: Pipeline, parts: FittedParts, classes: list[str]) -> None:
+        self.pipeline = pipeline
+        self.parts = parts
+        self.classes = classes
+
+    @property
+    def classes_(self) -> NDArray[Any]:
+        """All types, sorted, (n_classes,)."""
+        return np.asarray(self.classes)
+
+    def predict_log_proba(self, X: NDArray[np.float32], words: csr_array | None = None) -> NDArray[np.float64]:
+        """Logarithms of probabilities of pages, (n, n_classes).
+
+        Args:
+            X: Features, float32 (n, dim).
+            words: Counts of the n-grams of these pages, sparse (n, n_buckets), a row without any for a page without
+                words; None where none are known.
+        """
+        judges = judges_of(self.pipeline, self.parts)
+        return self.parts.log_scores(judges, X, words, self.classes, "the classifier")
+
+    def predict_proba(self, X: NDArray[np.float32], words: csr_array | None = None) -> NDArray[np.float64]:
+        """Probabilities of pages, (n, n_classes)."""
+        probabilities: NDArray[np.float64] = np.exp(self.predict_log_proba(X, words))
+        return probabilities
+
+    def predict(self, X: NDArray[np.float32], words: csr_array | None = None) -> NDArray[Any]:
+        """The most probable type of each page, (n,)."""
+        found: NDArray[Any] = self.classes_[self.predict_log_proba(X, words).argmax(axis=1)]
+        return found
 
 
 def as_plan(build: "Callable[[], Pipeline] | Plan") -> Plan:

@@ -41,7 +41,7 @@ def told(store: FeatureStore, bundles: Iterable[ClassifierBundle]) -> list[dict[
         words = words_of_pages(store, page_ids) if any(bundle.words for bundle in bundles) else None
         for bundle, rows, far in zip(bundles, scores, distances, strict=True):
             rows.append(bundle.log_scores(X, words))
-            far.append(bundle.distances(X))
+            far.append(bundle.distances(X, words))
     pages = store.pages().set_index("page_id").loc[np.concatenate(ids)]
     voting = ~pages["outcome"].isin(SAYS_NOTHING).to_numpy()
     documents, owner = np.unique(pages["document_sha256"].to_numpy(object)[voting], return_inverse=True)

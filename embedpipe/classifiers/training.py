@@ -1,5 +1,6 @@
 """Labels and stored features to classifiers, and to figures of their quality. Never loads torch."""
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -22,11 +23,11 @@ from embedpipe.classifiers.bundles import (
     FittedParts,
     build_classifier,
     fit_classifier,
-    fit_novelty,
 )
 from embedpipe.classifiers.calibration.confidence import HeldOutScores, nested_decisions
 from embedpipe.classifiers.calibration.decisions import Rule
 from embedpipe.classifiers.evaluation import (
+    LEARNT,
     HeldOut,
     LabelledPages,
     confusion,
@@ -34,7 +35,6 @@ from embedpipe.classifiers.evaluation import (
     document_answers,
     document_scores,
     grouped_folds,
-    held_out_distances,
     metrics_of,
     page_answers,
     per_class,
@@ -46,6 +46,16 @@ from embedpipe.classifiers.held_out import held_out_of, honest_folds
 from embedpipe.classifiers.parts import Plan, plan
 from embedpipe.classifiers.saved.on_disk import brief
 from embedpipe.classifiers.scores.word_rows import have_words
+from embedpipe.classifiers.unknowns import (
+    Strangers,
+    distances_of_all,
+    fit_detector,
+    folds_of_all,
+    guard,
+    leave_types_out,
+    limited,
+    together,
+)
 from embedpipe.classifiers.words import shrunk
 from embedpipe.core import versions
 from embedpipe.core.errors import ArtifactError, LabelsError, UsageError
@@ -58,6 +68,7 @@ from embedpipe.pages.cues import UNKNOWN
 from embedpipe.pages.rendering import Selection
 from embedpipe.store import page_extras
 from embedpipe.store.features import FeatureStore
+from embedpipe.store.labels import NONE
 from embedpipe.store.workspace import Workspace
 
 if TYPE_CHECKING:  # only variants need the network
@@ -222,11 +233,24 @@ def _without_cues(store: FeatureStore, pages: LabelledPages) -> int:
     return int(np.all(cues == np.asarray(UNKNOWN, np.float32), axis=1).sum()) if cues.shape[1] else 0
 
 
-def _read_labelled(workspace: Workspace, store: FeatureStore, selection: Selection) -> LabelledPages:
-    """As `labelled_pages`, of what can be read."""
+def none_pages(
+    workspace: Workspace, store: FeatureStore, recipe: TrainingRecipe, known: LabelledPages
+) -> LabelledPages | None:
+    """The pages that are labelled as none of the types, with what the known ones have; None without any."""
+    with contextlib.suppress(LabelsError):
+        pages = _read_labelled(workspace, store, Selection.parse(recipe.pages), none=True)
+        seen = None if known.seen is None else np.zeros(len(pages.y), bool)
+        return replace(pages, seen=seen, words=None if known.words is None else _words(store, pages))
+    return None
+
+
+def _read_labelled(
+    workspace: Workspace, store: FeatureStore, selection: Selection, *, none: bool = False
+) -> LabelledPages:
+    """As `labelled_pages`, of what can be read; or the pages that are labelled as none of the types."""
     pages = store.pages().sort_values(["document_sha256", "page_index"], ignore_index=True)
     labels = workspace.labels().of_pages(pages)
-    wanted = labels["label"].notna() & ~pages["outcome"].isin(SAYS_NOTHING)
+    wanted = labels["label"].notna() & ((labels["label"] == NONE) == none) & ~pages["outcome"].isin(SAYS_NOTHING)
     if selection.ranges:
         counts = {int(n): set(selection.indices(int(n))) for n in pages["page_count"].unique()}
         wanted &= pd.Series([i in counts[n] for i, n in zip(pages["page_index"], pages["page_count"], strict=True)])
@@ -345,7 +369,7 @@ def fit(
         pipeline=fitted[PICTURES],
         identity=store.identity,
         classes=held.held_out.classes,
-        novelty=fit_novelty(fitted[PICTURES], *lessons),
+        novelty=fit_detector(fitted[PICTURES], held.plan, held.everything),
         pages=held.of_pages.calibration(),
         documents=held.of_documents.calibration(),
         metrics=metrics_of(held.pages, held.held_out),
@@ -357,7 +381,9 @@ def fit(
             **_augmented(recipe, len(lessons.y) - len(pages.y)),
             "pages": len(pages.y),
             "documents": len(set(pages.documents)),
-            "types": _documents_by_type(pages),
+            "types": documents_by_type(pages),
+            "none": len(set(held.everything.documents[len(pages.y) :])),
+            "guard": guard(held.of_documents, held.strangers, documents_by_type(pages)),
             "missing": missing.take(workspace, store, Selection.parse(recipe.pages)).as_json()
             | {"cues_of_pages": _without_cues(store, pages) if CUES in held.plan.names else 0},
             "parts": [part.name for part in store.origin.parts],
@@ -379,7 +405,8 @@ def fit(
     return bundle
 
 
-def _documents_by_type(pages: LabelledPages) -> dict[str, int]:
+def documents_by_type(pages: LabelledPages) -> dict[str, int]:
+    """How many documents have pages of each type."""
     return {str(kind): len(set(pages.documents[pages.y == kind])) for kind in np.unique(pages.y)}
 
 
@@ -410,6 +437,9 @@ class Rehearsal:
         held_out: Their scores.
         of_pages: What decisions on pages are learnt from.
         of_documents: What decisions on documents are learnt from, in the order of `evaluation.document_scores`.
+        everything: The known pages, then those that are labelled as none of the types.
+        none_distances: How far the pages of these are from the labelled pages of other folds, (m,).
+        strangers: Answers about documents of types left out in turn; None where there are too few types.
         plan: The parts of the classifier that is fitted on all pages.
         offered: Names of the parts that it could have had.
     """
@@ -420,6 +450,9 @@ class Rehearsal:
     held_out: HeldOut
     of_pages: HeldOutScores
     of_documents: HeldOutScores
+    everything: LabelledPages
+    none_distances: NDArray[np.float64]
+    strangers: Strangers | None
     plan: Plan
     offered: list[str]
 
@@ -456,16 +489,21 @@ def rehearse(
     """
     store = recipe.features_of(workspace, store)
     found = learnt_pages(workspace, store, recipe, allow_missing=allow_missing)
-    known = apart(workspace, store, found)
-    known = replace(known, kinds=known_kinds(workspace, known.documents, known.kinds))
+    everything = apart(workspace, store, together(found, none_pages(workspace, store, recipe, found)))
+    everything = replace(everything, kinds=known_kinds(workspace, everything.documents, everything.kinds))
+    known = everything.take(everything.y != NONE) if len(everything.y) > len(found.y) else everything
     folds = honest_folds(known, seed)
     offered = recipe.plan(store.blocks, known)
     held_out = cross_validate(offered, known, folds)
-    base = offered.parts[0]
-    distances = held_out_distances(base.build, known.columns_of(base), folds)
-    pages = held_out_of(known, folds)
-    answers = page_answers(pages, held_out, distances), document_answers(pages, held_out, distances)
     chosen = offered.only(held_out.fusion.names if held_out.fusion else (PICTURES,))
+    all_folds = folds_of_all(everything, folds)
+    far = distances_of_all(chosen, everything, all_folds)
+    pages, distances = held_out_of(known, folds), far[: len(folds)][folds != LEARNT]
+    strangers = leave_types_out(chosen, held_out.fusion, everything)
+    of_pages, of_documents = page_answers(pages, held_out, distances), document_answers(pages, held_out, distances)
+    if strangers is not None:
+        of_pages, of_documents = limited(of_pages, strangers.pages), limited(of_documents, strangers.documents)
+    answers = of_pages, of_documents, everything, far[len(folds) :], strangers
     return Rehearsal(known, folds, pages, held_out, *answers, chosen, offered.names)
 
 

@@ -28,7 +28,12 @@ _CHANGES_SHOWN = 20
 
 @command("add-type")
 def add_type(
-    name: Annotated[str, typer.Argument(help="The type; a new one, or one that gets more examples.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="The type; a new one, or one that gets more examples; `none` for documents of none of the types."
+        ),
+    ],
     inputs: Inputs,
     common: Common,
     network: Network,

@@ -39,6 +39,7 @@ from embedpipe.finetuning.unfreezing import find_depths, set_drop_path, trained_
 from embedpipe.pages.documents import Limits
 from embedpipe.pages.rendering import Selection
 from embedpipe.pages.walking import FoundFile, identify
+from embedpipe.store.labels import NONE
 from embedpipe.store.workspace import FINETUNED, Workspace
 
 VALIDATION_FOLDS = 4
@@ -166,9 +167,10 @@ class _Run:
         self._folder.mkdir(parents=True, exist_ok=True)
         settings = replace(settings, selection=_selection(self._recipe.pages))
         labels = self._workspace.labels()
-        if not labels.rows:
+        rows = [row for row in labels.rows.values() if row.label != NONE]
+        if not rows:
             raise LabelsError("no document is labelled: use `embed DIR --label-by folder`, or `label FILE.csv`")
-        documents = self._documents({row.document_sha256: row.path for row in labels.rows.values()})
+        documents = self._documents({row.document_sha256: row.path for row in rows})
         self._watch.notice(f"rendering the labelled pages of {len(documents)} documents")
         interpolation = self._preprocessing.interpolation
         with PageCache(documents, self._picture, interpolation, settings, self._folder) as cache:
@@ -196,7 +198,8 @@ class _Run:
         frame = pd.DataFrame(keys, columns=["document_sha256", "page_index"])
         labels = self._workspace.labels().of_pages(frame)
         blank = np.array([info.outcome in SAYS_NOTHING for info in cache.infos], bool)
-        places = np.flatnonzero(labels["label"].notna().to_numpy(bool) & ~blank)
+        typed = (labels["label"].notna() & (labels["label"] != NONE)).to_numpy(bool)
+        places = np.flatnonzero(typed & ~blank)
         if not len(places):
             raise LabelsError("none of the pages is labelled: use `embed DIR --label-by folder`, or `label FILE.csv`")
         pages = LabelledPages(

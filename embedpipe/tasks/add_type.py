@@ -33,7 +33,7 @@ from embedpipe.embedding.intake import Intake, Report
 from embedpipe.embedding.streaming import Settings
 from embedpipe.pages.rendering import Selection
 from embedpipe.store.features import FeatureStore
-from embedpipe.store.labels import Label, Labels
+from embedpipe.store.labels import NONE, Label, Labels, is_none
 from embedpipe.store.workspace import FINETUNED, Sources, Workspace
 from embedpipe.tasks.embed import embed
 
@@ -49,7 +49,7 @@ class Lesson:
     """What is to be taught.
 
     Attributes:
-        name: The type.
+        name: The type; `labels.NONE` for documents of no type.
         inputs: Files and folders with examples of it.
         group: What the examples have in common, such as their sender; "" where each is on its own.
         relabel: Whether examples that have another label get this one.
@@ -66,7 +66,8 @@ class Lesson:
 
     def __post_init__(self) -> None:
         """Writes the names as labels have them."""
-        object.__setattr__(self, "name", name_of(self.name))
+        name = name_of(self.name)
+        object.__setattr__(self, "name", NONE if is_none(name) else name)
         object.__setattr__(self, "group", name_of(self.group))
 
 
@@ -179,7 +180,7 @@ def add_type(
         outcome = _learn((workspace, aside), store, bundle, lesson, {document.sha256 for document in examples})
         if lesson.keep:
             outcome.version = _keep(workspace, aside, bundle.name, new, relabel=lesson.relabel)
-    outcome.examples = labels.types()[lesson.name]
+    outcome.examples = sum(row.label == lesson.name for row in labels.rows.values())
     outcome.report, outcome.seconds = report, time.perf_counter() - begin
     return outcome
 

@@ -179,7 +179,7 @@ class Answers:
         if isinstance(item, PageFailure):
             self._pages[item.page.document_sha256].failures[item.page.page_index] = item
             return
-        scores, distances = self._bundle.log_scores(item.X, item.words), self._bundle.distances(item.X)
+        scores, distances = self._bundle.log_scores(item.X, item.words), self._bundle.distances(item.X, item.words)
         examples: list[list[Example]] = [[] for _ in item.pages]
         if self._examples is not None:
             documents = [info.ref.document_sha256 for info in item.pages]

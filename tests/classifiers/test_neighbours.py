@@ -108,7 +108,7 @@ def test_impossible_settings_are_refused(data: Any, settings: dict[str, Any]) ->
 
 
 def test_many_rows_vote_through_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beyond the limit of exact search nearly the same rows vote; what is kept is projected, and saved without pickle."""
+    """Beyond the limit of exact search nearly the same rows vote; projected ones are kept, and saved without pickle."""
     X, y = make_blobs(1600, 300, centers=6, cluster_std=6, random_state=0)
     X = X.astype(np.float32)
     exact = FaissKNeighborsClassifier(20, temperature=0.03).fit(X[:1500], y[:1500])

@@ -31,7 +31,7 @@ def real(tiny: Backbone, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 
 def test_invented_pages_are_labelled_documents_with_near_copies(real: Workspace, tmp_path: Path) -> None:
-    """Eight pages a document, a tenth of the documents without a label, and a copy among twenty; `similar` has a file."""
+    """Eight pages a document, a tenth more without a label, and a copy among twenty; `similar` has a file."""
     store, target = real.store(), Workspace(tmp_path / "artifacts")
     invent(Real.of(real, store), store, target, 640)
     made = target.store()

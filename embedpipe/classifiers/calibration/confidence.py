@@ -1,6 +1,6 @@
 """How far confidence, candidates and novelty can be relied on: measured where they were not learnt."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,7 @@ class HeldOutScores:
         pages: How many pages each row sums up, by their weights, (n,).
         kinds: Kind of source of each row, of `source_kinds.codes`, (n,); None where kinds are not distinguished.
         groups: What was held out together, (n,); None where that is not known.
+        farthest: Limits of the calibration, (n_classes,), see `Calibration.farthest`; None for none.
     """
 
     scores: NDArray[np.float64]
@@ -41,11 +42,12 @@ class HeldOutScores:
     pages: NDArray[np.float64]
     kinds: NDArray[np.int64] | None = None
     groups: NDArray[Any] | None = None
+    farthest: NDArray[np.float64] | None = None
 
     def calibration(self, rows: NDArray[np.bool_] | None = None) -> Calibration:
         """The calibration from (some of) the rows."""
         chosen = np.ones(len(self.truth), bool) if rows is None else rows
-        return Calibration.fit(
+        found = Calibration.fit(
             self.scores[chosen],
             self.truth[chosen],
             self.distances[chosen],
@@ -54,6 +56,7 @@ class HeldOutScores:
             kinds=None if self.kinds is None else self.kinds[chosen],
             groups=None if self.groups is None else self.groups[chosen],
         )
+        return replace(found, farthest=self.farthest)
 
 
 def nested_decisions(answers: HeldOutScores, rule: Rule) -> Decisions:

@@ -15,8 +15,8 @@ from embedpipe.classifiers.saved.combining import PICTURES, WORDS, FittedParts, 
 from embedpipe.classifiers.saved.on_disk import MANIFEST, MODEL, check_model
 from embedpipe.classifiers.saved.trees import Estimator, read_tree
 from embedpipe.classifiers.scores.logits import log_softmax
-from embedpipe.classifiers.scores.nearest import mean_distances, unit_rows, vote_shares
-from embedpipe.classifiers.scores.word_rows import weighted
+from embedpipe.classifiers.scores.nearest import distances_of, flat_index, unit_rows, vote_shares
+from embedpipe.classifiers.scores.word_rows import in_space, weighted
 from embedpipe.core.errors import EmbedpipeError, SpaceMismatchError
 from embedpipe.core.files import read_json
 from embedpipe.core.moved import MOVED
@@ -71,9 +71,9 @@ class Answerer:
             raise EmbedpipeError(f"{self.name} needs cues of the PDF, which are not known here: fit one without cues")
         return self.parts.log_scores(self.judges, X, words, self.classes, self.name)
 
-    def distances(self, X: NDArray[np.float32]) -> NDArray[np.float64]:
-        """How far pages are from the labelled ones, (n,), see `novelty`."""
-        return self.novelty.distances(self.scaling.transform(self.parts.features_of(PICTURES, X, self.name)))
+    def distances(self, X: NDArray[np.float32], words: Any = None) -> NDArray[np.float64]:
+        """How far pages are from the labelled ones, (n,), see `novelty`; arguments as of `log_scores`."""
+        return self.novelty.distances(self.scaling.transform(self.parts.features_of(PICTURES, X, self.name)), words)
 
     def require(self, identity: Identity) -> None:
         """Raises SpaceMismatchError unless features of this identity are what the classifier was fitted on."""
@@ -113,11 +113,16 @@ class Answerer:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Novelty:
-    """As `calibration.novelty.NoveltyDetector`: `projection` (n_features, n_classes), `index` of its rows."""
+    """As `calibration.novelty.NoveltyDetector`: `projection` (n_features, n_classes), indexes of its rows.
+
+    `words` makes features of counts of words, or of none for so many rows; it is None where words are not measured.
+    """
 
     projection: NDArray[np.float32]
     index: faiss.Index
+    none: faiss.Index
     neighbours: int
+    words: "Callable[[Any, int], NDArray[np.float32]] | None" = None
 
     @classmethod
     def of(cls, saved: Estimator) -> Self:
@@ -126,13 +131,33 @@ class _Novelty:
             raise LookupError(saved.kind)
         values = saved.values
         rows, projection = values["rows_"], values["projection_"]
-        centroids = values.get("centroids_", rows[:0])
-        index = Layout(rows[:0].T, centroids).index(rows)
-        return cls(projection, index, int(values["n_neighbors"]))
+        index = Layout(rows[:0].T, values.get("centroids_", rows[:0])).index(rows)
+        space, share = values.get("word_space_"), float(values.get("words", 0.0))
+        words = None if space is None else _word_space(space, share)
+        return cls(projection, index, flat_index(values.get("none_", rows[:0])), int(values["n_neighbors"]), words)
 
-    def distances(self, scaled: NDArray[Any]) -> NDArray[np.float64]:
-        """Of scaled features, (n,)."""
-        return mean_distances(self.index, unit_rows(scaled.astype(np.float32) @ self.projection), self.neighbours)
+    def distances(self, scaled: NDArray[Any], words: Any = None) -> NDArray[np.float64]:
+        """Of scaled features, and counts of words where they are known, (n,)."""
+        rows = scaled.astype(np.float32)
+        if self.words is not None:
+            rows = np.concatenate([rows, self.words(words, len(rows))], axis=1)
+        unit = unit_rows(rows @ self.projection)
+        return distances_of(self.index, self.none, unit, self.neighbours)
+
+
+def _word_space(saved: Estimator, share: float) -> Callable[[Any, int], NDArray[np.float32]]:
+    """Of `word_space.WordSpace`."""
+    if _kind(saved) != "embedpipe.classifiers.word_space.WordSpace":
+        raise LookupError(saved.kind)
+    values = saved.values
+    rarity, directions, mean, scale = (values[name] for name in ("rarity_", "directions_", "mean_", "scale_"))
+
+    def space(counts: Any, rows: int) -> NDArray[np.float32]:
+        if counts is None:
+            return np.zeros((rows, directions.shape[1]), np.float32)
+        return np.float32(share) * in_space(counts, rarity, directions, mean, float(scale))
+
+    return space
 
 
 def _steps(pipeline: Estimator) -> tuple[Estimator, Estimator]:
@@ -181,7 +206,7 @@ def _votes(values: Mapping[str, Any]) -> Scores:
     index = layout.index(own)
 
     def scores(scaled: NDArray[Any]) -> NDArray[np.float64]:
-        unit = layout.project(unit_rows(scaled.astype(np.float32)))
+        unit = layout.directions(unit_rows(scaled.astype(np.float32)))
         cosines, rows = search(index, unit, min(int(values["n_neighbors"]), len(own)))
         found = np.where(rows < 0, -1, classes[rows])
         shares: NDArray[np.float64] = vote_shares(cosines, found, count, values["temperature"])

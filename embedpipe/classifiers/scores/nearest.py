@@ -44,6 +44,30 @@ def vote_shares(
     return shares
 
 
+_NONE_NEIGHBORS = 3
+"""How many of the nearest examples of no class count."""
+
+_MARGIN, _STRESS = 0.3, 2.0
+"""How much nearer to the classes than to those examples a row has to be, and what each bit less counts. Measured: the
+difference of both distances tells documents like the examples as well, but others worse (docs/quality.md)."""
+
+
+def distances_of(index: faiss.Index, none: faiss.Index, unit: NDArray[np.float32], k: int) -> NDArray[np.float64]:
+    """How far unit rows, (n, dim), are from those of classes, (n,): 0..2, and more near examples of no class.
+
+    Args:
+        index: Rows of classes; the distance is the mean of that to the nearest k.
+        none: Examples of no class; there may be none.
+        unit: Of the same width.
+        k: How many rows of classes count.
+    """
+    distances = mean_distances(index, unit, k)
+    if none.ntotal:
+        away = mean_distances(none, unit, _NONE_NEIGHBORS)
+        distances += _STRESS * np.maximum(0.0, _MARGIN + distances - away)
+    return distances
+
+
 def mean_distances(index: faiss.Index, unit: NDArray[np.float32], k: int) -> NDArray[np.float64]:
     """One minus the mean cosine with the k nearest rows, 0..2, of unit rows (n, dim); (n,)."""
     cosines, rows = index.search(unit, min(k, index.ntotal))

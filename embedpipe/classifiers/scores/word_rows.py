@@ -26,6 +26,30 @@ def folded(X: Any, buckets: int) -> "csr_array":
     return found
 
 
+def in_space(
+    X: Any,
+    rarity: NDArray[np.float32],
+    directions: NDArray[np.float16],
+    mean: NDArray[np.float32],
+    scale: float,
+) -> NDArray[np.float32]:
+    """Where counts, sparse (n, n_buckets), are along some directions; rows without words are in the middle, 0, (n, k).
+
+    Args:
+        X: The counts.
+        rarity: Of each n-gram, see `weighted`.
+        directions: (buckets, k).
+        mean: The middle, (k,).
+        scale: Factor of all.
+    """
+    from scipy.sparse import csr_array  # noqa: PLC0415 - classifiers without words do without it
+
+    along = np.asarray(weighted(X, rarity) @ directions.astype(np.float32), np.float32)
+    found: NDArray[np.float32] = (along - mean) * np.float32(scale)
+    found[~have_words(csr_array(X))] = 0.0
+    return found
+
+
 def weighted(X: Any, rarity: NDArray[np.float32]) -> "csr_array":
     """Counts, sparse (n, n_buckets), to rows of unit length: logarithms of counts, times the rarity of each n-gram.
 

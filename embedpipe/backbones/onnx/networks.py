@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from embedpipe.backbones.engines import load_openvino, openvino_core
-from embedpipe.backbones.layouts import Layout
+from embedpipe.backbones.onnx.layouts import Layout
 from embedpipe.backbones.weight_files import WeightsFile
 from embedpipe.core.errors import WeightsError
 from embedpipe.core.records import Recipe

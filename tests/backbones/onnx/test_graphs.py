@@ -8,10 +8,10 @@ import pytest
 from onnx_files import OnnxFile, classifier, detector
 
 from embedpipe.backbones.engines import OpenVinoEngine
-from embedpipe.backbones.graphs import GraphNetwork, find_graph_stages
 from embedpipe.backbones.layers import Stage
-from embedpipe.backbones.layouts import Layout
-from embedpipe.backbones.onnx_networks import NETWORKS, OnnxNetwork, read_onnx
+from embedpipe.backbones.onnx.graphs import GraphNetwork, find_graph_stages
+from embedpipe.backbones.onnx.layouts import Layout
+from embedpipe.backbones.onnx.networks import NETWORKS, OnnxNetwork, read_onnx
 from embedpipe.backbones.weight_files import WeightsFile
 from embedpipe.core.errors import EmbedpipeError, UnknownNameError, WeightsError
 
@@ -21,7 +21,7 @@ PLAIN = OnnxNetwork("tiny", WeightsFile("", "tiny.onnx"), (0.0,) * 3, (1.0,) * 3
 def features(file: Path, known: OnnxNetwork, pixels: np.ndarray, layers: str = "stages") -> np.ndarray:
     """Of pages, in full precision."""
     network = GraphNetwork(file, known, layers)
-    return OpenVinoEngine(network.model, "fp32", 1, network.layout).start(pixels)()
+    return OpenVinoEngine(network.model, "fp32", 1, layout=network.layout).start(pixels)()
 
 
 def pages(*shape: int) -> np.ndarray:
