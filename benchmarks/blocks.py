@@ -1,12 +1,13 @@
 """Measures what words, layout and cues add to pictures, how sure the answers are, and whether `fit` chooses well.
 
-    python benchmarks/blocks.py ARTIFACTS [--classifier svm] [--seeds 3]
+    python benchmarks/blocks.py ARTIFACTS [--classifier svm] [--seeds 3] [--pages 1-4]
 
 ARTIFACTS holds embedded and labelled documents with their words; cues count where `fit-svm --with-cues` has read them
 before. Verdicts of documents in folds by group, mean of the seeds of the folds; each part is fitted once for each fold,
 and all rows are made of these scores. Prints a Markdown table.
 """
 
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -40,10 +41,11 @@ def main(
     artifacts: Annotated[Path, typer.Argument(help="Embedded and labelled documents.")],
     classifier: Annotated[str, typer.Option(help="svm, knn or head.")] = "svm",
     seeds: Annotated[int, typer.Option(help="Divisions into folds to average over.")] = 3,
+    pages_of_each: Annotated[str, typer.Option("--pages", help="Pages of each document.")] = "all",
 ) -> None:
     """Prints the table."""
     workspace = Workspace(artifacts)
-    recipe = TrainingRecipe(classifier)
+    recipe = TrainingRecipe(classifier, pages=pages_of_each)
     store = recipe.features_of(workspace, workspace.store())
     known = apart(workspace, store, learnt_pages(workspace, store, recipe))
     known = replace(known, kinds=known_kinds(workspace, known.documents, known.kinds))
@@ -61,6 +63,7 @@ def main(
             if own.open and held.fusion is not None:
                 name = f"{name} (seed {seed}: {', '.join(held.fusion.names)})" if seeds == 1 else name  # noqa: PLW2901
             rows.setdefault(name, []).append([*figures(pages, held, distances), seconds])
+        print(f"seed {seed} done", file=sys.stderr, flush=True)
     print(f"| blocks | {' | '.join([*COLUMNS, *SURE, 'seconds to combine'])} |\n|{' --- |' * 10}")
     for name, runs in rows.items():
         cells = [f"{np.mean(values):.3f} ± {np.std(values):.3f}" for values in zip(*runs, strict=True)]

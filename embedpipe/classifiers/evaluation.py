@@ -93,14 +93,16 @@ class LabelledPages:
     words: csr_array | None = None
 
     def take(self, rows: NDArray[Any]) -> Self:
-        """Some of the pages: by their numbers, in that order, or by a mask."""
+        """Some of the pages: by their numbers, in that order, or by a mask; a mask of all copies nothing."""
+        if rows.dtype == bool and len(rows) == len(self.y) and rows.all():
+            return self
         columns = {field.name: getattr(self, field.name) for field in fields(self)}
         return replace(self, **{name: column[rows] for name, column in columns.items() if column is not None})
 
     def lessons(self, rows: NDArray[Any] | None = None) -> Lessons:
         """What a classifier learns from some of the pages, or from all: the pages, then their variants."""
         weights = self.weights  # of all pages, also where some of a document are left out
-        pages, weights = (self, weights) if rows is None else (self.take(rows), weights[rows])
+        pages, weights = (self, weights) if rows is None else (replace(self, words=None).take(rows), weights[rows])
         if pages.variants is None:
             return Lessons(pages.X, pages.y, weights)
         there = ~np.isnan(pages.variants[:, :, 0])
