@@ -2,8 +2,9 @@
 
     python benchmarks/blocks.py ARTIFACTS [--classifier svm] [--seeds 3] [--cues] [--pages 1-4]
 
-ARTIFACTS holds embedded and labelled documents with their words. Figures are of documents in folds by group, mean of the
-seeds of the folds; each part is fitted once for each fold, and all rows are made of these scores. Prints a Markdown table.
+ARTIFACTS holds embedded and labelled documents with their words. Figures are of documents in folds by group, mean of
+the seeds of the folds; each part is fitted once for each fold, and all rows are made of these scores. Prints a Markdown
+table.
 """
 
 import sys
