@@ -11,7 +11,8 @@ figures are of documents, and come from the product's own functions:
 - fitted on the first folder alone, what `classify` answers for those documents of the others that are of its types;
 - with `--rounds`: what `embed` costs, the ways taking turns; pages of a second, and seconds of processor time.
 
-What this installation lacks for a way is said in its row. Prints Markdown, and with `--verdicts` a CSV of every answer.
+What `fit` chooses by itself is printed in comments. What this installation lacks for a way is said in its row. Prints
+Markdown, and with `--verdicts` a CSV of every answer.
 """
 
 import csv
@@ -21,8 +22,9 @@ import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,15 +33,17 @@ import pymupdf
 import typer
 from sklearn.metrics import f1_score
 
-from embedpipe import EmbedpipeError, Settings, TrainingRecipe, Workspace, classify, embed, fit, load_backbone
+from embedpipe import EmbedpipeError, Limits, Settings, TrainingRecipe, Workspace, classify, embed, fit, load_backbone
 from embedpipe.classifiers.calibration.confidence import expected_calibration_error, nested_decisions
 from embedpipe.classifiers.calibration.decisions import Rule
-from embedpipe.classifiers.evaluation import document_scores
+from embedpipe.classifiers.evaluation import document_answers, document_scores
+from embedpipe.classifiers.saved.combining import FittedParts
 from embedpipe.classifiers.training import Rehearsal, rehearse
+from embedpipe.core.records import Prediction
 from embedpipe.pages.extras.ocr import AUTO, NEVER, Ocr
 from embedpipe.pages.rendering import Selection
 from embedpipe.store.features import FeatureStore
-from embedpipe.store.labels import Labels
+from embedpipe.store.labels import Label, Labels
 from embedpipe.store.page_extras import words_of
 from embedpipe.tasks.embed import KEPT
 
@@ -48,32 +52,36 @@ READ, RECOGNISED = "read", "recognised"
 FEWEST = 5
 """Documents of a type that the second macro-F1 is over."""
 
+COST_PAGES = "1-3"
+"""Pages of each document of the first folder that the cost of `embed` is measured on."""
+
+PATIENT = Limits(page_seconds=300)
+"""No page is given up because others use the machine too."""
+
 _TEX = re.compile("tex|dvips", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Way:
-    """One way to sort: the networks, what is learnt from, and which of the two workspaces."""
+    """One way to sort.
 
+    Attributes:
+        pictures: What its first part alone is called in the tables; "" where another way has shown that.
+        name: What it is called with all that `fit` chooses by itself.
+        backbone: Of both.
+        texts: Which of the two workspaces.
+    """
+
+    pictures: str
     name: str
     backbone: str = PLAIN
-    blocks: tuple[str, ...] | None = ("pictures",)
     texts: str = READ
-
-    def recipe(self, classifier: str) -> TrainingRecipe:
-        """The recipe of its classifier."""
-        return TrainingRecipe(classifier, blocks=self.blocks)
 
 
 WAYS = (
-    Way("pictures"),
-    Way("pictures, document networks", SEVERAL),
-    Way("pictures, words", blocks=("pictures", "words")),
-    Way("pictures, words, recognised ones too", blocks=("pictures", "words"), texts=RECOGNISED),
-    Way("document networks, words", SEVERAL, ("pictures", "words")),
-    Way("document networks, words, recognised ones too", SEVERAL, ("pictures", "words"), RECOGNISED),
-    Way("as `fit` chooses: one network", blocks=None, texts=RECOGNISED),
-    Way("as `fit` chooses: document networks", SEVERAL, None, RECOGNISED),
+    Way("pictures", "pictures and words"),
+    Way("", "pictures and words, of scans as well", texts=RECOGNISED),
+    Way("document networks", "document networks and words, of scans as well", SEVERAL, RECOGNISED),
 )
 
 
@@ -129,7 +137,7 @@ class Places:
             ocr = Ocr(AUTO if way.texts == RECOGNISED else NEVER)
             if ocr:
                 ocr.recogniser.check()
-            report = embed(workspace, self._folders, network, settings=Settings(ocr=ocr))
+            report = embed(workspace, self._folders, network, settings=Settings(ocr=ocr, limits=PATIENT))
             print(f"<!-- {way.texts}, {network.identity.space}: {report.embedded} pages embedded -->", flush=True)
             Labels.from_csv(self._labels, workspace.sources().sha256_at).save(workspace.labels_file)
             self._stores[key] = workspace.store(space=network.identity.space)
@@ -178,22 +186,29 @@ class Verdicts:
                 writer.writerows(self._rows)
 
 
-def figures(way: Way, held: Rehearsal, facts: Facts, seed: int, verdicts: Verdicts) -> dict[str, float]:
+def alone(held: Rehearsal) -> Rehearsal:
+    """The same, of the first part alone: pictures."""
+    scores = held.held_out.alone
+    if scores is None:
+        return held
+    first = replace(held.held_out, log_scores=scores)
+    answers = document_answers(held.pages, first, held.of_pages.distances)
+    return replace(held, held_out=first, of_documents=answers)
+
+
+def figures(held: Rehearsal, facts: Facts, keep: Callable[..., None]) -> dict[str, float]:
     """Quality and trust of held-out documents."""
     scores = document_scores(held.pages, held.held_out.log_scores)
     measured = held.measured_documents()
     documents, truth = scores.documents[measured], scores.y[measured].astype(str)
     decided = nested_decisions(held.of_documents, Rule())
-    best = decided.probabilities.argmax(axis=1)[measured]
-    told = np.asarray(held.held_out.classes)[best]
+    told = np.asarray(held.held_out.classes)[decided.probabilities.argmax(axis=1)[measured]]
     confidence, status = decided.probabilities.max(axis=1)[measured], decided.status[measured]
     right, sure = told == truth, status == "ok"
     for line in zip(documents, truth, told, confidence, status, strict=True):
-        verdicts.add("folds", way.name, seed, *line)
+        keep(*line)
     inside = decided.candidates[np.flatnonzero(measured), held.of_documents.truth[measured]]
-    kinds, counts = np.unique(truth, return_counts=True)
-    found = {"documents": float(len(truth)), "accuracy": float(right.mean()), "macro-F1": _macro_f1(truth, told, kinds)}
-    found[f"of types with {FEWEST}"] = _macro_f1(truth, told, kinds[counts >= FEWEST])
+    found = {"accuracy": float(right.mean())} | macro_f1s(truth, told)
     found |= {name: float(right[mask].mean()) for name, mask in facts.parts(documents).items()}
     return found | {
         "calibration error": expected_calibration_error(confidence, right),
@@ -205,32 +220,41 @@ def figures(way: Way, held: Rehearsal, facts: Facts, seed: int, verdicts: Verdic
     }
 
 
-def _macro_f1(truth: Any, told: Any, kinds: Any) -> float:
-    return float(f1_score(truth, told, labels=kinds, average="macro", zero_division=0.0))
+def macro_f1s(truth: Any, told: Any) -> dict[str, float]:
+    """Macro-F1 over all types, and over those with enough documents."""
+    kinds, counts = np.unique(truth, return_counts=True)
+    return {
+        "macro-F1": float(f1_score(truth, told, labels=kinds, average="macro", zero_division=0.0)),
+        f"of types with {FEWEST}": float(
+            f1_score(truth, told, labels=kinds[counts >= FEWEST], average="macro", zero_division=0.0)
+        ),
+    }
 
 
 def in_folds(places: Places, ways: Sequence[Way], classifier: str, seeds: list[int], verdicts: Verdicts) -> None:
     """Prints quality and trust of each way over all folders, means of the seeds."""
-    facts, tables, shown = places.facts(), {}, False
+    facts, shown = places.facts(), False
     for way in ways:
         try:
             workspace, store = places.open(way)
-            runs = [
-                figures(way, rehearse(workspace, store, way.recipe(classifier), seed=seed), facts, seed, verdicts)
-                for seed in seeds
-            ]
         except EmbedpipeError as error:
-            tables[way.name] = str(error)
+            row(way.name, f"missing: {error}")
             continue
-        tables[way.name] = runs
+        runs: dict[str, list[dict[str, float]]] = {name: [] for name in (way.pictures, way.name) if name}
+        for seed in seeds:
+            held = rehearse(workspace, store, TrainingRecipe(classifier), seed=seed)
+            print(f"<!-- {way.name}, seed {seed}: {', '.join(held.plan.blocks())} -->", flush=True)
+            for name, measured in ((way.pictures, alone(held)), (way.name, held)):
+                if name:
+                    runs[name].append(figures(measured, facts, partial(verdicts.add, "folds", name, seed)))
         if not shown:
-            head("folds by group", *runs[0])
+            head("folds by group", *runs[way.name][0])
             shown = True
-        row(way.name, *(float(np.nanmean([run[name] for run in runs])) for name in runs[0]))
-        row("± deviation of the seeds", *(float(np.nanstd([run[name] for run in runs], ddof=1)) for name in runs[0]))
-    for name, found in tables.items():
-        if isinstance(found, str):
-            row(name, f"missing: {found}")
+        for name, found in runs.items():
+            table = np.array([list(run.values()) for run in found])
+            row(name, *(float(value) for value in np.nanmean(table, axis=0)))
+            if len(found) > 1:
+                row("± deviation of the seeds", *(float(value) for value in table.std(axis=0, ddof=1)))
 
 
 def from_elsewhere(places: Places, ways: Sequence[Way], classifier: str, verdicts: Verdicts) -> None:
@@ -246,30 +270,39 @@ def from_elsewhere(places: Places, ways: Sequence[Way], classifier: str, verdict
             continue
         labels = workspace.labels()
         known = {key: label for key, label in labels.rows.items() if key[0] not in facts.elsewhere}
-        truths = {key[0]: label.label for key, label in labels.rows.items() if key[0] in facts.elsewhere}
-        truths = {sha256: kind for sha256, kind in truths.items() if kind in {own.label for own in known.values()}}
-        paths = [label.path for key, label in labels.rows.items() if key[0] in truths]
+        types = {label.label for label in known.values()}
+        asked = {key[0]: label for key, label in labels.rows.items() if key[0] in facts.elsewhere}
+        asked = {sha256: label for sha256, label in asked.items() if label.label in types}
         with tempfile.TemporaryDirectory() as folder:
             copy = Workspace(shutil.copytree(workspace.root, Path(folder, "copy")))
             replace(labels, rows=known).save(copy.labels_file)
-            bundle = fit(copy, copy.store(space=store.identity.space), way.recipe(classifier))
-            found, _ = classify(copy, paths, bundle, lambda name=way.backbone: load_backbone(name))
-        answers = {item.document_sha256: item.prediction for item in found}
-        truth = np.array([truths[sha256] for sha256 in answers])
-        told = np.array([str(answer.label) for answer in answers.values()])
-        status = np.array([answer.status for answer in answers.values()])
-        for sha256, answer in answers.items():
-            verdicts.add("elsewhere", way.name, "", sha256, truths[sha256], answer.label, answer.confidence,
-                         answer.status)  # fmt: skip
-        kinds, counts = np.unique(truth, return_counts=True)
-        inside = [kind in answer.candidates for kind, answer in zip(truth, answers.values(), strict=True)]
-        right, sure = told == truth, status == "ok"
-        row(way.name, len(truth), float(right.mean()), _macro_f1(truth, told, kinds),
-            _macro_f1(truth, told, kinds[counts >= FEWEST]), float(np.mean(inside)), float(sure.mean()),
-            float(right[sure].mean()) if sure.any() else "-", float((status == "novel").mean()))  # fmt: skip
+            bundle = fit(copy, copy.store(space=store.identity.space), TrainingRecipe(classifier))
+            print(f"<!-- {way.name}: {', '.join(bundle.fitted_on['blocks'])} -->", flush=True)
+            first = replace(bundle, parts=FittedParts(columns=bundle.parts.columns))
+            for name, model in ((way.pictures, first), (way.name, bundle)):
+                if name:
+                    paths = [label.path for label in asked.values()]
+                    found, _ = classify(copy, paths, model, partial(load_backbone, way.backbone))
+                    answers = {item.document_sha256: item.prediction for item in found}
+                    _tell_elsewhere(name, asked, answers, partial(verdicts.add, "elsewhere", name, ""))
 
 
-def costs(folder: Path, pages: str, rounds: int) -> None:
+def _tell_elsewhere(
+    name: str, asked: dict[str, Label], answers: dict[str, Prediction], keep: Callable[..., None]
+) -> None:
+    truth = np.array([asked[sha256].label for sha256 in answers])
+    told = np.array([str(answer.label) for answer in answers.values()])
+    status = np.array([answer.status for answer in answers.values()])
+    for kind, (sha256, answer) in zip(truth, answers.items(), strict=True):
+        keep(sha256, kind, answer.label, answer.confidence, answer.status)
+    inside = [kind in dict(answer.candidates) for kind, answer in zip(truth, answers.values(), strict=True)]
+    right, sure = told == truth, status == "ok"
+    precise = float(right[sure].mean()) if sure.any() else "-"
+    shares = float(np.mean(inside)), float(sure.mean()), precise, float((status == "novel").mean())
+    row(name, len(truth), float(right.mean()), *macro_f1s(truth, told).values(), *shares)
+
+
+def costs(folder: Path, rounds: int) -> None:
     """Prints what `embed` costs, the ways taking turns: medians of pages a second, and of processor time."""
     several = SEVERAL
     ways: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -291,10 +324,10 @@ def costs(folder: Path, pages: str, rounds: int) -> None:
             with tempfile.TemporaryDirectory() as out:
                 before, begin = _processor(), time.perf_counter()
                 report = embed(Workspace(out), [str(folder)], network, keep=keep,
-                               settings=Settings(Selection.parse(pages)))  # fmt: skip
+                               settings=Settings(Selection.parse(COST_PAGES)))  # fmt: skip
                 rates[name].append(report.embedded / (time.perf_counter() - begin))
                 busy[name].append(1000 * (_processor() - before) / report.embedded)
-    head(f"`embed`, pages {pages}", "pages/s", "of features alone", "processor time, ms/page", "of features alone")
+    head(f"`embed`, pages {COST_PAGES}", "pages/s", "of features alone", "processor time, ms/page", "of features alone")
     first = next(iter(ways))
     for name in ways:
         if name in missing:
@@ -326,7 +359,6 @@ def main(
     seeds: Annotated[str, typer.Option(help="Divisions into folds.")] = "0,1,2",
     ways: Annotated[str, typer.Option(help="Numbers of the ways, from 1; all if not given.")] = "",
     rounds: Annotated[int, typer.Option(help="Turns in which the cost of `embed` is measured.")] = 0,
-    pages: Annotated[str, typer.Option(help="Pages of each document that its cost is measured on.")] = "1-3",
     verdicts: Annotated[Path | None, typer.Option(help="A CSV of all answers.")] = None,
 ) -> None:
     """Prints the tables."""
@@ -337,7 +369,7 @@ def main(
         from_elsewhere(places, wanted, classifier, answers)
     answers.write()
     if rounds:
-        costs(folders[0], pages, rounds)
+        costs(folders[0], rounds)
 
 
 if __name__ == "__main__":

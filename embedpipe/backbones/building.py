@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from embedpipe.backbones.engines import AUTO, Backbone, EngineChoice
-from embedpipe.backbones.graphs import GraphNetwork
 from embedpipe.backbones.layers import PENULTIMATE, STAGES, FeatureNetwork
 from embedpipe.backbones.names import NO_WEIGHTS
+from embedpipe.backbones.onnx.graphs import GraphNetwork
 from embedpipe.backbones.registry import BACKBONES, PREFIXES, BackboneSource, Preprocessing, find_backbone
 from embedpipe.backbones.runtime import start_engine
 from embedpipe.backbones.state_dicts import load_into, read_state_dict, tensors_sha256
@@ -73,7 +73,7 @@ def default_recipe(preprocessing: Preprocessing, layers: str | None = None) -> R
     free = preprocessing.stages_of_any_size and layers == STAGES
     if preprocessing.fixed_size and not free:
         return Recipe(size=preprocessing.input_size, resize="squash", layers=layers or PENULTIMATE)
-    return Recipe(layers=layers or STAGES, shortest=preprocessing.shortest_side)
+    return Recipe(preprocessing.page_size, layers=layers or STAGES, shortest=preprocessing.shortest_side)
 
 
 def check_size(name: str, preprocessing: Preprocessing, recipe: Recipe) -> None:

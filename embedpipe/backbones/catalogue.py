@@ -12,7 +12,7 @@ import torch
 from embedpipe.backbones.building import BACKBONES, BackboneSource, default_recipe, find_backbone, remove_classifier
 from embedpipe.backbones.layers import LAYERS, PENULTIMATE, FeatureNetwork, Stage
 from embedpipe.backbones.names import PRESETS, is_list, members
-from embedpipe.backbones.onnx_networks import OnnxNetwork
+from embedpipe.backbones.onnx.networks import OnnxNetwork
 from embedpipe.backbones.weight_files import WeightsFile, export
 from embedpipe.core.errors import WeightsError
 from embedpipe.core.files import sha256_of

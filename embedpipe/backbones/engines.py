@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedpipe.backbones.kept_plans import KeptPlans
-from embedpipe.backbones.layouts import Layout
 from embedpipe.core.display import whole_number
 from embedpipe.core.errors import EmbedpipeError, NetworkError, UnknownNameError
 from embedpipe.core.machine import report_nothing
@@ -124,8 +123,15 @@ def note_process() -> None:
     _process = os.getpid()
 
 
+class Detected(Protocol):
+    """Makes features of what a detector of regions found; see `onnx.layouts`."""
+
+    def in_place_of_raw(self, rows: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
+        """Features (n, dim) of rows (n, k) that end with what was found on pages of that many pixels."""
+
+
 class UprightTurner(Protocol):
-    """Tells by how much pages have to be turned; see `orientation`."""
+    """Tells by how much pages have to be turned; see `onnx.orientation`."""
 
     def turns(self, pixels: NDArray[np.uint8]) -> NDArray[np.int64]:
         """Degrees clockwise by which pages uint8 (n, H, W, 3) have to be turned: 0, 90, 180 or 270, (n,)."""
@@ -216,7 +222,7 @@ class OpenVinoEngine:
         precision: str,
         threads: int,
         plans: KeptPlans | None = None,
-        layout: Layout | None = None,
+        layout: Detected | None = None,
     ) -> None:
         self.plans = plans
         self.precision = precision

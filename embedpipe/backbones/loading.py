@@ -11,7 +11,7 @@ from embedpipe.backbones import lists, model_cache
 from embedpipe.backbones.engines import Backbone, EngineChoice, check_not_forked, note_process
 from embedpipe.backbones.model_cache import Wanted
 from embedpipe.backbones.names import NEVER, UPRIGHT, upright_by_default
-from embedpipe.backbones.orientation import start_turner
+from embedpipe.backbones.onnx.orientation import start_turner
 from embedpipe.core.errors import UnknownNameError
 from embedpipe.core.machine import available_cores
 from embedpipe.core.records import DEFAULT_BACKBONE, Recipe

@@ -27,9 +27,9 @@ import platformdirs
 
 from embedpipe.backbones.engines import AUTO, Backbone, EngineChoice, OpenVinoEngine, openvino_core
 from embedpipe.backbones.kept_plans import KeptPlans
-from embedpipe.backbones.layouts import Layout
 from embedpipe.backbones.names import NO_WEIGHTS, is_list, members
-from embedpipe.backbones.onnx_networks import NETWORKS
+from embedpipe.backbones.onnx.layouts import Layout
+from embedpipe.backbones.onnx.networks import NETWORKS
 from embedpipe.core.errors import ArtifactError, UsageError
 from embedpipe.core.files import read_json, sha256_of, write_json
 from embedpipe.core.machine import available_cores, gpu_visible, processor
@@ -238,7 +238,7 @@ def keep(wanted: Wanted, backbone: Backbone, *, torch_has_gpus: bool, places: It
                 "identity": backbone.identity.to_json(),
                 "blocks": backbone.blocks,
                 "precision": engine.precision,
-                "layout": asdict(engine.layout) if engine.layout else None,
+                "layout": asdict(engine.layout) if isinstance(engine.layout, Layout) else None,
                 "torch_has_gpus": torch_has_gpus,
                 "weights": [(str(place), _state(place)) for place in places],
                 "sha256": _hashes(new),
@@ -290,6 +290,6 @@ def _version(distribution: str) -> str | None:
 def _code() -> str:
     """Hash of the modules of this room: whatever they do to a network, a change of them makes it another one."""
     digest = hashlib.sha256()
-    for file in sorted(Path(__file__).parent.glob("*.py")):
+    for file in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(file.read_bytes())
     return digest.hexdigest()

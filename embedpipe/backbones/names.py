@@ -4,7 +4,7 @@ from embedpipe.core.errors import UsageError
 
 JOIN = "+"
 
-PRESETS = {"documents": "efficientnet_lite0+pplcnet_doc+picodet_cdla"}
+PRESETS = {"documents": "efficientnet_lite0+pplcnet_doc"}
 """Lists under one word, as they were measured to be the best trade; see docs/backbones.md."""
 
 ORIENTATION = "pplcnet_doc"

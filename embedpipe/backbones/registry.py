@@ -9,7 +9,7 @@ import torchvision
 from torch import nn
 
 from embedpipe.backbones.architectures import PAGE_MEAN, PAGE_STD, LeNet5, ZFNet
-from embedpipe.backbones.onnx_networks import NETWORKS, OnnxNetwork
+from embedpipe.backbones.onnx.networks import NETWORKS, PAGE_SIZE, OnnxNetwork
 from embedpipe.backbones.state_dicts import StateDict, read_state_dict
 from embedpipe.backbones.weight_files import WeightsFile
 from embedpipe.core.errors import UnknownNameError, UsageError, WeightsError
@@ -34,6 +34,7 @@ class Preprocessing:
         fixed_size: Whether the network takes, or its penultimate layer is meant for, this size alone.
         stages_of_any_size: Whether a network of fixed size has its stages at other sizes too.
         shortest_side: Least pixels of either side, a multiple of `documents.SHAPE_STEP`.
+        page_size: Pixels of the long side of pages that it is given by default, where its size is free.
     """
 
     mean: tuple[float, float, float]
@@ -43,6 +44,7 @@ class Preprocessing:
     fixed_size: bool = False
     stages_of_any_size: bool = False
     shortest_side: int = SHORTEST_SIDE
+    page_size: int = PAGE_SIZE
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +241,9 @@ def _onnx(name: str) -> BackboneSource:
         description=known.description,
         licence=known.licence,
         build=none,
-        preprocessing=lambda: Preprocessing(known.mean, known.std, "bicubic", known.trained_size),
+        preprocessing=lambda: Preprocessing(
+            known.mean, known.std, "bicubic", known.trained_size, page_size=known.page_size
+        ),
         fetch=none,
         is_here=lambda: known.file.find() is not None,
         file=known.file,

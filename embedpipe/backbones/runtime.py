@@ -26,8 +26,8 @@ from embedpipe.backbones.engines import (
     load_openvino,
     openvino_core,
 )
-from embedpipe.backbones.graphs import GraphNetwork
 from embedpipe.backbones.layers import FeatureNetwork
+from embedpipe.backbones.onnx.graphs import GraphNetwork
 from embedpipe.backbones.probe_pages import even_pages, trial_pages
 from embedpipe.backbones.rounding import rounded_for_bfloat16
 from embedpipe.core.errors import EmbedpipeError, UsageError

@@ -6,6 +6,6 @@ of this room and nowhere else. Nothing here loads torch or renders a page.
 
 Other rooms use `boundaries`, `bundles`, `calibration.confidence`, `calibration.decisions`,
 `calibration.probabilities`, `calibration.shift`, `evaluation`, `evidence`, `finetuned`, `gains`, `group_guesses`,
-`groups`, `held_out`, `learning_curves`, `missing`, `novelty_figures`, `occlusion`, `saved.answering`, `saved.on_disk`,
-`scores.pooling`, `stored_answers`, `training`, `unknowns`, `variants`.
+`groups`, `held_out`, `learning_curves`, `missing`, `novelty_figures`, `occlusion`, `parts`, `saved.answering`,
+`saved.on_disk`, `scores.pooling`, `stored_answers`, `training`, `unknowns`, `variants`.
 """

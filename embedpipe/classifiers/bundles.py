@@ -175,6 +175,12 @@ def part_scores(
     return Judge(partial(log_scores, fitted), learnt).scores(name, inputs, classes)
 
 
+def judges_of(pipeline: Pipeline, parts: FittedParts) -> dict[str, Judge]:
+    """What answers for each fitted part: the pipeline of the first one, and those of the others."""
+    pipelines = {PICTURES: pipeline, **parts.others}
+    return {name: Judge(partial(log_scores, part), part.classes_) for name, part in pipelines.items()}
+
+
 def fit_novelty(
     classifier: Pipeline,
     X: NDArray[np.float32],
@@ -244,9 +250,7 @@ class ClassifierBundle:
         own = self.features_of(PICTURES, X)
         if self.cues and own.shape[1] != self.pipeline.n_features_in_:
             raise EmbedpipeError(f"{self.name} needs cues of the PDF, which are not known here: fit one without cues")
-        pipelines = {PICTURES: self.pipeline, **self.parts.others}
-        judges = {name: Judge(partial(log_scores, part), part.classes_) for name, part in pipelines.items()}
-        return self.parts.log_scores(judges, X, words, self.classes, self.name)
+        return self.parts.log_scores(judges_of(self.pipeline, self.parts), X, words, self.classes, self.name)
 
     def features_of(self, name: str, X: NDArray[np.float32]) -> NDArray[np.float32]:
         """Those features, float32 (n, dim), that a part takes."""

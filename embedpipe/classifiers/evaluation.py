@@ -93,14 +93,16 @@ class LabelledPages:
     words: csr_array | None = None
 
     def take(self, rows: NDArray[Any]) -> Self:
-        """Some of the pages: by their numbers, in that order, or by a mask."""
+        """Some of the pages: by their numbers, in that order, or by a mask; a mask of all copies nothing."""
+        if rows.dtype == bool and len(rows) == len(self.y) and rows.all():
+            return self
         columns = {field.name: getattr(self, field.name) for field in fields(self)}
         return replace(self, **{name: column[rows] for name, column in columns.items() if column is not None})
 
     def lessons(self, rows: NDArray[Any] | None = None) -> Lessons:
         """What a classifier learns from some of the pages, or from all: the pages, then their variants."""
         weights = self.weights  # of all pages, also where some of a document are left out
-        pages, weights = (self, weights) if rows is None else (self.take(rows), weights[rows])
+        pages, weights = (self, weights) if rows is None else (replace(self, words=None).take(rows), weights[rows])
         if pages.variants is None:
             return Lessons(pages.X, pages.y, weights)
         there = ~np.isnan(pages.variants[:, :, 0])
@@ -239,6 +241,13 @@ def cross_validate(
         The scores of `held_out.held_out_of(pages, folds)`.
     """
     plan = as_plan(build)
+    return combined(plan, pages.take(folds != LEARNT), *score_parts(plan, pages, folds, most_documents, seed))
+
+
+def score_parts(
+    plan: Plan, pages: LabelledPages, folds: NDArray[np.int64], most_documents: int | None = None, seed: int = 0
+) -> tuple[HeldOut, dict[str, NDArray[np.float64]]]:
+    """Scores by the first part, and by each of the parts, of what `cross_validate` holds out; see there."""
     classes = sorted(set(pages.y))
     scores = {part.name: np.full((len(pages.y), len(classes)), IMPOSSIBLE) for part in plan.parts}
     measurable = np.zeros(len(pages.y), bool)
@@ -261,17 +270,26 @@ def cross_validate(
     held_out, seen = folds != LEARNT, folds == LEARNT
     known = len(set(pages.documents[seen])), frozenset(pages.y[seen])
     own = {name: values[held_out] for name, values in scores.items()}
-    found = HeldOut(classes, own[plan.parts[0].name], folds[held_out], *known, measurable[held_out])
-    return found if len(own) == 1 else _fused(plan, pages.take(held_out), found, own)
+    return HeldOut(classes, own[plan.parts[0].name], folds[held_out], *known, measurable[held_out]), own
 
 
-def _fused(plan: Plan, pages: LabelledPages, found: HeldOut, scores: dict[str, NDArray[np.float64]]) -> HeldOut:
-    """The scores of all parts together, with weights, and the choice of parts, from the other folds."""
+def combined(plan: Plan, pages: LabelledPages, found: HeldOut, scores: dict[str, NDArray[np.float64]]) -> HeldOut:
+    """The scores of all parts together, with weights, and the choice of parts, from the other folds.
+
+    Args:
+        plan: Which parts there may be.
+        pages: Those that were held out.
+        found: Scores of the first part, of `score_parts`.
+        scores: Of each part.
+    """
+    if len(plan.parts) == 1:
+        return found
     pairs = np.stack([np.unique(column, return_inverse=True)[1] for column in (pages.documents, pages.y)])
     _, documents = np.unique(pairs, axis=1, return_inverse=True)  # of several types: a document for each
     truth = np.searchsorted(found.classes, pages.y)
     weights = page_weights(pages.page_indices)
-    evidence = Evidence(scores, truth, documents.ravel(), weights, np.unique(pages.groups, return_inverse=True)[1])
+    groups = np.unique(pages.groups, return_inverse=True)[1]
+    evidence = Evidence(scores, truth, documents.ravel(), weights, groups, frozenset({WORDS}))
 
     def decided(rows: NDArray[np.bool_]) -> Fusion:
         known = evidence.take(rows)

@@ -37,12 +37,19 @@ Losses = Callable[[NDArray[np.float32], NDArray[np.int64]], tuple[NDArray[np.flo
 
 
 def can_fit(estimator: object, rows: int) -> bool:
-    """Whether an estimator is fitted here: there are many rows, and its objective is one of the two."""
+    """Whether an estimator is fitted here, on dense rows: there are many, and its objective is one of the two."""
     if rows < MANY_ROWS:
         return False
     if isinstance(estimator, LinearSVC):
         usual = LinearSVC().get_params()
-        fixed: tuple[str, ...] = ("penalty", "loss", "multi_class", "fit_intercept", "intercept_scaling")
+        fixed: tuple[str, ...] = (
+            "penalty",
+            "loss",
+            "multi_class",
+            "fit_intercept",
+            "intercept_scaling",
+            "class_weight",
+        )
     elif isinstance(estimator, LogisticRegression):
         usual = LogisticRegression().get_params()
         fixed = ("penalty", "l1_ratio", "solver", "fit_intercept", "dual", "warm_start")
@@ -62,7 +69,7 @@ def fit(estimator: Any, X: NDArray[np.float32], y: NDArray[Any], weights: NDArra
         weights: Of the rows, (n,).
     """
     classes, column = np.unique(y, return_inverse=True)
-    if estimator.class_weight is not None:
+    if estimator.class_weight is not None:  # of a head; `LinearSVC` weighs only the one class against the rest
         each = compute_class_weight(estimator.class_weight, classes=classes, y=y, sample_weight=weights)
         weights = weights * each[column]
     svm = isinstance(estimator, LinearSVC)

@@ -14,6 +14,8 @@ from embedpipe.classifiers.scores.nearest import flat_index, unit_rows, vote_sha
 from embedpipe.index.row_neighbours import EXACT_ROWS, Layout, sampled, search
 
 _BLOCK = 20_000
+_AXES = 512
+"""Directions that are kept of many rows; votes depend on small differences of cosines, and 256 lost right answers."""
 
 
 class FaissKNeighborsClassifier(ClassifierMixin, BaseEstimator):
@@ -54,11 +56,11 @@ class FaissKNeighborsClassifier(ClassifierMixin, BaseEstimator):
             self._rows, self._layout = unit_rows(checked), None
             self._index = flat_index(self._rows)
         else:
-            self._layout = layout = Layout.of(unit_rows(checked[sampled(len(checked))]), len(checked))
+            sample, n = unit_rows(checked[sampled(len(checked))]), len(checked)
+            self._layout = layout = Layout.of(sample, n, EXACT_ROWS, most_axes=_AXES)
             self._axes, self._centroids = layout.axes, layout.centroids
-            self._rows = np.concatenate(
-                [layout.project(unit_rows(checked[k : k + _BLOCK])) for k in range(0, len(checked), _BLOCK)]
-            )
+            blocks = (unit_rows(checked[first : first + _BLOCK]) for first in range(0, n, _BLOCK))
+            self._rows = np.concatenate([layout.directions(block) for block in blocks])
             self._index = layout.index(self._rows)
         return self
 
@@ -82,7 +84,9 @@ class FaissKNeighborsClassifier(ClassifierMixin, BaseEstimator):
 
     def _search(self, X: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         return search(
-            self._index, X if self._layout is None else self._layout.project(X), min(self.n_neighbors, len(self._rows))
+            self._index,
+            X if self._layout is None else self._layout.directions(X),
+            min(self.n_neighbors, len(self._rows)),
         )
 
     def __getstate__(self) -> dict[str, Any]:

@@ -8,12 +8,16 @@ others add what they know (`fusion`). A classifier of one part alone is that par
 import itertools
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.pipeline import Pipeline
 
-from embedpipe.classifiers.bundles import CUES, LAYOUT, PICTURES, WORDS, Blocks, build_classifier
+from embedpipe.classifiers.bundles import Blocks, build_classifier, judges_of
+from embedpipe.classifiers.saved.combining import CUES, LAYOUT, PICTURES, WORDS, FittedParts
 from embedpipe.classifiers.words import build_words
 from embedpipe.core.errors import UnknownNameError, UsageError
 
@@ -69,6 +73,50 @@ class Plan:
         return [*self.base, *self.names[1:]]
 
 
+class CombinedClassifier(ClassifierMixin, BaseEstimator):
+    """All parts of a fitted classifier as one scikit-learn estimator, for other programs.
+
+    Args:
+        pipeline: The first part.
+        parts: The others, with what each takes and counts.
+        classes: All types, sorted.
+
+    Attributes:
+        classes_: All types, sorted, (n_classes,).
+    """
+
+    def __init__(self, pipeline: Pipeline, parts: FittedParts, classes: list[str]) -> None:
+        self.pipeline = pipeline
+        self.parts = parts
+        self.classes = classes
+
+    @property
+    def classes_(self) -> NDArray[Any]:
+        """All types, sorted, (n_classes,)."""
+        return np.asarray(self.classes)
+
+    def predict_log_proba(self, X: NDArray[np.float32], words: csr_array | None = None) -> NDArray[np.float64]:
+        """Logarithms of probabilities of pages, (n, n_classes).
+
+        Args:
+            X: Features, float32 (n, dim).
+            words: Counts of the n-grams of these pages, sparse (n, n_buckets), a row without any for a page without
+                words; None where none are known.
+        """
+        judges = judges_of(self.pipeline, self.parts)
+        return self.parts.log_scores(judges, X, words, self.classes, "the classifier")
+
+    def predict_proba(self, X: NDArray[np.float32], words: csr_array | None = None) -> NDArray[np.float64]:
+        """Probabilities of pages, (n, n_classes)."""
+        probabilities: NDArray[np.float64] = np.exp(self.predict_log_proba(X, words))
+        return probabilities
+
+    def predict(self, X: NDArray[np.float32], words: csr_array | None = None) -> NDArray[Any]:
+        """The most probable type of each page, (n,)."""
+        found: NDArray[Any] = self.classes_[self.predict_log_proba(X, words).argmax(axis=1)]
+        return found
+
+
 def as_plan(build: "Callable[[], Pipeline] | Plan") -> Plan:
     """A plan of the one part that a function builds, on all features; a plan stays as it is."""
     if isinstance(build, Plan):
@@ -99,13 +147,14 @@ def plan(
         UnknownNameError: There is no such classifier, hyper-parameter or block.
         UsageError: No block of pictures is asked for, or words that are not known.
     """
-    base = [place for place, (name, _, _) in enumerate(blocks) if name not in _BESIDE]
+    base = [place for place, (name, _, _) in enumerate(blocks) if _part_of(name) == PICTURES]
     said: tuple[str, ...] = (PICTURES,)
     if asked is not None:
         base, said = _base(blocks, asked)
         if WORDS in asked and not words:
             raise UsageError("the words of these pages are not kept: run `embed` on their files, or leave words out")
-    wanted = [base, *([place] for place, (name, _, _) in enumerate(blocks) if name in _BESIDE)]
+    beside = ([place for place, (own, _, _) in enumerate(blocks) if _part_of(own) == name] for name in _BESIDE)
+    wanted = [base, *filter(None, beside)]
     parts = [_part(kind, [blocks[place] for place in places], settings, blocks) for places in wanted]
     if words:
         parts.append(Part(WORDS, build_words))
@@ -118,9 +167,9 @@ def plan(
 
 def _base(blocks: Blocks, asked: Sequence[str]) -> tuple[list[int], tuple[str, ...]]:
     """Which blocks the first part has, and the names that they were asked for by."""
-    pictures = [(place, name) for place, (name, _, _) in enumerate(blocks) if name not in _BESIDE]
+    pictures = [(place, name) for place, (name, _, _) in enumerate(blocks) if _part_of(name) == PICTURES]
     networks = dict.fromkeys(name.partition("/")[0] for _, name in pictures if "/" in name)
-    beside = [name for name, _, _ in blocks if name in _BESIDE]
+    beside = [part for name, _, _ in blocks if (part := _part_of(name)) != PICTURES]
     known = dict.fromkeys([PICTURES, *networks, *beside, WORDS, *(name for _, name in pictures)])
     for name in asked:
         if name not in known:
@@ -132,12 +181,21 @@ def _base(blocks: Blocks, asked: Sequence[str]) -> tuple[list[int], tuple[str, .
     return base, said
 
 
+def _part_of(block: str) -> str:
+    """The part that has a block, which may be one of several networks'."""
+    name = block.rpartition("/")[2]
+    return name if name in _BESIDE else PICTURES
+
+
 def _part(kind: str, own: Blocks, settings: Mapping[str, str], blocks: Blocks) -> Part:
     """A part on some of the blocks."""
-    name = own[0][0] if own[0][0] in _BESIDE else PICTURES
+    name = _part_of(own[0][0])
     if len(own) == len(blocks):
         return Part(name, lambda: build_classifier(kind, blocks, settings))
     columns = np.concatenate([np.arange(start, stop) for _, start, stop in own])
     places = np.cumsum([0, *(stop - start for _, start, stop in own)]).tolist()
-    moved = [(block, a, b) for (block, _, _), (a, b) in zip(own, itertools.pairwise(places), strict=True)]
+    moved = [
+        (block if name == PICTURES else name, a, b)
+        for (block, _, _), (a, b) in zip(own, itertools.pairwise(places), strict=True)
+    ]
     return Part(name, lambda: build_classifier(kind, moved, settings), columns)

@@ -1,8 +1,9 @@
 """Words of pages to types: a linear SVM on the weighted n-grams of each page, small enough to lie in every classifier.
 
-TF-IDF with logarithmic counts (Salton and Buckley, 1988) and a linear SVM, the long-standing choice for the topics of
-texts (Joachims, 1998). The 2**18 buckets of the store are folded to fewer ones: the model is as good and 16 times
-smaller, see docs/quality.md.
+Logarithmic counts (Salton and Buckley, 1988) and a linear SVM, the long-standing choice for the topics of texts
+(Joachims, 1998). The rarity of an n-gram, the other half of TF-IDF, is left out: rare n-grams are names of sources, and
+without it more documents of other sources are right. The 2**18 buckets of the store are folded to fewer ones: the model
+is as good and 16 times smaller. Both are measured in docs/quality.md.
 """
 
 from typing import Any, Self
@@ -27,13 +28,14 @@ MOST_PAGES = 200_000
 
 
 class WordScaler(TransformerMixin, BaseEstimator):
-    """Counts of hashed n-grams to rows of unit length: logarithms of counts, times the rarity of each n-gram.
+    """Counts of hashed n-grams to rows of unit length: logarithms of counts, of n-grams of several rows.
 
     Args:
         buckets: Columns are folded to so many, a power of two.
 
     Attributes:
-        rarity_: Logarithm of the inverse share of rows with each n-gram; 0 for those of a single row, (buckets,).
+        rarity_: What each n-gram counts: 1, or 0 for those of a single row; earlier versions have TF-IDF's rarity,
+            (buckets,).
     """
 
     def __init__(self, buckets: int = BUCKETS) -> None:
@@ -43,8 +45,7 @@ class WordScaler(TransformerMixin, BaseEstimator):
         """Learns from counts, sparse (n, n_buckets)."""
         counts = folded(X, self.buckets)
         rows = np.bincount(counts.indices, minlength=counts.shape[1])
-        rarity = np.log((1.0 + counts.shape[0]) / (1.0 + rows)) + 1.0
-        self.rarity_ = np.where(rows > 1, rarity, 0.0).astype(np.float32)
+        self.rarity_ = (rows > 1).astype(np.float32)
         return self
 
     def transform(self, X: Any) -> csr_array:

@@ -25,7 +25,7 @@ def backbones(
     ] = None,
     download: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Get and check the weights of this backbone, list or preset."),
+        typer.Option(metavar="NAME", help="Get and check the weights of a backbone or preset."),
     ] = None,
     export_weights: Annotated[
         Path | None, folder_option("Pack the weights that are here for a machine without network.")
@@ -50,7 +50,8 @@ def backbones(
                 f"size {row['size']}"
             )
         output.line(
-            "several joined by + are one backbone, and timm:NAME is any model of timm; --json has more, such as where each file is published"
+            "names joined by + are one backbone, and timm:NAME is any model of timm; --json has more, such as where "
+            "each file is published"
         )
         return DONE
     downloaded = [row for name in download or [] for row in catalogue.fetch_weights(name)]

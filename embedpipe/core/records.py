@@ -288,7 +288,7 @@ class Identity:
         blocks: What the features consist of, in order, such as `stride16_avg`; of a list, `MEMBER/stride16_avg`.
         interpolation: How images are scaled, as the weights want it.
         members: The networks of a list; none for a single one.
-        upright: By which network and rule pages were turned upright before, see `backbones.orientation`; "" if not.
+        upright: By which network and rule pages were turned upright before, see `onnx.orientation`; "" if not.
     """
 
     backbone: str

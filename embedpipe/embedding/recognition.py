@@ -27,7 +27,7 @@ from embedpipe.core.records import (
 )
 from embedpipe.embedding.streaming import Settings
 from embedpipe.pages.documents import WORDS, ReadOptions
-from embedpipe.pages.extras.ocr import AUTO, LONG_SIDE, READY_BYTES, Ocr
+from embedpipe.pages.extras.ocr import AUTO, LONG_SIDE, PATIENCE, READY_BYTES, Ocr
 from embedpipe.pages.extras.words import as_rows
 from embedpipe.pages.rendering import Job, Renderer, Selection
 from embedpipe.store import page_extras
@@ -111,7 +111,8 @@ def recognise(
         counts: What is done is added.
     """
     pages = {document: sorted(indices) for document, indices in wanted.items()}
-    options = ReadOptions(RECIPE, limits=settings.limits, passwords=settings.passwords, extras=frozenset({WORDS}))
+    limits = replace(settings.limits, page_seconds=PATIENCE * settings.limits.page_seconds)
+    options = ReadOptions(RECIPE, limits=limits, passwords=settings.passwords, extras=frozenset({WORDS}))
     options = replace(options, recogniser=settings.ocr.recogniser)
     workers = min(settings.workers or render_workers(READY_BYTES), sum(map(len, pages.values())))
     jobs = (

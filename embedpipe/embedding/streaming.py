@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedpipe.backbones.engines import Backbone, Pending, UprightTurner
-from embedpipe.backbones.orientation import turned
+from embedpipe.backbones.onnx.orientation import turned
 from embedpipe.core.errors import DocumentError, NetworkError
 from embedpipe.core.machine import render_workers
 from embedpipe.core.records import Document, FeatureBatch, PageFailure, PageImage, PageInfo, Recipe

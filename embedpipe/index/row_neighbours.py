@@ -1,7 +1,7 @@
 """The nearest of some rows in memory, by cosine: exactly among few, through inverted lists among many.
 
-Up to `EXACT_ROWS` every row is compared, which is exact. Beyond, that would be of the size n x n for n queries: rows are
-projected on their first singular vectors, which keep their inner products, and of each query only the rows in the
+Up to `EXACT_ROWS` every row is compared, which is exact. Beyond, that would be of the size n x n for n queries: rows
+are projected on their first singular vectors, which keep their inner products, and with each query only the rows in the
 nearest of some lists are compared (inverted files; Sivic and Zisserman, 2003; Douze et al., 2024, "The Faiss library").
 """
 
@@ -19,9 +19,9 @@ DIM = 256
 """Singular vectors that are kept of wider rows."""
 
 _SAMPLE = 32_768
-_FOR_AXES = 8192
+_FOR_AXES = 16_384
 _BLOCK = 4096
-_PROBES = 32
+_PROBES = 16
 """Lists that are looked at; docs/performance.md gives the neighbours that are found."""
 
 _ROWS_PER_CENTROID = 32
@@ -41,24 +41,27 @@ class Layout:
     centroids: NDArray[np.float32]
 
     @classmethod
-    def of(cls, sample: NDArray[np.float32], n: int, most_exact: int = EXACT_ROWS) -> "Layout":
+    def of(cls, sample: NDArray[np.float32], n: int, most_exact: int = EXACT_ROWS, *, most_axes: int = DIM) -> "Layout":
         """The layout that suits n rows.
 
         Args:
             sample: Those of them that `sampled` names, of unit length, float32 (m, dim).
             n: How many rows there are.
             most_exact: Up to so many are compared one by one.
+            most_axes: Singular vectors that are kept of wider rows.
         """
         dim = sample.shape[1]
         nothing = np.empty((dim, 0), np.float32)
         if n <= most_exact:
             return cls(nothing, np.empty((0, dim), np.float32))
-        axes = singular_vectors(sample) if dim > DIM else nothing
+        axes = singular_vectors(sample, most_axes) if dim > most_axes else nothing
         lists = min(1 << (int(2 * n**0.5).bit_length() - 1), max(len(sample) // _ROWS_PER_CENTROID, 1))
         placed = _project(sample, axes)
-        means = faiss.Kmeans(placed.shape[1], lists, niter=_STEPS, seed=0, spherical=True, min_points_per_centroid=1)
-        means.train(placed)
-        return cls(axes, means.centroids)
+        coarse = faiss.IndexFlatIP(placed.shape[1])
+        index = faiss.IndexIVFFlat(coarse, placed.shape[1], lists, faiss.METRIC_INNER_PRODUCT)
+        index.cp.niter, index.cp.spherical, index.cp.min_points_per_centroid = _STEPS, True, 1
+        index.train(placed)  # not `faiss.Kmeans`, which fails where PyMuPDF's own kind of vectors was loaded before
+        return cls(axes, coarse.reconstruct_n(0, lists))
 
     @property
     def exact(self) -> bool:
@@ -68,6 +71,14 @@ class Layout:
     def project(self, unit: NDArray[np.float32]) -> NDArray[np.float32]:
         """Rows as they are compared, float32 (n, k)."""
         return _project(unit, self.axes)
+
+    def directions(self, unit: NDArray[np.float32]) -> NDArray[np.float32]:
+        """As `project`, and of unit length again, so that what was dropped makes no row farther from all others."""
+        if not self.axes.shape[1]:
+            return unit
+        projected = self.project(unit)
+        projected /= np.maximum(np.linalg.norm(projected, axis=1, keepdims=True), 1e-12)
+        return projected
 
     def index(self, projected: NDArray[np.float32]) -> Any:
         """A FAISS index of rows as `project` gives them."""
@@ -123,13 +134,13 @@ def sampled(n: int, most: int = _SAMPLE) -> NDArray[np.int64]:
     return np.sort(np.random.default_rng(0).permutation(n)[:most])
 
 
-def singular_vectors(unit: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The first `DIM` right singular vectors of rows, of some thousand of them, float32 (dim, DIM)."""
+def singular_vectors(unit: NDArray[np.float32], most: int = DIM) -> NDArray[np.float32]:
+    """The first right singular vectors of rows, of some thousand of them, float32 (dim, most)."""
     from scipy.linalg import eigh  # noqa: PLC0415 - answering does without it
 
     some = unit[:: -(-len(unit) // _FOR_AXES)]
     products, dim = some.T @ some, unit.shape[1]
-    _, axes = eigh(products, subset_by_index=(max(dim - DIM, 0), dim - 1))
+    _, axes = eigh(products, subset_by_index=(max(dim - most, 0), dim - 1))
     return np.ascontiguousarray(axes[:, ::-1], np.float32)
 
 

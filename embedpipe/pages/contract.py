@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from embedpipe.core.display import whole_number
 from embedpipe.core.records import Recipe
@@ -153,9 +154,11 @@ class Rendering:
 
 def ink(pixels: NDArray[np.uint8]) -> float:
     """Share of pixels that stand out from the most common shade; pixels are uint8 (H, W, 3)."""
-    darkest = pixels.min(axis=2)  # a yellow word on white is dark in one channel only
-    background = int(np.bincount(darkest.ravel(), minlength=256).argmax())
-    return float(np.mean(np.abs(darkest.astype(np.int16) - background) > INK_CONTRAST))
+    red, green, blue = (pixels[:, :, channel] for channel in range(3))
+    darkest = np.minimum(np.minimum(red, green), blue)  # a yellow word on white is dark in one channel only
+    counts = np.array(Image.fromarray(darkest).histogram())
+    away = np.abs(np.arange(len(counts)) - counts.argmax())
+    return float(counts[away > INK_CONTRAST].sum() / darkest.size)
 
 
 class OpenDocument(Protocol):

@@ -48,7 +48,7 @@ from embedpipe.pages.documents import (
     open_document,
     plan,
 )
-from embedpipe.pages.extras.ocr import PageReader
+from embedpipe.pages.extras.ocr import PATIENCE, PageReader
 from embedpipe.pages.extras.thumbnails import LONG_SIDE, thumbnail
 from embedpipe.pages.extras.words import hashed, words_of_page
 from embedpipe.pages.source_kinds import UNKNOWN as UNKNOWN_KIND
@@ -261,6 +261,8 @@ class Renderer:
 
     def _verdict(self, error: BaseException) -> tuple[str, str]:
         code = getattr(error, "exitcode", None)
+        if code == -getattr(signal, "SIGPROF", 0):
+            return "timeout", f"took {self._limits.page_seconds / PATIENCE:g} s of processor time (--page-timeout)"
         if isinstance(error, TimeoutError) or code == -getattr(signal, "SIGALRM", 0):
             return "timeout", f"not finished after {self._limits.page_seconds:g} s (--page-timeout)"
         if code == -getattr(signal, "SIGKILL", 0):
@@ -299,10 +301,13 @@ def _alarm() -> Iterator[None]:
         yield
         return
     signal.setitimer(signal.ITIMER_REAL, _options.limits.page_seconds)
+    if _read is not None:
+        signal.setitimer(signal.ITIMER_PROF, _options.limits.page_seconds / PATIENCE)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 def _work(job: Job, indices: list[int] | None, slot: int) -> _Answer:

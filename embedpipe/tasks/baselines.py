@@ -81,7 +81,7 @@ def compared_name(backbone: Backbone) -> str:
     names = members(backbone.identity.backbone)
     found = next((name for name in names if not find_backbone(name).onnx), None)
     if found is None:
-        raise UsageError(f"{backbone.identity.backbone}: bench compares with a loop around a network of torch: add one")
+        raise UsageError(f"{backbone.identity.backbone}: bench compares with loops around a network of torch: add one")
     return found
 
 

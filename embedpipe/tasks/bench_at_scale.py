@@ -22,15 +22,17 @@ from numpy.typing import NDArray
 
 from embedpipe.core.errors import EmbedpipeError, UnknownNameError
 from embedpipe.core.files import sha256_of
-from embedpipe.core.records import SAYS_NOTHING, Document, FeatureBatch, PageInfo, PageRef
+from embedpipe.core.records import SAYS_NOTHING, TEXT_WORDS, Document, FeatureBatch, PageInfo, PageRef, Words
+from embedpipe.pages.extras.words import BUCKETS
 from embedpipe.store.feature_writer import FeatureWriter
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.labels import Label, Labels
+from embedpipe.store.page_extras import WORDS, ExtrasWriter
 from embedpipe.store.workspace import Workspace
 
 PAGES_PER_DOCUMENT = 8
 UNLABELLED = 10
-"""Of so many documents one has no label, beyond those that were asked for: `suggest` and `label --cluster` need some."""
+"""For so many labelled documents there is one more without a label: `suggest` and `label --cluster` need some."""
 
 COPIES = 20
 """One of so many documents is a near-copy of another one."""
@@ -52,9 +54,9 @@ COMMANDS: Mapping[str, Sequence[str]] = {
 }
 """What is measured, by name; later ones use what earlier ones made."""
 
+_NGRAMS, _NGRAMS_OF_PAGE = 20_000, 800
 _NEEDS = {"suggest": "fit-svm", "check-labels": "fit-svm", "evaluate": "fit-knn"}
 _TYPES = 16
-_PARTS_AT_ONCE = 2048
 _PROGRAM = "from embedpipe.commands import main; main()"
 
 
@@ -102,9 +104,9 @@ def measure(
         with tempfile.TemporaryDirectory(prefix="embedpipe-at-scale-") as folder:
             say(f"inventing {size:,} labelled pages around {len(real.X):,} real ones")
             invent(real, store, Workspace(Path(folder) / "artifacts"), size)
-            for name in runs:
+            for name, own in runs.items():
                 say(f"{name}, {size:,} pages")
-                runs[name].append(_run(COMMANDS[name], Path(folder)))
+                own.append(_run(COMMANDS[name], Path(folder)))
     return {
         "at_scale": {
             "pages": list(sizes),
@@ -153,7 +155,7 @@ class Real:
 
 
 def invent(real: Real, like: FeatureStore, target: Workspace, labelled: int) -> None:
-    """Fills an empty workspace with invented documents of eight pages: features, labels, and where they lie.
+    """Fills an empty workspace with invented documents of eight pages: features, words, labels, and where they lie.
 
     The pages of a document are those of a real one, each moved up to half way to a page of another document of its
     type, and by a quarter of the difference of two more: as far from each other as pages of one type are. One document
@@ -171,6 +173,7 @@ def invent(real: Real, like: FeatureStore, target: Workspace, labelled: int) -> 
     writer = FeatureWriter(FeatureStore.create(target.store_path(like.identity.space), like.identity, like.blocks), {})
     of_type = {kind: np.flatnonzero(real.y == kind) for kind in np.unique(real.y)}
     with_label = -(-labelled // PAGES_PER_DOCUMENT)
+    words, extras = _Vocabularies(sorted(of_type), rng), ExtrasWriter(target.root, [WORDS])
     X, kind, source_kind = real.X[:0], "", ""
     for number in range(with_label + with_label // UNLABELLED):
         if number % COPIES != 1:
@@ -181,17 +184,40 @@ def invent(real: Real, like: FeatureStore, target: Workspace, labelled: int) -> 
         else:
             X = X * (1 + rng.normal(0, 0.01, X.shape).astype(np.float32))
         document = first if number == 0 else _document(number)
-        infos = (
-            PageInfo(PageRef(document.sha256, i, document.path), len(X), 595, 842, 0.1, source_kind=source_kind)
-            for i in range(len(X))
+        refs = [PageRef(document.sha256, i, document.path) for i in range(len(X))]
+        infos = tuple(
+            PageInfo(ref, len(X), 595, 842, 0.1, source_kind=source_kind, words=words.page(kind)) for ref in refs
         )
-        writer.append(FeatureBatch(tuple(infos), X.astype(np.float32)))
+        extras.append(infos)
+        writer.append(FeatureBatch(infos, X.astype(np.float32)))
         sources.add(document)
         if number < with_label:
             labels.add([Label(document.sha256, document.path, kind)])
+    extras.flush()
     writer.flush()
     sources.save()
     labels.save(target.labels_file)
+
+
+class _Vocabularies:
+    """Words of invented pages: some n-grams are of all types, and some of one, as a page's are.
+
+    Args:
+        types: All of them.
+        rng: What draws.
+    """
+
+    def __init__(self, types: Sequence[str], rng: np.random.Generator) -> None:
+        self._rng = rng
+        self._common = rng.choice(BUCKETS, _NGRAMS)
+        self._own = {kind: rng.choice(BUCKETS, _NGRAMS) for kind in types}
+
+    def page(self, kind: str) -> Words:
+        """The words of a page of a type; its n-grams follow Zipf's law, as those of texts do."""
+        places = self._rng.zipf(1.3, (2, _NGRAMS_OF_PAGE)) % _NGRAMS
+        drawn = np.concatenate([self._common[places[0]], self._own[kind][places[1][: _NGRAMS_OF_PAGE // 4]]])
+        columns, counts = np.unique(drawn, return_counts=True)
+        return Words(columns.astype(np.uint32), np.minimum(counts, 2**16 - 1).astype(np.uint16), 2000, TEXT_WORDS)
 
 
 def _moves(
@@ -224,7 +250,9 @@ def _run(arguments: Sequence[str], folder: Path) -> Run:
     begin = time.perf_counter()
     with (
         tempfile.TemporaryFile() as messages,
-        subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=messages, env=_environment()) as child,
+        subprocess.Popen(  # noqa: S603 - this program itself
+            command, cwd=folder, stdout=subprocess.DEVNULL, stderr=messages, env=_environment()
+        ) as child,
     ):
         processor_seconds, peak_mb = None, None
         if hasattr(os, "wait4"):

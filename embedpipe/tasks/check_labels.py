@@ -33,6 +33,8 @@ SHOWN = 20
 _WRITTEN = 0.02
 """Share of ink from which look-alikes count: all pages with only a heading and a page number look the same."""
 
+_BLOCK = 4096
+
 COLUMNS = ("problem", "path", "page", "label", "given", "suggested", "confidence", "other", "document")
 """Of the CSV; `label` is left empty, to be filled in and given to `label`."""
 
@@ -139,11 +141,15 @@ def check(workspace: Workspace, store: FeatureStore, recipe: TrainingRecipe) -> 
     documents = document_scores(judged, held_out.log_scores)
     whole = [_ref(sources, sha256, WHOLE_FILE) for sha256 in documents.documents]
     ink = store.pages().set_index("page_id").loc[pages.page_ids, "ink"].to_numpy()
-    unit = fresh_index(store, workspace.index_path(store.identity.space)).unit(pages.X[:, : store.dim])
+    written = np.flatnonzero(ink >= _WRITTEN)
+    index = fresh_index(store, workspace.index_path(store.identity.space))
+    unit = np.empty((len(written), store.dim), np.float32)
+    for first in range(0, len(written), _BLOCK):  # one copy of the pages is enough
+        unit[first : first + _BLOCK] = index.unit(pages.X[written[first : first + _BLOCK], : store.dim])
     return Findings(
         _doubts(whole, documents.y, documents.log_scores, classes, alone),
         _doubts(_refs(sources, judged), judged.y, held_out.log_scores, classes, alone),
-        *_twins(pages, _refs(sources, pages), unit, np.flatnonzero(ink >= _WRITTEN)),
+        *_twins(pages, _refs(sources, pages), unit, written),
         unjudged=alone,
         seen_documents=held_out.seen_documents,
         missing=missing.take(workspace, store, Selection.parse(recipe.pages)),
@@ -190,8 +196,15 @@ def _doubts(
 def _twins(
     pages: LabelledPages, refs: list[PageRef], unit: NDArray[np.float32], written: NDArray[np.int64]
 ) -> tuple[list[Twins], list[Twins]]:
-    """Documents with nearly the same written pages, across types and across the groups of one type."""
-    rows, scores = near_pairs(unit[written], NEAR_DUPLICATE)
+    """Documents with nearly the same written pages, across types and across the groups of one type.
+
+    Args:
+        pages: All pages.
+        refs: Of these.
+        unit: Rows of the written ones, of unit length.
+        written: Which they are.
+    """
+    rows, scores = near_pairs(unit, NEAR_DUPLICATE)
     pairs = written[rows]
     one, other = pairs.T
     apart = (pages.y[one] != pages.y[other]) | (pages.groups[one] != pages.groups[other])
@@ -199,8 +212,8 @@ def _twins(
     best = np.argsort(-scores[apart], kind="stable")
     pairs, scores = pairs[apart][best], scores[apart][best]
     _, owner = np.unique(pages.documents, return_inverse=True)
-    names = np.sort(owner[pairs], axis=1)
-    _, first, counts = np.unique(names, axis=0, return_index=True, return_counts=True)
+    low, high = np.sort(owner[pairs], axis=1).T
+    _, first, counts = np.unique(low * (int(owner.max()) + 1) + high, return_index=True, return_counts=True)
     found: tuple[list[Twins], list[Twins]] = ([], [])
     for k in np.argsort(first):
         a, b = pairs[first[k]]

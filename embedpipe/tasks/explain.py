@@ -12,7 +12,7 @@ from scipy.sparse import csr_array
 from scipy.special import log_softmax, logsumexp
 
 from embedpipe.backbones.engines import Backbone
-from embedpipe.backbones.orientation import turned
+from embedpipe.backbones.onnx.orientation import turned
 from embedpipe.classifiers.bundles import ClassifierBundle
 from embedpipe.classifiers.evidence import Examples
 from embedpipe.classifiers.occlusion import Box, covered, deciding_boxes, occlusion_map

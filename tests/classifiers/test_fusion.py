@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from embedpipe.classifiers.fusion import IMPOSSIBLE, Evidence, Fusion, choose, document_losses, learn
 from scipy.special import log_softmax
+
+from embedpipe.classifiers.scores.fusion import IMPOSSIBLE, Evidence, Fusion, choose, document_losses, learn
 
 CLASSES = 4
 
@@ -24,7 +25,7 @@ def evidence() -> Evidence:
     words = scores_of(truth, 3.0, 2)
     words[documents % 2 == 1] = np.nan
     parts = {"pictures": scores_of(truth, 1.5, 1), "noise": scores_of(truth, 0.0, 3), "words": words}
-    return Evidence(parts, truth, documents, np.tile([1.0, 0.5], 200), documents // 2)
+    return Evidence(parts, truth, documents, np.tile([1.0, 0.5], 200), documents // 2, frozenset({"words"}))
 
 
 def test_a_part_counts_as_much_as_it_tells(evidence: Evidence) -> None:
@@ -45,6 +46,13 @@ def test_pages_without_words_are_answered_as_if_nobody_had_words(evidence: Evide
     assert np.isfinite(fused).all()
     np.testing.assert_allclose(fused[silent], alone.apply(evidence.scores)[silent])
     assert np.allclose(np.exp(fused).sum(axis=1), 1.0, atol=1e-3)
+
+
+def test_pictures_are_weighted_alone_also_where_all_pages_had_words(evidence: Evidence) -> None:
+    """The first page without words is then answered with what pictures alone deserve."""
+    worded = evidence.take(evidence.documents % 2 == 0)
+    fusion, alone = learn(["pictures", "words"], worded), learn(["pictures"], worded)
+    np.testing.assert_allclose(fusion.bare, [alone.full[0], 0.0])
 
 
 def test_only_what_helps_is_chosen(evidence: Evidence) -> None:

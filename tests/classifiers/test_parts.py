@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from embedpipe.classifiers.bundles import CUES, LAYOUT, PICTURES, WORDS, taken
 from embedpipe.classifiers.parts import plan
+from embedpipe.classifiers.saved.combining import CUES, LAYOUT, PICTURES, WORDS, taken
 from embedpipe.core.errors import UnknownNameError, UsageError
 
 BLOCKS = [("lite/a", 0, 4), ("lite/b", 4, 6), ("doc/a", 6, 9), (LAYOUT, 9, 12), (CUES, 12, 14)]
@@ -41,6 +41,19 @@ def test_blocks_are_asked_for_by_name() -> None:
     facts = plan("svm", BLOCKS, {}, [PICTURES, CUES]).parts[1].build().steps[0][1]
     assert (facts.blocks, facts.facts) == ([(0, 2)], 1)
     assert found.only([PICTURES]).names == [PICTURES]
+
+
+def test_the_layout_of_one_of_several_networks_is_a_part() -> None:
+    """Wherever its block lies, and scaled number by number."""
+    blocks = [("lite/a", 0, 4), ("picodet/a", 4, 6), ("picodet/layout", 6, 9), ("doc/a", 9, 12)]
+    found = plan("svm", blocks, {})
+    assert found.names == [PICTURES, LAYOUT]
+    columns = [list(part.columns) for part in found.parts if part.columns is not None]
+    assert columns == [[0, 1, 2, 3, 4, 5, 9, 10, 11], [6, 7, 8]]
+    scaler = found.parts[1].build().steps[0][1]
+    assert (scaler.blocks, scaler.facts) == ([(0, 3)], 1)
+    assert plan("svm", blocks, {}, ["picodet"]).names == [PICTURES]
+    assert plan("svm", blocks, {}, ["picodet", "layout"]).blocks() == ["picodet", LAYOUT]
 
 
 def test_what_cannot_be_had_is_said() -> None:

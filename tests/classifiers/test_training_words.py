@@ -2,14 +2,18 @@
 
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pytest
 from classifiers.test_training import TYPES, Document, label_all, sha, write_store
+from sklearn.pipeline import Pipeline
 
-from embedpipe.classifiers.bundles import CLASSIFIERS, PICTURES, WORDS, ClassifierBundle
+from embedpipe.classifiers.bundles import CLASSIFIERS, ClassifierBundle
 from embedpipe.classifiers.calibration.confidence import nested_decisions
 from embedpipe.classifiers.calibration.decisions import Rule
 from embedpipe.classifiers.gains import chosen_blocks
+from embedpipe.classifiers.saved.answering import Answerer
+from embedpipe.classifiers.saved.combining import PICTURES, WORDS
 from embedpipe.classifiers.stored_answers import told
 from embedpipe.classifiers.training import TrainingRecipe, evaluate, fit, learnt_pages, rehearse
 from embedpipe.core.errors import UsageError
@@ -18,6 +22,7 @@ from embedpipe.pages.extras.words import hashed
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.page_extras import ExtrasWriter, words_of_pages, words_row
 from embedpipe.store.workspace import Workspace
+from embedpipe.tasks.export import export_joblib
 
 SAID = {
     "form": "please fill in all the fields of this form and sign at the bottom",
@@ -63,6 +68,11 @@ def test_words_are_learnt_where_they_help(workspace: Workspace, hard: FeatureSto
     assert loaded.words
     np.testing.assert_allclose(loaded.log_scores(X, words), after.log_scores(X, words))
     np.testing.assert_allclose(loaded.distances(X), before.distances(X))
+    answerer = Answerer.load(workspace.classifier_path(kind))
+    assert answerer is not None
+    assert answerer.words
+    np.testing.assert_allclose(answerer.log_scores(X, words), loaded.log_scores(X, words), atol=1e-5)
+    np.testing.assert_allclose(answerer.log_scores(X), loaded.log_scores(X), atol=1e-5)
     assert set(told(hard, [loaded])[0]) == {sha(n) for n in range(60)}
 
 
@@ -76,6 +86,20 @@ def test_silent_pages_are_answered_by_pictures(workspace: Workspace, hard: Featu
     ranks = [scores.argsort(axis=1) for scores in (alone.log_scores(X), both.log_scores(X, words))]
     np.testing.assert_array_equal(ranks[0][silent], ranks[1][silent])
     np.testing.assert_allclose(both.log_scores(X, words)[silent], both.log_scores(X)[silent])
+
+
+def test_other_programs_get_all_parts(workspace: Workspace, hard: FeatureStore, tmp_path: Path) -> None:
+    """The exported estimator answers as the classifier, with words and without; one part alone is its pipeline."""
+    ids = hard.pages()["page_id"].to_numpy(np.int64)
+    X, words = hard.features(ids), words_of_pages(hard, ids)
+    bundle = fit(workspace, hard, TrainingRecipe("knn"))
+    export_joblib(bundle, tmp_path / "all.joblib")
+    found = joblib.load(tmp_path / "all.joblib")
+    np.testing.assert_array_equal(found.predict_log_proba(X, words), bundle.log_scores(X, words))
+    assert list(found.predict(X)) == [bundle.classes[k] for k in bundle.log_scores(X).argmax(axis=1)]
+    np.testing.assert_allclose(found.predict_proba(X, words).sum(axis=1), 1.0, atol=1e-6)
+    export_joblib(fit(workspace, hard, TrainingRecipe("knn", blocks=(PICTURES,))), tmp_path / "one.joblib")
+    assert isinstance(joblib.load(tmp_path / "one.joblib"), Pipeline)
 
 
 def test_without_words_everything_is_as_before(workspace: Workspace) -> None:

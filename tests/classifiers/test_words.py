@@ -3,7 +3,8 @@
 import numpy as np
 from scipy.sparse import csr_array
 
-from embedpipe.classifiers.words import WordScaler, build_words, have_words, shrunk
+from embedpipe.classifiers.scores.word_rows import have_words
+from embedpipe.classifiers.words import WordScaler, build_words, shrunk
 
 
 def counts(rows: list[dict[int, int]], width: int = 32) -> csr_array:
@@ -26,6 +27,9 @@ def test_rows_are_weighted_and_of_unit_length() -> None:
     assert found[0, 1] > 0.999  # columns 1 and 9 are one
     assert found[2, 3] == 0  # in one row only
     assert list(have_words(given)) == [True, True, True, False]
+    common = counts([{1: 1, 2: 1}, {1: 1, 2: 1}, {1: 1}, {1: 1}])
+    row = WordScaler(buckets=8).fit(common).transform(common).toarray()[0]
+    assert row[1] == row[2]  # a rare n-gram counts no more than a common one
 
 
 def test_half_the_bytes_give_the_same_answers() -> None:

@@ -14,6 +14,7 @@ RESAMPLES = 1000
 LEVEL = 0.95
 """Share of the resamples that an interval holds."""
 
+_AT_ONCE = 100  # resamples
 _POINTS = 50  # of a risk-coverage curve
 
 
@@ -160,14 +161,17 @@ class Bootstrap:
         names, owner = np.unique(groups, return_inverse=True)
         cells = truth * n_classes + told
         counts = csr_array((np.ones(len(truth)), (owner, cells)), shape=(len(names), n_classes**2))
-        draws = np.random.default_rng(0).multinomial(len(names), np.full(len(names), 1 / len(names)), RESAMPLES)
-        shape = (-1, n_classes, n_classes)
+        rng, shape = np.random.default_rng(0), (-1, n_classes, n_classes)
+        resampled = []
+        for _ in range(RESAMPLES // _AT_ONCE):  # the counts of all groups in all resamples would be many
+            draws = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), _AT_ONCE)
+            resampled.append(np.asarray((counts.T @ draws.T).T))
         self._groups = {
-            name: np.array([len(set(owner[columns == column])) for column in range(n_classes)])
+            name: np.array([len(set(owner[columns == column].tolist())) for column in range(n_classes)])
             for name, columns in (("precision", told), ("recall", truth))
         }
         self._matrix = np.bincount(cells, minlength=n_classes**2).astype(np.float64).reshape(shape)
-        self._resampled = np.asarray((counts.T @ draws.T).T).reshape(shape)
+        self._resampled = np.concatenate(resampled).reshape(shape)
 
     def metrics(self) -> dict[str, Interval]:
         """Intervals of accuracy, balanced accuracy and macro-F1."""

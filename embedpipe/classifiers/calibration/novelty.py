@@ -93,7 +93,8 @@ class NoveltyDetector(BaseEstimator):
         self.rows_, self.none_ = self._project(checked[y != NONE]), self._project(checked[y == NONE])
         self.centroids_ = np.empty((0, self.rows_.shape[1]), np.float32)
         if len(self.rows_) > EXACT_ROWS:
-            self.centroids_ = Layout.of(self.rows_[sampled(len(self.rows_))], len(self.rows_)).centroids
+            sample = self.rows_[sampled(len(self.rows_))]
+            self.centroids_ = Layout.of(sample, len(self.rows_), EXACT_ROWS).centroids
         self._index, self._none_index = self._index_of_rows(), flat_index(self.none_)
         return self
 

@@ -206,7 +206,7 @@ def _votes(values: Mapping[str, Any]) -> Scores:
     index = layout.index(own)
 
     def scores(scaled: NDArray[Any]) -> NDArray[np.float64]:
-        unit = layout.project(unit_rows(scaled.astype(np.float32)))
+        unit = layout.directions(unit_rows(scaled.astype(np.float32)))
         cosines, rows = search(index, unit, min(int(values["n_neighbors"]), len(own)))
         found = np.where(rows < 0, -1, classes[rows])
         shares: NDArray[np.float64] = vote_shares(cosines, found, count, values["temperature"])

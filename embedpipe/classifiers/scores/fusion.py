@@ -45,6 +45,7 @@ class Evidence:
         documents: What each page is of, as numbers from 0, (n,).
         weights: What each page counts in its document, (n,).
         groups: What was held out together, (n,).
+        partial: Parts that cannot judge every page, whether or not they can judge all of these.
     """
 
     scores: Scores
@@ -52,6 +53,7 @@ class Evidence:
     documents: NDArray[np.int64]
     weights: NDArray[np.float64]
     groups: NDArray[Any]
+    partial: frozenset[str] = frozenset()
 
     def take(self, rows: NDArray[np.bool_]) -> Self:
         """Some of the pages."""
@@ -117,7 +119,7 @@ def learn(names: Sequence[str], evidence: Evidence) -> Fusion:
         evidence: Held-out pages; there may be none.
     """
     known = evidence.usable()
-    always = [name for name in names if not np.isnan(known.scores[name]).any() or name == names[0]]
+    always = [name for name in names if name not in known.partial]
     bare = _weights(always, known, np.zeros(len(known.truth), bool), np.zeros(0))
     spread = np.array([bare[always.index(name)] if name in always else 0.0 for name in names])
     unjudged = _unjudged(known.scores, names)

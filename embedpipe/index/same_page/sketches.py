@@ -5,6 +5,7 @@ most of them agree on takes away shift, skew and scale.
 """
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import scipy.fft
@@ -26,8 +27,14 @@ _INK = 70.0  # mean square of a block from which it counts
 _FOUND = 0.5  # correlation from which a block was found again
 _FEWEST = 6  # blocks for the six numbers of an affine map; fewer only give a shift
 _ROUNDS = 6
+_BLUR = 2.0  # a scan that is turned and scaled is still alike as a whole
 _REDUCED, _WHOLE = 4, 64  # what wholes are compared in is so many times smaller, and has room for shifts
+_NEARLY = 0.8  # of the least likeness: what half of the blocks must reach
 _CORNERS = np.stack(np.meshgrid(*2 * [np.arange(0, SIDE, _BLOCK)], indexing="ij"), axis=-1).reshape(-1, 2)
+_FREQUENCIES = np.fft.fftfreq(SIDE)[:, None] ** 2 + np.fft.rfftfreq(SIDE) ** 2
+_KEPT, _LIGHT = (np.exp(-2 * (np.pi * spread) ** 2 * _FREQUENCIES) for spread in (_SMOOTH, _PAPER))
+_BAND = (_KEPT - _LIGHT).astype(np.float32)
+"""What is neither noise nor light, as shares of the spectrum: the difference of two Gaussians."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +70,7 @@ def inside(one: Sketch, shape: tuple[int, int]) -> NDArray[np.float32]:
 def spectrum(one: Sketch) -> NDArray[np.complex64]:
     """Of a sketch with a sixteenth of its pixels, at unit length, complex64 (_WHOLE, _WHOLE / 2 + 1)."""
     coarse = one.reshape(SIDE // _REDUCED, _REDUCED, SIDE // _REDUCED, _REDUCED).mean(axis=(1, 3), dtype=np.float32)
+    coarse = ndimage.gaussian_filter(coarse, _BLUR / _REDUCED)
     coarse -= coarse.mean()
     coarse /= max(float(np.linalg.norm(coarse)), 1e-6)
     own: NDArray[np.complex64] = scipy.fft.rfft2(coarse, (_WHOLE, _WHOLE)).astype(np.complex64)
@@ -89,7 +97,7 @@ def sketch(pixels: NDArray[np.uint8]) -> Sketch:
     beside = [((max(grey.shape) - side) // 2, (max(grey.shape) - side + 1) // 2) for side in grey.shape]
     square = Image.fromarray(np.pad(grey, beside, constant_values=round(float(np.median(grey)))))
     small = np.asarray(square.resize((SIDE, SIDE), Image.Resampling.BOX), np.float32)
-    contrast = ndimage.gaussian_filter(small, _SMOOTH) - ndimage.gaussian_filter(small, _PAPER)
+    contrast = scipy.fft.irfft2(scipy.fft.rfft2(small) * _BAND, (SIDE, SIDE))
     contrast *= _SPREAD / max(float(contrast.std()), _FAINT)
     whole: Sketch = contrast.round().clip(-127, 127).astype(np.int8)
     return whole
@@ -100,11 +108,53 @@ def inky_blocks(one: Sketch) -> int:
     return len(_inky(one.astype(np.float32)))
 
 
-def overlay(first: Sketch, second: Sketch) -> Overlay | None:
-    """How the second page is laid over the first; None where too few of its blocks are found again."""
-    a, b = first.astype(np.float32), second.astype(np.float32)
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A sketch in which blocks of others are searched for.
+
+    Attributes:
+        padded: With room for shifts around.
+        energy: Of the block that begins at each pixel, without its mean.
+    """
+
+    padded: NDArray[np.float32]
+    energy: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, b: Sketch) -> Self:
+        """Prepares a sketch once for all that are laid over it."""
+        padded = np.pad(b, _SLACK).astype(np.int32)
+        sums, squares = _block_sums(padded), _block_sums(padded * padded)
+        return cls(padded.astype(np.float32), np.maximum(squares - sums * sums / np.float32(_BLOCK**2), 1.0))
+
+
+def overlay(first: Sketch, second: Sketch | Target, least: float = 0.0) -> Overlay | None:
+    """How the second page is laid over the first; None where too few of its blocks are found again.
+
+    Args:
+        first: The sketch of a page.
+        second: That of another one.
+        least: Where the likeness is clearly smaller, not all blocks are looked at, and the answer is None.
+    """
+    a, target = first.astype(np.float32), second if isinstance(second, Target) else Target.of(second)
     corners = _inky(a)
-    correlation, moves = _best_matches(a, b, corners)
+    some, rest = corners[::2], corners[1::2]
+    matches = _best_matches(a, target, some)
+    found = _agreed(a, some, *matches)
+    if found is None or found.likeness < _NEARLY * least:
+        return None
+    others = _best_matches(a, target, rest)
+    correlation, moves = np.concatenate([matches[0], others[0]]), np.concatenate([matches[1], others[1]])
+    return _agreed(a, np.concatenate([some, rest]), correlation, moves)
+
+
+def _agreed(
+    a: NDArray[np.float32],
+    corners: NDArray[np.int64],
+    correlation: NDArray[np.float32],
+    moves: NDArray[np.float64],
+) -> Overlay | None:
+    """The map that most of some blocks of a sketch agree on; None where none of them was found again."""
     good = correlation > _FOUND
     if not good.any():
         return None
@@ -130,20 +180,17 @@ def _middles_of_ink(a: NDArray[np.float32], corners: NDArray[np.int64]) -> NDArr
 
 
 def _best_matches(
-    a: NDArray[np.float32], b: NDArray[np.float32], corners: NDArray[np.int64]
+    a: NDArray[np.float32], target: Target, corners: NDArray[np.int64]
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Correlation of each block of `a` with its best place in `b`, (n,), and how far that is away, (n, 2)."""
+    """Correlation of each block of `a` with its best place in the target, (n,), and how far that is away, (n, 2)."""
     wide, shifts = _BLOCK + 2 * _SLACK, 2 * _SLACK + 1
     rows, columns = corners.T
     own = np.lib.stride_tricks.sliding_window_view(a, (_BLOCK, _BLOCK))[rows, columns]
     own = own - own.mean(axis=(1, 2), keepdims=True)
-    padded = np.pad(b, _SLACK)
-    around = np.lib.stride_tricks.sliding_window_view(padded, (wide, wide))[rows, columns]
+    around = np.lib.stride_tricks.sliding_window_view(target.padded, (wide, wide))[rows, columns]
     spectrum = scipy.fft.rfft2(around) * scipy.fft.rfft2(own, (wide, wide)).conj()
     products = scipy.fft.irfft2(spectrum, (wide, wide))[:, :shifts, :shifts]
-    sums, squares = (_block_sums(x) for x in (padded, padded * padded))
-    energy = np.maximum(squares - sums * sums / np.float32(_BLOCK**2), 1.0)
-    beside = np.lib.stride_tricks.sliding_window_view(energy, (shifts, shifts))[rows, columns]
+    beside = np.lib.stride_tricks.sliding_window_view(target.energy, (shifts, shifts))[rows, columns]
     own_energy = np.einsum("nij,nij->n", own, own)[:, None, None]
     correlation = products / np.sqrt(beside * own_energy)
     best = np.column_stack(np.divmod(correlation.reshape(len(corners), -1).argmax(axis=1), shifts))
@@ -168,12 +215,14 @@ def _between(correlation: NDArray[np.float32], best: NDArray[np.int64]) -> NDArr
     return away
 
 
-def _block_sums(padded: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Sums over the block that begins at each pixel."""
-    total = np.pad(padded.cumsum(axis=0, dtype=np.float64).cumsum(axis=1), ((1, 0), (1, 0)))
-    sums = total[_BLOCK:, _BLOCK:] - total[:-_BLOCK, _BLOCK:] - total[_BLOCK:, :-_BLOCK] + total[:-_BLOCK, :-_BLOCK]
-    floats: NDArray[np.float32] = sums.astype(np.float32)
-    return floats
+def _block_sums(padded: NDArray[np.int32]) -> NDArray[np.float32]:
+    """Sums over the block that begins at each pixel, of whole numbers."""
+    total = np.zeros((padded.shape[0] + 1, padded.shape[1] + 1), np.int32)
+    np.cumsum(padded, axis=0, out=total[1:, 1:])
+    np.cumsum(total[1:, 1:], axis=1, out=total[1:, 1:])
+    wide = total[:, _BLOCK:] - total[:, :-_BLOCK]
+    sums: NDArray[np.float32] = (wide[_BLOCK:] - wide[:-_BLOCK]).astype(np.float32)
+    return sums
 
 
 def _agreed_map(

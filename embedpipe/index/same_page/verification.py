@@ -8,6 +8,8 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import chain, groupby
+from operator import itemgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +24,7 @@ from embedpipe.index.same_page.sketches import (
     SAME_PLACE,
     Overlay,
     Sketch,
+    Target,
     correlations,
     inky_blocks,
     inside,
@@ -36,13 +39,13 @@ from embedpipe.pages.rendering import Renderer
 from embedpipe.store.page_table import Key
 from embedpipe.store.workspace import Workspace
 
-ALIKE = 0.3
+ALIKE = 0.35
 """Correlation of two sketches as wholes from which their blocks are compared, see docs/quality.md."""
 
 LIKELY = 0.35
 """Likeness of two sketches from which the pages may be the same one."""
 
-UNLIKE = 0.3
+UNLIKE = 0.35
 """Agreement of two sketches below which the pages are clearly not the same one."""
 
 NEARLY_BLANK = 3
@@ -101,7 +104,7 @@ def verify(workspace: Workspace, keys: Sequence[Key], pairs: _Pairs, *, same_pic
     Args:
         workspace: Where thumbnails and documents are.
         keys: The page of each row.
-        pairs: Rows, int64 (m, 2); the first of a pair is laid below.
+        pairs: Rows, int64 (m, 2); the second of a pair is laid over the first.
         same_picture: Least agreement of the pictures of one page.
     """
     options = ReadOptions(Recipe(size=SIZE, resize="aspect"))
@@ -147,13 +150,24 @@ class _Small:
     shapes: dict[int, tuple[int, int]] = field(default_factory=dict)
     digests: dict[int, bytes] = field(default_factory=dict)
 
-    def compare(self, pair: Pair) -> Overlay | None:
-        """How the second page is laid over the first; None where they are clearly not the same one."""
-        laid = overlay(*(self.sketches[row] for row in pair))
-        if laid is None or laid.likeness < LIKELY:
-            return None
-        first, second = (inside(self.sketches[row], self.shapes[row]) for row in pair)
-        return laid if agreement(first, second, laid.affine, UNLIKE, SMALL) >= UNLIKE else None
+    def compare(self, pairs: Sequence[Pair]) -> list[Overlay | None]:
+        """How one page is laid over others, each the second of a pair; None for those that are clearly not the same.
+
+        Args:
+            pairs: Their first rows are one and the same.
+        """
+        row = pairs[0][0]
+        target, below = Target.of(self.sketches[row]), inside(self.sketches[row], self.shapes[row])
+        overlays = []
+        for _, other in pairs:
+            laid = overlay(self.sketches[other], target, LIKELY)
+            if laid is not None and laid.likeness >= LIKELY:
+                above = inside(self.sketches[other], self.shapes[other])
+                likely = agreement(above, below, laid.affine, UNLIKE, SMALL) >= UNLIKE
+                overlays.append(laid if likely else None)
+            else:
+                overlays.append(None)
+        return overlays
 
 
 @dataclass(slots=True)
@@ -177,11 +191,12 @@ class _Comparison:
         sparse = {row for row, own in small.sketches.items() if inky_blocks(own) < NEARLY_BLANK}
         self.found.nearly_blank |= sparse
         known = [(i, j) for i, j in self._apart(pairs.tolist()) if not missing & {i, j}]
-        likely = {(i, j): SAME_PLACE for i, j in known if {i, j} <= sparse and small.digests[i] == small.digests[j]}
-        wanted = self._alike([pair for pair in known if not sparse & {*pair}], small)
+        equal = [pair for pair in known if sparse.issuperset(pair) and len({small.digests[row] for row in pair}) == 1]
+        likely = dict.fromkeys(equal, SAME_PLACE)
+        wanted = self._alike([pair for pair in known if pair not in likely], small)
         self.found.sketched += len(wanted)
-        overlays = self.pool.map(small.compare, wanted)
-        return likely | {pair: own for pair, own in zip(wanted, overlays, strict=True) if own}
+        overlays = self.pool.map(small.compare, [list(own) for _, own in groupby(wanted, key=itemgetter(0))])
+        return likely | {pair: own for pair, own in zip(wanted, chain.from_iterable(overlays), strict=True) if own}
 
     def _small(self, rows: Sequence[int]) -> _Small:
         small = _Small()
@@ -215,6 +230,8 @@ class _Comparison:
         same: dict[bytes, list[int]] = {}
         for row, pixels in self._drawn(np.unique(np.array(wanted, np.int64))):
             pictures[row] = contrast(pixels)
+            if row in self.found.nearly_blank and inky_blocks(sketch(pixels)) >= NEARLY_BLANK:
+                self.found.nearly_blank.remove(row)  # its thumbnail is fainter
             digest = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).digest()
             same.setdefault(digest, []).append(row)
         for first, *others in map(sorted, same.values()):
@@ -222,10 +239,10 @@ class _Comparison:
                 self.found.agree((first, other), 1.0)
 
         def agreement_of(pair: Pair) -> float:
-            return agreement(pictures[pair[0]], pictures[pair[1]], likely[pair].affine, self.same_picture)
+            return agreement(pictures[pair[1]], pictures[pair[0]], likely[pair].affine, self.same_picture)
 
         blank = self.found.nearly_blank
-        shown = [(i, j) for i, j in wanted if i in pictures and j in pictures and not {i, j} <= blank]
+        shown = [(i, j) for i, j in wanted if i in pictures and j in pictures and not blank & {i, j}]
         for start in range(0, len(shown), _AT_A_TIME):
             some = self._apart(shown[start : start + _AT_A_TIME])
             self.found.compared += len(some)

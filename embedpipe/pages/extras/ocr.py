@@ -25,6 +25,10 @@ NEVER, AUTO, ALWAYS = MODES = ("never", "auto", "always")
 LONG_SIDE = 1280
 """Pixels of the long side of a page of paper that is recognised; other shapes get as many pixels."""
 
+PATIENCE = 10
+"""So many times as long as rendering may recognition take, and as long in processor time: a newspaper takes 7 s of a
+core, and on a busy machine a worker has a small part of one."""
+
 READY_BYTES = 1792 * 1024**2
 """Memory that a worker is allowed for when workers are counted: one takes 1.3 to 1.7 GB after some pages."""
 

@@ -4,7 +4,6 @@ It is asked with the page as it was drawn, whatever its size: that tells as well
 on. docs/quality.md says how often it is right. Nothing here loads torch.
 """
 
-import functools
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from embedpipe.backbones.engines import OpenVinoEngine, cpu_batch_size
 from embedpipe.backbones.names import ORIENTATION
-from embedpipe.backbones.onnx_networks import NETWORKS, of_pages, read_onnx
+from embedpipe.backbones.onnx.networks import NETWORKS, of_pages, read_onnx
 from embedpipe.core.errors import ArtifactError, WeightsError
 
 SURE = 0.8
@@ -62,7 +61,6 @@ class Turner:
         return self._engines[0]
 
 
-@functools.cache
 def _model() -> object:
     known = NETWORKS[ORIENTATION]
     network = read_onnx(known.file.fetch())

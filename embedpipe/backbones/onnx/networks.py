@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from embedpipe.backbones.engines import load_openvino
-from embedpipe.backbones.layouts import Layout
+from embedpipe.backbones.engines import load_openvino, openvino_core
+from embedpipe.backbones.onnx.layouts import Layout
 from embedpipe.backbones.weight_files import WeightsFile
 from embedpipe.core.errors import WeightsError
+from embedpipe.core.records import Recipe
 
+PAGE_SIZE = Recipe().size
 Channels = tuple[float, float, float]
 
 _IMAGENET: tuple[Channels, Channels] = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -37,6 +39,7 @@ class OnnxNetwork:
         stages: Stride and channels of the maps that are pooled, for a listing without the file.
         parameters: Numbers that it learnt.
         trained_size: Pixels of the long side of the pictures that it was trained on.
+        page_size: Pixels of the long side of pages that it is given by default.
         bgr: Whether its input has blue first.
         layout: How regions are read from its outputs, for a detector of regions.
         licence: Of the file.
@@ -49,6 +52,7 @@ class OnnxNetwork:
     stages: tuple[tuple[int, int], ...]
     parameters: int
     trained_size: int
+    page_size: int = PAGE_SIZE
     bgr: bool = False
     layout: Layout | None = None
     licence: str = "Apache-2.0"
@@ -80,6 +84,7 @@ NETWORKS: dict[str, OnnxNetwork] = {
         stages=((8, 128), (16, 256), (32, 512)),
         parameters=1_781_812,
         trained_size=800,
+        page_size=800,  # of smaller pages it takes nearly everything for a figure, see docs/quality.md
         layout=Layout(_CDLA),
     ),
     "ppocr_det": OnnxNetwork(
@@ -107,6 +112,7 @@ def read_onnx(file: Path) -> Any:
         WeightsError: It is none.
     """
     try:
+        openvino_core().read_model(file)  # says what is wrong with a file, and takes no other kinds
         model = load_openvino().convert_model(file)  # joins operations as it does for torch's, as the core does not
         (parameter,) = model.get_parameters()
         model.reshape({parameter.output(0): [-1, 3, -1, -1]})

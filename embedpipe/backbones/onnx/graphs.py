@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from embedpipe.backbones.engines import load_openvino
 from embedpipe.backbones.layers import LAYERS, PENULTIMATE, Stage
-from embedpipe.backbones.layouts import DISTANCES, Layout
-from embedpipe.backbones.onnx_networks import OnnxNetwork, of_pages, read_onnx
+from embedpipe.backbones.onnx.layouts import DISTANCES, Layout
+from embedpipe.backbones.onnx.networks import OnnxNetwork, of_pages, read_onnx
 from embedpipe.core.errors import EmbedpipeError, UnknownNameError
 
 _PROBE_SIZE = 256
