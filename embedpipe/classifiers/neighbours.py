@@ -84,7 +84,9 @@ class FaissKNeighborsClassifier(ClassifierMixin, BaseEstimator):
 
     def _search(self, X: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         return search(
-            self._index, X if self._layout is None else self._layout.directions(X), min(self.n_neighbors, len(self._rows))
+            self._index,
+            X if self._layout is None else self._layout.directions(X),
+            min(self.n_neighbors, len(self._rows)),
         )
 
     def __getstate__(self) -> dict[str, Any]:

@@ -41,9 +41,7 @@ class Layout:
     centroids: NDArray[np.float32]
 
     @classmethod
-    def of(
-        cls, sample: NDArray[np.float32], n: int, most_exact: int = EXACT_ROWS, *, most_axes: int = DIM
-    ) -> "Layout":
+    def of(cls, sample: NDArray[np.float32], n: int, most_exact: int = EXACT_ROWS, *, most_axes: int = DIM) -> "Layout":
         """The layout that suits n rows.
 
         Args:
