@@ -9,12 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from scipy.sparse import csr_array
 
-from embedpipe.core.records import PageInfo, Words
+from embedpipe.core.records import NO_WORDS, PageInfo, Words
 from embedpipe.pages.extras.words import BUCKETS
 from embedpipe.store.failure_table import as_utf8
-from embedpipe.store.page_table import POSITION, Key, PageTable, PageTableWriter
+from embedpipe.store.page_table import POSITION, Key, PageTable, PageTableWriter, all_rows
 
 THUMBNAILS, WORDS = "thumbnails", "words"
 
@@ -41,6 +42,15 @@ def thumbnails_of(root: Path, keys: Sequence[Key]) -> dict[Key, bytes]:
     found = page_table(root, THUMBNAILS).read(keys, ["picture"])
     pictures = zip(found[POSITION].to_pylist(), found["picture"].to_pylist(), strict=True)
     return {keys[position]: picture for position, picture in pictures if picture}
+
+
+def kept_pages(table: PageTable) -> tuple[int, int]:
+    """Pages that have a row in a table, and how many of these are only noted to have no words."""
+    without = 0
+    if table.name == WORDS:
+        origins = (rows["origin"] for _, rows in all_rows(table, ["origin"]))
+        without = sum(int(pc.sum(pc.equal(own, NO_WORDS)).as_py() or 0) for own in origins)
+    return len(table.places()), without
 
 
 def words_of(root: Path, keys: Sequence[Key]) -> csr_array:

@@ -13,6 +13,7 @@ from embedpipe.core.errors import ArtifactError, EmbedpipeError
 from embedpipe.core.files import read_json
 from embedpipe.index import page_index
 from embedpipe.store.features import FeatureStore
+from embedpipe.store.page_extras import TABLES, kept_pages, page_table
 from embedpipe.store.sources import EARLIER, GONE, PASSED_OVER
 from embedpipe.store.workspace import FINETUNED, Workspace
 from embedpipe.tasks.info_verify import Findings, examine, lines_without_label
@@ -36,6 +37,7 @@ def take(workspace: Workspace) -> dict[str, Any]:
     return {
         "artifacts": str(workspace.root),
         "spaces": [space for space in spaces if space],
+        "kept": [kept for name in TABLES if (kept := _attempt(damaged, partial(_kept, workspace, name, damaged)))],
         "labels": {
             "file": str(workspace.labels_file),
             "types": _attempt(damaged, partial(_types, workspace, damaged)) or {},
@@ -112,6 +114,17 @@ def _space(workspace: Workspace, space: str, damaged: list[str]) -> dict[str, An
     }
 
 
+def _kept(workspace: Workspace, name: str, damaged: list[str]) -> dict[str, Any] | None:
+    """How many pages have something in a table of what is kept besides features; None where nothing is kept."""
+    table = page_table(workspace.root, name)
+    pages, without = kept_pages(table)
+    files = [table.folder / part.name for part in [*table.parts, *table.damaged]]
+    damaged += [f"{table.folder / part.name} cannot be read: run `embed` again on its files" for part in table.damaged]
+    damaged += [table.manifest_damage] if table.manifest_damage else []
+    size = sum(file.stat().st_size for file in files if file.exists())
+    return {"name": name, "pages": pages, "without": without, "bytes": size} if files else None
+
+
 def _not_current(store: FeatureStore) -> dict[str, int]:
     """How many documents are stored and count nowhere, by their standing."""
     aside = store.set_aside().drop_duplicates("document_sha256")["standing"]
@@ -181,6 +194,11 @@ def describe(values: Mapping[str, Any], *, failures: bool) -> Iterator[str]:
         yield f"{values['artifacts']} holds no features yet: run `embed` on your documents"
     for space in values["spaces"]:
         yield from _describe_space(space, failures=failures, whole=nothing)
+    for kept in values["kept"]:
+        without = f", {kept['without']} of which have none" if kept["without"] else ""
+        each = kept["bytes"] / max(1, kept["pages"])
+        size = f"{each:.0f} bytes a page, {kept['bytes'] / 1e6:.1f} MB"
+        yield f"{kept['name']}: of {kept['pages']} pages{without}, {size}"
     types = ", ".join(f"{kind} {n}" for kind, n in values["labels"]["types"].items())
     if types or nothing:
         yield f"labels: {types or 'none yet, made by `label`'}"
