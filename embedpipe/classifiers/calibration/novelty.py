@@ -96,7 +96,8 @@ class NoveltyDetector(BaseEstimator):
         values, vectors = np.linalg.eigh(means @ directions)
         kept = values > values.max() * 1e-6
         self.projection_ = (directions @ vectors[:, kept] / np.sqrt(values[kept])).astype(np.float32)
-        known, none = y != NONE, y == NONE
+        none: NDArray[np.bool_] = np.asarray(y, object) == NONE
+        known = ~none
         own = [self._project(block(some)[known[some]]) for some in blocks]
         other = [self._project(block(some)[none[some]]) for some in blocks]
         self.rows_, self.none_ = np.concatenate(own), np.concatenate(other)
