@@ -46,6 +46,7 @@ from embedpipe.classifiers.held_out import held_out_of, honest_folds
 from embedpipe.classifiers.parts import Plan, plan
 from embedpipe.classifiers.saved.on_disk import brief
 from embedpipe.classifiers.scores.word_rows import have_words
+from embedpipe.classifiers.text.words import shrunk
 from embedpipe.classifiers.unknowns import (
     Strangers,
     distances_of_all,
@@ -56,7 +57,6 @@ from embedpipe.classifiers.unknowns import (
     limited,
     together,
 )
-from embedpipe.classifiers.words import shrunk
 from embedpipe.core import versions
 from embedpipe.core.errors import ArtifactError, LabelsError, UsageError
 from embedpipe.core.records import SAYS_NOTHING

@@ -20,8 +20,8 @@ from embedpipe.commands.base import (
     print_missing,
     take_labels,
 )
-from embedpipe.commands.options import AllowMissing, Common, Labelling, Network, Space
-from embedpipe.commands.targets import file_option
+from embedpipe.commands.terminal.options import AllowMissing, Common, Labelling, Network, Space
+from embedpipe.commands.terminal.targets import file_option
 from embedpipe.core.errors import UsageError
 from embedpipe.core.outputs import HTML
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from embedpipe.classifiers.bundles import ClassifierBundle
-    from embedpipe.commands.console import Output
+    from embedpipe.commands.terminal.console import Output
     from embedpipe.store.workspace import Workspace
 
 
@@ -234,7 +234,7 @@ def evaluate(
 
 def _print_gains(curves: "Sequence[Mapping[str, Any]]", output: "Output") -> None:
     """Which types gain most from more labels."""
-    from embedpipe.classifiers.learning_curves import LITTLE, MORE
+    from embedpipe.classifiers.figures.learning_curves import LITTLE, MORE
 
     worth = [row for row in curves if (row["gain"] or 0) >= LITTLE][:_TYPES_SHOWN]
     if worth:

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from embedpipe.commands.base import DONE, begin, command
-from embedpipe.commands.options import Common, Space, read_passwords, read_selection
-from embedpipe.commands.targets import file_option, folder_option
+from embedpipe.commands.terminal.options import Common, Space, read_passwords, read_selection
+from embedpipe.commands.terminal.targets import file_option, folder_option
 from embedpipe.core.outputs import HTML, PNG, csv_of
 
 _GROUPS, _FAMILIES = "embedpipe.tasks.dedupe:COLUMNS", "embedpipe.tasks.families:COLUMNS"

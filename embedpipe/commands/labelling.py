@@ -16,14 +16,14 @@ from embedpipe.commands.base import (
     print_missing,
     take_labels,
 )
-from embedpipe.commands.options import AllowMissing, Common, Space
-from embedpipe.commands.targets import file_option
+from embedpipe.commands.terminal.options import AllowMissing, Common, Space
+from embedpipe.commands.terminal.targets import file_option
 from embedpipe.core.errors import UsageError
 from embedpipe.core.outputs import PNG, csv_of
 
 if TYPE_CHECKING:
     from embedpipe.classifiers.training import TrainingRecipe
-    from embedpipe.commands.console import Output
+    from embedpipe.commands.terminal.console import Output
     from embedpipe.store.features import FeatureStore
     from embedpipe.store.labels import Labels
     from embedpipe.store.workspace import Workspace

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from embedpipe.commands.base import DONE, Classifier, begin, command, open_classifier
-from embedpipe.commands.options import Common, Network, Reading, Space
-from embedpipe.commands.targets import file_option
+from embedpipe.commands.terminal.options import Common, Network, Reading, Space
+from embedpipe.commands.terminal.targets import file_option
 from embedpipe.core.errors import EmbedpipeError, UsageError
 from embedpipe.core.outputs import HTML, PNG
 
 if TYPE_CHECKING:
-    from embedpipe.commands.console import Output
+    from embedpipe.commands.terminal.console import Output
     from embedpipe.store.workspace import Workspace
     from embedpipe.tasks.explain import Explanation
 

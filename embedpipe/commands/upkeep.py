@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from embedpipe.commands.base import DONE, ERROR, Classifier, begin, command, open_classifier
-from embedpipe.commands.options import Common
-from embedpipe.commands.targets import OutputFile
+from embedpipe.commands.terminal.options import Common
+from embedpipe.commands.terminal.targets import OutputFile
 from embedpipe.core.errors import UsageError
 from embedpipe.core.outputs import FORMATS, Kind
 

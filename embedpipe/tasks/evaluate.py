@@ -32,12 +32,12 @@ from embedpipe.classifiers.evaluation import (
     per_class,
 )
 from embedpipe.classifiers.evidence import Examples
+from embedpipe.classifiers.figures.learning_curves import learning_curves
+from embedpipe.classifiers.figures.novelty_figures import novelty_figures
 from embedpipe.classifiers.finetuned import trained_on
 from embedpipe.classifiers.groups import describe
 from embedpipe.classifiers.held_out import FEWEST_UNSEEN
-from embedpipe.classifiers.learning_curves import learning_curves
 from embedpipe.classifiers.missing import Missing
-from embedpipe.classifiers.novelty_figures import novelty_figures
 from embedpipe.classifiers.training import (
     Evaluation,
     Rehearsal,

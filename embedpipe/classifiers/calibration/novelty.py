@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from embedpipe.classifiers.scores.nearest import distances_of, flat_index, unit_rows
-from embedpipe.classifiers.word_space import WordSpace
+from embedpipe.classifiers.text.word_space import WordSpace
 from embedpipe.index.row_neighbours import EXACT_ROWS, Layout, sampled
 from embedpipe.store.labels import NONE
 

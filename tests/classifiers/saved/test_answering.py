@@ -30,7 +30,7 @@ from embedpipe.classifiers.bundles import (
 from embedpipe.classifiers.calibration import novelty
 from embedpipe.classifiers.saved.answering import Answerer
 from embedpipe.classifiers.scores.fusion import Fusion
-from embedpipe.classifiers.words import build_words, shrunk
+from embedpipe.classifiers.text.words import build_words, shrunk
 from embedpipe.core.errors import ArtifactError, EmbedpipeError, SpaceMismatchError
 from embedpipe.core.versions import in_use
 from embedpipe.index import row_neighbours
