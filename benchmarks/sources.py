@@ -33,7 +33,7 @@ import pymupdf
 import typer
 from sklearn.metrics import f1_score
 
-from embedpipe import EmbedpipeError, Settings, TrainingRecipe, Workspace, classify, embed, fit, load_backbone
+from embedpipe import EmbedpipeError, Limits, Settings, TrainingRecipe, Workspace, classify, embed, fit, load_backbone
 from embedpipe.classifiers.calibration.confidence import expected_calibration_error, nested_decisions
 from embedpipe.classifiers.calibration.decisions import Rule
 from embedpipe.classifiers.evaluation import document_answers, document_scores
@@ -54,6 +54,9 @@ FEWEST = 5
 
 COST_PAGES = "1-3"
 """Pages of each document of the first folder that the cost of `embed` is measured on."""
+
+PATIENT = Limits(page_seconds=300)
+"""No page is given up because others use the machine too."""
 
 _TEX = re.compile("tex|dvips", re.IGNORECASE)
 
@@ -134,7 +137,7 @@ class Places:
             ocr = Ocr(AUTO if way.texts == RECOGNISED else NEVER)
             if ocr:
                 ocr.recogniser.check()
-            report = embed(workspace, self._folders, network, settings=Settings(ocr=ocr))
+            report = embed(workspace, self._folders, network, settings=Settings(ocr=ocr, limits=PATIENT))
             print(f"<!-- {way.texts}, {network.identity.space}: {report.embedded} pages embedded -->", flush=True)
             Labels.from_csv(self._labels, workspace.sources().sha256_at).save(workspace.labels_file)
             self._stores[key] = workspace.store(space=network.identity.space)

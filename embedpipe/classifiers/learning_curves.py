@@ -203,7 +203,7 @@ def _sentence(row: dict[str, Any], others: str) -> str:
     said = f"{MORE} more would bring less than {LITTLE}"
     if gain >= LITTLE:
         said = f"{MORE} more would bring about +{gain:.2f}"
-        said += f", and so on up to about {row['enough']}" if row["enough"] and row["enough"] > count + MORE else ""
+        said += f", until about {row['enough']} are labelled" if (row["enough"] or 0) > count + MORE else ""
     return f"{now}; {said}{_beside(row, others)}"
 
 
@@ -211,7 +211,7 @@ def _beside(row: dict[str, Any], others: str) -> str:
     """What words and other parts add, and from where on pictures alone gain nothing more."""
     if row["added"] is None:
         return ""
-    worth = f"{row['added']:+.2f} to pictures" if abs(row["added"]) >= LITTLE else "nothing to pictures by now"
+    worth = f"{row['added']:+.2f}" if abs(row["added"]) >= LITTLE else "nothing by now"
     end = row["enough_pictures"]
-    stop = f", which alone gain nothing more from about {end} documents" if end and end <= row["documents"] else ""
-    return f"; what {others} add: {worth}{stop}"
+    stop = f", and these alone gain nothing more from about {end} on" if end and end <= row["documents"] else ""
+    return f"; {others} over pictures alone: {worth}{stop}"

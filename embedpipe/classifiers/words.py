@@ -2,8 +2,8 @@
 
 Logarithmic counts (Salton and Buckley, 1988) and a linear SVM, the long-standing choice for the topics of texts
 (Joachims, 1998). The rarity of an n-gram, the other half of TF-IDF, is left out: rare n-grams are names of sources, and
-without it more documents of other sources are right, see docs/quality.md. The 2**18 buckets of the store are folded to fewer ones: the model is as good and 16 times
-smaller, see docs/quality.md.
+without it more documents of other sources are right. The 2**18 buckets of the store are folded to fewer ones: the model
+is as good and 16 times smaller. Both are measured in docs/quality.md.
 """
 
 from typing import Any, Self

@@ -97,7 +97,7 @@ def _fit(kind: str, common: Common, network: Network, space: str | None, labelli
         counts += f" and {fitted['variants']} variants of them"
     output.line(f"{bundle.name}: {counts}; {fitted['seconds']:.1f} s")
     if fitted["none"]:
-        output.line(f"none of these: {fitted['none']} documents, which teach what is novel and are no type")
+        output.line(f"none of these, documents that teach what is novel and are no type: {fitted['none']}")
         if NONE in map(str.casefold, before):
             output.notice(
                 f"{NONE!r} was a type of {bundle.name} until now; it means none of the types: to have it as a type, "

@@ -213,7 +213,7 @@ class Labelling:
         typer.Option(
             metavar="NAMES",
             help="Learn from these blocks: pictures, words, cues, layout, networks or blocks of the space, with commas "
-            "between; if not given, from pictures and whatever helps on held-out documents.",
+            "between; if not given, from pictures, and from words and layout where they help on held-out documents.",
         ),
     ] = None
 

@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 _EXACT_PAGES = 1000
 """Among so few pages every one is compared, with its features from the store."""
 _BLOCK = 4096
+_SCALED = 128
+"""Rows that are scaled at a time: what lies in between stays in the caches of the processor."""
 _FIRST_RANGE = 16
 _MOST_EFFORT = 1 << 20
 _DRIFTED_FETCH = 2
@@ -393,9 +395,9 @@ def _unit(scaler: Scaling, X: NDArray[np.float32]) -> NDArray[np.float32]:
     if not len(X):
         return np.empty((0, X.shape[1]), np.float32)
     unit = np.empty(X.shape, np.float32)
-    for first in range(0, len(X), _BLOCK):  # what lies in between would be several times as large
-        scaled = scaler.transform(X[first : first + _BLOCK])
-        unit[first : first + _BLOCK] = scaled / np.maximum(np.linalg.norm(scaled, axis=1, keepdims=True), 1e-12)
+    for first in range(0, len(X), _SCALED):
+        scaled = scaler.transform(X[first : first + _SCALED])
+        unit[first : first + _SCALED] = scaled / np.maximum(np.linalg.norm(scaled, axis=1, keepdims=True), 1e-12)
     return unit
 
 

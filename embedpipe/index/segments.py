@@ -361,11 +361,20 @@ def write_faiss(index: Any, file: Path) -> None:
 
 
 def read_faiss(file: Path) -> Any:
-    """Maps a FAISS index into memory: vectors and graphs one way, inverted lists the other."""
+    """Maps a FAISS index into memory: vectors and graphs one way, inverted lists the other.
+
+    FAISS would start a thread for each list that a query looks at, to read it ahead: that takes longer than the query.
+    """
     try:
         return faiss.read_index(str(file), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_MMAP_IFC)
     except RuntimeError:
-        return faiss.read_index(str(file), faiss.IO_FLAG_MMAP)
+        index = faiss.read_index(str(file), faiss.IO_FLAG_MMAP)
+    core = inner(index)
+    if isinstance(core, faiss.IndexIVF):
+        lists = faiss.downcast_InvertedLists(core.invlists)
+        if isinstance(lists, faiss.OnDiskInvertedLists):
+            lists.prefetch_nthread = 0
+    return index
 
 
 @contextlib.contextmanager

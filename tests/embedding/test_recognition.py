@@ -205,10 +205,11 @@ def test_a_page_without_end_is_given_up(
     write(tmp_path, "a.pdf", "blue", "yellow", "cyan")
     always = replace(auto, ocr=Ocr(ALWAYS, colours), limits=Limits(page_seconds=0.6))
     report = embed(workspace, [str(tmp_path / "in")], tiny, settings=always)
-    assert {(f.page.page_number, f.kind, f.message) for f in report.recognised.failures} == {
-        (1, "timeout", "not finished after 6 s (--page-timeout)"),
-        (3, "timeout", "took 0.6 s of processor time (--page-timeout)"),
-    }
+    assert {(f.page.page_number, f.kind) for f in report.recognised.failures} == {(1, "timeout"), (3, "timeout")}
+    told = {f.page.page_number: f.message for f in report.recognised.failures}
+    waited = "not finished after 6 s (--page-timeout)"
+    assert told[1] == waited
+    assert told[3] in {"took 0.6 s of processor time (--page-timeout)", waited}  # the other on a very busy machine
     assert report.recognised.pages == 3
 
 
@@ -217,6 +218,7 @@ def test_ctrl_c_keeps_what_was_read(
 ) -> None:
     """The same command goes on with the pages that are missing; each step is on disk when its time has come."""
     monkeypatch.setattr(recognition, "_WRITE_SECONDS", 0.0)
+    monkeypatch.setattr(recognition, "_WRITE_SHARE", 0.0)
     for number in range(3):
         write(tmp_path, f"{number}.pdf", "black", *[""] * number)
     seen: list[tuple[int, int, int]] = []

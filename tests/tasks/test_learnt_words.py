@@ -19,6 +19,7 @@ from embedpipe.classifiers.saved.combining import PICTURES, WORDS
 from embedpipe.classifiers.stored_answers import told
 from embedpipe.classifiers.training import TrainingRecipe, fit
 from embedpipe.commands import app
+from embedpipe.core.errors import UnknownNameError, UsageError
 from embedpipe.store.workspace import Workspace
 from embedpipe.tasks import explain as explain_task
 from embedpipe.tasks.add_type import Lesson, add_type
@@ -147,11 +148,17 @@ def test_a_type_is_taught_with_words(
         assert after.fitted_on["blocks"] == [PICTURES, WORDS]
 
 
-def run(*arguments: str, expect: int = 0) -> Any:
-    """Runs a command; the JSON that it prints, where it is asked for."""
-    done = CliRunner().invoke(app, arguments)
-    assert done.exit_code == expect, done.output
-    return json.loads(done.stdout) if "--json" in arguments else done.stdout
+def run(*arguments: str) -> Any:
+    """Runs a command; the JSON that it prints."""
+    done = CliRunner().invoke(app, [*arguments, "--json"])
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)
+
+
+def fails(*arguments: str) -> type[BaseException] | None:
+    """The error that a command ends with."""
+    found = CliRunner().invoke(app, arguments).exception
+    return None if found is None else type(found)
 
 
 def test_blocks_are_chosen_on_the_command_line(
@@ -160,15 +167,15 @@ def test_blocks_are_chosen_on_the_command_line(
     """`--blocks` overrides the choice; a wrong name, or none of a picture, is said."""
     shutil.copytree(taught[0].root, tmp_path / "artifacts")
     artifacts = ["--artifacts", str(tmp_path / "artifacts")]
-    chosen = run("fit-knn", *artifacts, "--json")
+    chosen = run("fit-knn", *artifacts)
     assert chosen["blocks"] == [PICTURES, WORDS]
     assert chosen["gain"]["document_accuracy"] > 0
-    assert run("fit-knn", *artifacts, "--json", "--blocks", "pictures")["blocks"] == [PICTURES]
-    run("fit-knn", *artifacts, "--blocks", "colours", expect=1)
-    run("fit-knn", *artifacts, "--blocks", "words", expect=2)
-    run("fit-knn", *artifacts, "--blocks", " , ", expect=2)
+    assert run("fit-knn", *artifacts, "--blocks", "pictures")["blocks"] == [PICTURES]
+    assert fails("fit-knn", *artifacts, "--blocks", "colours") is UnknownNameError
+    assert fails("fit-knn", *artifacts, "--blocks", "words") is UsageError
+    assert fails("fit-knn", *artifacts, "--blocks", " , ") is UsageError
     page = f"{taught[1] / 'pile' / 'form' / '1.pdf'}"
-    found = run("similar", page, *artifacts, "--json", "--by", "words", "--other-documents", "-k", "3")
+    found = run("similar", page, *artifacts, "--by", "words", "--other-documents", "-k", "3")
     assert [n["label"] for n in found["neighbours"]] == ["form"] * 3
-    run("similar", page, *artifacts, "--by", "colours", expect=2)
-    run("similar", page, *artifacts, "--by", "words", "--whole-document", expect=2)
+    assert fails("similar", page, *artifacts, "--by", "colours") is UsageError
+    assert fails("similar", page, *artifacts, "--by", "words", "--whole-document") is UsageError

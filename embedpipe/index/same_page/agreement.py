@@ -24,6 +24,7 @@ class Grain:
         slack: How far a block may lie beside its place.
         smooth: Standard deviation of what is smoothed away as noise.
         paper: Standard deviation of what counts as the paper around.
+        fewest: Blocks with much ink, off the edges, that it takes to say that two pages are the same one.
     """
 
     size: int
@@ -31,9 +32,10 @@ class Grain:
     slack: int
     smooth: float
     paper: float
+    fewest: int = 0
 
 
-FINE = Grain(960, cell=7, slack=2, smooth=1.0, paper=8.0)
+FINE = Grain(960, cell=7, slack=2, smooth=1.0, paper=8.0, fewest=30)
 """A digit is about as large as a block: what decides that two pages are the same one."""
 
 SMALL = Grain(192, cell=5, slack=1, smooth=0.5, paper=4.0)
@@ -50,6 +52,7 @@ Contrast = NDArray[np.float32]
 
 _INK = 16.0  # mean square contrast of a block, in grey values of 255, from which it counts
 _MUCH = 0.75  # this share of the blocks with ink have less than those that count whole
+_HALF = 0.5  # weight from which a block counts as one with much ink
 _EDGE = 0.06  # of each side is left out: the lid of the scanner shows there
 _STRIP = 10  # rows of blocks that are looked at before it is asked whether that was enough
 _FLAT = 1.0  # mean square contrast of a block that is divided by, at least
@@ -73,7 +76,7 @@ def agreement(
 ) -> float:
     """How well two pages agree where they agree least, -1..1.
 
-    It is 1 for the same pixels, about 0 where something else stands.
+    It is 1 for the same pixels, about 0 where something else stands, and 0 where there is next to nothing to compare.
 
     Args:
         first: The contrast of a page.
@@ -86,6 +89,8 @@ def agreement(
     a, b = (_whole_cells(picture, grain.cell) for picture in (first, laid))
     own, other = _blocks(a * a, grain.cell), _blocks(b * b, grain.cell)
     weights = _weights(own, other)
+    if (weights > _HALF).sum() < grain.fewest:
+        return 0.0
     b = np.pad(b, grain.slack)
     worst = 0.0
     for top in range(0, len(own) - 1, _STRIP):

@@ -29,12 +29,11 @@ _FEWEST = 6  # blocks for the six numbers of an affine map; fewer only give a sh
 _ROUNDS = 6
 _BLUR = 2.0  # a scan that is turned and scaled is still alike as a whole
 _REDUCED, _WHOLE = 4, 64  # what wholes are compared in is so many times smaller, and has room for shifts
-_SAMPLE = 3  # of so many blocks one is looked at first
+_NEARLY = 0.8  # of the least likeness: what half of the blocks must reach
 _CORNERS = np.stack(np.meshgrid(*2 * [np.arange(0, SIDE, _BLOCK)], indexing="ij"), axis=-1).reshape(-1, 2)
 _FREQUENCIES = np.fft.fftfreq(SIDE)[:, None] ** 2 + np.fft.rfftfreq(SIDE) ** 2
-_BAND = np.float32(
-    np.exp(-2 * (np.pi * _SMOOTH) ** 2 * _FREQUENCIES) - np.exp(-2 * (np.pi * _PAPER) ** 2 * _FREQUENCIES)
-)
+_KEPT, _LIGHT = (np.exp(-2 * (np.pi * spread) ** 2 * _FREQUENCIES) for spread in (_SMOOTH, _PAPER))
+_BAND = (_KEPT - _LIGHT).astype(np.float32)
 """What is neither noise nor light, as shares of the spectrum: the difference of two Gaussians."""
 
 
@@ -139,13 +138,23 @@ def overlay(first: Sketch, second: Sketch | Target, least: float = 0.0) -> Overl
     """
     a, target = first.astype(np.float32), second if isinstance(second, Target) else Target.of(second)
     corners = _inky(a)
-    some, rest = corners[::_SAMPLE], np.delete(corners, np.s_[::_SAMPLE], axis=0)
-    correlation, moves = _best_matches(a, target, some)
-    if correlation[correlation > _FOUND].sum() < least / 2 * len(some):
+    some, rest = corners[::2], corners[1::2]
+    matches = _best_matches(a, target, some)
+    found = _agreed(a, some, *matches)
+    if found is None or found.likeness < _NEARLY * least:
         return None
     others = _best_matches(a, target, rest)
-    corners = np.concatenate([some, rest])
-    correlation, moves = np.concatenate([correlation, others[0]]), np.concatenate([moves, others[1]])
+    correlation, moves = np.concatenate([matches[0], others[0]]), np.concatenate([matches[1], others[1]])
+    return _agreed(a, np.concatenate([some, rest]), correlation, moves)
+
+
+def _agreed(
+    a: NDArray[np.float32],
+    corners: NDArray[np.int64],
+    correlation: NDArray[np.float32],
+    moves: NDArray[np.float64],
+) -> Overlay | None:
+    """The map that most of some blocks of a sketch agree on; None where none of them was found again."""
     good = correlation > _FOUND
     if not good.any():
         return None

@@ -21,7 +21,7 @@ PLAIN = OnnxNetwork("tiny", WeightsFile("", "tiny.onnx"), (0.0,) * 3, (1.0,) * 3
 def features(file: Path, known: OnnxNetwork, pixels: np.ndarray, layers: str = "stages") -> np.ndarray:
     """Of pages, in full precision."""
     network = GraphNetwork(file, known, layers)
-    return OpenVinoEngine(network.model, "fp32", 1, network.layout).start(pixels)()
+    return OpenVinoEngine(network.model, "fp32", 1, layout=network.layout).start(pixels)()
 
 
 def pages(*shape: int) -> np.ndarray:
