@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from embedpipe.core.display import whole_number
 from embedpipe.core.records import Recipe
@@ -156,6 +155,8 @@ def ink(pixels: NDArray[np.uint8]) -> float:
     """Share of pixels that stand out from the most common shade; pixels are uint8 (H, W, 3)."""
     red, green, blue = (pixels[:, :, channel] for channel in range(3))
     darkest = np.minimum(np.minimum(red, green), blue)  # a yellow word on white is dark in one channel only
+    from PIL import Image  # noqa: PLC0415 - who only asks does without it
+
     counts = np.array(Image.fromarray(darkest).histogram())
     away = np.abs(np.arange(len(counts)) - counts.argmax())
     return float(counts[away > INK_CONTRAST].sum() / darkest.size)

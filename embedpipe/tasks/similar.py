@@ -14,18 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 from embedpipe.core.display import name_of, whole_number
 from embedpipe.core.errors import ArtifactError, DocumentError, SpaceMismatchError, UsageError
 from embedpipe.core.records import Document, FeatureBatch, Neighbour, PageRef
-from embedpipe.drawing.galleries import MOST_PICTURES, Group, write_gallery
-from embedpipe.drawing.pictures import Tile, contact_sheet
-from embedpipe.drawing.tiles import tile_groups
-from embedpipe.embedding.regions import box_features
 from embedpipe.embedding.streaming import PageStream, Settings, render_page
 from embedpipe.index.page_index import fresh_index
-from embedpipe.index.word_search import WordSearch
 from embedpipe.pages.documents import THUMBNAIL, Limits, Region
 from embedpipe.pages.extras.words import as_rows
 from embedpipe.pages.rendering import Job, Selection
@@ -37,8 +31,11 @@ from embedpipe.store.page_table import Key
 from embedpipe.store.workspace import Workspace
 
 if TYPE_CHECKING:  # a page that the store holds needs no network
+    from scipy.sparse import csr_array
+
     from embedpipe.backbones.building import Backbone
     from embedpipe.drawing.pictures import Tile
+    from embedpipe.index.word_search import WordSearch
 
 _PAGES_OF_A_DOCUMENT = 50
 """Neighbours of each page of a document by which other documents are found, before they are compared whole."""
@@ -234,13 +231,15 @@ class Finder:
         return ids[order], scores[order]
 
     @functools.cached_property
-    def _word_search(self) -> WordSearch:
+    def _word_search(self) -> "WordSearch":
+        from embedpipe.index.word_search import WordSearch  # noqa: PLC0415 - pictures are compared without
+
         found = WordSearch(self.store)
         if not found.pages:
             raise ArtifactError("no words of stored pages are kept: run `embed` on their files, or use --by pictures")
         return found
 
-    def _words_of(self, page: PageRef, document: Document) -> csr_array:
+    def _words_of(self, page: PageRef, document: Document) -> "csr_array":
         """Counts of the words of a page, kept or read now, sparse (1, n_buckets)."""
         words = words_of(self.workspace.root, [(page.document_sha256, page.page_index)])
         if not words.nnz:
@@ -292,6 +291,8 @@ class Finder:
         documents = {sha256: self.sources.document(sha256) for sha256, _ in places}
         wanted = [(found, index) for sha256, index in places if (found := documents[sha256])]
         asked = (query.document_sha256, query.page_index)
+
+        from embedpipe.embedding.regions import box_features  # noqa: PLC0415 - draws pages
 
         features = box_features(self.network, [(document, query.page_index), *wanted], box)
         if asked not in features:
@@ -405,6 +406,8 @@ def _pages_with_details(found: LookAlikes) -> list[tuple[PageRef, str]]:
 
 
 def _tiles(workspace: Workspace, answers: Sequence[LookAlikes]) -> "list[list[Tile]]":
+    from embedpipe.drawing.galleries import MOST_PICTURES  # noqa: PLC0415 - most answers are not drawn
+    from embedpipe.drawing.tiles import tile_groups  # noqa: PLC0415 - likewise
 
     new = {(found.query.document_sha256, found.query.page_index): found.thumbnail for found in answers}
     return tile_groups(workspace, [_pages_with_details(found) for found in answers], most=MOST_PICTURES, known=new)
@@ -412,12 +415,16 @@ def _tiles(workspace: Workspace, answers: Sequence[LookAlikes]) -> "list[list[Ti
 
 def draw(workspace: Workspace, found: LookAlikes, file: Path) -> None:
     """Draws a query and its neighbours side by side, as a PNG."""
+    from embedpipe.drawing.pictures import contact_sheet  # noqa: PLC0415 - see `_tiles`
+
     [[query, *neighbours]] = _tiles(workspace, [found])
     contact_sheet(query, neighbours, file)
 
 
 def write_html(workspace: Workspace, answers: Sequence[LookAlikes], facts: Mapping[str, str], file: Path) -> None:
     """Writes queries and their neighbours as one HTML file; `facts` say how they were asked."""
+    from embedpipe.drawing.galleries import Group, write_gallery  # noqa: PLC0415 - see `_tiles`
+
     groups = [
         Group(str(found.query), "", tiles) for found, tiles in zip(answers, _tiles(workspace, answers), strict=True)
     ]
