@@ -13,7 +13,6 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from embedpipe.classifiers import missing, variants
 from embedpipe.classifiers.bundles import (
     CUES,
     PICTURES,
@@ -43,6 +42,7 @@ from embedpipe.classifiers.finetuned import seen_pages
 from embedpipe.classifiers.gains import Gain, gain_of
 from embedpipe.classifiers.group_guesses import separated
 from embedpipe.classifiers.held_out import held_out_of, honest_folds
+from embedpipe.classifiers.lessons import missing, variants
 from embedpipe.classifiers.parts import Plan, plan
 from embedpipe.classifiers.saved.on_disk import brief
 from embedpipe.classifiers.scores.word_rows import have_words

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from embedpipe.classifiers.bundles import ClassifierBundle
-    from embedpipe.classifiers.missing import Missing
+    from embedpipe.classifiers.lessons.missing import Missing
     from embedpipe.classifiers.saved.answering import Answerer
     from embedpipe.embedding.intake import Report
     from embedpipe.store.workspace import Workspace

@@ -40,12 +40,12 @@ StoredSpace = Annotated[str | None, typer.Option("--space", help="The features o
 
 
 def _fit(kind: str, common: Common, network: Network, space: str | None, labelling: Labelling) -> int:
-    from embedpipe.classifiers import missing
     from embedpipe.classifiers.calibration.decisions import ERROR_RATE
     from embedpipe.classifiers.calibration.shift import measured_kinds, promise
     from embedpipe.classifiers.gains import chosen_blocks
+    from embedpipe.classifiers.lessons import missing
+    from embedpipe.classifiers.lessons.variants import Watch
     from embedpipe.classifiers.training import TrainingRecipe, fit, make_variants
-    from embedpipe.classifiers.variants import Watch
     from embedpipe.pages.rendering import Selection
     from embedpipe.store.labels import NONE
 

@@ -144,7 +144,7 @@ def _list_versions(workspace: "Workspace", output: "Output") -> int:
 def _label_families(
     workspace: "Workspace", store: "FeatureStore", source: str, as_type: str | None, *, allow_missing: bool
 ) -> "tuple[int, Labels]":
-    from embedpipe.classifiers import missing
+    from embedpipe.classifiers.lessons import missing
     from embedpipe.tasks import label_cluster
 
     if as_type is None and not Path(source).is_file():
@@ -160,7 +160,7 @@ def _label_families(
 def _list_families(
     workspace: "Workspace", store: "FeatureStore", csv: Path | None, png: Path | None, output: "Output"
 ) -> int:
-    from embedpipe.classifiers import missing
+    from embedpipe.classifiers.lessons import missing
     from embedpipe.tasks import label_cluster
 
     found = label_cluster.find(workspace, store)
@@ -204,7 +204,7 @@ def suggest(
     ] = None,
 ) -> int:
     """List the unlabelled documents that are most useful to label: uncertain, unlike the labelled and each other."""
-    from embedpipe.classifiers import missing
+    from embedpipe.classifiers.lessons import missing
     from embedpipe.tasks import suggest as suggest_task
 
     workspace, output = begin(common)

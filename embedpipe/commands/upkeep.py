@@ -101,7 +101,7 @@ def export(
     space: Annotated[str | None, typer.Option(help="The features of this space, see `info`.")] = None,
 ) -> int:
     """Write a classifier, or the features, for other programs."""
-    from embedpipe.classifiers import missing
+    from embedpipe.classifiers.lessons import missing
     from embedpipe.store import feature_tables
     from embedpipe.tasks.export import export_joblib
 

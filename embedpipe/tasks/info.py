@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from embedpipe.classifiers import missing
+from embedpipe.classifiers.lessons import missing
 from embedpipe.classifiers.saved.on_disk import check_model, variant_folders
 from embedpipe.core import versions
 from embedpipe.core.errors import ArtifactError, EmbedpipeError
