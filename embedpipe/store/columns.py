@@ -28,6 +28,8 @@ def read(file: Path, columns: Sequence[str] | None = None) -> pa.Table:
 
 def array_of(column: pa.ChunkedArray | pa.Array) -> NDArray[Any]:
     """Numbers of a column without gaps, (n,); not to be written to."""
+    if not len(column):
+        return np.empty(0, column.type.to_pandas_dtype())
     whole = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     return np.from_dlpack(whole)
 
@@ -44,6 +46,14 @@ def numbers(values: NDArray[np.int64]) -> pa.Int64Array:
     return pa.Array.from_buffers(pa.int64(), len(values), [None, pa.py_buffer(np.ascontiguousarray(values, np.int64))])
 
 
+def repeated(value: str | float, kind: pa.DataType, n: int) -> pa.Array:
+    """A column of one text or number, n times."""
+    if isinstance(value, str):
+        return texts([value] * n)
+    values = np.full(n, value, kind.to_pandas_dtype())
+    return pa.Array.from_buffers(kind, n, [None, pa.py_buffer(values)])
+
+
 def empty(schema: pa.Schema) -> pa.Table:
     """A table without rows."""
     return pa.Table.from_batches([], schema)
@@ -51,5 +61,7 @@ def empty(schema: pa.Schema) -> pa.Table:
 
 def by_value(column: pa.ChunkedArray) -> tuple[list[str], NDArray[np.int64]]:
     """The distinct texts of a column in the order of their first rows, and which of them each row has, (n,)."""
+    if not len(column):
+        return [], np.empty(0, np.int64)
     encoded = column.combine_chunks().dictionary_encode()
     return encoded.dictionary.to_pylist(), array_of(encoded.indices).astype(np.int64)

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from embedpipe.core.files import sha256_of
-from embedpipe.store.columns import read
+from embedpipe.store.columns import read, repeated
 
 ROWS_PER_GROUP = 64
 """Arrow needs about fourteen times the size of a group of rows to write it."""
@@ -32,7 +32,7 @@ COLUMNS = {
     "source_kind": pa.string(),
     "turned": pa.int16(),
 }
-ADDED = {"source_kind": "", "turned": 0}
+ADDED: dict[str, str | float] = {"source_kind": "", "turned": 0}
 """Columns that parts of earlier versions lack, and what they are read as."""
 ASIDE = ".damaged"
 """Ends the name of what a writer has put aside."""
@@ -78,8 +78,7 @@ def read_columns(file: Path, columns: Sequence[str]) -> pa.Table:
         added = [name for name in added if name not in there]
     table = read(file, [name for name in columns if name not in added])
     for name in added:
-        given = pa.scalar(ADDED[name], COLUMNS[name])
-        table = table.append_column(name, pa.repeat(given, table.num_rows))
+        table = table.append_column(name, repeated(ADDED[name], COLUMNS[name], table.num_rows))
     return table.select(list(columns)) if added else table
 
 
