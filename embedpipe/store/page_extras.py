@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 from embedpipe.core.records import NO_WORDS, PageInfo, Words
 from embedpipe.pages.extras.words import BUCKETS, FEWEST_CHARACTERS
