@@ -1,10 +1,10 @@
 """Measures what words, layout and cues add to pictures, how sure the answers are, and whether `fit` chooses well.
 
-    python benchmarks/blocks.py ARTIFACTS [--classifier svm] [--seeds 3] [--pages 1-4]
+    python benchmarks/blocks.py ARTIFACTS [--classifier svm] [--seeds 3] [--cues] [--pages 1-4]
 
-ARTIFACTS holds embedded and labelled documents with their words; cues count where `fit-svm --with-cues` has read them
-before. Verdicts of documents in folds by group, mean of the seeds of the folds; each part is fitted once for each fold,
-and all rows are made of these scores. Prints a Markdown table.
+ARTIFACTS holds embedded and labelled documents with their words. Figures are of documents in folds by group, mean of
+the seeds of the folds; each part is fitted once for each fold, and all rows are made of these scores. Prints a Markdown
+table.
 """
 
 import sys
@@ -30,6 +30,7 @@ from embedpipe.classifiers.evaluation import (
 )
 from embedpipe.classifiers.held_out import held_out_of, honest_folds
 from embedpipe.classifiers.parts import Plan
+from embedpipe.classifiers.saved.combining import PICTURES
 from embedpipe.classifiers.training import apart, learnt_pages
 from embedpipe.embedding.kind_table import known_kinds
 
@@ -41,15 +42,16 @@ def main(
     artifacts: Annotated[Path, typer.Argument(help="Embedded and labelled documents.")],
     classifier: Annotated[str, typer.Option(help="svm, knn or head.")] = "svm",
     seeds: Annotated[int, typer.Option(help="Divisions into folds to average over.")] = 3,
+    cues: Annotated[bool, typer.Option("--cues", help="Measure cues of the PDF as well.")] = False,
     pages_of_each: Annotated[str, typer.Option("--pages", help="Pages of each document.")] = "all",
 ) -> None:
     """Prints the table."""
     workspace = Workspace(artifacts)
-    recipe = TrainingRecipe(classifier, pages=pages_of_each)
+    recipe = TrainingRecipe(classifier, pages=pages_of_each, cues=cues)
     store = recipe.features_of(workspace, workspace.store())
     known = apart(workspace, store, learnt_pages(workspace, store, recipe))
     known = replace(known, kinds=known_kinds(workspace, known.documents, known.kinds))
-    plan = recipe.plan(store.blocks, known)
+    plan = replace(recipe.plan(store.blocks, known), forced=frozenset({PICTURES}))
     rows: dict[str, list[list[float]]] = {}
     for seed in range(seeds):
         folds = honest_folds(known, seed)

@@ -88,7 +88,7 @@ def others_too(blocks: Blocks, pages: LabelledPages, lessons: Lessons, X: NDArra
     scaled, new = scaling.transform(lessons.X), scaling.transform(X)
     found, seconds = [], []
     for least in (10 * len(pages.y), _FEW):
-        with mock.patch.object(novelty, "EXACT_ROWS", least), mock.patch.object(novelty, "_FOR_COVARIANCE", len(X)):
+        with mock.patch.object(novelty, "EXACT_ROWS", least):
             detector, spent = timed(lambda: NoveltyDetector().fit(scaled, lessons.y, lessons.weights))
             distances, more = timed(lambda d=detector: d.distances(new))
         found.append(distances)

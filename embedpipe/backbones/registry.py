@@ -1,5 +1,6 @@
 """The table of backbones: how each is built, the preprocessing that belongs to its weights, and where those are."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -287,9 +288,7 @@ BACKBONES: dict[str, Callable[[], BackboneSource]] = {
     "vit_b_16": lambda: _torchvision("ViT_B_16_Weights.IMAGENET1K_V1", "ViT-B/16 (2020)", _Quirks(fixed_size=True)),
     "swin_t": lambda: _torchvision("Swin_T_Weights.IMAGENET1K_V1", "Swin-T (2021)", _Quirks(fixed_size=True)),
     "convnext_tiny": lambda: _torchvision("ConvNeXt_Tiny_Weights.IMAGENET1K_V1", "ConvNeXt-T (2022)"),
-    "pplcnet_doc": lambda: _onnx("pplcnet_doc"),
-    "picodet_cdla": lambda: _onnx("picodet_cdla"),
-    "ppocr_det": lambda: _onnx("ppocr_det"),
+    **{name: functools.partial(_onnx, name) for name in NETWORKS},
 }
 """The backbones by name; the values are called when one is asked for. `timm:NAME` needs no entry."""
 

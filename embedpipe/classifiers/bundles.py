@@ -62,8 +62,8 @@ FACTS = (LAYOUT, CUES)
 """Blocks whose numbers have units of their own; they come last."""
 
 _TRUSTED = [
-    "embedpipe.classifiers.words.WordScaler",
-    "embedpipe.classifiers.word_space.WordSpace",
+    "embedpipe.classifiers.text.words.WordScaler",
+    "embedpipe.classifiers.text.word_space.WordSpace",
     "embedpipe.classifiers.neighbours.FaissKNeighborsClassifier",
     "embedpipe.classifiers.calibration.novelty.NoveltyDetector",
     "embedpipe.store.scaling.BlockScaler",

@@ -27,7 +27,7 @@ from embedpipe.classifiers.scores.fusion import IMPOSSIBLE, Evidence, Fusion, ch
 from embedpipe.classifiers.scores.nearest import unit_rows
 from embedpipe.classifiers.scores.pooling import effective_pages, mean_log_scores, page_weights, weighted_means
 from embedpipe.classifiers.scores.word_rows import have_words
-from embedpipe.classifiers.words import FIRST_PAGES, MOST_PAGES
+from embedpipe.classifiers.text.words import FIRST_PAGES, MOST_PAGES
 from embedpipe.core.errors import LabelsError
 from embedpipe.core.machine import available_cores
 from embedpipe.index.near_duplicates import NEAR_DUPLICATE, connected, near_pairs

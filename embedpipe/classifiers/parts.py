@@ -18,7 +18,7 @@ from sklearn.pipeline import Pipeline
 
 from embedpipe.classifiers.bundles import Blocks, build_classifier, judges_of
 from embedpipe.classifiers.saved.combining import CUES, LAYOUT, PICTURES, WORDS, FittedParts
-from embedpipe.classifiers.words import build_words
+from embedpipe.classifiers.text.words import build_words
 from embedpipe.core.errors import UnknownNameError, UsageError
 
 _BESIDE = (LAYOUT, CUES)

@@ -13,7 +13,6 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from embedpipe.classifiers import missing, variants
 from embedpipe.classifiers.bundles import (
     CUES,
     PICTURES,
@@ -43,9 +42,11 @@ from embedpipe.classifiers.finetuned import seen_pages
 from embedpipe.classifiers.gains import Gain, gain_of
 from embedpipe.classifiers.group_guesses import separated
 from embedpipe.classifiers.held_out import held_out_of, honest_folds
+from embedpipe.classifiers.lessons import missing, variants
 from embedpipe.classifiers.parts import Plan, plan
 from embedpipe.classifiers.saved.on_disk import brief
 from embedpipe.classifiers.scores.word_rows import have_words
+from embedpipe.classifiers.text.words import shrunk
 from embedpipe.classifiers.unknowns import (
     Strangers,
     distances_of_all,
@@ -56,11 +57,9 @@ from embedpipe.classifiers.unknowns import (
     limited,
     together,
 )
-from embedpipe.classifiers.words import shrunk
 from embedpipe.core import versions
 from embedpipe.core.errors import ArtifactError, LabelsError, UsageError
 from embedpipe.core.records import SAYS_NOTHING
-from embedpipe.embedding import cue_table
 from embedpipe.embedding.cue_table import CuedStore
 from embedpipe.embedding.kind_table import known_kinds
 from embedpipe.embedding.streaming import Settings
@@ -89,7 +88,7 @@ class TrainingRecipe:
         augment: Learn also from so many variants of each page, which `make_variants` makes.
         seed: Of the variants.
         blocks: What it learns from: `pictures`, `layout`, `cues`, `words`, networks or blocks of the space; None for
-            pictures and whatever else helps, as held-out documents show.
+            pictures, and words and layout where they help, as held-out documents show.
     """
 
     kind: str
@@ -125,14 +124,9 @@ class TrainingRecipe:
     def features_of(self, workspace: Workspace, store: FeatureStore) -> FeatureStore:
         """The store with what this recipe adds to its features.
 
-        Where it chooses itself, cues are added if those of all labelled documents are kept: reading them takes longer
-        than fitting.
+        Cues are not chosen by themselves: they gain on documents of the labelled sources, and lose much on others.
         """
-        if isinstance(store, CuedStore):
-            return store
-        if self.takes_cues or (self.blocks is None and _cues_are_kept(workspace, store)):
-            return CuedStore(workspace, store)
-        return store
+        return CuedStore(workspace, store) if self.takes_cues and not isinstance(store, CuedStore) else store
 
     def plan(self, blocks: Blocks, pages: LabelledPages) -> Plan:
         """The parts that its classifier may have, on pages of `learnt_pages`, with features in these blocks."""
@@ -202,13 +196,6 @@ def labelled_pages(
             raise
         missing.take(workspace, store, selection).require(allow=allow_missing)
         return pages
-
-
-def _cues_are_kept(workspace: Workspace, store: FeatureStore) -> bool:
-    """Whether the cues of all labelled documents are kept."""
-    known = cue_table.documents(workspace)
-    labelled = {sha256 for sha256, _ in workspace.labels().rows}
-    return bool(known) and known.issuperset(labelled.intersection(store.pages()["document_sha256"]))
 
 
 def _words(store: FeatureStore, pages: LabelledPages) -> csr_array | None:

@@ -103,7 +103,8 @@ def fit_detector(
         pages: Of `together`.
         rows: Which of the pages are learnt from; all if not given, (n,).
     """
-    own = pages if rows is None else pages.take(rows)
+    own = replace(pages, X=pages.X[:, :0])  # the features are copied below
+    own = own if rows is None else own.take(rows)
     lessons = pages.columns_of(plan.parts[0]).lessons(rows)
     counts = own.words if WORDS in plan.names else None
     if counts is not None and own.variants is not None:  # the words of a variant are those of its page

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from embedpipe.commands.console import (
+from embedpipe.commands.terminal.console import (
     Output,
     OutputError,
     abandon_output,
@@ -28,9 +28,9 @@ from embedpipe.commands.console import (
     prepare_streams,
     say,
 )
-from embedpipe.commands.options import Common, expand
-from embedpipe.commands.panels import panel_of
-from embedpipe.commands.targets import guarded
+from embedpipe.commands.terminal.options import Common, expand
+from embedpipe.commands.terminal.panels import panel_of
+from embedpipe.commands.terminal.targets import guarded
 from embedpipe.core.errors import EmbedpipeError, UsageError
 from embedpipe.core.memory import is_lack_of_memory
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from embedpipe.classifiers.bundles import ClassifierBundle
-    from embedpipe.classifiers.missing import Missing
+    from embedpipe.classifiers.lessons.missing import Missing
     from embedpipe.classifiers.saved.answering import Answerer
     from embedpipe.embedding.intake import Report
     from embedpipe.store.workspace import Workspace

@@ -16,8 +16,8 @@ from embedpipe.commands.base import (
     print_report,
     report_counts,
 )
-from embedpipe.commands.options import Common, Inputs, Network, Reading, Recognition
-from embedpipe.commands.targets import file_option, folder_option
+from embedpipe.commands.terminal.options import Common, Inputs, Network, Reading, Recognition
+from embedpipe.commands.terminal.targets import file_option, folder_option
 from embedpipe.core.outputs import csv_of
 
 _TABLES = ("embedpipe.commands.classifying:COLUMNS", "embedpipe.commands.splitting:COLUMNS")

@@ -17,13 +17,13 @@ from embedpipe.commands.base import (
     print_seen_documents,
     take_labels,
 )
-from embedpipe.commands.options import AUTO, AllowMissing, Common, Network, Reading, Space
-from embedpipe.commands.targets import file_option
+from embedpipe.commands.terminal.options import AUTO, AllowMissing, Common, Network, Reading, Space
+from embedpipe.commands.terminal.targets import file_option
 from embedpipe.core.errors import UsageError
 from embedpipe.core.outputs import PNG, csv_of
 
 if TYPE_CHECKING:
-    from embedpipe.commands.console import Output
+    from embedpipe.commands.terminal.console import Output
     from embedpipe.tasks.compare import Comparison
 
 

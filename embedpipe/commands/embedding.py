@@ -6,12 +6,12 @@ import typer
 
 from embedpipe.backbones.names import UPRIGHT
 from embedpipe.commands.base import DONE, LabelsFile, begin, command, exit_code, print_report, report_json, take_labels
-from embedpipe.commands.options import Common, Inputs, Network, Reading, Recognition
+from embedpipe.commands.terminal.options import Common, Inputs, Network, Reading, Recognition
 from embedpipe.core.display import path_to_text
 from embedpipe.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from embedpipe.commands.console import Output
+    from embedpipe.commands.terminal.console import Output
     from embedpipe.embedding.intake import Report
 
 

@@ -20,8 +20,8 @@ from embedpipe.commands.base import (
     print_missing,
     take_labels,
 )
-from embedpipe.commands.options import AllowMissing, Common, Labelling, Network, Space
-from embedpipe.commands.targets import file_option
+from embedpipe.commands.terminal.options import AllowMissing, Common, Labelling, Network, Space
+from embedpipe.commands.terminal.targets import file_option
 from embedpipe.core.errors import UsageError
 from embedpipe.core.outputs import HTML
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from embedpipe.classifiers.bundles import ClassifierBundle
-    from embedpipe.commands.console import Output
+    from embedpipe.commands.terminal.console import Output
     from embedpipe.store.workspace import Workspace
 
 
@@ -40,12 +40,12 @@ StoredSpace = Annotated[str | None, typer.Option("--space", help="The features o
 
 
 def _fit(kind: str, common: Common, network: Network, space: str | None, labelling: Labelling) -> int:
-    from embedpipe.classifiers import missing
     from embedpipe.classifiers.calibration.decisions import ERROR_RATE
     from embedpipe.classifiers.calibration.shift import measured_kinds, promise
     from embedpipe.classifiers.gains import chosen_blocks
+    from embedpipe.classifiers.lessons import missing
+    from embedpipe.classifiers.lessons.variants import Watch
     from embedpipe.classifiers.training import TrainingRecipe, fit, make_variants
-    from embedpipe.classifiers.variants import Watch
     from embedpipe.pages.rendering import Selection
     from embedpipe.store.labels import NONE
 
@@ -97,7 +97,7 @@ def _fit(kind: str, common: Common, network: Network, space: str | None, labelli
         counts += f" and {fitted['variants']} variants of them"
     output.line(f"{bundle.name}: {counts}; {fitted['seconds']:.1f} s")
     if fitted["none"]:
-        output.line(f"none of these: {fitted['none']} documents, which teach what is novel and are no type")
+        output.line(f"none of these, documents that teach what is novel and are no type: {fitted['none']}")
         if NONE in map(str.casefold, before):
             output.notice(
                 f"{NONE!r} was a type of {bundle.name} until now; it means none of the types: to have it as a type, "
@@ -234,7 +234,7 @@ def evaluate(
 
 def _print_gains(curves: "Sequence[Mapping[str, Any]]", output: "Output") -> None:
     """Which types gain most from more labels."""
-    from embedpipe.classifiers.learning_curves import LITTLE, MORE
+    from embedpipe.classifiers.figures.learning_curves import LITTLE, MORE
 
     worth = [row for row in curves if (row["gain"] or 0) >= LITTLE][:_TYPES_SHOWN]
     if worth:

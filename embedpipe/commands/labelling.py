@@ -16,14 +16,14 @@ from embedpipe.commands.base import (
     print_missing,
     take_labels,
 )
-from embedpipe.commands.options import AllowMissing, Common, Space
-from embedpipe.commands.targets import file_option
+from embedpipe.commands.terminal.options import AllowMissing, Common, Space
+from embedpipe.commands.terminal.targets import file_option
 from embedpipe.core.errors import UsageError
 from embedpipe.core.outputs import PNG, csv_of
 
 if TYPE_CHECKING:
     from embedpipe.classifiers.training import TrainingRecipe
-    from embedpipe.commands.console import Output
+    from embedpipe.commands.terminal.console import Output
     from embedpipe.store.features import FeatureStore
     from embedpipe.store.labels import Labels
     from embedpipe.store.workspace import Workspace
@@ -144,7 +144,7 @@ def _list_versions(workspace: "Workspace", output: "Output") -> int:
 def _label_families(
     workspace: "Workspace", store: "FeatureStore", source: str, as_type: str | None, *, allow_missing: bool
 ) -> "tuple[int, Labels]":
-    from embedpipe.classifiers import missing
+    from embedpipe.classifiers.lessons import missing
     from embedpipe.tasks import label_cluster
 
     if as_type is None and not Path(source).is_file():
@@ -160,7 +160,7 @@ def _label_families(
 def _list_families(
     workspace: "Workspace", store: "FeatureStore", csv: Path | None, png: Path | None, output: "Output"
 ) -> int:
-    from embedpipe.classifiers import missing
+    from embedpipe.classifiers.lessons import missing
     from embedpipe.tasks import label_cluster
 
     found = label_cluster.find(workspace, store)
@@ -204,7 +204,7 @@ def suggest(
     ] = None,
 ) -> int:
     """List the unlabelled documents that are most useful to label: uncertain, unlike the labelled and each other."""
-    from embedpipe.classifiers import missing
+    from embedpipe.classifiers.lessons import missing
     from embedpipe.tasks import suggest as suggest_task
 
     workspace, output = begin(common)

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from embedpipe.commands.base import DONE, Classifier, begin, command, open_classifier
-from embedpipe.commands.options import Common, Network, Reading, Space
-from embedpipe.commands.targets import file_option
+from embedpipe.commands.terminal.options import Common, Network, Reading, Space
+from embedpipe.commands.terminal.targets import file_option
 from embedpipe.core.errors import EmbedpipeError, UsageError
 from embedpipe.core.outputs import HTML, PNG
 
 if TYPE_CHECKING:
-    from embedpipe.commands.console import Output
+    from embedpipe.commands.terminal.console import Output
     from embedpipe.store.workspace import Workspace
     from embedpipe.tasks.explain import Explanation
 
@@ -49,7 +49,7 @@ def similar(
     html: Annotated[Path | None, file_option(HTML, "Write queries and neighbours into an HTML file.")] = None,
 ) -> int:
     """Find the pages that look or say most like a page, whether it is in the store or not."""
-    from embedpipe.classifiers import missing
+    from embedpipe.classifiers.lessons import missing
     from embedpipe.embedding.regions import parse_box
     from embedpipe.tasks import similar as similar_task
 
@@ -128,7 +128,7 @@ def index(
     ] = None,
 ) -> int:
     """Build the index of the stored pages, or add what is new to it; `similar` does so by itself when needed."""
-    from embedpipe.classifiers import missing
+    from embedpipe.classifiers.lessons import missing
     from embedpipe.index import inventory, page_index
 
     workspace, output = begin(common)

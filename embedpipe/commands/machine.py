@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from embedpipe.commands.base import DONE, SOME_FAILED, begin, command
-from embedpipe.commands.options import Common, Network
-from embedpipe.commands.targets import Force, folder_option
+from embedpipe.commands.terminal.options import Common, Network
+from embedpipe.commands.terminal.targets import Force, folder_option
 
 if TYPE_CHECKING:
-    from embedpipe.commands.console import Output
+    from embedpipe.commands.terminal.console import Output
     from embedpipe.store.workspace import Workspace
 
 _FEWEST_INVENTED = 1000

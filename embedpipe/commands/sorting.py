@@ -10,7 +10,7 @@ from embedpipe.core.errors import UsageError
 if TYPE_CHECKING:
     from embedpipe.classifiers.bundles import ClassifierBundle
     from embedpipe.classifiers.saved.answering import Answerer
-    from embedpipe.commands.console import Output
+    from embedpipe.commands.terminal.console import Output
     from embedpipe.embedding.intake import Report
     from embedpipe.store.workspace import Workspace
     from embedpipe.tasks.classify import DocumentVerdict

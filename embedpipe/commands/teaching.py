@@ -15,11 +15,11 @@ from embedpipe.commands.base import (
     print_report,
     report_json,
 )
-from embedpipe.commands.options import AllowMissing, Common, Inputs, Network, Reading, Recognition
+from embedpipe.commands.terminal.options import AllowMissing, Common, Inputs, Network, Reading, Recognition
 from embedpipe.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from embedpipe.commands.console import Output
+    from embedpipe.commands.terminal.console import Output
     from embedpipe.store.workspace import Workspace
     from embedpipe.tasks.add_type import Lesson, Outcome
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from embedpipe.commands.base import DONE, ERROR, Classifier, begin, command, open_classifier
-from embedpipe.commands.options import Common
-from embedpipe.commands.targets import OutputFile
+from embedpipe.commands.terminal.options import Common
+from embedpipe.commands.terminal.targets import OutputFile
 from embedpipe.core.errors import UsageError
 from embedpipe.core.outputs import FORMATS, Kind
 
@@ -101,7 +101,7 @@ def export(
     space: Annotated[str | None, typer.Option(help="The features of this space, see `info`.")] = None,
 ) -> int:
     """Write a classifier, or the features, for other programs."""
-    from embedpipe.classifiers import missing
+    from embedpipe.classifiers.lessons import missing
     from embedpipe.store import feature_tables
     from embedpipe.tasks.export import export_joblib
 

@@ -67,7 +67,7 @@ def page_pictures(
         uint8 (H, W, 3); pages that are neither kept nor can be drawn are missing.
     """
     keys = list(dict.fromkeys(pages))
-    kept = {**thumbnails_of(workspace.root, keys), **(known or {})}
+    kept = {**(known or {}), **thumbnails_of(workspace.root, keys)}
     found = {key: pixels_of(kept[key]) for key in keys if kept.get(key)}
     left = [key for key in keys if key not in found]
     for page in each_page(documents_of(workspace.sources(), left), size) if left else ():

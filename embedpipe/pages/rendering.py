@@ -443,7 +443,7 @@ def _thumbnail(document: Document, drawn: Rendering, index: int) -> bytes | None
     """A small picture of the whole page, where one is wanted; a page that can be rendered is never lost for it."""
     if THUMBNAIL not in _options.extras:
         return None
-    if _options.recipe.resize == "crop":
+    if _options.recipe.resize == "crop" or _options.recipe.size < LONG_SIDE:
         try:
             drawn = _open(document, replace(_options, recipe=Recipe(LONG_SIDE))).render(index)
         except DocumentError:

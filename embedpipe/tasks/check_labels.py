@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from embedpipe.classifiers import missing
 from embedpipe.classifiers.calibration.probabilities import best_temperature
 from embedpipe.classifiers.evaluation import LabelledPages, cross_validate, document_scores
 from embedpipe.classifiers.held_out import held_out_of, honest_folds
-from embedpipe.classifiers.missing import Missing
+from embedpipe.classifiers.lessons import missing
+from embedpipe.classifiers.lessons.missing import Missing
 from embedpipe.classifiers.training import TrainingRecipe, apart, learnt_pages
 from embedpipe.core.display import path_to_text
 from embedpipe.core.records import WHOLE_FILE, PageRef

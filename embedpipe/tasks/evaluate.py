@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from embedpipe.classifiers import missing
 from embedpipe.classifiers.bundles import ClassifierBundle
 from embedpipe.classifiers.calibration.confidence import (
     FEWEST_GROUPS,
@@ -32,12 +31,13 @@ from embedpipe.classifiers.evaluation import (
     per_class,
 )
 from embedpipe.classifiers.evidence import Examples
+from embedpipe.classifiers.figures.learning_curves import learning_curves
+from embedpipe.classifiers.figures.novelty_figures import novelty_figures
 from embedpipe.classifiers.finetuned import trained_on
 from embedpipe.classifiers.groups import describe
 from embedpipe.classifiers.held_out import FEWEST_UNSEEN
-from embedpipe.classifiers.learning_curves import learning_curves
-from embedpipe.classifiers.missing import Missing
-from embedpipe.classifiers.novelty_figures import novelty_figures
+from embedpipe.classifiers.lessons import missing
+from embedpipe.classifiers.lessons.missing import Missing
 from embedpipe.classifiers.training import (
     Evaluation,
     Rehearsal,

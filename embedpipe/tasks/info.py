@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from embedpipe.classifiers import missing
+from embedpipe.classifiers.lessons import missing
 from embedpipe.classifiers.saved.on_disk import check_model, variant_folders
 from embedpipe.core import versions
 from embedpipe.core.errors import ArtifactError, EmbedpipeError
@@ -17,6 +17,7 @@ from embedpipe.index import inventory
 from embedpipe.store import page_extras
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.labels import Labels
+from embedpipe.store.page_extras import TABLES, page_table
 from embedpipe.store.sources import EARLIER, GONE, PASSED_OVER
 from embedpipe.store.workspace import FINETUNED, Workspace
 
@@ -39,6 +40,7 @@ def take(workspace: Workspace) -> dict[str, Any]:
         "artifacts": str(workspace.root),
         "spaces": [space for space in spaces if space],
         "words": dict(page_extras.word_counts(workspace.root)),
+        "kept": [kept for name in TABLES if (kept := _attempt(damaged, partial(_kept, workspace, name, damaged)))],
         "labels": {
             "file": str(workspace.labels_file),
             **(_attempt(damaged, partial(_types, labels, damaged)) or {"types": {}, "none": 0}),
@@ -115,6 +117,17 @@ def _space(workspace: Workspace, space: str, labels: Callable[[], Labels], damag
     }
 
 
+def _kept(workspace: Workspace, name: str, damaged: list[str]) -> dict[str, Any] | None:
+    """How many pages have something in a table of what is kept besides features; None where nothing is kept."""
+    table = page_table(workspace.root, name)
+    pages = len(table.places())
+    files = [table.folder / part.name for part in [*table.parts, *table.damaged]]
+    damaged += [f"{table.folder / part.name} cannot be read: run `embed` again on its files" for part in table.damaged]
+    damaged += [table.manifest_damage] if table.manifest_damage else []
+    size = sum(file.stat().st_size for file in files if file.exists())
+    return {"name": name, "pages": pages, "bytes": size} if files else None
+
+
 def _not_current(store: FeatureStore) -> dict[str, int]:
     """How many documents are stored and count nowhere, by their standing."""
     aside = store.set_aside()
@@ -181,11 +194,7 @@ def describe(values: Mapping[str, Any], *, failures: bool) -> Iterator[str]:
         yield f"{values['artifacts']} holds no features yet: run `embed` on your documents"
     for space in values["spaces"]:
         yield from _describe_space(space, failures=failures, whole=nothing)
-    if counts := values["words"]:
-        named = ((TEXT_WORDS, "from their text"), (OCR_WORDS, "recognised"), (NO_WORDS, "without any"))
-        advice = "" if counts.get(OCR_WORDS) else " (`embed --ocr auto` recognises text in pictures)"
-        told = ", ".join(f"{counts[key]} {words}" for key, words in named if counts.get(key))
-        yield f"words of pages: {told}{advice if counts.get(NO_WORDS) else ''}"
+    yield from _describe_kept(values)
     types = ", ".join(f"{kind} {n}" for kind, n in values["labels"]["types"].items())
     if none := values["labels"]["none"]:
         types = "; ".join(filter(None, (types, f"none of these: {none}")))
@@ -207,6 +216,19 @@ def describe(values: Mapping[str, Any], *, failures: bool) -> Iterator[str]:
         yield f"damaged: {problem}"
     if nothing and not values["classifiers"]:
         yield "classifiers: none yet, made by `fit-svm`, `fit-knn`, `fit-head`"
+
+
+def _describe_kept(values: Mapping[str, Any]) -> Iterator[str]:
+    """What is kept of pages besides their features."""
+    for kept in values["kept"]:
+        each = kept["bytes"] / max(1, kept["pages"])
+        size = f"{each:.0f} bytes a page, {kept['bytes'] / 1e6:.1f} MB"
+        yield f"{kept['name']}: of {kept['pages']} pages, {size}"
+    if counts := values["words"]:
+        named = ((TEXT_WORDS, "from their text"), (OCR_WORDS, "recognised"), (NO_WORDS, "without any"))
+        advice = "" if counts.get(OCR_WORDS) else " (`embed --ocr auto` recognises text in pictures)"
+        told = ", ".join(f"{counts[key]} {words}" for key, words in named if counts.get(key))
+        yield f"words of pages: {told}{advice if counts.get(NO_WORDS) else ''}"
 
 
 def _describe_space(space: Mapping[str, Any], *, failures: bool, whole: bool) -> Iterator[str]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from classifiers.test_training import TYPES, Document, label_all, sha, write_labels, write_store
 
-from embedpipe.classifiers.learning_curves import LITTLE, MORE, Law, _of_type, learning_curves
+from embedpipe.classifiers.figures.learning_curves import LITTLE, MORE, Law, _of_type, learning_curves
 from embedpipe.classifiers.training import TrainingRecipe, rehearse
 from embedpipe.store.labels import Label
 from embedpipe.store.workspace import Workspace

@@ -22,9 +22,9 @@ from classifiers.test_training import (
 from typer.testing import CliRunner
 
 from embedpipe.backbones.engines import Backbone
-from embedpipe.classifiers import missing
 from embedpipe.classifiers.bundles import ClassifierBundle
-from embedpipe.classifiers.missing import _Document, _Found
+from embedpipe.classifiers.lessons import missing
+from embedpipe.classifiers.lessons.missing import _Document, _Found
 from embedpipe.classifiers.training import TrainingRecipe, fit, make_variants
 from embedpipe.commands import app
 from embedpipe.core.errors import ArtifactError, LabelsError

@@ -17,7 +17,6 @@ from sklearn.utils.estimator_checks import check_estimator
 
 from embedpipe.classifiers import neighbours
 from embedpipe.classifiers.neighbours import FaissKNeighborsClassifier
-from embedpipe.index import row_neighbours
 
 
 @pytest.fixture(scope="module")
@@ -109,12 +108,12 @@ def test_impossible_settings_are_refused(data: Any, settings: dict[str, Any]) ->
 
 def test_many_rows_vote_through_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the limit of exact search nearly the same rows vote; projected ones are kept, and saved without pickle."""
-    X, y = make_blobs(1600, 300, centers=6, cluster_std=6, random_state=0)
+    X, y = make_blobs(1600, 600, centers=6, cluster_std=6, random_state=0)
     X = X.astype(np.float32)
     exact = FaissKNeighborsClassifier(20, temperature=0.03).fit(X[:1500], y[:1500])
     monkeypatch.setattr(neighbours, "EXACT_ROWS", 1000)
     lists = FaissKNeighborsClassifier(20, temperature=0.03).fit(X[:1500], y[:1500])
-    assert lists._rows.shape == (1500, row_neighbours.DIM)
+    assert lists._rows.shape == (1500, 512)
     assert np.mean(lists.predict(X[1500:]) == exact.predict(X[1500:])) > 0.95
     skops.io.dump(lists, tmp_path / "knn.skops")
     loaded = skops.io.load(

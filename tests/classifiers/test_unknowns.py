@@ -9,7 +9,7 @@ from classifiers.test_training import TYPES, Document, label_all, sha, write_lab
 from embedpipe.classifiers.bundles import ClassifierBundle
 from embedpipe.classifiers.calibration.confidence import HeldOutScores
 from embedpipe.classifiers.calibration.decisions import Rule
-from embedpipe.classifiers.novelty_figures import novelty_figures
+from embedpipe.classifiers.figures.novelty_figures import novelty_figures
 from embedpipe.classifiers.training import TrainingRecipe, fit, labelled_pages, rehearse
 from embedpipe.classifiers.unknowns import GUARD, auroc, decided, folds_of_all, limited, together
 from embedpipe.pages.rendering import Selection

@@ -5,7 +5,7 @@ import pytest
 from scipy.sparse import csr_array
 
 from embedpipe.classifiers.calibration.novelty import NoveltyDetector
-from embedpipe.classifiers.word_space import WordSpace
+from embedpipe.classifiers.text.word_space import WordSpace
 from embedpipe.pages.extras.words import as_rows, hashed
 
 INVOICES = [f"invoice number {n} total amount due in euro please pay" for n in range(20)]

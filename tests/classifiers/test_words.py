@@ -4,7 +4,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from embedpipe.classifiers.scores.word_rows import have_words
-from embedpipe.classifiers.words import WordScaler, build_words, shrunk
+from embedpipe.classifiers.text.words import WordScaler, build_words, shrunk
 
 
 def counts(rows: list[dict[int, int]], width: int = 32) -> csr_array:

@@ -139,8 +139,9 @@ def test_a_document_that_is_gone_is_still_a_point(tiny: Backbone, tmp_path: Path
     """Without a picture, and that is said; its label and its place stay."""
     draw_samples(tmp_path / "pile", per_type=2, types=("slides",))
     workspace = Workspace(tmp_path / "artifacts")
-    embed(workspace, [str(tmp_path / "pile")], tiny, label_by_folder=True)
+    embed(workspace, [str(tmp_path / "pile")], tiny, label_by_folder=True, keep=())
     gone = next((tmp_path / "pile").rglob("*.pdf"))
+    content = gone.read_bytes()
     gone.unlink()
     found = make(workspace, workspace.store(), PCA)
     missing = [point for point in found.points if point.thumbnail is None]
@@ -149,6 +150,10 @@ def test_a_document_that_is_gone_is_still_a_point(tiny: Backbone, tmp_path: Path
     assert {point.label for point in missing} == {"slides"}
     assert found.unavailable == len(missing)
     assert f"{len(missing)} pages have no picture: the file is gone" in " ".join(notes(found))
+    gone.write_bytes(content)
+    embed(workspace, [str(tmp_path / "pile")], tiny)
+    gone.unlink()
+    assert make(workspace, workspace.store(), PCA).unavailable == 0  # once its thumbnail is kept, the file may go
 
 
 def test_encrypted_documents_have_a_picture_with_their_password(tiny: Backbone, tmp_path: Path) -> None:
@@ -157,7 +162,7 @@ def test_encrypted_documents_have_a_picture_with_their_password(tiny: Backbone, 
         document.new_page().insert_text((60, 100), "secret", fontsize=40)
         document.save(tmp_path / "a.pdf", encryption=pymupdf.PDF_ENCRYPT_AES_256, user_pw="open", owner_pw="own")
     workspace = Workspace(tmp_path / "artifacts")
-    embed(workspace, [str(tmp_path / "a.pdf")], tiny, settings=Settings(passwords=("open",)))
+    embed(workspace, [str(tmp_path / "a.pdf")], tiny, settings=Settings(passwords=("open",)), keep=())
     assert make(workspace, workspace.store(), PCA).unavailable == 1
     found = make(workspace, workspace.store(), Wanted("pca", passwords=("open",)))
     assert (found.unavailable, len(found.points)) == (0, 1)

@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from embedpipe.classifiers.scores.nearest import distances_of, flat_index, unit_rows
-from embedpipe.classifiers.word_space import WordSpace
+from embedpipe.classifiers.text.word_space import WordSpace
 from embedpipe.index.row_neighbours import EXACT_ROWS, Layout, sampled
 from embedpipe.store.labels import NONE
 
@@ -72,14 +72,20 @@ class NoveltyDetector(BaseEstimator):
         checked, y = validate_data(self, X, y, dtype=np.float32)
         if words is not None:
             self.word_space_ = WordSpace().fit(words)
-            checked = self._joined(checked, words)
-        weights = np.ones(len(checked)) if sample_weight is None else np.asarray(sample_weight, np.float64)
+        n = len(checked)
+        whole = self._joined(checked, words) if n <= EXACT_ROWS else None
+        blocks = [slice(first, first + EXACT_ROWS) for first in range(0, n, EXACT_ROWS)]
+
+        def block(some: slice | NDArray[np.int64]) -> NDArray[np.float32]:  # with their words rows are copies
+            return self._joined(checked[some], None if words is None else words[some]) if whole is None else whole[some]
+
+        weights = np.ones(n) if sample_weight is None else np.asarray(sample_weight, np.float64)
         classes, columns = np.unique(y, return_inverse=True)
-        members = np.zeros((len(checked), len(classes)), np.float32)
-        members[np.arange(len(checked)), columns] = weights / np.bincount(columns, weights=weights)[columns]
-        means = members.T @ checked
-        some = slice(None) if len(checked) <= EXACT_ROWS else sampled(len(checked), _FOR_COVARIANCE)
-        within = checked[some] - means[columns[some]]
+        members = np.zeros((n, len(classes)), np.float32)
+        members[np.arange(n), columns] = weights / np.bincount(columns, weights=weights)[columns]
+        means = np.sum([members[some].T @ block(some) for some in blocks], axis=0)
+        some = slice(None) if n <= EXACT_ROWS else sampled(n, _FOR_COVARIANCE)
+        within = block(some) - means[columns[some]]
         within *= np.sqrt(weights[some] / weights[some].sum())[:, None].astype(np.float32)
         covariance = (within.T @ within).astype(np.float64)
         average = max(float(np.trace(covariance)) / len(covariance), 1e-12)
@@ -90,7 +96,11 @@ class NoveltyDetector(BaseEstimator):
         values, vectors = np.linalg.eigh(means @ directions)
         kept = values > values.max() * 1e-6
         self.projection_ = (directions @ vectors[:, kept] / np.sqrt(values[kept])).astype(np.float32)
-        self.rows_, self.none_ = self._project(checked[y != NONE]), self._project(checked[y == NONE])
+        none: NDArray[np.bool_] = np.asarray(y, object) == NONE
+        known = ~none
+        own = [self._project(block(some)[known[some]]) for some in blocks]
+        other = [self._project(block(some)[none[some]]) for some in blocks]
+        self.rows_, self.none_ = np.concatenate(own), np.concatenate(other)
         self.centroids_ = np.empty((0, self.rows_.shape[1]), np.float32)
         if len(self.rows_) > EXACT_ROWS:
             sample = self.rows_[sampled(len(self.rows_))]

@@ -27,7 +27,7 @@ from embedpipe.store.moments import Scaling
 VOTE_FLOOR = 1e-3
 """Added to shares of votes before their logarithm is taken."""
 
-_WORDS = "embedpipe.classifiers.words.WordScaler"
+_WORDS = "embedpipe.classifiers.text.words.WordScaler"
 
 Scores = Callable[[Any], NDArray[np.float64]]
 """Raw scores (n, n_classes), of which the softmax is taken, of scaled features or weighted words (n, dim)."""
@@ -147,7 +147,7 @@ class _Novelty:
 
 def _word_space(saved: Estimator, share: float) -> Callable[[Any, int], NDArray[np.float32]]:
     """Of `word_space.WordSpace`."""
-    if _kind(saved) != "embedpipe.classifiers.word_space.WordSpace":
+    if _kind(saved) != "embedpipe.classifiers.text.word_space.WordSpace":
         raise LookupError(saved.kind)
     values = saved.values
     rarity, directions, mean, scale = (values[name] for name in ("rarity_", "directions_", "mean_", "scale_"))

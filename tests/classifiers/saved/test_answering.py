@@ -30,7 +30,7 @@ from embedpipe.classifiers.bundles import (
 from embedpipe.classifiers.calibration import novelty
 from embedpipe.classifiers.saved.answering import Answerer
 from embedpipe.classifiers.scores.fusion import Fusion
-from embedpipe.classifiers.words import build_words, shrunk
+from embedpipe.classifiers.text.words import build_words, shrunk
 from embedpipe.core.errors import ArtifactError, EmbedpipeError, SpaceMismatchError
 from embedpipe.core.versions import in_use
 from embedpipe.index import row_neighbours
@@ -158,3 +158,20 @@ def test_it_loads_no_scikit_learn(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_words_and_examples_of_no_type_count_likewise(tmp_path: Path) -> None:
+    """Distances of a detector that measures words, and that has seen examples of no type."""
+    X, y = rows(3)
+    words = words_of(y)
+    pipeline = fit_classifier(build_classifier("svm", BLOCKS), X, y, np.ones(len(y)))
+    taught = np.where(np.arange(len(y)) % 7 == 0, "none", y)
+    detector = fit_novelty(pipeline, X, taught, np.ones(len(y)), words)
+    assert len(detector.none_) == sum(taught == "none")
+    replace(bundle("svm"), pipeline=pipeline, novelty=detector).save(tmp_path)
+    whole, answerer = ClassifierBundle.load(tmp_path), Answerer.load(tmp_path)
+    assert answerer is not None
+    for known in (words, None):
+        assert np.array_equal(answerer.distances(X, known), whole.distances(X, known))
+    assert not np.array_equal(whole.distances(X, words), whole.distances(X, None))
+    assert np.array_equal(whole.distances(X, words), detector.distances(pipeline[:-1].transform(X), words))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from embedpipe.commands.targets import named
+from embedpipe.commands.terminal.targets import named
 from embedpipe.core.display import whole_number
 from embedpipe.core.encodings import decode
 from embedpipe.core.errors import EmbedpipeError, UsageError
@@ -213,7 +213,7 @@ class Labelling:
         typer.Option(
             metavar="NAMES",
             help="Learn from these blocks: pictures, words, cues, layout, networks or blocks of the space, with commas "
-            "between; if not given, from pictures and whatever helps on held-out documents.",
+            "between; if not given, from pictures, and from words and layout where they help on held-out documents.",
         ),
     ] = None
 

@@ -10,7 +10,7 @@ from sklearn.utils.extmath import randomized_svd
 from sklearn.utils.validation import check_is_fitted
 
 from embedpipe.classifiers.scores.word_rows import have_words, in_space
-from embedpipe.classifiers.words import WordScaler
+from embedpipe.classifiers.text.words import WordScaler
 
 _MOST_ROWS = 1000
 """Pages that the directions are learnt from: more take longer, and tell new types no better."""
