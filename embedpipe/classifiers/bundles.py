@@ -178,7 +178,8 @@ def part_scores(
 def judges_of(pipeline: Pipeline, parts: FittedParts) -> dict[str, Judge]:
     """What answers for each fitted part: the pipeline of the first one, and those of the others."""
     pipelines = {PICTURES: pipeline, **parts.others}
-    return {name: Judge(partial(log_scores, part), part.classes_) for name, part in pipelines.items()}
+    judges = ((name, partial(log_scores, part), getattr(part, "classes_", ())) for name, part in pipelines.items())
+    return {name: Judge(scores, learnt) for name, scores, learnt in judges}  # one that is not fitted says so when asked
 
 
 def fit_novelty(
