@@ -22,7 +22,7 @@ _DOCUMENT_NAMES = ("document", "path", "file", "filename")
 _LABEL_NAMES = ("label", "type", "class")
 _UNREAD = "unread"
 """Column for cells beyond the header, so that they are not lost when the table is written again."""
-_SHA256_DIGITS = 64
+_SHA256 = re.compile("[0-9a-f]{64}")
 _PAGE = re.compile(r"(\d+)(?:[.,]0+)?")
 """A page; tables in which some cells are empty have 1.0 for 1, and 1,0 where commas are decimal points."""
 _SHOWN = 10
@@ -334,7 +334,7 @@ def is_none(label: str) -> bool:
 
 def is_sha256(text: str) -> bool:
     """Whether a text can be the hash of a document."""
-    return len(text) == _SHA256_DIGITS and all(c in "0123456789abcdef" for c in text)
+    return _SHA256.fullmatch(text) is not None
 
 
 def _as_row(label: Label) -> Mapping[str, object]:

@@ -1,5 +1,6 @@
 """What the artifacts hold, and whether it is what their manifests say."""
 
+import functools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
@@ -15,6 +16,7 @@ from embedpipe.core.records import NO_WORDS, OCR_WORDS, TEXT_WORDS
 from embedpipe.index import inventory
 from embedpipe.store import page_extras
 from embedpipe.store.features import FeatureStore
+from embedpipe.store.labels import Labels
 from embedpipe.store.page_extras import TABLES, page_table
 from embedpipe.store.sources import EARLIER, GONE, PASSED_OVER
 from embedpipe.store.workspace import FINETUNED, Workspace
@@ -25,8 +27,9 @@ _T = TypeVar("_T")
 def take(workspace: Workspace) -> dict[str, Any]:
     """Spaces, labels, classifiers, indexes and failures, as plain values; `damaged` lists what cannot be read."""
     damaged: list[str] = []
+    labels = functools.cache(workspace.labels)
     folders = sorted(manifest.parent.name for manifest in workspace.root.glob("features/*/manifest.json"))
-    spaces = [_attempt(damaged, partial(_space, workspace, space, damaged)) for space in folders]
+    spaces = [_attempt(damaged, partial(_space, workspace, space, labels, damaged)) for space in folders]
     classifiers = [_attempt(damaged, partial(_classifier, workspace, name)) for name in workspace.classifiers()]
     tuned = [_attempt(damaged, partial(_backbone, workspace, name)) for name in workspace.backbones()]
     damaged += [
@@ -40,7 +43,7 @@ def take(workspace: Workspace) -> dict[str, Any]:
         "kept": [kept for name in TABLES if (kept := _attempt(damaged, partial(_kept, workspace, name, damaged)))],
         "labels": {
             "file": str(workspace.labels_file),
-            **(_attempt(damaged, partial(_types, workspace, damaged)) or {"types": {}, "none": 0}),
+            **(_attempt(damaged, partial(_types, labels, damaged)) or {"types": {}, "none": 0}),
         },
         "classifiers": [classifier for classifier in classifiers if classifier],
         "backbones": [backbone for backbone in tuned if backbone],
@@ -49,9 +52,9 @@ def take(workspace: Workspace) -> dict[str, Any]:
     }
 
 
-def _types(workspace: Workspace, damaged: list[str]) -> dict[str, Any]:
+def _types(read: Callable[[], Labels], damaged: list[str]) -> dict[str, Any]:
     """Documents by their type, and how many are of none; notes the lines of labels.csv that count for nothing."""
-    labels = workspace.labels()
+    labels = read()
     damaged += labels.without_label()
     return {"types": labels.types(), "none": labels.none}
 
@@ -88,11 +91,11 @@ def _backbone(workspace: Workspace, name: str) -> dict[str, Any]:
         raise ArtifactError(f"{file} is damaged: {type(error).__name__}") from error
 
 
-def _space(workspace: Workspace, space: str, damaged: list[str]) -> dict[str, Any]:
+def _space(workspace: Workspace, space: str, labels: Callable[[], Labels], damaged: list[str]) -> dict[str, Any]:
     store = workspace.open_store(space)
     pages = store.table()
     lost = store.lost()
-    lacking = _attempt(damaged, lambda: missing.take(workspace, store))
+    lacking = _attempt(damaged, lambda: missing.take(workspace, store, labels=labels()))
     return {
         "space": space,
         "identity": store.identity.to_json(),
