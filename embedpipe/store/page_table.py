@@ -165,9 +165,10 @@ class PageTable:
 
     def newest(self, columns: Sequence[str]) -> pa.Table:
         """These columns of every page, of the row written last where a page has several; without pandas."""
-        tables = [table for part in list(self.parts) if (table := self._read_part(part, [*KEY, *columns])) is not None]
+        wanted = list(dict.fromkeys([*KEY, *columns]))
+        tables = [table for part in list(self.parts) if (table := self._read_part(part, wanted)) is not None]
         if not tables:
-            return empty(pa.schema([(name, self.columns[name]) for name in columns]))
+            return empty(pa.schema([(name, (KEY | self.columns)[name]) for name in columns]))
         table = pa.concat_tables(tables)
         _, own = by_value(table["document_sha256"])
         keys = own * (1 + int(array_of(table["page_index"]).max(initial=0))) + array_of(table["page_index"])

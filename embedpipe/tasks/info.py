@@ -120,7 +120,7 @@ def _space(workspace: Workspace, space: str, labels: Callable[[], Labels], damag
 def _kept(workspace: Workspace, name: str, damaged: list[str]) -> dict[str, Any] | None:
     """How many pages have something in a table of what is kept besides features; None where nothing is kept."""
     table = page_table(workspace.root, name)
-    pages = len(table.places())
+    pages = table.newest(["page_index"]).num_rows
     files = [table.folder / part.name for part in [*table.parts, *table.damaged]]
     damaged += [f"{table.folder / part.name} cannot be read: run `embed` again on its files" for part in table.damaged]
     damaged += [table.manifest_damage] if table.manifest_damage else []
