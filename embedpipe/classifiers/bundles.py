@@ -129,7 +129,12 @@ def _parse(text: str) -> object:
 
 
 def fit_classifier(
-    classifier: Pipeline, X: NDArray[np.float32] | csr_array, y: NDArray[Any], weights: NDArray[np.float64]
+    classifier: Pipeline,
+    X: NDArray[np.float32] | csr_array,
+    y: NDArray[Any],
+    weights: NDArray[np.float64],
+    *,
+    spare: bool = False,
 ) -> Pipeline:
     """Fits a pipeline, giving weights to estimators that take them; k-NN does not.
 
@@ -138,6 +143,7 @@ def fit_classifier(
         X: float32 (n, dim), or counts of words.
         y: Types, (n,).
         weights: Of the rows, (n,).
+        spare: X is not needed afterwards: many rows are scaled where they are.
 
     Raises:
         EmbedpipeError: A hyper-parameter has a value that the estimator refuses.
@@ -145,8 +151,14 @@ def fit_classifier(
     kind = classifier.steps[-1][0]
     extra = {} if kind == "knn" else {f"{kind}__sample_weight": weights}
     try:
-        if isinstance(X, np.ndarray) and many_rows.can_fit(classifier[-1], len(X)):
-            many_rows.fit(classifier[-1], classifier[:-1].fit_transform(X), y, weights)
+        if isinstance(X, np.ndarray) and len(X) > many_rows.MANY_ROWS:
+            scaling, estimator = classifier
+            scaling.fit(X)
+            scaled = scaling.transform_in_place(X) if spare else scaling.transform(X)
+            if many_rows.can_fit(estimator, len(X)):
+                many_rows.fit(estimator, scaled, y, weights)
+            else:
+                estimator.fit(scaled, y, **({} if kind == "knn" else {"sample_weight": weights}))
             return classifier
         fitted: Pipeline = classifier.fit(X, y, **extra)
     except ValueError as error:
@@ -188,6 +200,8 @@ def fit_novelty(
     y: NDArray[Any],
     weights: NDArray[np.float64],
     words: csr_array | None = None,
+    *,
+    spare: bool = False,
 ) -> NoveltyDetector:
     """Fits what measures how far pages are from the labelled ones, on features as the classifier scales them.
 
@@ -197,8 +211,10 @@ def fit_novelty(
         y: Types, or `labels.NONE`, (n,).
         weights: Of the rows, (n,).
         words: Counts of their words, (n, n_buckets); None to measure features alone.
+        spare: X is not needed afterwards: it is scaled where it is.
     """
-    return NoveltyDetector().fit(classifier[:-1].transform(X), y, weights, words)
+    scaled = classifier[0].transform_in_place(X) if spare else classifier[:-1].transform(X)
+    return NoveltyDetector().fit(scaled, y, weights, words)
 
 
 @dataclass(slots=True)

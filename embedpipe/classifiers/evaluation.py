@@ -263,7 +263,7 @@ def score_parts(
             if part.name != WORDS:
                 scores[part.name][test[:, None], np.searchsorted(classes, types)] = 0.0
             return
-        fitted = fit_classifier(part.build(), *lessons)
+        fitted = fit_classifier(part.build(), *lessons, spare=True)
         scores[part.name][test] = part_scores(part.name, fitted, pages.inputs_of(part)[test], list(types), classes)
 
     in_each_fold(score, folds, plan.parts)

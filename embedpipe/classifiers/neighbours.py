@@ -56,7 +56,8 @@ class FaissKNeighborsClassifier(ClassifierMixin, BaseEstimator):
             self._rows, self._layout = unit_rows(checked), None
             self._index = flat_index(self._rows)
         else:
-            sample, n = unit_rows(checked[sampled(len(checked))]), len(checked)
+            n = len(checked)
+            sample = unit_rows(checked[sampled(n)], copy=False)
             self._layout = layout = Layout.of(sample, n, EXACT_ROWS, most_axes=_AXES)
             self._axes, self._centroids = layout.axes, layout.centroids
             blocks = (unit_rows(checked[first : first + _BLOCK]) for first in range(0, n, _BLOCK))

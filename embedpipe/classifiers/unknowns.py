@@ -110,7 +110,7 @@ def fit_detector(
     if counts is not None and own.variants is not None:  # the words of a variant are those of its page
         owner = np.nonzero(~np.isnan(own.variants[:, :, 0]))[0]
         counts = vstack([counts, counts[owner]]).tocsr()
-    return fit_novelty(scaling, *lessons, counts)
+    return fit_novelty(scaling, *lessons, counts, spare=rows is not None and not rows.all())
 
 
 def distances_of_all(plan: Plan, pages: LabelledPages, folds: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -33,10 +33,10 @@ class Scaling:
     scale_: NDArray[np.floating]
     facts: int = 0
 
-    def transform(self, X: NDArray[np.floating]) -> NDArray[np.floating]:
-        """Scales rows X, float (n, n_features)."""
+    def transform(self, X: NDArray[np.floating], *, copy: bool = True) -> NDArray[np.floating]:
+        """Scales rows X, float (n, n_features), in place if no copy is wanted."""
         blocks = self.blocks[: len(self.blocks) - self.facts]
-        scaled = np.empty(X.shape, np.result_type(X, self.mean_, self.scale_))
+        scaled = np.empty(X.shape, np.result_type(X, self.mean_, self.scale_)) if copy else X
         for first in range(0, len(X), _ROWS):  # what lies in between would be as large as all rows, twice
             some = slice(first, first + _ROWS)
             scaled[some] = (unit_blocks(X[some], blocks) - self.mean_) * self.scale_

@@ -77,6 +77,11 @@ class BlockScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         rows: NDArray[np.floating] = validate_data(self, X, dtype=[np.float32, np.float64], reset=False)
         return Scaling(self._blocks(), self.mean_, self.scale_, self.facts).transform(rows)
 
+    def transform_in_place(self, X: NDArray[np.floating]) -> NDArray[np.floating]:
+        """As `transform`, of an array that is not needed any more."""
+        check_is_fitted(self)
+        return Scaling(self._blocks(), self.mean_, self.scale_, self.facts).transform(X, copy=False)
+
     def _blocks(self) -> list[tuple[int, int]]:
         if self.blocks is None:
             return [(0, self.n_features_in_)]

@@ -80,3 +80,7 @@ def test_pipelines_on_many_rows(kind: str, monkeypatch: pytest.MonkeyPatch) -> N
     assert called == [1]
     assert np.mean(few.predict(X) == many.predict(X)) > 0.99
     assert many.n_features_in_ == 12
+    spare = X.copy()
+    spared = fit_classifier(build_classifier(kind, blocks), spare, y, weights, spare=True)
+    np.testing.assert_array_equal(spared.decision_function(X), many.decision_function(X))
+    np.testing.assert_array_equal(spare, many[0].transform(X))

@@ -97,3 +97,12 @@ def test_many_rows_are_scaled_as_few(monkeypatch: pytest.MonkeyPatch) -> None:
     np.testing.assert_allclose(many.scale_[:13], usual.scale_[:13], rtol=1e-5)
     assert many.mean_.dtype == many.scale_.dtype == np.float32
     np.testing.assert_array_equal(usual.transform(X), whole)
+
+
+def test_rows_are_scaled_in_place() -> None:
+    """What is not needed any more is overwritten, with the same numbers to the last bit."""
+    X = features()
+    scaler = BlockScaler(BLOCKS).fit(X)
+    expected, spare = scaler.transform(X), X.copy()
+    assert scaler.transform_in_place(spare) is spare
+    np.testing.assert_array_equal(spare, expected)

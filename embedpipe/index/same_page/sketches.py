@@ -11,7 +11,6 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 from PIL import Image
-from scipy import ndimage
 
 SIDE = 192
 """Rows and columns of a sketch; the page lies in the middle with its long side as long."""
@@ -27,14 +26,19 @@ _INK = 70.0  # mean square of a block from which it counts
 _FOUND = 0.5  # correlation from which a block was found again
 _FEWEST = 6  # blocks for the six numbers of an affine map; fewer only give a shift
 _ROUNDS = 6
-_BLUR = 2.0  # a scan that is turned and scaled is still alike as a whole
-_REDUCED, _WHOLE = 4, 64  # what wholes are compared in is so many times smaller, and has room for shifts
+_WHOLE = 48  # rows and columns that are left of a sketch where wholes are compared
 _NEARLY = 0.8  # of the least likeness: what half of the blocks must reach
 _CORNERS = np.stack(np.meshgrid(*2 * [np.arange(0, SIDE, _BLOCK)], indexing="ij"), axis=-1).reshape(-1, 2)
 _FREQUENCIES = np.fft.fftfreq(SIDE)[:, None] ** 2 + np.fft.rfftfreq(SIDE) ** 2
 _KEPT, _LIGHT = (np.exp(-2 * (np.pi * spread) ** 2 * _FREQUENCIES) for spread in (_SMOOTH, _PAPER))
 _BAND = (_KEPT - _LIGHT).astype(np.float32)
 """What is neither noise nor light, as shares of the spectrum: the difference of two Gaussians."""
+
+_COARSE = np.fft.fftfreq(_WHOLE)[:, None] ** 2 + np.fft.rfftfreq(_WHOLE) ** 2
+_BLUR = np.exp(-2 * (np.pi * 2.5 * _WHOLE / SIDE) ** 2 * _COARSE).astype(np.float32)
+"""A Gaussian of 2.5 pixels of a sketch: a scan that is turned and scaled is still alike as a whole."""
+
+_BLUR[0, 0] = _BLUR[_WHOLE // 2] = _BLUR[:, _WHOLE // 2] = 0  # no mean, and nothing that has no partner
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +72,13 @@ def inside(one: Sketch, shape: tuple[int, int]) -> NDArray[np.float32]:
 
 
 def spectrum(one: Sketch) -> NDArray[np.complex64]:
-    """Of a sketch with a sixteenth of its pixels, at unit length, complex64 (_WHOLE, _WHOLE / 2 + 1)."""
-    coarse = one.reshape(SIDE // _REDUCED, _REDUCED, SIDE // _REDUCED, _REDUCED).mean(axis=(1, 3), dtype=np.float32)
-    coarse = ndimage.gaussian_filter(coarse, _BLUR / _REDUCED)
-    coarse -= coarse.mean()
-    coarse /= max(float(np.linalg.norm(coarse)), 1e-6)
-    own: NDArray[np.complex64] = scipy.fft.rfft2(coarse, (_WHOLE, _WHOLE)).astype(np.complex64)
+    """The coarse part of a sketch at unit length, as a spectrum: complex64 (_WHOLE, _WHOLE / 2 + 1)."""
+    half = _WHOLE // 2
+    full = scipy.fft.rfft2(one.astype(np.float32))[:, : half + 1]
+    coarse = np.concatenate([full[:half], full[-half:]]) * _BLUR
+    own: NDArray[np.complex64] = (coarse / max(float(np.linalg.norm(scipy.fft.irfft2(coarse))), 1e-6)).astype(
+        np.complex64
+    )
     return own
 
 
@@ -84,8 +89,8 @@ def correlations(first: NDArray[np.complex64], second: NDArray[np.complex64]) ->
         first: Their spectra, (n, _WHOLE, _WHOLE / 2 + 1).
         second: Those of the others.
     """
-    planes = scipy.fft.irfft2(first.conj() * second, (_WHOLE, _WHOLE))
-    most = _SLACK // _REDUCED + 1
+    planes = scipy.fft.irfft2(first.conj() * second)
+    most = _SLACK * _WHOLE // SIDE + 1
     near = np.arange(-most, most + 1)
     best: NDArray[np.float32] = planes[:, near[:, None], near].max(axis=(1, 2))
     return best

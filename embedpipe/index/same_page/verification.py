@@ -39,7 +39,7 @@ from embedpipe.pages.rendering import Renderer
 from embedpipe.store.page_table import Key
 from embedpipe.store.workspace import Workspace
 
-ALIKE = 0.35
+ALIKE = 0.36
 """Correlation of two sketches as wholes from which their blocks are compared, see docs/quality.md."""
 
 LIKELY = 0.35
@@ -104,7 +104,7 @@ def verify(workspace: Workspace, keys: Sequence[Key], pairs: _Pairs, *, same_pic
     Args:
         workspace: Where thumbnails and documents are.
         keys: The page of each row.
-        pairs: Rows, int64 (m, 2); the second of a pair is laid over the first.
+        pairs: Rows, int64 (m, 2); the first of a pair is laid below.
         same_picture: Least agreement of the pictures of one page.
     """
     options = ReadOptions(Recipe(size=SIZE, resize="aspect"))
@@ -115,7 +115,7 @@ def verify(workspace: Workspace, keys: Sequence[Key], pairs: _Pairs, *, same_pic
             closest = sorted(likely, key=lambda pair: (-likely[pair].likeness, pair))
             rows = np.array(closest, np.int64).reshape(-1, 2)
             for few in _chunks(_by_component(rows, len(keys)), _PICTURES):
-                comparison.look_closely([(int(i), int(j)) for i, j in few], likely)
+                comparison.look_closely([(int(i), int(j)) for i, j in few])
     return comparison.found
 
 
@@ -223,15 +223,16 @@ class _Comparison:
         alike = [value for own in some for value in correlations(spectra[own[:, 0]], spectra[own[:, 1]])]
         return [pair for pair, value in zip(pairs, alike, strict=True) if value >= ALIKE]
 
-    def look_closely(self, pairs: Sequence[Pair], likely: dict[Pair, Overlay]) -> None:
+    def look_closely(self, pairs: Sequence[Pair]) -> None:
         """Joins the pairs whose pictures agree; pages with the same pixels are joined at once."""
         wanted = self._apart(pairs)
         pictures: dict[int, Contrast] = {}
+        sketches: dict[int, Sketch] = {}
         same: dict[bytes, list[int]] = {}
+        blank = self.found.nearly_blank
         for row, pixels in self._drawn(np.unique(np.array(wanted, np.int64))):
-            pictures[row] = contrast(pixels)
-            if row in self.found.nearly_blank and inky_blocks(sketch(pixels)) >= NEARLY_BLANK:
-                self.found.nearly_blank.remove(row)  # its thumbnail is fainter
+            pictures[row], sketches[row] = contrast(pixels), sketch(pixels)
+            (blank.add if inky_blocks(sketches[row]) < NEARLY_BLANK else blank.discard)(row)
             digest = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).digest()
             same.setdefault(digest, []).append(row)
         for first, *others in map(sorted, same.values()):
@@ -239,9 +240,12 @@ class _Comparison:
                 self.found.agree((first, other), 1.0)
 
         def agreement_of(pair: Pair) -> float:
-            return agreement(pictures[pair[1]], pictures[pair[0]], likely[pair].affine, self.same_picture)
+            i, j = pair
+            laid = overlay(sketches[i], sketches[j])  # once more: thumbnails are too coarse to lay one over the other
+            if laid is None or laid.likeness < LIKELY:
+                return -1.0
+            return agreement(pictures[i], pictures[j], laid.affine, self.same_picture)
 
-        blank = self.found.nearly_blank
         shown = [(i, j) for i, j in wanted if i in pictures and j in pictures and not blank & {i, j}]
         for start in range(0, len(shown), _AT_A_TIME):
             some = self._apart(shown[start : start + _AT_A_TIME])
