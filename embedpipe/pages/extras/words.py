@@ -63,7 +63,7 @@ def _hashes(codes: NDArray[np.uint64], length: int) -> NDArray[np.uint32]:
 
 def words_of_page(page: Any) -> Words:
     """Words of a page of a PDF, also of hidden text, such as scanners with recognition write."""
-    return hashed(page.get_text("text", flags=_FLAGS))
+    return hashed(page.get_textpage(flags=_FLAGS).extractText())  # as `get_text`, which takes half as long again
 
 
 def as_rows(words: Sequence[Words | None]) -> "csr_array":
