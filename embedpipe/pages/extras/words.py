@@ -63,7 +63,8 @@ def words_of_page(page: Any) -> Words:
     """Words of a page of a PDF, also of hidden text, such as scanners with recognition write."""
     import pymupdf  # noqa: PLC0415 - only workers read documents
 
-    return hashed(page.get_text("text", flags=pymupdf.TEXTFLAGS_TEXT & ~pymupdf.TEXT_PRESERVE_IMAGES))
+    flags = pymupdf.TEXTFLAGS_TEXT & ~pymupdf.TEXT_PRESERVE_IMAGES
+    return hashed(page.get_textpage(flags=flags).extractText())  # as `get_text`, which takes half as long again
 
 
 def as_rows(words: Sequence[Words | None]) -> "csr_array":
