@@ -18,7 +18,8 @@ from typer.testing import CliRunner
 from embedpipe.backbones.engines import Backbone, Pending
 from embedpipe.classifiers.bundles import ClassifierBundle
 from embedpipe.classifiers.evaluation import LabelledPages
-from embedpipe.classifiers.lessons.variants import Wanted, Watch, folders, make, read
+from embedpipe.classifiers.lessons.variants import Wanted, Watch, make, read
+from embedpipe.classifiers.saved.on_disk import variant_folders as folders
 from embedpipe.classifiers.training import TrainingRecipe, fit, labelled_pages, learnt_pages, make_variants
 from embedpipe.commands import app
 from embedpipe.core.errors import ArtifactError, LabelsError, SpaceMismatchError, UnknownNameError
@@ -33,6 +34,7 @@ from embedpipe.store.workspace import Workspace
 from embedpipe.tasks import info as info_task
 from embedpipe.tasks.embed import embed
 from embedpipe.tasks.forget import forget
+from embedpipe.tasks.info_verify import examine
 
 SETTINGS = Settings(workers=1)
 
@@ -187,9 +189,9 @@ def test_what_was_damaged_is_made_again(workspace: Workspace, tiny: Backbone, na
     content = bytearray(file.read_bytes())
     content[len(content) // 2 :] = b"x" * (len(content) - len(content) // 2)
     file.write_bytes(content)
-    assert any(str(file) in problem for problem in info_task.verify(workspace))
+    assert any(str(file) in problem for problem in examine(workspace).problems)
     np.testing.assert_allclose(made(workspace, lambda: tiny, 2), first, atol=2e-2, rtol=2e-2)
-    assert info_task.verify(workspace) == []
+    assert examine(workspace).problems == []
 
 
 def test_what_a_killed_run_had_finished_is_not_made_again(workspace: Workspace, tiny: Backbone) -> None:
@@ -266,7 +268,7 @@ def test_forgotten_documents_leave_no_variant(workspace: Workspace, tiny: Backbo
     assert (values["variants"], values["pages"]) == (3, 10)
     for folder in folders(workspace.store().path):
         assert all(gone.documents[0].encode() not in file.read_bytes() for file in folder.iterdir())
-    assert info_task.verify(workspace) == []
+    assert examine(workspace).problems == []
 
 
 DYING = """
@@ -310,12 +312,12 @@ def test_kills_while_fitting_with_variants_leave_nothing_wrong(
     # before a first part is listed, before a third part is written, before a finished classifier is put into use
     for name, number in (("manifest.json", 2), ("part-000002.parquet", 0), ("current.json", 0)):
         assert run(workspace.root, name, number) == -signal.SIGKILL
-        assert info_task.verify(workspace) == []
+        assert examine(workspace).problems == []
         info_task.take(workspace)
         for classifier in workspace.classifiers():
             assert ClassifierBundle.load(workspace.classifier_path(classifier)).classes == expected.classes
     assert run(workspace.root, "", 1) == 0
-    assert info_task.verify(workspace) == []
+    assert examine(workspace).problems == []
     assert list(workspace.root.rglob(".embedpipe-*")) == []
     pages = known(workspace)
     there, wanted = (read(w.store(), pages, 2) for w in (workspace, quiet))
