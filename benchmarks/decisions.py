@@ -26,12 +26,10 @@ from embedpipe.classifiers.evaluation import (
     document_answers,
     document_scores,
     grouped_folds,
-    mean_log_scores,
     metrics_of,
     page_answers,
-    page_weights,
-    weighted_means,
 )
+from embedpipe.classifiers.scores.pooling import mean_log_scores, page_weights, weighted_means
 from embedpipe.classifiers.training import Rehearsal, TrainingRecipe, labelled_pages, rehearse
 from embedpipe.pages.rendering import Selection
 from embedpipe.store.features import FeatureStore

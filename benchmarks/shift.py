@@ -26,14 +26,11 @@ from embedpipe.classifiers.evaluation import (
     cross_validate,
     document_answers,
     document_kinds,
-    effective_pages,
     grouped_folds,
     held_out_distances,
     isolated,
-    mean_log_scores,
-    page_weights,
-    weighted_means,
 )
+from embedpipe.classifiers.scores.pooling import effective_pages, mean_log_scores, page_weights, weighted_means
 from embedpipe.classifiers.training import labelled_pages
 from embedpipe.core.records import Shift
 from embedpipe.embedding.kind_table import known_kinds

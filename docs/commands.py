@@ -16,7 +16,7 @@ import typer
 from typer.models import ArgumentInfo, OptionInfo
 
 from embedpipe.commands import app
-from embedpipe.commands.panels import PANELS, panel_of
+from embedpipe.commands.terminal.panels import PANELS, panel_of
 
 FILE = Path(__file__).with_name("commands.md")
 COMMON = "Options of every command"

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from embedpipe.core.records import Recipe
     from embedpipe.embedding.streaming import Settings
     from embedpipe.pages.contract import Limits
+    from embedpipe.pages.extras.ocr import Ocr
     from embedpipe.store.features import FeatureStore
     from embedpipe.store.workspace import Workspace
     from embedpipe.tasks.classify import classify
@@ -35,6 +36,7 @@ _HOMES = {
     "similar": "tasks.similar",
     "Settings": "embedding.streaming",
     "Limits": "pages.contract",
+    "Ocr": "pages.extras.ocr",
     "embed": "tasks.embed",
     "Recipe": "core.records",
     "TrainingRecipe": "classifiers.training",
@@ -50,6 +52,7 @@ __all__ = [
     "EmbedpipeError",
     "FeatureStore",
     "Limits",
+    "Ocr",
     "Recipe",
     "Settings",
     "TrainingRecipe",

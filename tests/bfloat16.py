@@ -15,16 +15,16 @@ _SPLIT = np.float32(2**16 + 1)
 class SimulatedEngine(OpenVinoEngine):
     """In bf16 all convolutions and products of matrices get rounded inputs and weights, and sum up in float32."""
 
-    def __init__(self, read: Callable[[], Any], precision: str, threads: int) -> None:
+    def __init__(self, read: Callable[[], Any], precision: str, threads: int, **options: Any) -> None:
         """Leaves to OpenVINO what is computed in float32."""
-        super().__init__(read, "fp32", threads)
+        super().__init__(read, "fp32", threads, **options)
         self.precision = precision
 
     def _note_precision(self, element_type: str) -> None:
         """OpenVINO itself computes in float32."""
 
-    def _request(self, model: Any) -> Any:
-        return super()._request(rounding(model) if self.precision == "bf16" else model)
+    def _compile(self, model: Any) -> Any:
+        return super()._compile(rounding(model) if self.precision == "bf16" else model)
 
 
 def rounding(model: Any) -> Any:

@@ -8,12 +8,16 @@ from typing import Any
 import torch
 from torch import nn
 
-from embedpipe.backbones.engines import Backbone, EngineChoice
+from embedpipe.backbones.engines import AUTO, Backbone, EngineChoice
 from embedpipe.backbones.layers import PENULTIMATE, STAGES, FeatureNetwork
+from embedpipe.backbones.names import NO_WEIGHTS
+from embedpipe.backbones.onnx.graphs import GraphNetwork
 from embedpipe.backbones.registry import BACKBONES, PREFIXES, BackboneSource, Preprocessing, find_backbone
 from embedpipe.backbones.runtime import start_engine
-from embedpipe.backbones.state_dicts import NO_WEIGHTS, load_into, read_state_dict, tensors_sha256
+from embedpipe.backbones.state_dicts import load_into, read_state_dict, tensors_sha256
+from embedpipe.backbones.weight_files import check_sha256
 from embedpipe.core.errors import UsageError, WeightsError
+from embedpipe.core.files import sha256_of
 from embedpipe.core.records import DEFAULT_BACKBONE, Identity, Recipe
 
 __all__ = [
@@ -69,7 +73,7 @@ def default_recipe(preprocessing: Preprocessing, layers: str | None = None) -> R
     free = preprocessing.stages_of_any_size and layers == STAGES
     if preprocessing.fixed_size and not free:
         return Recipe(size=preprocessing.input_size, resize="squash", layers=layers or PENULTIMATE)
-    return Recipe(layers=layers or STAGES, shortest=preprocessing.shortest_side)
+    return Recipe(preprocessing.page_size, layers=layers or STAGES, shortest=preprocessing.shortest_side)
 
 
 def check_size(name: str, preprocessing: Preprocessing, recipe: Recipe) -> None:
@@ -102,12 +106,45 @@ def load_backbone(
     changes = changes or {}
     recipe = recipe or replace(default_recipe(preprocessing, changes.get("layers")), **changes)
     check_size(name, preprocessing, recipe)
-    network = load_network(name, weights)
-    weights_sha256 = tensors_sha256(network)
-    features = FeatureNetwork(network, preprocessing.mean, preprocessing.std, recipe.layers)
+    choice = choice or EngineChoice()
+    features, weights_sha256 = _graph(source, name, weights, recipe) if source.onnx else _module(name, weights, recipe)
+    if isinstance(features, GraphNetwork):
+        choice = for_onnx(name, choice)
     blocks = tuple(block for block, _, _ in features.blocks)
     identity = Identity(name, weights_sha256, recipe, blocks, _scaling(preprocessing.interpolation))
-    return Backbone(identity, features.blocks, start_engine(features, recipe, choice or EngineChoice()))
+    return Backbone(identity, features.blocks, start_engine(features, recipe, choice))
+
+
+def _module(name: str, weights: str | None, recipe: Recipe) -> tuple[FeatureNetwork, str]:
+    """A network of torch up to its features, and the hash of its tensors."""
+    network, preprocessing = load_network(name, weights), find_backbone(name).preprocessing()
+    weights_sha256 = tensors_sha256(network)
+    return FeatureNetwork(network, preprocessing.mean, preprocessing.std, recipe.layers), weights_sha256
+
+
+def _graph(source: BackboneSource, name: str, weights: str | None, recipe: Recipe) -> tuple[GraphNetwork, str]:
+    """An ONNX network up to its features, and the hash of its file."""
+    if weights == NO_WEIGHTS:
+        source.build()  # says why there are no random ones
+    if source.onnx is None:
+        raise UsageError(f"{name} is no ONNX network")
+    try:
+        file = Path(weights) if weights else source.onnx.file.fetch()
+        check_sha256(file, "")
+        return GraphNetwork(file, source.onnx, recipe.layers), sha256_of(file)
+    except WeightsError as error:
+        raise WeightsError(f"{name}: {error}") from error
+
+
+def for_onnx(name: str, choice: EngineChoice) -> EngineChoice:
+    """A choice for an ONNX network: OpenVINO runs it on the CPU, also where torch finds a GPU.
+
+    Raises:
+        UsageError: It is asked for elsewhere.
+    """
+    if choice.device not in (AUTO, "cpu") or choice.engine not in (AUTO, "openvino"):
+        raise UsageError(f"{name} is an ONNX network, which OpenVINO runs on the CPU: leave out --device and --engine")
+    return replace(choice, device="cpu", engine="openvino")
 
 
 def _scaling(interpolation: str) -> str:

@@ -1,6 +1,7 @@
 """The table of backbones for people: what each network is, and which weights are here; nothing is computed for it."""
 
 import functools
+import itertools
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,7 +10,9 @@ from typing import Any
 import torch
 
 from embedpipe.backbones.building import BACKBONES, BackboneSource, default_recipe, find_backbone, remove_classifier
-from embedpipe.backbones.layers import PENULTIMATE, FeatureNetwork
+from embedpipe.backbones.layers import LAYERS, PENULTIMATE, FeatureNetwork, Stage
+from embedpipe.backbones.names import PRESETS, is_list, members
+from embedpipe.backbones.onnx.networks import OnnxNetwork
 from embedpipe.backbones.weight_files import WeightsFile, export
 from embedpipe.core.errors import WeightsError
 from embedpipe.core.files import sha256_of
@@ -20,6 +23,20 @@ NAMES = tuple(BACKBONES)
 
 COLUMNS = ("name", "features", "penultimate", "pixels", "weights", "download", "here", "licence", "network")
 """Headings of the listing."""
+
+
+PRESET_COLUMNS = ("preset", "stands for", "features", "here")
+"""Headings of the listing of presets."""
+
+
+def presets() -> list[dict[str, Any]]:
+    """What is known of each preset: the networks that it stands for, and whether all of them are here."""
+    return [describe(name) for name in PRESETS]
+
+
+def preset_cells(row: dict[str, Any]) -> tuple[str, ...]:
+    """A row of `presets` for the listing, under `PRESET_COLUMNS`."""
+    return row["name"], row["members"], f"{row['dim']}", "yes" if row["here"] else "no"
 
 
 def cells(row: dict[str, Any]) -> tuple[str, ...]:
@@ -43,10 +60,12 @@ def describe(name: str) -> dict[str, Any]:
     Raises:
         UnknownNameError: There is no such backbone.
     """
+    if is_list(name):
+        return _describe_list(name)
     source = find_backbone(name)
     preprocessing = source.preprocessing()
     recipe = default_recipe(preprocessing)
-    blocks, parameters, bytes_ = _planned(name)
+    blocks, parameters, bytes_ = _recorded(source.onnx) if source.onnx else _planned(name)
     penultimate = blocks[0][2]
     default = blocks if recipe.layers == PENULTIMATE else blocks[1:]
     return {
@@ -67,6 +86,34 @@ def describe(name: str) -> dict[str, Any]:
         **_published(source, bytes_),
         "description": source.description,
     }
+
+
+def _describe_list(name: str) -> dict[str, Any]:
+    """As `describe`, of several networks: sums of what adds up, and what each of them is under `networks`."""
+    rows = [describe(member) for member in members(name)]
+    sums = {key: sum(row[key] for row in rows) for key in ("dim", "penultimate", "parameters", "download_bytes")}
+    return {
+        "name": name,
+        "members": "+".join(row["name"] for row in rows),
+        **sums,
+        "blocks": [f"{row['name']}/{block}" for row in rows for block in row["blocks"]],
+        "input_size": max(row["input_size"] for row in rows),
+        "licence": ", ".join(dict.fromkeys(row["licence"] for row in rows)),
+        "here": all(row["here"] for row in rows),
+        "description": f"{len(rows)} networks",
+        "networks": rows,
+    }
+
+
+def _recorded(known: OnnxNetwork) -> tuple[tuple[tuple[str, int, int], ...], int, int]:
+    """As `_planned`, of a network whose file need not be here."""
+    stages = [Stage(*stage) for stage in known.stages]
+    named = [(PENULTIMATE, stages[-1].channels)]
+    named += [(f"{stage}_{key}", stage.channels) for stage in stages for key in LAYERS["stages"].poolings]
+    named += [("layout", len(known.layout.types))] if known.layout else []
+    starts = [0, *itertools.accumulate(width for _, width in named)]
+    blocks = [(name, start, start + width) for (name, width), start in zip(named, starts, strict=False)]
+    return tuple(blocks), known.parameters, _BYTES_PER_WEIGHT * known.parameters
 
 
 @functools.cache
@@ -98,18 +145,24 @@ def _published(source: BackboneSource, expected: int) -> dict[str, Any]:
     }
 
 
-def fetch_weights(name: str) -> dict[str, Any]:
+def fetch_weights(name: str) -> list[dict[str, Any]]:
     """Downloads a backbone's weights, unless they are here, and checks them; returns where they are.
+
+    Args:
+        name: A backbone, or a list or preset, of which those of each network are fetched.
 
     Raises:
         UnknownNameError: There is no such backbone.
         WeightsError: It has no public weights, or they are not to be had, or are damaged.
     """
-    try:
-        file = _file(name).fetch()
-    except WeightsError as error:
-        raise WeightsError(f"{name}: {error}") from error
-    return {"name": name, "file": str(file), "bytes": os.path.getsize(file), "sha256": sha256_of(file)}
+    found = []
+    for member in members(name):
+        try:
+            file = _file(member).download()
+        except WeightsError as error:
+            raise WeightsError(f"{member}: {error}") from error
+        found.append({"name": member, "file": str(file), "bytes": os.path.getsize(file), "sha256": sha256_of(file)})
+    return found
 
 
 def export_weights(names: Iterable[str], folder: Path, *, force: bool = False) -> list[dict[str, Any]]:
@@ -128,7 +181,9 @@ def export_weights(names: Iterable[str], folder: Path, *, force: bool = False) -
         WeightsError: Weights that were asked for by name are not here.
         ArtifactError: The folder cannot be written, or holds another file of such a name.
     """
-    chosen = list(dict.fromkeys(names)) or [name for name in BACKBONES if find_backbone(name).is_here()]
+    chosen = list(dict.fromkeys(member for name in names for member in members(name))) or [
+        name for name in BACKBONES if find_backbone(name).is_here()
+    ]
     files = []
     for name in chosen:
         file = _file(name)

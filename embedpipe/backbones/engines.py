@@ -3,7 +3,6 @@
 import importlib
 import logging
 import os
-import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,8 +13,10 @@ from typing import Any, NoReturn, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from embedpipe.backbones.kept_plans import KeptPlans
 from embedpipe.core.display import whole_number
 from embedpipe.core.errors import EmbedpipeError, NetworkError, UnknownNameError
+from embedpipe.core.machine import report_nothing
 from embedpipe.core.records import Identity
 
 log = logging.getLogger(__name__)
@@ -122,21 +123,43 @@ def note_process() -> None:
     _process = os.getpid()
 
 
+class Detected(Protocol):
+    """Makes features of what a detector of regions found; see `onnx.layouts`."""
+
+    def in_place_of_raw(self, rows: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
+        """Features (n, dim) of rows (n, k) that end with what was found on pages of that many pixels."""
+
+
+class UprightTurner(Protocol):
+    """Tells by how much pages have to be turned; see `onnx.orientation`."""
+
+    def turns(self, pixels: NDArray[np.uint8]) -> NDArray[np.int64]:
+        """Degrees clockwise by which pages uint8 (n, H, W, 3) have to be turned: 0, 90, 180 or 270, (n,)."""
+
+
 class Backbone:
-    """A frozen network: uint8 pages in, features out. Make one with `building.load_backbone`.
+    """A frozen network, or several: uint8 pages in, features out. Make one with `loading.load_backbone`.
 
     Attributes:
         identity: What changes the numbers; `identity.space` names the feature space.
         blocks: Where each layer's features lie, as (name, start, stop); penultimate first.
         engine: What runs it: library, device, precision.
         dim: Width of the features.
+        turner: What turns scans and photos upright before they are taken; None where pages are taken as they are.
     """
 
-    def __init__(self, identity: Identity, blocks: list[tuple[str, int, int]], engine: Engine) -> None:
+    def __init__(
+        self,
+        identity: Identity,
+        blocks: list[tuple[str, int, int]],
+        engine: Engine,
+        turner: UprightTurner | None = None,
+    ) -> None:
         self.identity = identity
         self.blocks = blocks
         self.engine = engine
         self.dim = blocks[-1][2]
+        self.turner = turner
 
     def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Features of a batch of pages of one shape.
@@ -185,14 +208,25 @@ class OpenVinoEngine:
         read: Returns the model; called when the first page comes, for a run may find that nothing is new.
         precision: One of `PRECISIONS`.
         threads: CPU threads.
+        plans: Where the general plan is kept between runs, if anywhere; may be set later.
+        layout: What makes features of what a detector of regions found, at the end of each row; None for others.
     """
 
     name = "openvino"
     device = "cpu"
     in_flight = 1  # two at once would share the same cores
 
-    def __init__(self, read: Callable[[], Any], precision: str, threads: int) -> None:
+    def __init__(
+        self,
+        read: Callable[[], Any],
+        precision: str,
+        threads: int,
+        plans: KeptPlans | None = None,
+        layout: Detected | None = None,
+    ) -> None:
+        self.plans = plans
         self.precision = precision
+        self.layout = layout
         self.batch_size = cpu_batch_size(threads)
         self._read, self._threads = read, threads
         self._model: Any = None
@@ -213,14 +247,15 @@ class OpenVinoEngine:
 
         def wait() -> NDArray[np.float32]:
             request.wait()
-            return np.array(request.get_output_tensor(0).data, dtype=np.float32)  # the next call writes there again
+            X = np.array(request.get_output_tensor(0).data, dtype=np.float32)  # the next call writes there again
+            return self.layout.in_place_of_raw(X, *pixels.shape[1:3]) if self.layout else X
 
         return wait
 
     def changed(self, change: Callable[[Any], Any]) -> Self:
         """Another one, of the same precision, whose model is what `change` makes of this one's."""
         model = change(self._read())
-        return type(self)(lambda: model, self.precision, self._threads)
+        return type(self)(lambda: model, self.precision, self._threads, layout=self.layout)
 
     def save(self, file: Path) -> None:
         """Writes the model, in full precision, to a file and its tensors beside it.
@@ -232,18 +267,35 @@ class OpenVinoEngine:
 
     def _compiled(self, shape: tuple[int, ...]) -> Any:
         """An inference request for this shape: by a plan of its own where it comes often, else by the general one."""
-        if self._model is None:
-            self._model, self._core = self._read(), openvino_core()
         self._calls[shape] += 1
         if shape not in self._fixed and self._calls[shape] > 1 and self._has_room_for(shape):
-            fixed = self._model.clone()
+            fixed = self._network().clone()
             fixed.reshape(list(shape))
-            self._fixed[shape] = self._request(fixed)
+            self._fixed[shape] = self._request(self._compile(fixed))
         if shape in self._fixed:
             return self._fixed[shape]
         if self._any_shape is None:
-            self._any_shape = self._request(self._model)
+            self._any_shape = self._request(self._general_plan())
         return self._any_shape
+
+    def _network(self) -> Any:
+        if self._model is None:
+            self._model = self._read()
+        return self._model
+
+    def _general_plan(self) -> Any:
+        """The kept plan, else a new one, which is kept."""
+        self._core = self._core or openvino_core()
+        found = self.plans.find(self._core, self._settings) if self.plans else None
+        if found is None:
+            found = self._compile(self._network())
+            if self.plans:
+                self.plans.keep(found, self._settings)
+        return found
+
+    def _compile(self, model: Any) -> Any:
+        self._core = self._core or openvino_core()
+        return self._core.compile_model(model, "CPU", self._settings)
 
     def _has_room_for(self, shape: tuple[int, ...]) -> bool:
         """Whether one more plan may be made; the plan of a shape that comes far less often makes room."""
@@ -255,8 +307,7 @@ class OpenVinoEngine:
         del self._fixed[rarest]
         return True
 
-    def _request(self, model: Any) -> Any:
-        compiled = self._core.compile_model(model, "CPU", self._settings)
+    def _request(self, compiled: Any) -> Any:
         self._note_precision(compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name())
         return compiled.create_infer_request()
 
@@ -269,13 +320,8 @@ class OpenVinoEngine:
 
 
 def load_openvino() -> Any:
-    """OpenVINO, loaded when it is needed, for torch does without, and so does a run without new pages.
-
-    It would report every import and conversion to its makers over the network, in a process forked for that, which can
-    hang. Nothing leaves the machine here: its own stub takes over where the package that reports is missing.
-    """
-    modules: dict[str, Any] = sys.modules
-    modules.setdefault("openvino_telemetry", None)  # makes the import fail
+    """OpenVINO, loaded when it is needed, for torch does without, and so does a run without new pages."""
+    report_nothing()
     return importlib.import_module("openvino")
 
 

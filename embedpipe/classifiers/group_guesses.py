@@ -6,6 +6,7 @@ import numpy as np
 
 from embedpipe.classifiers.bundles import Blocks
 from embedpipe.classifiers.evaluation import LabelledPages, isolated
+from embedpipe.classifiers.finetuned import parts_of
 from embedpipe.classifiers.groups import with_guesses
 from embedpipe.core.errors import ArtifactError
 from embedpipe.core.records import SAYS_NOTHING
@@ -40,7 +41,7 @@ def grouped(workspace: Workspace, pages: LabelledPages, blocks: Blocks) -> Label
     if pages.seen is None and blocks:
         return with_guesses(pages, blocks)
     for space, identity in workspace.spaces().items():
-        if not identity.backbone.startswith(FINETUNED):
+        if not any(one.backbone.startswith(FINETUNED) for one in parts_of(identity)):
             store = workspace.store(space=space)
             found = _first_pages(store, pages)
             if found is not None:

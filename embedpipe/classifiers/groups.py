@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from embedpipe.classifiers.bundles import Blocks
 from embedpipe.classifiers.evaluation import FOLDS, GIVEN, GUESSED, OWN, UNGUESSED, LabelledPages
-from embedpipe.classifiers.neighbours import unit_rows
+from embedpipe.classifiers.scores.nearest import unit_rows
 from embedpipe.index.families import average_linkage, reduced
 from embedpipe.store.scaling import BlockScaler
 

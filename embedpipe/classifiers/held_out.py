@@ -15,24 +15,28 @@ FEWEST_UNSEEN = 10
 """Documents that a trained network has not seen, below which no figure is claimed."""
 
 
-def honest_folds(pages: LabelledPages) -> NDArray[np.int64]:
+def honest_folds(pages: LabelledPages, seed: int = 0) -> NDArray[np.int64]:
     """As `evaluation.grouped_folds`, of the pages that the network has not seen; the others are `LEARNT` from, (n,).
 
     A network that was trained on a page's type gives features that contain it, also for a classifier that never saw
     the page: figures of such pages would be too high. New documents meet a classifier that has learnt from seen and
     unseen ones alike, and so do those that are held out here. With too few unseen documents nothing is held out.
 
+    Args:
+        pages: Labelled ones, with groups.
+        seed: Of the division.
+
     Raises:
         LabelsError: There are fewer than two types, or fewer than two groups.
     """
-    folds = grouped_folds(pages)
+    folds = grouped_folds(pages, seed=seed)
     if pages.seen is None or not pages.seen.any():
         return folds
     seen = np.isin(pages.groups, pages.groups[pages.seen])  # groups may have been joined since
     folds = np.full(len(folds), LEARNT)
     if len(np.unique(pages.documents[~seen])) >= FEWEST_UNSEEN:
         with contextlib.suppress(LabelsError):  # all of one type, or of one group
-            folds[~seen] = grouped_folds(pages.take(~seen))
+            folds[~seen] = grouped_folds(pages.take(~seen), seed=seed)
     return folds
 
 

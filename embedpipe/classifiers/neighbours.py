@@ -3,7 +3,6 @@
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
-import faiss
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -11,9 +10,19 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from embedpipe.classifiers.scores.nearest import flat_index, unit_rows, vote_shares
+from embedpipe.index.row_neighbours import EXACT_ROWS, Layout, sampled, search
+
+_BLOCK = 20_000
+_AXES = 512
+"""Directions that are kept of many rows; votes depend on small differences of cosines, and 256 lost right answers."""
+
 
 class FaissKNeighborsClassifier(ClassifierMixin, BaseEstimator):
-    """Votes of the nearest training rows by cosine, exact, a nearer row counting more.
+    """Votes of the nearest training rows by cosine, a nearer row counting more.
+
+    The nearest ones are exact up to `EXACT_ROWS` training rows. Of more, only projected ones are kept, and those in the
+    nearest lists are compared, see `row_neighbours`: nothing is of the size n x n, nor are all features kept.
 
     Args:
         n_neighbors: How many rows vote; fewer where there are fewer.
@@ -23,6 +32,8 @@ class FaissKNeighborsClassifier(ClassifierMixin, BaseEstimator):
         classes_: The classes, (n_classes,).
         n_features_in_: Width of the training rows.
     """
+
+    _layout: Layout | None = None
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "n_neighbors": [Interval(Integral, 1, None, closed="left")],
@@ -39,21 +50,31 @@ class FaissKNeighborsClassifier(ClassifierMixin, BaseEstimator):
         checked, y = validate_data(self, X, y, dtype=np.float32)
         check_classification_targets(y)
         self.classes_, self._classes_of_rows = np.unique(y, return_inverse=True)
-        self._rows = unit_rows(checked)
-        self._index = flat_index(self._rows)
+        for name in ("_axes", "_centroids"):  # of an earlier fit
+            self.__dict__.pop(name, None)
+        if len(checked) <= EXACT_ROWS:
+            self._rows, self._layout = unit_rows(checked), None
+            self._index = flat_index(self._rows)
+        else:
+            n = len(checked)
+            sample = unit_rows(checked[sampled(n)], copy=False)
+            self._layout = layout = Layout.of(sample, n, EXACT_ROWS, most_axes=_AXES)
+            self._axes, self._centroids = layout.axes, layout.centroids
+            blocks = (unit_rows(checked[first : first + _BLOCK]) for first in range(0, n, _BLOCK))
+            self._rows = np.concatenate([layout.directions(block) for block in blocks])
+            self._index = layout.index(self._rows)
         return self
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
         """Shares of the votes, (n, n_classes)."""
         check_is_fitted(self)
         checked: NDArray[np.float32] = validate_data(self, X, dtype=np.float32, reset=False)
-        cosines, rows = self._search(unit_rows(checked))
-        votes = np.ones(cosines.shape)
-        if not isinstance(self.temperature, str):
-            votes = np.exp((np.float64(cosines) - cosines[:, :1]) / self.temperature)
-        shares = np.zeros((len(checked), len(self.classes_)))
-        np.add.at(shares, (np.arange(len(checked))[:, None], self._classes_of_rows[rows]), votes)
-        shares /= shares.sum(axis=1, keepdims=True)
+        shares = np.empty((len(checked), len(self.classes_)))
+        for first in range(0, len(checked), _BLOCK):  # the votes of all would be many times as large as their shares
+            some = slice(first, first + _BLOCK)
+            cosines, rows = self._search(unit_rows(checked[some]))
+            classes = np.where(rows < 0, -1, self._classes_of_rows[rows])
+            shares[some] = vote_shares(cosines, classes, len(self.classes_), self.temperature)
         return shares
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
@@ -63,29 +84,21 @@ class FaissKNeighborsClassifier(ClassifierMixin, BaseEstimator):
         return winners
 
     def _search(self, X: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        cosines, rows = self._index.search(X, min(self.n_neighbors, len(self._rows)))
-        return cosines, rows
+        return search(
+            self._index,
+            X if self._layout is None else self._layout.directions(X),
+            min(self.n_neighbors, len(self._rows)),
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         """Only arrays are saved; the index is made of them again."""
-        return {key: value for key, value in super().__getstate__().items() if key != "_index"}
+        return {key: value for key, value in super().__getstate__().items() if key not in ("_index", "_layout")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Reverses `__getstate__`."""
         super().__setstate__(state)
-        if "_rows" in state:
+        if "_axes" in state:
+            self._layout = Layout(self._axes, self._centroids)
+            self._index = self._layout.index(self._rows)
+        elif "_rows" in state:
             self._index = flat_index(self._rows)
-
-
-def flat_index(rows: NDArray[np.float32]) -> faiss.Index:
-    """An index for exact search among unit rows, float32 (n, dim)."""
-    index = faiss.IndexFlatIP(rows.shape[1])
-    index.add(rows)
-    return index
-
-
-def unit_rows(X: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Rows scaled to unit length, (n, dim); rows of zeros stay so."""
-    lengths = np.linalg.norm(X, axis=1, keepdims=True)
-    unit: NDArray[np.float32] = np.ascontiguousarray(X / np.maximum(lengths, 1e-12), dtype=np.float32)
-    return unit

@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 
 from embedpipe.classifiers.bundles import ClassifierBundle
 from embedpipe.classifiers.calibration.decisions import Rule
-from embedpipe.classifiers.evaluation import effective_pages, mean_log_scores, page_weights, weighted_means
+from embedpipe.classifiers.scores.pooling import effective_pages, mean_log_scores, page_weights, weighted_means
 from embedpipe.core.records import SAYS_NOTHING
 from embedpipe.store.features import FeatureStore
+from embedpipe.store.page_extras import words_of_pages
 
 STATUSES = ("ok", "ambiguous", "novel")
 """Of `decisions.Status`, in the order in which they are shown."""
@@ -37,9 +38,10 @@ def told(store: FeatureStore, bundles: Iterable[ClassifierBundle]) -> list[dict[
     ids = []
     for page_ids, X in store.batches():  # never the whole matrix
         ids.append(page_ids)
+        words = words_of_pages(store, page_ids) if any(bundle.words for bundle in bundles) else None
         for bundle, rows, far in zip(bundles, scores, distances, strict=True):
-            rows.append(bundle.log_scores(X))
-            far.append(bundle.distances(X))
+            rows.append(bundle.log_scores(X, words))
+            far.append(bundle.distances(X, words))
     pages = store.pages().set_index("page_id").loc[np.concatenate(ids)]
     voting = ~pages["outcome"].isin(SAYS_NOTHING).to_numpy()
     documents, owner = np.unique(pages["document_sha256"].to_numpy(object)[voting], return_inverse=True)

@@ -1,5 +1,7 @@
 """Labels and stored features to classifiers, and to figures of their quality. Never loads torch."""
 
+import contextlib
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -9,13 +11,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.pipeline import Pipeline
+from scipy.sparse import csr_array
 
-from embedpipe.classifiers import missing, variants
-from embedpipe.classifiers.bundles import ClassifierBundle, brief, build_classifier, fit_classifier, fit_novelty
+from embedpipe.classifiers.bundles import (
+    CUES,
+    PICTURES,
+    WORDS,
+    Blocks,
+    ClassifierBundle,
+    FittedParts,
+    build_classifier,
+    fit_classifier,
+)
 from embedpipe.classifiers.calibration.confidence import HeldOutScores, nested_decisions
 from embedpipe.classifiers.calibration.decisions import Rule
 from embedpipe.classifiers.evaluation import (
+    LEARNT,
     HeldOut,
     LabelledPages,
     confusion,
@@ -23,14 +34,29 @@ from embedpipe.classifiers.evaluation import (
     document_answers,
     document_scores,
     grouped_folds,
-    held_out_distances,
     metrics_of,
     page_answers,
     per_class,
 )
 from embedpipe.classifiers.finetuned import seen_pages
+from embedpipe.classifiers.gains import Gain, gain_of
 from embedpipe.classifiers.group_guesses import separated
 from embedpipe.classifiers.held_out import held_out_of, honest_folds
+from embedpipe.classifiers.lessons import missing, variants
+from embedpipe.classifiers.parts import Plan, plan
+from embedpipe.classifiers.saved.on_disk import brief
+from embedpipe.classifiers.scores.word_rows import have_words
+from embedpipe.classifiers.text.words import shrunk
+from embedpipe.classifiers.unknowns import (
+    Strangers,
+    distances_of_all,
+    fit_detector,
+    folds_of_all,
+    guard,
+    leave_types_out,
+    limited,
+    together,
+)
 from embedpipe.core import versions
 from embedpipe.core.errors import ArtifactError, LabelsError, UsageError
 from embedpipe.core.records import SAYS_NOTHING
@@ -39,11 +65,15 @@ from embedpipe.embedding.kind_table import known_kinds
 from embedpipe.embedding.streaming import Settings
 from embedpipe.pages.cues import UNKNOWN
 from embedpipe.pages.rendering import Selection
+from embedpipe.store import page_extras
 from embedpipe.store.features import FeatureStore
+from embedpipe.store.labels import NONE
 from embedpipe.store.workspace import Workspace
 
 if TYPE_CHECKING:  # only variants need the network
     from embedpipe.backbones.engines import Backbone
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +84,11 @@ class TrainingRecipe:
         kind: Key in `bundles.CLASSIFIERS`.
         settings: Hyper-parameters as text.
         pages: Which pages of each document are used, as `Selection.parse` reads it.
-        cues: Learn also from the cues of each page.
+        cues: Learn from the cues of each page in any case.
         augment: Learn also from so many variants of each page, which `make_variants` makes.
         seed: Of the variants.
+        blocks: What it learns from: `pictures`, `layout`, `cues`, `words`, networks or blocks of the space; None for
+            pictures, and words and layout where they help, as held-out documents show.
     """
 
     kind: str
@@ -65,17 +97,42 @@ class TrainingRecipe:
     cues: bool = False
     augment: int = 0
     seed: int = 0
+    blocks: tuple[str, ...] | None = None
 
     @classmethod
     def of(cls, fitted_on: Mapping[str, Any]) -> "TrainingRecipe":
-        """The recipe of a fitted classifier, from its `fitted_on`."""
+        """The recipe of a fitted classifier, from its `fitted_on`: with the blocks that it has."""
         augment, seed = (int(fitted_on.get(key) or 0) for key in ("augment", "seed"))
         cues = bool(fitted_on.get("cues"))
-        return cls(fitted_on["kind"], fitted_on["settings"], fitted_on["selection"], cues, augment, seed)
+        before = (PICTURES, CUES) if cues else (PICTURES,)  # of earlier versions
+        blocks = tuple(fitted_on.get("blocks", before))
+        return cls(fitted_on["kind"], fitted_on["settings"], fitted_on["selection"], cues, augment, seed, blocks)
+
+    @classmethod
+    def as_asked(cls, fitted_on: Mapping[str, Any]) -> "TrainingRecipe":
+        """The same, but choosing anew where the classifier had chosen its blocks itself."""
+        recipe = cls.of(fitted_on)
+        if "asked" not in fitted_on:
+            return recipe
+        return replace(recipe, blocks=None, cues=CUES in fitted_on["asked"])
+
+    @property
+    def takes_cues(self) -> bool:
+        """Whether it learns from cues in any case."""
+        return self.cues or CUES in (self.blocks or ())
 
     def features_of(self, workspace: Workspace, store: FeatureStore) -> FeatureStore:
-        """The store with what this recipe adds to its features."""
-        return CuedStore(workspace, store) if self.cues and not isinstance(store, CuedStore) else store
+        """The store with what this recipe adds to its features.
+
+        Cues are not chosen by themselves: they gain on documents of the labelled sources, and lose much on others.
+        """
+        return CuedStore(workspace, store) if self.takes_cues and not isinstance(store, CuedStore) else store
+
+    def plan(self, blocks: Blocks, pages: LabelledPages) -> Plan:
+        """The parts that its classifier may have, on pages of `learnt_pages`, with features in these blocks."""
+        forced = (CUES,) if self.cues else ()
+        asked = None if self.blocks is None else tuple(dict.fromkeys([*self.blocks, *forced]))
+        return plan(self.kind, blocks, self.settings, asked, forced=forced, words=pages.words is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,12 +195,23 @@ def labelled_pages(
             missing.take(workspace, store, selection).require(allow=allow_missing)
             raise
         missing.take(workspace, store, selection).require(allow=allow_missing)
-        if not allow_missing and (unknown := _without_cues(store, pages)):
-            raise ArtifactError(
-                f"the cues of {unknown} labelled pages are not known, for their files are not where they were: put "
-                "them back and run `embed` on them, fit without --with-cues, or go on without: --allow-missing"
-            )
         return pages
+
+
+def _words(store: FeatureStore, pages: LabelledPages) -> csr_array | None:
+    """The words of pages; None where none are kept."""
+    root = store.origin.path.parents[1]
+    keys = list(zip(pages.documents.tolist(), pages.page_indices.tolist(), strict=True))
+    kept = page_extras.page_table(root, page_extras.WORDS).kept()
+    lacking = sum(index not in kept.get(sha256, ()) for sha256, index in keys)
+    words = page_extras.words_of(root, keys)
+    if not have_words(words).any():
+        return None
+    if lacking:
+        log.warning(
+            "the words of %d of %d labelled pages are not kept: run `embed` on their files again", lacking, len(keys)
+        )
+    return words
 
 
 def _without_cues(store: FeatureStore, pages: LabelledPages) -> int:
@@ -152,11 +220,24 @@ def _without_cues(store: FeatureStore, pages: LabelledPages) -> int:
     return int(np.all(cues == np.asarray(UNKNOWN, np.float32), axis=1).sum()) if cues.shape[1] else 0
 
 
-def _read_labelled(workspace: Workspace, store: FeatureStore, selection: Selection) -> LabelledPages:
-    """As `labelled_pages`, of what can be read."""
+def none_pages(
+    workspace: Workspace, store: FeatureStore, recipe: TrainingRecipe, known: LabelledPages
+) -> LabelledPages | None:
+    """The pages that are labelled as none of the types, with what the known ones have; None without any."""
+    with contextlib.suppress(LabelsError):
+        pages = _read_labelled(workspace, store, Selection.parse(recipe.pages), none=True)
+        seen = None if known.seen is None else np.zeros(len(pages.y), bool)
+        return replace(pages, seen=seen, words=None if known.words is None else _words(store, pages))
+    return None
+
+
+def _read_labelled(
+    workspace: Workspace, store: FeatureStore, selection: Selection, *, none: bool = False
+) -> LabelledPages:
+    """As `labelled_pages`, of what can be read; or the pages that are labelled as none of the types."""
     pages = store.pages().sort_values(["document_sha256", "page_index"], ignore_index=True)
     labels = workspace.labels().of_pages(pages)
-    wanted = labels["label"].notna() & ~pages["outcome"].isin(SAYS_NOTHING)
+    wanted = labels["label"].notna() & ((labels["label"] == NONE) == none) & ~pages["outcome"].isin(SAYS_NOTHING)
     if selection.ranges:
         counts = {int(n): set(selection.indices(int(n))) for n in pages["page_count"].unique()}
         wanted &= pd.Series([i in counts[n] for i, n in zip(pages["page_index"], pages["page_count"], strict=True)])
@@ -185,7 +266,7 @@ def _read_labelled(workspace: Workspace, store: FeatureStore, selection: Selecti
 def learnt_pages(
     workspace: Workspace, store: FeatureStore, recipe: TrainingRecipe, *, allow_missing: bool = True
 ) -> LabelledPages:
-    """The labelled pages that a recipe learns from, with their variants where it wants some.
+    """The labelled pages that a recipe learns from, with their words and variants where it wants some.
 
     Raises:
         LabelsError: No page is labelled.
@@ -193,6 +274,13 @@ def learnt_pages(
             allowed.
     """
     pages = labelled_pages(workspace, store, Selection.parse(recipe.pages), allow_missing=allow_missing)
+    if recipe.takes_cues and not allow_missing and (unknown := _without_cues(store, pages)):
+        raise ArtifactError(
+            f"the cues of {unknown} labelled pages are not known, for their files are not where they were: put "
+            "them back and run `embed` on them, fit without --with-cues, or go on without: --allow-missing"
+        )
+    if recipe.blocks is None or WORDS in recipe.blocks:
+        pages = replace(pages, words=_words(store, pages))
     if not recipe.augment:
         return pages
     return replace(pages, variants=variants.read(store, pages, recipe.augment, recipe.seed))
@@ -260,15 +348,15 @@ def fit(
         raise UsageError(f"--name {name}: no slashes, and no dot at its beginning: it becomes a folder's name")
     begin, store = time.perf_counter(), recipe.features_of(workspace, store)
     held = rehearse(workspace, store, recipe, allow_missing=allow_missing)
-    pages, lessons = held.known, held.known.lessons()
-    pipeline = build_classifier(recipe.kind, store.blocks, recipe.settings)
-    fit_classifier(pipeline, *lessons)
+    pages, base = held.known, held.plan.parts[0]
+    lessons = pages.lessons_of(base)
+    fitted = {part.name: fit_classifier(part.build(), *pages.lessons_of(part)) for part in held.plan.parts}
     bundle = ClassifierBundle(
         name=name or recipe.kind,
-        pipeline=pipeline,
+        pipeline=fitted[PICTURES],
         identity=store.identity,
         classes=held.held_out.classes,
-        novelty=fit_novelty(pipeline, *lessons),
+        novelty=fit_detector(fitted[PICTURES], held.plan, held.everything),
         pages=held.of_pages.calibration(),
         documents=held.of_documents.calibration(),
         metrics=metrics_of(held.pages, held.held_out),
@@ -276,16 +364,23 @@ def fit(
             "kind": recipe.kind,
             "settings": dict(recipe.settings),
             "selection": recipe.pages,
-            "cues": recipe.cues,
+            **_blocks(recipe, held),
             **_augmented(recipe, len(lessons.y) - len(pages.y)),
             "pages": len(pages.y),
             "documents": len(set(pages.documents)),
-            "types": _documents_by_type(pages),
+            "types": documents_by_type(pages),
+            "none": len(set(held.everything.documents[len(pages.y) :])),
+            "guard": guard(held.of_documents, held.strangers, documents_by_type(pages)),
             "missing": missing.take(workspace, store, Selection.parse(recipe.pages)).as_json()
-            | {"cues_of_pages": _without_cues(store, pages)},
+            | {"cues_of_pages": _without_cues(store, pages) if CUES in held.plan.names else 0},
             "parts": [part.name for part in store.origin.parts],
         },
         learnt=frozenset(map(brief, pages.documents)),
+        parts=FittedParts(
+            {name: shrunk(part) if name == WORDS else part for name, part in fitted.items() if name != PICTURES},
+            {part.name: part.columns for part in held.plan.parts if part.columns is not None},
+            held.held_out.fusion,
+        ),
     )
     bundle.fitted_on["time"] = datetime.now().astimezone().isoformat(timespec="seconds")
     bundle.fitted_on["seconds"] = time.perf_counter() - begin
@@ -297,8 +392,18 @@ def fit(
     return bundle
 
 
-def _documents_by_type(pages: LabelledPages) -> dict[str, int]:
+def documents_by_type(pages: LabelledPages) -> dict[str, int]:
+    """How many documents have pages of each type."""
     return {str(kind): len(set(pages.documents[pages.y == kind])) for kind in np.unique(pages.y)}
+
+
+def _blocks(recipe: TrainingRecipe, held: "Rehearsal") -> dict[str, Any]:
+    """What is noted of the blocks that were learnt from."""
+    names = held.plan.names
+    found: dict[str, Any] = {"cues": CUES in names, "blocks": held.plan.blocks()}
+    if recipe.blocks is None:
+        found |= {"asked": [CUES] if recipe.cues else [], "measured": held.offered}
+    return found | ({} if held.gain is None else {"gain": held.gain.as_json()})
 
 
 def _augmented(recipe: TrainingRecipe, rows: int) -> dict[str, Any]:
@@ -319,6 +424,11 @@ class Rehearsal:
         held_out: Their scores.
         of_pages: What decisions on pages are learnt from.
         of_documents: What decisions on documents are learnt from, in the order of `evaluation.document_scores`.
+        everything: The known pages, then those that are labelled as none of the types.
+        none_distances: How far the pages of these are from the labelled pages of other folds, (m,).
+        strangers: Answers about documents of types left out in turn; None where there are too few types.
+        plan: The parts of the classifier that is fitted on all pages.
+        offered: Names of the parts that it could have had.
     """
 
     known: LabelledPages
@@ -327,6 +437,19 @@ class Rehearsal:
     held_out: HeldOut
     of_pages: HeldOutScores
     of_documents: HeldOutScores
+    everything: LabelledPages
+    none_distances: NDArray[np.float64]
+    strangers: Strangers | None
+    plan: Plan
+    offered: list[str]
+
+    @property
+    def gain(self) -> Gain | None:
+        """What the other parts add to the first one, on documents that were held out; None where there is no other."""
+        if self.held_out.alone is None or self.held_out.fusion is None:
+            return None
+        pages, held_out = self.held_out.measured(self.pages)
+        return gain_of(pages, held_out)
 
     def measured_documents(self) -> NDArray[np.bool_]:
         """Which rows of `of_documents` figures are of: those whose type was learnt while they were held out, (n,)."""
@@ -335,9 +458,16 @@ class Rehearsal:
 
 
 def rehearse(
-    workspace: Workspace, store: FeatureStore, recipe: TrainingRecipe, *, allow_missing: bool = False
+    workspace: Workspace, store: FeatureStore, recipe: TrainingRecipe, *, allow_missing: bool = False, seed: int = 0
 ) -> Rehearsal:
     """Cross-validates a recipe on the labelled pages, with groups, given or guessed, and near copies kept together.
+
+    Args:
+        workspace: The artifacts.
+        store: The features.
+        recipe: What is measured.
+        allow_missing: Measure without what labelled documents have lost.
+        seed: Of the division into folds.
 
     Raises:
         LabelsError: There are too few labels.
@@ -345,18 +475,30 @@ def rehearse(
         UnknownNameError: There is no such classifier or hyper-parameter.
     """
     store = recipe.features_of(workspace, store)
+    found = learnt_pages(workspace, store, recipe, allow_missing=allow_missing)
+    everything = apart(workspace, store, together(found, none_pages(workspace, store, recipe, found)))
+    everything = replace(everything, kinds=known_kinds(workspace, everything.documents, everything.kinds))
+    known = everything.take(everything.y != NONE) if len(everything.y) > len(found.y) else everything
+    folds = honest_folds(known, seed)
+    offered = recipe.plan(store.blocks, known)
+    held_out = cross_validate(offered, known, folds)
+    chosen = offered.only(held_out.fusion.names if held_out.fusion else (PICTURES,))
+    all_folds = folds_of_all(everything, folds)
+    far = distances_of_all(chosen, everything, all_folds)
+    pages, distances = held_out_of(known, folds), far[: len(folds)][folds != LEARNT]
+    strangers = leave_types_out(chosen, held_out.fusion, everything)
+    of_pages, of_documents = page_answers(pages, held_out, distances), document_answers(pages, held_out, distances)
+    if strangers is not None:
+        of_pages, of_documents = limited(of_pages, strangers.pages), limited(of_documents, strangers.documents)
+    answers = of_pages, of_documents, everything, far[len(folds) :], strangers
+    return Rehearsal(known, folds, pages, held_out, *answers, chosen, offered.names)
 
-    def build() -> Pipeline:
-        return build_classifier(recipe.kind, store.blocks, recipe.settings)
 
-    known = separated(workspace, learnt_pages(workspace, store, recipe, allow_missing=allow_missing), store.blocks)
-    known = replace(known, kinds=known_kinds(workspace, known.documents, known.kinds))
-    folds = honest_folds(known)
-    held_out = cross_validate(build, known, folds)
-    distances = held_out_distances(build, known, folds)
-    pages = held_out_of(known, folds)
-    answers = page_answers(pages, held_out, distances), document_answers(pages, held_out, distances)
-    return Rehearsal(known, folds, pages, held_out, *answers)
+def apart(workspace: Workspace, store: FeatureStore, pages: LabelledPages) -> LabelledPages:
+    """The pages in groups that share no source, as given or guessed, nor nearly the same picture."""
+    plain = store.origin
+    own = separated(workspace, replace(pages, X=pages.X[:, : plain.dim]), plain.blocks)
+    return replace(own, X=pages.X)
 
 
 def evaluate(

@@ -22,7 +22,7 @@ from embedpipe.commands import (
     machine,
 )
 from embedpipe.commands.base import app, main
-from embedpipe.commands.panels import place_of
+from embedpipe.commands.terminal.panels import place_of
 
 app.registered_commands.sort(key=lambda command: place_of(command.name))
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from embedpipe.commands.console import (
+from embedpipe.commands.terminal.console import (
     Output,
     OutputError,
     abandon_output,
@@ -28,9 +28,9 @@ from embedpipe.commands.console import (
     prepare_streams,
     say,
 )
-from embedpipe.commands.options import Common, expand
-from embedpipe.commands.panels import panel_of
-from embedpipe.commands.targets import guarded
+from embedpipe.commands.terminal.options import Common, expand
+from embedpipe.commands.terminal.panels import panel_of
+from embedpipe.commands.terminal.targets import guarded
 from embedpipe.core.errors import EmbedpipeError, UsageError
 from embedpipe.core.memory import is_lack_of_memory
 
@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from embedpipe.classifiers.bundles import ClassifierBundle
-    from embedpipe.classifiers.missing import Missing
+    from embedpipe.classifiers.lessons.missing import Missing
+    from embedpipe.classifiers.saved.answering import Answerer
     from embedpipe.embedding.intake import Report
     from embedpipe.store.workspace import Workspace
 
@@ -117,18 +118,30 @@ def begin(common: Common) -> "tuple[Workspace, Output]":
     return Workspace(common.artifacts, share=common.share_folder), Output(common.as_json, common.quiet)
 
 
-def take_labels(workspace: "Workspace", source: str, output: Output) -> "tuple[int, dict[str, int]]":
-    """Takes labels from a folder of types or a CSV; reports what was skipped, and what was replaced."""
+def take_labels(
+    workspace: "Workspace", source: str, output: Output, *, none: bool = False
+) -> "tuple[int, dict[str, int], int]":
+    """Takes labels from a folder of types or a CSV; reports what was skipped, and what was replaced.
+
+    Returns:
+        How many were taken, and of all labels how many there are of each type, and of none of them.
+    """
     from embedpipe.tasks import label
 
     name, before = _running.get(), workspace.labels()
-    count, labels = label.take(workspace, source, name if name == "label" else f"{name} --labels")
+    count, labels = label.take(workspace, source, name if name == "label" else f"{name} --labels", none=none)
     if labels.skipped:
         output.notice(f"{labels.skipped} lines of {source} have no label yet and were passed over")
     _, changed, removed = labels.compared(before)
     if changed or removed:
         output.notice(f"{changed} labels were replaced and {removed} taken away: `label --undo` goes back")
-    return count, labels.types()
+    return count, labels.types(), labels.none
+
+
+def count_labels(types: "Mapping[str, int]", none: int) -> str:
+    """How many labels there are of each type, and how many documents are of none, in words."""
+    words = f"{len(types)} types: " + ", ".join(f"{kind} {n}" for kind, n in types.items())
+    return f"{words}; none of these: {none}" if none else words
 
 
 def print_missing(missing: "Missing", output: Output, of: str = "") -> None:
@@ -164,6 +177,7 @@ def report_json(report: "Report") -> dict[str, Any]:
         "pages_per_second": round(rate, 2),
         "stages": {stage: round(seconds, 3) for stage, seconds in report.stages.items()},
         "interrupted": report.interrupted,
+        "ocr": report.recognised.as_json(),
         "failures": [
             {"path": f.page.source, "page": f.page.page_number or None, "kind": f.kind, "message": f.message}
             for f in report.failures
@@ -174,7 +188,7 @@ def report_json(report: "Report") -> dict[str, Any]:
 def report_counts(report: "Report") -> dict[str, Any]:
     """The part of a report that `classify` prints."""
     values = report_json(report)
-    keys = ("files", "duplicates", "same_files", "ignored", "others", "failed", "seconds", "failures")
+    keys = ("files", "duplicates", "same_files", "ignored", "others", "failed", "seconds", "ocr", "failures")
     return {key: values[key] for key in keys}
 
 
@@ -184,6 +198,11 @@ def print_report(report: "Report", output: Output) -> None:
         output.notice(f"failed: {failure.page}: {failure.kind}: {failure.message}")
     if len(report.failures) > _FAILURES_SHOWN:
         output.notice(f"... and {len(report.failures) - _FAILURES_SHOWN} more: `embedpipe info --failures` lists them")
+    unread = report.recognised.failures
+    for failure in unread[:_FAILURES_SHOWN]:
+        output.notice(f"not recognised: {failure.page}: {failure.kind}: {failure.message}")
+    if len(unread) > _FAILURES_SHOWN:
+        output.notice(f"... and {len(unread) - _FAILURES_SHOWN} more stay without words: --json lists them")
     for outcome, what in _PARTIAL.items():
         if count := report.outcomes[outcome]:
             output.notice(f"{count} {outcome}{'s' * (count != 1)}: {what}")
@@ -193,6 +212,8 @@ def print_report(report: "Report", output: Output) -> None:
         f"there, {report.failed} failed; {report.duplicates} duplicate files, {report.ignored} other files; "
         f"{report.seconds:.1f} s{rate}"
     )
+    if report.recognised.pages:
+        output.line(report.recognised.in_words())
     print_passed_over(report, output)
     if report.interrupted:
         output.line("interrupted: everything so far is kept, the same command goes on from here")
@@ -290,6 +311,19 @@ def print_seen_documents(seen: int, held_out: int, output: Output) -> None:
 def open_classifier(workspace: "Workspace", name: str | None) -> "ClassifierBundle":
     """The fitted classifier of that name, or the only one."""
     from embedpipe.classifiers.bundles import ClassifierBundle
+
+    return ClassifierBundle.load(_classifier(workspace, name))
+
+
+def open_answerer(workspace: "Workspace", name: str | None) -> "Answerer | ClassifierBundle":
+    """The same, for answers only: without scikit-learn where that is possible."""
+    from embedpipe.classifiers.saved.answering import Answerer
+
+    return Answerer.load(_classifier(workspace, name)) or open_classifier(workspace, name)
+
+
+def _classifier(workspace: "Workspace", name: str | None) -> Path:
+    """The folder of the version that is in use."""
     from embedpipe.core.errors import ArtifactError, UnknownNameError
 
     known = workspace.classifiers()
@@ -301,7 +335,7 @@ def open_classifier(workspace: "Workspace", name: str | None) -> "ClassifierBund
         name = known[0]
     if name not in known:
         raise UnknownNameError("classifier", name, known)
-    return ClassifierBundle.load(workspace.classifier_path(name))
+    return workspace.classifier_path(name)
 
 
 def main() -> None:

@@ -12,12 +12,12 @@ from embedpipe.commands.base import (
     begin,
     command,
     exit_code,
-    open_classifier,
+    open_answerer,
     print_report,
     report_counts,
 )
-from embedpipe.commands.options import Common, Inputs, Network, Reading
-from embedpipe.commands.targets import file_option, folder_option
+from embedpipe.commands.terminal.options import Common, Inputs, Network, Reading, Recognition
+from embedpipe.commands.terminal.targets import file_option, folder_option
 from embedpipe.core.outputs import csv_of
 
 _TABLES = ("embedpipe.commands.classifying:COLUMNS", "embedpipe.commands.splitting:COLUMNS")
@@ -38,6 +38,7 @@ def classify(
     common: Common,
     network: Network,
     reading: Reading,
+    recognition: Recognition,
     classifier: Classifier = None,
     sort_into: Annotated[Path | None, folder_option("Copy the files into a folder for each type.")] = None,
     link: Annotated[bool, typer.Option("--link", help="With --sort-into: hard links where that is possible.")] = False,
@@ -65,18 +66,18 @@ def classify(
     from embedpipe.commands import sorting as sorting_command
     from embedpipe.commands import splitting as splitting_command
     from embedpipe.tasks import classify as classify_task
-    from embedpipe.tasks import sort_into as sort_into_task
-    from embedpipe.tasks import split as split_task
 
     workspace, output = begin(common)
-    settings = reading.settings()
+    settings = recognition.on(reading.settings())
     splitting_command.check(split=split, write=write, blank_separates=blank_separates, sort_into=sort_into)
     sorting_command.check(sort_into, link=link, keep_tree=keep_tree)
-    bundle = open_classifier(workspace, classifier)
+    bundle = open_answerer(workspace, classifier)
     answered_by = sorting_command.answered_by(workspace, bundle)
     load = partial(network.load, workspace, bundle.identity)
     rule = Rule(error_rate, precision_wanted)
     if split:
+        from embedpipe.tasks import split as split_task
+
         result = split_task.split(
             workspace, inputs, bundle, load, rule=rule, settings=settings, blank_separates=blank_separates
         )
@@ -84,7 +85,7 @@ def classify(
             output.notice(line)
         return splitting_command.present(result, write, csv, settings, output, answered_by)
     verdicts, report = classify_task.classify(
-        workspace, inputs, bundle, load, rule=rule, neighbours=neighbours, settings=settings
+        workspace, inputs, bundle, load, rule=rule, neighbours=neighbours if common.as_json else 0, settings=settings
     )
     if (smallest := bundle.documents.smallest_error_rate()) > error_rate:
         output.notice(f"with so few labelled documents no error rate below {smallest:.2f} is promised: label more")
@@ -105,6 +106,8 @@ def classify(
     missing = 0
     try:
         if sort_into is not None:
+            from embedpipe.tasks import sort_into as sort_into_task
+
             wish = sort_into_task.Wish(sort_into, inputs, link=link, keep_tree=keep_tree, answered_by=answered_by)
             missing = sorting_command.present(verdicts, report, wish, values, output)
     finally:

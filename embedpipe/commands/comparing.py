@@ -17,13 +17,13 @@ from embedpipe.commands.base import (
     print_seen_documents,
     take_labels,
 )
-from embedpipe.commands.options import AUTO, AllowMissing, Common, Network, Reading, Space
-from embedpipe.commands.targets import file_option
+from embedpipe.commands.terminal.options import AUTO, AllowMissing, Common, Network, Reading, Space
+from embedpipe.commands.terminal.targets import file_option
 from embedpipe.core.errors import UsageError
 from embedpipe.core.outputs import PNG, csv_of
 
 if TYPE_CHECKING:
-    from embedpipe.commands.console import Output
+    from embedpipe.commands.terminal.console import Output
     from embedpipe.tasks.compare import Comparison
 
 
@@ -132,12 +132,14 @@ def _print(found: "Comparison", output: "Output") -> None:
 def compare_ways(common: Common, space: Space, recipe: dict[str, Any], device: str, *, allow_missing: bool) -> int:
     """The three ways of transfer on the same held-out documents; the work of `evaluate --compare`."""
     from embedpipe.backbones.engines import EngineChoice
+    from embedpipe.backbones.names import one_name
     from embedpipe.finetuning.training_loop import FinetuningRecipe, Watch
     from embedpipe.tasks import compare_transfer
     from embedpipe.tasks.embed import Progress
 
     workspace, output = begin(common)
     store = workspace.store(space.backbone, space.space)
+    one_name(store.identity.backbone, "training")
     picture = store.identity.recipe  # the network is trained on the pictures that the features are of
     options: dict[str, Any] = {"backbone": store.identity.backbone, "size": picture.size, "resize": picture.resize}
     with output.progress("training") as bar:

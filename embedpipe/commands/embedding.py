@@ -4,13 +4,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from embedpipe.backbones.names import UPRIGHT
 from embedpipe.commands.base import DONE, LabelsFile, begin, command, exit_code, print_report, report_json, take_labels
-from embedpipe.commands.options import Common, Inputs, Network, Reading
+from embedpipe.commands.terminal.options import Common, Inputs, Network, Reading, Recognition
 from embedpipe.core.display import path_to_text
 from embedpipe.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from embedpipe.commands.console import Output
+    from embedpipe.commands.terminal.console import Output
     from embedpipe.embedding.intake import Report
 
 
@@ -38,9 +39,17 @@ def embed(
     common: Common,
     network: Network,
     reading: Reading,
+    recognition: Recognition,
     size: Annotated[int | None, typer.Option(help="Pixels of the long side.", min=32, max=2048)] = None,
     resize: Annotated[str | None, typer.Option(help="aspect, squash, or crop (the usual photo recipe).")] = None,
     layers: Annotated[str | None, typer.Option(help="stages, penultimate, or penultimate+stages.")] = None,
+    upright: Annotated[
+        str | None,
+        typer.Option(
+            help="auto turns scans and photos that lie sideways or upside down; never takes pages as they are.",
+            show_default="auto with pplcnet_doc in --backbone, else never",
+        ),
+    ] = None,
     label_by: Annotated[str | None, typer.Option(help="`folder`: the folder below each input is the type.")] = None,
     labels: LabelsFile = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try again what failed before.")] = False,
@@ -56,16 +65,22 @@ def embed(
         raise UsageError(f"--label-by {label_by}: the only way is folder")
     if resize not in (None, "aspect", "squash", "crop"):
         raise UsageError(f"--resize {resize}: write aspect, squash or crop")
-    settings = reading.settings()
+    if upright not in (None, *UPRIGHT):
+        raise UsageError(f"--upright {upright}: write auto or never")
+    settings = recognition.on(reading.settings())
     changes = {"size": size, "resize": resize, "layers": layers}
     recipe = {key: value for key, value in changes.items() if value is not None}
     if dry_run:
-        plan = embed_task.plan_run(workspace, inputs, network.load(workspace, recipe=recipe), settings)
+        plan = embed_task.plan_run(workspace, inputs, network.load(workspace, recipe=recipe, upright=upright), settings)
         output.result(plan)
         output.line(embed_task.describe_plan(plan))
+        if settings.ocr:
+            output.notice("recognition of text is not in this estimate: count about a second a page and core")
         return DONE
-    backbone = network.load(workspace, recipe=recipe)
+    backbone = network.load(workspace, recipe=recipe, upright=upright)
     keep = [name for name, left_out in (("thumbnails", no_thumbnails), ("words", no_words)) if not left_out]
+    if no_words and settings.ocr:
+        output.notice("--no-words: no text is recognised")
     with output.progress("embedding") as bar:
         report = embed_task.embed(
             workspace,

@@ -14,13 +14,14 @@ from embedpipe.commands.base import (
     begin,
     command,
     exit_code,
+    figure,
     open_classifier,
     print_metrics,
     print_missing,
     take_labels,
 )
-from embedpipe.commands.options import AllowMissing, Common, Labelling, Network, Space
-from embedpipe.commands.targets import file_option
+from embedpipe.commands.terminal.options import AllowMissing, Common, Labelling, Network, Space
+from embedpipe.commands.terminal.targets import file_option
 from embedpipe.core.errors import UsageError
 from embedpipe.core.outputs import HTML
 
@@ -28,27 +29,34 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from embedpipe.classifiers.bundles import ClassifierBundle
-    from embedpipe.commands.console import Output
+    from embedpipe.commands.terminal.console import Output
     from embedpipe.store.workspace import Workspace
 
+
+_TYPES_SHOWN = 5
+_STRANGERS = {"left_out": "documents of types left out", "none": "documents labelled as none of these"}
 
 StoredSpace = Annotated[str | None, typer.Option("--space", help="The features of this space, see `info`.")]
 
 
 def _fit(kind: str, common: Common, network: Network, space: str | None, labelling: Labelling) -> int:
-    from embedpipe.classifiers import missing
     from embedpipe.classifiers.calibration.decisions import ERROR_RATE
     from embedpipe.classifiers.calibration.shift import measured_kinds, promise
+    from embedpipe.classifiers.gains import chosen_blocks
+    from embedpipe.classifiers.lessons import missing
+    from embedpipe.classifiers.lessons.variants import Watch
     from embedpipe.classifiers.training import TrainingRecipe, fit, make_variants
-    from embedpipe.classifiers.variants import Watch
     from embedpipe.pages.rendering import Selection
+    from embedpipe.store.labels import NONE
 
     workspace, output = begin(common)
     settings = labelling.hyperparameters()
     if labelling.labels is not None:
         take_labels(workspace, str(labelling.labels), output)
     store = workspace.store(network.backbone, space)
-    recipe = TrainingRecipe(kind, settings, labelling.pages, labelling.with_cues, labelling.augment)
+    recipe = TrainingRecipe(
+        kind, settings, labelling.pages, labelling.with_cues, labelling.augment, blocks=labelling.named_blocks()
+    )
     if recipe.augment:
         with output.progress("variants") as bar:
             load = partial(network.load, workspace, store.identity)
@@ -62,6 +70,7 @@ def _fit(kind: str, common: Common, network: Network, space: str | None, labelli
                 watch=watch,
                 allow_missing=labelling.allow_missing,
             )
+    before = _types_before(workspace, labelling.name or kind)
     bundle = fit(workspace, store, recipe, labelling.name, allow_missing=labelling.allow_missing)
     fitted, lacking = bundle.fitted_on, missing.take(workspace, store, Selection.parse(recipe.pages))
     output.result(
@@ -75,19 +84,57 @@ def _fit(kind: str, common: Common, network: Network, space: str | None, labelli
             "seconds": round(fitted["seconds"], 3),
             "types": fitted["types"],
             "missing": fitted["missing"],
+            "blocks": fitted["blocks"],
+            "gain": fitted.get("gain"),
             "metrics": bundle.metrics,
             "measured_kinds": measured_kinds(bundle.documents, ERROR_RATE),
+            "none": fitted["none"],
+            "guard": fitted["guard"],
         }
     )
     counts = f"{len(bundle.classes)} types, {fitted['documents']} documents, {fitted['pages']} pages"
     if recipe.augment:
         counts += f" and {fitted['variants']} variants of them"
     output.line(f"{bundle.name}: {counts}; {fitted['seconds']:.1f} s")
+    if fitted["none"]:
+        output.line(f"none of these, documents that teach what is novel and are no type: {fitted['none']}")
+        if NONE in map(str.casefold, before):
+            output.notice(
+                f"{NONE!r} was a type of {bundle.name} until now; it means none of the types: to have it as a type, "
+                "give these documents another label, such as 'other', and fit again"
+            )
     print_missing(lacking, output)
+    if said := chosen_blocks(fitted):
+        output.line(said)
     print_metrics(bundle.metrics, output)
     if bundle.metrics["held_out_documents"]:
         output.line(f"classify: {promise(bundle.documents, ERROR_RATE)}")
+    print_unknowns(fitted["guard"], output)
     return DONE
+
+
+def _types_before(workspace: "Workspace", name: str) -> list[str]:
+    """Types of the classifier that is fitted again; none where it is new or cannot be read."""
+    from embedpipe.classifiers.saved.on_disk import MANIFEST
+    from embedpipe.core.errors import ArtifactError
+    from embedpipe.core.files import read_json
+
+    try:
+        return list(map(str, read_json(workspace.classifier_path(name) / MANIFEST)["classes"]))
+    except (ArtifactError, LookupError, TypeError):
+        return []
+
+
+def print_unknowns(found: "Mapping[str, Any] | None", output: "Output") -> None:
+    """What becomes of documents of types that were not learnt, in a line."""
+    if found is None:
+        output.line("documents of other types: not measured, for that takes three types: some are `ok` by mistake")
+        return
+    limits = f"; limits for {', '.join(found['limited'])}" if found["limited"] else ""
+    output.line(
+        f"documents of other types, by leaving types out: {found['largest_ok']:.1%} would be {found['largest']}, the "
+        f"largest type, as `ok` (any type: {found['any_ok']:.1%}), {found['novel']:.0%} novel{limits}"
+    )
 
 
 @command("fit-svm")
@@ -179,7 +226,29 @@ def evaluate(
     said = [*(_kinds(what, kinds) for what, kinds in found.decisions.items()), found.promise]
     for line in filter(None, said):
         output.line(line)
+    _print_gains(found.learning_curves, output)
+    print_unknowns(found.guard, output)
+    _print_novelty(found.novelty, output)
     return DONE
+
+
+def _print_gains(curves: "Sequence[Mapping[str, Any]]", output: "Output") -> None:
+    """Which types gain most from more labels."""
+    from embedpipe.classifiers.figures.learning_curves import LITTLE, MORE
+
+    worth = [row for row in curves if (row["gain"] or 0) >= LITTLE][:_TYPES_SHOWN]
+    if worth:
+        gains = ", ".join(f"{row['type']} +{row['gain']:.2f}" for row in worth)
+        output.line(f"{MORE} more labels of each type would bring most, in F1, to {gains}")
+
+
+def _print_novelty(found: "Mapping[str, Any] | None", output: "Output") -> None:
+    """How well documents of no known type are told from others."""
+    rows = ((what, found[key]) for key, what in _STRANGERS.items() if found and found[key])
+    for what, figures in rows:
+        with_none = figures["auroc"] != figures["auroc_without"]
+        but = f" ({figure(figures['auroc_without'])} without what is labelled as none of these)" if with_none else ""
+        output.line(f"novelty tells {what} from known ones with an AUROC of {figure(figures['auroc'])}{but}")
 
 
 def _elsewhere(
@@ -218,6 +287,9 @@ def _elsewhere(
     )
     output.line(f"{found.metrics['documents']} documents: {figures}")
     output.line(_kinds("documents", found.metrics))
+    if none := found.metrics["none"]:
+        shares = ", ".join(f"{none[status]:.0%} {status}" for status in ("novel", "ambiguous", "ok"))
+        output.line(f"{none['documents']} documents of none of the types, in no other figure: {shares}")
     output.line(promise(bundle.documents, error_rate))
     for line in shift["advice"]:
         output.notice(line)

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from embedpipe.commands.base import DONE, begin, command
-from embedpipe.commands.options import Common, Space, read_passwords, read_selection
-from embedpipe.commands.targets import file_option, folder_option
+from embedpipe.commands.terminal.options import Common, Space, read_passwords, read_selection
+from embedpipe.commands.terminal.targets import file_option, folder_option
 from embedpipe.core.outputs import HTML, PNG, csv_of
 
 _GROUPS, _FAMILIES = "embedpipe.tasks.dedupe:COLUMNS", "embedpipe.tasks.families:COLUMNS"
@@ -27,7 +27,7 @@ def dedupe(
     ] = None,
 ) -> int:
     """List files, documents and pages that are there more than once; nothing is deleted."""
-    from embedpipe.classifiers import missing
+    from embedpipe.classifiers.lessons import missing
     from embedpipe.index.same_page.agreement import SAME_PICTURE
     from embedpipe.tasks import dedupe as dedupe_task
 
@@ -94,7 +94,7 @@ def families(
     ] = None,
 ) -> int:
     """Group pages of one layout, such as the forms of one sender, each with its most typical page."""
-    from embedpipe.classifiers import missing
+    from embedpipe.classifiers.lessons import missing
     from embedpipe.index.families import SAME_LAYOUT
     from embedpipe.tasks import families as families_task
 
@@ -144,7 +144,7 @@ def draw_map(
     projector: Annotated[Path | None, folder_option("Write a folder for TensorBoard's projector as well.")] = None,
 ) -> int:
     """Draw all pages as a map in an HTML file: pages that look alike lie together, coloured by type."""
-    from embedpipe.classifiers import missing
+    from embedpipe.classifiers.lessons import missing
     from embedpipe.drawing.projector import check_folder
     from embedpipe.tasks import map as map_task
 

@@ -11,19 +11,21 @@ from embedpipe.commands.base import (
     LabelsFile,
     begin,
     command,
+    count_labels,
     open_classifier,
     print_missing,
     take_labels,
 )
-from embedpipe.commands.options import AllowMissing, Common, Space
-from embedpipe.commands.targets import file_option
+from embedpipe.commands.terminal.options import AllowMissing, Common, Space
+from embedpipe.commands.terminal.targets import file_option
 from embedpipe.core.errors import UsageError
 from embedpipe.core.outputs import PNG, csv_of
 
 if TYPE_CHECKING:
     from embedpipe.classifiers.training import TrainingRecipe
-    from embedpipe.commands.console import Output
+    from embedpipe.commands.terminal.console import Output
     from embedpipe.store.features import FeatureStore
+    from embedpipe.store.labels import Labels
     from embedpipe.store.workspace import Workspace
 
 _LINES = 20
@@ -44,6 +46,10 @@ def label(
         bool, typer.Option("--cluster", help="Label families of one layout at once; without SOURCE, list them.")
     ] = False,
     as_type: Annotated[str | None, typer.Option("--as", metavar="TYPE", help="The type of these families.")] = None,
+    none: Annotated[
+        bool,
+        typer.Option("--none", help="All of SOURCE is none of the types: this teaches what is novel, and is no type."),
+    ] = False,
     csv: Annotated[
         Path | None,
         file_option(
@@ -60,22 +66,30 @@ def label(
     history: Annotated[bool, typer.Option("--history", help="List the versions of the labels.")] = False,
 ) -> int:
     """Take labels from a folder tree (folder = type) or a CSV (path,label or path,page,label; group optional)."""
+    from embedpipe.store.labels import NONE
+
     workspace, output = begin(common)
     if undo or history:
-        if cluster or as_type or csv or png or (undo and history) or (history and source is not None):
+        if cluster or as_type or none or csv or png or (undo and history) or (history and source is not None):
             raise UsageError("--undo, with a version or without, and --history go with no other option")
         return _undo(workspace, source, output) if undo else _list_versions(workspace, output)
     if not cluster:
         if source is None or as_type or csv or png:
             raise UsageError("give a folder of type folders or a CSV; --as, --csv and --png need --cluster")
-        count, types = take_labels(workspace, source, output)
+        count, types, others = take_labels(workspace, source, output, none=none)
     else:
+        if none and as_type:
+            raise UsageError(f"--none or --as {as_type}? these families are of one type or of none")
         store = workspace.store(space.backbone, space.space)
         if source is None:
+            if none:
+                raise UsageError("which families are none of the types? write label --cluster 3,7 --none")
             return _list_families(workspace, store, csv, png, output)
-        count, types = _label_families(workspace, store, source, as_type, allow_missing=allow_missing)
-    output.result({"labelled": count, "types": types})
-    output.line(f"{count} labelled; {len(types)} types: " + ", ".join(f"{k} {n}" for k, n in types.items()))
+        as_type = NONE if none else as_type
+        count, labels = _label_families(workspace, store, source, as_type, allow_missing=allow_missing)
+        types, others = labels.types(), labels.none
+    output.result({"labelled": count, "types": types, "none": others})
+    output.line(f"{count} labelled; {count_labels(types, others)}")
     return DONE
 
 
@@ -94,12 +108,12 @@ def _undo(workspace: "Workspace", version: str | None, output: "Output") -> int:
             "changed": done.changed,
             "removed": done.removed,
             "types": types,
+            "none": done.labels.none,
         }
     )
     output.line(
         f"labels are as in version {done.now.number} ({done.now.when}, {done.now.command}): {done.added} are back, "
-        f"{done.changed} changed, {done.removed} gone; {len(types)} types: "
-        + ", ".join(f"{kind} {n}" for kind, n in types.items())
+        f"{done.changed} changed, {done.removed} gone; {count_labels(types, done.labels.none)}"
     )
     output.line(f"`label --undo` goes further back, `label --undo {done.left.number}` forward again")
     return DONE
@@ -129,8 +143,8 @@ def _list_versions(workspace: "Workspace", output: "Output") -> int:
 
 def _label_families(
     workspace: "Workspace", store: "FeatureStore", source: str, as_type: str | None, *, allow_missing: bool
-) -> tuple[int, dict[str, int]]:
-    from embedpipe.classifiers import missing
+) -> "tuple[int, Labels]":
+    from embedpipe.classifiers.lessons import missing
     from embedpipe.tasks import label_cluster
 
     if as_type is None and not Path(source).is_file():
@@ -140,13 +154,13 @@ def _label_families(
     else:
         types = dict.fromkeys(label_cluster.numbers(source), as_type)
         missing.lost_pages(store, allow=allow_missing)  # without them, families may have other numbers than were listed
-    return label_cluster.label(workspace, store, types), workspace.labels().types()
+    return label_cluster.label(workspace, store, types), workspace.labels()
 
 
 def _list_families(
     workspace: "Workspace", store: "FeatureStore", csv: Path | None, png: Path | None, output: "Output"
 ) -> int:
-    from embedpipe.classifiers import missing
+    from embedpipe.classifiers.lessons import missing
     from embedpipe.tasks import label_cluster
 
     found = label_cluster.find(workspace, store)
@@ -190,7 +204,7 @@ def suggest(
     ] = None,
 ) -> int:
     """List the unlabelled documents that are most useful to label: uncertain, unlike the labelled and each other."""
-    from embedpipe.classifiers import missing
+    from embedpipe.classifiers.lessons import missing
     from embedpipe.tasks import suggest as suggest_task
 
     workspace, output = begin(common)

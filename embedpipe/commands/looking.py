@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from embedpipe.commands.base import DONE, Classifier, begin, command, open_classifier
-from embedpipe.commands.options import Common, Network, Reading, Space
-from embedpipe.commands.targets import file_option
+from embedpipe.commands.terminal.options import Common, Network, Reading, Space
+from embedpipe.commands.terminal.targets import file_option
 from embedpipe.core.errors import EmbedpipeError, UsageError
 from embedpipe.core.outputs import HTML, PNG
 
 if TYPE_CHECKING:
-    from embedpipe.commands.console import Output
+    from embedpipe.commands.terminal.console import Output
     from embedpipe.store.workspace import Workspace
     from embedpipe.tasks.explain import Explanation
 
@@ -40,13 +40,16 @@ def similar(
     box: Annotated[
         str | None, typer.Option(help="x0,y0,x1,y1 in shares of the page: compare only this box of the pages.")
     ] = None,
+    by: Annotated[
+        str, typer.Option(help="Compare pages by pictures, by words, or by both.", metavar="pictures|words|both")
+    ] = "pictures",
     png: Annotated[
         Path | None, file_option(PNG, "Draw query and neighbours into a PNG file.", "--png", "--contact-sheet")
     ] = None,
     html: Annotated[Path | None, file_option(HTML, "Write queries and neighbours into an HTML file.")] = None,
 ) -> int:
-    """Find the pages that look most like a page, whether it is in the store or not."""
-    from embedpipe.classifiers import missing
+    """Find the pages that look or say most like a page, whether it is in the store or not."""
+    from embedpipe.classifiers.lessons import missing
     from embedpipe.embedding.regions import parse_box
     from embedpipe.tasks import similar as similar_task
 
@@ -56,8 +59,14 @@ def similar(
         raise UsageError("--png draws one query: use --html for several")
     if box is not None and whole_document:
         raise UsageError("--box compares boxes of pages, --whole-document compares all pages: choose one")
+    if by not in similar_task.BY:
+        raise UsageError(f"--by {by}: write {', '.join(similar_task.BY[:-1])} or {similar_task.BY[-1]}")
+    if by != similar_task.PICTURES and (whole_document or box is not None):
+        raise UsageError(
+            f"--by {by} compares whole pages: leave {'--box' if box is not None else '--whole-document'} out"
+        )
     region = None if box is None else parse_box(box)
-    wanted = similar_task.Wanted(k, page_type, other_documents, whole_document, region)
+    wanted = similar_task.Wanted(k, page_type, other_documents, whole_document, region, by)
     store = workspace.store(network.backbone, space)
     finder = similar_task.Finder(workspace, store, lambda: network.load(workspace, store.identity), reading.settings())
     answers = [finder.find(text, wanted) for text in asked]
@@ -119,8 +128,8 @@ def index(
     ] = None,
 ) -> int:
     """Build the index of the stored pages, or add what is new to it; `similar` does so by itself when needed."""
-    from embedpipe.classifiers import missing
-    from embedpipe.index import page_index
+    from embedpipe.classifiers.lessons import missing
+    from embedpipe.index import inventory, page_index
 
     workspace, output = begin(common)
     store = workspace.store(space.backbone, space.space)
@@ -133,10 +142,10 @@ def index(
     folder = workspace.index_path(store.identity.space)
     with output.progress("indexing") as bar:
         _, done = page_index.make(store, folder, request, bar.count)
-    values = {"done": done, **(page_index.describe(folder) or {})}
+    values = {"done": done, **(inventory.describe(folder) or {})}
     lost = missing.lost_pages(store, without="they are not in the index")
     output.result({**values, "missing": lost})
-    output.line(f"{done}: {page_index.in_words(values)}")
+    output.line(f"{done}: {inventory.in_words(values)}")
     return DONE
 
 
@@ -198,11 +207,12 @@ def _draw_stage(
     picture: Path | None,
 ) -> int:
     """Draws the feature maps of one stage."""
+    from embedpipe.backbones.names import one_name
     from embedpipe.core.records import DEFAULT_BACKBONE
     from embedpipe.tasks import explain as explain_task
     from embedpipe.tasks import explain_stage
 
-    name = network.backbone or DEFAULT_BACKBONE
+    name = one_name(network.backbone or DEFAULT_BACKBONE, "drawing a stage")
     found = explain_stage.stage_maps(query, stage, name, network.weights, reading.settings())
     picture = picture or explain_task.default_picture(workspace, found.page.info.ref, str(found.stage))
     title = explain_stage.draw(found, most, name, picture)

@@ -1,13 +1,20 @@
 """`backbones`, `doctor`, `demo` and `bench`: what this machine has, and how fast it is."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from embedpipe.commands.base import DONE, begin, command
-from embedpipe.commands.options import Common, Network
-from embedpipe.commands.targets import Force, folder_option
+from embedpipe.commands.base import DONE, SOME_FAILED, begin, command
+from embedpipe.commands.terminal.options import Common, Network
+from embedpipe.commands.terminal.targets import Force, folder_option
+
+if TYPE_CHECKING:
+    from embedpipe.commands.terminal.console import Output
+    from embedpipe.store.workspace import Workspace
+
+_FEWEST_INVENTED = 1000
+"""Of a tenth of fewer pages no figure of a classifier can be measured."""
 
 
 @command("backbones")
@@ -17,7 +24,8 @@ def backbones(
         list[str] | None, typer.Argument(help="Some of them; all of the table if not given.", show_default=False)
     ] = None,
     download: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Download and check the weights of this backbone.")
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Get and check the weights of a backbone or preset."),
     ] = None,
     export_weights: Annotated[
         Path | None, folder_option("Pack the weights that are here for a machine without network.")
@@ -34,14 +42,19 @@ def backbones(
         own = [] if names else info.backbones(workspace)
         output.result({"backbones": rows, "finetuned": own})
         output.table(catalogue.COLUMNS, [catalogue.cells(row) for row in rows])
+        if not names:
+            output.table(catalogue.PRESET_COLUMNS, [catalogue.preset_cells(row) for row in catalogue.presets()])
         for row in own:
             output.line(
                 f"{row['name']}: {row['base']}, {row['unfreeze']} trained, {len(row['classes'])} types, "
                 f"size {row['size']}"
             )
-        output.line("and timm:NAME for any model of timm; --json has more, such as where each file is published")
+        output.line(
+            "names joined by + are one backbone, and timm:NAME is any model of timm; --json has more, such as where "
+            "each file is published"
+        )
         return DONE
-    downloaded = [catalogue.fetch_weights(name) for name in download or []]
+    downloaded = [row for name in download or [] for row in catalogue.fetch_weights(name)]
     exported = catalogue.export_weights(names or download or [], export_weights, force=force) if export_weights else []
     output.result({"downloaded": downloaded, "exported": exported})
     columns = ("name", "bytes", "sha256", "file")
@@ -94,7 +107,21 @@ def bench(
     ] = None,
     max_pages_used: Annotated[int, typer.Option(help="Measure on so many pages.", min=1)] = 300,
     repeats: Annotated[int, typer.Option(help="Report the median of so many measurements.", min=1)] = 3,
-    what: Annotated[str, typer.Option(help="Some of pages, fit and similar.")] = "pages,fit,similar",
+    what: Annotated[
+        str | None,
+        typer.Option(
+            help="Some of pages, fit and similar; with --at-scale, some of the commands.",
+            show_default="pages,fit,similar",
+        ),
+    ] = None,
+    at_scale: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Invent N labelled pages around the stored ones, and a tenth as many: how the commands grow.",
+            min=_FEWEST_INVENTED,
+        ),
+    ] = None,
 ) -> int:
     """Measure the speed on this machine, against the loops that people write and against its limit."""
     import tempfile
@@ -103,7 +130,10 @@ def bench(
     from embedpipe.tasks import bench as bench_task
 
     workspace, output = begin(common)
-    plan = bench_task.Plan(tuple(filter(None, what.split(","))), max_pages_used, repeats, network.weights)
+    if at_scale is not None:
+        return _bench_at_scale(workspace, network, at_scale, what or "", output)
+    wanted = "pages,fit,similar" if what is None else what
+    plan = bench_task.Plan(tuple(filter(None, wanted.split(","))), max_pages_used, repeats, network.weights)
     with tempfile.TemporaryDirectory(prefix="embedpipe-bench-") as folder:
         if not inputs:
             draw_samples(Path(folder), per_type=16)
@@ -112,3 +142,14 @@ def bench(
     for columns, rows in bench_task.tables(values):
         output.table(columns, rows)
     return DONE
+
+
+def _bench_at_scale(workspace: "Workspace", network: Network, pages: int, what: str, output: "Output") -> int:
+    from embedpipe.tasks import bench_at_scale
+
+    store = workspace.store(backbone=network.backbone)
+    names = tuple(filter(None, what.split(",")))
+    values = bench_at_scale.measure(workspace, store, pages, names, output.notice)
+    output.result(values)
+    output.table(*bench_at_scale.table(values))
+    return SOME_FAILED if any(own["errors"] for own in values["at_scale"]["commands"].values()) else DONE

@@ -9,7 +9,8 @@ from embedpipe.core.errors import UsageError
 
 if TYPE_CHECKING:
     from embedpipe.classifiers.bundles import ClassifierBundle
-    from embedpipe.commands.console import Output
+    from embedpipe.classifiers.saved.answering import Answerer
+    from embedpipe.commands.terminal.console import Output
     from embedpipe.embedding.intake import Report
     from embedpipe.store.workspace import Workspace
     from embedpipe.tasks.classify import DocumentVerdict
@@ -24,7 +25,7 @@ def check(sort_into: Path | None, *, link: bool, keep_tree: bool) -> None:
         raise UsageError("--link and --keep-tree go with --sort-into DIR")
 
 
-def answered_by(workspace: "Workspace", bundle: "ClassifierBundle") -> str:
+def answered_by(workspace: "Workspace", bundle: "Answerer | ClassifierBundle") -> str:
     """Name and version of a classifier, as it is written to tables of answers and ledgers."""
     from embedpipe.core import versions
 

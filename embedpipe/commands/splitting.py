@@ -7,7 +7,7 @@ from embedpipe.commands.base import SOME_FAILED, exit_code, print_report, report
 from embedpipe.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from embedpipe.commands.console import Output
+    from embedpipe.commands.terminal.console import Output
     from embedpipe.embedding.streaming import Settings
     from embedpipe.tasks.split import Split
 

@@ -15,11 +15,11 @@ from embedpipe.commands.base import (
     print_report,
     report_json,
 )
-from embedpipe.commands.options import AllowMissing, Common, Inputs, Network, Reading
+from embedpipe.commands.terminal.options import AllowMissing, Common, Inputs, Network, Reading, Recognition
 from embedpipe.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from embedpipe.commands.console import Output
+    from embedpipe.commands.terminal.console import Output
     from embedpipe.store.workspace import Workspace
     from embedpipe.tasks.add_type import Lesson, Outcome
 
@@ -28,11 +28,17 @@ _CHANGES_SHOWN = 20
 
 @command("add-type")
 def add_type(
-    name: Annotated[str, typer.Argument(help="The type; a new one, or one that gets more examples.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="The type; a new one, or one that gets more examples; `none` for documents of none of the types."
+        ),
+    ],
     inputs: Inputs,
     common: Common,
     network: Network,
     reading: Reading,
+    recognition: Recognition,
     classifier: Classifier = None,
     group: Annotated[str, typer.Option(help="What the examples have in common, such as their sender.")] = "",
     relabel: Annotated[bool, typer.Option("--relabel", help="Also take examples that have another label.")] = False,
@@ -49,8 +55,9 @@ def add_type(
     lesson = add_type_task.Lesson(
         name.strip(), tuple(inputs), group, relabel=relabel, keep=not dry_run, allow_missing=allow_missing
     )
+    settings = recognition.on(reading.settings())
     outcome = add_type_task.add_type(
-        workspace, bundle, lesson, lambda: network.load(workspace, bundle.identity), reading.settings()
+        workspace, bundle, lesson, lambda: network.load(workspace, bundle.identity), settings
     )
     failed = report_json(outcome.report)
     output.result(add_type_task.as_json(lesson, outcome) | {key: failed[key] for key in ("failed", "failures")})

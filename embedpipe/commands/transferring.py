@@ -15,11 +15,11 @@ from embedpipe.commands.base import (
     print_quality,
     take_labels,
 )
-from embedpipe.commands.options import Common, Network
+from embedpipe.commands.terminal.options import Common, Network
 from embedpipe.core.errors import UnknownNameError, UsageError
 
 if TYPE_CHECKING:
-    from embedpipe.commands.console import Output, ProgressBar
+    from embedpipe.commands.terminal.console import Output, ProgressBar
     from embedpipe.finetuning.finetune import Finetuned
     from embedpipe.finetuning.training_loop import FinetuningRecipe, Watch
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from embedpipe.commands.base import DONE, ERROR, Classifier, begin, command, open_classifier
-from embedpipe.commands.options import Common
-from embedpipe.commands.targets import OutputFile
+from embedpipe.commands.terminal.options import Common
+from embedpipe.commands.terminal.targets import OutputFile
 from embedpipe.core.errors import UsageError
 from embedpipe.core.outputs import FORMATS, Kind
 
@@ -27,18 +27,23 @@ def info(
 
     workspace, output = begin(common)
     values = info_task.take(workspace)
-    found = info_task.examine(workspace) if verify else info_task.Findings()
+    problems: list[str] = []
+    notes: list[str] = []
     if verify:
-        values |= {"problems": found.problems, "notes": found.notes}
+        from embedpipe.tasks import info_verify
+
+        found = info_verify.examine(workspace)
+        problems, notes = found.problems, found.notes
+        values |= {"problems": problems, "notes": notes}
     output.result(values)
     for line in info_task.describe(values, failures=failures):
         output.line(line)
     if verify:
-        for line in (*found.problems, *found.notes):
+        for line in (*problems, *notes):
             output.line(line)
-        if not found.problems:
-            output.line(f"every {'listed ' if found.notes else ''}file agrees with its manifest")
-    return ERROR if found.problems or values["damaged"] else DONE
+        if not problems:
+            output.line(f"every {'listed ' if notes else ''}file agrees with its manifest")
+    return ERROR if problems or values["damaged"] else DONE
 
 
 @command("forget")
@@ -96,7 +101,7 @@ def export(
     space: Annotated[str | None, typer.Option(help="The features of this space, see `info`.")] = None,
 ) -> int:
     """Write a classifier, or the features, for other programs."""
-    from embedpipe.classifiers import missing
+    from embedpipe.classifiers.lessons import missing
     from embedpipe.store import feature_tables
     from embedpipe.tasks.export import export_joblib
 

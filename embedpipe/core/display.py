@@ -1,5 +1,6 @@
 """File names and other people's text: kept losslessly in files, shown safely to people."""
 
+import functools
 import os
 import unicodedata
 from urllib.parse import quote_from_bytes, unquote_to_bytes
@@ -21,6 +22,7 @@ def text_to_path(text: str) -> str:
     return text
 
 
+@functools.lru_cache(4096)  # types and groups come again with each document
 def name_of(text: str) -> str:
     """The name of a type or a group: one form of each character (NFC), nothing around it that nobody sees.
 

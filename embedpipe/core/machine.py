@@ -6,6 +6,7 @@ import os
 import platform
 import sys
 from pathlib import Path
+from typing import Any
 
 _GPU_FILES = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/kfd", "/dev/dxg")
 """What the drivers of NVIDIA and AMD put there; the last is Windows' for its Linux."""
@@ -37,10 +38,24 @@ def available_memory() -> int | None:
     return min(limits, default=None)
 
 
-def render_workers() -> int:
-    """Render processes that suit this machine: one for each core, fewer where memory is short."""
+def render_workers(worker_bytes: int = _WORKER_BYTES) -> int:
+    """Render processes that suit this machine: one for each core, fewer where memory is short.
+
+    Args:
+        worker_bytes: Memory that each is allowed for.
+    """
     memory = available_memory()
-    return available_cores() if memory is None else max(1, min(available_cores(), memory // _WORKER_BYTES))
+    return available_cores() if memory is None else max(1, min(available_cores(), memory // worker_bytes))
+
+
+def report_nothing() -> None:
+    """Keeps OpenVINO from reporting, for this process; call it before it is imported.
+
+    It would report every import and conversion to its makers over the network, in a process forked for that, which can
+    hang. Nothing leaves the machine here: its own stub takes over where the package that reports is missing.
+    """
+    modules: dict[str, Any] = sys.modules
+    modules.setdefault("openvino_telemetry", None)  # makes the import fail
 
 
 def gpu_visible() -> bool:

@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 
 DEFAULT_BACKBONE = "efficientnet_lite0"
 
+_LONGEST_NAME = 160
+"""Of the part of a space's name that says its backbone: with the rest it has to be a file's."""
+
 SHORTEST_SIDE = 32
 """Pixels that nearly every network takes a page of; `Recipe.shortest` is more where one does not."""
 
@@ -125,6 +128,7 @@ class PageInfo:
         source_kind: One of `source_kinds.KINDS`: where its picture comes from; "" where that is not known.
         words: Its hashed n-grams; None where they were not asked for.
         thumbnail: A small JPEG of it; None where it was not asked for, b"" where there is none.
+        turned: Degrees clockwise by which the page was turned before its features were taken: 0, 90, 180 or 270.
     """
 
     ref: PageRef
@@ -139,6 +143,7 @@ class PageInfo:
     source_kind: str = ""
     words: Words | None = field(default=None, compare=False)
     thumbnail: bytes | None = None
+    turned: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +189,24 @@ class FeatureBatch:
             raise ValueError(f"{len(self.pages)} pages but {len(self.X)} rows")
 
 
+SHOWN = 3
+"""Examples that an answer shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A labelled page that looks like the one asked about; `score` is their cosine, 1 for the same picture."""
+
+    page: PageRef
+    label: str
+    score: float
+
+    def to_json(self) -> dict[str, Any]:
+        """As the command line prints it."""
+        page = self.page
+        return {"path": page.source, "page": page.page_number, "type": self.label, "score": round(self.score, 4)}
+
+
 @dataclass(frozen=True, slots=True)
 class Prediction:
     """A decision.
@@ -223,17 +246,35 @@ class Recipe:
     """How a page becomes the network's input, and which of the network's outputs are kept.
 
     Attributes:
-        size: Pixels of the long side, or of both sides where `resize` is not "aspect".
+        size: Pixels of the long side, or of both sides where `resize` is "squash" or "crop".
         resize: "aspect" keeps the shape; "squash" stretches to a square; "crop" scales the short side to
-            size / 0.875 and takes the centre square (the usual photo recipe).
+            size / 0.875 and takes the centre square (the usual photo recipe); "area" keeps the shape, with as many
+            pixels as a sheet of paper has (for recognition of text, no network takes it).
         layers: Name of a set of layers in `backbones.layers.LAYERS`; "penultimate" is the classical choice.
         shortest: Least pixels of the short side: the page of a till roll is stretched to it.
     """
 
     size: int = 320
-    resize: Literal["aspect", "squash", "crop"] = "aspect"
+    resize: Literal["aspect", "squash", "crop", "area"] = "aspect"
     layers: str = "stages"
     shortest: int = SHORTEST_SIDE
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One network of a list of networks: what changes its numbers.
+
+    Attributes:
+        backbone: Its name.
+        weights_sha256: Hash of its tensors, or of its file.
+        recipe: The picture that it takes, made of the page as it was drawn for all of them; and its layers.
+        interpolation: How pictures are scaled for it.
+    """
+
+    backbone: str
+    weights_sha256: str
+    recipe: Recipe
+    interpolation: str = "bicubic"
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,11 +282,13 @@ class Identity:
     """Everything that changes the numbers. Two spaces are never mixed, even when their dimensions agree.
 
     Attributes:
-        backbone: Name in `backbones.registry.BACKBONES`, or `timm:NAME`.
-        weights_sha256: Hash of the network's tensors.
-        recipe: Rendering and layers.
-        blocks: What the features consist of, in order, such as `stride16_avg`.
+        backbone: Name in `backbones.registry.BACKBONES`, or `timm:NAME`; of a list, its names joined by `+`.
+        weights_sha256: Hash of the network's tensors; of a list, of the hashes of its members.
+        recipe: Rendering and layers; of a list, how pages are drawn.
+        blocks: What the features consist of, in order, such as `stride16_avg`; of a list, `MEMBER/stride16_avg`.
         interpolation: How images are scaled, as the weights want it.
+        members: The networks of a list; none for a single one.
+        upright: By which network and rule pages were turned upright before, see `onnx.orientation`; "" if not.
     """
 
     backbone: str
@@ -253,32 +296,42 @@ class Identity:
     recipe: Recipe
     blocks: tuple[str, ...]
     interpolation: str = "bicubic"
+    members: tuple[Member, ...] = ()
+    upright: str = ""
 
     @property
     def space(self) -> str:
         """The name of the space: the backbone and eight digits of the identity's hash, safe as a file name."""
         canonical = json.dumps(self.to_json(), sort_keys=True)
         safe = "".join(c if c.isalnum() or c in "._-" else "_" for c in self.backbone)
-        return f"{safe}-{hashlib.sha256(canonical.encode()).hexdigest()[:8]}"
+        return f"{safe[:_LONGEST_NAME]}-{hashlib.sha256(canonical.encode()).hexdigest()[:8]}"
 
     def __str__(self) -> str:
         """The space and what it is made of, in one line."""
         r = self.recipe
+        turned = ", pages turned upright" if self.upright else ""
         return (
-            f"{self.space} ({self.backbone}, weights {self.weights_sha256[:8]}, {r.resize} {r.size}, layers {r.layers})"
+            f"{self.space} ({self.backbone}, weights {self.weights_sha256[:8]}, {r.resize} {r.size}, layers {r.layers}"
+            f"{turned})"
         )
 
     def to_json(self) -> dict[str, Any]:
-        """As plain values; a shortest side that is the usual one is left out, as before there were others."""
+        """As plain values; what is as it was before there was a choice is left out, so that spaces keep their names."""
         values = asdict(self)
-        if self.recipe.shortest == SHORTEST_SIDE:
-            del values["recipe"]["shortest"]
+        for one in (values, *values["members"]):
+            if one["recipe"]["shortest"] == SHORTEST_SIDE:
+                del one["recipe"]["shortest"]
+        for name in ("members", "upright"):
+            if not values[name]:
+                del values[name]
         return values
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Identity":
         """Reverses `to_json`."""
-        return cls(**{**values, "recipe": Recipe(**values["recipe"]), "blocks": tuple(values["blocks"])})
+        members = tuple(Member(**{**one, "recipe": Recipe(**one["recipe"])}) for one in values.get("members", ()))
+        recipe, blocks = Recipe(**values["recipe"]), tuple(values["blocks"])
+        return cls(**{**values, "recipe": recipe, "blocks": blocks, "members": members})
 
 
 FALSE_ALARMS = 0.05

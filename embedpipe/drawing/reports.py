@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embedpipe.drawing.charts import learning_chart, reliability_chart, risk_coverage_chart
+from embedpipe.drawing.charts import learning_chart, learning_charts, reliability_chart, risk_coverage_chart
 from embedpipe.drawing.pictures import confusion_picture, png_bytes, thumbnail
 from embedpipe.drawing.templating import data_uri, environment, write_html
 
 GALLERY = 48
 """Most mistakes that are shown; the others are counted."""
+
+_PANELS = 24
+"""Most types whose learning curve is drawn, those with most to gain."""
 
 _CONFUSIONS = 5
 _THUMBNAIL = (360, 400)  # twice the pixels of the place, for fine screens
@@ -84,6 +87,7 @@ class ReportData:
         reliability: As of `confidence.reliability`, of documents.
         risk_coverage: As of `confidence.risk_coverage`, of documents.
         learning_curve: Accuracy and macro-F1 by documents per type.
+        learning_curves: Of each type, as of `learning_curves.learning_curves`.
     """
 
     title: str
@@ -99,6 +103,7 @@ class ReportData:
     reliability: Sequence[Mapping[str, float]] = ()
     risk_coverage: Sequence[Mapping[str, float]] = ()
     learning_curve: Sequence[Mapping[str, float]] = ()
+    learning_curves: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +139,7 @@ def write_report(file: Path, data: ReportData) -> None:
         careless=_careless(data),
         decisions=_decisions(data.decisions),
         charts=_charts(data),
+        labels=_labels(data.learning_curves),
         per_class=data.per_class,
         picture=data_uri(confusion_picture(data.matrix, data.classes), "png"),
         alt=f"Confusion matrix of {len(data.classes)} types: {right:,} of {total:,} documents are on the diagonal.",
@@ -214,6 +220,15 @@ def _charts(data: ReportData) -> list[tuple[str, str, str]]:
         words = "Where the lines still rise, more labelled documents help."
         charts.append(("Would more labels help?", data_uri(learning_chart(data.learning_curve), "png"), words))
     return charts
+
+
+def _labels(types: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The curves of the types as a picture, and what each says; nothing where nothing was measured."""
+    drawn = [kind for kind in types if kind["points"]][:_PANELS]
+    if not drawn:
+        return {}
+    sentences = [kind["sentence"] for kind in types]
+    return {"picture": data_uri(learning_charts(drawn), "png"), "sentences": sentences, "more": len(types) - len(drawn)}
 
 
 def _document_figures(metrics: Mapping[str, Any], intervals: Mapping[str, Sequence[float]]) -> list[_Figure]:

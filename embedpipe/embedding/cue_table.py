@@ -4,9 +4,9 @@ import contextlib
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
@@ -18,8 +18,12 @@ from embedpipe.core.records import Document, PageImage, Recipe
 from embedpipe.pages.cues import CUES, UNKNOWN, as_block
 from embedpipe.pages.documents import ReadOptions
 from embedpipe.pages.rendering import Job, Renderer, Selection
+from embedpipe.store.columns import read
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.workspace import Workspace
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +62,7 @@ def cues_of(workspace: Workspace, keys: Sequence[Key], options: ReadOptions | No
 def is_damaged(workspace: Workspace) -> bool:
     """Whether there is a table that cannot be read."""
     try:
-        pq.read_table(_file(workspace), page_checksum_verification=True)
+        read(_file(workspace))
     except FileNotFoundError:
         return False
     except (OSError, ValueError, pa.ArrowException):
@@ -88,7 +92,7 @@ def _file(workspace: Workspace) -> Path:
 def _load(workspace: Workspace) -> dict[Key, tuple[float, ...]]:
     """What is known; a damaged table, or one of other cues, is read again from the documents."""
     with contextlib.suppress(OSError, ValueError, pa.ArrowException):
-        table = pq.read_table(_file(workspace), page_checksum_verification=True)
+        table = read(_file(workspace))
         if table.schema.remove_metadata() == _SCHEMA and table.schema.metadata == {b"cues": ",".join(CUES).encode()}:
             rows = table.to_pydict()
             keys = zip(rows["document_sha256"], rows["page_index"], strict=True)
@@ -135,9 +139,13 @@ class CuedStore(FeatureStore):
         """The store whose parts are read."""
         return self._plain
 
-    def pages(self) -> pd.DataFrame:
+    def pages(self) -> "pd.DataFrame":
         """Those of the store."""
         return self._plain.pages()
+
+    def table(self) -> pa.Table:
+        """Those of the store."""
+        return self._plain.table()
 
     def features(self, page_ids: NDArray[np.int64]) -> NDArray[np.float32]:
         """Features and cues of some pages, float32 (len(page_ids), dim), in the order asked for."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from embedpipe.core.records import WHOLE_FILE, Document, PageFailure, Shift
+from embedpipe.embedding.recognition import Recognised
 from embedpipe.embedding.streaming import Settings
 from embedpipe.pages.walking import Found, FoundFile, IgnoredFile, identify, walk
 from embedpipe.store.sources import CURRENT, EARLIER, GONE, PASSED_OVER, Sources
@@ -28,6 +29,7 @@ class Report:
         unreachable: Known files that are not there, and may be again: nothing is mounted where they were, or none of
             their folder is there.
         copies: Files with the content of another one, and further names of files, in the order met.
+        recognised: What text recognition did.
         filled: Stored pages that were drawn again for what is kept besides their features.
         kept_labels: Labels that went from an earlier version of a file to the one that is there now.
         stages: Seconds per stage: `render` is the workers' time, `wait` is how long the network waited for pages.
@@ -57,6 +59,7 @@ class Report:
     filled: int = 0
     kept_labels: int = 0
     shift: Shift = field(default_factory=Shift)
+    recognised: Recognised = field(default_factory=Recognised)
 
     @property
     def pages(self) -> int:

@@ -18,6 +18,7 @@ from embedpipe.core.records import Document, PageImage
 from embedpipe.pages.documents import ReadOptions
 from embedpipe.pages.rendering import Job, Renderer, Selection
 from embedpipe.pages.source_kinds import UNKNOWN
+from embedpipe.store.columns import read
 from embedpipe.store.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -94,7 +95,7 @@ def _file(workspace: Workspace) -> Path:
 def _load(workspace: Workspace) -> dict[str, str]:
     """What is known; a damaged table is read again from the documents."""
     with contextlib.suppress(OSError, ValueError, pa.ArrowException):
-        table = pq.read_table(_file(workspace), page_checksum_verification=True)
+        table = read(_file(workspace))
         if table.schema.remove_metadata() == _SCHEMA:
             return dict(zip(*table.to_pydict().values(), strict=True))
     return {}

@@ -1,27 +1,43 @@
 """Features of files and folders: from the store where it holds them, else through rendering and network, not kept."""
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from embedpipe.core.errors import ArtifactError
-from embedpipe.core.records import WHOLE_FILE, Document, FeatureBatch, Identity, PageFailure, PageInfo, PageRef
+from embedpipe.core.records import (
+    OCR_WORDS,
+    WHOLE_FILE,
+    Document,
+    FeatureBatch,
+    Identity,
+    PageFailure,
+    PageInfo,
+    PageRef,
+)
 from embedpipe.embedding.cue_table import cues_of
 from embedpipe.embedding.intake import Intake, Report
+from embedpipe.embedding.recognition import completed
 from embedpipe.embedding.streaming import PageStream, Settings
 from embedpipe.pages.cues import as_block
 from embedpipe.pages.documents import WORDS, ReadOptions
 from embedpipe.pages.extras.words import as_rows
 from embedpipe.pages.rendering import Job
+from embedpipe.store.columns import array_of, by_value, numbers
 from embedpipe.store.features import FeatureStore
-from embedpipe.store.page_extras import words_of
+from embedpipe.store.page_extras import word_counts
 from embedpipe.store.workspace import Workspace
 
 if TYPE_CHECKING:  # only new pages need the network
     from embedpipe.backbones.engines import Backbone
+
+
+log = logging.getLogger(__name__)
 
 
 class Reading:
@@ -32,7 +48,7 @@ class Reading:
         identity: The space that is wanted.
         settings: How documents are read.
         cues: Join the cues of each page to its features, as a last block.
-        words: Tell the words of each page as well.
+        words: Tell the words of each page as well, recognised ones where `settings.ocr` wants them.
 
     Attributes:
         found: Each file in the order met, once `read` has begun.
@@ -49,6 +65,8 @@ class Reading:
         self._settings = settings
         self.options = ReadOptions(limits=settings.limits, passwords=settings.passwords)
         self._cues, self._words = cues, words
+        if settings.ocr and not words:
+            log.warning("--ocr: this classifier learnt from pictures alone, so no text is recognised")
         self._store: FeatureStore | None = None
         self._rows: dict[str, NDArray[np.int64]] = {}
         try:
@@ -57,7 +75,8 @@ class Reading:
             return  # nothing is stored: every page is new
         if store.identity == identity:
             self._store = store
-            self._rows = dict(store.pages().groupby("document_sha256").indices)  # type: ignore[arg-type]
+            self._pages = store.table()
+            self._rows = _rows_by_document(self._pages)
 
     def read(self, inputs: Iterable[str], backbone: "Callable[[], Backbone]") -> Iterator[FeatureBatch | PageFailure]:
         """Yields the features of every wanted page, rounded as in the store, and a failure for each that has none.
@@ -70,6 +89,27 @@ class Reading:
             EmbedpipeError: An input does not exist.
         """
         self.found.extend(Intake(inputs, self._settings, self._workspace.sources(), self.report))
+        documents = {item.sha256: item for item in self.found if isinstance(item, Document)}
+        items = self._items(backbone)
+        if self._words:
+            items = completed(items, self._workspace, documents, self._settings, self.report.recognised)
+        yield from items
+        failed = {f.page.document_sha256 for f in self.report.failures if f.page.page_index == WHOLE_FILE}
+        self.report.documents = len(documents.keys() - failed)
+        self._say_unread()
+
+    def _say_unread(self) -> None:
+        """Says that pages were read without recognition, where the words that are kept came from it."""
+        unread = self.report.recognised.unread
+        if unread and word_counts(self._workspace.root)[OCR_WORDS]:
+            log.warning(
+                "pages without text, and without words, for nothing was recognised: %d; of stored ones it was: --ocr "
+                "auto reads these alike",
+                unread,
+            )
+
+    def _items(self, backbone: "Callable[[], Backbone]") -> Iterator[FeatureBatch | PageFailure]:
+        """What `read` yields, with the words that documents tell themselves."""
         jobs = []
         for item in self.found:
             if isinstance(item, PageFailure):
@@ -84,9 +124,6 @@ class Reading:
                 jobs.append(job)
         if jobs:
             yield from self._streamed(backbone(), jobs)
-        documents = {item.sha256 for item in self.found if isinstance(item, Document)}
-        failed = {f.page.document_sha256 for f in self.report.failures if f.page.page_index == WHOLE_FILE}
-        self.report.documents = len(documents - failed)
 
     def _stored(self, document: Document) -> tuple[FeatureBatch | None, Job | None]:
         """What the store holds of the wanted pages of a document, in their order, and what is missing."""
@@ -94,25 +131,34 @@ class Reading:
         rows = self._rows.get(document.sha256)
         if rows is None or self._store is None:
             return None, Job(document, selection)
-        pages = self._store.pages().iloc[rows]
-        wanted = set(selection.indices(int(pages["page_count"].iloc[0])))
-        pages = pages[pages["page_index"].isin(wanted)].sort_values("page_index")
-        known = frozenset(pages["page_index"])
+        pages = self._pages.take(numbers(rows))
+        wanted = set(selection.indices(pages["page_count"][0].as_py()))
+        indices = array_of(pages["page_index"])
+        order = np.argsort(indices, kind="stable")
+        pages = pages.take(numbers(order[np.isin(indices[order], list(wanted))]))
+        known = frozenset(pages["page_index"].to_pylist())
         job = Job(document, selection, known) if wanted - known else None
         if not known:
             return None, job
-        columns = ["page_index", "page_count", "width", "height", "ink", "outcome", "message", "source_kind"]
+        columns = ["page_index", "page_count", "width", "height", "ink", "outcome", "message", "source_kind", "turned"]
         infos = tuple(
             replace(
-                PageInfo(PageRef(document.sha256, int(index), document.path), int(count), *others), source_kind=kind
+                PageInfo(PageRef(document.sha256, index, document.path), count, *others),
+                source_kind=kind,
+                turned=turned,
             )
-            for index, count, *others, kind in pages[columns].itertuples(index=False)
+            for index, count, *others, kind, turned in zip(*(pages[name].to_pylist() for name in columns), strict=True)
         )
-        X = self._store.features(pages["page_id"].to_numpy(np.int64))
+        X = self._store.features(array_of(pages["page_id"]))
         keys = [(document.sha256, info.ref.page_index) for info in infos]
+        words = None
+        if self._words:
+            from embedpipe.store.page_extras import words_of  # noqa: PLC0415 - loads pandas
+
+            words = words_of(self._workspace.root, keys)
         if self._cues:
             X = np.hstack([X, cues_of(self._workspace, keys, self.options)])
-        return FeatureBatch(infos, X, words_of(self._workspace.root, keys) if self._words else None), job
+        return FeatureBatch(infos, X, words), job
 
     def _streamed(self, backbone: "Backbone", jobs: list[Job]) -> Iterator[FeatureBatch | PageFailure]:
         extras = frozenset({WORDS} if self._words else ())
@@ -127,3 +173,11 @@ class Reading:
                 cues = as_block([info.cues for info in item.pages]) if self._cues else np.zeros((len(X), 0), np.float32)
                 words = as_rows([info.words for info in item.pages]) if self._words else None
                 yield FeatureBatch(item.pages, np.hstack([X, cues]), words)
+
+
+def _rows_by_document(pages: pa.Table) -> dict[str, NDArray[np.int64]]:
+    """The rows of each document, ascending, by its SHA-256."""
+    documents, own = by_value(pages["document_sha256"])
+    order = np.argsort(own, kind="stable")
+    cuts = np.cumsum(np.bincount(own, minlength=len(documents)))[:-1]
+    return dict(zip(documents, np.split(order, cuts), strict=True)) if documents else {}

@@ -7,7 +7,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field, replace
 from functools import partial
 from typing import Any, Generic, TypeVar
@@ -15,15 +15,21 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from embedpipe.backbones.engines import Backbone, Pending
+from embedpipe.backbones.engines import Backbone, Pending, UprightTurner
+from embedpipe.backbones.onnx.orientation import turned
 from embedpipe.core.errors import DocumentError, NetworkError
 from embedpipe.core.machine import render_workers
 from embedpipe.core.records import Document, FeatureBatch, PageFailure, PageImage, PageInfo, Recipe
 from embedpipe.pages.augmentation import Variants, larger
-from embedpipe.pages.documents import Limits, ReadOptions
+from embedpipe.pages.documents import WORDS, Limits, ReadOptions
+from embedpipe.pages.extras.ocr import Ocr
 from embedpipe.pages.rendering import Job, Renderer, Selection
+from embedpipe.pages.source_kinds import PHOTO, SCAN
 
 T = TypeVar("T")
+_MAY_LIE = (SCAN, PHOTO)
+"""Kinds of pages whose picture is all there is: nothing else says which way up they are."""
+
 _BATCHES_AHEAD = 4
 _BATCHES_WAITING = 8
 """Pages that wait for others of their shape, in batches: however many shapes there are, memory stays bounded."""
@@ -42,6 +48,7 @@ class Settings:
         trust_mtime: Take size and time of change for the content of files that were hashed before.
         exclude: Patterns of files and folders below the inputs that are passed over, see `pages.leftovers`.
         follow_links: Follow links below the inputs.
+        ocr: Whether pages are read by text recognition, and how.
         page_seconds: Earlier name of `limits.page_seconds`.
         page_bytes: Earlier name of `limits.page_bytes`.
     """
@@ -54,6 +61,7 @@ class Settings:
     trust_mtime: bool = False
     exclude: tuple[str, ...] = ()
     follow_links: bool = False
+    ocr: Ocr = field(default_factory=Ocr)
     page_seconds: InitVar[float | None] = None
     page_bytes: InitVar[int | None] = None
 
@@ -122,6 +130,7 @@ class PageStream:
         cues: Tell the cues of pages as well.
         variants: Changed copies that are sent through instead of each page.
         extras: What else is made of each page, see `ReadOptions.extras`.
+        turns: Degrees clockwise of pages, by SHA-256 and index, that are known to be turned; asked of none then.
 
     Attributes:
         seconds: What each stage took.
@@ -137,8 +146,10 @@ class PageStream:
         cues: bool = False,
         variants: Variants | None = None,
         extras: frozenset[str] = frozenset(),
+        turns: Mapping[tuple[str, int], int] | None = None,
     ) -> None:
         self._backbone = backbone
+        self._turns = turns
         self._batch_size = settings.batch_size or backbone.engine.batch_size
         identity = backbone.identity
         self._options = ReadOptions(
@@ -215,13 +226,27 @@ class PageStream:
         self.seconds["forward"] += time.perf_counter() - begin
         return result
 
+    def _upright(self, results: Sequence[PageImage | PageFailure]) -> Sequence[PageImage | PageFailure]:
+        """Results with the pages turned that lie sideways or upside down, where the space has it so."""
+        if self._backbone.turner is None:
+            return results
+        if self._turns is None:
+            return upright(results, self._backbone.turner)
+        known = self._turns
+        return [
+            turned_page(r, known.get((r.info.ref.document_sha256, r.info.ref.page_index), 0))
+            if isinstance(r, PageImage)
+            else r
+            for r in results
+        ]
+
     def _batches(self, renderer: Renderer, jobs: Iterable[Job]) -> Iterator[list[PageImage] | PageFailure]:
         """Gathers pages of one shape, so that no padding is computed."""
         waiting: dict[tuple[int, ...], list[PageImage]] = {}
         count = 0
         for rendered in renderer.render(jobs):
             self.bytes_finished += rendered.document.size if rendered.finished else 0
-            for result in rendered.results:
+            for result in self._upright(rendered.results):
                 if isinstance(result, PageFailure):
                     yield result
                     continue
@@ -240,6 +265,31 @@ class PageStream:
         yield from waiting.values()
 
 
+def upright(results: Sequence[PageImage | PageFailure], turner: UprightTurner) -> list[PageImage | PageFailure]:
+    """Pages as they are, but scans and photos that lie sideways or upside down, which are turned.
+
+    Pages with text of their own are not asked about: they are drawn as their document says.
+    """
+    shapes: dict[tuple[int, ...], list[int]] = {}
+    for place, result in enumerate(results):
+        if isinstance(result, PageImage) and result.info.source_kind in _MAY_LIE and result.info.outcome != "blank":
+            shapes.setdefault(result.pixels.shape, []).append(place)
+    found = list(results)
+    for places in shapes.values():
+        pages = [page for place in places if isinstance(page := found[place], PageImage) and page.pixels.size]
+        if not pages:
+            continue
+        turns = turner.turns(np.stack([page.pixels for page in pages]))
+        for place, page, degrees in zip(places, pages, turns.tolist(), strict=True):
+            found[place] = turned_page(page, degrees)
+    return found
+
+
+def turned_page(page: PageImage, degrees: int) -> PageImage:
+    """A page turned clockwise, and noted as such."""
+    return PageImage(replace(page.info, turned=degrees), turned(page.pixels, degrees)) if degrees else page
+
+
 def _finite(batch: list[PageImage], X: NDArray[np.float32]) -> Iterator[FeatureBatch | PageFailure]:
     """Passes on rows that float16 can hold; anything else would poison every classifier."""
     with np.errstate(over="ignore"):
@@ -253,7 +303,15 @@ def _finite(batch: list[PageImage], X: NDArray[np.float32]) -> Iterator[FeatureB
 
 
 def render_page(
-    document: Document, index: int, recipe: Recipe, interpolation: str, settings: Settings, *, cues: bool = False
+    document: Document,
+    index: int,
+    recipe: Recipe,
+    interpolation: str,
+    settings: Settings,
+    *,
+    cues: bool = False,
+    words: bool = False,
+    turner: UprightTurner | None = None,
 ) -> PageImage:
     """One page as a network sees it.
 
@@ -264,17 +322,21 @@ def render_page(
         interpolation: How images are scaled.
         settings: Limits, passwords, and what the page may cost.
         cues: Tell the cues of the page as well.
+        words: Tell its words as well.
+        turner: What turns it upright; None where it is taken as it is.
 
     Raises:
         DocumentError: The page cannot be rendered, or there is none of that number.
     """
-    options = ReadOptions(recipe, interpolation, settings.limits, settings.passwords, cues)
+    extras = frozenset({WORDS} if words else ())
+    options = ReadOptions(recipe, interpolation, settings.limits, settings.passwords, cues, extras)
     with Renderer(options) as renderer:
         job = Job(document, Selection(((index + 1, index + 1),)))
         for page in (page for rendered in renderer.render([job]) for page in rendered.results):
             if isinstance(page, PageFailure):
                 raise DocumentError(page.kind, f"{page.page}: {page.message}")
-            return page
+            (drawn,) = upright([page], turner) if turner is not None else [page]
+            return drawn if isinstance(drawn, PageImage) else page
     raise DocumentError("page_error", f"{document.path} has no page {index + 1}")
 
 

@@ -21,6 +21,7 @@ from embedpipe.backbones.building import check_size, default_recipe, find_backbo
 from embedpipe.backbones.engines import Backbone, EngineChoice
 from embedpipe.backbones.layers import PENULTIMATE, FeatureNetwork
 from embedpipe.backbones.model_cache import Wanted
+from embedpipe.backbones.names import one_name
 from embedpipe.backbones.runtime import choose
 from embedpipe.backbones.state_dicts import tensors_sha256
 from embedpipe.classifiers.evaluation import HeldOut, LabelledPages, grouped_folds, metrics_of
@@ -38,6 +39,7 @@ from embedpipe.finetuning.unfreezing import find_depths, set_drop_path, trained_
 from embedpipe.pages.documents import Limits
 from embedpipe.pages.rendering import Selection
 from embedpipe.pages.walking import FoundFile, identify
+from embedpipe.store.labels import NONE
 from embedpipe.store.workspace import FINETUNED, Workspace
 
 VALIDATION_FOLDS = 4
@@ -131,6 +133,7 @@ def finetune(
     recipe = recipe or FinetuningRecipe()
     if recipe.backbone.startswith(FINETUNED):
         raise UsageError(f"{recipe.backbone} has seen its documents: fine-tune its base with another recipe")
+    one_name(recipe.backbone, "training")
     name = name or f"{recipe.backbone.replace(':', '-')}-{recipe.unfreeze}"
     if not _NAME.fullmatch(name):
         raise UsageError(f"--name {name}: write letters, digits, dots, dashes and underscores")
@@ -150,6 +153,8 @@ class _Run:
         if (self._folder / MANIFEST).exists() and not (self._folder / _CHECKPOINT).exists():
             raise EmbedpipeError(f"there is a backbone {FINETUNED}{name} already: give another --name, or remove it")
         self._source = find_backbone(recipe.backbone)
+        if self._source.onnx:
+            self._source.build()  # says that it cannot be trained
         self._preprocessing = self._source.preprocessing()
         changes = {key: value for key in ("size", "resize") if (value := getattr(recipe, key)) is not None}
         self._picture = replace(default_recipe(self._preprocessing), **changes)
@@ -162,9 +167,10 @@ class _Run:
         self._folder.mkdir(parents=True, exist_ok=True)
         settings = replace(settings, selection=_selection(self._recipe.pages))
         labels = self._workspace.labels()
-        if not labels.rows:
+        rows = [row for row in labels.rows.values() if row.label != NONE]
+        if not rows:
             raise LabelsError("no document is labelled: use `embed DIR --label-by folder`, or `label FILE.csv`")
-        documents = self._documents({row.document_sha256: row.path for row in labels.rows.values()})
+        documents = self._documents({row.document_sha256: row.path for row in rows})
         self._watch.notice(f"rendering the labelled pages of {len(documents)} documents")
         interpolation = self._preprocessing.interpolation
         with PageCache(documents, self._picture, interpolation, settings, self._folder) as cache:
@@ -192,7 +198,8 @@ class _Run:
         frame = pd.DataFrame(keys, columns=["document_sha256", "page_index"])
         labels = self._workspace.labels().of_pages(frame)
         blank = np.array([info.outcome in SAYS_NOTHING for info in cache.infos], bool)
-        places = np.flatnonzero(labels["label"].notna().to_numpy(bool) & ~blank)
+        typed = (labels["label"].notna() & (labels["label"] != NONE)).to_numpy(bool)
+        places = np.flatnonzero(typed & ~blank)
         if not len(places):
             raise LabelsError("none of the pages is labelled: use `embed DIR --label-by folder`, or `label FILE.csv`")
         pages = LabelledPages(

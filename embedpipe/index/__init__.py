@@ -4,6 +4,6 @@ Input: stored features. Output: page ids with cosines, families, and pairs of pa
 (`same_page`). The index is derived and can be deleted. Kinds of index, recall and how pages are compared are changed
 here without looking elsewhere.
 
-Other rooms use `families`, `near_duplicates`, `page_index`, `projection`, `same_page.agreement`,
-`same_page.verification`, `search`.
+Other rooms use `families`, `inventory`, `near_duplicates`, `page_index`, `projection`, `row_neighbours`,
+`same_page.agreement`, `same_page.verification`, `search`, `word_search`.
 """

@@ -6,13 +6,15 @@ linkage gives the same tree (Murtagh 1983). Of each cluster only its mean is kep
 clusters is the inner product of their means. So nothing of the size n x n is made.
 """
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import faiss
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from sklearn.decomposition import TruncatedSVD
+
+from embedpipe.index.row_neighbours import EXACT_ROWS, RowIndex, sampled, singular_vectors
 
 SAME_LAYOUT = 0.8
 """Mean cosine of two pages of a family: at 0.85 families of real documents agree a little better with their sources, at
@@ -24,6 +26,14 @@ _DIM = 256
 
 _SAMPLE = 20_000
 _EDGES = 65_536
+_READ = 8192
+"""Rows that are in memory at once where there are many."""
+
+_TOTALS = 2**25
+"""Numbers of the sums of families that are in memory at once."""
+
+Read = Callable[[NDArray[np.int64]], NDArray[np.float32]]
+"""Page ids, (n,), to their rows of unit length, float32 (n, dim)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,11 +68,77 @@ def families(
     Returns:
         The largest first, of equal ones that with the earlier page. Every page is in one family at most.
     """
-    clusters = average_linkage(reduced(unit), threshold)
+    members = _members(average_linkage(reduced(unit), threshold), least)
+    return [_family(unit[rows], page_ids[rows]) for rows in members]
+
+
+def _members(clusters: NDArray[np.int64], least: int) -> list[NDArray[np.int64]]:
+    """The rows of each cluster that is large enough, the largest first."""
     order = np.argsort(clusters, kind="stable")
     members = np.split(order, np.flatnonzero(np.diff(clusters[order])) + 1) if len(order) else []
-    members = sorted((rows for rows in members if len(rows) >= least), key=lambda rows: (-len(rows), rows[0]))
-    return [_family(unit[rows], page_ids[rows]) for rows in members]
+    return sorted((rows for rows in members if len(rows) >= least), key=lambda rows: (-len(rows), rows[0]))
+
+
+def families_of_many(
+    read: Read,
+    page_ids: NDArray[np.int64],
+    *,
+    threshold: float = SAME_LAYOUT,
+    least: int = 3,
+    most_exact: int = EXACT_ROWS,
+) -> list[Family]:
+    """As `families`, of pages whose rows need not fit into memory: more than `EXACT_ROWS` are read some at a time.
+
+    Args:
+        read: Gives the rows of some pages; asked for them in the order of their ids, three times.
+        page_ids: Ids of the pages, int64 (n,).
+        threshold: Least mean cosine of two pages of a family.
+        least: Pages of the smallest family.
+        most_exact: Up to so many pages are in memory at once.
+    """
+    if len(page_ids) <= most_exact:
+        return families(read(page_ids), page_ids, threshold=threshold, least=least) if len(page_ids) else []
+    order = np.argsort(page_ids, kind="stable")
+    axes = singular_vectors(read(page_ids[order[sampled(len(order), _SAMPLE)]]))
+    projected = np.empty((len(order), axes.shape[1]), np.float32)
+    for rows, unit in _pieces(read, page_ids, order):
+        projected[rows] = unit @ axes
+    members = _members(average_linkage(projected, threshold), least)
+    del projected
+    found: list[Family] = []
+    most = max(_TOTALS // len(axes), 1)
+    for first in range(0, len(members), most):
+        found += _families_of(read, page_ids, members[first : first + most], len(axes))
+    return found
+
+
+def _pieces(
+    read: Read, page_ids: NDArray[np.int64], order: NDArray[np.int64]
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+    """Numbers of some pages and their rows, a few at a time, in an order in which a store is read once."""
+    for first in range(0, len(order), _READ):
+        rows = order[first : first + _READ]
+        yield rows, read(page_ids[rows])
+
+
+def _families_of(read: Read, page_ids: NDArray[np.int64], members: list[NDArray[np.int64]], dim: int) -> list[Family]:
+    """Families with their pages in order, from sums that are added up while rows go by."""
+    family = np.full(len(page_ids), -1, np.int64)
+    for number, rows in enumerate(members):
+        family[rows] = number
+    own = np.flatnonzero(family >= 0)
+    order = own[np.argsort(page_ids[own], kind="stable")]
+    totals, closeness = np.zeros((len(members), dim)), np.empty(len(page_ids))
+    for rows, unit in _pieces(read, page_ids, order):
+        by_family = np.argsort(family[rows], kind="stable")
+        numbers, starts = np.unique(family[rows[by_family]], return_index=True)
+        totals[numbers] += np.add.reduceat(unit[by_family], starts, axis=0, dtype=np.float64)
+    for rows, unit in _pieces(read, page_ids, order):
+        closeness[rows] = np.einsum("ij,ij->i", unit, totals[family[rows]])
+    return [
+        Family(page_ids[rows[np.argsort(-closeness[rows], kind="stable")]], _coherence(total, len(rows)))
+        for rows, total in zip(members, totals, strict=True)
+    ]
 
 
 def average_linkage(unit: NDArray[np.float32], threshold: float) -> NDArray[np.int64]:
@@ -100,6 +176,8 @@ def reduced(unit: NDArray[np.float32]) -> NDArray[np.float32]:
     """
     if min(unit.shape) <= _DIM:
         return unit
+    if len(unit) > EXACT_ROWS:
+        return np.ascontiguousarray(unit @ singular_vectors(unit))
     rng = np.random.default_rng(0)
     sample = unit[np.sort(rng.choice(len(unit), min(_SAMPLE, len(unit)), replace=False))]
     svd = TruncatedSVD(_DIM, random_state=0).fit(sample)  # not PCA: without a centre, no cosine changes
@@ -110,9 +188,7 @@ def _neighbour_edges(means: NDArray[np.float32]) -> NDArray[np.int64]:
     """Pairs (smaller, larger) of rows of which one is among the nearest of the other."""
     if not len(means):
         return np.empty((0, 2), np.int64)
-    index = faiss.IndexFlatIP(means.shape[1])
-    index.add(means)
-    _, found = index.search(means, min(_NEIGHBOURS + 1, len(means)))
+    _, found = RowIndex(means).search(means, min(_NEIGHBOURS + 1, len(means)))
     rows = np.repeat(np.arange(len(means)), found.shape[1])
     return _unique_edges(np.column_stack([rows, found.ravel()]), len(means))
 
@@ -183,5 +259,9 @@ def _contracted(
 def _family(unit: NDArray[np.float32], page_ids: NDArray[np.int64]) -> Family:
     n, total = len(unit), unit.sum(axis=0, dtype=np.float64)
     order = np.argsort(-(unit @ total), kind="stable")
-    coherence = (float(total @ total) - n) / (n * (n - 1)) if n > 1 else 1.0
-    return Family(page_ids[order], min(coherence, 1.0))
+    return Family(page_ids[order], _coherence(total, n))
+
+
+def _coherence(total: NDArray[np.float64], n: int) -> float:
+    """Mean cosine of two of n rows of unit length with this sum."""
+    return min((float(total @ total) - n) / (n * (n - 1)), 1.0) if n > 1 else 1.0

@@ -6,23 +6,39 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from embedpipe.index.row_neighbours import EXACT_ROWS, RowIndex
+
 NEAR_DUPLICATE = 0.95
 """Cosine of scaled features from which two pages are nearly the same picture: one page saved again, or one form, also
 where it is filled differently, which features do not show (docs/quality.md). Scans of a printed page lie below."""
 
+MOST = 100
+"""Near rows of each row that are named among many: a million copies of one form do not make a million times a million
+pairs."""
+
 _BLOCK = 4096
+_PAIRS = 16_384
 
 
-def near_pairs(unit: NDArray[np.float32], threshold: float) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """All pairs of rows whose cosine is at least a threshold, found without the square matrix.
+def near_pairs(
+    unit: NDArray[np.float32], threshold: float, most_exact: int = EXACT_ROWS
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Pairs of rows whose cosine is at least a threshold, found without the square matrix.
+
+    Up to `most_exact` rows they are all of them. Of more, they are those of each row with its `MOST` nearest ones, as
+    far as the lists that are looked at hold them (`row_neighbours`); where a row has more, pairs with a few of these
+    rows are added, so that all of them are connected.
 
     Args:
         unit: Rows of unit length, float32 (n, dim).
         threshold: Smallest cosine.
+        most_exact: Up to so many rows all are compared.
 
     Returns:
         Rows (m, 2) with the smaller one first, and their cosines (m,).
     """
+    if len(unit) > most_exact:
+        return _pairs_of_many(unit, threshold, most_exact)
     index = faiss.IndexFlatIP(unit.shape[1])
     index.add(unit)
     pairs, cosines = [], []
@@ -35,6 +51,49 @@ def near_pairs(unit: NDArray[np.float32], threshold: float) -> tuple[NDArray[np.
         cosines.append(found[once])
     empty = np.empty((0, 2), np.int64), np.empty(0, np.float32)
     return (np.concatenate(pairs), np.concatenate(cosines)) if pairs else empty
+
+
+def _pairs_of_many(
+    unit: NDArray[np.float32], threshold: float, most_exact: int
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    index, n = RowIndex(unit, most_exact), len(unit)
+    lost = np.sqrt(np.maximum(1.0 - np.einsum("ij,ij->i", index.rows, index.rows), 0.0))  # by the projection
+    keys, crowded = [], np.zeros(n, bool)
+    for start in range(0, n, _BLOCK):
+        estimates, rows = index.search(unit[start : start + _BLOCK], MOST + 1)
+        queries = np.arange(start, start + len(rows))[:, None]
+        # the parts that the projection drops have an inner product of at most that of their lengths
+        near = (rows >= 0) & (rows != queries) & (estimates + lost[queries] * lost[rows] >= threshold)
+        crowded[start : start + len(rows)] = near.sum(axis=1) >= MOST
+        low, high = np.minimum(queries, rows)[near], np.maximum(queries, rows)[near]
+        keys.append(np.unique(low * n + high))
+    pairs = np.column_stack(np.divmod(np.unique(np.concatenate(keys)), n))
+    pairs = np.concatenate([pairs, _pairs_with_leaders(index.rows, np.flatnonzero(crowded), threshold)])
+    cosines = _cosines(unit, pairs)
+    near_enough = cosines >= threshold
+    return pairs[near_enough], cosines[near_enough]
+
+
+def _pairs_with_leaders(rows: NDArray[np.float32], crowded: NDArray[np.int64], threshold: float) -> NDArray[np.int64]:
+    """Pairs of rows that have more near ones than were named, with one of them that leads all that are near it, (m, 2).
+
+    Each row has many near it, so that there are few leaders.
+    """
+    found, left = [np.empty((0, 2), np.int64)], crowded
+    while len(left):
+        near = rows[left] @ rows[left[0]] >= threshold * float(rows[left[0]] @ rows[left[0]])
+        near[0] = True
+        found.append(np.column_stack([np.full(int(near.sum()) - 1, left[0]), left[near][1:]]))
+        left = left[~near]
+    return np.concatenate(found)
+
+
+def _cosines(unit: NDArray[np.float32], pairs: NDArray[np.int64]) -> NDArray[np.float32]:
+    cosines = np.empty(len(pairs), np.float32)
+    for start in range(0, len(pairs), _PAIRS):
+        one, other = pairs[start : start + _PAIRS].T
+        np.einsum("ij,ij->i", unit[one], unit[other], out=cosines[start : start + _PAIRS])
+    return cosines
 
 
 def connected(pairs: NDArray[np.int64], n: int) -> NDArray[np.int64]:

@@ -18,13 +18,12 @@ from embedpipe.index.rehearsal import rehearse, using
 from embedpipe.index.row_reader import checksums, locate
 from embedpipe.index.search import PageIndex, Setting
 from embedpipe.index.segments import Segment, SegmentBuilder, document_keys
-from embedpipe.index.storage import describe, in_words, verify
 from embedpipe.index.tuning import QUERIES, Truth, drifted, tune
 from embedpipe.store.features import FeatureStore
+from embedpipe.store.moments import Moments, same_scaling, unit_blocks
 from embedpipe.store.parts import ROW_BITS, Part
-from embedpipe.store.scaling import Moments, same_scaling, unit_blocks
 
-__all__ = ["PageIndex", "Request", "build", "describe", "follow", "fresh_index", "in_words", "make", "update", "verify"]
+__all__ = ["PageIndex", "Request", "build", "follow", "fresh_index", "make", "update"]
 
 log = logging.getLogger(__name__)
 
@@ -209,7 +208,7 @@ def fresh_index(store: FeatureStore, folder: Path) -> PageIndex:
             if free:
                 index = _renewed(_newest(store), folder, index, wanted)
         index = _renewed(store, None, index, wanted)
-    return replace(index, hidden=store.set_aside()["page_id"].to_numpy(np.int64))
+    return replace(index, hidden=store.set_aside()["page_id"].to_numpy())
 
 
 def make(

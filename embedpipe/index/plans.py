@@ -27,11 +27,17 @@ _SCANNING_CORES = 8
 _GRAPH_PAGES = 50_000
 """A graph over more pages takes too long to build: each costs about a millisecond and more."""
 _ID_BYTES = 8
-_ROWS_PER_CENTROID = 64
+_ROWS_PER_CENTROID = 32
+_STEPS = 5
+"""Of the clustering into lists; with these two the recall is that of twice as many of each, see docs/performance.md."""
 _TRAINING_ROWS = 20_000
 _TRAINING_BYTES = 768 * 1024**2
 """Most of the training sample, as float32."""
 _MOST_LISTS = 4096
+_BITS = 512
+"""Principal components, turned at random, of which a bit each is kept where there are so many (RaBitQ)."""
+_FEWEST_BITS = 256
+"""Of fewer features a bit each says too little."""
 _COMPONENTS = 256
 """Principal components that are kept where memory allows a byte for each."""
 _FINER_PAGES = 300_000
@@ -97,8 +103,11 @@ def choose(request: Request, pages: int, dim: int) -> str:
     if pages <= _GRAPH_PAGES and pages * (4 * dim + 300) <= request.memory_bytes:
         return "HNSW32"
     lists = _lists(pages)
-    kept = [_COMPONENTS, _COMPONENTS // 2] if pages <= _FINER_PAGES else [_COMPONENTS // 2]
-    choices = [f"PCA{n},IVF{lists},SQ8" for n in kept if n < dim] or [f"IVF{lists},SQ8"]
+    if dim >= _FEWEST_BITS and hasattr(faiss, "IndexIVFRaBitQ"):  # earlier versions of FAISS have none
+        choices = [f"PCAR{min(_BITS, dim)},IVF{lists},RaBitQ"]
+    else:
+        kept = [_COMPONENTS, _COMPONENTS // 2] if pages <= _FINER_PAGES else [_COMPONENTS // 2]
+        choices = [f"PCA{n},IVF{lists},SQ8" for n in kept if n < dim] or [f"IVF{lists},SQ8"]
     choices += [_quantised(lists, bytes_, dim) for bytes_ in (64, 32, 16) if dim >= _A_CODE]
     for choice in choices:
         if pages * bytes_per_page(choice, dim) <= request.memory_bytes:
@@ -177,6 +186,8 @@ def trained(factory: str, sample: NDArray[np.float32]) -> Any:
     for holder in (core, getattr(core, "pq", None)):
         if holder is not None and hasattr(holder, "cp"):
             holder.cp.min_points_per_centroid = 1  # else FAISS writes to stderr what nobody can change
+    if isinstance(core, faiss.IndexIVF):
+        core.cp.niter = _STEPS
     try:
         index.train(sample)
     except RuntimeError as error:

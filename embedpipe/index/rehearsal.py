@@ -17,7 +17,7 @@ from embedpipe.core.errors import EmbedpipeError, UsageError
 from embedpipe.core.memory import is_lack_of_memory
 from embedpipe.index.plans import efforts, reason_of
 from embedpipe.index.segments import Queries, Segment, SegmentBuilder
-from embedpipe.store.scaling import BlockScaler
+from embedpipe.store.moments import Scaling
 
 WORKING = "auto, Flat, SQ8, HNSW32, IVF64,Flat and PCA64,IVF64,SQ8 work"
 _ROWS = 300
@@ -27,7 +27,7 @@ _LEAST_FOUND = 0.5
 _SAME = 1e-5
 
 
-def rehearse(factory: str, empty: Any, unit: NDArray[np.float32], scaler: BlockScaler) -> None:
+def rehearse(factory: str, empty: Any, unit: NDArray[np.float32], scaler: Scaling) -> None:
     """Fills, writes, opens and searches an index of some pages.
 
     Args:
@@ -57,7 +57,7 @@ def using(factory: str, pages: int) -> Iterator[None]:
         raise UsageError(f"--index {factory}: FAISS cannot use it over {pages} pages ({reason}); {WORKING}") from error
 
 
-def _found(empty: Any, rows: NDArray[np.float32], scaler: BlockScaler) -> float:
+def _found(empty: Any, rows: NDArray[np.float32], scaler: Scaling) -> float:
     """Share of rows that are found by themselves, or by others that are the same."""
     builder, half = SegmentBuilder(rows.shape[1], empty), -(-len(rows) // 2)
     for first in range(0, len(rows), half):  # parts of a store come one after another
@@ -71,7 +71,7 @@ def _found(empty: Any, rows: NDArray[np.float32], scaler: BlockScaler) -> float:
         return _share(segment, empty, rows, scaler)
 
 
-def _share(segment: Segment, empty: Any, rows: NDArray[np.float32], scaler: BlockScaler) -> float:
+def _share(segment: Segment, empty: Any, rows: NDArray[np.float32], scaler: Scaling) -> float:
     queries, among = Queries.of(scaler, rows), np.ones(len(rows), bool)
     among[::3] = False
     segment.search(queries, _NEIGHBOURS, efforts(empty)[0], among)

@@ -15,14 +15,16 @@ from embedpipe.core.records import Identity
 from embedpipe.index.row_reader import Spans, checksums, read_rows
 from embedpipe.index.segments import Effort, Queries, Segment, document_keys
 from embedpipe.store.features import FeatureStore
+from embedpipe.store.moments import Moments, Scaling, same_scaling
 from embedpipe.store.parts import ROW_BITS
-from embedpipe.store.scaling import BlockScaler, Moments, same_scaling
 
 log = logging.getLogger(__name__)
 
 _EXACT_PAGES = 1000
 """Among so few pages every one is compared, with its features from the store."""
 _BLOCK = 4096
+_SCALED = 128
+"""Rows that are scaled at a time: what lies in between stays in the caches of the processor."""
 _FIRST_RANGE = 16
 _MOST_EFFORT = 1 << 20
 _DRIFTED_FETCH = 2
@@ -93,13 +95,13 @@ class PageIndex:
 
     store: FeatureStore
     parts: dict[int, Part]
-    scaler: BlockScaler
+    scaler: Scaling
     setting: Setting
     segments: list[Segment]
     forgotten: NDArray[np.int64]
     spans: dict[int, Spans]
     empty: Any = None
-    trained_scaler: BlockScaler | None = None
+    trained_scaler: Scaling | None = None
     moments: dict[int, Moments] = field(default_factory=dict)
     hidden: NDArray[np.int64] = field(default_factory=lambda: _NOBODY)
     _kept: Masks | None = field(default=None, init=False, repr=False)
@@ -389,12 +391,14 @@ class PageIndex:
             queries, fetch = queries[~done], 4 * fetch
 
 
-def _unit(scaler: BlockScaler, X: NDArray[np.float32]) -> NDArray[np.float32]:
+def _unit(scaler: Scaling, X: NDArray[np.float32]) -> NDArray[np.float32]:
     if not len(X):
         return np.empty((0, X.shape[1]), np.float32)
-    scaled = scaler.transform(X)
-    lengths = np.linalg.norm(scaled, axis=1, keepdims=True)
-    return np.ascontiguousarray(scaled / np.maximum(lengths, 1e-12), dtype=np.float32)
+    unit = np.empty(X.shape, np.float32)
+    for first in range(0, len(X), _SCALED):
+        scaled = scaler.transform(X[first : first + _SCALED])
+        unit[first : first + _SCALED] = scaled / np.maximum(np.linalg.norm(scaled, axis=1, keepdims=True), 1e-12)
+    return unit
 
 
 def _first(

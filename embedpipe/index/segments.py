@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from embedpipe.core.files import replacing
 from embedpipe.index.plans import inner
-from embedpipe.store.scaling import BlockScaler
+from embedpipe.store.moments import Scaling
 
 COLUMNS = pa.schema(
     {
@@ -70,7 +70,7 @@ class Queries:
     mean: NDArray[np.float32]
 
     @classmethod
-    def of(cls, scaler: BlockScaler, unit: NDArray[np.float32], estimated: NDArray[np.float32] | None = None) -> Self:
+    def of(cls, scaler: Scaling, unit: NDArray[np.float32], estimated: NDArray[np.float32] | None = None) -> Self:
         """Of unit rows; `estimated` is given where what was trained has another scaling."""
         return cls(unit, unit * scaler.scale_, unit if estimated is None else estimated, scaler.mean_)
 
@@ -129,7 +129,7 @@ class Segment:
         found: NDArray[np.int64] = self.page_ids[self.by_document[first:last]]
         return found
 
-    def scaled(self, scaler: BlockScaler) -> "Segment":
+    def scaled(self, scaler: Scaling) -> "Segment":
         """The same with the lengths of its rows under another scaling."""
         if not self.exact:
             return self
@@ -361,11 +361,20 @@ def write_faiss(index: Any, file: Path) -> None:
 
 
 def read_faiss(file: Path) -> Any:
-    """Maps a FAISS index into memory: vectors and graphs one way, inverted lists the other."""
+    """Maps a FAISS index into memory: vectors and graphs one way, inverted lists the other.
+
+    FAISS would start a thread for each list that a query looks at, to read it ahead: that takes longer than the query.
+    """
     try:
         return faiss.read_index(str(file), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_MMAP_IFC)
     except RuntimeError:
-        return faiss.read_index(str(file), faiss.IO_FLAG_MMAP)
+        index = faiss.read_index(str(file), faiss.IO_FLAG_MMAP)
+    core = inner(index)
+    if isinstance(core, faiss.IndexIVF):
+        lists = faiss.downcast_InvertedLists(core.invlists)
+        if isinstance(lists, faiss.OnDiskInvertedLists):
+            lists.prefetch_nthread = 0
+    return index
 
 
 @contextlib.contextmanager

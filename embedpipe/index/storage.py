@@ -17,18 +17,16 @@ import numpy as np
 from embedpipe.core.errors import ArtifactError, SpaceMismatchError
 from embedpipe.core.files import read_json, replacing, sha256_of, write_json
 from embedpipe.core.records import Identity
+from embedpipe.index.inventory import MANIFEST, ROWS, files_of
 from embedpipe.index.row_reader import Spans
 from embedpipe.index.search import PageIndex, Setting
 from embedpipe.index.segments import Segment, write_faiss
 from embedpipe.store.features import FeatureStore
+from embedpipe.store.moments import Moments, Scaling
 from embedpipe.store.parts import part_number
-from embedpipe.store.scaling import Moments, fitted
 
-MANIFEST = "manifest.json"
 _SMALL = 32 * 1024**2
 """Files up to this are hashed whenever they are opened; larger ones when their size or time is not as noted."""
-_ROWS = "follow the store"
-"""What the manifest says of the rows: those of earlier versions kept the scaling of the first pages."""
 _FILE = re.compile(r"(segment|trained|state)-(\d{6})\.(faiss|arrow|npz)")
 
 
@@ -68,7 +66,7 @@ def save(index: PageIndex, folder: Path) -> None:
             "pages": len(index),
             "metric": "cosine",
             **dataclasses.asdict(index.setting),
-            "rows": _ROWS,
+            "rows": ROWS,
             "blocks": index.scaler.blocks,
             "parts": [list(part) for part in index.parts.values()],
             "state": state.name,
@@ -99,7 +97,7 @@ def load(folder: Path, store: FeatureStore) -> PageIndex:
         found = Identity.from_json(manifest["identity"])
         if found != store.identity:
             raise SpaceMismatchError(f"the index {folder}", found, store.identity)
-        if manifest.get("rows") != _ROWS:
+        if manifest.get("rows") != ROWS:
             raise OutdatedIndexError(f"{folder} was made by an earlier version; it is built again when needed")
         problems = _quick_check(folder, manifest["files"])
         if problems:
@@ -124,31 +122,10 @@ def requested(folder: Path) -> Setting | None:
     return None
 
 
-def verify(folder: Path, manifest: dict[str, Any]) -> list[str]:
-    """Compares all files of an index with its manifest; returns what is wrong, a line each."""
-    problems = []
-    for name, noted in _files_of(manifest).items():
-        file = folder / name
-        if not file.exists():
-            problems.append(f"{file}: missing; it is built again when needed")
-        elif sha256_of(file) != noted["sha256"]:
-            problems.append(f"{file}: damaged; it is built again when needed")
-    return problems
-
-
 def _changed(folder: Path, manifest: dict[str, Any]) -> bool:
     with contextlib.suppress(ArtifactError):
         return read_json(folder / MANIFEST) != manifest
     return False
-
-
-def _files_of(manifest: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    files = manifest.get("files")
-    if not isinstance(files, dict) or not all(
-        isinstance(noted, dict) and "sha256" in noted for noted in files.values()
-    ):
-        return {}
-    return files
 
 
 def _quick_check(folder: Path, files: dict[str, dict[str, Any]]) -> list[str]:
@@ -175,7 +152,7 @@ def _note(file: Path) -> dict[str, Any]:
 
 def _listed(folder: Path) -> dict[str, dict[str, Any]]:
     with contextlib.suppress(ArtifactError):
-        return _files_of(read_json(folder / MANIFEST))
+        return files_of(read_json(folder / MANIFEST))
     return {}
 
 
@@ -213,7 +190,8 @@ def _state(index: PageIndex) -> dict[str, Any]:
 def _read(folder: Path, manifest: dict[str, Any], store: FeatureStore) -> PageIndex:
     with np.load(folder / manifest["state"], allow_pickle=False) as arrays:
         state = {name: arrays[name] for name in arrays.files}
-    scaler = fitted(manifest["blocks"], state["mean"], state["scale"])
+    blocks = [(int(start), int(stop)) for start, stop in manifest["blocks"]]
+    scaler = Scaling(blocks, state["mean"], state["scale"])
     parts = {part_number(name): (str(name), str(digest)) for name, digest in manifest["parts"]}
     cuts = np.searchsorted(state["span_parts"], list(parts)), np.searchsorted(state["span_parts"], list(parts), "right")
     spans = {
@@ -221,13 +199,12 @@ def _read(folder: Path, manifest: dict[str, Any], store: FeatureStore) -> PageIn
         for number, first, last in zip(parts, *cuts, strict=True)
     }
     columns = (state[f"moment_{name}"] for name in ("parts", "pages", "sums", "filled"))
-    blocks = [(int(start), int(stop)) for start, stop in manifest["blocks"]]
     moments = {int(n): Moments(blocks, int(pages), *sums) for n, pages, *sums in zip(*columns, strict=True)}
     if moments.keys() != parts.keys():
         raise ValueError("its sums are not those of its parts")
     setting = Setting(**{field.name: manifest[field.name] for field in dataclasses.fields(Setting)})
     empty = faiss.read_index(str(folder / manifest["trained"])) if manifest["trained"] else None  # mapped: no clones
-    trained = None if empty is None else fitted(manifest["blocks"], state["trained_mean"], state["trained_scale"])
+    trained = None if empty is None else Scaling(blocks, state["trained_mean"], state["trained_scale"])
     segments = _segments(folder, manifest, state)
     return PageIndex(store, parts, scaler, setting, segments, state["forgotten"], spans, empty, trained, moments)
 
@@ -243,48 +220,3 @@ def _segments(folder: Path, manifest: dict[str, Any], state: Mapping[str, Any]) 
                 raise ValueError("the lengths of its rows are missing")
         segments.append(segment)
     return segments
-
-
-def describe(folder: Path) -> dict[str, Any] | None:
-    """What an index is, for `info`: pages, factory, recall, effort and size; None where there is none."""
-    if not (folder / MANIFEST).exists():
-        return None
-    manifest = read_json(folder / MANIFEST)
-    keys = (
-        "pages",
-        "factory",
-        "recall",
-        "wanted",
-        "queries",
-        "effort",
-        "over_fetch",
-        "trained_pages",
-        "space",
-        "metric",
-    )
-    found = {key: manifest.get(key) for key in keys}
-    sizes = [noted.get("bytes", 0) for noted in _files_of(manifest).values()]
-    segments = manifest.get("segments")
-    return {
-        **found,
-        "outdated": manifest.get("rows") != _ROWS,
-        "segments": len(segments) if isinstance(segments, list) else 0,
-        "megabytes": round(sum(sizes) / 1e6, 1),
-    }
-
-
-def in_words(described: Mapping[str, Any]) -> str:
-    """The result of `describe`, in a line."""
-    parts = [f"{described['pages']} pages", f"{described['factory']}"]
-    if described.get("outdated"):
-        parts.append("made by an earlier version, built again when needed")
-    elif described.get("queries"):
-        effort = [f"{name} {value}" for name, value in (described["effort"] or {}).items()]
-        again = f"{described['over_fetch']} times as many ranked again"
-        then = described.get("trained_pages")
-        measured = f", measured at {then} pages" if then and then != described["pages"] else ""
-        parts += [f"recall@10 {described['recall']:.3f} ({described['wanted']:g} wanted{measured})", *effort, again]
-    else:
-        parts.append("exact")
-    segments = f" in {described['segments']} segments" if described["segments"] > 1 else ""
-    return ", ".join([*parts, f"{described['megabytes']} MB{segments}"])

@@ -1,14 +1,18 @@
 """What the readers of all kinds of file share: what is asked of them, what they give, and how a page is laid out."""
 
+import math
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+from embedpipe.core.display import whole_number
 from embedpipe.core.records import Recipe
-from embedpipe.pages.augmentation import Variants
+
+if TYPE_CHECKING:
+    from embedpipe.pages.augmentation import Variants
+    from embedpipe.pages.extras.ocr import Recogniser
 
 BLANK_INK = 0.0002
 """Pages with a smaller share of ink are blank: 15 pixels of a page of 320 x 226."""
@@ -22,8 +26,65 @@ SHAPE_STEP = 16
 THUMBNAIL, WORDS = "thumbnail", "words"
 """What can be made of a page in the same pass besides its picture, see `ReadOptions.extras`."""
 
+_PAPER = math.sqrt(2)
+"""Long side over short side of a sheet of paper."""
+
+_LONGEST = 6000
+"""Pixels of the long side of the longest strip."""
+
 PHOTO_CROP = 0.875
 """The share of the short side that the usual photo recipe keeps: 224 of 256 pixels."""
+
+
+_MOST_PAGES = 10**15
+"""Last page that can be asked for: `1-999999999999` is what people write for "all from here"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which pages of each document are wanted.
+
+    Attributes:
+        ranges: Pairs of 1-based first and last page numbers; 0 stands for the last page. Empty means all.
+    """
+
+    ranges: tuple[tuple[int, int], ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> "Selection":
+        """Reads `all`, `1-3` or `1,last`.
+
+        Raises:
+            ValueError: The text is none of these.
+        """
+        if text.strip() == "all":
+            return cls()
+        ranges = []
+        for part in text.split(","):
+            first, dash, last = (piece.strip() for piece in part.partition("-"))
+            start, end = (
+                0 if piece == "last" else _page_number(piece, text) for piece in (first, last if dash else first)
+            )
+            if end and not 1 <= start <= end:  # nothing comes after the last page
+                raise ValueError(text)
+            ranges.append((start, end))
+        return cls(tuple(ranges))
+
+    def indices(self, page_count: int) -> list[int]:
+        """The 0-based indices of the wanted pages of a document with `page_count` pages, ascending."""
+        if not self.ranges:
+            return list(range(page_count))
+        wanted: set[int] = set()
+        for first, last in self.ranges:
+            wanted.update(range((first or page_count) - 1, min(last or page_count, page_count)))
+        return sorted(i for i in wanted if i >= 0)
+
+
+def _page_number(piece: str, text: str) -> int:
+    number = whole_number(piece, _MOST_PAGES)
+    if not number:
+        raise ValueError(text)
+    return number
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +117,7 @@ class ReadOptions:
         passwords: To try on encrypted PDFs.
         cues: Whether to tell the cues of each page.
         extras: What else is made of each page: `THUMBNAIL`, `WORDS`.
+        recogniser: Reads the words from the picture of each page, whether the document tells them or not.
         variants: Changed copies that are wanted instead of each page.
     """
 
@@ -65,7 +127,8 @@ class ReadOptions:
     passwords: tuple[str, ...] = ()
     cues: bool = False
     extras: frozenset[str] = frozenset()
-    variants: Variants | None = None
+    variants: "Variants | None" = None
+    recogniser: "Recogniser | None" = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,15 +155,25 @@ def ink(pixels: NDArray[np.uint8]) -> float:
     """Share of pixels that stand out from the most common shade; pixels are uint8 (H, W, 3)."""
     red, green, blue = (pixels[:, :, channel] for channel in range(3))
     darkest = np.minimum(np.minimum(red, green), blue)  # a yellow word on white is dark in one channel only
+    from PIL import Image  # noqa: PLC0415 - who only asks does without it
+
     counts = np.array(Image.fromarray(darkest).histogram())
     away = np.abs(np.arange(len(counts)) - counts.argmax())
     return float(counts[away > INK_CONTRAST].sum() / darkest.size)
 
 
 class OpenDocument(Protocol):
-    """A document that was opened by a reader."""
+    """A document that was opened by a reader.
+
+    Attributes:
+        page_count: How many pages it has.
+        pdf: PyMuPDF's document, for those who read more than pictures; None for other kinds of file.
+        taken_by_camera: Whether the picture that was rendered last says so.
+    """
 
     page_count: int
+    pdf: Any
+    taken_by_camera: bool
 
     def render(self, index: int) -> Rendering:
         """Renders page `index`, counted from 0; raises DocumentError."""
@@ -125,6 +198,8 @@ def plan(width: float, height: float, recipe: Recipe) -> tuple[Region, tuple[int
     """
     whole = (0.0, 0.0, width, height)
     size = recipe.size
+    if recipe.resize == "area":
+        size = min(round(size * math.sqrt(max(width, height) / min(width, height) / _PAPER)), _LONGEST)
     if recipe.resize == "squash":
         return whole, (size, size)
     if recipe.resize == "crop":

@@ -3,11 +3,13 @@
 A page's facts are numbers of a fixed order. They never fail: what cannot be measured is zero, and `known` says so.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pymupdf
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import pymupdf
 
 CUES = (
     "known",
@@ -82,6 +84,8 @@ def _cell(offset: float, length: float) -> int:
 
 def _text(page: Any) -> list[float]:
     """Characters, images, fonts, how many of them are embedded, and their usual and largest size."""
+    import pymupdf  # noqa: PLC0415 - who only names cues does without it
+
     flags = pymupdf.TEXTFLAGS_DICT & ~pymupdf.TEXT_PRESERVE_IMAGES
     spans = [
         (span["size"], len(span["text"]))

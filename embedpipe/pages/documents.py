@@ -5,7 +5,7 @@ the memory: `rendering` runs these readers in worker processes that can be kille
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from embedpipe.pages.contract import (
@@ -22,9 +22,6 @@ from embedpipe.pages.contract import (
     Rendering,
     plan,
 )
-from embedpipe.pages.pdf import PdfDocument
-from embedpipe.pages.pictures import ImageDocument
-from embedpipe.pages.tiff import TiffDocument
 
 __all__ = [
     "BLANK_INK",
@@ -35,15 +32,12 @@ __all__ = [
     "SUFFIXES",
     "THUMBNAIL",
     "WORDS",
-    "ImageDocument",
     "Limits",
     "OpenDocument",
-    "PdfDocument",
     "ReadOptions",
     "Reader",
     "Region",
     "Rendering",
-    "TiffDocument",
     "open_document",
     "plan",
     "recognise",
@@ -69,27 +63,43 @@ class Reader:
 
 def _picture(image_format: str, suffixes: tuple[str, ...], *magics: bytes) -> Reader:
     def open_picture(path: str, options: ReadOptions) -> OpenDocument:
+        from embedpipe.pages.pictures import ImageDocument  # noqa: PLC0415 - see `load_decoders`
+
         return ImageDocument(path, options, image_format)
 
     return Reader(image_format, suffixes, lambda head: head.startswith(magics), open_picture)
+
+
+def _open_tiff(path: str, options: ReadOptions) -> OpenDocument:
+    from embedpipe.pages.tiff import TiffDocument  # noqa: PLC0415 - see `load_decoders`
+
+    return TiffDocument(path, options)
+
+
+def _open_pdf(path: str, options: ReadOptions) -> OpenDocument:
+    from embedpipe.pages.pdf import PdfDocument  # noqa: PLC0415 - see `load_decoders`
+
+    return PdfDocument(path, options)
+
+
+def load_decoders() -> None:
+    """Loads the libraries of all readers, for a process that opens documents; whoever only names kinds does without."""
+    from embedpipe.pages import pdf, pictures, tiff  # noqa: F401, PLC0415 - half of what a start of `info` took
 
 
 READERS: dict[str, Reader] = {
     "png": _picture("PNG", (".png",), b"\x89PNG\r\n\x1a\n"),
     "jpeg": _picture("JPEG", (".jpg", ".jpeg", ".jpe", ".jfif"), b"\xff\xd8\xff"),
     "tiff": Reader(
-        "TIFF", (".tif", ".tiff"), lambda head: head.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")), TiffDocument
+        "TIFF", (".tif", ".tiff"), lambda head: head.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")), _open_tiff
     ),
     "gif": _picture("GIF", (".gif",), b"GIF87a", b"GIF89a"),
     "bmp": _picture("BMP", (".bmp", ".dib"), b"BM"),
-    "webp": Reader(
-        "WEBP",
-        (".webp",),
-        lambda head: head[:4] == b"RIFF" and head[8:12] == b"WEBP",
-        lambda path, options: ImageDocument(path, options, "WEBP"),
+    "webp": replace(
+        _picture("WEBP", (".webp",)), recognises=lambda head: head[:4] == b"RIFF" and head[8:12] == b"WEBP"
     ),
     # the last: its mark may come anywhere in the first kilobyte, also in a picture's description
-    "pdf": Reader("PDF", (".pdf",), lambda head: b"%PDF-" in head, PdfDocument),
+    "pdf": Reader("PDF", (".pdf",), lambda head: b"%PDF-" in head, _open_pdf),
 }
 """The kinds of file that are read. An allow-list: nothing else reaches a decoder."""
 

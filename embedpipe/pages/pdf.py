@@ -22,6 +22,7 @@ class PdfDocument:
     Attributes:
         pdf: The document, for `extraction`.
         password: The one that opened it, or "".
+        taken_by_camera: Never; what a page shows tells.
 
     Raises:
         DocumentError: It cannot be opened, is encrypted, has no pages, or has too many.
@@ -30,6 +31,7 @@ class PdfDocument:
     def __init__(self, path: str, options: ReadOptions) -> None:
         self._options = options
         self.password = ""
+        self.taken_by_camera = False
         pymupdf.TOOLS.reset_mupdf_warnings()
         try:
             self.pdf = _open_pdf(path)

@@ -64,6 +64,7 @@ class ImageDocument:
     A picture that was cut short is an error; a JPEG that only lacks its end marker is `repaired`.
 
     Attributes:
+        pdf: None, see `OpenDocument`.
         taken_by_camera: Whether the picture that was rendered last says so.
 
     Raises:
@@ -73,6 +74,7 @@ class ImageDocument:
     def __init__(self, path: str, options: ReadOptions, image_format: str) -> None:
         self._path, self._options, self._format = path, options, image_format
         self.page_count = 1
+        self.pdf = None
         self.taken_by_camera = False
         self._warning = ""
         self._image = self._open()

@@ -21,10 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pebble import ProcessExpired, ProcessPool
 
-from embedpipe.core.display import whole_number
 from embedpipe.core.errors import DocumentError, EmbedpipeError
 from embedpipe.core.files import file_time
 from embedpipe.core.records import (
+    OCR_WORDS,
     PLACEHOLDER,
     WHOLE_FILE,
     Document,
@@ -35,30 +35,33 @@ from embedpipe.core.records import (
     Recipe,
     Words,
 )
-from embedpipe.pages.contract import first_line
+from embedpipe.pages.contract import Selection, first_line
 from embedpipe.pages.cues import UNKNOWN, page_cues
 from embedpipe.pages.documents import (
     BLANK_INK,
     THUMBNAIL,
     WORDS,
-    ImageDocument,
     OpenDocument,
-    PdfDocument,
     ReadOptions,
     Rendering,
+    load_decoders,
     open_document,
     plan,
 )
+from embedpipe.pages.extras.ocr import PATIENCE, PageReader
 from embedpipe.pages.extras.thumbnails import LONG_SIDE, thumbnail
-from embedpipe.pages.extras.words import words_of_page
+from embedpipe.pages.extras.words import hashed, words_of_page
 from embedpipe.pages.source_kinds import UNKNOWN as UNKNOWN_KIND
 from embedpipe.pages.source_kinds import page_kind
 from embedpipe.pages.workers import Numbers, WorkerContext, silence
 
+__all__ = ["Job", "RenderStats", "Rendered", "Renderer", "Selection", "start_worker"]
+
 PAGES_PER_TASK = 16
 """Pages of a document that a worker takes at a time: long documents are shared out, short ones cost one message.
 
-Of pages that several variants are made of, so many fewer that a message does not become larger.
+Of pages that several variants are made of, so many fewer that a message does not become larger. Pages whose text is
+recognised come one by one: each takes a second, and what a kill takes with it is read again.
 """
 
 TASKS_PER_WORKER = 500
@@ -83,60 +86,9 @@ class Job:
     """
 
     document: Document
-    selection: "Selection"
+    selection: Selection
     known: frozenset[int] = frozenset()
     extras_only: frozenset[int] = frozenset()
-
-
-_MOST_PAGES = 10**15
-"""Last page that can be asked for: `1-999999999999` is what people write for "all from here"."""
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """Which pages of each document are wanted.
-
-    Attributes:
-        ranges: Pairs of 1-based first and last page numbers; 0 stands for the last page. Empty means all.
-    """
-
-    ranges: tuple[tuple[int, int], ...] = ()
-
-    @classmethod
-    def parse(cls, text: str) -> "Selection":
-        """Reads `all`, `1-3` or `1,last`.
-
-        Raises:
-            ValueError: The text is none of these.
-        """
-        if text.strip() == "all":
-            return cls()
-        ranges = []
-        for part in text.split(","):
-            first, dash, last = (piece.strip() for piece in part.partition("-"))
-            start, end = (
-                0 if piece == "last" else _page_number(piece, text) for piece in (first, last if dash else first)
-            )
-            if end and not 1 <= start <= end:  # nothing comes after the last page
-                raise ValueError(text)
-            ranges.append((start, end))
-        return cls(tuple(ranges))
-
-    def indices(self, page_count: int) -> list[int]:
-        """The 0-based indices of the wanted pages of a document with `page_count` pages, ascending."""
-        if not self.ranges:
-            return list(range(page_count))
-        wanted: set[int] = set()
-        for first, last in self.ranges:
-            wanted.update(range((first or page_count) - 1, min(last or page_count, page_count)))
-        return sorted(i for i in wanted if i >= 0)
-
-
-def _page_number(piece: str, text: str) -> int:
-    number = whole_number(piece, _MOST_PAGES)
-    if not number:
-        raise ValueError(text)
-    return number
 
 
 @dataclass(slots=True)
@@ -184,6 +136,10 @@ class Renderer:
     def __init__(self, options: ReadOptions, workers: int = 1) -> None:
         self.stats = RenderStats()
         self._limits = options.limits
+        self._first = "import embedpipe.pages.rendering"
+        if options.recogniser is not None:
+            kind = type(options.recogniser)
+            self._first = f"from {kind.__module__} import {kind.__qualname__} as kind; kind().load()"
         self._pages_per_task = _pages_per_task(options)
         context = WorkerContext()
         self._window = workers * 3
@@ -268,7 +224,7 @@ class Renderer:
             results = self._after_death(task, error)
         except BrokenProcessPool as error:
             raise EmbedpipeError(
-                f"render workers die as they start: try `{sys.executable} -c 'import embedpipe.pages.rendering'`"
+                f"render workers die as they start: try `{sys.executable} -c '{self._first}'`"
             ) from error
         else:
             self.stats.seconds += answer.seconds
@@ -305,6 +261,8 @@ class Renderer:
 
     def _verdict(self, error: BaseException) -> tuple[str, str]:
         code = getattr(error, "exitcode", None)
+        if code == -getattr(signal, "SIGPROF", 0):
+            return "timeout", f"took {self._limits.page_seconds / PATIENCE:g} s of processor time (--page-timeout)"
         if isinstance(error, TimeoutError) or code == -getattr(signal, "SIGALRM", 0):
             return "timeout", f"not finished after {self._limits.page_seconds:g} s (--page-timeout)"
         if code == -getattr(signal, "SIGKILL", 0):
@@ -315,13 +273,16 @@ class Renderer:
 _options: ReadOptions
 _marks: Numbers
 _last: dict[Recipe, tuple[Document, OpenDocument]] = {}
+_read: PageReader | None = None
 
 
 def start_worker(options: ReadOptions, marks: Numbers) -> None:
     """Makes a fresh process one that may be killed, and that cannot take more memory than it is given."""
-    global _options, _marks
+    global _options, _marks, _read  # noqa: PLW0603 - one per worker process
     _options, _marks = options, marks
+    load_decoders()  # before the memory is counted that it starts with
     silence()
+    _read = options.recogniser.load() if options.recogniser else None
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it could not be blocked before
     if hasattr(signal, "SIGALRM"):
         signal.signal(signal.SIGALRM, signal.SIG_DFL)  # the kernel ends the process; a handler would wait for MuPDF
@@ -329,7 +290,7 @@ def start_worker(options: ReadOptions, marks: Numbers) -> None:
         import resource  # noqa: PLC0415 - not on Windows
 
         used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()  # noqa: SIM115
-        cap = used + options.limits.page_bytes
+        cap = used + options.limits.page_bytes + (options.recogniser.address_space if options.recogniser else 0)
         resource.setrlimit(resource.RLIMIT_AS, (cap, cap))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
@@ -340,10 +301,13 @@ def _alarm() -> Iterator[None]:
         yield
         return
     signal.setitimer(signal.ITIMER_REAL, _options.limits.page_seconds)
+    if _read is not None:
+        signal.setitimer(signal.ITIMER_PROF, _options.limits.page_seconds / PATIENCE)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 def _work(job: Job, indices: list[int] | None, slot: int) -> _Answer:
@@ -384,6 +348,8 @@ def _open(document: Document, options: ReadOptions) -> OpenDocument:
 
 
 def _pages_per_task(options: ReadOptions) -> int:
+    if options.recogniser:
+        return 1
     return max(1, PAGES_PER_TASK // len(options.variants.numbers)) if options.variants else PAGES_PER_TASK
 
 
@@ -397,7 +363,7 @@ def _render_page(job: Job, opened: OpenDocument, index: int, slot: int) -> list[
             ink = drawn.ink
             facts = _cues(opened, drawn, index) if _options.cues else ()
             kind = UNKNOWN_KIND if _options.variants else _kind(opened, drawn, index)
-            words, small = _words(opened, index), _thumbnail(document, drawn, index)
+            words, small = _words(opened, drawn, index), _thumbnail(document, drawn, index)
             pictures = [] if index in job.extras_only else _pictures(drawn, (document.sha256, index))
     except (DocumentError, MemoryError) as error:
         return _failures(document, [index], *_reason(error))
@@ -428,7 +394,7 @@ def _pictures(drawn: Rendering, page: tuple[str, int]) -> list[tuple[int, NDArra
 def _cues(opened: OpenDocument, drawn: Rendering, index: int) -> tuple[float, ...]:
     """The page's cues; a page that can be rendered is never lost for them."""
     try:
-        page = opened.pdf[index] if isinstance(opened, PdfDocument) else None
+        page = opened.pdf[index] if opened.pdf is not None else None
         return page_cues(drawn.width, drawn.height, index, opened.page_count, page)
     except MemoryError:
         raise
@@ -439,25 +405,38 @@ def _cues(opened: OpenDocument, drawn: Rendering, index: int) -> tuple[float, ..
 def _kind(opened: OpenDocument, drawn: Rendering, index: int) -> str:
     """Where the page's picture comes from; a page that can be rendered is never lost for it."""
     try:
-        if isinstance(opened, PdfDocument):
-            return page_kind(drawn.pixels, opened.pdf[index])
-        return page_kind(drawn.pixels, None, camera=isinstance(opened, ImageDocument) and opened.taken_by_camera)
+        page = opened.pdf[index] if opened.pdf is not None else None
+        return page_kind(drawn.pixels, page, camera=opened.taken_by_camera)
     except MemoryError:
         raise
     except Exception:  # noqa: BLE001 - MuPDF raises many kinds
         return UNKNOWN_KIND
 
 
-def _words(opened: OpenDocument, index: int) -> Words | None:
+def _words(opened: OpenDocument, drawn: Rendering, index: int) -> Words | None:
     """The page's words, where they are wanted; a page that can be rendered is never lost for them."""
     if WORDS not in _options.extras:
         return None
+    if _read is not None:
+        return _recognised(drawn, _read)
     try:
-        return words_of_page(opened.pdf[index]) if isinstance(opened, PdfDocument) else Words()
+        return words_of_page(opened.pdf[index]) if opened.pdf is not None else Words()
     except MemoryError:
         raise
     except Exception as error:  # noqa: BLE001 - MuPDF raises many kinds
         return Words(message=f"its text cannot be read: {first_line(error)}")
+
+
+def _recognised(drawn: Rendering, read: PageReader) -> Words:
+    """The words in the picture of a page; blank ones are not looked at."""
+    if drawn.ink < BLANK_INK:
+        return Words(origin=OCR_WORDS)
+    try:
+        return replace(hashed(read(drawn.pixels), OCR_WORDS), origin=OCR_WORDS)
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever a recogniser raises
+        return Words(origin=OCR_WORDS, message=f"page_error: its text cannot be recognised: {first_line(error)}")
 
 
 def _thumbnail(document: Document, drawn: Rendering, index: int) -> bytes | None:

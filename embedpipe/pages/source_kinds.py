@@ -7,14 +7,15 @@ one kind is never promised of another (`decisions`).
 
 import contextlib
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pymupdf
 from numpy.typing import NDArray
-from PIL import ExifTags
 
 from embedpipe.pages.cues import areas
+
+if TYPE_CHECKING:
+    import pymupdf
 
 DIGITAL, SCAN, PHOTO = KINDS = ("digital", "scan", "photo")
 """`digital`: text or drawings of a PDF. `scan`: a picture in even light, also a fax or a screenshot. `photo`: one by a
@@ -75,6 +76,8 @@ def _uneven_light(pixels: NDArray[np.uint8]) -> bool:
 
 def taken_by_camera(image: Any) -> bool:
     """Whether the Exif tags of a Pillow image hold exposure time or aperture, which scanners do not have."""
+    from PIL import ExifTags  # noqa: PLC0415 - answering needs the names of kinds only
+
     with contextlib.suppress(Exception):  # damaged tags raise many kinds, and say nothing of the picture
         tags = image.getexif().get_ifd(ExifTags.IFD.Exif)
         return ExifTags.Base.ExposureTime in tags or ExifTags.Base.FNumber in tags

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from embedpipe.core.display import path_to_text
 from embedpipe.core.records import PageFailure
+from embedpipe.store.columns import read
 
 FAILURES_FILE = "failures.parquet"
 DIGEST = "rows_sha256"
@@ -54,7 +54,7 @@ def digest_of(rows: list[dict[str, Any]]) -> str:
 
 def read_failures(file: Path) -> list[dict[str, Any]]:
     """Rows of failures.parquet; raises OSError, ValueError or ArrowException where it is damaged."""
-    table = pq.read_table(file, page_checksum_verification=True)
+    table = read(file)
     if table.schema.remove_metadata() != pa.schema(list(FAILURE_COLUMNS.items())):
         raise ValueError("its columns are not those of failures")
     rows: list[dict[str, Any]] = table.to_pylist()

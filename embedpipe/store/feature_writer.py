@@ -131,7 +131,7 @@ class FeatureWriter:
     def documents(self) -> set[str]:
         """SHA-256 of all documents that the store knows: with features, with failures, and those that were lost."""
         failed = {failure.page.document_sha256 for failure in self._failures.values()}
-        return {*self.known, *failed, *self.store.lost().pages["document_sha256"]} - {""}
+        return {*self.known, *failed, *self.store.lost().pages["document_sha256"].to_pylist()} - {""}
 
     def failed(self, key: Key | str) -> PageFailure | None:
         """What is known of the failure of a page, (sha256, index), or of a file that could not be hashed, its path."""
@@ -170,6 +170,7 @@ class FeatureWriter:
                     "outcome": info.outcome,
                     "message": as_utf8(info.message),
                     "source_kind": info.source_kind,
+                    "turned": info.turned,
                 }
             )
             self._buffer.rows.append(row)

@@ -11,10 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
@@ -24,6 +23,7 @@ from embedpipe.core.errors import ArtifactError, SpaceMismatchError
 from embedpipe.core.files import read_json, sha256_of, write_json
 from embedpipe.core.records import WHOLE_FILE, Identity, PageFailure, PageRef
 from embedpipe.store import part_contents
+from embedpipe.store.columns import array_of, by_value, empty, numbers, texts
 from embedpipe.store.failure_table import FAILURES_FILE, key_of, read_failures
 from embedpipe.store.parts import (
     COLUMNS,
@@ -37,10 +37,15 @@ from embedpipe.store.parts import (
     suspect,
 )
 
+if TYPE_CHECKING:  # what only counts or looks up pages does without
+    import pandas as pd
+
 log = logging.getLogger(__name__)
 _MANIFEST = "manifest.json"
 _REMEDY = "; move it away and run `embed` again, which lists the parts anew"
 _NO_IDS = np.empty(0, np.int64)
+_COLUMNS = pa.schema(list(COLUMNS.items()))
+_ASIDE = pa.schema({"page_id": pa.int64(), "document_sha256": pa.string(), "standing": pa.string()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +53,13 @@ class Lost:
     """Pages whose features a store had and cannot give any more; each comes back when its file is embedded again.
 
     Attributes:
-        pages: Rows as in `part_contents.SCHEMA`; neither pages that are there again nor those that are known to fail.
+        pages: Rows of `part_contents.SCHEMA`; neither pages that are there again nor those that are known to fail.
         files: The damaged, put aside or missing parts that they were in.
         counts: How many pages of how many documents were in each of these.
         unread: Parts of which it is not even known which pages they held.
     """
 
-    pages: pd.DataFrame
+    pages: pa.Table
     files: list[Path] = field(default_factory=list)
     unread: list[Path] = field(default_factory=list)
     counts: list[tuple[int, int]] = field(default_factory=list)
@@ -83,9 +88,10 @@ class FeatureStore:
             self.next_number = max(int(manifest.get("next_number", 0)), number_after(part.name for part in self.parts))
         except (KeyError, TypeError, ValueError) as error:
             raise ArtifactError(f"{path / _MANIFEST} is damaged: {type(error).__name__}{_REMEDY}") from error
+        self._table: pa.Table | None = None
         self._pages: pd.DataFrame | None = None
         self._standing: Callable[[], Callable[[str, str], str]] | None = None
-        self._set_aside = pd.DataFrame({"page_id": np.empty(0, np.int64), "document_sha256": [], "standing": []})
+        self._set_aside = empty(_ASIDE)
 
     def only_current(self, standing: "Callable[[], Callable[[str, str], str]]") -> Self:
         """The same snapshot, without the pages of documents that are not current.
@@ -94,15 +100,20 @@ class FeatureStore:
             standing: Gives, when pages are read, what tells the standing of a document from its SHA-256 and source;
                 "" if it is current, see `store.sources`.
         """
-        self._standing, self._pages = standing, None
+        self._standing = standing
+        self._read_anew()
         return self
 
-    def set_aside(self) -> pd.DataFrame:
+    def _read_anew(self) -> None:
+        self._table, self._pages = None, None
+
+    def set_aside(self) -> pa.Table:
         """The pages that are stored and not given, for their documents are not current.
 
         Columns: page_id, document_sha256, standing.
         """
-        self.pages()
+        if self._table is None and self._pages is None:
+            self.table()
         return self._set_aside
 
     @classmethod
@@ -139,7 +150,8 @@ class FeatureStore:
 
     def replace_parts(self, parts: list[Part]) -> None:
         """Makes these the parts of the store, for the one writer."""
-        self.parts, self.damaged, self._pages = parts, [], None
+        self.parts, self.damaged = parts, []
+        self._read_anew()
         self.next_number = max(self.next_number, number_after(part.name for part in parts))
         libraries = ("embedpipe", "torch", "timm", "torchvision", "pymupdf", "pillow", "pyarrow")
         write_json(
@@ -155,40 +167,43 @@ class FeatureStore:
             },
         )
 
-    def pages(self) -> pd.DataFrame:
+    def pages(self) -> "pd.DataFrame":
         """One row per page, without the features, in the order of the parts.
 
         Columns: page_id, document_sha256, page_index, page_count, source, width, height, ink, outcome, message,
-        source_kind ("" where an earlier version stored the page).
+        source_kind ("" where an earlier version stored the page), turned (degrees clockwise, 0 where it was not).
         """
         if self._pages is None:
-            tables = [table for part in self.parts if (table := self.read(part, list(COLUMNS))) is not None]
-            empty = pa.schema(list(COLUMNS.items())).empty_table()
-            self._pages = pa.concat_tables([empty, *tables]).to_pandas()
-            paths = [text_to_path(text) for text in self._pages["source"]]
-            self._pages["source"] = pd.Series(paths, self._pages.index, dtype=object)  # Arrow strings hold only UTF-8
-            if self._standing is not None:
-                self._pages = self._current(self._pages, self._standing())
+            self._pages, self._table = _frame(self.table()), None
         return self._pages
 
-    def _current(self, pages: pd.DataFrame, standing: "Callable[[str, str], str]") -> pd.DataFrame:
+    def table(self) -> pa.Table:
+        """As `pages`, without pandas, which takes long to load; sources are as `display.path_to_text` writes them."""
+        if self._table is None:
+            tables = [table for part in self.parts if (table := self.read(part, list(COLUMNS))) is not None]
+            table = pa.concat_tables([empty(_COLUMNS), *tables])
+            self._table = table if self._standing is None else self._current(table, self._standing())
+        return self._table
+
+    def _current(self, pages: pa.Table, standing: "Callable[[str, str], str]") -> pa.Table:
         """The pages of documents that are current; notes the others."""
-        documents = pages.drop_duplicates("document_sha256")
-        told = {s: standing(s, p) for s, p in zip(documents["document_sha256"], documents["source"], strict=True)}
-        standings = pages["document_sha256"].map(told).astype(object)
-        current = (standings == "").to_numpy(bool)
-        aside = pages.loc[~current, ["page_id", "document_sha256"]]
-        self._set_aside = aside.assign(standing=standings[~current]).reset_index(drop=True)
-        return pages if current.all() else pages[current].reset_index(drop=True)
+        documents, own = by_value(pages["document_sha256"])
+        sources = pages["source"].take(numbers(np.unique(own, return_index=True)[1])).to_pylist()
+        told = [standing(sha256, text_to_path(source)) for sha256, source in zip(documents, sources, strict=True)]
+        away = np.array([bool(text) for text in told], bool)[own]
+        standings = texts(told).take(numbers(own))
+        gone = pages.select(["page_id", "document_sha256"]).append_column("standing", standings)
+        self._set_aside = gone.take(numbers(np.flatnonzero(away)))
+        return pages.take(numbers(np.flatnonzero(~away))) if away.any() else pages
 
     def batches(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
         """Yields (page ids, features float32 (n, dim)) part by part: the matrix is never whole in memory."""
-        aside = self.set_aside()["page_id"].to_numpy(np.int64) if self._standing is not None else _NO_IDS
+        aside = array_of(self.set_aside()["page_id"]) if self._standing is not None else _NO_IDS
         for part in self.parts:
             table = self.read(part, ["page_id", "embedding"])
             if table is None:
                 continue
-            ids, X = table["page_id"].to_numpy(), self.matrix(table)
+            ids, X = array_of(table["page_id"]), self.matrix(table)
             current = ~np.isin(ids, aside) if len(aside) else slice(None)
             if len(ids[current]):
                 yield ids[current], X[current].astype(np.float32)
@@ -208,32 +223,31 @@ class FeatureStore:
             table = self.read(part, ["page_id", "embedding"]) if part else None
             if table is None:
                 raise ArtifactError(f"{len(wanted)} pages are missing in {self.path}: run embed again on their files")
-            ids = table["page_id"].to_numpy()
+            ids = array_of(table["page_id"])
             rows = np.searchsorted(ids, page_ids[wanted]).clip(max=len(ids) - 1)
             if not np.array_equal(ids[rows], page_ids[wanted]):
                 raise ArtifactError(f"{self.path / part.name} lacks pages that were asked for" if part else "")
-            X[wanted] = self.matrix(table).astype(np.float32)[rows]
+            X[wanted] = self.matrix(table)[rows]
         return X
 
-    def pages_of(self, page_ids: NDArray[np.int64]) -> pd.DataFrame:
+    def pages_of(self, page_ids: NDArray[np.int64]) -> "pd.DataFrame":
         """As `pages`, of some pages, in the order asked for: reads only their parts.
 
         Raises:
             ArtifactError: A page is not in the store, or its part is damaged.
         """
-        found = pd.DataFrame(columns=list(COLUMNS))
+        found = empty(_COLUMNS)
         if len(page_ids):
             wanted = [part for part in self.parts if part.number in set(page_ids >> ROW_BITS)]
             tables = [table for part in wanted if (table := self.read(part, list(COLUMNS))) is not None]
-            table = pa.concat_tables([pa.schema(list(COLUMNS.items())).empty_table(), *tables])
-            places = pc.index_in(pa.array(page_ids), table["page_id"])
+            table = pa.concat_tables([empty(_COLUMNS), *tables])
+            places = pc.index_in(numbers(page_ids), table["page_id"])
             if places.null_count:
                 raise ArtifactError(
                     f"{places.null_count} pages are missing in {self.path}: run embed again on their files"
                 )
-            found = table.take(places).to_pandas()
-        found["source"] = pd.Series([text_to_path(text) for text in found["source"]], found.index, dtype=object)
-        return found
+            found = table.take(places)
+        return _frame(found)
 
     def raw_features(self, name: str) -> NDArray[np.float16]:
         """All features of a part, as stored, float16 (n, dim); raises ArtifactError where they cannot be read."""
@@ -244,8 +258,7 @@ class FeatureStore:
 
     def matrix(self, table: pa.Table) -> NDArray[np.float16]:
         """The features of a table that `read` gave, as stored, float16 (n, dim)."""
-        flat = table["embedding"].combine_chunks().flatten()
-        X: NDArray[np.float16] = flat.to_numpy(zero_copy_only=False).reshape(-1, self.dim)
+        X: NDArray[np.float16] = array_of(table["embedding"].combine_chunks().flatten()).reshape(-1, self.dim)
         return X
 
     def read(self, part: Part, columns: Sequence[str]) -> pa.Table | None:
@@ -265,7 +278,8 @@ class FeatureStore:
                 str(error).partition("\n")[0][:80],
                 part.rows,
             )
-            self.parts, self._pages = [other for other in self.parts if other != part], None
+            self.parts = [other for other in self.parts if other != part]
+            self._read_anew()
             self.damaged.append(part)
             suspect(self.path / part.name)
             return None
@@ -273,11 +287,12 @@ class FeatureStore:
 
     def lost(self) -> Lost:
         """The pages whose features were lost, as far as parts have been read; see `Lost`."""
-        pages = self.pages()
+        self.set_aside()  # reads the parts
         lost = self._lost_parts()
         if not lost:
-            return Lost(pd.DataFrame(columns=part_contents.SCHEMA.names))
-        there = set(zip(pages["document_sha256"], pages["page_index"].tolist(), strict=True))
+            return Lost(empty(part_contents.SCHEMA))
+        pages = self.table()
+        there = set(zip(pages["document_sha256"].to_pylist(), pages["page_index"].to_pylist(), strict=True))
         there |= {(failure.page.document_sha256, failure.page.page_index) for failure in self.failures()}
         rows: list[dict[str, Any]] = []
         files, unread, counts = [], [], []
@@ -296,7 +311,7 @@ class FeatureStore:
                 counts.append((len(gone), len({row["document_sha256"] for row in gone})))
                 rows += gone
                 there |= {key_of(row) for row in gone}
-        return Lost(pd.DataFrame(rows, columns=part_contents.SCHEMA.names), files, unread, counts)
+        return Lost(pa.Table.from_pylist(rows, part_contents.SCHEMA), files, unread, counts)
 
     def _lost_parts(self) -> dict[int, Path]:
         """The parts that this snapshot lacks: damaged, put aside, or gone; by number, with their files."""
@@ -353,6 +368,16 @@ class FeatureStore:
                     f"{part_contents.path_of(self.path, number)}: damaged; the next `embed` writes it again"
                 )
         return problems
+
+
+def _frame(table: pa.Table) -> "pd.DataFrame":
+    """Pages as a data frame; their sources as paths, which Arrow could not hold: not all are UTF-8."""
+    import pandas as pd  # noqa: PLC0415 - see `table`
+
+    paths = [text_to_path(text) for text in table["source"].to_pylist()]
+    frame: pd.DataFrame = table.to_pandas()
+    frame["source"] = pd.Series(paths, frame.index, dtype=object)
+    return frame
 
 
 def unlisted(store: FeatureStore) -> list[Path]:

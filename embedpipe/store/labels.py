@@ -4,20 +4,25 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from embedpipe.core.display import alike, name_of, path_to_text, text_to_path
 from embedpipe.core.errors import LabelsError
 from embedpipe.core.tables import Table, read_table, write_csv
 from embedpipe.store.sorted_ledger import ANSWERS, LEDGER, RESERVED
 
+NONE = "none"
+"""In place of a type, in any case: the document or page is of none of the types. It teaches what is novel (see
+`classifiers.calibration.novelty`), is never an answer, and does not count as a type."""
+if TYPE_CHECKING:
+    import pandas as pd
+
 _COLUMNS = ("document", "path", "page", "label", "group")
 _DOCUMENT_NAMES = ("document", "path", "file", "filename")
 _LABEL_NAMES = ("label", "type", "class")
 _UNREAD = "unread"
 """Column for cells beyond the header, so that they are not lost when the table is written again."""
-_SHA256_DIGITS = 64
+_SHA256 = re.compile("[0-9a-f]{64}")
 _PAGE = re.compile(r"(\d+)(?:[.,]0+)?")
 """A page; tables in which some cells are empty have 1.0 for 1, and 1,0 where commas are decimal points."""
 _SHOWN = 10
@@ -29,7 +34,7 @@ Key = tuple[str, int]
 class Label:
     """One row: the type of a document, or of one of its pages.
 
-    Type and group are kept as `display.name_of` writes them, wherever they come from.
+    Type and group are kept as `display.name_of` writes them, wherever they come from; `NONE` is no type.
 
     Attributes:
         document_sha256: The document.
@@ -48,7 +53,8 @@ class Label:
 
     def __post_init__(self) -> None:
         """Gives names that look the same the same characters."""
-        object.__setattr__(self, "label", name_of(self.label))
+        label = name_of(self.label)
+        object.__setattr__(self, "label", NONE if is_none(label) else label)
         object.__setattr__(self, "group", name_of(self.group))
 
     @property
@@ -140,19 +146,24 @@ class Labels:
         return labels
 
     @classmethod
-    def from_csv(cls, file: Path, find: Callable[[str], str | None]) -> "Labels":
+    def from_csv(cls, file: Path, find: Callable[[str], str | None], *, given: str = "") -> "Labels":
         """Reads a CSV with the columns `path,label`, and optionally `page` and `group`.
 
         The column names `document` or `file`, and `type`, do as well; a document may be given by its SHA-256.
         Relative paths count from the CSV's folder. Lines whose label is empty are passed over and counted. Of tables
         with answers of a classifier, only a column `label` is read.
 
+        Args:
+            file: The table.
+            find: Returns the SHA-256 of the document at a path, or None.
+            given: The label of every line; the table needs no column `label` then.
+
         Raises:
             LabelsError: A column is missing, a document cannot be found, or a page is no number; or the table holds
-                no labels but answers.
+                no labels but answers; or a line has another label than the given one.
         """
         labels, added = cls(), []
-        reader = _Reader(file, find)
+        reader = _Reader(file, find, given)
         reader.refuse_ours()
         labels.notes += [reader.table.note] if reader.table.note else []
         for line, cells in reader.lines():
@@ -176,6 +187,10 @@ class Labels:
             *mistakes[:_SHOWN],
             *([f"labels.csv: {more} more such lines"] if more > 0 else []),
         ]
+
+    def without_label(self) -> list[str]:
+        """What is wrong with each line of labels.csv because of which a document has no label."""
+        return list(dict.fromkeys(line.message for line in self.kept if line.key not in self.rows))
 
     def look_alikes(self) -> list[str]:
         """One line about types that differ only in case or spaces, or none."""
@@ -259,14 +274,20 @@ class Labels:
         changed = sum((a[key].label, a[key].group) != (b[key].label, b[key].group) for key in both)
         return len(a) - len(both), changed, len(b) - len(both)
 
+    @property
+    def none(self) -> int:
+        """How many documents or pages are labelled as none of the types."""
+        return sum(row.label == NONE for row in self.rows.values())
+
     def types(self) -> dict[str, int]:
         """How many documents or pages have each type."""
         counts: dict[str, int] = {}
         for row in self.rows.values():
-            counts[row.label] = counts.get(row.label, 0) + 1
+            if row.label != NONE:
+                counts[row.label] = counts.get(row.label, 0) + 1
         return dict(sorted(counts.items()))
 
-    def of_pages(self, pages: pd.DataFrame) -> pd.DataFrame:
+    def of_pages(self, pages: "pd.DataFrame") -> "pd.DataFrame":
         """Labels and groups of pages.
 
         Args:
@@ -277,6 +298,8 @@ class Labels:
             before one of the document; without a group, a document is a group of its own. All pages of a document
             are of one group, and groups that a document's labels name together are one, of the first name.
         """
+        import pandas as pd  # noqa: PLC0415 - counting and looking up labels does without it, and it takes long to load
+
         keys = list(zip(pages["document_sha256"], pages["page_index"] + 1, strict=True))
         found = [self.rows.get(key) or self.rows.get((key[0], 0)) for key in keys]
         labels = [row.label if row else None for row in found]
@@ -304,9 +327,14 @@ class Labels:
         return {sha256: of(min(groups)) for sha256, groups in named.items()}
 
 
+def is_none(label: str) -> bool:
+    """Whether a label says that a document is of none of the types."""
+    return label.strip().casefold() == NONE
+
+
 def is_sha256(text: str) -> bool:
     """Whether a text can be the hash of a document."""
-    return len(text) == _SHA256_DIGITS and all(c in "0123456789abcdef" for c in text)
+    return _SHA256.fullmatch(text) is not None
 
 
 def _as_row(label: Label) -> Mapping[str, object]:
@@ -329,11 +357,12 @@ class _Reader:
     Args:
         file: The table.
         find: Returns the SHA-256 of the document at a path, or None.
+        given: The label of every line; "" for what the lines say.
     """
 
-    def __init__(self, file: Path, find: Callable[[str], str | None]) -> None:
+    def __init__(self, file: Path, find: Callable[[str], str | None], given: str = "") -> None:
         self.table: Table = read_table(file)
-        self._file, self._find = file, find
+        self._file, self._find, self._given = file, find, given
         header = self.table.header
         self._answers = [name for name in header if name in ANSWERS]
         label = next((name for name in _LABEL_NAMES if name in header and (name == "label" or not self._answers)), "")
@@ -357,7 +386,7 @@ class _Reader:
             raise LabelsError(f"{file} lists families: write `label --cluster {file}`")
         if {"page_id", "document_sha256"} <= header:
             raise LabelsError(f"{file} was written by `export`, with the labels that there are already")
-        if self._answers and "label" not in header:
+        if self._answers and "label" not in header and not self._given:
             raise LabelsError(
                 f"{file} holds answers of embedpipe (column {self._answers[0]}), not labels: write the types of a "
                 "person into a column `label`"
@@ -375,7 +404,8 @@ class _Reader:
 
     def to_be_filled_in(self, cells: Mapping[str, str]) -> bool:
         """Whether a line names a document and leaves its label open."""
-        return "label" in self._header and bool(_document(cells)) and not name_of(cells.get("label", ""))
+        open_ = "label" in self._header and not self._given
+        return open_ and bool(_document(cells)) and not name_of(cells.get("label", ""))
 
     def labels(self, cells: Mapping[str, str]) -> list[Label]:
         """The label of a line, or those of the pages of a part.
@@ -383,9 +413,11 @@ class _Reader:
         Raises:
             _MistakeError: It gives none.
         """
-        document, label = _document(cells), name_of(cells.get("label", ""))
+        document, label = _document(cells), name_of(cells.get("label", "")) or self._given
         if cells.get(_UNREAD):
             raise _MistakeError("has more cells than the table has columns; put cells with a comma in quotes")
+        if self._given and label.casefold() != self._given:
+            raise _MistakeError(f"says {label!r}, but every line is to be {self._given!r}: take it out, or its label")
         if not document or not label:
             what = "with a value in each" if self._columns else f"and is read as {self.table.read_as}"
             raise _MistakeError(f"needs the columns path and label, {what}")

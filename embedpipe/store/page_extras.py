@@ -4,18 +4,24 @@ pages/thumbnails-<n>.parquet   a small JPEG of each page; empty where the page c
 pages/words-<n>.parquet        hashed n-grams of each page, where they come from, and how long the text is
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-from scipy.sparse import csr_array
+from numpy.typing import NDArray
 
 from embedpipe.core.records import NO_WORDS, PageInfo, Words
-from embedpipe.pages.extras.words import BUCKETS
+from embedpipe.pages.extras.words import BUCKETS, FEWEST_CHARACTERS
+from embedpipe.store.columns import array_of
 from embedpipe.store.failure_table import as_utf8
-from embedpipe.store.page_table import POSITION, Key, PageTable, PageTableWriter, all_rows
+from embedpipe.store.features import FeatureStore
+from embedpipe.store.page_table import POSITION, Key, PageTable, PageTableWriter
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 THUMBNAILS, WORDS = "thumbnails", "words"
 
@@ -44,23 +50,31 @@ def thumbnails_of(root: Path, keys: Sequence[Key]) -> dict[Key, bytes]:
     return {keys[position]: picture for position, picture in pictures if picture}
 
 
-def kept_pages(table: PageTable) -> tuple[int, int]:
-    """Pages that have a row in a table, and how many of these are only noted to have no words."""
-    without = 0
-    if table.name == WORDS:
-        origins = (rows["origin"] for _, rows in all_rows(table, ["origin"]))
-        without = sum(int(pc.sum(pc.equal(own, NO_WORDS)).as_py() or 0) for own in origins)
-    return len(table.places()), without
-
-
-def words_of(root: Path, keys: Sequence[Key]) -> csr_array:
+def words_of(root: Path, keys: Sequence[Key]) -> "csr_array":
     """Counts of the n-grams of pages, float32 (n, BUCKETS); rows without any for pages whose words are not kept."""
+    from scipy.sparse import csr_array  # noqa: PLC0415 - who needs no words does without it
+
     found = page_table(root, WORDS).read(keys, ["columns", "counts"])
     lengths = np.zeros(len(keys), np.int64)
     lengths[found[POSITION].to_numpy()] = found["columns"].combine_chunks().value_lengths().fill_null(0).to_numpy()
     starts = np.concatenate([[0], np.cumsum(lengths)])
     columns, counts = (found[name].combine_chunks().flatten().to_numpy() for name in ("columns", "counts"))
     return csr_array((counts.astype(np.float32), columns.astype(np.int32), starts), shape=(len(keys), BUCKETS))
+
+
+def words_of_pages(store: FeatureStore, page_ids: NDArray[np.int64]) -> "csr_array":
+    """As `words_of`, of the pages of a store by their ids."""
+    table = store.pages().set_index("page_id").loc[page_ids]
+    keys = list(zip(table["document_sha256"], table["page_index"].tolist(), strict=True))
+    return words_of(store.origin.path.parents[1], keys)
+
+
+def word_counts(root: Path) -> Counter[str]:
+    """How many pages have words of which origin; under `NO_WORDS` those that have none, recognised or not."""
+    rows = page_table(root, WORDS).newest(["origin", "characters"])
+    there = array_of(rows["characters"]) >= FEWEST_CHARACTERS  # the n-grams themselves are a thousand times as much
+    origins = zip(rows["origin"].to_pylist(), there.tolist(), strict=True)
+    return Counter(origin if known else NO_WORDS for origin, known in origins)
 
 
 def row_of(name: str, info: PageInfo) -> dict[str, object] | None:
@@ -99,6 +113,8 @@ class ExtrasWriter:
         for info in infos:
             key = (info.ref.document_sha256, info.ref.page_index)
             for name, writer in self._writers.items():
+                if name == WORDS and key[1] in writer.kept.get(key[0], ()):
+                    continue  # they are the same from whatever network, or were recognised since
                 row = row_of(name, info)
                 if row is not None:
                     writer.append(key, row)

@@ -13,10 +13,9 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -24,7 +23,11 @@ from numpy.typing import NDArray
 
 from embedpipe.core.errors import ArtifactError
 from embedpipe.core.files import read_json, replacing, sha256_of, write_json
+from embedpipe.store.columns import array_of, by_value, empty, numbers
 from embedpipe.store.parts import ASIDE, Part, suspect, suspicion
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 log = logging.getLogger(__name__)
 
@@ -94,8 +97,10 @@ class PageTable:
         """Where a part is."""
         return self.folder / f"{self.name}-{number:06d}.parquet"
 
-    def places(self) -> pd.DataFrame:
+    def places(self) -> "pd.DataFrame":
         """Where the row of each page is: columns document_sha256, page_index, part (position in `parts`), row."""
+        import pandas as pd  # noqa: PLC0415 - who only counts does without it
+
         if self._places is None:
             frames: list[pd.DataFrame] = []
             readable: list[Part] = []
@@ -143,6 +148,8 @@ class PageTable:
         schema = pa.schema([*((name, self.columns[name]) for name in columns), (POSITION, pa.int64())])
         if not len(keys) or places.empty or self._index is None:
             return schema.empty_table()
+        import pandas as pd  # noqa: PLC0415 - likewise
+
         frame = pd.DataFrame({"document_sha256": [k[0] for k in keys], "page_index": [k[1] for k in keys]})
         found = self._index.get_indexer(pd.MultiIndex.from_frame(frame))
         positions = np.flatnonzero(found >= 0)
@@ -155,6 +162,18 @@ class PageTable:
                 tables.append(table.append_column(POSITION, pa.array(positions[parts == number])))
         whole = pa.concat_tables(tables) if tables else schema.empty_table()
         return whole.sort_by(POSITION).combine_chunks()
+
+    def newest(self, columns: Sequence[str]) -> pa.Table:
+        """These columns of every page, of the row written last where a page has several; without pandas."""
+        wanted = list(dict.fromkeys([*KEY, *columns]))
+        tables = [table for part in list(self.parts) if (table := self._read_part(part, wanted)) is not None]
+        if not tables:
+            return empty(pa.schema([(name, (KEY | self.columns)[name]) for name in columns]))
+        table = pa.concat_tables(tables)
+        _, own = by_value(table["document_sha256"])
+        keys = own * (1 + int(array_of(table["page_index"]).max(initial=0))) + array_of(table["page_index"])
+        _, last = np.unique(keys[::-1], return_index=True)
+        return table.select(list(columns)).take(numbers(np.sort(len(keys) - 1 - last)))
 
     def _read_part(self, part: Part, columns: list[str], rows: "NDArray[np.int64] | None" = None) -> pa.Table | None:
         """Columns of a part, or of some of its rows, ascending; None, and a note beside it, where it is damaged."""

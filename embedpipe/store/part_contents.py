@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from embedpipe.core.files import replacing
+from embedpipe.store import columns
 
 SCHEMA = pa.schema(
     {"document_sha256": pa.string(), "page_index": pa.int32(), "page_count": pa.int32(), "outcome": pa.string()}
@@ -57,7 +58,7 @@ def read(folder: Path, number: int) -> pa.Table | None:
 def salvage(file: Path) -> pa.Table | None:
     """These columns of a table, as `SCHEMA`: of a damaged part others may be torn. None where they cannot be read."""
     try:
-        table = pq.read_table(file, columns=SCHEMA.names, page_checksum_verification=True)
+        table = columns.read(file, SCHEMA.names)
     except (OSError, ValueError, pa.ArrowException):
         return None
     table = table.replace_schema_metadata()

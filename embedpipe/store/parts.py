@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from embedpipe.core.files import sha256_of
+from embedpipe.store.columns import read, repeated
 
 ROWS_PER_GROUP = 64
 """Arrow needs about fourteen times the size of a group of rows to write it."""
@@ -29,9 +30,10 @@ COLUMNS = {
     "outcome": pa.string(),
     "message": pa.string(),
     "source_kind": pa.string(),
+    "turned": pa.int16(),
 }
-ADDED = ("source_kind",)
-"""Columns that parts of earlier versions lack; they are read as empty texts."""
+ADDED: dict[str, str | float] = {"source_kind": "", "turned": 0}
+"""Columns that parts of earlier versions lack, and what they are read as."""
 ASIDE = ".damaged"
 """Ends the name of what a writer has put aside."""
 
@@ -74,10 +76,9 @@ def read_columns(file: Path, columns: Sequence[str]) -> pa.Table:
     if added:
         there = pq.read_schema(file).names
         added = [name for name in added if name not in there]
-    wanted = [name for name in columns if name not in added]
-    table = pq.read_table(file, columns=wanted, page_checksum_verification=True)
+    table = read(file, [name for name in columns if name not in added])
     for name in added:
-        table = table.append_column(name, pa.array([""] * table.num_rows, COLUMNS[name]))
+        table = table.append_column(name, repeated(ADDED[name], COLUMNS[name], table.num_rows))
     return table.select(list(columns)) if added else table
 
 

@@ -18,6 +18,7 @@ from embedpipe.core.files import replacing, sha256_of
 from embedpipe.core.records import Document
 from embedpipe.pages.documents import Limits
 from embedpipe.pages.walking import FoundFile, identify
+from embedpipe.store.columns import read
 
 CURRENT, EARLIER, GONE, PASSED_OVER = "", "earlier", "gone", "passed_over"
 """Standings of a document: EARLIER if its paths have other content now; GONE if they are not there any more, as a walk
@@ -45,7 +46,7 @@ class Sources:
         self._mounts: dict[str, str] = {}
         self.damaged = file.exists()
         with contextlib.suppress(OSError, ValueError, pa.ArrowException):
-            table = pq.read_table(file, page_checksum_verification=True)
+            table = read(file)
             self.damaged = table.schema.remove_metadata() not in (_FIRST, _SCHEMA)
             for row in [] if self.damaged else table.to_pylist():
                 standing, mount = row.pop("standing", CURRENT), row.pop("mount", "")

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from embedpipe.backbones.names import full_name
 from embedpipe.core import claims, versions
 from embedpipe.core.errors import ArtifactError, UnknownNameError
 from embedpipe.core.files import writing
@@ -160,6 +161,7 @@ class Workspace:
             raise ArtifactError(f"no features in {self.root}: run `embed` on your documents first")
         if space is not None and space not in spaces:
             raise UnknownNameError("space", space, spaces)
+        backbone = full_name(backbone) if backbone else None
         wanted = [
             name for name, identity in spaces.items() if backbone in (None, identity.backbone) and space in (None, name)
         ]

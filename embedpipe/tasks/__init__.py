@@ -4,7 +4,7 @@ Input: a workspace, inputs and plain settings. Output: records and plain values 
 program can show. A task joins the other rooms and prints nothing. A new command's work is a new file here; how one
 task goes about it can be changed in its file alone.
 
-Other rooms use `add_type`, `bench`, `check_labels`, `classifiers`, `classify`, `compare`, `compare_transfer`,
-`dedupe`, `demo`, `doctor`, `embed`, `evaluate`, `explain`, `explain_stage`, `export`, `families`, `forget`, `info`,
-`label`, `label_cluster`, `map`, `similar`, `sort_into`, `split`, `suggest`.
+Other rooms use `add_type`, `bench`, `bench_at_scale`, `check_labels`, `classifiers`, `classify`, `compare`,
+`compare_transfer`, `dedupe`, `demo`, `doctor`, `embed`, `evaluate`, `explain`, `explain_stage`, `export`, `families`,
+`forget`, `info`, `info_verify`, `label`, `label_cluster`, `map`, `similar`, `sort_into`, `split`, `suggest`.
 """

@@ -15,15 +15,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embedpipe.classifiers import missing, variants
-from embedpipe.classifiers.bundles import ClassifierBundle, build_classifier
+from embedpipe.classifiers.bundles import ClassifierBundle
 from embedpipe.classifiers.evaluation import LabelledPages, cross_validate, document_scores, per_class
-from embedpipe.classifiers.finetuned import MANIFEST
-from embedpipe.classifiers.group_guesses import separated
+from embedpipe.classifiers.finetuned import MANIFEST, parts_of
 from embedpipe.classifiers.held_out import held_out_of, honest_folds
-from embedpipe.classifiers.missing import Missing
+from embedpipe.classifiers.lessons import missing, variants
+from embedpipe.classifiers.lessons.missing import Missing
 from embedpipe.classifiers.stored_answers import statuses, told, total
-from embedpipe.classifiers.training import TrainingRecipe, fit, labelled_pages, learnt_pages
+from embedpipe.classifiers.training import TrainingRecipe, apart, fit, labelled_pages, learnt_pages
 from embedpipe.core import versions
 from embedpipe.core.display import name_of
 from embedpipe.core.errors import LabelsError
@@ -34,7 +33,7 @@ from embedpipe.embedding.intake import Intake, Report
 from embedpipe.embedding.streaming import Settings
 from embedpipe.pages.rendering import Selection
 from embedpipe.store.features import FeatureStore
-from embedpipe.store.labels import Label, Labels
+from embedpipe.store.labels import NONE, Label, Labels, is_none
 from embedpipe.store.workspace import FINETUNED, Sources, Workspace
 from embedpipe.tasks.embed import embed
 
@@ -50,7 +49,7 @@ class Lesson:
     """What is to be taught.
 
     Attributes:
-        name: The type.
+        name: The type; `labels.NONE` for documents of no type.
         inputs: Files and folders with examples of it.
         group: What the examples have in common, such as their sender; "" where each is on its own.
         relabel: Whether examples that have another label get this one.
@@ -67,7 +66,8 @@ class Lesson:
 
     def __post_init__(self) -> None:
         """Writes the names as labels have them."""
-        object.__setattr__(self, "name", name_of(self.name))
+        name = name_of(self.name)
+        object.__setattr__(self, "name", NONE if is_none(name) else name)
         object.__setattr__(self, "group", name_of(self.group))
 
 
@@ -174,12 +174,13 @@ def add_type(
             store = _current(target, bundle, sources)
         Labels(labels.rows).save(aside.labels_file)
         kind_table.copy(workspace, aside)
-        _tell_what_was_seen(workspace, aside, bundle.identity.backbone)
+        for one in parts_of(bundle.identity):
+            _tell_what_was_seen(workspace, aside, one.backbone)
         _make_variants((target, aside), store, bundle, lesson, backbone, settings)
         outcome = _learn((workspace, aside), store, bundle, lesson, {document.sha256 for document in examples})
         if lesson.keep:
             outcome.version = _keep(workspace, aside, bundle.name, new, relabel=lesson.relabel)
-    outcome.examples = labels.types()[lesson.name]
+    outcome.examples = sum(row.label == lesson.name for row in labels.rows.values())
     outcome.report, outcome.seconds = report, time.perf_counter() - begin
     return outcome
 
@@ -208,11 +209,10 @@ def _with(labels: Labels, new: list[Label], *, relabel: bool) -> Labels:
 
 def _linked(workspace: Workspace, space: str, aside: Workspace) -> Workspace:
     """Makes a store aside that holds what the store holds, without copying it where links can be made."""
-    folder = aside.store_path(space)
-    folder.mkdir(parents=True)
-    whole = workspace.store_path(space)
-    for file in (path for path in whole.rglob("*") if path.is_file()):  # with the variants of its pages
-        copy = folder / file.relative_to(whole)
+    aside.store_path(space).mkdir(parents=True)
+    folders = workspace.store_path(space), workspace.root / "pages"  # with variants of its pages, and their words
+    for file in (path for folder in folders for path in folder.rglob("*") if path.is_file()):
+        copy = aside.root / file.relative_to(workspace.root)
         copy.parent.mkdir(parents=True, exist_ok=True)
         if file.suffix == ".parquet":
             with contextlib.suppress(OSError):
@@ -298,7 +298,7 @@ def _recalls(
     Both are measured in the same folds: what differs is due to the examples, and not to the draw of the folds.
     """
     old, new = learnt_pages(workspace, store, recipe), learnt_pages(aside, store, recipe)
-    folds = honest_folds(separated(workspace, new, store.blocks))
+    folds = honest_folds(apart(workspace, store, new))
     order = np.argsort(new.page_ids)
     kept = folds[order[np.searchsorted(new.page_ids, old.page_ids, sorter=order)]]
     return _recall(store, recipe, old, kept), _recall(store, recipe, new, folds)
@@ -308,7 +308,7 @@ def _recall(
     store: FeatureStore, recipe: TrainingRecipe, pages: LabelledPages, folds: NDArray[np.int64]
 ) -> dict[str, float | None]:
     """By type; None for types of one group, which are never learnt and tested at once, and those not held out."""
-    held_out = cross_validate(lambda: build_classifier(recipe.kind, store.blocks, recipe.settings), pages, folds)
+    held_out = cross_validate(recipe.plan(store.blocks, pages), pages, folds)
     documents = document_scores(held_out_of(pages, folds), held_out.log_scores)
     told = np.asarray(held_out.classes, object)[documents.log_scores.argmax(axis=1)]
     alone = {kind for kind in held_out.classes if len(set(pages.groups[pages.y == kind])) == 1}

@@ -22,6 +22,8 @@ from torchvision import transforms
 from embedpipe.backbones.building import find_backbone, load_network
 from embedpipe.backbones.engines import Backbone, Pending
 from embedpipe.backbones.layers import FeatureNetwork
+from embedpipe.backbones.names import members
+from embedpipe.core.errors import UsageError
 from embedpipe.core.records import Document
 from embedpipe.pages.documents import PHOTO_CROP, OpenDocument, ReadOptions, open_document
 
@@ -74,10 +76,19 @@ def network_seconds(backbone: Backbone, pixels: Iterable[NDArray[np.uint8]], bat
     return seconds
 
 
+def compared_name(backbone: Backbone) -> str:
+    """The network that the loops run: of a list, its first one of torch; raises UsageError where there is none."""
+    names = members(backbone.identity.backbone)
+    found = next((name for name in names if not find_backbone(name).onnx), None)
+    if found is None:
+        raise UsageError(f"{backbone.identity.backbone}: bench compares with loops around a network of torch: add one")
+    return found
+
+
 def baseline_networks(backbone: Backbone, weights: str | None) -> tuple[nn.Module, nn.Module]:
     """The same network in torch and fp32: as people use it, and from uint8 pages to our features, channels last."""
     device = torch.device(backbone.engine.device)
-    name, layers = backbone.identity.backbone, backbone.identity.recipe.layers
+    name, layers = compared_name(backbone), backbone.identity.recipe.layers
     preprocessing = find_backbone(name).preprocessing()
     plain, staged = (load_network(name, weights) for _ in range(2))
     features = FeatureNetwork(staged, preprocessing.mean, preprocessing.std, layers).eval()
@@ -86,7 +97,7 @@ def baseline_networks(backbone: Backbone, weights: str | None) -> tuple[nn.Modul
 
 def plain_transform(backbone: Backbone) -> Callable[[Image.Image], Tensor]:
     """The transform that belongs to the weights, put together as torchvision and timm do."""
-    preprocessing = find_backbone(backbone.identity.backbone).preprocessing()
+    preprocessing = find_backbone(compared_name(backbone)).preprocessing()
     size = preprocessing.input_size
     steps: Callable[[Image.Image], Tensor] = transforms.Compose(
         [

@@ -10,14 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from embedpipe.classifiers import missing
-from embedpipe.classifiers.bundles import build_classifier
 from embedpipe.classifiers.calibration.probabilities import best_temperature
 from embedpipe.classifiers.evaluation import LabelledPages, cross_validate, document_scores
-from embedpipe.classifiers.group_guesses import separated
 from embedpipe.classifiers.held_out import held_out_of, honest_folds
-from embedpipe.classifiers.missing import Missing
-from embedpipe.classifiers.training import TrainingRecipe, learnt_pages
+from embedpipe.classifiers.lessons import missing
+from embedpipe.classifiers.lessons.missing import Missing
+from embedpipe.classifiers.training import TrainingRecipe, apart, learnt_pages
 from embedpipe.core.display import path_to_text
 from embedpipe.core.records import WHOLE_FILE, PageRef
 from embedpipe.core.tables import write_csv
@@ -34,6 +32,8 @@ SHOWN = 20
 
 _WRITTEN = 0.02
 """Share of ink from which look-alikes count: all pages with only a heading and a page number look the same."""
+
+_BLOCK = 4096
 
 COLUMNS = ("problem", "path", "page", "label", "given", "suggested", "confidence", "other", "document")
 """Of the CSV; `label` is left empty, to be filled in and given to `label`."""
@@ -133,19 +133,23 @@ def check(workspace: Workspace, store: FeatureStore, recipe: TrainingRecipe) -> 
     told = recipe.features_of(workspace, store)
     pages = learnt_pages(workspace, told, recipe)
     sources = workspace.sources()
-    apart = separated(workspace, pages, told.blocks)  # a copy would confirm a wrong label
-    folds = honest_folds(apart)
-    held_out = cross_validate(lambda: build_classifier(recipe.kind, told.blocks, recipe.settings), apart, folds)
-    judged, classes = held_out_of(apart, folds), held_out.classes
-    alone = [kind for kind in classes if len(set(apart.groups[apart.y == kind])) == 1]
+    known = apart(workspace, told, pages)  # a copy would confirm a wrong label
+    folds = honest_folds(known)
+    held_out = cross_validate(recipe.plan(told.blocks, known), known, folds)
+    judged, classes = held_out_of(known, folds), held_out.classes
+    alone = [kind for kind in classes if len(set(known.groups[known.y == kind])) == 1]
     documents = document_scores(judged, held_out.log_scores)
     whole = [_ref(sources, sha256, WHOLE_FILE) for sha256 in documents.documents]
     ink = store.pages().set_index("page_id").loc[pages.page_ids, "ink"].to_numpy()
-    unit = fresh_index(store, workspace.index_path(store.identity.space)).unit(pages.X[:, : store.dim])
+    written = np.flatnonzero(ink >= _WRITTEN)
+    index = fresh_index(store, workspace.index_path(store.identity.space))
+    unit = np.empty((len(written), store.dim), np.float32)
+    for first in range(0, len(written), _BLOCK):  # one copy of the pages is enough
+        unit[first : first + _BLOCK] = index.unit(pages.X[written[first : first + _BLOCK], : store.dim])
     return Findings(
         _doubts(whole, documents.y, documents.log_scores, classes, alone),
         _doubts(_refs(sources, judged), judged.y, held_out.log_scores, classes, alone),
-        *_twins(pages, _refs(sources, pages), unit, np.flatnonzero(ink >= _WRITTEN)),
+        *_twins(pages, _refs(sources, pages), unit, written),
         unjudged=alone,
         seen_documents=held_out.seen_documents,
         missing=missing.take(workspace, store, Selection.parse(recipe.pages)),
@@ -192,8 +196,15 @@ def _doubts(
 def _twins(
     pages: LabelledPages, refs: list[PageRef], unit: NDArray[np.float32], written: NDArray[np.int64]
 ) -> tuple[list[Twins], list[Twins]]:
-    """Documents with nearly the same written pages, across types and across the groups of one type."""
-    rows, scores = near_pairs(unit[written], NEAR_DUPLICATE)
+    """Documents with nearly the same written pages, across types and across the groups of one type.
+
+    Args:
+        pages: All pages.
+        refs: Of these.
+        unit: Rows of the written ones, of unit length.
+        written: Which they are.
+    """
+    rows, scores = near_pairs(unit, NEAR_DUPLICATE)
     pairs = written[rows]
     one, other = pairs.T
     apart = (pages.y[one] != pages.y[other]) | (pages.groups[one] != pages.groups[other])
@@ -201,8 +212,8 @@ def _twins(
     best = np.argsort(-scores[apart], kind="stable")
     pairs, scores = pairs[apart][best], scores[apart][best]
     _, owner = np.unique(pages.documents, return_inverse=True)
-    names = np.sort(owner[pairs], axis=1)
-    _, first, counts = np.unique(names, axis=0, return_index=True, return_counts=True)
+    low, high = np.sort(owner[pairs], axis=1).T
+    _, first, counts = np.unique(low * (int(owner.max()) + 1) + high, return_index=True, return_counts=True)
     found: tuple[list[Twins], list[Twins]] = ([], [])
     for k in np.argsort(first):
         a, b = pairs[first[k]]

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embedpipe.classifiers.bundles import ClassifierBundle, brief
 from embedpipe.classifiers.calibration.decisions import Calibration, Rule
 from embedpipe.classifiers.calibration.shift import Asked, compare
-from embedpipe.classifiers.evaluation import effective_pages, mean_log_scores, page_weights, weighted_means
-from embedpipe.classifiers.evidence import SHOWN, Example, Examples
-from embedpipe.classifiers.evidence import as_json as examples_json
+from embedpipe.classifiers.saved.on_disk import brief
+from embedpipe.classifiers.scores.pooling import effective_pages, mean_log_scores, page_weights, weighted_means
 from embedpipe.core.errors import ArtifactError, LabelsError
 from embedpipe.core.records import (
     PARTIAL,
     SAYS_NOTHING,
+    SHOWN,
     WHOLE_FILE,
     Document,
+    Example,
     FeatureBatch,
     PageFailure,
     Prediction,
@@ -34,8 +34,11 @@ from embedpipe.embedding.streaming import Settings
 from embedpipe.pages.source_kinds import codes, document_kind
 from embedpipe.store.workspace import Workspace
 
-if TYPE_CHECKING:  # only new pages need the network
+if TYPE_CHECKING:  # only new pages need the network, and only who shows examples the labelled pages
     from embedpipe.backbones.engines import Backbone
+    from embedpipe.classifiers.bundles import ClassifierBundle
+    from embedpipe.classifiers.evidence import Examples
+    from embedpipe.classifiers.saved.answering import Answerer
 
 _BLANK = Prediction(None, 0.0, "blank")
 _FAILED = Prediction(None, 0.0, "failed")
@@ -99,7 +102,7 @@ class _Whole:
 def classify(
     workspace: Workspace,
     inputs: Iterable[str],
-    bundle: ClassifierBundle,
+    bundle: "ClassifierBundle | Answerer",
     backbone: "Callable[[], Backbone]",
     *,
     rule: Rule | None = None,
@@ -128,7 +131,7 @@ def classify(
         EmbedpipeError: An input does not exist.
     """
     begin = time.perf_counter()
-    reading = Reading(workspace, bundle.identity, settings or Settings(), cues=bundle.cues)
+    reading = Reading(workspace, bundle.identity, settings or Settings(), cues=bundle.cues, words=bundle.words)
 
     def fitting_backbone() -> "Backbone":
         loaded = backbone()
@@ -145,8 +148,10 @@ def classify(
     return [answers.verdict(item) for item in reading.found], reading.report
 
 
-def _examples(workspace: Workspace, bundle: ClassifierBundle) -> Examples | None:
+def _examples(workspace: Workspace, bundle: "ClassifierBundle | Answerer") -> "Examples | None":
     """The labelled pages, or None where a classifier outlived them: it answers without."""
+    from embedpipe.classifiers.evidence import Examples  # noqa: PLC0415 - reads all labelled pages
+
     with contextlib.suppress(ArtifactError, LabelsError):
         store = workspace.open_store(bundle.identity.space)
         return Examples(workspace, store) if store.identity == bundle.identity else None
@@ -158,9 +163,9 @@ class Answers:
 
     def __init__(
         self,
-        bundle: ClassifierBundle,
+        bundle: "ClassifierBundle | Answerer",
         rule: Rule | None = None,
-        examples: Examples | None = None,
+        examples: "Examples | None" = None,
         neighbours: int = SHOWN,
     ) -> None:
         self._bundle = bundle
@@ -174,7 +179,7 @@ class Answers:
         if isinstance(item, PageFailure):
             self._pages[item.page.document_sha256].failures[item.page.page_index] = item
             return
-        scores, distances = self._bundle.log_scores(item.X), self._bundle.distances(item.X)
+        scores, distances = self._bundle.log_scores(item.X, item.words), self._bundle.distances(item.X, item.words)
         examples: list[list[Example]] = [[] for _ in item.pages]
         if self._examples is not None:
             documents = [info.ref.document_sha256 for info in item.pages]
@@ -322,6 +327,6 @@ def _prediction_json(verdict: DocumentVerdict | PageVerdict) -> dict[str, Any]:
         "margin": round(prediction.margin, 4),
         "novelty": round(prediction.novelty, 4),
         "measured": prediction.measured,
-        "neighbours": examples_json(verdict.neighbours),
+        "neighbours": [example.to_json() for example in verdict.neighbours],
     }
     return {**values, "message": verdict.message} if verdict.message else values

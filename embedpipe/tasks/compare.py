@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from embedpipe.backbones.engines import Backbone
-from embedpipe.classifiers import missing
 from embedpipe.classifiers.bundles import CLASSIFIERS, build_classifier
 from embedpipe.classifiers.evaluation import LEARNT, LabelledPages, cross_validate, group_origins, metrics_of
 from embedpipe.classifiers.groups import with_guesses
 from embedpipe.classifiers.held_out import held_out_of, honest_folds
-from embedpipe.classifiers.missing import Missing
+from embedpipe.classifiers.lessons import missing
+from embedpipe.classifiers.lessons.missing import Missing
 from embedpipe.classifiers.training import labelled_pages
 from embedpipe.core.errors import EmbedpipeError, LabelsError, UnknownNameError
 from embedpipe.core.records import Document

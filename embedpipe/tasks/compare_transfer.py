@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedpipe.backbones.engines import EngineChoice
-from embedpipe.classifiers import missing
 from embedpipe.classifiers.bundles import build_classifier, fit_classifier, log_scores
 from embedpipe.classifiers.evaluation import LabelledPages, group_origins, grouped_folds
 from embedpipe.classifiers.group_guesses import grouped
-from embedpipe.classifiers.missing import Missing
+from embedpipe.classifiers.lessons import missing
+from embedpipe.classifiers.lessons.missing import Missing
 from embedpipe.classifiers.training import labelled_pages
 from embedpipe.core.errors import LabelsError
 from embedpipe.embedding.streaming import Settings

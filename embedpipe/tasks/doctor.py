@@ -14,6 +14,7 @@ from embedpipe.backbones.runtime import choose, fast_precision
 from embedpipe.core.errors import EmbedpipeError
 from embedpipe.core.machine import available_cores
 from embedpipe.core.records import DEFAULT_BACKBONE
+from embedpipe.pages.extras.ocr import RapidOcr
 from embedpipe.store.workspace import Workspace
 
 _LIBRARIES = ("torch", "torchvision", "timm", "scikit-learn", "pymupdf", "pillow", "pyarrow", "faiss-cpu", "skops")
@@ -36,6 +37,10 @@ def examine(workspace: Workspace) -> dict[str, Any]:
     except EmbedpipeError as error:
         weights = f"{DEFAULT_BACKBONE}: {error}"
         advice.append(str(error))
+    try:
+        ocr = RapidOcr().version()
+    except EmbedpipeError as error:
+        ocr = f"not here: {error}"
     here = [name for name, source in BACKBONES.items() if source().is_here()]
     return {
         "device": settled.device,
@@ -49,6 +54,7 @@ def examine(workspace: Workspace) -> dict[str, Any]:
         "libraries": {name: version(name) for name in _LIBRARIES},
         "weights": weights,
         "weights_here": here,
+        "ocr": ocr,
         "artifacts": str(workspace.root.absolute()),
         "converted": str(cache_folder()),
         "advice": advice,

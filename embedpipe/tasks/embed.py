@@ -13,6 +13,7 @@ from typing import Any
 from embedpipe.backbones.engines import Backbone
 from embedpipe.core.records import WHOLE_FILE, Document, FeatureBatch, PageFailure, PageInfo, PageRef
 from embedpipe.embedding.intake import Intake, Report
+from embedpipe.embedding.recognition import keep_recognised, lacking
 from embedpipe.embedding.streaming import PageStream, Settings
 from embedpipe.pages.documents import THUMBNAIL, WORDS
 from embedpipe.pages.rendering import Job, Selection
@@ -31,11 +32,19 @@ KEPT = {"thumbnails": THUMBNAIL, "words": WORDS}
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Called after each step: pages done so far, and bytes of the files that are done, out of all."""
+    """Called after each step.
+
+    Attributes:
+        pages: Done so far, of the stage.
+        bytes_done: Bytes of the files that are done; of recognition, its pages.
+        bytes_total: Of all.
+        stage: What is done to the pages.
+    """
 
     pages: int
     bytes_done: int
     bytes_total: int
+    stage: str = "embedding"
 
 
 def embed(
@@ -78,6 +87,8 @@ def embed(
         report.kept_labels = label.follow_files(workspace, report.changed)
         if label_by_folder:
             label.take_folders(workspace, run.in_folders, "embed --label-by folder")
+        if "words" in keep and run.settings.ocr and not report.interrupted:
+            run.recognise(workspace, progress or (lambda _: None))
         return report
 
 
@@ -112,17 +123,18 @@ class _EmbedRun:
         self.in_folders: list[tuple[Document, str | None]] = []
         self._sources = workspace.sources()
         self._backbone = backbone
-        self._settings = settings
+        self.settings = settings
         self._retry_failed = retry_failed
+        self._documents: dict[str, Document] = {}
         self._bytes_handed_out = 0
         self._books = threading.Lock()  # the feeder's thread finds failures too, while the writer's counts pages
 
     def run(self, inputs: Iterable[str], progress: Callable[[Progress], None]) -> Report:
         """Does the work; see `embed`."""
         begin = time.perf_counter()
-        intake = Intake(inputs, self._settings, self._sources, self.report)
+        intake = Intake(inputs, self.settings, self._sources, self.report)
         files, total = intake.size()
-        stream = PageStream(self._backbone, self._settings, files, extras=self._made)
+        stream = PageStream(self._backbone, self.settings, files, extras=self._made)
         stream.seen = self._fill
         writing = 0.0
         with ThreadPoolExecutor(1, "embedpipe-writer") as pool:
@@ -140,11 +152,26 @@ class _EmbedRun:
                 writing += pending.result()
             intake.settle()
             writing += pool.submit(self._finish, intake).result()
-        self.in_folders = intake.in_folders
+        self.in_folders, self._documents = intake.in_folders, intake.documents
         self.report.documents = len(intake.documents) - self._failed_documents(intake)
         self.report.seconds = time.perf_counter() - begin
         self.report.stages = {**stream.seconds, "write": writing}
         return self.report
+
+    def recognise(self, workspace: Workspace, progress: Callable[[Progress], None]) -> None:
+        """Recognises the text of the pages of this run that are to be recognised and were not; see `embed`."""
+        begin = time.perf_counter()
+        pages = FeatureStore.open(self.writer.store.path).pages()
+        pages = pages[pages["document_sha256"].isin(list(self._documents))]
+        wanted = lacking(workspace, pages, self.settings, retry_failed=self._retry_failed)
+
+        def tell(done: int, total: int) -> None:
+            progress(Progress(done, done, total, "recognising text"))
+
+        found = {self._documents[sha256]: indices for sha256, indices in wanted.items()}
+        complete = keep_recognised(workspace, found, self.settings, self.report.recognised, tell)
+        self.report.interrupted = not complete
+        self.report.stages["recognise"] = time.perf_counter() - begin
 
     def _failed_documents(self, intake: Intake) -> int:
         return sum(
@@ -171,7 +198,7 @@ class _EmbedRun:
     def _missing(self, document: Document) -> Job | None:
         """What is still to do for a document; counts what is not."""
         sha256 = document.sha256
-        selection = self._settings.selection
+        selection = self.settings.selection
         stored = self.writer.known.get(sha256, set())
         # what could not be read, or changed while it was, says nothing about the content: it is always tried again
         failures = [] if self._retry_failed else [f for f in self.writer.failures_of(sha256) if f.kind != "unreadable"]

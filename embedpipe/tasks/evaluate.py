@@ -2,16 +2,14 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.pipeline import Pipeline
 
-from embedpipe.classifiers import missing
-from embedpipe.classifiers.bundles import ClassifierBundle, build_classifier
+from embedpipe.classifiers.bundles import ClassifierBundle
 from embedpipe.classifiers.calibration.confidence import (
     FEWEST_GROUPS,
     Bootstrap,
@@ -32,20 +30,26 @@ from embedpipe.classifiers.evaluation import (
     metrics_of,
     per_class,
 )
-from embedpipe.classifiers.evidence import Example, Examples
+from embedpipe.classifiers.evidence import Examples
+from embedpipe.classifiers.figures.learning_curves import learning_curves
+from embedpipe.classifiers.figures.novelty_figures import novelty_figures
 from embedpipe.classifiers.finetuned import trained_on
 from embedpipe.classifiers.groups import describe
 from embedpipe.classifiers.held_out import FEWEST_UNSEEN
-from embedpipe.classifiers.missing import Missing
+from embedpipe.classifiers.lessons import missing
+from embedpipe.classifiers.lessons.missing import Missing
 from embedpipe.classifiers.training import (
     Evaluation,
     Rehearsal,
     TrainingRecipe,
+    documents_by_type,
     evaluate_held,
     labelled_pages,
     rehearse,
 )
+from embedpipe.classifiers.unknowns import guard
 from embedpipe.core.errors import LabelsError
+from embedpipe.core.records import Example
 from embedpipe.drawing.reports import Likeness, Mistake, ReportData, write_report
 from embedpipe.embedding.intake import Report
 from embedpipe.embedding.page_pictures import page_pictures
@@ -53,6 +57,7 @@ from embedpipe.embedding.streaming import Settings
 from embedpipe.pages.rendering import Selection
 from embedpipe.store.failure_table import Key
 from embedpipe.store.features import FeatureStore
+from embedpipe.store.labels import NONE
 from embedpipe.store.workspace import Workspace
 from embedpipe.tasks import label
 from embedpipe.tasks.classify import DocumentVerdict, classify
@@ -63,8 +68,6 @@ if TYPE_CHECKING:  # only new pages need the network
 _Table = TypeVar("_Table", HeldOutScores, Decisions)
 
 MISTAKES_SHOWN = 24
-_FIRST_SIZES = (1, 2, 5, 10)
-_GROWTH = 2
 _COMPARED = ("accuracy", "macro_f1", "document_accuracy", "document_macro_f1")
 
 
@@ -81,8 +84,11 @@ class Assessment:
         reliability: Confidence and accuracy of documents, in bins.
         risk_coverage: Wrong answers by the share that is answered, of documents.
         learning_curve: Macro-F1 by the number of documents of each type.
+        learning_curves: F1 of each type by the number of its documents, as of `learning_curves`.
         missing: What labels lack, and so was not measured on.
         promise: What `classify` promises, and of which documents; "" where nothing was held out.
+        novelty: As of `novelty_figures`: how well documents of no known type are told from others.
+        guard: As of `unknowns.guard`: what becomes of documents of types left out.
     """
 
     evaluation: Evaluation
@@ -95,6 +101,9 @@ class Assessment:
     learning_curve: list[dict[str, float]]
     missing: Missing
     promise: str = ""
+    novelty: dict[str, Any] | None = None
+    guard: dict[str, Any] | None = None
+    learning_curves: list[dict[str, Any]] = field(default_factory=list)
 
 
 def assess(
@@ -118,7 +127,7 @@ def assess(
         LabelsError: There are too few labels.
         ArtifactError: Labelled documents have lost features, and that is not allowed.
     """
-    recipe, rule = TrainingRecipe.of(bundle.fitted_on), rule or Rule()
+    recipe, rule = TrainingRecipe.as_asked(bundle.fitted_on), rule or Rule()
     store = recipe.features_of(workspace, store)
     held = rehearse(workspace, store, recipe, allow_missing=allow_missing)
     measured = held.measured_documents()
@@ -127,11 +136,8 @@ def assess(
     confidence, right = probabilities.max(axis=1), told == truth
     groups = held.pages.groups[document_scores(held.pages, held.held_out.log_scores).rows[measured]]
     bootstrap = Bootstrap(truth, told, groups, len(held.held_out.classes)) if len(truth) else None
-
-    def build() -> Pipeline:
-        return build_classifier(recipe.kind, store.blocks, recipe.settings)
-
-    careless = metrics_of(held.known, cross_validate(build, held.known, careless_folds(held.known)))
+    curves = learning_curves(held)
+    careless = metrics_of(held.known, cross_validate(held.plan, held.known, careless_folds(held.known)))
     return Assessment(
         evaluation=evaluate_held(held),
         intervals=bootstrap.metrics() if bootstrap else {},
@@ -140,9 +146,12 @@ def assess(
         decisions=_decisions(held, rule),
         reliability=reliability(confidence, right) if len(truth) else [],
         risk_coverage=risk_coverage(confidence, right) if len(truth) else [],
-        learning_curve=_learning_curve(held, build),
+        learning_curve=curves[0],
+        learning_curves=curves[1],
         missing=missing.take(workspace, store, Selection.parse(recipe.pages)),
         promise=promise(held.of_documents.calibration(), rule.error_rate) if len(truth) else "",
+        novelty=novelty_figures(held),
+        guard=guard(held.of_documents, held.strangers, documents_by_type(held.known)),
     )
 
 
@@ -162,28 +171,8 @@ def _decisions(held: Rehearsal, rule: Rule) -> dict[str, dict[str, float]]:
 
 def _rows(table: _Table, rows: NDArray[np.bool_]) -> _Table:
     """Some rows of all columns that there are."""
-    columns = {column.name: getattr(table, column.name) for column in fields(table)}
+    columns = {column.name: getattr(table, column.name) for column in fields(table) if column.name != "farthest"}
     return replace(table, **{name: values[rows] for name, values in columns.items() if values is not None})
-
-
-def _learning_curve(held: Rehearsal, build: Callable[[], Pipeline]) -> list[dict[str, float]]:
-    """Quality of documents when only so many documents of each type may be learnt from, in the same folds."""
-    pages, folds = held.known, held.folds
-    if not held.measured_documents().any():
-        return []
-    most = max(len(set(pages.documents[pages.y == kind])) for kind in held.held_out.classes)
-    sizes = list(_FIRST_SIZES)
-    while sizes[-1] * _GROWTH <= most / 2:  # more would cost as much as all, and hardly show another value
-        sizes.append(sizes[-1] * _GROWTH)
-    curve = [(size, cross_validate(build, pages, folds, size)) for size in sizes if size < most]
-    return [
-        {
-            "documents_per_type": size,
-            "accuracy": metrics["document_accuracy"],
-            "macro_f1": metrics["document_macro_f1"],
-        }
-        for size, metrics in ((size, metrics_of(held.pages, found)) for size, found in [*curve, (most, held.held_out)])
-    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +180,8 @@ class Elsewhere:
     """Quality on documents from elsewhere.
 
     Attributes:
-        metrics: Of documents: accuracy, balanced accuracy, macro-F1, top-5 accuracy, coverage, kinds of answers.
+        metrics: Of documents: accuracy, balanced accuracy, macro-F1, top-5 accuracy, coverage, kinds of answers; and
+            those about documents that are labelled as none of the types, which the others leave out.
         intervals: Of the first three, from resampled documents.
         per_class: A row per type.
         classes: The types of classifier and documents, sorted.
@@ -240,6 +230,8 @@ def measure_elsewhere(
     known = {sha256 for sha256, _ in workspace.labels().rows} | (trained_on(workspace, bundle.identity) or (set(),))[0]
     answered = [v for v in verdicts if v.document_sha256 in types and v.prediction.label is not None]
     fresh = [v for v in answered if v.document_sha256 not in known]
+    strangers = [v for v in fresh if types[v.document_sha256] == NONE and NONE not in bundle.classes]
+    fresh = [v for v in fresh if types[v.document_sha256] != NONE or NONE in bundle.classes]
     if not fresh:
         raise LabelsError(f"{inputs} holds no document that has a type and is not labelled already: nothing to measure")
     classes = sorted({*bundle.classes, *(types[v.document_sha256] for v in fresh)})
@@ -253,6 +245,7 @@ def measure_elsewhere(
             "documents": len(fresh),
             **{name: i.value for name, i in intervals.items()},
             **_shares(fresh, types, bundle),
+            "none": {"documents": len(strangers), **_statuses(strangers)} if strangers else None,
         },
         intervals=intervals,
         per_class=per_class(truth, told, classes),
@@ -278,8 +271,13 @@ def _shares(
         "coverage_known_types": float(np.mean(known)) if known else None,
         "top5_accuracy": share(lambda v, truth: truth in dict(v.prediction.ranking)),
         "coverage": share(lambda v, truth: truth in dict(v.prediction.candidates)),
-        **{s: float(np.mean([v.prediction.status == s for v in verdicts])) for s in ("ok", "ambiguous", "novel")},
+        **_statuses(verdicts),
     }
+
+
+def _statuses(verdicts: Sequence[DocumentVerdict]) -> dict[str, float | None]:
+    """Shares of the kinds of answers."""
+    return {s: float(np.mean([v.prediction.status == s for v in verdicts])) for s in ("ok", "ambiguous", "novel")}
 
 
 def write(workspace: Workspace, bundle: ClassifierBundle, found: Assessment, file: Path) -> None:
@@ -319,6 +317,7 @@ def write(workspace: Workspace, bundle: ClassifierBundle, found: Assessment, fil
         reliability=found.reliability,
         risk_coverage=found.risk_coverage,
         learning_curve=found.learning_curve,
+        learning_curves=found.learning_curves,
     )
     write_report(file, data)
 
@@ -384,8 +383,11 @@ def as_json(found: Assessment) -> dict[str, Any]:
         "reliability": found.reliability,
         "risk_coverage": found.risk_coverage,
         "learning_curve": found.learning_curve,
+        "learning_curves": found.learning_curves,
         "missing": found.missing.as_json(),
         "promise": found.promise,
+        "novelty": found.novelty,
+        "guard": found.guard,
     }
 
 

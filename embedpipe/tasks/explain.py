@@ -8,21 +8,24 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 from scipy.special import log_softmax, logsumexp
 
 from embedpipe.backbones.engines import Backbone
-from embedpipe.classifiers import evidence
+from embedpipe.backbones.onnx.orientation import turned
 from embedpipe.classifiers.bundles import ClassifierBundle
-from embedpipe.classifiers.evidence import Example, Examples
+from embedpipe.classifiers.evidence import Examples
 from embedpipe.classifiers.occlusion import Box, covered, deciding_boxes, occlusion_map
 from embedpipe.core.display import name_of
 from embedpipe.core.errors import ArtifactError, LabelsError, UnknownNameError
-from embedpipe.core.records import Document, PageImage, PageRef
+from embedpipe.core.records import Document, Example, PageImage, PageInfo, PageRef
 from embedpipe.drawing.heatmaps import HeatPicture, Looks, draw_heat
 from embedpipe.embedding.page_pictures import page_pictures
 from embedpipe.embedding.streaming import Settings, render_page, render_pages
 from embedpipe.pages.cues import as_block
 from embedpipe.pages.documents import plan
+from embedpipe.pages.extras.words import as_rows
+from embedpipe.store.page_extras import words_of
 from embedpipe.store.sorted_ledger import shortened
 from embedpipe.store.workspace import Workspace
 from embedpipe.tasks.similar import identify_query, parse_query
@@ -32,6 +35,9 @@ SMALLEST_DROP = 0.2
 
 OK, DIFFUSE, BLANK = "ok", "diffuse", "blank"
 _PICTURE_SIZE = 1000
+_LEVEL = (0, 180)
+"""Turns that leave a page as wide as it was."""
+
 _LONGEST_STEM = 200  # bytes; a name has 255, and a page and a stage follow
 
 
@@ -100,7 +106,7 @@ def explain(
     settings: Settings | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Explanation:
-    """Covers a page part by part and asks the classifier again; cues of the page stay as they are.
+    """Covers a page part by part and asks the classifier again; cues and words of the page stay as they are.
 
     Args:
         workspace: Where labels and features are, for the pages that it looks like.
@@ -125,10 +131,20 @@ def explain(
     path, index = parse_query(query)
     document = identify_query(path)
     identity = backbone.identity
-    page = render_page(document, index, identity.recipe, identity.interpolation, settings, cues=bundle.cues)
+    page = render_page(
+        document,
+        index,
+        identity.recipe,
+        identity.interpolation,
+        settings,
+        cues=bundle.cues,
+        words=bundle.words,
+        turner=backbone.turner,
+    )
     if page.info.outcome == "blank":
         return Explanation(document, page, BLANK, bundle.name)
-    asked = _Asked(bundle, backbone, as_block([page.info.cues] if bundle.cues else []))
+    cues = as_block([page.info.cues] if bundle.cues else [])
+    asked = _Asked(bundle, backbone, cues, _words(workspace, page.info) if bundle.words else None)
     candidates = asked.ranked(page.pixels)
     kind = kind or candidates[0][0]
     size = settings.batch_size or backbone.engine.batch_size
@@ -148,13 +164,21 @@ def explain(
     )
 
 
+def _words(workspace: Workspace, info: PageInfo) -> csr_array:
+    """The words of a page: those that are kept, which may have been recognised, or those of its text."""
+    kept = words_of(workspace.root, [(info.ref.document_sha256, info.ref.page_index)])
+    return kept if kept.nnz else as_rows([info.words])
+
+
 class _Asked:
     """Pictures of one page to the probabilities of their types."""
 
-    def __init__(self, bundle: ClassifierBundle, backbone: Backbone, cues: NDArray[np.float32]) -> None:
+    def __init__(
+        self, bundle: ClassifierBundle, backbone: Backbone, cues: NDArray[np.float32], words: csr_array | None
+    ) -> None:
         self._bundle = bundle
         self._backbone = backbone
-        self._cues = cues
+        self._cues, self._words = cues, words
 
     def features(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Of pictures (n, H, W, 3), in float16 as in the store, and the page's cues where it has some, (n, dim)."""
@@ -163,7 +187,8 @@ class _Asked:
 
     def scores(self, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Log scores of pictures (n, H, W, 3), (n, n_classes)."""
-        return self._bundle.log_scores(self.features(pixels))
+        words = None if self._words is None else self._words[np.zeros(len(pixels), np.int64)]
+        return self._bundle.log_scores(self.features(pixels), words)
 
     def ranked(self, pixels: NDArray[np.uint8]) -> tuple[tuple[str, float], ...]:
         """All types of one picture (H, W, 3) with their probabilities, best first."""
@@ -202,8 +227,11 @@ def draw(workspace: Workspace, found: Explanation, backbone: Backbone, file: Pat
     """
     info = found.page.info
     shown = render_pages([(found.document, info.ref.page_index)], size=_PICTURE_SIZE)
-    (left, top, right, bottom), _ = plan(info.width, info.height, backbone.identity.recipe)
-    region = (left / info.width, top / info.height, right / info.width, bottom / info.height)
+    width, height = (info.width, info.height) if info.turned in _LEVEL else (info.height, info.width)
+    (left, top, right, bottom), _ = plan(width, height, backbone.identity.recipe)
+    region = (left / width, top / height, right / width, bottom / height)
+    own = (found.document.sha256, info.ref.page_index)
+    picture = turned(shown[own], info.turned) if own in shown else found.page.pixels
     pictures = page_pictures(workspace, [(e.page.document_sha256, e.page.page_index) for e in found.examples])
     looks = [
         Looks(pictures.get((e.page.document_sha256, e.page.page_index)), e.label, _name(e.page), e.score)
@@ -211,7 +239,7 @@ def draw(workspace: Workspace, found: Explanation, backbone: Backbone, file: Pat
     ]
     draw_heat(
         HeatPicture(
-            pixels=shown.get((found.document.sha256, info.ref.page_index), found.page.pixels),
+            pixels=picture,
             region=region,
             drops=found.drops,
             smallest=SMALLEST_DROP,
@@ -258,7 +286,7 @@ def as_json(found: Explanation) -> dict[str, Any]:
         "grid": {"rows": len(found.drops), "columns": len(found.drops[0]), "drops": found.drops.round(3).tolist()},
         "boxes": [{k: round(getattr(box, k), 4) for k in ("x0", "y0", "x1", "y1", "drop")} for box in found.boxes],
         "without_boxes": _shares(found.without)[:2],
-        "looks_like": evidence.as_json(found.examples),
+        "looks_like": [example.to_json() for example in found.examples],
     }
 
 

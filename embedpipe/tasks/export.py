@@ -5,6 +5,7 @@ from pathlib import Path
 import joblib
 
 from embedpipe.classifiers.bundles import ClassifierBundle
+from embedpipe.classifiers.parts import CombinedClassifier
 from embedpipe.core.outputs import TRAILER, written
 
 _COMPRESSED = {".z": "zlib", ".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".lzma": "lzma"}
@@ -12,10 +13,16 @@ _COMPRESSED = {".z": "zlib", ".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".lzma":
 
 
 def export_joblib(bundle: ClassifierBundle, file: Path) -> None:
-    """Writes the fitted scikit-learn pipeline as a joblib pickle, for other programs; embedpipe never loads one."""
+    """Writes the fitted scikit-learn pipeline as a joblib pickle, for other programs; embedpipe never loads one.
+
+    A classifier of several parts, or of some blocks only, becomes a `CombinedClassifier`, which takes words as well.
+    """
+    parts = bundle.parts
+    alone = parts.fusion is None and not parts.columns
+    estimator = bundle.pipeline if alone else CombinedClassifier(bundle.pipeline, parts, bundle.classes)
     compress = _COMPRESSED.get(file.suffix)
     with written(file) as temporary:
-        joblib.dump(bundle.pipeline, temporary, compress=(compress, 3) if compress else 0)
+        joblib.dump(estimator, temporary, compress=(compress, 3) if compress else 0)
         if not compress:
             with open(temporary, "ab") as content:
                 content.write(TRAILER)

@@ -1,5 +1,6 @@
 """The families of a store: which layouts there are, for people to look at."""
 
+import functools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from embedpipe.core.tables import write_csv
 from embedpipe.drawing.galleries import MOST_PICTURES, Group, write_gallery
 from embedpipe.drawing.pictures import contact_sheet
 from embedpipe.drawing.tiles import tile_groups
-from embedpipe.index.families import SAME_LAYOUT, families
+from embedpipe.index.families import SAME_LAYOUT, families_of_many
 from embedpipe.index.page_index import fresh_index
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.workspace import Workspace
@@ -73,18 +74,21 @@ def find(
     wanted = pages["outcome"] != "blank"
     if first_pages:
         wanted &= pages["page_index"] == 0
-    pages = pages[wanted].set_index("page_id", drop=False)
-    index = fresh_index(store, workspace.index_path(store.identity.space))
-    ids = pages.index.to_numpy(np.int64)
-    found = families(index.unit(store.features(ids)), ids, threshold=threshold, least=least) if len(ids) else []
-    labels, sources = workspace.labels(), workspace.sources()
+    pages = pages[wanted]
+    page_index = fresh_index(store, workspace.index_path(store.identity.space))
+    ids = pages["page_id"].to_numpy(np.int64)
+    found = families_of_many(lambda some: page_index.unit(store.features(some)), ids, threshold=threshold, least=least)
+    sources, types = workspace.sources(), workspace.labels().of_pages(pages)["label"].tolist()
+    documents, indices, stored = (pages[name].tolist() for name in ("document_sha256", "page_index", "source"))
+    path_of = functools.cache(sources.path_of)  # asks the disk
+    order = np.argsort(ids)
+    by_id = ids[order]
     layouts = []
     for family in found:
-        own = pages.loc[family.page_ids]
-        rows = zip(own["document_sha256"], own["page_index"], own["source"], strict=True)
-        refs = tuple(PageRef(sha256, int(i), sources.path_of(sha256, source)) for sha256, i, source in rows)
-        types = tuple(label or None for label in labels.of_pages(own)["label"])
-        layouts.append(Layout(refs, types, family.coherence))
+        rows = order[np.searchsorted(by_id, family.page_ids)].tolist()
+        own = ((documents[row], indices[row], path_of(documents[row], stored[row])) for row in rows)
+        refs = tuple(PageRef(*page) for page in own)
+        layouts.append(Layout(refs, tuple(types[row] or None for row in rows), family.coherence))
     return layouts
 
 

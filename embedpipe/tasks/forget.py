@@ -5,8 +5,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from embedpipe.classifiers import variants
-from embedpipe.classifiers.bundles import may_have_learnt
+from embedpipe.classifiers.saved.on_disk import may_have_learnt, variant_folders
 from embedpipe.core import versions
 from embedpipe.core.errors import ArtifactError, EmbedpipeError
 from embedpipe.core.files import read_json
@@ -73,7 +72,7 @@ def forget(workspace: Workspace, documents: Iterable[str], *, gone: bool = False
                 wanted.setdefault(sha256, sha256)
         hashes, rows = list(wanted), 0
         for space in workspace.spaces():
-            for folder in variants.folders(workspace.store_path(space)):
+            for folder in variant_folders(workspace.store_path(space)):
                 kept = FeatureWriter(FeatureStore.open(folder), {})
                 known |= kept.documents()
                 kept.forget(set(hashes))

@@ -1,24 +1,25 @@
 """What the artifacts hold, and whether it is what their manifests say."""
 
+import functools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from embedpipe.classifiers import missing, variants
-from embedpipe.classifiers.bundles import check_model
+from embedpipe.classifiers.lessons import missing
+from embedpipe.classifiers.saved.on_disk import check_model, variant_folders
 from embedpipe.core import versions
 from embedpipe.core.errors import ArtifactError, EmbedpipeError
 from embedpipe.core.files import read_json
-from embedpipe.index import page_index
+from embedpipe.core.records import NO_WORDS, OCR_WORDS, TEXT_WORDS
+from embedpipe.index import inventory
+from embedpipe.store import page_extras
 from embedpipe.store.features import FeatureStore
-from embedpipe.store.page_extras import TABLES, kept_pages, page_table
+from embedpipe.store.labels import Labels
+from embedpipe.store.page_extras import TABLES, page_table
 from embedpipe.store.sources import EARLIER, GONE, PASSED_OVER
 from embedpipe.store.workspace import FINETUNED, Workspace
-from embedpipe.tasks.info_verify import Findings, examine, lines_without_label
-
-__all__ = ["Findings", "backbones", "classifier_versions", "describe", "examine", "take", "verify"]
 
 _T = TypeVar("_T")
 
@@ -26,8 +27,9 @@ _T = TypeVar("_T")
 def take(workspace: Workspace) -> dict[str, Any]:
     """Spaces, labels, classifiers, indexes and failures, as plain values; `damaged` lists what cannot be read."""
     damaged: list[str] = []
+    labels = functools.cache(workspace.labels)
     folders = sorted(manifest.parent.name for manifest in workspace.root.glob("features/*/manifest.json"))
-    spaces = [_attempt(damaged, partial(_space, workspace, space, damaged)) for space in folders]
+    spaces = [_attempt(damaged, partial(_space, workspace, space, labels, damaged)) for space in folders]
     classifiers = [_attempt(damaged, partial(_classifier, workspace, name)) for name in workspace.classifiers()]
     tuned = [_attempt(damaged, partial(_backbone, workspace, name)) for name in workspace.backbones()]
     damaged += [
@@ -37,10 +39,11 @@ def take(workspace: Workspace) -> dict[str, Any]:
     return {
         "artifacts": str(workspace.root),
         "spaces": [space for space in spaces if space],
+        "words": dict(page_extras.word_counts(workspace.root)),
         "kept": [kept for name in TABLES if (kept := _attempt(damaged, partial(_kept, workspace, name, damaged)))],
         "labels": {
             "file": str(workspace.labels_file),
-            "types": _attempt(damaged, partial(_types, workspace, damaged)) or {},
+            **(_attempt(damaged, partial(_types, labels, damaged)) or {"types": {}, "none": 0}),
         },
         "classifiers": [classifier for classifier in classifiers if classifier],
         "backbones": [backbone for backbone in tuned if backbone],
@@ -49,11 +52,11 @@ def take(workspace: Workspace) -> dict[str, Any]:
     }
 
 
-def _types(workspace: Workspace, damaged: list[str]) -> dict[str, int]:
-    """Documents by their type; notes the lines of labels.csv that count for nothing."""
-    labels = workspace.labels()
-    damaged += lines_without_label(labels)
-    return labels.types()
+def _types(read: Callable[[], Labels], damaged: list[str]) -> dict[str, Any]:
+    """Documents by their type, and how many are of none; notes the lines of labels.csv that count for nothing."""
+    labels = read()
+    damaged += labels.without_label()
+    return {"types": labels.types(), "none": labels.none}
 
 
 def _attempt(damaged: list[str], tell: Callable[[], _T]) -> _T | None:
@@ -88,25 +91,25 @@ def _backbone(workspace: Workspace, name: str) -> dict[str, Any]:
         raise ArtifactError(f"{file} is damaged: {type(error).__name__}") from error
 
 
-def _space(workspace: Workspace, space: str, damaged: list[str]) -> dict[str, Any]:
+def _space(workspace: Workspace, space: str, labels: Callable[[], Labels], damaged: list[str]) -> dict[str, Any]:
     store = workspace.open_store(space)
-    pages = store.pages()
+    pages = store.table()
     lost = store.lost()
-    lacking = _attempt(damaged, lambda: missing.take(workspace, store))
+    lacking = _attempt(damaged, lambda: missing.take(workspace, store, labels=labels()))
     return {
         "space": space,
         "identity": store.identity.to_json(),
         "dim": store.dim,
         "pages": len(pages),
-        "documents": int(pages["document_sha256"].nunique()),
+        "documents": len(pages["document_sha256"].unique()),
         "not_current": _not_current(store),
         "parts": len(store.parts),
         "megabytes": _megabytes(store.path.iterdir()),
         "variants": _attempt(damaged, lambda: _variants(store.path)),
-        "outcomes": dict(Counter(pages["outcome"])),
-        "lost": {"pages": len(lost.pages), "documents": int(lost.pages["document_sha256"].nunique())},
+        "outcomes": dict(Counter(pages["outcome"].to_pylist())),
+        "lost": {"pages": len(lost.pages), "documents": len(lost.pages["document_sha256"].unique())},
         "missing": lacking.as_json() if lacking else None,
-        "index": _attempt(damaged, lambda: page_index.describe(workspace.index_path(space))),
+        "index": _attempt(damaged, lambda: inventory.describe(workspace.index_path(space))),
         "failures": [
             {"path": f.page.source, "page": f.page.page_number or None, "kind": f.kind, "message": f.message}
             for f in store.failures()
@@ -117,18 +120,20 @@ def _space(workspace: Workspace, space: str, damaged: list[str]) -> dict[str, An
 def _kept(workspace: Workspace, name: str, damaged: list[str]) -> dict[str, Any] | None:
     """How many pages have something in a table of what is kept besides features; None where nothing is kept."""
     table = page_table(workspace.root, name)
-    pages, without = kept_pages(table)
+    pages = table.newest(["page_index"]).num_rows
     files = [table.folder / part.name for part in [*table.parts, *table.damaged]]
     damaged += [f"{table.folder / part.name} cannot be read: run `embed` again on its files" for part in table.damaged]
     damaged += [table.manifest_damage] if table.manifest_damage else []
     size = sum(file.stat().st_size for file in files if file.exists())
-    return {"name": name, "pages": pages, "without": without, "bytes": size} if files else None
+    return {"name": name, "pages": pages, "bytes": size} if files else None
 
 
 def _not_current(store: FeatureStore) -> dict[str, int]:
     """How many documents are stored and count nowhere, by their standing."""
-    aside = store.set_aside().drop_duplicates("document_sha256")["standing"]
-    return {standing: int((aside == standing).sum()) for standing in (EARLIER, GONE, PASSED_OVER)}
+    aside = store.set_aside()
+    standings = dict(zip(aside["document_sha256"].to_pylist(), aside["standing"].to_pylist(), strict=True))
+    counts = Counter(standings.values())
+    return {standing: counts[standing] for standing in (EARLIER, GONE, PASSED_OVER)}
 
 
 def _megabytes(files: Iterable[Path]) -> float:
@@ -137,7 +142,7 @@ def _megabytes(files: Iterable[Path]) -> float:
 
 def _variants(path: Path) -> dict[str, Any] | None:
     """How many variants of how many pages are kept beside a store; None without any."""
-    kept = variants.folders(path)
+    kept = variant_folders(path)
     if not kept:
         return None
     pages = [sum(part.rows for part in FeatureStore.open(folder).parts) for folder in kept]
@@ -182,11 +187,6 @@ def _version(folder: Path) -> dict[str, Any]:
         return nothing | {"problem": str(error) if isinstance(error, ArtifactError) else f"{folder} is damaged"}
 
 
-def verify(workspace: Workspace) -> list[str]:
-    """What is damaged, missing or lost among the artifacts, a line each; see `info_verify.examine`."""
-    return examine(workspace).problems
-
-
 def describe(values: Mapping[str, Any], *, failures: bool) -> Iterator[str]:
     """The inventory in lines for people; with every failure where asked for."""
     nothing = not values["damaged"]  # else it is not known what there is
@@ -194,12 +194,10 @@ def describe(values: Mapping[str, Any], *, failures: bool) -> Iterator[str]:
         yield f"{values['artifacts']} holds no features yet: run `embed` on your documents"
     for space in values["spaces"]:
         yield from _describe_space(space, failures=failures, whole=nothing)
-    for kept in values["kept"]:
-        without = f", {kept['without']} of which have none" if kept["without"] else ""
-        each = kept["bytes"] / max(1, kept["pages"])
-        size = f"{each:.0f} bytes a page, {kept['bytes'] / 1e6:.1f} MB"
-        yield f"{kept['name']}: of {kept['pages']} pages{without}, {size}"
+    yield from _describe_kept(values)
     types = ", ".join(f"{kind} {n}" for kind, n in values["labels"]["types"].items())
+    if none := values["labels"]["none"]:
+        types = "; ".join(filter(None, (types, f"none of these: {none}")))
     if types or nothing:
         yield f"labels: {types or 'none yet, made by `label`'}"
     for classifier in values["classifiers"]:
@@ -218,6 +216,19 @@ def describe(values: Mapping[str, Any], *, failures: bool) -> Iterator[str]:
         yield f"damaged: {problem}"
     if nothing and not values["classifiers"]:
         yield "classifiers: none yet, made by `fit-svm`, `fit-knn`, `fit-head`"
+
+
+def _describe_kept(values: Mapping[str, Any]) -> Iterator[str]:
+    """What is kept of pages besides their features."""
+    for kept in values["kept"]:
+        each = kept["bytes"] / max(1, kept["pages"])
+        size = f"{each:.0f} bytes a page, {kept['bytes'] / 1e6:.1f} MB"
+        yield f"{kept['name']}: of {kept['pages']} pages, {size}"
+    if counts := values["words"]:
+        named = ((TEXT_WORDS, "from their text"), (OCR_WORDS, "recognised"), (NO_WORDS, "without any"))
+        advice = "" if counts.get(OCR_WORDS) else " (`embed --ocr auto` recognises text in pictures)"
+        told = ", ".join(f"{counts[key]} {words}" for key, words in named if counts.get(key))
+        yield f"words of pages: {told}{advice if counts.get(NO_WORDS) else ''}"
 
 
 def _describe_space(space: Mapping[str, Any], *, failures: bool, whole: bool) -> Iterator[str]:
@@ -241,7 +252,7 @@ def _describe_space(space: Mapping[str, Any], *, failures: bool, whole: bool) ->
         yield f"  variants: {kept['variants']} of up to {kept['pages']} labelled pages, {kept['megabytes']} MB"
     held = space["index"]
     if held or whole:
-        yield f"  index: {page_index.in_words(held)}" if held else "  index: none yet, made by `index` or `similar`"
+        yield f"  index: {inventory.in_words(held)}" if held else "  index: none yet, made by `index` or `similar`"
     kinds = Counter(failure["kind"] for failure in space["failures"])
     if kinds:
         yield "  failures: " + ", ".join(f"{n} {kind}" for kind, n in kinds.items())

@@ -5,17 +5,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from embedpipe.classifiers import variants
-from embedpipe.classifiers.bundles import check_model
 from embedpipe.classifiers.finetuned import WEIGHTS, check_weights
+from embedpipe.classifiers.saved.on_disk import check_model, variant_folders
 from embedpipe.core import versions
 from embedpipe.core.errors import ArtifactError, EmbedpipeError
 from embedpipe.core.files import read_json
 from embedpipe.embedding import cue_table
-from embedpipe.index import page_index
+from embedpipe.index import inventory
 from embedpipe.store import page_extras
 from embedpipe.store.features import FeatureStore, unlisted
-from embedpipe.store.labels import Labels
 from embedpipe.store.parts import aside
 from embedpipe.store.workspace import Workspace
 
@@ -53,7 +51,7 @@ def examine(workspace: Workspace) -> Findings:
     _extras(workspace, found)
     for folder in _folders(workspace.root / "features"):
         _store(folder, found, "run `embed` again on the files, which lists the parts anew")
-        for own in sorted({file.parent for file in folder.glob("variants/*/*/part-*")} | {*variants.folders(folder)}):
+        for own in sorted({file.parent for file in folder.glob("variants/*/*/part-*")} | {*variant_folders(folder)}):
             _store(own, found, "the next fit with --augment lists the parts anew")
     for folder in _folders(workspace.root / "index"):
         with found.noting():
@@ -71,14 +69,9 @@ def _folders(root: Path) -> list[Path]:
     return sorted(path for path in root.glob("*") if path.is_dir())
 
 
-def lines_without_label(labels: Labels) -> list[str]:
-    """What is wrong with each line of labels.csv because of which a document has no label."""
-    return list(dict.fromkeys(line.message for line in labels.kept if line.key not in labels.rows))
-
-
 def _tables(workspace: Workspace, found: Findings) -> None:
     with found.noting():
-        found.problems += lines_without_label(workspace.labels())
+        found.problems += workspace.labels().without_label()
     if workspace.sources().damaged:
         found.problems.append(f"{workspace.root / 'sources.parquet'}: damaged; the next `embed` of the files fills it")
     if cue_table.is_damaged(workspace):
@@ -149,7 +142,7 @@ def _index(folder: Path, found: Findings) -> None:
     if not isinstance(listed, dict) or not listed:
         found.problems.append(f"{folder / _MANIFEST}: lists no files; it is built again when needed")
         return
-    found.problems += page_index.verify(folder, manifest)
+    found.problems += inventory.verify(folder, manifest)
     strays = (file for file in sorted(files) if file.name not in listed)
     found.notes += [f"{file}: not listed, as a killed run leaves it; the next `index` removes it" for file in strays]
 

@@ -14,8 +14,8 @@ from embedpipe.core.records import Document
 from embedpipe.pages.documents import Limits
 from embedpipe.pages.walking import FoundFile, identify, walk
 from embedpipe.store.label_history import Version
-from embedpipe.store.labels import Label, Labels
-from embedpipe.store.sorted_ledger import SortedFolders, refuse_unknown
+from embedpipe.store.labels import NONE, Label, Labels
+from embedpipe.store.sorted_ledger import LEDGER, NOVEL, SortedFolders, refuse_unknown
 from embedpipe.store.workspace import Workspace
 
 _PLACES = 3
@@ -23,7 +23,7 @@ _PLACES = 3
 _logger = logging.getLogger(__name__)
 
 
-def take(workspace: Workspace, source: str, command: str = "label") -> tuple[int, Labels]:
+def take(workspace: Workspace, source: str, command: str = "label", *, none: bool = False) -> tuple[int, Labels]:
     """Adds the labels of a folder of type folders, or of a CSV, to the workspace.
 
     Of a folder that `classify --sort-into` filled, only what a person put or moved somewhere is a label.
@@ -32,6 +32,7 @@ def take(workspace: Workspace, source: str, command: str = "label") -> tuple[int
         workspace: Gets the labels.
         source: The folder or the CSV.
         command: Who takes them, for the history.
+        none: Every document of the folder or CSV, or the file itself, is none of the types (`labels.NONE`).
 
     Returns:
         How many were taken, and all labels; `conflicts` names the files that were given two types, `skipped` counts
@@ -43,7 +44,9 @@ def take(workspace: Workspace, source: str, command: str = "label") -> tuple[int
     source, sources = on_disk(source), workspace.sources()
     with workspace.writing("label"):
         labels = workspace.labels()
-        if os.path.isdir(source):
+        if none and (new := _all_none(source)):
+            count = labels.add(new)
+        elif os.path.isdir(source):
             refuse_unknown([source])
             new, not_taken = _of_folder(source)
             count = labels.add(new)
@@ -53,7 +56,7 @@ def take(workspace: Workspace, source: str, command: str = "label") -> tuple[int
                 raise LabelsError(f"no documents below {source}: the folders in it are the types")
             _say(not_taken)
         else:
-            given = Labels.from_csv(Path(source), sources.sha256_at)
+            given = Labels.from_csv(Path(source), sources.sha256_at, given=NONE if none else "")
             _say(*given.notes)
             count = labels.add(given.rows.values())
             labels.conflicts += given.conflicts
@@ -239,6 +242,22 @@ def history_json(workspace: Workspace) -> dict[str, Any]:
             {"version": v.number, **{name: getattr(v, name) for name in fields}} for v in reversed(history.versions)
         ],
     }
+
+
+def _all_none(source: str) -> list[Label]:
+    """Every document of a folder, however deep, or a file, as none of the types; nothing for any other file.
+
+    Raises:
+        LabelsError: The folder holds none; or it is a whole sorted folder, which holds documents of types.
+    """
+    if os.path.exists(os.path.join(source, LEDGER)):
+        raise LabelsError(f"{source} was filled by `classify --sort-into`: name the folder in it, such as {NOVEL}")
+    found = [item for item in walk([source]) if isinstance(item, FoundFile)]
+    documents = [identify(item, Limits()) for item in found if not is_temporary(os.path.basename(item.path))]
+    labels = [Label(item.sha256, item.path, NONE) for item in documents if isinstance(item, Document)]
+    if not labels and os.path.isdir(source):
+        raise LabelsError(f"no documents below {source}: all that are below it are to be none of the types")
+    return labels
 
 
 def _of_folder(folder: str) -> tuple[list[Label], str]:

@@ -15,7 +15,7 @@ from embedpipe.core.records import SAYS_NOTHING
 from embedpipe.core.tables import read_numbered, write_csv
 from embedpipe.drawing.pictures import Tile, gallery
 from embedpipe.embedding.page_pictures import page_pictures
-from embedpipe.index.families import families
+from embedpipe.index.families import families_of_many
 from embedpipe.index.page_index import fresh_index
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.labels import Label
@@ -51,13 +51,14 @@ def find(workspace: Workspace, store: FeatureStore) -> list[Family]:
     pages = pages[~pages["outcome"].isin(SAYS_NOTHING)].sort_values(["document_sha256", "page_index"])
     pages = pages.drop_duplicates("document_sha256").set_index("page_id")
     ids = pages.index.to_numpy(np.int64)
-    unit = fresh_index(store, workspace.index_path(store.identity.space)).unit(store.features(ids))
+    index = fresh_index(store, workspace.index_path(store.identity.space))
+    layouts = families_of_many(lambda some: index.unit(store.features(some)), ids, least=2)
     kinds: dict[str, set[str]] = {}
     for row in workspace.labels().rows.values():
         kinds.setdefault(row.document_sha256, set()).add(row.label)
     sources = workspace.sources()
     found = []
-    for number, family in enumerate(families(unit, ids, least=2), start=1):
+    for number, family in enumerate(layouts, start=1):
         members = pages.loc[family.page_ids]
         documents = {
             sha256: sources.path_of(sha256, otherwise=source)

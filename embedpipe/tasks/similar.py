@@ -16,30 +16,38 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from embedpipe.core.display import name_of, whole_number
-from embedpipe.core.errors import DocumentError, SpaceMismatchError, UsageError
+from embedpipe.core.errors import ArtifactError, DocumentError, SpaceMismatchError, UsageError
 from embedpipe.core.records import Document, FeatureBatch, Neighbour, PageRef
-from embedpipe.drawing.galleries import MOST_PICTURES, Group, write_gallery
-from embedpipe.drawing.pictures import Tile, contact_sheet
-from embedpipe.drawing.tiles import tile_groups
-from embedpipe.embedding.regions import box_features
-from embedpipe.embedding.streaming import PageStream, Settings
+from embedpipe.embedding.streaming import PageStream, Settings, render_page
 from embedpipe.index.page_index import fresh_index
 from embedpipe.pages.documents import THUMBNAIL, Limits, Region
+from embedpipe.pages.extras.words import as_rows
 from embedpipe.pages.rendering import Job, Selection
 from embedpipe.pages.walking import FoundFile, identify
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.labels import Labels
+from embedpipe.store.page_extras import words_of
 from embedpipe.store.page_table import Key
 from embedpipe.store.workspace import Workspace
 
 if TYPE_CHECKING:  # a page that the store holds needs no network
+    from scipy.sparse import csr_array
+
     from embedpipe.backbones.building import Backbone
+    from embedpipe.drawing.pictures import Tile
+    from embedpipe.index.word_search import WordSearch
 
 _PAGES_OF_A_DOCUMENT = 50
 """Neighbours of each page of a document by which other documents are found, before they are compared whole."""
 
 _DOCUMENTS = 100
 """Documents that are compared whole: those with the best pages."""
+
+PICTURES, WORDS, BOTH = BY = ("pictures", "words", "both")
+"""What pages are compared by."""
+
+_CANDIDATES = 500
+"""Pages of each kind of likeness that are compared by both."""
 
 _BOXES = 200
 """Pages whose box is looked at: those that look most like the query's page."""
@@ -75,6 +83,8 @@ class Wanted:
         other_documents: Leave out the pages of the query's own document.
         whole_document: Compare documents with all their pages, not pages.
         box: Compare this box of the pages that look most like the query's; None for whole pages.
+        by: One of `BY`: what they look like, what they say, or the mean of the two cosines. Whole documents and boxes
+            are compared by pictures.
     """
 
     k: int = 10
@@ -82,6 +92,7 @@ class Wanted:
     other_documents: bool = False
     whole_document: bool = False
     box: Region | None = None
+    by: str = PICTURES
 
 
 def parse_query(text: str) -> tuple[str, int]:
@@ -168,9 +179,11 @@ class Finder:
         if wanted.whole_document:
             return self._documents_like(document, wanted)
         page = PageRef(document.sha256, index, document.path)
-        X = self.features_of(page, document)
         own = self._pages_of(document.sha256)
         left_out = own if wanted.other_documents else own[self.pages.loc[own, "page_index"].to_numpy() == index]
+        if wanted.by != PICTURES:
+            return self._answer(page, document, *self._by_words(page, document, wanted, left_out))
+        X = self.features_of(page, document)
         if wanted.box is not None:
             _, candidates = self.nearest(X, max(_BOXES, wanted.k), wanted.label, left_out)
             return self._boxes_like(page, document, candidates[0], wanted.k, wanted.box)
@@ -197,6 +210,47 @@ class Finder:
         kept = (ids >= 0) & ~np.isin(ids, left_out)
         rows = [np.flatnonzero(row)[:k] for row in kept]
         return [c[r] for c, r in zip(cosines, rows, strict=True)], [i[r] for i, r in zip(ids, rows, strict=True)]
+
+    def _by_words(
+        self, page: PageRef, document: Document, wanted: Wanted, left_out: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Ids and scores of the pages that say most like a page, or that look and say most like it, best first."""
+        words = self._words_of(page, document)
+        allowed = None if wanted.label is None else self._of_type(wanted.label)
+        k = wanted.k if wanted.by == WORDS else max(_CANDIDATES, wanted.k)
+        scores, ids = self._word_search.search(words, k + len(left_out), allowed)
+        kept = ~np.isin(ids, left_out)
+        scores, ids = scores[kept], ids[kept]
+        if wanted.by == BOTH:
+            X = self.features_of(page, document)
+            _, [seen] = self.nearest(X, k, wanted.label, left_out)
+            ids = np.union1d(ids, seen)
+            looks = self.index.unit(self.store.features(ids)) @ self.index.unit(X)[0]
+            scores = (looks + self._word_search.cosines(words, ids)) / 2
+        order = np.argsort(-scores, kind="stable")[: wanted.k]
+        return ids[order], scores[order]
+
+    @functools.cached_property
+    def _word_search(self) -> "WordSearch":
+        from embedpipe.index.word_search import WordSearch  # noqa: PLC0415 - pictures are compared without
+
+        found = WordSearch(self.store)
+        if not found.pages:
+            raise ArtifactError("no words of stored pages are kept: run `embed` on their files, or use --by pictures")
+        return found
+
+    def _words_of(self, page: PageRef, document: Document) -> "csr_array":
+        """Counts of the words of a page, kept or read now, sparse (1, n_buckets)."""
+        words = words_of(self.workspace.root, [(page.document_sha256, page.page_index)])
+        if not words.nnz:
+            identity = self.store.identity
+            drawn = render_page(
+                document, page.page_index, identity.recipe, identity.interpolation, self.settings, words=True
+            )
+            words = as_rows([drawn.info.words])
+        if not words.nnz:
+            raise DocumentError("page_error", f"{page} has no words that could be compared: use --by pictures")
+        return words
 
     def features_of(self, page: PageRef, document: Document) -> NDArray[np.float32]:
         """Features of a page from the store, else from the network, float32 (1, dim)."""
@@ -237,6 +291,9 @@ class Finder:
         documents = {sha256: self.sources.document(sha256) for sha256, _ in places}
         wanted = [(found, index) for sha256, index in places if (found := documents[sha256])]
         asked = (query.document_sha256, query.page_index)
+
+        from embedpipe.embedding.regions import box_features  # noqa: PLC0415 - draws pages
+
         features = box_features(self.network, [(document, query.page_index), *wanted], box)
         if asked not in features:
             raise DocumentError("page_error", f"{query} cannot be rendered")
@@ -348,19 +405,26 @@ def _pages_with_details(found: LookAlikes) -> list[tuple[PageRef, str]]:
     return list(zip(pages, ["query", *details], strict=True))
 
 
-def _tiles(workspace: Workspace, answers: Sequence[LookAlikes]) -> list[list[Tile]]:
+def _tiles(workspace: Workspace, answers: Sequence[LookAlikes]) -> "list[list[Tile]]":
+    from embedpipe.drawing.galleries import MOST_PICTURES  # noqa: PLC0415 - most answers are not drawn
+    from embedpipe.drawing.tiles import tile_groups  # noqa: PLC0415 - likewise
+
     new = {(found.query.document_sha256, found.query.page_index): found.thumbnail for found in answers}
     return tile_groups(workspace, [_pages_with_details(found) for found in answers], most=MOST_PICTURES, known=new)
 
 
 def draw(workspace: Workspace, found: LookAlikes, file: Path) -> None:
     """Draws a query and its neighbours side by side, as a PNG."""
+    from embedpipe.drawing.pictures import contact_sheet  # noqa: PLC0415 - see `_tiles`
+
     [[query, *neighbours]] = _tiles(workspace, [found])
     contact_sheet(query, neighbours, file)
 
 
 def write_html(workspace: Workspace, answers: Sequence[LookAlikes], facts: Mapping[str, str], file: Path) -> None:
     """Writes queries and their neighbours as one HTML file; `facts` say how they were asked."""
+    from embedpipe.drawing.galleries import Group, write_gallery  # noqa: PLC0415 - see `_tiles`
+
     groups = [
         Group(str(found.query), "", tiles) for found, tiles in zip(answers, _tiles(workspace, answers), strict=True)
     ]

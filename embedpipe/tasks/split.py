@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.sparse import csr_array, vstack
 
 from embedpipe.classifiers.boundaries import BoundaryModel
-from embedpipe.classifiers.bundles import ClassifierBundle
 from embedpipe.classifiers.calibration import shift
 from embedpipe.classifiers.calibration.decisions import Rule
 from embedpipe.classifiers.group_guesses import grouped
@@ -40,6 +40,8 @@ from embedpipe.tasks.classify import Answers, DocumentVerdict
 
 if TYPE_CHECKING:  # only new pages need the network
     from embedpipe.backbones.engines import Backbone
+    from embedpipe.classifiers.bundles import ClassifierBundle
+    from embedpipe.classifiers.saved.answering import Answerer
 
 CUT = 0.5
 """Documents are cut where a boundary is more probable than none."""
@@ -102,13 +104,14 @@ class _Stream:
 
     infos: dict[int, PageInfo] = field(default_factory=dict)
     rows: dict[int, NDArray[np.float16]] = field(default_factory=dict)
+    words: dict[int, csr_array] = field(default_factory=dict)
     failures: list[PageFailure] = field(default_factory=list)
 
 
 def split(
     workspace: Workspace,
     inputs: Iterable[str],
-    bundle: ClassifierBundle,
+    bundle: "ClassifierBundle | Answerer",
     backbone: "Callable[[], Backbone]",
     *,
     rule: Rule | None = None,
@@ -140,16 +143,19 @@ def split(
         bundle.require(loaded.identity)
         return loaded
 
-    reading, answers = Reading(workspace, bundle.identity, settings, cues=bundle.cues), Answers(bundle, rule)
+    reading = Reading(workspace, bundle.identity, settings, cues=bundle.cues, words=bundle.words)
+    answers = Answers(bundle, rule)
     streams: dict[str, _Stream] = {}
     for item in reading.read(inputs, fitting_backbone):
         answers.take(item)
         if isinstance(item, PageFailure):
             streams.setdefault(item.page.document_sha256, _Stream()).failures.append(item)
             continue
-        for info, row in zip(item.pages, item.X.astype(np.float16), strict=True):
+        for place, (info, row) in enumerate(zip(item.pages, item.X.astype(np.float16), strict=True)):
             stream = streams.setdefault(info.ref.document_sha256, _Stream())
             stream.infos[info.ref.page_index], stream.rows[info.ref.page_index] = info, row
+            if item.words is not None:
+                stream.words[info.ref.page_index] = item.words[[place]]
     model, fallback = _learn(workspace, bundle, {d.sha256 for d in reading.found if isinstance(d, Document)})
     piles = []
     for found in reading.found:
@@ -166,7 +172,9 @@ def split(
     return Split(piles, reading.report, fallback, model is not None and model.calibrated_)
 
 
-def _learn(workspace: Workspace, bundle: ClassifierBundle, piles: set[str]) -> tuple[BoundaryModel | None, str]:
+def _learn(
+    workspace: Workspace, bundle: "ClassifierBundle | Answerer", piles: set[str]
+) -> tuple[BoundaryModel | None, str]:
     """A model from all labelled documents but the piles; or None, and why."""
     try:
         store = workspace.open_store(bundle.identity.space)
@@ -216,7 +224,11 @@ def _type_change(before: Prediction, here: Prediction) -> float:
 
 
 def _parts(
-    pile: Document, stream: _Stream, bundle: ClassifierBundle, rule: Rule | None, boundaries: dict[int, float]
+    pile: Document,
+    stream: _Stream,
+    bundle: "ClassifierBundle | Answerer",
+    rule: Rule | None,
+    boundaries: dict[int, float],
 ) -> tuple[Part, ...]:
     known = sorted(stream.infos.keys() | {failure.page.page_index for failure in stream.failures})
     starts = [known[0], *(index for index, p in sorted(boundaries.items()) if p > CUT)]
@@ -247,7 +259,7 @@ def _renumbered(
         X = np.stack([stream.rows[i] for i in indices]).astype(np.float32)
         if cued:
             X[:, -len(CUES) :] = of_part(X[:, -len(CUES) :], [i - first for i in indices], last - first + 1)
-        yield FeatureBatch(infos, X)
+        yield FeatureBatch(infos, X, vstack([stream.words[i] for i in indices], "csr") if stream.words else None)
     for failure in stream.failures:
         if first <= failure.page.page_index <= last:
             yield PageFailure(refs[failure.page.page_index], failure.kind, failure.message)

@@ -9,14 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedpipe.classifiers.bundles import ClassifierBundle
-from embedpipe.classifiers.evaluation import mean_log_scores, page_weights
+from embedpipe.classifiers.scores.pooling import mean_log_scores, page_weights
 from embedpipe.core.display import path_to_text
 from embedpipe.core.errors import LabelsError
 from embedpipe.core.records import SAYS_NOTHING
 from embedpipe.core.tables import write_csv
 from embedpipe.embedding.cue_table import CuedStore
 from embedpipe.index.page_index import fresh_index
+from embedpipe.index.row_neighbours import RowIndex
 from embedpipe.store.features import FeatureStore
+from embedpipe.store.page_extras import words_of_pages
 from embedpipe.store.workspace import Workspace
 
 COLUMNS = ("path", "label", "group", "guess", "otherwise", "pages", "document")
@@ -140,30 +142,32 @@ def choose(
 
 
 def _nearest(vectors: NDArray[np.float32], known: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Greatest cosine of each row with a known one, (m,); a block at a time bounds the memory."""
+    """Greatest cosine of each row with a known one, (m,); of many known ones, of those in the nearest lists."""
+    index = RowIndex(known)
+    if not index.exact:
+        return index.search(vectors, 1)[0][:, 0]
     return np.concatenate([(vectors[k : k + 1024] @ known.T).max(axis=1) for k in range(0, len(vectors), 1024)])
 
 
 def _gather(workspace: Workspace, store: FeatureStore, bundle: ClassifierBundle | None) -> _Pile:
     """Walks the store once: the matrix of all pages is never in memory."""
     index = fresh_index(store, workspace.index_path(store.identity.space))
-    pages = store.pages().set_index("page_id")
-    pages = pages[~pages["outcome"].isin(SAYS_NOTHING)]
+    pages = store.pages()
+    pages = pages[~pages["outcome"].isin(SAYS_NOTHING)].sort_values("page_id")
+    known, indices = pages["page_id"].to_numpy(np.int64), pages["page_index"].to_numpy(np.int64)
     documents, owners = np.unique(pages["document_sha256"].to_numpy(object), return_inverse=True)
-    owner_of = dict(zip(pages.index, owners, strict=True))
     sums, scores, rows = np.zeros((len(documents), store.dim), np.float32), [], []
     told = CuedStore(workspace, store) if bundle is not None and bundle.cues else store
     for page_ids, X in told.batches():
-        here = np.flatnonzero(np.isin(page_ids, pages.index))
+        places = np.searchsorted(known, page_ids).clip(max=max(len(known) - 1, 0))
+        here = np.flatnonzero(known[places] == page_ids) if len(known) else np.empty(0, np.int64)
         if not len(here):
             continue
-        ids = page_ids[here]
-        owner = np.array([owner_of[i] for i in ids.tolist()])
-        weights = page_weights(pages.loc[ids, "page_index"].to_numpy(np.int64))
+        owner, weights = owners[places[here]], page_weights(indices[places[here]])
         np.add.at(sums, owner, index.unit(X[here, : store.dim]) * weights[:, None].astype(np.float32))
         rows.append((owner, weights))
         if bundle is not None:
-            scores.append(bundle.log_scores(X[here]))
+            scores.append(bundle.log_scores(X[here], words_of_pages(store, page_ids[here]) if bundle.words else None))
     vectors = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
     means = None
     if scores:

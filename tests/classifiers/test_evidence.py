@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from embedpipe.classifiers.evidence import Examples, as_json
+from embedpipe.classifiers.evidence import Examples
 from embedpipe.core.errors import LabelsError
 from embedpipe.core.records import FeatureBatch, Identity, PageInfo, PageRef, Recipe
 from embedpipe.store.feature_writer import FeatureWriter
@@ -65,7 +65,7 @@ def test_all_documents_are_reached_when_asked_for(workspace: Workspace, store: F
     assert sorted(e.page.document_sha256 for e in examples) == DOCUMENTS[1:7]
     [examples] = Examples(workspace, store).nearest(X, [DOCUMENTS[0]], k=5)
     assert len(examples) == 5
-    row = as_json(examples)[0]
+    row = examples[0].to_json()
     assert row["type"] == "even"
     assert row["page"] == examples[0].page.page_index + 1
     assert row["score"] == pytest.approx(examples[0].score, abs=1e-4)

@@ -13,7 +13,7 @@ from embedpipe.classifiers.evaluation import GUESSED, UNGUESSED, grouped_folds
 from embedpipe.classifiers.group_guesses import grouped, separated
 from embedpipe.classifiers.training import TrainingRecipe, evaluate, fit, labelled_pages
 from embedpipe.commands.base import print_metrics
-from embedpipe.commands.console import Output
+from embedpipe.commands.terminal.console import Output
 from embedpipe.core.records import FeatureBatch, Identity, PageInfo, PageRef, Recipe
 from embedpipe.pages.rendering import Selection
 from embedpipe.store.feature_writer import FeatureWriter

@@ -52,6 +52,14 @@ def test_groups_that_were_joined_with_a_seen_one_count_as_seen() -> None:
     assert set(np.flatnonzero(honest_folds(joined) == LEARNT)) == {*range(20), 20, 22}
 
 
+def test_another_seed_divides_what_is_held_out_in_another_way() -> None:
+    """The same pages are held out, in other folds, whether the network has seen some or none."""
+    for pages in (half_seen(20), labelled(["a", "b"] * 10, range(20))):
+        first, second = honest_folds(pages), honest_folds(pages, seed=1)
+        assert ((first == LEARNT) == (second == LEARNT)).all()
+        assert (first != second).any()
+
+
 @pytest.mark.parametrize(
     "pages",
     [half_seen(FEWEST_UNSEEN - 2), half_seen(0), half_seen(20, ["a", "b"] * 10 + ["a"] * 20)],

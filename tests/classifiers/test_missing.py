@@ -22,9 +22,9 @@ from classifiers.test_training import (
 from typer.testing import CliRunner
 
 from embedpipe.backbones.engines import Backbone
-from embedpipe.classifiers import missing
 from embedpipe.classifiers.bundles import ClassifierBundle
-from embedpipe.classifiers.missing import _Document, _Found
+from embedpipe.classifiers.lessons import missing
+from embedpipe.classifiers.lessons.missing import _Document, _Found
 from embedpipe.classifiers.training import TrainingRecipe, fit, make_variants
 from embedpipe.commands import app
 from embedpipe.core.errors import ArtifactError, LabelsError
@@ -252,7 +252,7 @@ def test_forgotten_documents_are_not_lost(workspace: Workspace, store: FeatureSt
     assert writer.documents() == {sha(n) for n in range(30)}
     writer.forget({sha(0), sha(10), sha(11)})
     damaged = FeatureStore.open(store.path)
-    assert set(damaged.lost().pages["document_sha256"]) == {sha(n) for n in range(12, 20)}
+    assert set(damaged.lost().pages["document_sha256"].to_pylist()) == {sha(n) for n in range(12, 20)}
     assert FeatureWriter(damaged, {}).documents() == {sha(n) for n in range(1, 30) if n not in (10, 11)}
 
 

@@ -15,6 +15,7 @@ from sklearn.exceptions import SkipTestWarning
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.utils.estimator_checks import check_estimator
 
+from embedpipe.classifiers import neighbours
 from embedpipe.classifiers.neighbours import FaissKNeighborsClassifier
 
 
@@ -103,3 +104,21 @@ def test_impossible_settings_are_refused(data: Any, settings: dict[str, Any]) ->
     X, y, _ = data
     with pytest.raises(ValueError, match=next(iter(settings))):
         FaissKNeighborsClassifier(**settings).fit(X, y)
+
+
+def test_many_rows_vote_through_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond the limit of exact search nearly the same rows vote; projected ones are kept, and saved without pickle."""
+    X, y = make_blobs(1600, 600, centers=6, cluster_std=6, random_state=0)
+    X = X.astype(np.float32)
+    exact = FaissKNeighborsClassifier(20, temperature=0.03).fit(X[:1500], y[:1500])
+    monkeypatch.setattr(neighbours, "EXACT_ROWS", 1000)
+    lists = FaissKNeighborsClassifier(20, temperature=0.03).fit(X[:1500], y[:1500])
+    assert lists._rows.shape == (1500, 512)
+    assert np.mean(lists.predict(X[1500:]) == exact.predict(X[1500:])) > 0.95
+    skops.io.dump(lists, tmp_path / "knn.skops")
+    loaded = skops.io.load(
+        tmp_path / "knn.skops", trusted=["embedpipe.classifiers.neighbours.FaissKNeighborsClassifier"]
+    )
+    np.testing.assert_array_equal(loaded.predict_proba(X[1500:]), lists.predict_proba(X[1500:]))
+    again = lists.fit(X[:50], y[:50])  # few rows, after many
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(again)).predict_proba(X), again.predict_proba(X))

@@ -18,8 +18,8 @@ from typer.testing import CliRunner
 from embedpipe.backbones.engines import Backbone, Pending
 from embedpipe.classifiers.bundles import ClassifierBundle
 from embedpipe.classifiers.evaluation import LabelledPages
+from embedpipe.classifiers.lessons.variants import Wanted, Watch, folders, make, read
 from embedpipe.classifiers.training import TrainingRecipe, fit, labelled_pages, learnt_pages, make_variants
-from embedpipe.classifiers.variants import Wanted, Watch, folders, make, read
 from embedpipe.commands import app
 from embedpipe.core.errors import ArtifactError, LabelsError, SpaceMismatchError, UnknownNameError
 from embedpipe.embedding.cue_table import CuedStore

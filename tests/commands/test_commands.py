@@ -199,12 +199,16 @@ def test_evaluate_writes_a_report(artifacts: Path, tmp_path: Path) -> None:
     assert sum(map(sum, measured["confusion"]["matrix"])) == 15
     assert {row["type"] for row in measured["per_class"]} == set(TYPES)
     assert {"intervals", "careless", "decisions", "reliability", "risk_coverage", "learning_curve"} <= measured.keys()
+    assert {row["type"] for row in measured["learning_curves"]} == set(TYPES)
+    assert measured["novelty"]["left_out"]["documents"] == 15
+    assert measured["guard"]["largest_ok"] <= 0.05
     low, high = measured["intervals"]["macro_f1"]
     assert low <= measured["metrics"]["document_macro_f1"] <= high
     assert measured["decisions"]["documents"].keys() >= {"coverage", "ok", "ambiguous", "novel"}
     assert [point["documents_per_type"] for point in measured["learning_curve"]] == [1, 2, 5]
     html = report.read_text(encoding="utf-8")
     assert "<html" in html
+    assert "How many labels does each type need?" in html
     assert 'src="http' not in html
 
 
@@ -214,11 +218,15 @@ def test_evaluate_on_documents_from_elsewhere(artifacts: Path, pile: Path, tmp_p
     draw_samples(elsewhere, per_type=1, seed=7, types=TYPES)
     known = next((pile / TYPES[0]).iterdir())
     shutil.copy(known, elsewhere / TYPES[0] / known.name)
+    draw_samples(tmp_path / "others", per_type=1, seed=8, types=["letter"])
+    shutil.copytree(tmp_path / "others" / "letter", elsewhere / "None")
     before = values(run("info", "--artifacts", artifacts, "--json"))
     options = ("--classifier", "svm", "--artifacts", artifacts, "--weights", "none")
     measured = values(run("evaluate", "--test", elsewhere, "--json", *options))
     assert measured["metrics"]["documents"] == len(TYPES)
     assert len(measured["left_out"]) == 1
+    assert measured["metrics"]["none"]["documents"] == 1
+    assert measured["unknown_types"] == []
     assert sum(map(sum, measured["confusion"]["matrix"])) == len(TYPES)
     assert 0 <= measured["intervals"]["accuracy"][0] <= measured["metrics"]["accuracy"] <= 1
     after = values(run("info", "--artifacts", artifacts, "--json"))
@@ -242,9 +250,27 @@ def test_label_takes_a_csv(artifacts: Path, pile: Path, tmp_path: Path) -> None:
     table = tmp_path / "labels.csv"
     table.write_text(f"path,label\n{document},article\n", encoding="utf-8")
     labelled = values(run("label", table, "--artifacts", artifacts, "--json"))
-    assert labelled == {"labelled": 1, "types": {"article": 1, "invoice": 5, "paper": 4, "slides": 5}}
+    assert labelled == {"labelled": 1, "types": {"article": 1, "invoice": 5, "paper": 4, "slides": 5}, "none": 0}
     table.write_text(f"path,label\n{document},paper\n", encoding="utf-8")
     assert values(run("label", table, "--artifacts", artifacts, "--json"))["types"]["paper"] == 5
+
+
+def test_none_of_these(artifacts: Path, pile: Path) -> None:
+    """Documents of none of the types are counted beside the types, learnt from as such, and taken back."""
+    document, where = next((pile / "paper").iterdir()), ("--artifacts", artifacts)
+    labelled = values(run("label", document, "--none", "--json", *where))
+    assert labelled == {"labelled": 1, "types": {"invoice": 5, "paper": 4, "slides": 5}, "none": 1}
+    assert values(run("info", "--json", *where))["labels"]["none"] == 1
+    assert "none of these: 1" in run("info", *where).stdout
+    fitted = run("fit-svm", "--name", "aware", *where).stdout
+    assert "none of these, documents that teach what is novel and are no type: 1" in fitted
+    assert "documents of other types, by leaving types out" in fitted
+    shown = json.loads(run("classify", document, "--classifier", "aware", "--json", *where, "--weights", "none").stdout)
+    assert shown["documents"][0]["type"] in TYPES
+    shutil.rmtree(artifacts / "classifiers" / "aware")
+    undone = values(run("label", "--undo", "--json", *where))
+    assert (undone["types"]["paper"], undone["none"]) == (5, 0)
+    assert run("label", "3", "--cluster", "--none", "--as", "paper", *where).returncode == 2
 
 
 def test_backbones_and_doctor_answer() -> None:

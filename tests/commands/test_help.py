@@ -10,7 +10,7 @@ import typer.main
 from typer.testing import CliRunner
 
 from embedpipe.commands import app
-from embedpipe.commands.panels import PANELS, panel_of
+from embedpipe.commands.terminal.panels import PANELS, panel_of
 
 SCRIPT = Path(sys.executable).with_name("embedpipe")
 

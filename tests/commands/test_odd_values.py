@@ -26,8 +26,9 @@ from embedpipe.backbones import catalogue
 from embedpipe.backbones.engines import Backbone
 from embedpipe.classifiers import training
 from embedpipe.classifiers.training import TrainingRecipe, fit
-from embedpipe.commands import app, base, console
-from embedpipe.commands.options import Common, Network, Reading
+from embedpipe.commands import app, base
+from embedpipe.commands.terminal import console
+from embedpipe.commands.terminal.options import Common, Network, Reading
 from embedpipe.core.errors import ArtifactError, EmbedpipeError, UsageError
 from embedpipe.core.memory import is_lack_of_memory
 from embedpipe.embedding import streaming

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from embedpipe.commands.console import hear, hear_libraries
+from embedpipe.commands.terminal.console import hear, hear_libraries
 
 
 @pytest.fixture(autouse=True)

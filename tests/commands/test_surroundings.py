@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from embedpipe.backbones.model_cache import CACHE_VARIABLE
-from embedpipe.commands import base, console
+from embedpipe.commands import base
+from embedpipe.commands.terminal import console
 
 
 @pytest.mark.parametrize("quiet", [False, True])

@@ -16,8 +16,9 @@ from typer.testing import CliRunner
 
 import embedpipe
 from embedpipe.backbones.engines import Backbone
-from embedpipe.commands import app, targets
-from embedpipe.commands.targets import OutputFile, OutputFolder
+from embedpipe.commands import app
+from embedpipe.commands.terminal import targets
+from embedpipe.commands.terminal.targets import OutputFile, OutputFolder
 from embedpipe.core import outputs
 from embedpipe.core.tables import read_csv, write_csv
 from embedpipe.embedding.streaming import Settings
@@ -299,7 +300,7 @@ def test_embedding_beside_other_files_touches_none(
     notes.mkdir()
     for name in (".tmp-notes.txt", ".tmp-important"):
         (notes / name).write_text("mine")
-    monkeypatch.setattr("embedpipe.commands.options.Network.load", lambda *_, **__: tiny)
+    monkeypatch.setattr("embedpipe.commands.terminal.options.Network.load", lambda *_, **__: tiny)
     given = ("embed", pile, "--artifacts", notes, "--workers", "1")
     assert "--share-folder" in run(*given, code=1)
     assert sorted(os.listdir(notes)) == [".tmp-important", ".tmp-notes.txt"]

@@ -53,6 +53,7 @@ class FakeBackbone:
     """Features are the first pixel; notes what was begun and waited for, in order."""
 
     identity = Identity("fake", "0" * 64, Recipe(8, "aspect", "penultimate"), ("p",))
+    turner = None
 
     def __init__(self, in_flight: int, least_rows: int = 0) -> None:
         self.least_rows = least_rows

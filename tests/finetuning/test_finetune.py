@@ -31,6 +31,7 @@ from embedpipe.store.workspace import Workspace
 from embedpipe.tasks import info, label
 from embedpipe.tasks.embed import embed
 from embedpipe.tasks.evaluate import measure_elsewhere
+from embedpipe.tasks.info_verify import examine
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -127,7 +128,7 @@ def test_it_is_listed(made: tuple[Workspace, Finetuned, list[Epoch]]) -> None:
     assert row["metrics"] == tuned.manifest["metrics"]
     lines = list(info.describe(info.take(workspace), failures=False))
     assert any("finetuned:mine" in line for line in lines)
-    assert info.verify(workspace) == []
+    assert examine(workspace).problems == []
 
 
 def test_names_and_weights_are_checked(made: tuple[Workspace, Finetuned, list[Epoch]], pile: Path) -> None:
@@ -160,7 +161,7 @@ def test_damage_is_found(made: tuple[Workspace, Finetuned, list[Epoch]], tmp_pat
     save_file({name: tensor + 1 for name, tensor in tensors.items()}, folder / "weights.safetensors")
     with pytest.raises(ArtifactError, match="is damaged"):
         resolve(workspace, Wanted("finetuned:mine"))
-    assert len(info.verify(workspace)) == 1
+    assert len(examine(workspace).problems) == 1
     (folder / "weights.safetensors").unlink()
     with pytest.raises(ArtifactError, match="cannot be read: fine-tune it again"):
         resolve(workspace, Wanted("finetuned:mine"))

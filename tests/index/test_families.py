@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy.cluster.hierarchy import fcluster, linkage
 
-from embedpipe.index.families import average_linkage, families
+from embedpipe.index import families as families_module
+from embedpipe.index.families import average_linkage, families, families_of_many
 
 
 def unit(rows: np.ndarray) -> np.ndarray:
@@ -67,3 +68,36 @@ def test_the_same_picture_many_times_and_none_at_all() -> None:
     assert len(family.page_ids) == 50
     assert family.coherence == pytest.approx(1.0)
     assert families(np.empty((0, 8), np.float32), np.empty(0, np.int64)) == []
+
+
+def test_families_of_pages_that_go_by_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read a few at a time, in the order of their ids, pages are in the same families, the most typical first."""
+    monkeypatch.setattr(families_module, "_READ", 37)
+    monkeypatch.setattr(families_module, "_TOTALS", 64)  # the sums of two families at once
+    X, _ = layouts([300, 60, 20, 7, 1], noise=0.4)
+    page_ids = np.random.default_rng(3).permutation(len(X)) * 5
+    row_of = {int(page_id): row for row, page_id in enumerate(page_ids)}
+    asked: list[int] = []
+
+    def read(some: np.ndarray) -> np.ndarray:
+        asked.append(len(some))
+        assert (np.diff(some) > 0).all()
+        return X[[row_of[int(page_id)] for page_id in some]]
+
+    expected = families(X, page_ids, threshold=0.7)
+    found = families_of_many(read, page_ids, threshold=0.7, most_exact=100)
+    assert len(expected) == 4
+    assert [set(family.page_ids) for family in found] == [set(family.page_ids) for family in expected]
+    assert [family.representative for family in found] == [family.representative for family in expected]
+    assert [f.coherence for f in found] == pytest.approx([f.coherence for f in expected], abs=1e-5)
+    assert max(asked[1:]) == 37
+
+
+def test_few_pages_are_read_at_once() -> None:
+    """What was exact stays so; no pages have no families."""
+    X, _ = layouts([40, 10])
+    ids = np.arange(len(X))
+    found, expected = families_of_many(lambda some: X[some], ids), families(X, ids)
+    assert [f.page_ids.tolist() for f in found] == [f.page_ids.tolist() for f in expected]
+    assert [f.coherence for f in found] == [f.coherence for f in expected]
+    assert families_of_many(lambda _: X, np.empty(0, np.int64)) == []

@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 
 from embedpipe.classifiers.training import TrainingRecipe, fit
 from embedpipe.core.records import FeatureBatch, Identity, PageInfo, PageRef, Recipe
+from embedpipe.index import inventory, search, storage
 from embedpipe.index import page_index as module
-from embedpipe.index import search, storage
 from embedpipe.index.page_index import Request, build, follow, fresh_index, make
 from embedpipe.store.feature_writer import FeatureWriter
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.labels import Label, Labels
-from embedpipe.store.scaling import BlockScaler, Moments
+from embedpipe.store.moments import Moments
+from embedpipe.store.scaling import BlockScaler
 from embedpipe.store.workspace import Workspace
 from embedpipe.tasks import families as families_task
 
@@ -244,9 +245,9 @@ def test_an_index_of_an_earlier_version_is_built_again(tmp_path: Path, caplog: p
     (folder / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(storage.OutdatedIndexError, match="earlier version; it is built again when needed"):
         storage.load(folder, opened)
-    described = storage.describe(folder)
+    described = inventory.describe(folder)
     assert described is not None
-    assert "made by an earlier version" in storage.in_words(described)
+    assert "made by an earlier version" in inventory.in_words(described)
     with caplog.at_level("INFO"):
         index = fresh_index(opened, folder)
     assert caplog.text.count("made by an earlier version") == 1

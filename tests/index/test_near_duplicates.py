@@ -1,7 +1,9 @@
 """Pairs of nearly equal rows, and the groups that they form."""
 
 import numpy as np
+import pytest
 
+from embedpipe.index import near_duplicates
 from embedpipe.index.near_duplicates import Groups, connected, near_pairs
 
 
@@ -51,3 +53,40 @@ def test_groups_are_told_while_they_are_joined() -> None:
     roots, expected = groups.roots(), connected(pairs, 60)
     np.testing.assert_array_equal(roots[:, None] == roots, expected[:, None] == expected)
     assert all(root == np.flatnonzero(roots == root)[0] for root in roots)
+
+
+def alike(groups: int, each: int, dim: int = 24, noise: float = 0.03) -> np.ndarray:
+    """Groups of nearly equal rows of unit length."""
+    rng = np.random.default_rng(1)
+    X = np.repeat(rng.normal(size=(groups, dim)), each, axis=0) + noise * rng.normal(size=(groups * each, dim))
+    return (X / np.linalg.norm(X, axis=1, keepdims=True)).astype(np.float32)
+
+
+def test_many_rows_have_the_same_pairs() -> None:
+    """Where no row has more near ones than are named, the lists find the pairs of the whole matrix."""
+    X = alike(150, 4)
+    exact, _ = near_pairs(X, 0.95)
+    found, cosines = near_pairs(X, 0.95, most_exact=100)
+    assert len(exact) > 500
+    assert {tuple(pair) for pair in found.tolist()} == {tuple(pair) for pair in exact.tolist()}
+    np.testing.assert_allclose(cosines, (X[found[:, 0]] * X[found[:, 1]]).sum(axis=1), rtol=1e-5)
+
+
+def test_a_projection_loses_no_near_pair() -> None:
+    """Rows wider than what is compared: what the projection drops is allowed for, and cosines are exact."""
+    X = alike(150, 4, dim=400, noise=0.2)
+    exact, _ = near_pairs(X, 0.95)
+    found, _ = near_pairs(X, 0.95, most_exact=100)
+    assert len(exact) > 500
+    assert {tuple(pair) for pair in found.tolist()} == {tuple(pair) for pair in exact.tolist()}
+
+
+def test_rows_with_very_many_near_ones_stay_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of each row only some near ones are named, yet a form that is there 200 times is one group."""
+    monkeypatch.setattr(near_duplicates, "MOST", 3)
+    X = alike(5, 200)
+    pairs, _ = near_pairs(X, 0.95, most_exact=100)
+    assert len(pairs) < 5 * 200 * 5
+    groups = connected(pairs, len(X))
+    assert [len(set(groups[start : start + 200])) for start in range(0, 1000, 200)] == [1] * 5
+    assert len(set(groups)) == 5

@@ -16,7 +16,8 @@ from embedpipe.core.files import writing
 from embedpipe.core.records import FeatureBatch, Identity, PageInfo, PageRef, Recipe
 from embedpipe.index import page_index as module
 from embedpipe.index import storage
-from embedpipe.index.page_index import PageIndex, Request, build, follow, fresh_index, make, update, verify
+from embedpipe.index.inventory import verify
+from embedpipe.index.page_index import PageIndex, Request, build, follow, fresh_index, make, update
 from embedpipe.store.feature_writer import FeatureWriter
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.scaling import BlockScaler

@@ -1,5 +1,6 @@
 """Which factory is chosen, and which are refused."""
 
+import faiss
 import pytest
 
 from embedpipe.core.errors import EmbedpipeError
@@ -15,22 +16,32 @@ GB = 1024**3
         (100, 1280, 4 * GB, "Flat"),
         (20_000, 1280, 4 * GB, "Flat"),
         (40_000, 1280, 4 * GB, "HNSW32"),
-        (40_000, 1280, GB // 10, "PCA256,IVF256,SQ8"),
-        (100_000, 1280, 4 * GB, "PCA256,IVF512,SQ8"),
-        (1_000_000, 1280, 4 * GB, "PCA128,IVF1024,SQ8"),
-        (1_000_000, 1280, GB // 12, "PCAR256,IVF1024,PQ64"),
+        (40_000, 1280, GB // 10, "PCAR512,IVF256,RaBitQ"),
+        (100_000, 1280, 4 * GB, "PCAR512,IVF512,RaBitQ"),
+        (1_000_000, 1280, 4 * GB, "PCAR512,IVF1024,RaBitQ"),
+        (1_000_000, 1280, GB // 14, "PCAR256,IVF1024,PQ64"),
         (100_000_000, 1280, 4 * GB, "PCAR128,IVF4096,PQ32"),
         (100_000_000, 1280, GB, "PCAR64,IVF4096,PQ16"),
+        (1_000_000, 320, 4 * GB, "PCAR320,IVF1024,RaBitQ"),
         (1_000_000, 96, 4 * GB, "IVF1024,SQ8"),
+        (1_000_000, 200, 4 * GB, "PCA128,IVF1024,SQ8"),
     ],
 )
 def test_the_factory_follows_count_width_and_memory(
     pages: int, dim: int, memory: int, factory: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On two cores: exact while it is quick, then a graph, then lists with a byte a component, then less."""
+    """On two cores: exact while it is quick, then a graph, then lists with a bit a component, then less."""
     monkeypatch.setattr(plans, "available_cores", lambda: 2)
     assert choose(Request(memory=memory), pages, dim) == factory
     assert training_rows(factory, dim) <= 200_000
+
+
+@pytest.mark.parametrize(("pages", "factory"), [(100_000, "PCA256,IVF512,SQ8"), (1_000_000, "PCA128,IVF1024,SQ8")])
+def test_an_earlier_faiss_keeps_a_byte_a_component(pages: int, factory: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It cannot make what keeps a bit of each."""
+    monkeypatch.setattr(plans, "available_cores", lambda: 2)
+    monkeypatch.delattr(faiss, "IndexIVFRaBitQ")
+    assert choose(Request(memory=4 * GB), pages, 1280) == factory
 
 
 def test_more_cores_search_exactly_for_longer(monkeypatch: pytest.MonkeyPatch) -> None:

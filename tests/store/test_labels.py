@@ -12,9 +12,10 @@ from embedpipe.core.display import on_disk
 from embedpipe.core.errors import EmbedpipeError, LabelsError
 from embedpipe.core.records import Document
 from embedpipe.core.tables import read_csv, write_csv
-from embedpipe.store.labels import Label, Labels
+from embedpipe.store.labels import NONE, Label, Labels
+from embedpipe.store.sorted_ledger import LEDGER
 from embedpipe.store.workspace import Workspace
-from embedpipe.tasks.label import take
+from embedpipe.tasks.label import take, undo
 
 A, B, C = "a" * 64, "b" * 64, "c" * 64
 
@@ -398,3 +399,48 @@ def test_a_table_without_the_columns_says_what_it_has(table) -> None:
         LabelsError, match=r"line 2: needs the columns path and label, and is read as UTF-8, cells between "
     ):
         table("name;kind\na.pdf;x\n")
+
+
+def test_none_is_no_type(table, tmp_path: Path) -> None:
+    """In any case it says that a document is of none of the types; it is written as one word, and comes back so."""
+    labels = table("path,label\na.pdf,invoice\nb.pdf,None\nc.pdf, NONE \n")
+    assert labels.types() == {"invoice": 1}
+    assert labels.none == 2
+    labels.save(tmp_path / "labels.csv")
+    again = Labels.load(tmp_path / "labels.csv", {}.get)
+    assert kinds(again) == {(A, 0): "invoice", (B, 0): NONE, (C, 0): NONE}
+    assert again.problems() == []
+
+
+def test_every_line_of_a_list_gets_the_given_label(table, tmp_path: Path) -> None:
+    """A list needs no labels of its own then; a line with another one is refused with its number."""
+    file, find = tmp_path / "l.csv", {str(tmp_path / "a.pdf"): A, str(tmp_path / "b.pdf"): B}.get
+    for text in ("path\na.pdf\nb.pdf\n", "path,label\na.pdf,\nb.pdf,None\n", "path,type\na.pdf,x\nb.pdf,y\n"):
+        file.write_text(text, encoding="utf-8")
+        if ",x" in text:
+            with pytest.raises(LabelsError, match="line 2: says 'x'"):
+                Labels.from_csv(file, find, given=NONE)
+        else:
+            assert kinds(Labels.from_csv(file, find, given=NONE)) == {(A, 0): NONE, (B, 0): NONE}
+
+
+def test_none_for_all_below_a_folder(tmp_path: Path) -> None:
+    """`label --none` takes documents however deep, one file, or a list; types they had are replaced, and undone."""
+    for place in ("x/a.png", "x/deep/b.png", "c.png"):
+        (tmp_path / "pile" / place).parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(len(place)).integers(0, 255, (64, 48)).astype(np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "pile" / place)
+    workspace = Workspace(tmp_path / "artifacts")
+    take(workspace, str(tmp_path / "pile"))
+    assert workspace.labels().types() == {"x": 2}
+    assert take(workspace, str(tmp_path / "pile" / "c.png"), none=True)[0] == 1
+    count, labels = take(workspace, str(tmp_path / "pile"), none=True)
+    assert (count, labels.types(), labels.none) == (3, {}, 3)
+    undo(workspace)
+    assert (workspace.labels().types(), workspace.labels().none) == ({"x": 2}, 1)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(LabelsError, match="no documents below"):
+        take(workspace, str(tmp_path / "empty"), none=True)
+    (tmp_path / "pile" / LEDGER).write_text("copy,source,state\n", encoding="utf-8")
+    with pytest.raises(LabelsError, match="name the folder in it"):
+        take(workspace, str(tmp_path / "pile"), none=True)

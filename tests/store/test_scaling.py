@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from sklearn.exceptions import NotFittedError, SkipTestWarning
 from sklearn.utils.estimator_checks import check_estimator
 
+from embedpipe.store import scaling
 from embedpipe.store.scaling import BlockScaler
 
 BLOCKS = [(0, 3), (3, 13), (13, 14)]
@@ -82,3 +83,26 @@ def test_it_must_be_fitted_first() -> None:
         BlockScaler(BLOCKS).transform(features())
     with pytest.raises(ValueError, match="13 features, but BlockScaler is expecting 14"):
         BlockScaler(BLOCKS).fit(features()).transform(features()[:, :13])
+
+
+def test_many_rows_are_scaled_as_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Added up in blocks, means and lengths are the same but for rounding; what is scaled is so to the last bit."""
+    X = features(500)
+    usual = BlockScaler(BLOCKS).fit(X)
+    whole = usual.transform(X)
+    monkeypatch.setattr(scaling, "_MANY", 100)
+    monkeypatch.setattr(scaling, "_ROWS", 64)
+    many = BlockScaler(BLOCKS).fit(X)
+    np.testing.assert_allclose(many.mean_, usual.mean_, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(many.scale_[:13], usual.scale_[:13], rtol=1e-5)
+    assert many.mean_.dtype == many.scale_.dtype == np.float32
+    np.testing.assert_array_equal(usual.transform(X), whole)
+
+
+def test_rows_are_scaled_in_place() -> None:
+    """What is not needed any more is overwritten, with the same numbers to the last bit."""
+    X = features()
+    scaler = BlockScaler(BLOCKS).fit(X)
+    expected, spare = scaler.transform(X), X.copy()
+    assert scaler.transform_in_place(spare) is spare
+    np.testing.assert_array_equal(spare, expected)

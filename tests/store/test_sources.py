@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from embedpipe.backbones.engines import Backbone
-from embedpipe.classifiers.missing import take
+from embedpipe.classifiers.lessons.missing import take
 from embedpipe.classifiers.training import labelled_pages
 from embedpipe.core.errors import LabelsError
 from embedpipe.embedding.streaming import Settings

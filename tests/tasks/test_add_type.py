@@ -12,11 +12,11 @@ import pytest
 from embedpipe.backbones.engines import Backbone
 from embedpipe.classifiers.bundles import ClassifierBundle
 from embedpipe.classifiers.finetuned import named
+from embedpipe.classifiers.saved.on_disk import variant_folders as folders
 from embedpipe.classifiers.stored_answers import STATUSES, Answer, statuses, total
 from embedpipe.classifiers.training import TrainingRecipe, fit, make_variants
-from embedpipe.classifiers.variants import folders
-from embedpipe.commands.console import Output
 from embedpipe.commands.teaching import _print_lesson
+from embedpipe.commands.terminal.console import Output
 from embedpipe.core import versions
 from embedpipe.core.errors import ArtifactError, LabelsError
 from embedpipe.core.files import write_json

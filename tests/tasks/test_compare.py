@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from embedpipe.backbones.engines import Backbone, Pending
 from embedpipe.classifiers.finetuned import named
 from embedpipe.commands import app, base
-from embedpipe.commands.options import Network
+from embedpipe.commands.terminal.options import Network
 from embedpipe.core.errors import LabelsError, UnknownNameError, WeightsError
 from embedpipe.core.files import write_json
 from embedpipe.core.records import Identity, Recipe

@@ -25,6 +25,7 @@ from embedpipe.tasks.classifiers import prune, roll_back
 from embedpipe.tasks.embed import embed
 from embedpipe.tasks.export import export_joblib
 from embedpipe.tasks.forget import forget
+from embedpipe.tasks.info_verify import examine
 
 
 @pytest.fixture
@@ -53,7 +54,7 @@ def test_a_forgotten_document_is_gone_everywhere(filled: Workspace, tmp_path: Pa
     assert after.pages()["page_id"].tolist() == others["page_id"].tolist()
     assert np.array_equal(after.features(others["page_id"].to_numpy()), features)
     assert sha256 not in {key[0] for key in filled.labels().rows}
-    assert info.verify(filled) == []
+    assert examine(filled).problems == []
     index = fresh_index(after, filled.index_path(after.identity.space))
     assert sorted(index.page_ids) == sorted(others["page_id"])
     held = b"".join(path.read_bytes() for path in filled.root.rglob("*") if path.is_file())

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from embedpipe.backbones.engines import Backbone
-from embedpipe.commands.options import read_passwords
+from embedpipe.commands.terminal.options import read_passwords
 from embedpipe.core.errors import EmbedpipeError
 from embedpipe.embedding.streaming import Settings
 from embedpipe.store.sorted_ledger import Entry, Ledger, SortedFolders

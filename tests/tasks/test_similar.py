@@ -1,12 +1,16 @@
 """Pages and documents that look like one."""
 
+from collections.abc import Callable
 from pathlib import Path
 
+import pymupdf
 import pytest
 
 from embedpipe.backbones.building import Backbone
 from embedpipe.core.errors import DocumentError, EmbedpipeError
+from embedpipe.core.records import Neighbour
 from embedpipe.embedding.regions import parse_box
+from embedpipe.index import word_search
 from embedpipe.samples import draw_samples
 from embedpipe.store.workspace import Workspace
 from embedpipe.tasks.embed import embed
@@ -115,3 +119,49 @@ def test_the_html_stands_alone(finder: Finder, tmp_path: Path) -> None:
     html = (tmp_path / "a.html").read_text(encoding="utf-8")
     assert html.count("data:image/jpeg;base64,") == 4
     assert "http" not in html.replace("http-equiv", "")
+
+
+def test_pages_are_found_by_what_they_say(finder: Finder) -> None:
+    """The best pages share n-grams with the query and are not the query; both kinds of likeness are averaged."""
+    letter = str(finder.pages[finder.pages["source"].str.contains("letter")]["source"].iloc[0])
+    words = finder.find(letter, Wanted(3, by="words", other_documents=True))
+    scores = [n.score for n in words.neighbours]
+    assert words.labels[0] == "letter"
+    assert scores == sorted(scores, reverse=True)
+    assert 0 < scores[0] <= 1
+    everything = Wanted(1000, by="words", other_documents=True)
+    said = dict(zip(keys(finder.find(letter, everything)), scores, strict=False))
+    assert words.query.document_sha256 not in {sha256 for sha256, _ in said}
+    both = finder.find(letter, Wanted(5, by="both", other_documents=True))
+    looks = {key: n.score for key, n in zip(*_pages(finder.find(letter, Wanted(1000))), strict=True)}
+    by_words = {key: n.score for key, n in zip(*_pages(finder.find(letter, everything)), strict=True)}
+    for key, found in zip(*_pages(both), strict=True):
+        assert found.score == pytest.approx((looks[key] + by_words.get(key, 0.0)) / 2, abs=1e-3)
+    only = finder.find(letter, Wanted(2, by="words", label="paper"))
+    assert set(only.labels) <= {"paper"}
+
+
+def _pages(found: LookAlikes) -> tuple[list[tuple[str, int]], list[Neighbour]]:
+    return keys(found), found.neighbours
+
+
+def test_a_small_memory_gives_the_same_answer(finder: Finder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows that are not kept are read again, a batch at a time."""
+    letter = str(finder.pages[finder.pages["source"].str.contains("letter")]["source"].iloc[0])
+    before = finder.find(letter, Wanted(5, by="words"))
+    monkeypatch.setattr(word_search, "_MOST_KEPT", 10)
+    monkeypatch.setattr(word_search, "_BATCH", 3)
+    again = Finder(finder.workspace, finder.store, finder.backbone).find(letter, Wanted(5, by="words"))
+    assert keys(again) == keys(before)
+    assert [n.score for n in again.neighbours] == pytest.approx([n.score for n in before.neighbours])
+
+
+def test_new_pages_are_asked_by_their_own_words(finder: Finder, make_pdf: Callable[..., Path]) -> None:
+    """A page that the store does not hold is read; one without words cannot be asked by them."""
+    letter = finder.pages[finder.pages["source"].str.contains("letter")].iloc[0]
+    with pymupdf.open(letter["source"]) as document:
+        text = document[0].get_text().strip()[:60].replace("\n", " ")
+    found = finder.find(str(make_pdf("new.pdf", [text, ""], size=12)), Wanted(1, by="words"))
+    assert found.labels == ["letter"]
+    with pytest.raises(DocumentError, match="no words"):
+        finder.find(f"{make_pdf('new.pdf', [text, ''], size=12)}#page=2", Wanted(1, by="words"))

@@ -17,7 +17,7 @@ from embedpipe.classifiers.calibration import shift
 from embedpipe.commands import app, classifying
 from embedpipe.commands import sorting as command
 from embedpipe.commands.base import DONE, SOME_FAILED
-from embedpipe.commands.console import Output
+from embedpipe.commands.terminal.console import Output
 from embedpipe.core.errors import ArtifactError, LabelsError
 from embedpipe.core.files import sha256_of
 from embedpipe.core.records import Document, Prediction

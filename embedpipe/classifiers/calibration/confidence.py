@@ -1,6 +1,6 @@
 """How far confidence, candidates and novelty can be relied on: measured where they were not learnt."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ RESAMPLES = 1000
 LEVEL = 0.95
 """Share of the resamples that an interval holds."""
 
+_AT_ONCE = 100  # resamples
 _POINTS = 50  # of a risk-coverage curve
 
 
@@ -30,6 +31,7 @@ class HeldOutScores:
         pages: How many pages each row sums up, by their weights, (n,).
         kinds: Kind of source of each row, of `source_kinds.codes`, (n,); None where kinds are not distinguished.
         groups: What was held out together, (n,); None where that is not known.
+        farthest: Limits of the calibration, (n_classes,), see `Calibration.farthest`; None for none.
     """
 
     scores: NDArray[np.float64]
@@ -40,11 +42,12 @@ class HeldOutScores:
     pages: NDArray[np.float64]
     kinds: NDArray[np.int64] | None = None
     groups: NDArray[Any] | None = None
+    farthest: NDArray[np.float64] | None = None
 
     def calibration(self, rows: NDArray[np.bool_] | None = None) -> Calibration:
         """The calibration from (some of) the rows."""
         chosen = np.ones(len(self.truth), bool) if rows is None else rows
-        return Calibration.fit(
+        found = Calibration.fit(
             self.scores[chosen],
             self.truth[chosen],
             self.distances[chosen],
@@ -53,6 +56,7 @@ class HeldOutScores:
             kinds=None if self.kinds is None else self.kinds[chosen],
             groups=None if self.groups is None else self.groups[chosen],
         )
+        return replace(found, farthest=self.farthest)
 
 
 def nested_decisions(answers: HeldOutScores, rule: Rule) -> Decisions:
@@ -157,14 +161,17 @@ class Bootstrap:
         names, owner = np.unique(groups, return_inverse=True)
         cells = truth * n_classes + told
         counts = csr_array((np.ones(len(truth)), (owner, cells)), shape=(len(names), n_classes**2))
-        draws = np.random.default_rng(0).multinomial(len(names), np.full(len(names), 1 / len(names)), RESAMPLES)
-        shape = (-1, n_classes, n_classes)
+        rng, shape = np.random.default_rng(0), (-1, n_classes, n_classes)
+        resampled = []
+        for _ in range(RESAMPLES // _AT_ONCE):  # the counts of all groups in all resamples would be many
+            draws = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), _AT_ONCE)
+            resampled.append(np.asarray((counts.T @ draws.T).T))
         self._groups = {
-            name: np.array([len(set(owner[columns == column])) for column in range(n_classes)])
+            name: np.array([len(set(owner[columns == column].tolist())) for column in range(n_classes)])
             for name, columns in (("precision", told), ("recall", truth))
         }
         self._matrix = np.bincount(cells, minlength=n_classes**2).astype(np.float64).reshape(shape)
-        self._resampled = np.asarray((counts.T @ draws.T).T).reshape(shape)
+        self._resampled = np.concatenate(resampled).reshape(shape)
 
     def metrics(self) -> dict[str, Interval]:
         """Intervals of accuracy, balanced accuracy and macro-F1."""

@@ -9,7 +9,10 @@ Everything is learnt from held-out pages and documents, whose groups the classif
 - the same for each kind of source on its own (Mondrian conformal prediction: Vovk, Gammerman and Shafer, 2005, 4.5): a
   kind of which too few were held out has no promise, its answers are never sure, and its candidates are as many as
   when the distribution had changed (Cauchois et al., 2020, arXiv:2008.04267);
-- novelty, as the conformal p-value of the distance to the labelled pages (Bates et al., 2023, arXiv:2104.08279);
+- novelty, as the conformal p-value (Bates et al., 2023, arXiv:2104.08279) of how strange a row is: few held-out rows
+  are as far from the labelled pages, and few have as small a top probability (Hendrycks and Gimpel, 2017,
+  arXiv:1610.02136); both shares together by Fisher's method (1925);
+- how far a sure answer of a type may be from the labelled pages (`unknowns`);
 - the confidence from which a type reaches a wanted precision, counted as if one more of its answers were wrong.
 
 The scores are kept, not what follows from them, so that an error rate can be chosen whenever a type is asked for.
@@ -29,6 +32,9 @@ _NEVER_LEARNT = -29.0
 
 DIVERGENCE = 1.0
 """How far (chi-squared divergence) documents may be from the held-out ones where nothing was measured of their kind."""
+
+_OF_ALL_ROWS = ("scale", "doubt", "farthest")
+"""Fields of `Calibration` that are no columns."""
 
 Status = Literal["ok", "ambiguous", "novel"]
 
@@ -89,6 +95,10 @@ class Calibration:
         groups: Numbers of what belongs together, for `shift`, (n,); None where that is not known.
         learnt: Whether the true type was among those that were learnt when the row was held out, which it is not where
             all its documents are of one group, (n,); None where that is not known.
+        doubt: Whether a small top probability counts as strange, as a great distance does, (); None for no, as in
+            earlier versions.
+        farthest: How far an answer of each type may be from the labelled pages and be "ok", see `unknowns.limited`,
+            (n_classes,); None for any distance.
     """
 
     scale: ProbabilityScale
@@ -101,6 +111,8 @@ class Calibration:
     kinds: NDArray[np.int64] | None = None
     groups: NDArray[np.int64] | None = None
     learnt: NDArray[np.bool_] | None = None
+    doubt: NDArray[np.bool_] | None = None
+    farthest: NDArray[np.float64] | None = None
 
     @classmethod
     def fit(
@@ -129,17 +141,20 @@ class Calibration:
         probabilities = np.exp(scale.log_probabilities(scores, pages))
         told = probabilities.argmax(axis=1) if len(truth) else truth
         rows = np.arange(len(truth))
+        confidence = probabilities[rows, told]
+        weights = np.ones(len(truth)) if weights is None else weights
         return cls(
             scale=scale,
             nonconformity=1.0 - probabilities[rows, truth],
             distances=np.asarray(distances, np.float64),
             truth=truth.astype(np.int64),
             told=told.astype(np.int64),
-            confidence=probabilities[rows, told],
-            weights=np.ones(len(truth)) if weights is None else weights,
+            confidence=confidence,
+            weights=weights,
             kinds=kinds,
             groups=None if groups is None else np.unique(groups, return_inverse=True)[1],
             learnt=scores[rows, truth] > _NEVER_LEARNT,
+            doubt=np.array(True),
         )
 
     def smallest_error_rate(self) -> float:
@@ -196,7 +211,7 @@ class Calibration:
                 largest[rows] = own.largest_nonconformity(rule.error_rate)
             else:
                 largest[rows] = self._robust_nonconformity(rule.error_rate)
-            novelty[rows] = own.novelty(distances[rows])
+            novelty[rows] = own.novelty(distances[rows], probabilities[rows].max(axis=1))
             if rule.precision_wanted is not None:
                 least[rows] = own.thresholds(rule.precision_wanted, scores.shape[1])[best[rows]]
         if shifted is not None and shifted.any():
@@ -207,18 +222,54 @@ class Calibration:
         sure = probabilities[np.arange(n), best] >= least
         if rule.precision_wanted is None:
             sure = candidates.sum(axis=1) == 1
+        if self.farthest is not None:
+            sure &= ~(distances > self.farthest[best])
         status = np.where(sure & measured, "ok", "ambiguous").astype(object)
         status[novelty > 1.0 - NOVEL_RATE] = "novel"
         return Decisions(probabilities, candidates, novelty, status, measured)
 
-    def novelty(self, distances: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Share of known, held-out rows that were nearer to the labelled pages, one more counted as farther, (n,)."""
-        order = np.argsort(self.distances, kind="stable")
+    def novelty(
+        self, distances: NDArray[np.float64], confidence: NDArray[np.float64] | None = None
+    ) -> NDArray[np.float64]:
+        """Share of known, held-out rows that are less strange, one more counted as stranger, (n,).
+
+        Args:
+            distances: From the labelled pages, (n,).
+            confidence: Top probabilities, (n,); only the distances count if not given.
+        """
+        known, asked = self.distances, distances
+        if self.doubt is not None and confidence is not None:
+            known, asked = self._strange(self.distances, self.confidence), self._strange(distances, confidence)
+        order = np.argsort(known, kind="stable")
         nearer = np.concatenate([[0.0], np.cumsum(self.weights[order])])
-        places = np.searchsorted(self.distances[order], distances, side="left")
+        places = np.searchsorted(known[order], asked, side="left")
         shares = nearer[places] / (nearer[-1] + self._one_more())
-        novelty: NDArray[np.float64] = np.where(np.isnan(distances), np.nan, shares)
+        novelty: NDArray[np.float64] = np.where(np.isnan(asked), np.nan, shares)
         return novelty
+
+    def strangeness(
+        self, scores: NDArray[np.float64], distances: NDArray[np.float64], pages: NDArray[np.float64] | None = None
+    ) -> NDArray[np.float64]:
+        """What the novelty of new rows ranks, the larger the stranger, (n,); arguments as of `decide`."""
+        if self.doubt is None:
+            return distances
+        return self._strange(distances, np.exp(self.scale.log_probabilities(scores, pages)).max(axis=1))
+
+    def _strange(self, distances: NDArray[np.float64], confidence: NDArray[np.float64]) -> NDArray[np.float64]:
+        return self._rarity(self.distances, distances) + self._rarity(-self.confidence, -confidence)
+
+    def _rarity(self, known: NDArray[np.float64], asked: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Minus the logarithm of the share of held-out rows with as large a value, one more counted as such, (n,).
+
+        Args:
+            known: Of the held-out rows.
+            asked: NaN where it was not measured, (n,).
+        """
+        order = np.argsort(known, kind="stable")
+        below = np.concatenate([[0.0], np.cumsum(self.weights[order])])
+        total = below[-1] + self._one_more()
+        found: NDArray[np.float64] = -np.log(1.0 - below[np.searchsorted(known[order], asked, side="left")] / total)
+        return np.where(np.isnan(asked), np.nan, found)
 
     def thresholds(self, precision: float, n_classes: int) -> NDArray[np.float64]:
         """The smallest confidence from which answers of each type are right as often as wanted, (n_classes,).
@@ -258,7 +309,7 @@ class Calibration:
 
     def _take(self, rows: NDArray[np.bool_]) -> Self:
         """What some of the rows show, with the scale of all."""
-        columns = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "scale"}
+        columns = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _OF_ALL_ROWS}
         return replace(self, **{name: column[rows] for name, column in columns.items() if column is not None})
 
     def _one_more(self) -> float:

@@ -5,10 +5,17 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import cho_factor, cho_solve
+from scipy.sparse import csr_array
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from embedpipe.classifiers.neighbours import flat_index, unit_rows
+from embedpipe.classifiers.scores.nearest import distances_of, flat_index, unit_rows
+from embedpipe.classifiers.text.word_space import WordSpace
+from embedpipe.index.row_neighbours import EXACT_ROWS, Layout, sampled
+from embedpipe.store.labels import NONE
+
+_FOR_COVARIANCE = 20_000
+"""Rows that a covariance is estimated from where there are more than `EXACT_ROWS`."""
 
 
 class NoveltyDetector(BaseEstimator):
@@ -18,29 +25,68 @@ class NoveltyDetector(BaseEstimator):
     towards a multiple of the identity: what varies among pages of one class anyway makes no page novel. The cosine
     is that of the nearest rows, as in Sun et al. (2022, arXiv:2204.06507). docs/quality.md compares it with others.
 
+    Rows of the class `labels.NONE` are examples of what is of no class (outlier exposure: Hendrycks, Mazeika and
+    Dietterich, 2019, arXiv:1812.04606). They are one more class to the discriminants, and no row of a class is near
+    to them: a row that is nearly as near to them as to those of the classes is farther away than it looks. So
+    examples that have nothing to do with a row leave its distance as it is.
+
+    Words, where they are known, are more features of a row; see `word_space`.
+
     Args:
         shrinkage: Share of the identity in the covariance, 0..1.
         n_neighbors: The distance is the mean of that to so many nearest rows.
+        words: Width of the words beside the features, which are of width 1.
 
     Attributes:
         projection_: From features to discriminants, (n_features, n_classes).
         rows_: Training rows as unit vectors, float32 (n, n_classes).
+        centroids_: Of the lists that rows are looked up in, float32 (lists, n_classes); none where all are compared.
+        none_: Those of no class, float32 (m, n_classes); missing in detectors of earlier versions.
+        word_space_: Makes features of words; None for a detector that learnt from none.
         n_features_in_: Width of the training rows.
     """
 
-    def __init__(self, shrinkage: float = 0.2, n_neighbors: int = 10) -> None:
+    word_space_: WordSpace | None = None
+    words: float = 0.7  # earlier versions have none
+
+    def __init__(self, shrinkage: float = 0.2, n_neighbors: int = 10, words: float = 0.7) -> None:
         self.shrinkage = shrinkage
         self.n_neighbors = n_neighbors
+        self.words = words
 
-    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: NDArray[np.float64] | None = None) -> Self:
-        """Learns from scaled features X, (n, n_features), and their classes y, (n,)."""
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: NDArray[np.float64] | None = None,
+        words: csr_array | None = None,
+    ) -> Self:
+        """Learns from scaled features X, (n, n_features), and their classes y, (n,).
+
+        Args:
+            X: Features as the classifier scales them.
+            y: Classes, or `labels.NONE`.
+            sample_weight: What each row counts, (n,).
+            words: Counts of the n-grams of each row, (n, n_buckets); None where they are not known.
+        """
         checked, y = validate_data(self, X, y, dtype=np.float32)
-        weights = np.ones(len(checked)) if sample_weight is None else np.asarray(sample_weight, np.float64)
+        if words is not None:
+            self.word_space_ = WordSpace().fit(words)
+        n = len(checked)
+        whole = self._joined(checked, words) if n <= EXACT_ROWS else None
+        blocks = [slice(first, first + EXACT_ROWS) for first in range(0, n, EXACT_ROWS)]
+
+        def block(some: slice | NDArray[np.int64]) -> NDArray[np.float32]:  # with their words rows are copies
+            return self._joined(checked[some], None if words is None else words[some]) if whole is None else whole[some]
+
+        weights = np.ones(n) if sample_weight is None else np.asarray(sample_weight, np.float64)
         classes, columns = np.unique(y, return_inverse=True)
-        members = np.zeros((len(checked), len(classes)), np.float32)
-        members[np.arange(len(checked)), columns] = weights / np.bincount(columns, weights=weights)[columns]
-        means = members.T @ checked
-        within = (checked - means[columns]) * np.sqrt(weights / weights.sum())[:, None].astype(np.float32)
+        members = np.zeros((n, len(classes)), np.float32)
+        members[np.arange(n), columns] = weights / np.bincount(columns, weights=weights)[columns]
+        means = np.sum([members[some].T @ block(some) for some in blocks], axis=0)
+        some = slice(None) if n <= EXACT_ROWS else sampled(n, _FOR_COVARIANCE)
+        within = block(some) - means[columns[some]]
+        within *= np.sqrt(weights[some] / weights[some].sum())[:, None].astype(np.float32)
         covariance = (within.T @ within).astype(np.float64)
         average = max(float(np.trace(covariance)) / len(covariance), 1e-12)
         covariance *= 1.0 - self.shrinkage
@@ -50,27 +96,58 @@ class NoveltyDetector(BaseEstimator):
         values, vectors = np.linalg.eigh(means @ directions)
         kept = values > values.max() * 1e-6
         self.projection_ = (directions @ vectors[:, kept] / np.sqrt(values[kept])).astype(np.float32)
-        self.rows_ = self._project(checked)
-        self._index = flat_index(self.rows_)
+        none: NDArray[np.bool_] = np.asarray(y, object) == NONE
+        known = ~none
+        own = [self._project(block(some)[known[some]]) for some in blocks]
+        other = [self._project(block(some)[none[some]]) for some in blocks]
+        self.rows_, self.none_ = np.concatenate(own), np.concatenate(other)
+        self.centroids_ = np.empty((0, self.rows_.shape[1]), np.float32)
+        if len(self.rows_) > EXACT_ROWS:
+            sample = self.rows_[sampled(len(self.rows_))]
+            self.centroids_ = Layout.of(sample, len(self.rows_), EXACT_ROWS).centroids
+        self._index, self._none_index = self._index_of_rows(), flat_index(self.none_)
         return self
 
-    def distances(self, X: ArrayLike) -> NDArray[np.float64]:
-        """One minus the cosine with the nearest training rows, 0..2, of scaled features X, (n,)."""
+    def _index_of_rows(self) -> Any:
+        """Exact up to `EXACT_ROWS`; beyond, it looks at the nearest lists."""
+        centroids = getattr(self, "centroids_", None)  # earlier versions compared all
+        if centroids is None or not len(centroids):
+            return flat_index(self.rows_)
+        return Layout(np.empty((len(self.projection_.T), 0), np.float32), centroids).index(self.rows_)
+
+    def distances(self, X: ArrayLike, words: csr_array | None = None) -> NDArray[np.float64]:
+        """One minus the cosine with the nearest training rows of scaled features X, (n,).
+
+        0 to 2, and more near examples of no class.
+
+        Args:
+            X: Features as the classifier scales them, (n, n_features).
+            words: Counts of the n-grams of each row, (n, n_buckets); None where they are not known.
+        """
         check_is_fitted(self)
         checked = validate_data(self, X, dtype=np.float32, reset=False)
-        cosines, _ = self._index.search(self._project(checked), min(self.n_neighbors, len(self.rows_)))
-        distances: NDArray[np.float64] = 1.0 - np.float64(cosines).mean(axis=1)
-        return distances
+        rows = self._project(self._joined(checked, words))
+        return distances_of(self._index, self._none_index, rows, self.n_neighbors)
+
+    def _joined(self, X: NDArray[np.float32], words: csr_array | None) -> NDArray[np.float32]:
+        """Features with those of the words; zeros, which are in the middle, where no words are known."""
+        if self.word_space_ is None:
+            return X
+        space = np.zeros((len(X), self.word_space_.width), np.float32)
+        if words is not None:
+            space = self.words * self.word_space_.transform(words)
+        return np.concatenate([X, space], axis=1)
 
     def _project(self, X: NDArray[np.float32]) -> NDArray[np.float32]:
         return unit_rows(X @ self.projection_)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Only arrays are saved; the index is made of them again."""
-        return {key: value for key, value in super().__getstate__().items() if key != "_index"}
+        """Only arrays are saved; the indexes are made of them again."""
+        return {key: value for key, value in super().__getstate__().items() if key not in ("_index", "_none_index")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Reverses `__getstate__`."""
         super().__setstate__(state)
         if "rows_" in state:
-            self._index = flat_index(self.rows_)
+            self._index = self._index_of_rows()
+            self._none_index = flat_index(state.get("none_", self.rows_[:0]))

@@ -10,8 +10,8 @@ from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize, minimize_scalar
-from scipy.special import expit, log_expit, log_softmax, logit, logsumexp
+
+from embedpipe.classifiers.scores.logits import expit, log_softmax, logit
 
 _STEEPNESS_PRIOR, _PAGES_PRIOR = 1.0, 10.0
 """How strongly held-out rows must differ before the curve is bent, as half the inverse variances of normal priors."""
@@ -46,6 +46,9 @@ class ProbabilityScale(NamedTuple):
         """
         if not len(truth):
             return cls()
+        from scipy.optimize import minimize  # noqa: PLC0415 - answering does without it
+        from scipy.special import log_expit  # noqa: PLC0415 - likewise
+
         temperature = best_temperature(scores, truth)
         odds, size = _log_odds(scores, temperature), np.log(pages)
         right = scores.argmax(axis=1) == truth
@@ -81,6 +84,8 @@ def best_temperature(scores: NDArray[np.float64], truth: NDArray[np.int64]) -> f
         scores: Log scores of held-out rows, (n, n_classes).
         truth: Column of each row's type, (n,).
     """
+    from scipy.optimize import minimize_scalar  # noqa: PLC0415 - answering does without it
+    from scipy.special import logsumexp  # noqa: PLC0415 - likewise
 
     def loss(log_temperature: float) -> float:
         scaled = scores / np.exp(log_temperature)
@@ -91,7 +96,7 @@ def best_temperature(scores: NDArray[np.float64], truth: NDArray[np.int64]) -> f
 
 def _log_odds(scores: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
     """Of the top probability, (n,)."""
-    top = np.exp(log_softmax(scores / temperature, axis=1).max(axis=1, initial=-np.inf))
+    top = np.exp(log_softmax(scores / temperature).max(axis=1, initial=-np.inf))
     found: NDArray[np.float64] = logit(np.clip(top, _TINY, 1 - _TINY))
     return found
 
@@ -106,11 +111,11 @@ def _with_top(scores: NDArray[np.float64], top: NDArray[np.float64]) -> NDArray[
     wanted = np.log(np.clip(top, (1 + _TINY) / scores.shape[1], 1 - _TINY))
     inverse = np.zeros(len(scores))
     for _ in range(_STEPS):
-        logarithms = log_softmax(shifted * inverse[:, None], axis=1)
+        logarithms = log_softmax(shifted * inverse[:, None])
         missing = wanted - logarithms.max(axis=1)
         if not (missing > _TINY / 10).any():
             break
         slope = -(np.exp(logarithms) * shifted).sum(axis=1)
         inverse += np.where(slope > _TINY**2, np.maximum(missing, 0) / np.maximum(slope, _TINY**2), 0)
-    found: NDArray[np.float64] = log_softmax(shifted * inverse[:, None], axis=1)
+    found: NDArray[np.float64] = log_softmax(shifted * inverse[:, None])
     return found

@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 from embedpipe.classifiers.calibration.decisions import Calibration
 from embedpipe.core.records import KindTest, Shift
@@ -126,6 +125,8 @@ class _Values:
 
 def _test(held_out: _Values, asked: _Values, tests: int) -> tuple[float, float, str]:
     """P-value, share and name of the value that differs most; corrected for two values of each kind (Bonferroni)."""
+    from scipy.special import ndtri  # noqa: PLC0415 - a few files do without it
+
     ordered = np.sort(held_out.values, axis=1)
     scores, new = (
         np.stack([ndtri(_rank(reference, row)) for reference, row in zip(ordered, those.values, strict=True)])

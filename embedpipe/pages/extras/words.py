@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pymupdf
 from numpy.typing import NDArray
 
 from embedpipe.core.records import TEXT_WORDS, Words
@@ -29,7 +28,6 @@ _MOST_CHARACTERS = 20_000
 
 _DIGIT, _SPACE = re.compile(r"\d"), re.compile(r"\s+")
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # 2**64 over the golden ratio: Fibonacci hashing (Knuth, 1973)
-_FLAGS = pymupdf.TEXTFLAGS_TEXT & ~pymupdf.TEXT_PRESERVE_IMAGES
 
 
 def hashed(text: str, origin: str = TEXT_WORDS) -> Words:
@@ -63,12 +61,15 @@ def _hashes(codes: NDArray[np.uint64], length: int) -> NDArray[np.uint32]:
 
 def words_of_page(page: Any) -> Words:
     """Words of a page of a PDF, also of hidden text, such as scanners with recognition write."""
-    return hashed(page.get_textpage(flags=_FLAGS).extractText())  # as `get_text`, which takes half as long again
+    import pymupdf  # noqa: PLC0415 - only workers read documents
+
+    flags = pymupdf.TEXTFLAGS_TEXT & ~pymupdf.TEXT_PRESERVE_IMAGES
+    return hashed(page.get_textpage(flags=flags).extractText())  # as `get_text`, which takes half as long again
 
 
 def as_rows(words: Sequence[Words | None]) -> "csr_array":
     """Counts of pages as sparse rows, float32 (n, BUCKETS); None counts as no words."""
-    from scipy.sparse import csr_array  # noqa: PLC0415 - workers need it not, and it loads for a third of a second
+    from scipy.sparse import csr_array  # noqa: PLC0415 - workers, which make the words, do without it
 
     lengths = [len(own.columns) if own else 0 for own in words]
     starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])

@@ -7,6 +7,7 @@ import pytest
 import skops.io
 from numpy.typing import NDArray
 
+from embedpipe.classifiers.calibration import novelty
 from embedpipe.classifiers.calibration.novelty import NoveltyDetector
 
 
@@ -66,3 +67,21 @@ def test_it_is_saved_without_pickle(types: tuple[NDArray[np.float32], NDArray[np
     )
     np.testing.assert_array_equal(loaded.distances(X), detector.distances(X))
     assert loaded.rows_.shape == (300, 6)
+
+
+def test_many_rows_are_looked_up_in_lists(
+    types: tuple[NDArray[np.float32], NDArray[np.int64]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beyond the limit of exact search distances stay nearly the same, also when saved and loaded."""
+    X, y = (np.concatenate([part, part]) for part in types)
+    X = X + np.random.default_rng(1).normal(0, 0.1, X.shape).astype(np.float32)
+    exact = NoveltyDetector().fit(X, y).distances(X)
+    monkeypatch.setattr(novelty, "EXACT_ROWS", 100)
+    lists = NoveltyDetector().fit(X, y)
+    assert len(lists.centroids_) > 1
+    assert np.corrcoef(lists.distances(X), exact)[0, 1] > 0.95
+    skops.io.dump(lists, tmp_path / "novelty.skops")
+    loaded = skops.io.load(
+        tmp_path / "novelty.skops", trusted=["embedpipe.classifiers.calibration.novelty.NoveltyDetector"]
+    )
+    np.testing.assert_array_equal(loaded.distances(X), lists.distances(X))

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedpipe.classifiers.evaluation import LabelledPages
+from embedpipe.classifiers.saved.on_disk import VARIANTS
 from embedpipe.core.errors import ArtifactError, SpaceMismatchError
 from embedpipe.core.records import Document, FeatureBatch, PageFailure
 from embedpipe.embedding.streaming import PageStream, Settings
@@ -39,7 +40,6 @@ log = logging.getLogger(__name__)
 KEY = hashlib.sha256(json.dumps([VERSION, LARGER, asdict(Augmentation())]).encode()).hexdigest()[:8]
 """Names the augmentation: another one makes other variants."""
 
-_FOLDER = "variants"
 _MANIFEST = "manifest.json"
 _SAMPLE = 0.1
 """After this share of the pictures a notice says how long the others will take."""
@@ -68,13 +68,8 @@ class Watch:
     notice: Callable[[str], None] = lambda _line: None
 
 
-def folders(store: Path) -> list[Path]:
-    """The folders of all variants of a space, of every augmentation and seed, each in the format of a store."""
-    return sorted(manifest.parent for manifest in store.glob(f"{_FOLDER}/*/*/{_MANIFEST}"))
-
-
 def _folder(store: FeatureStore, seed: int, number: int) -> Path:
-    return store.path / _FOLDER / f"{KEY}-{seed}" / str(number)
+    return store.path / VARIANTS / f"{KEY}-{seed}" / str(number)
 
 
 def make(
@@ -198,7 +193,11 @@ class _Run:
         """Some variants of some pages, batch by batch."""
         jobs = list(_jobs(self._store, sources, pages))
         variants = Variants(numbers, self._backbone.identity.recipe, self._seed)
-        for item in PageStream(self._backbone, self._settings, len(jobs), variants=variants).run(jobs):
+        stored = self._store.pages()
+        turned = stored[stored["turned"] != 0]
+        keys = zip(turned["document_sha256"], turned["page_index"].tolist(), strict=True)
+        turns = dict(zip(keys, turned["turned"].tolist(), strict=True))
+        for item in PageStream(self._backbone, self._settings, len(jobs), variants=variants, turns=turns).run(jobs):
             if isinstance(item, PageFailure):
                 self.reasons.add(f"{item.page}: {item.message}")
                 continue

@@ -98,9 +98,14 @@ class ProgressBar:
     def __init__(self, bar: Any, task: Any = None) -> None:
         self._bar = bar
         self._task = task
+        self._stage = ""
 
     def __call__(self, progress: "Progress") -> None:
         """Moves the bar."""
+        if self._bar is not None and progress.stage != self._stage:
+            if self._stage:
+                self._bar.reset(self._task, description=progress.stage, pages=0, rate="-")
+            self._stage = progress.stage
         self._move(progress.pages, progress.bytes_done, progress.bytes_total)
 
     def count(self, done: int, total: int) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from embedpipe.commands.targets import named
+from embedpipe.commands.terminal.targets import named
 from embedpipe.core.display import whole_number
 from embedpipe.core.encodings import decode
 from embedpipe.core.errors import EmbedpipeError, UsageError
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from embedpipe.backbones.engines import Backbone
     from embedpipe.core.records import Identity
     from embedpipe.embedding.streaming import Settings
-    from embedpipe.pages.rendering import Selection
+    from embedpipe.pages.contract import Selection
     from embedpipe.store.workspace import Workspace
 
 AUTO = "auto"
@@ -61,10 +61,13 @@ class Network:
 
     backbone: Annotated[
         str | None,
-        typer.Option(help="Name in `backbones`, timm:NAME, or finetuned:NAME.", show_default="efficientnet_lite0"),
+        typer.Option(
+            help="Name in `backbones`, timm:NAME, finetuned:NAME, several joined by +, or documents.",
+            show_default="efficientnet_lite0",
+        ),
     ] = None
     weights: Annotated[
-        str | None, typer.Option(help="Weights FILE (.pth, .safetensors), or `none` for random ones.")
+        str | None, typer.Option(help="Weights FILE (.pth, .safetensors, .onnx), or `none` for random ones.")
     ] = None
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = AUTO
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = AUTO
@@ -82,6 +85,7 @@ class Network:
         workspace: "Workspace",
         identity: "Identity | None" = None,
         recipe: Mapping[str, Any] | None = None,
+        upright: str | None = None,
     ) -> "Backbone":
         """Loads the backbone: that of an identity, or the one that was asked for.
 
@@ -89,18 +93,23 @@ class Network:
             workspace: Where fine-tuned backbones are.
             identity: What features were made with; None for a new space.
             recipe: Fields of `records.Recipe` that differ from the backbone's default.
+            upright: One of `names.UPRIGHT`; None for the backbone's default. An identity has its own.
         """
-        from embedpipe.backbones import loading, model_cache
         from embedpipe.backbones.engines import EngineChoice
+        from embedpipe.backbones.model_cache import Wanted
+        from embedpipe.backbones.names import full_name
         from embedpipe.classifiers import finetuned
         from embedpipe.core.records import DEFAULT_BACKBONE
 
-        name = self.backbone or (identity.backbone if identity else DEFAULT_BACKBONE)
         choice = EngineChoice(self.device, self.precision, self.engine)
-        given = identity.recipe if identity else None
-        wanted = model_cache.Wanted(name, self.weights, given, {} if identity else recipe or {}, choice)
-        base = finetuned.resolve(workspace, wanted)
-        return finetuned.named(loading.load(base), name)
+        if identity is None:
+            name = self.backbone or DEFAULT_BACKBONE
+            asked = Wanted(name, self.weights, None, recipe or {}, choice, upright)
+            return finetuned.load(workspace, asked.members(), asked)
+        name = self.backbone or identity.backbone
+        asked = Wanted(name, self.weights, identity.recipe, {}, choice, identity.upright)
+        members = Wanted.of(identity, choice, self.weights) if full_name(name) == identity.backbone else asked.members()
+        return finetuned.load(workspace, members, asked)
 
 
 @dataclass(frozen=True)
@@ -153,6 +162,27 @@ class Reading:
 
 
 @dataclass(frozen=True)
+class Recognition:
+    """Of commands that may recognise text."""
+
+    ocr: Annotated[
+        str,
+        typer.Option(help="Recognise text in pictures: never, auto (first and last pages without text), or always."),
+    ] = "never"
+
+    def on(self, settings: "Settings") -> "Settings":
+        """Adds it; raises UsageError for an unknown mode, and EmbedpipeError where text cannot be recognised."""
+        from embedpipe.pages.extras.ocr import MODES, Ocr
+
+        if self.ocr not in MODES:
+            raise UsageError(f"--ocr {self.ocr}: write {', '.join(MODES[:-1])} or {MODES[-1]}")
+        ocr = Ocr(self.ocr)
+        if ocr:
+            ocr.recogniser.check()
+        return dataclasses.replace(settings, ocr=ocr)
+
+
+@dataclass(frozen=True)
 class Space:
     """Of commands that work on stored features."""
 
@@ -174,8 +204,18 @@ class Labelling:
     pages: Annotated[str, typer.Option(help="Pages of each document to fit on: all, 1-3, or 1,last.")] = "all"
     with_cues: Annotated[
         bool,
-        typer.Option("--with-cues", help="Learn also from facts of the PDF: page size, number of pages, fonts, areas."),
+        typer.Option(
+            "--with-cues", help="Learn in any case from facts of the PDF: page size, number of pages, fonts, areas."
+        ),
     ] = False
+    blocks: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Learn from these blocks: pictures, words, cues, layout, networks or blocks of the space, with commas "
+            "between; if not given, from pictures, and from words and layout where they help on held-out documents.",
+        ),
+    ] = None
 
     augment: Annotated[
         int,
@@ -200,6 +240,15 @@ class Labelling:
         read_selection(self.pages)
         return {name: value for name, _, value in pairs}
 
+    def named_blocks(self) -> tuple[str, ...] | None:
+        """The blocks of `--blocks`; raises UsageError where it names none."""
+        if self.blocks is None:
+            return None
+        names = tuple(filter(None, (name.strip() for name in self.blocks.split(","))))
+        if not names:
+            raise UsageError("--blocks: name some, such as --blocks pictures,words")
+        return names
+
     def reading(self) -> "Settings":
         """How documents are read again for variants."""
         from embedpipe.embedding.streaming import Settings
@@ -217,7 +266,7 @@ def read_globs(patterns: list[str]) -> tuple[str, ...]:
 
 def read_selection(text: str) -> "Selection":
     """The pages of each document that `--pages` names; raises UsageError where it cannot be read."""
-    from embedpipe.pages.rendering import Selection
+    from embedpipe.pages.contract import Selection
 
     try:
         return Selection.parse(text)

@@ -25,14 +25,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
-from embedpipe.classifiers.bundles import brief
+import pyarrow.compute as pc
+
+from embedpipe.classifiers.saved.on_disk import brief
 from embedpipe.core import versions
 from embedpipe.core.errors import ArtifactError
 from embedpipe.core.files import read_json
 from embedpipe.core.records import SAYS_NOTHING, WHOLE_FILE
-from embedpipe.pages.rendering import Selection
+from embedpipe.pages.contract import Selection
+from embedpipe.store.columns import texts
 from embedpipe.store.features import FeatureStore, Lost
-from embedpipe.store.labels import Label
+from embedpipe.store.labels import NONE, Label, Labels
 from embedpipe.store.sources import EARLIER, GONE, PASSED_OVER
 from embedpipe.store.workspace import Workspace
 
@@ -171,25 +174,28 @@ def _types(gaps: list[Gap]) -> str:
     return ", ".join(f"{kind} {count}" for kind, count in _counted(gaps).items())
 
 
-def take(workspace: Workspace, store: FeatureStore, selection: Selection | None = None) -> Missing:
+def take(
+    workspace: Workspace, store: FeatureStore, selection: Selection | None = None, labels: Labels | None = None
+) -> Missing:
     """What the labels lack in a store, as far as its parts have been read; see `FeatureStore.lost`.
 
     Args:
         workspace: Where labels, sources and classifiers are.
         store: The features.
         selection: Which pages of each document are asked for; all if not given.
+        labels: Those of the workspace, where they were read already.
     """
     store = store.origin
-    labels: dict[str, dict[int, Label]] = {}
-    for (sha256, number), row in workspace.labels().rows.items():
-        labels.setdefault(sha256, {})[number] = row
+    given: dict[str, dict[int, Label]] = {}
+    for (sha256, number), row in (workspace.labels() if labels is None else labels).rows.items():
+        given.setdefault(sha256, {})[number] = row
     lost = store.lost()
-    documents = _documents(store, lost, labels.keys(), selection or Selection())
+    documents = _documents(store, lost, given.keys(), selection or Selection())
     doubt = _Doubt(workspace, store, certain=bool(lost.unread))
-    aside = store.set_aside().drop_duplicates("document_sha256")
-    standings = dict(zip(aside["document_sha256"], aside["standing"], strict=True))
+    aside = store.set_aside()
+    standings = dict(zip(aside["document_sha256"].to_pylist(), aside["standing"].to_pylist(), strict=True))
     gaps, learnt = [], set()
-    for sha256, own in labels.items():
+    for sha256, own in given.items():
         document = documents.get(sha256) or _Document(Selection())
         for number, label in own.items():
             found = document.page(number - 1) if number else document.whole({n - 1 for n in own if n})
@@ -201,9 +207,9 @@ def take(workspace: Workspace, store: FeatureStore, selection: Selection | None 
                 found = _Found("lost")
             if found.reason:
                 gaps.append(Gap(label, found.reason, found.pages))
-    types = {row.label for own in labels.values() for row in own.values()} - learnt
+    types = {row.label for own in given.values() for row in own.values()} - learnt - {NONE}
     damaged = {store.path / part.name for part in store.damaged}
-    unread = [file for file in lost.unread if file in damaged and labels]
+    unread = [file for file in lost.unread if file in damaged and given]
     return Missing(store.path, gaps, sorted(types), lost.files, unread)
 
 
@@ -268,9 +274,10 @@ def _documents(
 ) -> dict[str, _Document]:
     """What the store knows of labelled documents."""
     documents: dict[str, _Document] = {}
-    for there, table in ((True, store.pages()), (False, lost.pages)):
-        rows = table[table["document_sha256"].isin(list(labelled))]
-        columns = (rows[name].tolist() for name in ("document_sha256", "page_index", "page_count", "outcome"))
+    wanted = texts(labelled)
+    for there, table in ((True, store.table()), (False, lost.pages)):
+        rows = table.filter(pc.is_in(table["document_sha256"], wanted))
+        columns = (rows[name].to_pylist() for name in ("document_sha256", "page_index", "page_count", "outcome"))
         for sha256, index, count, outcome in zip(*columns, strict=True):
             document = documents.setdefault(sha256, _Document(selection))
             (document.live if there else document.lost)[index] = outcome
@@ -330,7 +337,7 @@ def lost_pages(store: FeatureStore, *, without: str = "", allow: bool = True) ->
     """
     lost = store.origin.lost()
     files = [*lost.files, *lost.unread]
-    documents = int(lost.pages["document_sha256"].nunique())
+    documents = len(lost.pages["document_sha256"].unique())
     if files:
         many = f"{len(lost.pages)} pages of {documents} documents" if len(lost.pages) else "pages"
         parts = ", ".join(file.name for file in files[:_NAMED])

@@ -1,0 +1,128 @@
+"""The parts of a fitted classifier and what they say together, whatever computes the scores of each."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embedpipe.classifiers.scores.fusion import IMPOSSIBLE, Fusion
+from embedpipe.classifiers.scores.word_rows import have_words
+from embedpipe.core.errors import EmbedpipeError
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+PICTURES, LAYOUT, CUES, WORDS = "pictures", "layout", "cues", "words"
+"""Names of the parts of a classifier, see `parts`; `LAYOUT` and `CUES` are those of their blocks as well."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """What answers for one part.
+
+    Attributes:
+        log_scores: Logarithms of raw probabilities (n, n_learnt), from features or counts of words (n, dim).
+        learnt: The types that it learnt, sorted.
+    """
+
+    log_scores: Callable[[Any], NDArray[np.float64]]
+    learnt: Sequence[Any]
+
+    def scores(
+        self, name: str, inputs: "NDArray[np.float32] | csr_array", classes: Sequence[str]
+    ) -> NDArray[np.float64]:
+        """Log scores of pages, (n, n_classes); by words, NaN for pages without any.
+
+        A type that the part has not learnt is impossible; but one whose pages never had words counts as much as the
+        least probable of the others.
+
+        Args:
+            name: Of the part.
+            inputs: Features or counts of words, (n, dim).
+            classes: All types, sorted.
+        """
+        scores = np.full((inputs.shape[0], len(classes)), IMPOSSIBLE)
+        columns = np.searchsorted(np.asarray(classes), np.asarray(self.learnt).astype(str))
+        if name != WORDS:
+            scores[:, columns] = self.log_scores(inputs)
+            return scores
+        rows = np.flatnonzero(have_words(inputs))
+        scores[:] = np.nan
+        if len(rows):
+            found = self.log_scores(inputs[rows])
+            scores[rows] = found.min(axis=1, keepdims=True)
+            scores[rows[:, None], columns] = found
+        return scores
+
+
+def taken(X: NDArray[Any], columns: NDArray[np.int64] | None) -> NDArray[Any]:
+    """Some columns, the last axis, without a copy where they lie side by side; all for None."""
+    if columns is None:
+        return X
+    first, last = int(columns[0]), int(columns[-1])
+    return X[..., first : last + 1] if last - first + 1 == len(columns) else X[..., columns]
+
+
+@dataclass(frozen=True, slots=True)
+class FittedParts:
+    """What a classifier asks besides its first pipeline.
+
+    Attributes:
+        others: The other parts by name: fitted pipelines, or what a model file holds of them.
+        columns: Which features each part takes that does not take all, the first one as `PICTURES`.
+        fusion: What each counts; None where there is no other.
+    """
+
+    others: dict[str, Any] = field(default_factory=dict)
+    columns: dict[str, NDArray[np.int64]] = field(default_factory=dict)
+    fusion: Fusion | None = None
+
+    def to_model(self) -> dict[str, Any]:
+        """As it is saved; nothing for a classifier of one part on all features."""
+        found = {"parts": self.others, "columns": self.columns} if self.others or self.columns else {}
+        return found if self.fusion is None else {**found, "fusion": self.fusion.to_arrays()}
+
+    @classmethod
+    def from_model(cls, model: Mapping[str, Any]) -> "FittedParts":
+        """Reverses `to_model`."""
+        others = dict(model.get("parts", {}))
+        arrays = model.get("fusion")
+        fusion = None if arrays is None else Fusion((PICTURES, *others), arrays["full"], arrays["bare"])
+        return cls(others, dict(model.get("columns", {})), fusion)
+
+    def features_of(self, name: str, X: NDArray[np.float32], classifier: str) -> NDArray[np.float32]:
+        """Those features, float32 (n, dim), that a part takes; `classifier` is named in an error."""
+        columns = self.columns.get(name)
+        if columns is not None and columns[-1] >= X.shape[1]:
+            raise EmbedpipeError(f"{classifier} needs cues of the PDF, which are not known here: fit one without cues")
+        return taken(X, columns)
+
+    def log_scores(
+        self,
+        judges: Mapping[str, Judge],
+        X: NDArray[np.float32],
+        words: "csr_array | None",
+        classes: Sequence[str],
+        classifier: str,
+    ) -> NDArray[np.float64]:
+        """Logarithms of the raw probabilities of pages, (n, n_classes).
+
+        Args:
+            judges: Of each part, the first one as `PICTURES`.
+            X: Features, float32 (n, dim).
+            words: Counts of the words of these pages, (n, n_buckets); None where none are known.
+            classes: All types, sorted.
+            classifier: Its name, for an error.
+        """
+        if self.fusion is None:
+            return judges[PICTURES].log_scores(self.features_of(PICTURES, X, classifier))
+        scores = {}
+        for name, judge in judges.items():
+            if name == WORDS and words is None:
+                scores[name] = np.full((len(X), len(classes)), np.nan)
+                continue
+            inputs = words if name == WORDS else self.features_of(name, X, classifier)
+            scores[name] = judge.scores(name, inputs, classes)
+        return self.fusion.apply(scores)

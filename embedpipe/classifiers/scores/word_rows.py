@@ -1,0 +1,66 @@
+"""Counts of words as rows that a classifier takes. Loads no scikit-learn."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+
+def have_words(words: "csr_array") -> NDArray[np.bool_]:
+    """Which rows hold any n-gram, (n,)."""
+    there: NDArray[np.bool_] = np.diff(words.indptr) > 0
+    return there
+
+
+def folded(X: Any, buckets: int) -> "csr_array":
+    """Counts, sparse (n, n_buckets), with columns folded to fewer, a power of two; float32."""
+    from scipy.sparse import csr_array  # noqa: PLC0415 - classifiers without words do without it
+
+    rows = csr_array(X)
+    places = (rows.indices % buckets).astype(np.int32), rows.indptr.astype(np.int32)  # as liblinear takes them
+    found = csr_array((rows.data.astype(np.float32), *places), shape=(rows.shape[0], buckets))
+    found.sum_duplicates()
+    return found
+
+
+def in_space(
+    X: Any,
+    rarity: NDArray[np.float32],
+    directions: NDArray[np.float16],
+    mean: NDArray[np.float32],
+    scale: float,
+) -> NDArray[np.float32]:
+    """Where counts, sparse (n, n_buckets), are along some directions; rows without words are in the middle, 0, (n, k).
+
+    Args:
+        X: The counts.
+        rarity: Of each n-gram, see `weighted`.
+        directions: (buckets, k).
+        mean: The middle, (k,).
+        scale: Factor of all.
+    """
+    from scipy.sparse import csr_array  # noqa: PLC0415 - classifiers without words do without it
+
+    along = np.asarray(weighted(X, rarity) @ directions.astype(np.float32), np.float32)
+    found: NDArray[np.float32] = (along - mean) * np.float32(scale)
+    found[~have_words(csr_array(X))] = 0.0
+    return found
+
+
+def weighted(X: Any, rarity: NDArray[np.float32]) -> "csr_array":
+    """Counts, sparse (n, n_buckets), to rows of unit length: logarithms of counts, times the rarity of each n-gram.
+
+    Args:
+        X: The counts.
+        rarity: Of each n-gram, (buckets,): columns are folded to so many.
+    """
+    rows = folded(X, len(rarity))
+    values = (np.log(rows.data) + 1.0) * rarity[rows.indices]
+    owner = np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr))
+    lengths = np.sqrt(np.bincount(owner, weights=values * values, minlength=rows.shape[0]))
+    values /= np.maximum(lengths[owner], 1e-12)
+    rows.data = values.astype(np.float32)
+    return rows

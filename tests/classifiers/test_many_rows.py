@@ -1,0 +1,86 @@
+"""Linear classifiers on many rows: the minimum of scikit-learn's own objectives."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.svm import LinearSVC
+
+from embedpipe.classifiers import many_rows
+from embedpipe.classifiers.bundles import build_classifier, fit_classifier
+
+
+def rows(n: int = 600, types: int = 4, dim: int = 12) -> tuple[NDArray[np.float32], NDArray[Any], NDArray[np.float64]]:
+    """Overlapping types with features of very different spread, and weights."""
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, types, n)
+    X = rng.normal(size=(types, dim))[y] + rng.normal(size=(n, dim)) * np.geomspace(3, 0.1, dim)
+    return (X / 5).astype(np.float32), np.array(["a", "b", "c", "d"])[y], rng.uniform(0.1, 1, n)
+
+
+ESTIMATORS = [
+    LinearSVC(C=5.0, dual=True, tol=1e-8, max_iter=1_000_000, random_state=0),
+    LinearSVC(C=0.05, dual=True, tol=1e-8, max_iter=1_000_000, random_state=0),
+    LogisticRegression(C=10.0, class_weight="balanced", max_iter=3000, tol=1e-8),
+]
+
+
+@pytest.mark.parametrize("types", [2, 4])
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=["svm", "smooth svm", "head"])
+def test_the_minimum_is_that_of_scikit_learn(estimator: Any, types: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Decisions are those of the estimator's own solver, with two types and with more, also begun with a part."""
+    monkeypatch.setattr(many_rows, "_BLOCK", 100)
+    monkeypatch.setattr(many_rows, "_BEGINNING", 200)
+    monkeypatch.setattr(many_rows, "_PRECISION", 1e-9)
+    X, y, weights = rows(types=types)
+    theirs = type(estimator)(**estimator.get_params()).fit(X.astype(np.float64), y, sample_weight=weights)
+    ours = type(estimator)(**estimator.get_params())
+    many_rows.fit(ours, X, y, weights)
+    expected = theirs.decision_function(X)
+    np.testing.assert_allclose(ours.decision_function(X), expected, atol=0.01 * np.abs(expected).max())
+    assert ours.coef_.shape == theirs.coef_.shape
+    assert ours.intercept_.shape == theirs.intercept_.shape
+    assert (ours.classes_ == theirs.classes_).all()
+    assert np.mean(ours.predict(X) == theirs.predict(X)) > 0.99
+
+
+@pytest.mark.parametrize(
+    ("estimator", "rows", "told"),
+    [
+        (LinearSVC(C=5.0), many_rows.MANY_ROWS, True),
+        (LinearSVC(C=5.0), many_rows.MANY_ROWS - 1, False),
+        (LinearSVC(loss="hinge"), 10**6, False),
+        (LinearSVC(class_weight="balanced"), 10**6, False),
+        (LinearSVC(penalty="l1", dual=False), 10**6, False),
+        (LogisticRegression(), 10**6, True),
+        (LogisticRegression(C=np.inf), 10**6, False),
+        (LogisticRegression(solver="saga"), 10**6, False),
+        (KNeighborsClassifier(), 10**6, False),
+    ],
+)
+def test_only_these_objectives_are_minimised_here(estimator: Any, rows: int, told: bool) -> None:
+    """Few rows, and settings that make another objective, are left to scikit-learn."""
+    assert many_rows.can_fit(estimator, rows) is told
+
+
+@pytest.mark.parametrize("kind", ["svm", "head"])
+def test_pipelines_on_many_rows(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`fit_classifier` scales the rows and fits as on few ones, and gives the same answers."""
+    X, y, weights = rows()
+    blocks = [("one", 0, 6), ("other", 6, 12)]
+    few = fit_classifier(build_classifier(kind, blocks), X, y, weights)
+    monkeypatch.setattr(many_rows, "MANY_ROWS", 100)
+    called: list[int] = []
+    fit = many_rows.fit
+    monkeypatch.setattr(many_rows, "fit", lambda *given: (called.append(1), fit(*given)))
+    many = fit_classifier(build_classifier(kind, blocks), X, y, weights)
+    assert called == [1]
+    assert np.mean(few.predict(X) == many.predict(X)) > 0.99
+    assert many.n_features_in_ == 12
+    spare = X.copy()
+    spared = fit_classifier(build_classifier(kind, blocks), spare, y, weights, spare=True)
+    np.testing.assert_array_equal(spared.decision_function(X), many.decision_function(X))
+    np.testing.assert_array_equal(spare, many[0].transform(X))
