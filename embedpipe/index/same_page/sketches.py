@@ -27,7 +27,7 @@ _FOUND = 0.5  # correlation from which a block was found again
 _FEWEST = 6  # blocks for the six numbers of an affine map; fewer only give a shift
 _ROUNDS = 6
 _WHOLE = 48  # rows and columns that are left of a sketch where wholes are compared
-_NEARLY = 0.8  # of the least likeness: what half of the blocks must reach
+_NEARLY = 0.95  # of the least likeness: what half of the blocks must reach
 _CORNERS = np.stack(np.meshgrid(*2 * [np.arange(0, SIDE, _BLOCK)], indexing="ij"), axis=-1).reshape(-1, 2)
 _FREQUENCIES = np.fft.fftfreq(SIDE)[:, None] ** 2 + np.fft.rfftfreq(SIDE) ** 2
 _KEPT, _LIGHT = (np.exp(-2 * (np.pi * spread) ** 2 * _FREQUENCIES) for spread in (_SMOOTH, _PAPER))
