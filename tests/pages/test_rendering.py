@@ -435,8 +435,11 @@ class TestWorkers:
             assert heavy not in libraries
 
     def test_the_module_loads_no_network(self) -> None:
-        """Importing `embedpipe.pages.rendering` imports neither torch nor any other heavy library."""
-        code = "import sys, embedpipe.pages.rendering; print(*sys.modules)"
+        """What render workers load, decoders included, is neither torch nor any other heavy library."""
+        code = (
+            "import sys, embedpipe.pages.rendering; from embedpipe.pages.documents import load_decoders; "
+            "load_decoders(); print(*sys.modules)"
+        )
         loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
         assert "pymupdf" in loaded
         assert not {"torch", "timm", "sklearn", "faiss", "pyarrow", "pandas", "matplotlib"} & set(loaded)
