@@ -264,6 +264,7 @@ def score_parts(
                 scores[part.name][test[:, None], np.searchsorted(classes, types)] = 0.0
             return
         fitted = fit_classifier(part.build(), *lessons, spare=True)
+        del lessons  # as large as nearly all pages
         scores[part.name][test] = part_scores(part.name, fitted, pages.inputs_of(part)[test], list(types), classes)
 
     in_each_fold(score, folds, plan.parts)

@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from embedpipe.classifiers.scores.nearest import flat_index, unit_rows, vote_shares
 from embedpipe.index.row_neighbours import EXACT_ROWS, Layout, sampled, search
 
-_BLOCK = 20_000
+_BLOCK, _SMALL_BLOCK = 20_000, 4096
 _AXES = 512
 """Directions that are kept of many rows; votes depend on small differences of cosines, and 256 lost right answers."""
 
@@ -60,8 +60,11 @@ class FaissKNeighborsClassifier(ClassifierMixin, BaseEstimator):
             sample = unit_rows(checked[sampled(n)], copy=False)
             self._layout = layout = Layout.of(sample, n, EXACT_ROWS, most_axes=_AXES)
             self._axes, self._centroids = layout.axes, layout.centroids
-            blocks = (unit_rows(checked[first : first + _BLOCK]) for first in range(0, n, _BLOCK))
-            self._rows = np.concatenate([layout.directions(block) for block in blocks])
+            del sample  # hundreds of megabytes
+            self._rows = np.empty((n, layout.axes.shape[1] or checked.shape[1]), np.float32)
+            for first in range(0, n, _SMALL_BLOCK):
+                some = slice(first, first + _SMALL_BLOCK)
+                self._rows[some] = layout.directions(unit_rows(checked[some]))
             self._index = layout.index(self._rows)
         return self
 
@@ -70,8 +73,9 @@ class FaissKNeighborsClassifier(ClassifierMixin, BaseEstimator):
         check_is_fitted(self)
         checked: NDArray[np.float32] = validate_data(self, X, dtype=np.float32, reset=False)
         shares = np.empty((len(checked), len(self.classes_)))
-        for first in range(0, len(checked), _BLOCK):  # the votes of all would be many times as large as their shares
-            some = slice(first, first + _BLOCK)
+        step = _BLOCK if self._layout is None else _SMALL_BLOCK
+        for first in range(0, len(checked), step):  # the votes of all would be many times as large as their shares
+            some = slice(first, first + step)
             cosines, rows = self._search(unit_rows(checked[some]))
             classes = np.where(rows < 0, -1, self._classes_of_rows[rows])
             shares[some] = vote_shares(cosines, classes, len(self.classes_), self.temperature)

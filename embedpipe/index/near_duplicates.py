@@ -17,7 +17,7 @@ MOST = 100
 pairs."""
 
 _BLOCK = 4096
-_PAIRS = 16_384
+_PAIRS = 4096
 
 
 def near_pairs(

@@ -106,6 +106,7 @@ class RowIndex:
     def __init__(self, unit: NDArray[np.float32], most_exact: int = EXACT_ROWS) -> None:
         sample = unit[:0] if len(unit) <= most_exact else unit[sampled(len(unit))]
         self.layout = Layout.of(sample, len(unit), most_exact)
+        del sample  # hundreds of megabytes
         self.rows = unit if self.layout.exact else self.layout.project(unit)
         self._index = self.layout.index(self.rows)
 

@@ -228,6 +228,7 @@ class FeatureStore:
             if not np.array_equal(ids[rows], page_ids[wanted]):
                 raise ArtifactError(f"{self.path / part.name} lacks pages that were asked for" if part else "")
             X[wanted] = self.matrix(table)[rows]
+        pa.default_memory_pool().release_unused()  # as much again as the features in the parts
         return X
 
     def pages_of(self, page_ids: NDArray[np.int64]) -> "pd.DataFrame":

@@ -59,7 +59,10 @@ def words_of(root: Path, keys: Sequence[Key]) -> "csr_array":
     lengths[found[POSITION].to_numpy()] = found["columns"].combine_chunks().value_lengths().fill_null(0).to_numpy()
     starts = np.concatenate([[0], np.cumsum(lengths)])
     columns, counts = (found[name].combine_chunks().flatten().to_numpy() for name in ("columns", "counts"))
-    return csr_array((counts.astype(np.float32), columns.astype(np.int32), starts), shape=(len(keys), BUCKETS))
+    rows = csr_array((counts.astype(np.float32), columns.astype(np.int32), starts), shape=(len(keys), BUCKETS))
+    del found, columns, counts
+    pa.default_memory_pool().release_unused()
+    return rows
 
 
 def words_of_pages(store: FeatureStore, page_ids: NDArray[np.int64]) -> "csr_array":

@@ -14,6 +14,7 @@ from embedpipe.classifiers.text.word_space import WordSpace
 from embedpipe.index.row_neighbours import EXACT_ROWS, Layout, sampled
 from embedpipe.store.labels import NONE
 
+_BLOCK = 4096
 _FOR_COVARIANCE = 20_000
 """Rows that a covariance is estimated from where there are more than `EXACT_ROWS`."""
 
@@ -74,7 +75,8 @@ class NoveltyDetector(BaseEstimator):
             self.word_space_ = WordSpace().fit(words)
         n = len(checked)
         whole = self._joined(checked, words) if n <= EXACT_ROWS else None
-        blocks = [slice(first, first + EXACT_ROWS) for first in range(0, n, EXACT_ROWS)]
+        step = n if n <= EXACT_ROWS else _BLOCK
+        blocks = [slice(first, first + step) for first in range(0, n, step)]
 
         def block(some: slice | NDArray[np.int64]) -> NDArray[np.float32]:  # with their words rows are copies
             return self._joined(checked[some], None if words is None else words[some]) if whole is None else whole[some]
