@@ -9,6 +9,7 @@ import os
 import random
 import resource
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -351,9 +352,7 @@ def test_parts_are_hashed_only_where_they_may_have_changed(three_parts: Path, mo
     assert hashed == ["part-000002.parquet"]
     part = three_parts / "part-000001.parquet"
     content, times = part.read_bytes(), part.stat()
-    group = pq.read_metadata(part).row_group(0)
-    columns = (group.column(number) for number in range(group.num_columns))
-    place = next(column for column in columns if column.path_in_schema.startswith("embedding"))
+    place = embedding_in(part)
     part.write_bytes(flipped(content, place.data_page_offset + place.total_compressed_size - 3, 2))
     os.utime(part, ns=(times.st_atime_ns, times.st_mtime_ns))  # rot changes no time
     list(FeatureStore.open(three_parts).batches())
@@ -363,11 +362,18 @@ def test_parts_are_hashed_only_where_they_may_have_changed(three_parts: Path, mo
     assert list(three_parts.glob("*.suspect")) == []
 
 
+def embedding_in(part: Path) -> Any:
+    """Where the features of the first rows of a part are in its file."""
+    group = pq.read_metadata(part).row_group(0)
+    columns = (group.column(number) for number in range(group.num_columns))
+    return next(column for column in columns if column.path_in_schema.startswith("embedding"))
+
+
 def test_forget_takes_a_damaged_part_along(three_parts: Path) -> None:
     """A part that turns out to be damaged while documents are forgotten may hold them, and is removed."""
     part = three_parts / "part-000001.parquet"
     content, times = part.read_bytes(), part.stat()
-    place = pq.read_metadata(part).row_group(0).column(10)
+    place = embedding_in(part)
     part.write_bytes(flipped(content, place.data_page_offset + place.total_compressed_size - 3, 2))
     os.utime(part, ns=(times.st_atime_ns, times.st_mtime_ns))
     again(three_parts).forget({f"{0:064x}"})
