@@ -411,7 +411,7 @@ def test_answers_come_before_copies(
 ) -> None:
     """Where the folder cannot be written, the answers have been printed and written; the options need `--sort-into`."""
     bundle = SimpleNamespace(name="svm", identity=None, documents=SimpleNamespace(smallest_error_rate=lambda: 0.0))
-    monkeypatch.setattr(classifying, "open_classifier", lambda *_: bundle)
+    monkeypatch.setattr(classifying, "open_answerer", lambda *_: bundle)
     answers = [verdict(inbox / "a.pdf", "invoice")]
     monkeypatch.setattr(classify, "classify", lambda *_, **__: (answers, Report()))
     monkeypatch.setattr(shift, "promise", lambda *_: "")
