@@ -40,6 +40,7 @@ from embedpipe.backbones.building import (
 from embedpipe.backbones.catalogue import describe
 from embedpipe.backbones.engines import ENGINES, TOLERANCE, EngineChoice, Pending
 from embedpipe.backbones.layers import FeatureNetwork
+from embedpipe.backbones.onnx.networks import NETWORKS
 from embedpipe.backbones.probe_pages import trial_pages
 from embedpipe.backbones.runtime import TorchEngine
 from embedpipe.backbones.state_dicts import load_into, read_state_dict, tensors_sha256
@@ -50,7 +51,8 @@ from embedpipe.pages.documents import plan
 from embedpipe.samples import draw_samples
 
 OURS = {"lenet5": LeNet5, "zfnet": ZFNet}
-CONTRACT = [*BACKBONES, "timm:test_resnet", "timm:test_vit"]
+CONTRACT = [*(name for name in BACKBONES if name not in NETWORKS), "timm:test_resnet", "timm:test_vit"]
+"""Those of torch; tests/backbones/onnx has the others."""
 TORCH = EngineChoice("cpu", "fp32", "torch", 1)
 OPENVINO = EngineChoice("cpu", "fp32", "openvino", 1)
 CLASSICAL = Recipe(size=64, resize="aspect", layers="penultimate")
