@@ -15,7 +15,7 @@ import pytest
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from embedpipe.classifiers.bundles import ClassifierBundle
+from embedpipe.classifiers.bundles import ClassifierBundle, FittedParts
 from embedpipe.core import outputs
 from embedpipe.core.errors import ArtifactError
 from embedpipe.core.outputs import FORMATS, HTML, PNG, Kind, csv_of, written
@@ -202,6 +202,7 @@ def test_an_exported_classifier_is_known_again(suffix: str, tmp_path: Path) -> N
     pipeline = make_pipeline(StandardScaler())
     bundle = ClassifierBundle.__new__(ClassifierBundle)
     object.__setattr__(bundle, "pipeline", pipeline)
+    object.__setattr__(bundle, "parts", FittedParts())
     file = tmp_path / f"a.{suffix}"
     export_joblib(bundle, file)
     assert [name for name, _ in joblib.load(file).steps] == ["standardscaler"]

@@ -519,7 +519,7 @@ def test_features_that_are_no_numbers(workspace: Workspace, tiny: Backbone, tmp_
     """Features that float16 cannot hold are failures of their pages; the other pages of the batch are kept."""
 
     class Overflowing:
-        identity, dim, blocks, engine = tiny.identity, tiny.dim, tiny.blocks, tiny.engine
+        identity, dim, blocks, engine, turner = tiny.identity, tiny.dim, tiny.blocks, tiny.engine, tiny.turner
 
         def start(self, pixels: NDArray[np.uint8]) -> Pending:
             X = tiny(pixels)
@@ -553,7 +553,7 @@ def test_a_plan_for_few_pages(pile: Embedded, workspace: Workspace, tiny: Backbo
     """The estimate for pages that fit into one batch is not far below the time that this batch took."""
 
     class Slow:
-        identity, dim, blocks, engine = tiny.identity, tiny.dim, tiny.blocks, tiny.engine
+        identity, dim, blocks, engine, turner = tiny.identity, tiny.dim, tiny.blocks, tiny.engine, tiny.turner
 
         def start(self, pixels: NDArray[np.uint8]) -> Pending:
             time.sleep(0.5)
