@@ -115,7 +115,7 @@ def _sprite(thumbnails: Sequence[bytes | None], tile: int) -> Image.Image:
         picture = missing
         if content is not None:
             with Image.open(BytesIO(content)) as page:
-                picture = ImageOps.pad(page, (tile, tile), Image.Resampling.LANCZOS, color=_MISSING)
+                picture = ImageOps.pad(page.convert("RGB"), (tile, tile), Image.Resampling.LANCZOS, color=_MISSING)
         sprite.paste(picture, (number % per_row * tile, number // per_row * tile))
     return sprite
 
