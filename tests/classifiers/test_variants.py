@@ -340,7 +340,7 @@ def test_the_commands_make_fit_and_tell(workspace: Workspace) -> None:
     bundle = ClassifierBundle.load(workspace.classifier_path("head"))
     assert {"augment": 2, "seed": 0, "variants": 24}.items() <= bundle.fitted_on.items()
     assert bundle.pipeline.n_features_in_ == workspace.store().dim
-    assert TrainingRecipe.of(bundle.fitted_on) == TrainingRecipe("head", augment=2)
+    assert TrainingRecipe.as_asked(bundle.fitted_on) == TrainingRecipe("head", augment=2)
     info = CliRunner().invoke(app, ["info", *artifacts]).stdout
     assert "variants: 2 of up to 12 labelled pages" in info
     assert info.count("2 variants of each page") == 2
