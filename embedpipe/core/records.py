@@ -329,6 +329,8 @@ class Identity:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Identity":
         """Reverses `to_json`."""
+        if not isinstance(values, Mapping):
+            raise TypeError("an identity is a table")
         members = tuple(Member(**{**one, "recipe": Recipe(**one["recipe"])}) for one in values.get("members", ()))
         recipe, blocks = Recipe(**values["recipe"]), tuple(values["blocks"])
         return cls(**{**values, "recipe": recipe, "blocks": blocks, "members": members})
