@@ -77,7 +77,7 @@ def test_an_assessment_is_consistent(workspace: Workspace, store: FeatureStore, 
     assert as_json(found)["per_class"][1]["interval_reason"] is None
     write(workspace, bundle, found, tmp_path / "report.html")
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert html.count("data:image/png") == 4
+    assert html.count("data:image/png") == 5  # the charts, and the learning curve of each type
     assert html.count("too few groups, fewer than 5") == 1
     assert "What a careless test would say" in html
     wrong = [verdict for verdict in found.evaluation.verdicts if verdict.predicted != verdict.truth]
