@@ -384,6 +384,7 @@ class Shades:  # needs no torch, so that many runs cost little
     identity = Identity("shades", "0" * 64, Recipe(64, "aspect", "penultimate"), ("p",))
     blocks = [("p", 0, 24)]
     engine = SimpleNamespace(name="none", device="cpu", precision="fp32", batch_size=2, in_flight=1)
+    turner = None
 
     def start(self, pixels):
         time.sleep(0.01)
