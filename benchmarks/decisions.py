@@ -13,6 +13,7 @@ from typing import Annotated
 
 import numpy as np
 import typer
+from markdown_tables import head, row
 from sklearn.metrics import f1_score, roc_auc_score
 
 from embedpipe import Recipe, Settings, Workspace, embed, load_backbone
@@ -39,20 +40,6 @@ USUAL = Recipe(224, "crop", "penultimate")
 EXPONENTS = (0.0, 0.5, 1.0, 1.5, 2.0)
 LAST = (1.0, 2.0, 4.0)
 CHANCES = 100
-
-
-def row(*cells: object) -> None:
-    """Prints a row of a Markdown table."""
-    print(
-        "| " + " | ".join(f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in cells) + " |", flush=True
-    )
-
-
-def head(*names: str) -> None:
-    """Prints the head of a Markdown table."""
-    print()
-    row(*names)
-    print("|" + " --- |" * len(names))
 
 
 def stores(documents: Path, labels: Path, workspace: Workspace) -> tuple[FeatureStore, FeatureStore]:

@@ -16,6 +16,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
+from markdown_tables import head, row
 
 from embedpipe import Workspace, embed, load_backbone
 from embedpipe.classifiers.bundles import build_classifier, fit_classifier, fit_novelty, log_scores
@@ -106,20 +107,6 @@ class Fitted:
             float(sure.mean()),
             float(right[sure].mean()) if sure.any() else float("nan"),
         ]
-
-
-def row(*cells: object) -> None:
-    """Prints a row of a Markdown table."""
-    print(
-        "| " + " | ".join(f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in cells) + " |", flush=True
-    )
-
-
-def head(*names: str) -> None:
-    """Prints the head of a Markdown table."""
-    print()
-    row(*names)
-    print("|" + " --- |" * len(names))
 
 
 def labelled(workspace: Workspace, store: FeatureStore, folder: Path, labels: Path) -> LabelledPages:

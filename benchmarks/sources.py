@@ -31,6 +31,7 @@ from typing import Annotated, Any
 import numpy as np
 import pymupdf
 import typer
+from markdown_tables import head, row
 from sklearn.metrics import f1_score
 
 from embedpipe import EmbedpipeError, Limits, Settings, TrainingRecipe, Workspace, classify, embed, fit, load_backbone
@@ -44,8 +45,7 @@ from embedpipe.pages.extras.ocr import AUTO, NEVER, Ocr
 from embedpipe.pages.rendering import Selection
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.labels import Label, Labels
-from embedpipe.store.page_extras import words_of
-from embedpipe.tasks.embed import KEPT
+from embedpipe.store.page_extras import TABLES, words_of
 
 PLAIN, SEVERAL = "efficientnet_lite0", "documents"
 READ, RECOGNISED = "read", "recognised"
@@ -99,20 +99,6 @@ class Facts:
         return {"first folder": ~away, "others": away, "not TeX": ~tex, "without text": ~words}
 
 
-def row(*cells: object) -> None:
-    """Prints a row of a Markdown table."""
-    print(
-        "| " + " | ".join(f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in cells) + " |", flush=True
-    )
-
-
-def head(*names: str) -> None:
-    """Prints the head of a Markdown table."""
-    print()
-    row(*names)
-    print("|" + " --- |" * len(names))
-
-
 class Places:
     """The two workspaces, filled as far as this installation can, and labelled.
 
@@ -125,6 +111,16 @@ class Places:
     def __init__(self, root: Path, folders: list[Path], labels: Path) -> None:
         self._root, self._folders, self._labels = root, [str(folder) for folder in folders], labels
         self._stores: dict[tuple[str, str], FeatureStore] = {}
+
+    def each(self, ways: Sequence[Way]) -> Iterator[tuple[Way, Workspace, FeatureStore]]:
+        """The ways that this installation can go; of the others it prints what is missing."""
+        for way in ways:
+            try:
+                opened = self.open(way)
+            except EmbedpipeError as error:
+                row(way.name, f"missing: {error}")
+            else:
+                yield way, *opened
 
     def open(self, way: Way) -> tuple[Workspace, FeatureStore]:
         """Workspace and features of a way; raises EmbedpipeError where something is not installed."""
@@ -234,12 +230,7 @@ def macro_f1s(truth: Any, told: Any) -> dict[str, float]:
 def in_folds(places: Places, ways: Sequence[Way], classifier: str, seeds: list[int], verdicts: Verdicts) -> None:
     """Prints quality and trust of each way over all folders, means of the seeds."""
     facts, shown = places.facts(), False
-    for way in ways:
-        try:
-            workspace, store = places.open(way)
-        except EmbedpipeError as error:
-            row(way.name, f"missing: {error}")
-            continue
+    for way, workspace, store in places.each(ways):
         runs: dict[str, list[dict[str, float]]] = {name: [] for name in (way.pictures, way.name) if name}
         for seed in seeds:
             held = rehearse(workspace, store, TrainingRecipe(classifier), seed=seed)
@@ -262,12 +253,7 @@ def from_elsewhere(places: Places, ways: Sequence[Way], classifier: str, verdict
     facts = places.facts()
     head("fitted on the first folder, asked about the others", "documents", "accuracy", "macro-F1",
          f"of types with {FEWEST}", "coverage", "ok", "right of these", "novel")  # fmt: skip
-    for way in ways:
-        try:
-            workspace, store = places.open(way)
-        except EmbedpipeError as error:
-            row(way.name, f"missing: {error}")
-            continue
+    for way, workspace, store in places.each(ways):
         labels = workspace.labels()
         known = {key: label for key, label in labels.rows.items() if key[0] not in facts.elsewhere}
         types = {label.label for label in known.values()}
@@ -308,8 +294,8 @@ def costs(folder: Path, rounds: int) -> None:
     ways: dict[str, tuple[str, tuple[str, ...]]] = {
         "features alone": (PLAIN, ()),
         "and words": (PLAIN, ("words",)),
-        "and thumbnails": (PLAIN, tuple(KEPT)),
-        "document networks, words, thumbnails": (several, tuple(KEPT)),
+        "and thumbnails": (PLAIN, tuple(TABLES)),
+        "document networks, words, thumbnails": (several, tuple(TABLES)),
     }
     rates: dict[str, list[float]] = {name: [] for name in ways}
     busy: dict[str, list[float]] = {name: [] for name in ways}

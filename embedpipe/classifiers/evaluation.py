@@ -26,11 +26,11 @@ from embedpipe.classifiers.parts import Part, Plan, as_plan
 from embedpipe.classifiers.scores.fusion import IMPOSSIBLE, Evidence, Fusion, choose, learn
 from embedpipe.classifiers.scores.nearest import unit_rows
 from embedpipe.classifiers.scores.pooling import effective_pages, mean_log_scores, page_weights, weighted_means
-from embedpipe.classifiers.scores.word_rows import have_words
 from embedpipe.classifiers.text.words import FIRST_PAGES, MOST_PAGES
 from embedpipe.core.errors import LabelsError
 from embedpipe.core.machine import available_cores
 from embedpipe.index.near_duplicates import NEAR_DUPLICATE, connected, near_pairs
+from embedpipe.pages.extras.word_rows import have_words
 from embedpipe.pages.source_kinds import codes, document_kind
 from embedpipe.store.scaling import BlockScaler
 

@@ -11,7 +11,7 @@ from embedpipe.classifiers.calibration.decisions import Rule
 from embedpipe.classifiers.scores.pooling import effective_pages, mean_log_scores, page_weights, weighted_means
 from embedpipe.core.records import SAYS_NOTHING
 from embedpipe.store.features import FeatureStore
-from embedpipe.store.page_extras import words_of_pages
+from embedpipe.store.page_extras import PageWords
 
 STATUSES = ("ok", "ambiguous", "novel")
 """Of `decisions.Status`, in the order in which they are shown."""
@@ -36,9 +36,10 @@ def told(store: FeatureStore, bundles: Iterable[ClassifierBundle]) -> list[dict[
     scores: list[list[NDArray[np.float64]]] = [[] for _ in bundles]
     distances: list[list[NDArray[np.float64]]] = [[] for _ in bundles]
     ids = []
+    kept = PageWords(store) if any(bundle.words for bundle in bundles) else None
     for page_ids, X in store.batches():  # never the whole matrix
         ids.append(page_ids)
-        words = words_of_pages(store, page_ids) if any(bundle.words for bundle in bundles) else None
+        words = None if kept is None else kept.of(page_ids)
         for bundle, rows, far in zip(bundles, scores, distances, strict=True):
             rows.append(bundle.log_scores(X, words))
             far.append(bundle.distances(X, words))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from embedpipe.core.records import Document, Recipe
 from embedpipe.embedding.streaming import each_page
-from embedpipe.pages.documents import THUMBNAIL, ReadOptions
+from embedpipe.pages.documents import THUMBNAILS, ReadOptions
 from embedpipe.pages.extras.thumbnails import pixels_of
 from embedpipe.store.page_extras import thumbnails_of
 from embedpipe.store.page_table import Key
@@ -44,7 +44,7 @@ def page_jpegs(
     found = thumbnails_of(workspace.root, keys)
     progress(len(found), len(keys))
     left = [key for key in keys if key not in found]
-    options = ReadOptions(Recipe(), passwords=passwords, extras=frozenset({THUMBNAIL}))
+    options = ReadOptions(Recipe(), passwords=passwords, extras=frozenset({THUMBNAILS}))
     for page in each_page(documents_of(workspace.sources(), left), options=options) if left else ():
         ref = page.info.ref
         found[ref.document_sha256, ref.page_index] = page.info.thumbnail or b""

@@ -30,10 +30,13 @@ from embedpipe.pages.extras.words import as_rows
 from embedpipe.pages.rendering import Job
 from embedpipe.store.columns import array_of, by_value, numbers
 from embedpipe.store.features import FeatureStore
-from embedpipe.store.page_extras import word_counts
+from embedpipe.store.page_extras import word_counts, words_in, words_table
+from embedpipe.store.page_table import PageTable
 from embedpipe.store.workspace import Workspace
 
 if TYPE_CHECKING:  # only new pages need the network
+    from scipy.sparse import csr_array
+
     from embedpipe.backbones.engines import Backbone
 
 
@@ -65,6 +68,7 @@ class Reading:
         self._settings = settings
         self.options = ReadOptions(limits=settings.limits, passwords=settings.passwords)
         self._cues, self._words = cues, words
+        self._table: PageTable | None = None
         if settings.ocr and not words:
             log.warning("--ocr: this classifier learnt from pictures alone, so no text is recognised")
         self._store: FeatureStore | None = None
@@ -151,14 +155,16 @@ class Reading:
         )
         X = self._store.features(array_of(pages["page_id"]))
         keys = [(document.sha256, info.ref.page_index) for info in infos]
-        words = None
-        if self._words:
-            from embedpipe.store.page_extras import words_of  # noqa: PLC0415 - loads pandas
-
-            words = words_of(self._workspace.root, keys)
+        words = self._kept_words(keys) if self._words else None
         if self._cues:
             X = np.hstack([X, cues_of(self._workspace, keys, self.options)])
         return FeatureBatch(infos, X, words), job
+
+    def _kept_words(self, keys: list[tuple[str, int]]) -> "csr_array":
+        """The words of stored pages; their table is opened once, for all documents."""
+        if self._table is None:
+            self._table = words_table(self._workspace.root)
+        return words_in(self._table, keys)
 
     def _streamed(self, backbone: "Backbone", jobs: list[Job]) -> Iterator[FeatureBatch | PageFailure]:
         extras = frozenset({WORDS} if self._words else ())

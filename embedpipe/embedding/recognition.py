@@ -162,7 +162,7 @@ def completed(
         counts: What is done is added; `unread` where no page is recognised.
     """
     held: list[FeatureBatch] = []
-    table = page_extras.page_table(workspace.root, page_extras.WORDS)
+    table = page_extras.words_table(workspace.root)
     for item in items:
         if isinstance(item, PageFailure):
             yield item
@@ -241,7 +241,7 @@ def lacking(
     """
     pages = pages[~pages["outcome"].isin(SAYS_NOTHING)]
     keys = list(zip(pages["document_sha256"], pages["page_index"].tolist(), strict=True))
-    table = page_extras.page_table(workspace.root, page_extras.WORDS).read(keys, ["origin", "message"])
+    table = page_extras.words_table(workspace.root).read(keys, ["origin", "message"])
     counts = pages["page_count"].tolist()
     found: dict[str, list[int]] = {}
     selected: dict[int, frozenset[int]] = {}
@@ -278,7 +278,7 @@ def keep_recognised(
         ArtifactError: The disk is full or cannot be written; everything before stays.
     """
     total = sum(len(list(indices)) for indices in wanted.values())
-    writer = PageTableWriter(page_extras.page_table(workspace.root, page_extras.WORDS))
+    writer = PageTableWriter(page_extras.words_table(workspace.root))
     written = time.monotonic()
     complete = True
     try:

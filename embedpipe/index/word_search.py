@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from embedpipe.pages.extras.word_rows import weighted
 from embedpipe.pages.extras.words import BUCKETS
 from embedpipe.store.features import FeatureStore
-from embedpipe.store.page_extras import words_of_pages
+from embedpipe.store.page_extras import PageWords
 
 _BATCH = 2048
 _MOST_KEPT = 30_000_000
@@ -27,7 +28,7 @@ class WordSearch:
     """
 
     def __init__(self, store: FeatureStore) -> None:
-        self._store = store
+        self._words = PageWords(store)
         self._ids = np.sort(store.pages()["page_id"].to_numpy(np.int64))
         self._kept: list[tuple[NDArray[np.int64], csr_array]] | None = []
         rows, total, size = np.zeros(BUCKETS, np.int64), 0, 0
@@ -45,11 +46,7 @@ class WordSearch:
 
     def unit(self, counts: csr_array) -> csr_array:
         """Counts, sparse (n, BUCKETS), as weighted rows of unit length."""
-        values = (1.0 + np.log(counts.data)) * self._rarity[counts.indices]
-        owner = np.repeat(np.arange(counts.shape[0]), np.diff(counts.indptr))
-        lengths = np.sqrt(np.bincount(owner, weights=values * values, minlength=counts.shape[0]))
-        values = (values / np.maximum(lengths[owner], 1e-12)).astype(np.float32)
-        return csr_array((values, counts.indices, counts.indptr), shape=counts.shape)
+        return weighted(counts, self._rarity)
 
     def search(
         self, query: csr_array, k: int, allowed: NDArray[np.int64] | None = None
@@ -76,7 +73,7 @@ class WordSearch:
 
     def cosines(self, query: csr_array, ids: NDArray[np.int64]) -> NDArray[np.float32]:
         """Cosines of one query with some pages, (len(ids),)."""
-        found: NDArray[np.float32] = self.unit(words_of_pages(self._store, ids)) @ self.unit(query).toarray()[0]
+        found: NDArray[np.float32] = self.unit(self._words.of(ids)) @ self.unit(query).toarray()[0]
         return found
 
     def _rows(self) -> Iterator[tuple[NDArray[np.int64], csr_array]]:
@@ -89,4 +86,4 @@ class WordSearch:
     def _read(self) -> Iterator[tuple[NDArray[np.int64], csr_array]]:
         for start in range(0, len(self._ids), _BATCH):
             ids = self._ids[start : start + _BATCH]
-            yield ids, words_of_pages(self._store, ids)
+            yield ids, self._words.of(ids)

@@ -23,7 +23,7 @@ INK_CONTRAST = 24
 SHAPE_STEP = 16
 """Sides are multiples of this, so that pages of nearly the same format share a batch; stretches by 4 % at most."""
 
-THUMBNAIL, WORDS = "thumbnail", "words"
+THUMBNAILS, WORDS = "thumbnails", "words"
 """What can be made of a page in the same pass besides its picture, see `ReadOptions.extras`."""
 
 _PAPER = math.sqrt(2)
@@ -116,7 +116,7 @@ class ReadOptions:
         limits: What is refused.
         passwords: To try on encrypted PDFs.
         cues: Whether to tell the cues of each page.
-        extras: What else is made of each page: `THUMBNAIL`, `WORDS`.
+        extras: What else is made of each page: `THUMBNAILS`, `WORDS`.
         recogniser: Reads the words from the picture of each page, whether the document tells them or not.
         variants: Changed copies that are wanted instead of each page.
     """

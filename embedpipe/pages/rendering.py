@@ -39,7 +39,7 @@ from embedpipe.pages.contract import Selection, first_line
 from embedpipe.pages.cues import UNKNOWN, page_cues
 from embedpipe.pages.documents import (
     BLANK_INK,
-    THUMBNAIL,
+    THUMBNAILS,
     WORDS,
     OpenDocument,
     ReadOptions,
@@ -441,7 +441,7 @@ def _recognised(drawn: Rendering, read: PageReader) -> Words:
 
 def _thumbnail(document: Document, drawn: Rendering, index: int) -> bytes | None:
     """A small picture of the whole page, where one is wanted; a page that can be rendered is never lost for it."""
-    if THUMBNAIL not in _options.extras:
+    if THUMBNAILS not in _options.extras:
         return None
     if _options.recipe.resize == "crop" or _options.recipe.size < LONG_SIDE:
         try:

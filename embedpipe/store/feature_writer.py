@@ -28,7 +28,6 @@ from embedpipe.store.failure_table import (
 )
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.parts import (
-    ASIDE,
     COLUMNS,
     ROW_BITS,
     ROWS_PER_GROUP,
@@ -36,6 +35,7 @@ from embedpipe.store.parts import (
     number_after,
     part_files,
     part_number,
+    put_aside,
     readable_rows,
     revised_name,
     suspicion,
@@ -84,16 +84,14 @@ class FeatureWriter:
         listed = {part.name for part in store.listed}
         good = []
         for part in store.listed:
-            file = store.path / part.name
-            whole = part.is_whole(store.path)
-            suspicion(file).unlink(missing_ok=True)
-            if whole:
-                good.append(Part.of(file, part.rows, part.sha256))
+            whole = part.renewed(store.path)
+            if whole is not None:
+                good.append(whole)
                 continue
+            file = store.path / part.name
             log.warning("%s is damaged: put aside; its %d pages are embedded again when met", file, part.rows)
             self._remember(part.number, file)
-            if file.exists():
-                file.rename(file.with_name(f"{file.name}{ASIDE}"))
+            put_aside(file)
         numbers = {part.number for part in store.listed}
         unlisted = [file for file in part_files(store.path) if file.name not in listed]
         for file in [file for file in unlisted if part_number(file.name) in numbers]:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from embedpipe.core.display import text_to_path
 from embedpipe.core.errors import ArtifactError, SpaceMismatchError
-from embedpipe.core.files import read_json, sha256_of, write_json
+from embedpipe.core.files import read_json, write_json
 from embedpipe.core.records import WHOLE_FILE, Identity, PageFailure, PageRef
 from embedpipe.store import part_contents
 from embedpipe.store.columns import array_of, by_value, empty, numbers, texts
@@ -35,6 +35,7 @@ from embedpipe.store.parts import (
     part_number,
     read_columns,
     suspect,
+    verify_parts,
 )
 
 if TYPE_CHECKING:  # what only counts or looks up pages does without
@@ -347,15 +348,7 @@ class FeatureStore:
 
     def verify(self) -> list[str]:
         """Compares every part with the manifest; returns what is wrong, a line each."""
-        problems = []
-        for part in self.listed:
-            file = self.path / part.name
-            problem = "" if file.exists() else "missing"
-            if not problem and sha256_of(file) != part.sha256:
-                problem = "damaged"
-            if problem:
-                suspect(file)
-                problems.append(f"{file}: {problem} ({part.rows} pages); run `embed` again on their files")
+        problems = verify_parts(self.path, self.listed)
         file = self.path / FAILURES_FILE
         if file.exists():
             try:

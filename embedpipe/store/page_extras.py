@@ -14,16 +14,15 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from embedpipe.core.records import NO_WORDS, PageInfo, Words
+from embedpipe.pages.contract import THUMBNAILS, WORDS
 from embedpipe.pages.extras.words import BUCKETS, FEWEST_CHARACTERS
 from embedpipe.store.columns import array_of
 from embedpipe.store.failure_table import as_utf8
 from embedpipe.store.features import FeatureStore
-from embedpipe.store.page_table import POSITION, Key, PageTable, PageTableWriter
+from embedpipe.store.page_table import KEY, POSITION, Key, PageTable, PageTableWriter
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
-
-THUMBNAILS, WORDS = "thumbnails", "words"
 
 TABLES: dict[str, dict[str, pa.DataType]] = {
     THUMBNAILS: {"picture": pa.binary()},
@@ -35,12 +34,17 @@ TABLES: dict[str, dict[str, pa.DataType]] = {
         "message": pa.string(),
     },
 }
-"""Columns of each table."""
+"""Columns of each table, by what `ReadOptions.extras` calls the thing."""
 
 
 def page_table(root: Path, name: str) -> PageTable:
     """A table of the artifacts in `root`, by its name in `TABLES`."""
     return PageTable(root / "pages", name, TABLES[name])
+
+
+def words_table(root: Path) -> PageTable:
+    """The table of words of the artifacts in `root`."""
+    return page_table(root, WORDS)
 
 
 def thumbnails_of(root: Path, keys: Sequence[Key]) -> dict[Key, bytes]:
@@ -51,10 +55,20 @@ def thumbnails_of(root: Path, keys: Sequence[Key]) -> dict[Key, bytes]:
 
 
 def words_of(root: Path, keys: Sequence[Key]) -> "csr_array":
-    """Counts of the n-grams of pages, float32 (n, BUCKETS); rows without any for pages whose words are not kept."""
+    """As `words_in`, for one question: whoever asks again opens the table once."""
+    return words_in(words_table(root), keys)
+
+
+def words_in(table: PageTable, keys: Sequence[Key]) -> "csr_array":
+    """Counts of the n-grams of pages, float32 (n, BUCKETS); rows without any for pages whose words are not kept.
+
+    Args:
+        table: Of words; which row belongs to which page is read once for each that is opened.
+        keys: Which pages.
+    """
     from scipy.sparse import csr_array  # noqa: PLC0415 - who needs no words does without it
 
-    found = page_table(root, WORDS).read(keys, ["columns", "counts"])
+    found = table.read(keys, ["columns", "counts"])
     lengths = np.zeros(len(keys), np.int64)
     lengths[found[POSITION].to_numpy()] = found["columns"].combine_chunks().value_lengths().fill_null(0).to_numpy()
     starts = np.concatenate([[0], np.cumsum(lengths)])
@@ -66,15 +80,30 @@ def words_of(root: Path, keys: Sequence[Key]) -> "csr_array":
 
 
 def words_of_pages(store: FeatureStore, page_ids: NDArray[np.int64]) -> "csr_array":
-    """As `words_of`, of the pages of a store by their ids."""
-    table = store.pages().set_index("page_id").loc[page_ids]
-    keys = list(zip(table["document_sha256"], table["page_index"].tolist(), strict=True))
-    return words_of(store.origin.path.parents[1], keys)
+    """As `PageWords.of`, for one question."""
+    return PageWords(store).of(page_ids)
+
+
+class PageWords:
+    """The words of the pages of a store by their ids, for whoever asks batch by batch.
+
+    Args:
+        store: Whose pages.
+    """
+
+    def __init__(self, store: FeatureStore) -> None:
+        self._table = words_table(store.origin.path.parents[1])
+        self._keys = store.pages().set_index("page_id")[[*KEY]]
+
+    def of(self, page_ids: NDArray[np.int64]) -> "csr_array":
+        """As `words_in`, of these pages."""
+        own = self._keys.loc[page_ids]
+        return words_in(self._table, list(zip(own["document_sha256"], own["page_index"].tolist(), strict=True)))
 
 
 def word_counts(root: Path) -> Counter[str]:
     """How many pages have words of which origin; under `NO_WORDS` those that have none, recognised or not."""
-    rows = page_table(root, WORDS).newest(["origin", "characters"])
+    rows = words_table(root).newest(["origin", "characters"])
     there = array_of(rows["characters"]) >= FEWEST_CHARACTERS  # the n-grams themselves are a thousand times as much
     origins = zip(rows["origin"].to_pylist(), there.tolist(), strict=True)
     return Counter(origin if known else NO_WORDS for origin, known in origins)

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from embedpipe.core.errors import ArtifactError
 from embedpipe.core.files import read_json, replacing, sha256_of, write_json
 from embedpipe.store.columns import array_of, by_value, empty, numbers
-from embedpipe.store.parts import ASIDE, Part, suspect, suspicion
+from embedpipe.store.parts import ASIDE, Part, put_aside, suspect, verify_parts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -198,16 +198,8 @@ class PageTable:
 
     def verify(self) -> list[str]:
         """Compares every part with the manifest; returns what is wrong, a line each."""
-        problems = [self.manifest_damage] if self.manifest_damage else []
-        for part in [*self.parts, *self.damaged]:
-            file = self.folder / part.name
-            problem = "" if file.exists() else "missing"
-            if not problem and sha256_of(file) != part.sha256:
-                problem = "damaged"
-            if problem:
-                suspect(file)
-                problems.append(f"{file}: {problem} ({part.rows} pages); run `embed` again on their files")
-        return problems
+        damage = [self.manifest_damage] if self.manifest_damage else []
+        return [*damage, *verify_parts(self.folder, [*self.parts, *self.damaged])]
 
 
 class PageTableWriter:
@@ -230,15 +222,13 @@ class PageTableWriter:
         table = self.table
         good = []
         for part in [*table.parts, *table.damaged]:
-            file = table.folder / part.name
-            whole = part.is_whole(table.folder)
-            suspicion(file).unlink(missing_ok=True)
-            if whole:
-                good.append(Part.of(file, part.rows, part.sha256))
+            whole = part.renewed(table.folder)
+            if whole is not None:
+                good.append(whole)
                 continue
+            file = table.folder / part.name
             log.warning("%s is damaged: put aside; what it kept of pages is made again when they are met", file)
-            if file.exists():
-                file.rename(file.with_name(f"{file.name}{ASIDE}"))
+            put_aside(file)
         listed = {part.name for part in good}
         for file in (file for file in table.files() if file.name not in listed):
             rows = self._readable_rows(file) if table.number_of(file) >= table.next_number else None

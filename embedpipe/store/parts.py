@@ -64,10 +64,39 @@ class Part:
         same = (status.st_size, status.st_mtime_ns) == (self.size, self.mtime_ns)
         return (same and not suspicion(file).exists()) or sha256_of(file) == self.sha256
 
+    def renewed(self, folder: Path) -> "Part | None":
+        """The part with its file's present size and time, for the one writer; None where the file is not whole.
+
+        The note beside it is removed: it has been looked at now.
+        """
+        whole = self.is_whole(folder)
+        suspicion(folder / self.name).unlink(missing_ok=True)
+        return Part.of(folder / self.name, self.rows, self.sha256) if whole else None
+
     @property
     def number(self) -> int:
         """The part's number, which also begins its rows' page ids; a part that was written again keeps it."""
         return part_number(self.name)
+
+
+def verify_parts(folder: Path, parts: Iterable[Part]) -> list[str]:
+    """Compares parts with what their manifest says of them, to the last byte; returns what is wrong, a line each."""
+    problems = []
+    for part in parts:
+        file = folder / part.name
+        problem = "" if file.exists() else "missing"
+        if not problem and sha256_of(file) != part.sha256:
+            problem = "damaged"
+        if problem:
+            suspect(file)
+            problems.append(f"{file}: {problem} ({part.rows} pages); run `embed` again on their files")
+    return problems
+
+
+def put_aside(file: Path) -> None:
+    """Gives what was found damaged the name of a file that is none of the store's, where it is there at all."""
+    if file.exists():
+        file.rename(file.with_name(f"{file.name}{ASIDE}"))
 
 
 def read_columns(file: Path, columns: Sequence[str]) -> pa.Table:

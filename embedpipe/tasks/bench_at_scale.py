@@ -23,11 +23,12 @@ from numpy.typing import NDArray
 from embedpipe.core.errors import EmbedpipeError, UnknownNameError
 from embedpipe.core.files import sha256_of
 from embedpipe.core.records import SAYS_NOTHING, TEXT_WORDS, Document, FeatureBatch, PageInfo, PageRef, Words
+from embedpipe.pages.documents import WORDS
 from embedpipe.pages.extras.words import BUCKETS
 from embedpipe.store.feature_writer import FeatureWriter
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.labels import Label, Labels
-from embedpipe.store.page_extras import WORDS, ExtrasWriter
+from embedpipe.store.page_extras import ExtrasWriter
 from embedpipe.store.workspace import Workspace
 
 PAGES_PER_DOCUMENT = 8

@@ -15,19 +15,15 @@ from embedpipe.core.records import WHOLE_FILE, Document, FeatureBatch, PageFailu
 from embedpipe.embedding.intake import Intake, Report
 from embedpipe.embedding.recognition import keep_recognised, lacking
 from embedpipe.embedding.streaming import PageStream, Settings
-from embedpipe.pages.documents import THUMBNAIL, WORDS
 from embedpipe.pages.rendering import Job, Selection
 from embedpipe.store.feature_writer import FeatureWriter
 from embedpipe.store.features import FeatureStore
-from embedpipe.store.page_extras import ExtrasWriter
+from embedpipe.store.page_extras import TABLES, ExtrasWriter
 from embedpipe.store.sorted_ledger import refuse_unknown
 from embedpipe.store.workspace import Workspace
 from embedpipe.tasks import label
 
 _SAMPLED_DOCUMENTS = 16
-
-KEPT = {"thumbnails": THUMBNAIL, "words": WORDS}
-"""What is kept of pages besides their features: names of tables, and what makes their rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +51,7 @@ def embed(
     settings: Settings | None = None,
     label_by_folder: bool = False,
     retry_failed: bool = False,
-    keep: Collection[str] = tuple(KEPT),
+    keep: Collection[str] = tuple(TABLES),
     progress: Callable[[Progress], None] | None = None,
 ) -> Report:
     """Renders and embeds every page of files and folders that the store does not hold yet.
@@ -67,7 +63,8 @@ def embed(
         settings: How documents are read.
         label_by_folder: Take the folder directly below an input as the type of the documents in it.
         retry_failed: Try again what failed in an earlier run.
-        keep: What else is kept of pages, of `KEPT`; stored pages that lack it are drawn again, without the network.
+        keep: What else is kept of pages, of `page_extras.TABLES`; stored pages that lack it are drawn again,
+            without the network.
         progress: Called now and then.
 
     Returns:
@@ -117,7 +114,7 @@ class _EmbedRun:
         knobs = {"engine": engine.name, "device": engine.device, "precision": engine.precision}
         self.writer = FeatureWriter(store, knobs)
         self.extras = ExtrasWriter(workspace.root, keep)
-        self._made = frozenset(KEPT[name] for name in keep)
+        self._made = frozenset(keep)
         self._filling: dict[str, _Filling] = {}
         self.report = Report()
         self.in_folders: list[tuple[Document, str | None]] = []

@@ -20,14 +20,14 @@ from embedpipe.core.errors import ArtifactError, DocumentError, SpaceMismatchErr
 from embedpipe.core.records import Document, FeatureBatch, Neighbour, PageRef
 from embedpipe.embedding.streaming import PageStream, Settings, render_page
 from embedpipe.index.page_index import fresh_index
-from embedpipe.pages.documents import THUMBNAIL, Limits, Region
+from embedpipe.pages.documents import THUMBNAILS, Limits, Region
 from embedpipe.pages.extras.words import as_rows
 from embedpipe.pages.rendering import Job, Selection
 from embedpipe.pages.walking import FoundFile, identify
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.labels import Labels
-from embedpipe.store.page_extras import words_of
-from embedpipe.store.page_table import Key
+from embedpipe.store.page_extras import words_in, words_table
+from embedpipe.store.page_table import Key, PageTable
 from embedpipe.store.workspace import Workspace
 
 if TYPE_CHECKING:  # a page that the store holds needs no network
@@ -239,9 +239,13 @@ class Finder:
             raise ArtifactError("no words of stored pages are kept: run `embed` on their files, or use --by pictures")
         return found
 
+    @functools.cached_property
+    def _words_table(self) -> PageTable:
+        return words_table(self.workspace.root)
+
     def _words_of(self, page: PageRef, document: Document) -> "csr_array":
         """Counts of the words of a page, kept or read now, sparse (1, n_buckets)."""
-        words = words_of(self.workspace.root, [(page.document_sha256, page.page_index)])
+        words = words_in(self._words_table, [(page.document_sha256, page.page_index)])
         if not words.nnz:
             identity = self.store.identity
             drawn = render_page(
@@ -353,7 +357,7 @@ class Finder:
 
     def _new_features(self, job: Job) -> NDArray[np.float32]:
         rows: dict[int, NDArray[np.float32]] = {}
-        for item in PageStream(self.network, self.settings, 1, extras=frozenset({THUMBNAIL})).run([job]):
+        for item in PageStream(self.network, self.settings, 1, extras=frozenset({THUMBNAILS})).run([job]):
             if not isinstance(item, FeatureBatch):
                 raise DocumentError(item.kind, f"{item.page}: {item.message}")
             rows.update({info.ref.page_index: row for info, row in zip(item.pages, item.X, strict=True)})

@@ -18,7 +18,7 @@ from embedpipe.embedding.cue_table import CuedStore
 from embedpipe.index.page_index import fresh_index
 from embedpipe.index.row_neighbours import RowIndex
 from embedpipe.store.features import FeatureStore
-from embedpipe.store.page_extras import words_of_pages
+from embedpipe.store.page_extras import PageWords
 from embedpipe.store.workspace import Workspace
 
 COLUMNS = ("path", "label", "group", "guess", "otherwise", "pages", "document")
@@ -158,6 +158,7 @@ def _gather(workspace: Workspace, store: FeatureStore, bundle: ClassifierBundle 
     documents, owners = np.unique(pages["document_sha256"].to_numpy(object), return_inverse=True)
     sums, scores, rows = np.zeros((len(documents), store.dim), np.float32), [], []
     told = CuedStore(workspace, store) if bundle is not None and bundle.cues else store
+    words = PageWords(store) if bundle is not None and bundle.words else None
     for page_ids, X in told.batches():
         places = np.searchsorted(known, page_ids).clip(max=max(len(known) - 1, 0))
         here = np.flatnonzero(known[places] == page_ids) if len(known) else np.empty(0, np.int64)
@@ -167,7 +168,7 @@ def _gather(workspace: Workspace, store: FeatureStore, bundle: ClassifierBundle 
         np.add.at(sums, owner, index.unit(X[here, : store.dim]) * weights[:, None].astype(np.float32))
         rows.append((owner, weights))
         if bundle is not None:
-            scores.append(bundle.log_scores(X[here], words_of_pages(store, page_ids[here]) if bundle.words else None))
+            scores.append(bundle.log_scores(X[here], words.of(page_ids[here]) if words else None))
     vectors = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
     means = None
     if scores:

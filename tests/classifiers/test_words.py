@@ -3,8 +3,8 @@
 import numpy as np
 from scipy.sparse import csr_array
 
-from embedpipe.classifiers.scores.word_rows import have_words
 from embedpipe.classifiers.text.words import WordScaler, build_words, shrunk
+from embedpipe.pages.extras.word_rows import have_words
 
 
 def counts(rows: list[dict[int, int]], width: int = 32) -> csr_array:

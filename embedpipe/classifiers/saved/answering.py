@@ -16,12 +16,12 @@ from embedpipe.classifiers.saved.on_disk import MANIFEST, MODEL, check_model
 from embedpipe.classifiers.saved.trees import Estimator, read_tree
 from embedpipe.classifiers.scores.logits import log_softmax
 from embedpipe.classifiers.scores.nearest import distances_of, flat_index, unit_rows, vote_shares
-from embedpipe.classifiers.scores.word_rows import in_space, weighted
 from embedpipe.core.errors import EmbedpipeError, SpaceMismatchError
 from embedpipe.core.files import read_json
 from embedpipe.core.moved import MOVED
 from embedpipe.core.records import Identity
 from embedpipe.index.row_neighbours import Layout, search
+from embedpipe.pages.extras.word_rows import in_space, weighted
 from embedpipe.store.moments import Scaling
 
 VOTE_FLOOR = 1e-3

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedpipe.classifiers.scores.fusion import IMPOSSIBLE, Fusion
-from embedpipe.classifiers.scores.word_rows import have_words
 from embedpipe.core.errors import EmbedpipeError
+from embedpipe.pages.extras.word_rows import have_words
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array

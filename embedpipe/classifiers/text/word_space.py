@@ -9,8 +9,8 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.extmath import randomized_svd
 from sklearn.utils.validation import check_is_fitted
 
-from embedpipe.classifiers.scores.word_rows import have_words, in_space
 from embedpipe.classifiers.text.words import WordScaler
+from embedpipe.pages.extras.word_rows import have_words, in_space
 
 _MOST_ROWS = 1000
 """Pages that the directions are learnt from: more take longer, and tell new types no better."""

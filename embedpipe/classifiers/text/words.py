@@ -15,7 +15,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.svm import LinearSVC
 from sklearn.utils.validation import check_is_fitted
 
-from embedpipe.classifiers.scores.word_rows import folded, weighted
+from embedpipe.pages.extras.word_rows import folded, weighted
 
 BUCKETS = 2**14
 """N-grams that are told apart at most."""
