@@ -63,7 +63,7 @@ class Reader:
 
 def _picture(image_format: str, suffixes: tuple[str, ...], *magics: bytes) -> Reader:
     def open_picture(path: str, options: ReadOptions) -> OpenDocument:
-        from embedpipe.pages.pictures import ImageDocument  # noqa: PLC0415 - see `load_decoders`
+        from embedpipe.pages.formats.pictures import ImageDocument  # noqa: PLC0415 - see `load_decoders`
 
         return ImageDocument(path, options, image_format)
 
@@ -71,20 +71,20 @@ def _picture(image_format: str, suffixes: tuple[str, ...], *magics: bytes) -> Re
 
 
 def _open_tiff(path: str, options: ReadOptions) -> OpenDocument:
-    from embedpipe.pages.tiff import TiffDocument  # noqa: PLC0415 - see `load_decoders`
+    from embedpipe.pages.formats.tiff import TiffDocument  # noqa: PLC0415 - see `load_decoders`
 
     return TiffDocument(path, options)
 
 
 def _open_pdf(path: str, options: ReadOptions) -> OpenDocument:
-    from embedpipe.pages.pdf import PdfDocument  # noqa: PLC0415 - see `load_decoders`
+    from embedpipe.pages.formats.pdf import PdfDocument  # noqa: PLC0415 - see `load_decoders`
 
     return PdfDocument(path, options)
 
 
 def load_decoders() -> None:
     """Loads the libraries of all readers, for a process that opens documents; whoever only names kinds does without."""
-    from embedpipe.pages import pdf, pictures, tiff  # noqa: F401, PLC0415 - half of what a start of `info` took
+    from embedpipe.pages.formats import pdf, pictures, tiff  # noqa: F401, PLC0415 - half of what a start of `info` took
 
 
 READERS: dict[str, Reader] = {

@@ -15,10 +15,10 @@ from PIL import Image
 from embedpipe.core.errors import DocumentError
 from embedpipe.core.records import Document
 from embedpipe.pages.documents import OpenDocument, ReadOptions, open_document
-from embedpipe.pages.pdf import PdfDocument
+from embedpipe.pages.formats.pdf import PdfDocument
 from embedpipe.pages.rendering import start_worker
-from embedpipe.pages.tiff import TiffDocument
-from embedpipe.pages.tiff_parts import copy_pictures
+from embedpipe.pages.formats.tiff import TiffDocument
+from embedpipe.pages.formats.tiff_parts import copy_pictures
 from embedpipe.pages.workers import WorkerContext
 
 T = TypeVar("T")

@@ -16,7 +16,7 @@ from PIL import Image
 from embedpipe.core.records import Document
 from embedpipe.pages.documents import Limits, ReadOptions
 from embedpipe.pages.extraction import extract
-from embedpipe.pages.pixel_shapes import LARGEST_RATIO, SQUARE, pixel_shape
+from embedpipe.pages.formats.pixel_shapes import LARGEST_RATIO, SQUARE, pixel_shape
 
 
 def page(size: tuple[int, int] = (400, 600)) -> Image.Image:

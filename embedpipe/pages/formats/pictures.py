@@ -12,8 +12,8 @@ from PIL import Image
 
 from embedpipe.core.errors import DocumentError
 from embedpipe.pages.contract import BLANK_INK, ReadOptions, Region, Rendering, first_line, ink, plan
-from embedpipe.pages.pixel_shapes import SQUARE, Shape, in_square_pixels, stored_shape
-from embedpipe.pages.shades import SIXTEEN_BITS, as_floats, eight_bits, high_value, is_deep, visible
+from embedpipe.pages.formats.pixel_shapes import SQUARE, Shape, in_square_pixels, stored_shape
+from embedpipe.pages.formats.shades import SIXTEEN_BITS, as_floats, eight_bits, high_value, is_deep, visible
 from embedpipe.pages.source_kinds import taken_by_camera
 
 _T = Image.Transpose

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from embedpipe.core.errors import DocumentError
 from embedpipe.pages.contract import ReadOptions, Rendering, failure_kind, first_line, plan
-from embedpipe.pages.pdf_mending import mend_boxes, page_object, settle_layers
-from embedpipe.pages.shades import visible
-from embedpipe.pages.stand_ins import stand_in
+from embedpipe.pages.formats.pdf_mending import mend_boxes, page_object, settle_layers
+from embedpipe.pages.formats.shades import visible
+from embedpipe.pages.formats.stand_ins import stand_in
 
 pymupdf.TOOLS.mupdf_display_errors(False)
 pymupdf.TOOLS.mupdf_display_warnings(False)

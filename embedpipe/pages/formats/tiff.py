@@ -17,9 +17,9 @@ from PIL import Image
 
 from embedpipe.core.errors import DocumentError
 from embedpipe.pages.contract import ReadOptions
-from embedpipe.pages.pictures import ORIENTATION, TURNS, ImageDocument, Picture, pillow_errors
-from embedpipe.pages.pixel_shapes import SQUARE, pixel_shape, stored_shape, swapped
-from embedpipe.pages.shades import SIXTEEN_BITS, high_value
+from embedpipe.pages.formats.pictures import ORIENTATION, TURNS, ImageDocument, Picture, pillow_errors
+from embedpipe.pages.formats.pixel_shapes import SQUARE, pixel_shape, stored_shape, swapped
+from embedpipe.pages.formats.shades import SIXTEEN_BITS, high_value
 
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what it warns about is told by the outcome of the page
 
