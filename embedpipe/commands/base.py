@@ -162,6 +162,7 @@ def report_json(report: "Report") -> dict[str, Any]:
         "filled": report.filled,
         "duplicates": report.duplicates,
         "same_files": report.same_files,
+        "members": report.members,
         "ignored": report.ignored,
         "others": dict(report.others),
         "failed": report.failed,
@@ -188,7 +189,7 @@ def report_json(report: "Report") -> dict[str, Any]:
 def report_counts(report: "Report") -> dict[str, Any]:
     """The part of a report that `classify` prints."""
     values = report_json(report)
-    keys = ("files", "duplicates", "same_files", "ignored", "others", "failed", "seconds", "ocr", "failures")
+    keys = ("files", "duplicates", "same_files", "members", "ignored", "others", "failed", "seconds", "ocr", "failures")
     return {key: values[key] for key in keys}
 
 
@@ -214,6 +215,8 @@ def print_report(report: "Report", output: Output) -> None:
     )
     if report.recognised.pages:
         output.line(report.recognised.in_words())
+    if report.members:
+        output.line(f"of these files, {report.members} lie in archives, mails and mailboxes")
     print_passed_over(report, output)
     if report.interrupted:
         output.line("interrupted: everything so far is kept, the same command goes on from here")
@@ -223,7 +226,8 @@ _PASSED_OVER = {
     "leftover": "left by systems and programs, or in folders that begin with a dot; name them to read them",
     "ours": "made by embedpipe: artifacts, pictures, copies or parts of files that are there; name them to read them",
     "excluded": "by --exclude",
-    "link": "links; --follow-links reads what they lead to, each file once",
+    "link": "links; --follow-links reads what they lead to, each file once; those in archives are not followed",
+    "empty": "mails without attachments, whose own text is not read, and empty archives",
 }
 
 

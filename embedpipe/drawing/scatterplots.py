@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from embedpipe.core.display import display
 from embedpipe.core.records import PageRef
 from embedpipe.drawing.templating import environment, write_html
+from embedpipe.pages.containers.places import outer
 
 TYPES_SHOWN = 20
 """Types with a mark of their own: seven hues for the colour-blind as well, in three shapes; others are grey."""
@@ -103,9 +104,9 @@ def _content(points: Sequence[Point], places: NDArray[np.float32]) -> dict[str, 
 
 
 def _document(source: str) -> dict[str, str]:
-    """Name, folder and address of a file; bytes of names that are not UTF-8 are lost in the first two only."""
+    """Name, folder and address of a file, or of its container; bytes that are not UTF-8 are lost in the first two."""
     folder, name = os.path.split(source)
-    return {"name": display(name), "folder": display(folder), "address": Path(os.path.abspath(source)).as_uri()}
+    return {"name": display(name), "folder": display(folder), "address": Path(os.path.abspath(outer(source))).as_uri()}
 
 
 def _steps(places: NDArray[np.float32]) -> list[list[int]]:

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field, replace
 from embedpipe.core.records import WHOLE_FILE, Document, PageFailure, Shift
 from embedpipe.embedding.recognition import Recognised
 from embedpipe.embedding.streaming import Settings
-from embedpipe.pages.walking import Found, FoundFile, IgnoredFile, identify, walk
+from embedpipe.pages.containers.places import MARK, exists, holders
+from embedpipe.pages.unfolding import Item, unfold
+from embedpipe.pages.walking import Found, FoundFile, IgnoredFile, walk
 from embedpipe.store.sources import CURRENT, EARLIER, GONE, PASSED_OVER, Sources
 
 
@@ -20,6 +22,7 @@ class Report:
 
     Attributes:
         same_files: Further names of files that were met already: hard links, links, folders under two names.
+        members: Documents in archives, mails and mailboxes; each counts as a file, and the container does not.
         others: How many files were ignored for which reason, see `walking.IgnoredFile`.
         outcomes: How many pages (or files, where they cannot be opened) had each outcome in this run.
         failures: The failures, also those known from earlier runs.
@@ -40,6 +43,7 @@ class Report:
     documents: int = 0
     duplicates: int = 0
     same_files: int = 0
+    members: int = 0
     ignored: int = 0
     failed_files: int = 0
     embedded: int = 0
@@ -88,13 +92,14 @@ class Intake:
         documents: Every distinct document by hash, in the order met.
         in_folders: Every file that is a document, with the folder directly below the input, which may be its type.
         bytes_done: Bytes of files taken in.
+        bytes_unpacked: Bytes of members that are documents, which come on top of those of the files.
         complete: Whether everything was walked.
     """
 
     def __init__(self, inputs: Iterable[str], settings: Settings, sources: Sources, report: Report) -> None:
         self.documents: dict[str, Document] = {}
         self.in_folders: list[tuple[Document, str | None]] = []
-        self.bytes_done = 0
+        self.bytes_done = self.bytes_unpacked = 0
         self._inputs = list(inputs)
         self._settings = settings
         self._sources = sources
@@ -104,6 +109,10 @@ class Intake:
         self._mounts: dict[str, str] = {}
         self._roots = [root for given in self._inputs if os.path.isdir(root := os.path.abspath(given))]
         self._awaited = {path: CURRENT for root in self._roots for path in sources.present_below(root)}
+        self._held: dict[str, list[str]] = {}
+        for path in self._awaited:
+            for container in holders(path):
+                self._held.setdefault(container, []).append(path)
         self._met = dict.fromkeys(self._roots, 0)
 
     def size(self) -> tuple[int, int]:
@@ -121,7 +130,20 @@ class Intake:
             if isinstance(found, FoundFile) and found.same_as is not None:
                 self._same(found, found.same_as)
                 continue
-            item = self._identify(found) if isinstance(found, FoundFile) else found
+            yield from self._items_of(found)
+            self.bytes_done += found.size if isinstance(found, FoundFile) else 0
+        self.complete = True
+
+    def _items_of(self, found: Found) -> Iterator[Document | PageFailure]:
+        """What is new of a file, or of the members of a container, each of which counts as a file."""
+        known = self._sources.unchanged if self._settings.trust_mtime else lambda _: None
+        items: Iterable[Item] = (
+            [found]
+            if not isinstance(found, FoundFile)
+            else unfold(found, self._settings.limits, known, self._settings.exclude)
+        )
+        for number, item in enumerate(items):
+            self._report.files += number > 0
             if isinstance(item, IgnoredFile):
                 self._report.ignored += 1
                 self._report.others[item.kind] += 1
@@ -130,15 +152,16 @@ class Intake:
                 self._await(item.page.source, CURRENT if item.kind == "unreadable" else EARLIER)
                 yield item
             elif isinstance(found, FoundFile):
-                self._take(item, found.type_folder)
+                if item.path != found.path:
+                    self._report.members += 1
+                    self.bytes_unpacked += item.size
+                self._take(item, _type_folder(found, item.path))
                 if item.sha256 in self.documents:
                     self._report.duplicates += 1
                     self._report.copies.append(item)
                 else:
                     self.documents[item.sha256] = item
                     yield item
-            self.bytes_done += found.size if isinstance(found, FoundFile) else 0
-        self.complete = True
 
     def _same(self, found: FoundFile, first: str) -> None:
         """Takes another name of a file that was read already."""
@@ -166,12 +189,13 @@ class Intake:
                 self._met[root] += _below(path, root)
 
     def _await(self, path: str, standing: str) -> None:
-        """Notes what a known path holds now, where that is no document."""
-        if path in self._awaited:
-            if standing:
-                self._awaited[path] = standing
-            else:
-                del self._awaited[path]
+        """Notes what a known path holds now, where that is no document; of a container also of all that it held."""
+        for place in [path, *self._held.get(path, ())]:
+            if place in self._awaited:
+                if standing:
+                    self._awaited[place] = standing
+                else:
+                    del self._awaited[place]
 
     def settle(self) -> None:
         """Notes in the sources which known files of the walked folders are gone or passed over; at the end.
@@ -189,7 +213,7 @@ class Intake:
             elif _is_gone(path):
                 lost = not self._is_mounted(path) or not any(self._met[r] for r in self._roots if _below(path, r))
                 (self._report.unreachable if lost else self._report.gone).append(path)
-            elif os.path.exists(path):
+            elif exists(path):
                 self._report.left.append(path)
         self._sources.leave([p for p in self._report.gone if self._awaited[p] == EARLIER], EARLIER)
         self._sources.leave([p for p in self._report.gone if self._awaited[p] != EARLIER], GONE)
@@ -198,7 +222,7 @@ class Intake:
     def in_reach(self, path: str) -> bool:
         """Whether a path lies in a folder that was walked to the end, and is there or known to be gone."""
         below = self.complete and any(_below(path, root) and self._met[root] for root in self._roots)
-        return below and (os.path.exists(path) or _is_gone(path))
+        return below and (exists(path) or _is_gone(path))
 
     def _mount(self, folder: str) -> str:
         """Where the file system of a folder is mounted."""
@@ -217,9 +241,13 @@ class Intake:
         mount = self._sources.mount(path)
         return not mount or os.path.ismount(mount)
 
-    def _identify(self, found: FoundFile) -> Document | IgnoredFile | PageFailure:
-        known = self._sources.unchanged(found) if self._settings.trust_mtime else None
-        return known or identify(found, self._settings.limits)
+
+def _type_folder(found: FoundFile, path: str) -> str | None:
+    """The folder that may be the type: the one below the input; in an archive that is an input itself, the first."""
+    if found.type_folder or path == found.path or not found.named:
+        return found.type_folder
+    folder, slash, _ = path[len(found.path) + len(MARK) :].partition(MARK)[0].partition(os.sep)
+    return folder if slash else None
 
 
 def _below(path: str, root: str) -> bool:

@@ -38,7 +38,7 @@ from embedpipe.finetuning.training_loop import FinetuningRecipe, Trainer, Tuning
 from embedpipe.finetuning.unfreezing import find_depths, set_drop_path, trained_depths
 from embedpipe.pages.documents import Limits
 from embedpipe.pages.rendering import Selection
-from embedpipe.pages.walking import FoundFile, identify
+from embedpipe.pages.unfolding import identify_at, look_up
 from embedpipe.store.labels import NONE
 from embedpipe.store.workspace import FINETUNED, Workspace
 
@@ -388,8 +388,8 @@ def _selection(text: str) -> Selection:
 def _at(path: str, sha256: str) -> Document | None:
     """The document at a path, if it still is the one that was labelled."""
     try:
-        status = Path(path).stat()
+        there = look_up(path)
     except OSError:
         return None
-    found = identify(FoundFile(path, status.st_size, status.st_mtime_ns, named=True, type_folder=None), Limits())
+    found = identify_at(there, Limits())
     return found if isinstance(found, Document) and found.sha256 == sha256 else None

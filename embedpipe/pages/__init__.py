@@ -3,6 +3,7 @@
 Input: paths and limits. Output: documents known by their content, and pages as arrays, or a failure with its kind. A
 new input format is one entry in `documents.READERS`. Nothing here knows of networks or of the store.
 
-Other rooms use `augmentation`, `contract`, `cues`, `documents`, `extraction`, `extras.ocr`, `extras.thumbnails`,
-`extras.word_rows`, `extras.words`, `rendering`, `source_kinds`, `walking`.
+Other rooms use `augmentation`, `containers.opening`, `containers.places`, `contract`, `cues`, `documents`,
+`extraction`, `extras.ocr`, `extras.thumbnails`, `extras.word_rows`, `extras.words`, `rendering`, `source_kinds`,
+`unfolding`, `walking`.
 """

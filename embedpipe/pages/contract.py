@@ -97,6 +97,9 @@ class Limits:
         pixels: Largest image, in pixels of the stored picture; a larger one has the outcome `too_large`.
         page_seconds: A page that takes longer has the outcome `timeout`.
         page_bytes: Address space of a worker beyond what it starts with; past it the outcome is `memory`.
+        members: Most members of one file, those of containers in it included.
+        depth: Most containers that a document may lie in, one in the other.
+        unpacked_bytes: Most bytes that one file may unpack to; also at most so many times its size as documents do.
     """
 
     file_bytes: int = 2 * 1024**3
@@ -104,6 +107,9 @@ class Limits:
     pixels: int = 100_000_000
     page_seconds: float = 30.0
     page_bytes: int = 2 * 1024**3
+    members: int = 200_000
+    depth: int = 6
+    unpacked_bytes: int = 64 * 1024**3
 
 
 @dataclass(frozen=True, slots=True)

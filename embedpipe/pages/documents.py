@@ -4,10 +4,12 @@ Pages are rendered straight to the size that the network takes. Nothing here gua
 the memory: `rendering` runs these readers in worker processes that can be killed.
 """
 
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from embedpipe.pages.containers.opening import member_file
 from embedpipe.pages.contract import (
     BLANK_INK,
     INK_CONTRAST,
@@ -112,6 +114,11 @@ def recognise(head: bytes) -> str | None:
 
 
 def open_document(path: str, reader: str, options: ReadOptions) -> OpenDocument:
-    """Opens a file with a reader of the table; raises DocumentError."""
+    """Opens a file, or a member of a container, with a reader of the table; raises DocumentError."""
     opener: Any = READERS[reader].open
-    return opener(path, options)  # type: ignore[no-any-return]
+    held = member_file(path, options.limits)
+    if held is None:
+        return opener(path, options)  # type: ignore[no-any-return]
+    opened: OpenDocument = opener(held.path, options)
+    weakref.finalize(opened, held.close)  # a reader may open its file again as long as it lives
+    return opened

@@ -14,11 +14,12 @@ from PIL import Image
 
 from embedpipe.core.errors import DocumentError
 from embedpipe.core.records import Document
+from embedpipe.pages.containers.opening import on_the_disk
 from embedpipe.pages.documents import OpenDocument, ReadOptions, open_document
 from embedpipe.pages.formats.pdf import PdfDocument
-from embedpipe.pages.rendering import start_worker
 from embedpipe.pages.formats.tiff import TiffDocument
 from embedpipe.pages.formats.tiff_parts import copy_pictures
+from embedpipe.pages.rendering import start_worker
 from embedpipe.pages.workers import WorkerContext
 
 T = TypeVar("T")
@@ -76,7 +77,8 @@ def _extract(document: Document, span: Span, file: str, options: ReadOptions) ->
     opened = open_document(document.path, document.reader, options)
     try:
         if span == (0, opened.page_count - 1):
-            shutil.copyfile(document.path, file)
+            with on_the_disk(document.path, options.limits) as path:
+                shutil.copyfile(path, file)
         elif isinstance(opened, PdfDocument):
             _extract_pdf(opened, span, file)
         else:
@@ -193,7 +195,8 @@ def _extract_pictures(opened: OpenDocument, document: Document, span: Span, file
     try:
         if last - first != span[1] - span[0]:
             raise DocumentError("page_error", "thumbnails lie between its pictures")
-        copy_pictures(document.path, (first, last), Path(file))
+        with on_the_disk(document.path, options.limits) as path:
+            copy_pictures(path, (first, last), Path(file))
         _compare(document, span, file, options)
     except DocumentError:
         _write_frames(opened, span, file)

@@ -15,6 +15,7 @@ from embedpipe.core.display import text_to_path
 from embedpipe.core.errors import EmbedpipeError
 from embedpipe.core.files import is_temporary
 from embedpipe.core.tables import read_table
+from embedpipe.pages.containers.places import is_member
 
 LEFTOVER, OURS, LINK, EXCLUDED = "leftover", "ours", "link", "excluded"
 """Why a file is passed over by its place; see `walking.IgnoredFile`."""
@@ -100,6 +101,8 @@ class Sieve:
             return False
         source, of = ledger[path]
         with suppress(OSError):
+            if is_member(source):  # its size is known to its container only
+                return True
             status = os.stat(source)
             if not stat.S_ISREG(status.st_mode) or os.path.abspath(source) == path:
                 return False
@@ -120,6 +123,27 @@ class Sieve:
                     known = known | _copies(folder, os.path.join(folder, name))
             self._ledgers[folder] = known
         return self._ledgers[folder]
+
+
+def in_container(name: str, exclude: Sequence[str] = ()) -> str:
+    """Why a member of a container is passed over, "" where it is not.
+
+    Args:
+        name: Its name in the container, with slashes.
+        exclude: As of `Sieve`; a pattern with a slash is one of a path in the container.
+    """
+    *folders, file = name.casefold().split("/")
+    if any(folder in _FOLDERS or folder.startswith(".") for folder in folders):
+        return LEFTOVER
+    if is_temporary(file) or file in LEDGERS:
+        return OURS
+    if file in _FILES or any(fnmatch.fnmatchcase(file, pattern) for pattern in _PATTERNS):
+        return LEFTOVER
+    parts = name.split("/")
+    paths = ["/".join(parts[: depth + 1]) for depth in range(len(parts))]
+    patterns = [pattern.strip("/") or pattern for pattern in exclude]
+    matched = any(fnmatch.fnmatchcase(place, p) for p in patterns for place in (paths if "/" in p else parts))
+    return EXCLUDED if matched else ""
 
 
 def _copies(folder: str, ledger: str) -> dict[str, tuple[str, int]]:

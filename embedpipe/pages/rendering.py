@@ -35,6 +35,7 @@ from embedpipe.core.records import (
     Recipe,
     Words,
 )
+from embedpipe.pages.containers.places import outer
 from embedpipe.pages.contract import Selection, first_line
 from embedpipe.pages.cues import UNKNOWN, page_cues
 from embedpipe.pages.documents import (
@@ -336,11 +337,13 @@ def _open(document: Document, options: ReadOptions) -> OpenDocument:
             return last[1]
         last[1].close()
         del _last[options.recipe]
+    file = outer(document.path)
     try:
-        status = os.stat(document.path)
+        status = os.stat(file)
     except OSError as error:
         raise DocumentError("unreadable", f"cannot be read: {error.strerror or error}") from None
-    if (status.st_size, file_time(status.st_mtime_ns)) != (document.size, document.mtime_ns):
+    size = status.st_size if file == document.path else document.size
+    if (size, file_time(status.st_mtime_ns)) != (document.size, document.mtime_ns):
         raise DocumentError("unreadable", "it changed while it was read; run again when it is at rest")
     opened = open_document(document.path, document.reader, options)
     _last[options.recipe] = (document, opened)

@@ -7,6 +7,7 @@ import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,6 +16,8 @@ from embedpipe.core.errors import EmbedpipeError
 from embedpipe.core.files import file_time
 from embedpipe.core.outputs import made_here
 from embedpipe.core.records import WHOLE_FILE, Document, PageFailure, PageRef
+from embedpipe.pages.containers.kinds import container_kind, other_kind
+from embedpipe.pages.containers.places import MARK
 from embedpipe.pages.documents import SUFFIXES, Limits, recognise
 from embedpipe.pages.leftovers import LINK, OURS, Sieve
 
@@ -138,7 +141,7 @@ class _Folder:
             except FileNotFoundError:
                 continue
             except OSError as error:
-                yield _failure(folder, "unreadable", f"folder cannot be read: {error.strerror or error}")
+                yield failure(folder, "unreadable", f"folder cannot be read: {error.strerror or error}")
                 continue
             self._sieve.filled(folder)
             below = os.path.relpath(folder, self._root).replace(os.sep, "/") + "/" if folder != self._root else ""
@@ -176,7 +179,7 @@ class _Folder:
             status = entry.stat(follow_symlinks=self._follow)
         except OSError as error:
             gone = not link or not os.path.lexists(entry.path)
-            return None if gone else _failure(entry.path, "unreadable", f"the link leads to nothing: {error.strerror}")
+            return None if gone else failure(entry.path, "unreadable", f"the link leads to nothing: {error.strerror}")
         if link and not self._follow:
             return IgnoredFile(entry.path, LINK)
         if not stat.S_ISREG(status.st_mode):
@@ -212,25 +215,25 @@ def identify(found: FoundFile, limits: Limits) -> Document | IgnoredFile | PageF
         the user did not name it, else a failure of the whole file.
     """
     try:
-        with open(found.path, "rb", opener=_open_without_waiting) as file:
+        with open(found.path, "rb", opener=open_without_waiting) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                return _failure(found.path, "unreadable", "it is no longer a regular file")
+                return failure(found.path, "unreadable", "it is no longer a regular file")
             head = file.read(_HEAD)
-            reader = recognise(head)
+            reader = None if container_kind(head) else recognise(head)
             if reader is None or (not found.named and made_here(Path(found.path), head)):
-                return _no_document(found, head)
+                return no_document(found, head)
             if found.size > limits.file_bytes:
                 message = f"{found.size} bytes, more than --max-file-size {limits.file_bytes}"
-                return _failure(found.path, "too_large", message)
+                return failure(found.path, "too_large", message)
             digest, size = _hash(file, head, limits.file_bytes)
     except OSError as error:
-        return _failure(found.path, "unreadable", f"cannot be read: {error.strerror or error}")
+        return failure(found.path, "unreadable", f"cannot be read: {error.strerror or error}")
     if size > limits.file_bytes:
-        return _failure(found.path, "too_large", f"grew past --max-file-size {limits.file_bytes} while it was read")
+        return failure(found.path, "too_large", f"grew past --max-file-size {limits.file_bytes} while it was read")
     return Document(found.path, digest, size, found.mtime_ns, reader)
 
 
-def _open_without_waiting(path: str, flags: int) -> int:
+def open_without_waiting(path: str, flags: int) -> int:
     """A FIFO that took the place of a file must not block the run."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0))
 
@@ -244,7 +247,14 @@ def _hash(file: BinaryIO, head: bytes, most: int) -> tuple[str, int]:
     return digest.hexdigest(), size
 
 
-def _no_document(found: FoundFile, head: bytes) -> IgnoredFile | PageFailure:
+def no_document(found: FoundFile, head: bytes, words: str = "") -> IgnoredFile | PageFailure:
+    """Why a file is no document: passed over, or a failure where it promises one, or was named.
+
+    Args:
+        found: The file.
+        head: How it begins.
+        words: What it is, with its article, where more is known of it than the head tells.
+    """
     if not found.named and made_here(Path(found.path), head):
         return IgnoredFile(found.path, OURS)
     name = os.path.basename(found.path)
@@ -253,9 +263,20 @@ def _no_document(found: FoundFile, head: bytes) -> IgnoredFile | PageFailure:
     if not found.named and suffix not in SUFFIXES and (name[0] == "." or plain_text or _is_of_no_concern(name)):
         return IgnoredFile(found.path)
     if not head:
-        return _failure(found.path, "not_a_document", "the file is empty")
+        return failure(found.path, "not_a_document", "the file is empty")
+    if container_kind(head) and not words:
+        return failure(found.path, "not_a_document", f"it holds files: name one of them, as {found.path}{MARK}NAME")
+    if words := words or other_kind(head, partial(_read_at, found.path)):
+        return failure(found.path, "not_a_document", f"it is {words}, which is not read; convert it to PDF first")
     known = ", ".join(sorted(SUFFIXES))
-    return _failure(found.path, "not_a_document", f"its content is none of {known}; convert it to PDF first")
+    return failure(found.path, "not_a_document", f"its content is none of {known}; convert it to PDF first")
+
+
+def _read_at(path: str, offset: int, count: int) -> bytes:
+    with contextlib.suppress(OSError), open(path, "rb") as file:
+        file.seek(offset)
+        return file.read(count)
+    return b""
 
 
 def _is_of_no_concern(name: str) -> bool:
@@ -265,5 +286,6 @@ def _is_of_no_concern(name: str) -> bool:
     return kind is not None and (kind.startswith(_IGNORED_TYPES) or kind.partition("/")[2] in _IGNORED_SUBTYPES)
 
 
-def _failure(path: str, kind: str, message: str) -> PageFailure:
+def failure(path: str, kind: str, message: str) -> PageFailure:
+    """A failure of a whole file."""
     return PageFailure(PageRef("", WHOLE_FILE, path), kind, message)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from embedpipe.core.files import copied, making, sha256_of, synced
+from embedpipe.pages.containers.opening import on_the_disk
 from embedpipe.store.sorted_ledger import shortened
 
 _LONGEST_NAME = 255
@@ -52,7 +53,8 @@ def copy(source: str, target: Path, digest: str) -> None:
     """
     _make_folder(target.parent)
     with making(target.parent) as temporary:
-        copied(source, temporary)
+        with on_the_disk(source) as path:
+            copied(path, temporary)
         if sha256_of(temporary) != digest:
             raise ChangedError
         synced(temporary)

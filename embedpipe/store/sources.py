@@ -8,6 +8,7 @@ import contextlib
 import os
 import unicodedata
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,8 +17,10 @@ import pyarrow.parquet as pq
 from embedpipe.core.display import on_disk, path_to_text, text_to_path
 from embedpipe.core.files import replacing, sha256_of
 from embedpipe.core.records import Document
+from embedpipe.pages.containers.places import MARK, exists, outer
 from embedpipe.pages.documents import Limits
-from embedpipe.pages.walking import FoundFile, identify
+from embedpipe.pages.unfolding import identify_at, look_up
+from embedpipe.pages.walking import FoundFile
 from embedpipe.store.columns import read
 
 CURRENT, EARLIER, GONE, PASSED_OVER = "", "earlier", "gone", "passed_over"
@@ -113,10 +116,10 @@ class Sources:
         return EARLIER if sha256 in self._earlier or (there is not None and there.sha256 != sha256) else CURRENT
 
     def below(self, folder: str) -> list[str]:
-        """The paths below a folder, also those that are absent or were changed."""
-        start = folder.rstrip(os.sep) + os.sep
+        """The paths below a folder, or in a container, also those that are absent or were changed."""
+        starts = (folder.rstrip(os.sep) + os.sep, folder + MARK)
         earlier = (path for places in self._earlier.values() for path in places)
-        return list(dict.fromkeys(path for path in (*self._documents, *earlier) if path.startswith(start)))
+        return list(dict.fromkeys(path for path in (*self._documents, *earlier) if path.startswith(starts)))
 
     def present_below(self, folder: str) -> set[str]:
         """The paths below a folder at which a document was when they were last looked at."""
@@ -149,6 +152,11 @@ class Sources:
             return document
         return None
 
+    def _now(self, path: str) -> FoundFile:
+        """A file as it is now; of a member of a container the size is taken as known. Raises OSError."""
+        found = look_up(path)
+        return replace(found, size=self._documents[path].size) if found.size < 0 and path in self._documents else found
+
     def document(self, sha256: str) -> Document | None:
         """The document as it lies on disk now, or None where no file with its content is left."""
         return next((found for path in self._paths.get(sha256, []) if (found := self._as_it_was(path, sha256))), None)
@@ -156,19 +164,18 @@ class Sources:
     def _as_it_was(self, path: str, sha256: str) -> Document | None:
         """The document at a path if its content is still the same; a folder may have been copied without its times."""
         try:
-            status = os.stat(path)
+            found = self._now(path)
         except OSError:
             return None
-        found = FoundFile(path, status.st_size, status.st_mtime_ns, named=True, type_folder=None)
         document: object = self.unchanged(found)
-        if document is None and status.st_size == self._documents[path].size:
-            document = identify(found, Limits())
+        if document is None and found.size == self._documents[path].size:
+            document = identify_at(found, Limits())
         return document if isinstance(document, Document) and document.sha256 == sha256 else None
 
     def path_of(self, sha256: str, otherwise: str) -> str:
         """A path at which the document is now, or was last."""
         paths = self._paths.get(sha256, [])
-        return next((path for path in paths if os.path.exists(path)), paths[-1] if paths else otherwise)
+        return next((path for path in paths if exists(path)), paths[-1] if paths else otherwise)
 
     def paths(self, sha256: str) -> list[str]:
         """All places where a document was seen."""
@@ -193,13 +200,12 @@ class Sources:
         """Hash of the document at a path: known, or read from the file."""
         absolute = on_disk(os.path.abspath(path))
         try:
-            status = os.stat(absolute)
+            found = self._now(absolute)
         except OSError:
             forms = (absolute, *(unicodedata.normalize(form, absolute) for form in ("NFC", "NFD")))
             known = next((self._documents[form] for form in forms if form in self._documents), None)
             return known.sha256 if known else None
-        found = FoundFile(absolute, status.st_size, status.st_mtime_ns, named=True, type_folder=None)
-        document = self.unchanged(found) or identify(found, Limits())
+        document = self.unchanged(found) or identify_at(found, Limits())
         if not isinstance(document, Document):
             return None
         self.add(document)
@@ -248,4 +254,5 @@ def file_of(path: str) -> object:
         status = os.stat(path)
         if status.st_ino:
             return status.st_dev, status.st_ino
-    return os.path.realpath(path)
+    file = outer(path)
+    return os.path.realpath(path) if file == path else (file_of(file), path[len(file) :])

@@ -141,8 +141,9 @@ class _EmbedRun:
                     if pending is not None:
                         writing += pending.result()  # a full disk ends the run here
                     pending = pool.submit(self._keep, item)
-                    done = intake.bytes_done - self._bytes_handed_out + stream.bytes_finished
-                    progress(Progress(self.report.embedded, done, total))
+                    unpacked = intake.bytes_unpacked
+                    done = intake.bytes_done + unpacked - self._bytes_handed_out + stream.bytes_finished
+                    progress(Progress(self.report.embedded, done, total + unpacked))
             except KeyboardInterrupt:
                 self.report.interrupted = True
             if pending is not None:

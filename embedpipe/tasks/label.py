@@ -12,7 +12,8 @@ from embedpipe.core.errors import LabelsError
 from embedpipe.core.files import is_temporary
 from embedpipe.core.records import Document
 from embedpipe.pages.documents import Limits
-from embedpipe.pages.walking import FoundFile, identify, walk
+from embedpipe.pages.unfolding import unfold
+from embedpipe.pages.walking import FoundFile, walk
 from embedpipe.store.label_history import Version
 from embedpipe.store.labels import NONE, Label, Labels
 from embedpipe.store.sorted_ledger import LEDGER, NOVEL, SortedFolders, refuse_unknown
@@ -253,7 +254,8 @@ def _all_none(source: str) -> list[Label]:
     if os.path.exists(os.path.join(source, LEDGER)):
         raise LabelsError(f"{source} was filled by `classify --sort-into`: name the folder in it, such as {NOVEL}")
     found = [item for item in walk([source]) if isinstance(item, FoundFile)]
-    documents = [identify(item, Limits()) for item in found if not is_temporary(os.path.basename(item.path))]
+    files = [item for item in found if not is_temporary(os.path.basename(item.path))]
+    documents = [item for file in files for item in unfold(file, Limits())]
     labels = [Label(item.sha256, item.path, NONE) for item in documents if isinstance(item, Document)]
     if not labels and os.path.isdir(source):
         raise LabelsError(f"no documents below {source}: all that are below it are to be none of the types")
@@ -265,10 +267,10 @@ def _of_folder(folder: str) -> tuple[list[Label], str]:
     labels, folders = [], SortedFolders()
     for found in walk([folder]):
         if isinstance(found, FoundFile) and not is_temporary(os.path.basename(found.path)):
-            document = identify(found, Limits())
-            kind = folders.type_of(found.path, found.type_folder) if isinstance(document, Document) else None
-            if isinstance(document, Document) and kind is not None:
-                labels.append(Label(document.sha256, document.path, path_to_text(kind)))
+            documents = [item for item in unfold(found, Limits()) if isinstance(item, Document)]
+            kind = folders.type_of(found.path, found.type_folder) if documents else None
+            if kind is not None:
+                labels += [Label(document.sha256, document.path, path_to_text(kind)) for document in documents]
     return labels, folders.told()
 
 

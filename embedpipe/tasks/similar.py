@@ -23,7 +23,7 @@ from embedpipe.index.page_index import fresh_index
 from embedpipe.pages.documents import THUMBNAILS, Limits, Region
 from embedpipe.pages.extras.words import as_rows
 from embedpipe.pages.rendering import Job, Selection
-from embedpipe.pages.walking import FoundFile, identify
+from embedpipe.pages.unfolding import identify_at, look_up
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.labels import Labels
 from embedpipe.store.page_extras import words_in, words_table
@@ -378,10 +378,10 @@ def identify_query(path: str) -> Document:
     """The document at a path; raises DocumentError."""
     absolute = os.path.abspath(path)
     try:
-        status = os.stat(absolute)
+        found = look_up(absolute)
     except OSError as error:
         raise DocumentError("unreadable", f"cannot read {path}: {error.strerror or error}") from error
-    item = identify(FoundFile(absolute, status.st_size, status.st_mtime_ns, named=True, type_folder=None), Limits())
+    item = identify_at(found, Limits())
     if not isinstance(item, Document):
         reason = getattr(item, "message", "it is no document")
         raise DocumentError("not_a_document", f"{path}: {reason}")

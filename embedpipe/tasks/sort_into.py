@@ -20,6 +20,7 @@ from embedpipe.core.errors import ArtifactError
 from embedpipe.core.files import is_temporary, remove_forsaken, sha256_of
 from embedpipe.core.locks import TakenError, alone
 from embedpipe.core.records import Document
+from embedpipe.pages.containers.opening import on_the_disk
 from embedpipe.store import placing
 from embedpipe.store.sorted_ledger import AMBIGUOUS, NOVEL, RESERVED, Entry, Ledger, file_name
 from embedpipe.tasks.classify import DocumentVerdict
@@ -248,8 +249,8 @@ class _Run:
         own_source = self._below(source) in self._own_places
         if ours is not None and own_source:
             entry = replace(entry, source=ours.source)
-        with suppress(OSError):
-            size = os.stat(source).st_size
+        with suppress(OSError), on_the_disk(source) as path:
+            size = os.stat(path).st_size
         theirs = [place for place in self._held.places(entry.document, size) if self._is_theirs(place)]
         if ours is not None and self._held.hash(ours.copy) == entry.document:
             now = replace(entry, state=ours.state, copy=ours.copy, source=ours.source)

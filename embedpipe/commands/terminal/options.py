@@ -124,6 +124,9 @@ class Reading:
     max_file_size: Annotated[int, typer.Option(help="Megabytes of the largest file.", min=1)] = 2048
     max_pages: Annotated[int, typer.Option(help="Most pages of a document.", min=1)] = 20_000
     max_pixels: Annotated[int, typer.Option(help="Megapixels of the largest picture.", min=1)] = 100
+    max_members: Annotated[int, typer.Option(help="Most files in an archive or a mailbox.", min=1)] = 200_000
+    max_depth: Annotated[int, typer.Option(help="Most containers that a document may lie in.", min=1, max=20)] = 6
+    max_unpacked: Annotated[int, typer.Option(help="Most megabytes that one file may unpack to.", min=1)] = 65_536
     password_file: Annotated[
         Path | None, typer.Option(help="Passwords to try on encrypted PDFs, one a line.", dir_okay=False)
     ] = None
@@ -151,6 +154,9 @@ class Reading:
                 pixels=self.max_pixels * 1_000_000,
                 page_seconds=self.page_timeout,
                 page_bytes=self.page_memory * megabyte,
+                members=self.max_members,
+                depth=self.max_depth,
+                unpacked_bytes=self.max_unpacked * megabyte,
             ),
             passwords=read_passwords(self.password_file),
             workers=_auto_or_number("--workers", self.workers) or 0,

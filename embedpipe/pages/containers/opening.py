@@ -1,0 +1,193 @@
+"""From a path to the content of a member, and from a file to the members in it.
+
+What lies in a container is copied to a file without a name, in the folder for temporary files, when it is needed; the
+system removes it with its last reader, however that ends. Containers that were opened last stay open.
+"""
+
+import contextlib
+import os
+import shutil
+import sys
+import tempfile
+import threading
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from typing import BinaryIO, cast
+
+from embedpipe.core.errors import DocumentError
+from embedpipe.core.files import file_time
+from embedpipe.pages.containers import kinds
+from embedpipe.pages.containers.archives import TarContainer, ZipContainer, compressed, filled
+from embedpipe.pages.containers.contract import Allowance, Container, Member, copied, telling_damage
+from embedpipe.pages.containers.mail import MailboxContainer, MailContainer
+from embedpipe.pages.containers.places import pieces
+from embedpipe.pages.contract import Limits
+
+_MOST_OPEN = 4
+
+_OPENERS: dict[str, Callable[[BinaryIO], Container]] = {
+    kinds.ZIP: ZipContainer,
+    kinds.TAR: TarContainer,
+    kinds.MAIL: MailContainer,
+    kinds.MAILBOX: MailboxContainer,
+}
+
+
+def open_container(file: BinaryIO, kind: str, name: str, allowance: Allowance) -> Container:
+    """Opens a container.
+
+    Args:
+        file: Opened for reading, at its begin; stays open when the container is closed.
+        kind: As `kinds.container_kind` tells.
+        name: Of the file.
+        allowance: Counts what is unpacked to open it.
+
+    Raises:
+        DocumentError: It is damaged, or too large.
+    """
+    file.seek(0)
+    if kind in _OPENERS:
+        return _OPENERS[kind](file)
+    return compressed(file, kind, name, allowance)
+
+
+def kind_of(file: BinaryIO) -> str:
+    """The kind of container that a file is, "" for none; leaves the file at its begin."""
+    file.seek(0)
+    kind = kinds.container_kind(filled(file))
+    file.seek(0)
+    return kind
+
+
+class MemberFile:
+    """The content of a member, as a file that readers can open by a path.
+
+    Attributes:
+        path: Leads to the content until this is closed or forgotten.
+        size: Bytes.
+    """
+
+    def __init__(self, member: Member, limits: Limits) -> None:
+        folder = "" if sys.platform == "linux" else tempfile.mkdtemp(prefix="embedpipe-")
+        with telling_damage("the folder for temporary files"):
+            file = tempfile.TemporaryFile("w+b") if not folder else open(os.path.join(folder, "member"), "w+b")  # noqa: SIM115 - closed below
+        self._end = weakref.finalize(self, _remove, file, folder)
+        self.path = os.path.join(folder, "member") if folder else f"/proc/self/fd/{file.fileno()}"
+        content = member.open()
+        try:
+            with telling_damage("the folder for temporary files"):
+                self.size = copied(content, cast("BinaryIO", file), limits.file_bytes)
+        finally:
+            content.close()
+        self.file = cast("BinaryIO", file)
+
+    def close(self) -> None:
+        """Removes it."""
+        self._end()
+
+
+def _remove(file: BinaryIO, folder: str) -> None:
+    file.close()
+    if folder:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class _Opened:
+    """A container that stays open, with the file that it lies in."""
+
+    def __init__(self, container: Container, file: "BinaryIO | MemberFile") -> None:
+        self.container = container
+        self._file = file
+
+    def close(self) -> None:
+        self.container.close()
+        self._file.close()
+
+
+class _Last(threading.local):
+    """The containers that this thread opened last, by file, its size and time, and the names on the way."""
+
+    def __init__(self) -> None:
+        self.opened: OrderedDict[tuple[object, ...], _Opened] = OrderedDict()
+
+
+_last = _Last()
+
+
+def _container(file: str, names: tuple[str, ...], limits: Limits) -> Container:
+    """The container that a file is, or one in it."""
+    with telling_damage("its container"):
+        status = os.stat(file)
+    key = (file, status.st_size, file_time(status.st_mtime_ns), status.st_ino, *names)
+    if key in _last.opened:
+        _last.opened.move_to_end(key)
+        return _last.opened[key].container
+    allowance = Allowance(status.st_size, limits)
+    held: BinaryIO | MemberFile
+    if names:
+        member = _container(file, names[:-1], limits).find(names[-1])
+        held = MemberFile(member, limits)
+        content, known = held.file, member.kind
+    else:
+        with telling_damage("its container"):
+            held = content = open(file, "rb")  # noqa: SIM115 - kept
+        known = ""
+    try:
+        with telling_damage("its container"):
+            kind = known or kind_of(content)
+        if not kind:
+            raise DocumentError("unreadable", "what it was in is no container any more")
+        opened = _Opened(open_container(content, kind, os.path.basename(names[-1] if names else file), allowance), held)
+    except BaseException:
+        held.close()
+        raise
+    _last.opened[key] = opened
+    while len(_last.opened) > _MOST_OPEN:
+        _last.opened.popitem(last=False)[1].close()
+    return opened.container
+
+
+def close_all() -> None:
+    """Closes the containers that this thread has opened."""
+    while _last.opened:
+        _last.opened.popitem()[1].close()
+
+
+def member_file(path: str, limits: Limits) -> MemberFile | None:
+    """The content of the member that a path means; None where it means a file on the disk.
+
+    Raises:
+        DocumentError: It cannot be read, or lies too deep.
+    """
+    file, *names = pieces(path)
+    if not names:
+        return None
+    if len(names) > limits.depth:
+        raise DocumentError("too_large", too_deep(limits))
+    return MemberFile(_container(file, tuple(names[:-1]), limits).find(names[-1]), limits)
+
+
+def too_deep(limits: Limits) -> str:
+    """What is said of a member in too many containers."""
+    return f"lies in more than --max-depth {limits.depth} containers, one in the other"
+
+
+@contextlib.contextmanager
+def on_the_disk(path: str, limits: Limits | None = None) -> Iterator[str]:
+    """Gives a path that any program function can open: the same, or that of a copy of a member for as long as it takes.
+
+    Raises:
+        OSError: A member cannot be read.
+    """
+    try:
+        held = member_file(path, limits or Limits())
+    except DocumentError as error:
+        raise OSError(str(error)) from error
+    if held is None:
+        yield path
+        return
+    try:
+        yield held.path
+    finally:
+        held.close()

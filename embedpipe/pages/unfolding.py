@@ -1,0 +1,213 @@
+"""Files to documents: a file is one, or none, or a container whose members are looked into as files are."""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from embedpipe.core.errors import DocumentError
+from embedpipe.core.outputs import made_here
+from embedpipe.core.records import Document, PageFailure
+from embedpipe.pages.containers import kinds
+from embedpipe.pages.containers.archives import ZipContainer, filled
+from embedpipe.pages.containers.contract import (
+    CHUNK,
+    Allowance,
+    Container,
+    Member,
+    RefusedError,
+    copied,
+    telling_damage,
+)
+from embedpipe.pages.containers.opening import kind_of, member_file, open_container, too_deep
+from embedpipe.pages.containers.places import of_member, outer
+from embedpipe.pages.documents import SUFFIXES, Limits, recognise
+from embedpipe.pages.leftovers import LINK, in_container
+from embedpipe.pages.walking import FoundFile, IgnoredFile, failure, identify, no_document, open_without_waiting
+
+EMPTY = "empty"
+"""Why a container is passed over that holds nothing: a mail without attachments, an empty archive."""
+
+Item = Document | IgnoredFile | PageFailure
+
+
+def unfold(
+    found: FoundFile,
+    limits: Limits,
+    known: Callable[[FoundFile], Document | None] = lambda _: None,
+    exclude: Sequence[str] = (),
+) -> Iterator[Item]:
+    """Yields what a file is: one item, or one for each member of a container, however deep.
+
+    Members are documents of their own, known by their content, and written as `FILE!/MEMBER`. They are looked into in
+    order, and none is kept. What is wrong with a container is a failure of its own, after those of its members that
+    could be read.
+
+    Args:
+        found: The file.
+        limits: What is refused.
+        known: Gives the document of a file, or of a member, that is known to be unchanged.
+        exclude: Patterns of members that are passed over, as those of files.
+    """
+    document = known(found)
+    if document is not None:
+        yield document
+        return
+    try:
+        with open(found.path, "rb", opener=open_without_waiting) as file:
+            kind = kind_of(file) if found.size > 0 else ""
+            if kind:
+                yield from _Unfolding(found, limits, known, tuple(exclude)).of_file(file, kind)
+                return
+    except OSError:
+        pass  # `identify` says why
+    yield identify(found, limits)
+
+
+def look_up(path: str) -> FoundFile:
+    """What the walk tells of a file that was named, and of a member as far as its container tells: no size.
+
+    Raises:
+        OSError: There is no such file.
+    """
+    file = outer(path)
+    status = os.stat(file)
+    return FoundFile(path, status.st_size if file == path else -1, status.st_mtime_ns, named=True, type_folder=None)
+
+
+def identify_at(found: FoundFile, limits: Limits) -> Item:
+    """Looks into a file, or into one member of a container, and hashes it; see `walking.identify`."""
+    try:
+        held = member_file(found.path, limits)
+    except DocumentError as error:
+        return failure(found.path, error.kind, str(error))
+    if held is None:
+        return identify(found, limits)
+    try:
+        item = identify(replace(found, path=held.path, size=held.size, named=True), limits)
+    finally:
+        held.close()
+    if isinstance(item, PageFailure):
+        return failure(found.path, item.kind, item.message)
+    return replace(item, path=found.path)
+
+
+def _promises(found: FoundFile, head: bytes) -> bool:
+    """Whether a member is a document that is not read, by its name or content; whatever else is archived is none."""
+    suffix = os.path.splitext(found.path)[1].lower()
+    return suffix in SUFFIXES or suffix in kinds.DOCUMENTS or bool(kinds.other_kind(head))
+
+
+@dataclass(slots=True)
+class _Unfolding:
+    """The unfolding of one file on the disk."""
+
+    found: FoundFile
+    limits: Limits
+    known: Callable[[FoundFile], Document | None]
+    exclude: tuple[str, ...]
+    allowance: Allowance = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.allowance = Allowance(self.found.size, self.limits)
+
+    def of_file(self, file: BinaryIO, kind: str) -> Iterator[Item]:
+        """Of the file on the disk."""
+        try:
+            yield from self._opened(file, kind, self.found.path, 1)
+        except DocumentError as error:  # of the whole file: nothing more of it is read
+            yield failure(self.found.path, error.kind, str(error))
+
+    def _opened(self, file: BinaryIO, kind: str, path: str, depth: int) -> Iterator[Item]:
+        """Of a container; what is wrong with it, but for what concerns the whole file, is a failure of its own."""
+        container: Container | None = None
+        try:
+            container = open_container(file, kind, os.path.basename(path), self.allowance)
+            if isinstance(container, ZipContainer) and container.stands_for:
+                yield self._no_container(file, path, container.stands_for)
+                return
+            count = 0
+            for member in container:
+                count += 1
+                self.allowance.count_member()
+                yield from self._member(member, path, depth)
+            if not count:
+                yield self._empty(path, kind)
+        except RefusedError:
+            raise
+        except DocumentError as error:
+            yield failure(path, error.kind, str(error))
+        finally:
+            if container is not None:
+                container.close()
+
+    def _no_container(self, file: BinaryIO, path: str, words: str) -> Item:
+        """A ZIP that is one document, or a program."""
+        file.seek(0)
+        found = self.found if path == self.found.path else FoundFile(path, -1, self.found.mtime_ns, False, None)
+        return no_document(found, filled(file), words)
+
+    def _empty(self, path: str, kind: str) -> Item:
+        if not (self.found.named and path == self.found.path):
+            return IgnoredFile(path, EMPTY)
+        why = "a mail without attachments, whose own text is not read" if kind == kinds.MAIL else "it holds no files"
+        return failure(path, "no_pages", why)
+
+    def _member(self, member: Member, path: str, depth: int) -> Iterator[Item]:
+        at = of_member(path, member.name)
+        reason = LINK if member.is_link else in_container(member.name, self.exclude)
+        if reason:
+            yield IgnoredFile(at, reason)
+            return
+        found = FoundFile(at, member.size, self.found.mtime_ns, named=False, type_folder=None)
+        document = self.known(found) if member.size >= 0 else None
+        if document is not None:
+            yield document
+            return
+        try:
+            content = member.open()
+            try:
+                yield from self._content(content, member, found, depth)
+            finally:
+                content.close()
+        except RefusedError:
+            raise
+        except DocumentError as error:
+            yield failure(at, error.kind, str(error))
+
+    def _content(self, content: BinaryIO, member: Member, found: FoundFile, depth: int) -> Iterator[Item]:
+        head = filled(content)
+        self.allowance.take(len(head))
+        kind = member.kind or kinds.container_kind(head)
+        if kind:
+            if depth >= self.limits.depth:
+                raise DocumentError("too_large", too_deep(self.limits))
+            with tempfile.TemporaryFile("w+b") as opened:
+                file = cast("BinaryIO", opened)
+                with telling_damage("the folder for temporary files"):
+                    file.write(head)
+                    copied(content, file, self.limits.file_bytes - len(head), self.allowance)
+                yield from self._opened(file, kind, found.path, depth + 1)
+            return
+        reader = recognise(head)
+        if reader is None or made_here(Path(found.path), head):
+            item = no_document(found, head)
+            yield IgnoredFile(found.path) if isinstance(item, PageFailure) and not _promises(found, head) else item
+            return
+        if member.size > self.limits.file_bytes:
+            raise DocumentError("too_large", f"{member.size} bytes, more than --max-file-size {self.limits.file_bytes}")
+        digest, size = self._hash(content, head)
+        yield Document(found.path, digest, size, found.mtime_ns, str(reader))
+
+    def _hash(self, content: BinaryIO, head: bytes) -> tuple[str, int]:
+        digest, size = hashlib.sha256(head), len(head)
+        while chunk := content.read(CHUNK):
+            size += len(chunk)
+            self.allowance.take(len(chunk))
+            if size > self.limits.file_bytes:
+                raise DocumentError("too_large", f"unpacks to more than --max-file-size {self.limits.file_bytes}")
+            digest.update(chunk)
+        return digest.hexdigest(), size
