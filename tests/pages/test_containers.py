@@ -114,7 +114,9 @@ class TestEveryContainer:
     @pytest.mark.parametrize("kind", MAKERS)
     def test_members_are_documents_known_by_content(self, tmp_path: Path, kind: str) -> None:
         """Each member has the hash and the size of its content, and is opened and found again by its path."""
-        contents = {"a.pdf": pdf("one"), "deep/er/b": pdf("two")} if kind != "eml" else {"a.pdf": pdf("1"), "b": pdf("2")}
+        contents = (
+            {"a.pdf": pdf("one"), "deep/er/b": pdf("two")} if kind != "eml" else {"a.pdf": pdf("1"), "b": pdf("2")}
+        )
         file = put(tmp_path, MAKERS[kind](contents.items()))
         items = list(unfold(look_up(os.fspath(file)), Limits()))
         time = file.stat().st_mtime_ns
@@ -323,7 +325,9 @@ class TestZip:
     )
     def test_what_is_one_document_is_no_archive(self, tmp_path: Path, names: list[str], words: str) -> None:
         """Office files are named as what they are, and the pictures in them are no documents."""
-        content = zipped([*[(name, b"<x/>") for name in names], ("media/image1.png", b"\x89PNG\r\n\x1a\n"), ("a.pdf", pdf())])
+        content = zipped(
+            [*[(name, b"<x/>") for name in names], ("media/image1.png", b"\x89PNG\r\n\x1a\n"), ("a.pdf", pdf())]
+        )
         file = put(tmp_path, content)
         (item,) = unfold(look_up(os.fspath(file)), Limits())
         assert item.kind == "not_a_document"
@@ -436,8 +440,10 @@ class TestMail:
         assert identify_at(look_up(items[4].path), Limits()).kind == "unreadable"
 
     @pytest.mark.parametrize("piece", [1025, 4096, 1 << 20])
-    def test_messages_are_found_across_pieces(self, tmp_path: Path, piece: int, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Wherever the pieces end in which a mailbox is read."""
+    def test_messages_are_found_across_pieces(
+        self, tmp_path: Path, piece: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Wherever the pieces end in which a mailbox is read, its messages are found."""
         monkeypatch.setattr(mail, "CHUNK", piece)
         mails = [mailed([(f"{n}.pdf", pdf("y" * (n * 97)))]) for n in range(40)]
         found = told(put(tmp_path, mailbox(mails)))
@@ -472,7 +478,14 @@ class TestSurroundings:
 
     def test_only_what_promises_a_document_is_a_failure(self, tmp_path: Path) -> None:
         """Programs and texts in an archive are other files; documents of other kinds are told."""
-        files = [("a.exe", b"MZ\0"), ("b.txt", b"x"), ("c.docx", b"x"), ("d.unknown", b"{\\rtf1"), ("e.pdf", b""), ("f.dat", b"\0")]
+        files = [
+            ("a.exe", b"MZ\0"),
+            ("b.txt", b"x"),
+            ("c.docx", b"x"),
+            ("d.unknown", b"{\\rtf1"),
+            ("e.pdf", b""),
+            ("f.dat", b"\0"),
+        ]
         expected = ["other", "other", "not_a_document", "not_a_document", "not_a_document", "other"]
         assert list(told(put(tmp_path, zipped(files))).values()) == expected
 

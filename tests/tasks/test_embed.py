@@ -24,9 +24,10 @@ from embedpipe.backbones.engines import Backbone, Pending
 from embedpipe.core.errors import ArtifactError, EmbedpipeError
 from embedpipe.core.files import read_json, write_json
 from embedpipe.core.records import WHOLE_FILE, Document
-from embedpipe.embedding import intake, streaming
+from embedpipe.embedding import streaming
 from embedpipe.embedding.intake import Report
 from embedpipe.embedding.streaming import Settings, render_pages
+from embedpipe.pages import unfolding
 from embedpipe.pages.documents import Limits, ReadOptions, open_document
 from embedpipe.pages.rendering import Job, Renderer, Selection
 from embedpipe.pages.walking import FoundFile, identify
@@ -281,7 +282,7 @@ def test_a_file_that_changed_is_tried_again(
     """A file that was touched between hashing and rendering is embedded by the next run, as its failure says."""
     file = str(make_pdf("a.pdf", ["one"]))
     with monkeypatch.context() as patch:
-        patch.setattr(intake, "identify", lambda found, limits: replace(identify(found, limits), mtime_ns=1))
+        patch.setattr(unfolding, "identify", lambda found, limits: replace(identify(found, limits), mtime_ns=1))
         report = embed(workspace, [file], tiny, settings=ONE_WORKER)
     assert [f.kind for f in report.failures] == ["unreadable"]
     assert embed(workspace, [file], tiny, settings=ONE_WORKER).embedded == 1
@@ -482,7 +483,7 @@ def test_trusting_times(pile: Embedded, later: Workspace, tiny: Backbone, monkey
         read.append(found.path)
         return identify(found, limits)
 
-    monkeypatch.setattr(intake, "identify", noted)
+    monkeypatch.setattr(unfolding, "identify", noted)
     inputs = [str(pile.folder / "letters")]
     assert embed(later, inputs, tiny, settings=Settings(trust_mtime=True)).skipped == 7
     assert read == []
