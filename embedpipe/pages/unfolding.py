@@ -12,7 +12,6 @@ from embedpipe.core.errors import DocumentError
 from embedpipe.core.outputs import made_here
 from embedpipe.core.records import Document, PageFailure
 from embedpipe.pages.containers import kinds
-from embedpipe.pages.containers.archives import ZipContainer, filled
 from embedpipe.pages.containers.contract import (
     CHUNK,
     Allowance,
@@ -20,6 +19,7 @@ from embedpipe.pages.containers.contract import (
     Member,
     RefusedError,
     copied,
+    filled,
     telling_damage,
 )
 from embedpipe.pages.containers.opening import kind_of, member_file, open_container, too_deep
@@ -126,7 +126,7 @@ class _Unfolding:
         container: Container | None = None
         try:
             container = open_container(file, kind, os.path.basename(path), self.allowance)
-            if isinstance(container, ZipContainer) and container.stands_for:
+            if container.stands_for:
                 yield self._no_container(file, path, container.stands_for)
                 return
             count = 0
@@ -148,7 +148,7 @@ class _Unfolding:
         """A ZIP that is one document, or a program."""
         file.seek(0)
         found = self.found if path == self.found.path else FoundFile(path, -1, self.found.mtime_ns, False, None)
-        return no_document(found, filled(file), words)
+        return no_document(found, filled(file, kinds.HEAD), words)
 
     def _empty(self, path: str, kind: str) -> Item:
         if not (self.found.named and path == self.found.path):
@@ -179,7 +179,7 @@ class _Unfolding:
             yield failure(at, error.kind, str(error))
 
     def _content(self, content: BinaryIO, member: Member, found: FoundFile, depth: int) -> Iterator[Item]:
-        head = filled(content)
+        head = filled(content, kinds.HEAD)
         self.allowance.take(len(head))
         kind = member.kind or kinds.container_kind(head)
         if kind:

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any, BinaryIO, cast
 
 from embedpipe.core.errors import DocumentError
-from embedpipe.pages.containers.contract import Allowance, Member, copied, telling_damage
+from embedpipe.pages.containers.contract import Allowance, Member, copied, filled, telling_damage
 from embedpipe.pages.containers.kinds import BZIP2, GZIP, HEAD, is_tar, zip_kind
 from embedpipe.pages.containers.naming import Names, decoded
 
@@ -59,11 +59,7 @@ class Told:
 
 
 class ZipContainer:
-    """A ZIP.
-
-    Attributes:
-        stands_for: What it is, where it is one document or program and no archive; else "".
-    """
+    """A ZIP."""
 
     def __init__(self, file: BinaryIO) -> None:
         with telling_damage("the ZIP"):
@@ -111,6 +107,8 @@ class ZipContainer:
 
 class TarContainer:
     """A TAR that is not compressed."""
+
+    stands_for = ""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -165,6 +163,8 @@ class TarContainer:
 class SingleContainer:
     """A file that was compressed alone, such as `a.pdf.gz`: its one member is that file."""
 
+    stands_for = ""
+
     def __init__(self, name: str, open_content: Callable[[], BinaryIO]) -> None:
         self._member = Member(Names()(name), -1, open_content)
 
@@ -204,7 +204,7 @@ def compressed(file: BinaryIO, kind: str, name: str, allowance: Allowance) -> Ta
         file.seek(0)
         return cast("BinaryIO", Told(_decompressing(file, kind), what))
 
-    if not is_tar(filled(content())):
+    if not is_tar(filled(content(), HEAD)):
         stem, dot, suffix = name.rpartition(".")
         return SingleContainer(stem if dot and suffix.lower() in ("gz", "bz2", "xz") else f"{name}.unpacked", content)
     unpacked = cast("BinaryIO", tempfile.TemporaryFile(prefix="embedpipe-"))  # noqa: SIM115 - its container closes it
@@ -216,14 +216,6 @@ def compressed(file: BinaryIO, kind: str, name: str, allowance: Allowance) -> Ta
     except BaseException:
         unpacked.close()
         raise
-
-
-def filled(content: BinaryIO, size: int = HEAD) -> bytes:
-    """The first bytes of a member: pipes and decompressors give them in pieces."""
-    found = b""
-    while len(found) < size and (more := content.read(size - len(found))):
-        found += more
-    return found
 
 
 def _decompressing(file: BinaryIO, kind: str) -> Any:

@@ -37,7 +37,13 @@ class Member:
 
 
 class Container(Protocol):
-    """A container that was opened. Raises DocumentError for whatever is wrong with it."""
+    """A container that was opened. Raises DocumentError for whatever is wrong with it.
+
+    Attributes:
+        stands_for: What it is, with its article, where it is one document or program and no archive; else "".
+    """
+
+    stands_for: str
 
     def __iter__(self) -> Iterator[Member]:
         """Its members, in the order in which they lie."""
@@ -115,6 +121,14 @@ def copied(source: BinaryIO, target: BinaryIO, most: int, allowance: Allowance |
         target.write(chunk)
     target.flush()
     return size
+
+
+def filled(content: BinaryIO, size: int) -> bytes:
+    """The first bytes of a member: pipes and decompressors give them in pieces."""
+    found = b""
+    while len(found) < size and (more := content.read(size - len(found))):
+        found += more
+    return found
 
 
 @contextlib.contextmanager

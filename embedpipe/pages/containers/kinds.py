@@ -4,7 +4,6 @@ This is the one place that names kinds of file besides `documents.READERS`.
 """
 
 import re
-import tarfile
 from collections.abc import Callable, Collection
 
 ZIP, TAR, GZIP, BZIP2, XZ, MAIL, MAILBOX = CONTAINERS = ("zip", "tar", "gzip", "bzip2", "xz", "mail", "mailbox")
@@ -31,6 +30,7 @@ _WEB_ARCHIVE = re.compile(
 MAILBOX_BEGIN = re.compile(rb"From [^\r\n]{0,500}\r?\n(?:>From [^\r\n]{0,500}\r?\n)?[!-9;-~]{1,76}:")
 
 _BLOCK = 512
+_CHECKSUM = slice(148, 156)
 
 DOCUMENTS = frozenset(
     {
@@ -61,13 +61,11 @@ def container_kind(head: bytes) -> str:
 
 def is_tar(head: bytes) -> bool:
     """Whether a TAR begins with some bytes: its first block has the right checksum, also in formats without a name."""
-    block = head[:_BLOCK]
-    if len(block) < _BLOCK or not block.strip(b"\0"):
+    block, told = head[:_BLOCK], head[_CHECKSUM].strip(b" \0")
+    if len(block) < _BLOCK or not block[0] or not told.isdigit():
         return False
-    try:
-        return bool(tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape").name)
-    except (tarfile.HeaderError, ValueError, OverflowError):
-        return False
+    zeroed = sum(block) - sum(head[_CHECKSUM]) + len(head[_CHECKSUM]) * ord(" ")
+    return int(told, 8) == zeroed if not told.strip(b"01234567") else False
 
 
 def _is_mail(head: bytes) -> bool:

@@ -41,6 +41,8 @@ class MailContainer:
         DocumentError: It is too large to be parsed.
     """
 
+    stands_for = ""
+
     def __init__(self, file: BinaryIO) -> None:
         with telling_damage("the mail"):
             content = file.read(MOST_MAIL_BYTES + 1)
@@ -130,6 +132,8 @@ class MailboxContainer:
 
     A message begins after a line `From ...` that a header follows; lines of a text are quoted, or no header follows.
     """
+
+    stands_for = ""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file

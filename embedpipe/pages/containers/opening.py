@@ -12,26 +12,17 @@ import tempfile
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import BinaryIO, cast
 
 from embedpipe.core.errors import DocumentError
 from embedpipe.core.files import file_time
 from embedpipe.pages.containers import kinds
-from embedpipe.pages.containers.archives import TarContainer, ZipContainer, compressed, filled
-from embedpipe.pages.containers.contract import Allowance, Container, Member, copied, telling_damage
-from embedpipe.pages.containers.mail import MailboxContainer, MailContainer
+from embedpipe.pages.containers.contract import Allowance, Container, Member, copied, filled, telling_damage
 from embedpipe.pages.containers.places import pieces
 from embedpipe.pages.contract import Limits
 
 _MOST_OPEN = 4
-
-_OPENERS: dict[str, Callable[[BinaryIO], Container]] = {
-    kinds.ZIP: ZipContainer,
-    kinds.TAR: TarContainer,
-    kinds.MAIL: MailContainer,
-    kinds.MAILBOX: MailboxContainer,
-}
 
 
 def open_container(file: BinaryIO, kind: str, name: str, allowance: Allowance) -> Container:
@@ -47,15 +38,21 @@ def open_container(file: BinaryIO, kind: str, name: str, allowance: Allowance) -
         DocumentError: It is damaged, or too large.
     """
     file.seek(0)
-    if kind in _OPENERS:
-        return _OPENERS[kind](file)
-    return compressed(file, kind, name, allowance)
+    if kind in (kinds.MAIL, kinds.MAILBOX):
+        from embedpipe.pages.containers import mail  # noqa: PLC0415 - most runs open none
+
+        return mail.MailContainer(file) if kind == kinds.MAIL else mail.MailboxContainer(file)
+    from embedpipe.pages.containers import archives  # noqa: PLC0415 - likewise
+
+    if kind in (kinds.ZIP, kinds.TAR):
+        return archives.ZipContainer(file) if kind == kinds.ZIP else archives.TarContainer(file)
+    return archives.compressed(file, kind, name, allowance)
 
 
 def kind_of(file: BinaryIO) -> str:
     """The kind of container that a file is, "" for none; leaves the file at its begin."""
     file.seek(0)
-    kind = kinds.container_kind(filled(file))
+    kind = kinds.container_kind(filled(file, kinds.HEAD))
     file.seek(0)
     return kind
 
