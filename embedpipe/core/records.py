@@ -40,8 +40,12 @@ FAILURES = (
     "memory",
     "crash",
     "unreadable",
+    "needs_converter",
 )
 """Outcomes of pages, or of whole files, that have none."""
+
+RETRIED = ("unreadable", "needs_converter")
+"""Those that say nothing about the content: what could not be read, or lacked a library, is tried again each time."""
 
 WHOLE_FILE = -1
 """The `page_index` of a failure that concerns the file and not one of its pages."""

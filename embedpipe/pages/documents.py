@@ -7,8 +7,10 @@ the memory: `rendering` runs these readers in worker processes that can be kille
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
+from embedpipe.core.errors import DocumentError
 from embedpipe.pages.containers.opening import member_file
 from embedpipe.pages.contract import (
     BLANK_INK,
@@ -64,12 +66,21 @@ class Reader:
 
 
 def _picture(image_format: str, suffixes: tuple[str, ...], *magics: bytes) -> Reader:
-    def open_picture(path: str, options: ReadOptions) -> OpenDocument:
-        from embedpipe.pages.formats.pictures import ImageDocument  # noqa: PLC0415 - see `load_decoders`
+    return Reader(image_format, suffixes, lambda head: head.startswith(magics), partial(_open_picture, image_format))
 
-        return ImageDocument(path, options, image_format)
 
-    return Reader(image_format, suffixes, lambda head: head.startswith(magics), open_picture)
+def _open_picture(image_format: str, path: str, options: ReadOptions) -> OpenDocument:
+    from embedpipe.pages.formats.pictures import ImageDocument  # noqa: PLC0415 - see `load_decoders`
+
+    return ImageDocument(path, options, image_format)
+
+
+def _brands(head: bytes) -> set[bytes]:
+    """What a file says that its boxes are (ISO 14496-12): the first of its brands, and those it is compatible with."""
+    end = int.from_bytes(head[:4], "big")
+    if head[4:8] != b"ftyp" or not _BRAND_BEGIN <= end <= len(head):
+        return set()
+    return {head[8:12]} | {head[at : at + 4] for at in range(_BRAND_BEGIN, end - 3, 4)}
 
 
 def _open_tiff(path: str, options: ReadOptions) -> OpenDocument:
@@ -84,10 +95,39 @@ def _open_pdf(path: str, options: ReadOptions) -> OpenDocument:
     return PdfDocument(path, options)
 
 
+def _open_heif(path: str, options: ReadOptions) -> OpenDocument:
+    if not _load_heif():
+        raise DocumentError("needs_converter", "pictures in HEIF, as phones take them, need the extra heif")
+    return _open_picture("HEIF", path, options)
+
+
+def _open_avif(path: str, options: ReadOptions) -> OpenDocument:
+    from PIL import features  # noqa: PLC0415 - see `load_decoders`
+
+    if not features.check("avif"):
+        raise DocumentError("needs_converter", "this Pillow was built without AVIF: install Pillow 11.3 or newer")
+    return _open_picture("AVIF", path, options)
+
+
+def _load_heif() -> bool:
+    """Has Pillow open HEIF; False where the extra is not installed."""
+    try:
+        from pi_heif import register_heif_opener  # noqa: PLC0415 - an extra
+    except ImportError:
+        return False
+    register_heif_opener()
+    return True
+
+
 def load_decoders() -> None:
     """Loads the libraries of all readers, for a process that opens documents; whoever only names kinds does without."""
     from embedpipe.pages.formats import pdf, pictures, tiff  # noqa: F401, PLC0415 - half of what a start of `info` took
 
+    _load_heif()
+
+
+_BRAND_BEGIN = 16
+_HEIF = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
 
 READERS: dict[str, Reader] = {
     "png": _picture("PNG", (".png",), b"\x89PNG\r\n\x1a\n"),
@@ -99,6 +139,16 @@ READERS: dict[str, Reader] = {
     "bmp": _picture("BMP", (".bmp", ".dib"), b"BM"),
     "webp": replace(
         _picture("WEBP", (".webp",)), recognises=lambda head: head[:4] == b"RIFF" and head[8:12] == b"WEBP"
+    ),
+    "jpeg2000": _picture(
+        "JPEG2000", (".jp2", ".j2k", ".jpf", ".jpx", ".j2c"), b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51\xff"
+    ),
+    "avif": Reader("AVIF", (".avif", ".avifs"), lambda head: bool(_brands(head) & {b"avif", b"avis"}), _open_avif),
+    "heif": Reader(
+        "HEIF",
+        (".heic", ".heif", ".hif", ".heics", ".heifs"),
+        lambda head: bool((brands := _brands(head)) & _HEIF) and not brands & {b"avif", b"avis"},
+        _open_heif,
     ),
     # the last: its mark may come anywhere in the first kilobyte, also in a picture's description
     "pdf": Reader("PDF", (".pdf",), lambda head: b"%PDF-" in head, _open_pdf),

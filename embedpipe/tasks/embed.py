@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from embedpipe.backbones.engines import Backbone
-from embedpipe.core.records import WHOLE_FILE, Document, FeatureBatch, PageFailure, PageInfo, PageRef
+from embedpipe.core.records import RETRIED, WHOLE_FILE, Document, FeatureBatch, PageFailure, PageInfo, PageRef
 from embedpipe.embedding.intake import Intake, Report
 from embedpipe.embedding.recognition import keep_recognised, lacking
 from embedpipe.embedding.streaming import PageStream, Settings
@@ -199,7 +199,7 @@ class _EmbedRun:
         selection = self.settings.selection
         stored = self.writer.known.get(sha256, set())
         # what could not be read, or changed while it was, says nothing about the content: it is always tried again
-        failures = [] if self._retry_failed else [f for f in self.writer.failures_of(sha256) if f.kind != "unreadable"]
+        failures = [] if self._retry_failed else [f for f in self.writer.failures_of(sha256) if f.kind not in RETRIED]
         if any(f.page.page_index == WHOLE_FILE for f in failures):
             for failure in failures:
                 self._fail_again(failure, document)
@@ -249,7 +249,7 @@ class _EmbedRun:
         sha256, index = failure.page.document_sha256, failure.page.page_index
         filling = self._filling.get(sha256, _Filling())
         pages = filling.pages if index == WHOLE_FILE else filling.pages & {index}
-        if failure.kind != "unreadable":  # what changes while it is read says nothing about the content
+        if failure.kind not in RETRIED:  # what changes while it is read says nothing about the content
             for page in pages:
                 self.extras.give_up((sha256, page), f"{failure.kind}: {failure.message}")
         return bool(pages) and (index != WHOLE_FILE or filling.only)

@@ -1,5 +1,6 @@
 """Every reader keeps one contract, and each kind of file has oddities of its own that must come out right."""
 
+import base64
 import itertools
 import os
 from collections.abc import Callable, Iterable
@@ -28,6 +29,7 @@ from embedpipe.pages.documents import (
     plan,
     recognise,
 )
+from embedpipe.pages.formats.pictures import MORE_PICTURES
 
 KEYS = sorted(READERS)
 RESIZES = ("aspect", "squash", "crop")
@@ -46,6 +48,28 @@ STORED_AS = {
 }
 """What turns an upright picture into the one that a camera with this EXIF orientation stores."""
 
+HEIC = (
+    "AAAAHGZ0eXBoZWljAAAAAG1pZjFoZWljbWlhZgAAAVZtZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0AAAAAAAAAAAAAAAAAAAAACJpbG9j"
+    "AAAAAERAAAEAAQAAAAABegABAAAAAAAAAFEAAAAjaWluZgAAAAAAAQAAABVpbmZlAgAAAAABAABodmMxAAAAAA5waXRtAAAAAAABAAAA1mlw"
+    "cnAAAAC3aXBjbwAAAHhodmNDAQNwAAAAkAAAAAAAPPAA/P34+AAADwNgAAEAGEABDAH//wNwAAADAJAAAAMAAAMAPLoCQGEAAQArQgEBA3AA"
+    "AAMAkAAAAwAAAwA8oBkgEZZbqSSmubgIaDAgAAADAyAAAAMAIWIAAQAHRAHBcrBiQAAAABNjb2xybmNseAABAA0ABoAAAAAUaXNwZQAAAAAA"
+    "AADIAAABGAAAABBwaXhpAAAAAAMICAgAAAAXaXBtYQAAAAAAAAABAAEEgQIDBAAAAFltZGF0AAAATSgBrxkpZROi9wHgT//xL/xitYiWBoEY"
+    "AAAakKeFwbD/wv1PcNYa6BihggAC7s+CaEyAAAF1hwAAAwAAAwNeAAADAAADAAADAAADAB4Q"
+)
+"""The sample as a phone would store it: nothing in the test tools writes HEIF."""
+
+TURNED_HEIC = (
+    "AAAAHGZ0eXBoZWljAAAAAG1pZjFoZWljbWlhZgAAAaFtZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0AAAAAAAAAAAAAAAAAAAAADRpbG9j"
+    "AAAAAERAAAIAAQAAAAABxQABAAAAAAAAAFEAAgAAAAACFgABAAAAAAAAACQAAAA4aWluZgAAAAAAAgAAABVpbmZlAgAAAAABAABodmMxAAAA"
+    "ABVpbmZlAgAAAQACAABFeGlmAAAAAA5waXRtAAAAAAABAAAA4GlwcnAAAADAaXBjbwAAAHhodmNDAQNwAAAAkAAAAAAAPPAA/P34+AAADwNg"
+    "AAEAGEABDAH//wNwAAADAJAAAAMAAAMAPLoCQGEAAQArQgEBA3AAAAMAkAAAAwAAAwA8oBkgEZZbqSSmubgIaDAgAAADAyAAAAMAIWIAAQAH"
+    "RAHBcrBiQAAAABNjb2xybmNseAABAA0ABoAAAAAUaXNwZQAAAAAAAADIAAABGAAAABBwaXhpAAAAAAMICAgAAAAJaXJvdAMAAAAYaXBtYQAA"
+    "AAAAAAABAAEFgQIDBIUAAAAaaXJlZgAAAAAAAAAOY2RzYwACAAEAAQAAAH1tZGF0AAAATSgBrxkpZROi9wHgT//xL/xitYiWBoEYAAAakKeF"
+    "wbD/wv1PcNYa6BihggAC7s+CaEyAAAF1hwAAAwAAAwNeAAADAAADAAADAAADAB4QAAAABkV4aWYAAE1NACoAAAAIAAEBEgADAAAAAQAGAAAA"
+    "AAAA"
+)
+"""The same stored as a picture that is to be turned clockwise, by its box and by its EXIF, as phones do it."""
+
 
 def sample(folder: Path, key: str, size: tuple[int, int] = (200, 280)) -> Path:
     """A white page with a dark bar at its top, as a file that the reader `key` opens; its name says nothing."""
@@ -56,6 +80,9 @@ def sample(folder: Path, key: str, size: tuple[int, int] = (200, 280)) -> Path:
             page = document.new_page(width=width, height=height)
             page.draw_rect((0, 0, width, height * 0.4), color=None, fill=(0.1, 0.1, 0.1))
             document.save(file)
+        return file
+    if key == "heif":
+        file.write_bytes(base64.b64decode(HEIC))
         return file
     pixels = np.full((height, width, 3), 255, np.uint8)
     pixels[: height * 2 // 5] = 25
@@ -295,7 +322,7 @@ class TestEveryReader:
             b"%!PS-Adobe-3.0 EPSF-3.0\n",
             b"BLP2",
             b"<svg xmlns=",
-            b"\0\0\0\x0cjP  ",
+            b"\0\0\0\x18ftypisom\0\0\0\0mp42mp41",
             b"8BPS",
             b"RIFF\0\0\0\0WAVE",
         ],
@@ -540,7 +567,7 @@ class TestPictures:
         assert refusal(tmp_path / "a.tiff", "tiff", limits=Limits(pages=3)).kind == "too_large"
         assert read(tmp_path / "a.tiff", "tiff", 3, limits=Limits(pages=4)).width == 20
 
-    @pytest.mark.parametrize("key", ["gif", "webp", "png"])
+    @pytest.mark.parametrize("key", ["gif", "webp", "png", "avif"])
     def test_an_animation_is_its_first_frame(self, tmp_path: Path, key: str) -> None:
         """Frames after the first are moments of one picture and no pages."""
         first, second = Image.new("RGB", (60, 60), RED), Image.new("RGB", (60, 60), (0, 0, 255))
@@ -549,9 +576,13 @@ class TestPictures:
         document = open_document(os.fspath(tmp_path / "a"), key, ReadOptions())
         document.close()
         assert document.page_count == 1
-        assert is_near(shade(read(tmp_path / "a", key), 0.5, 0.5), RED)
+        drawn = read(tmp_path / "a", key)
+        assert is_near(shade(drawn, 0.5, 0.5), RED, by=8)
+        assert drawn.message == MORE_PICTURES
+        first.save(tmp_path / "a", READERS[key].name)
+        assert not read(tmp_path / "a", key).message
 
-    @pytest.mark.parametrize("key", ["png", "jpeg", "tiff", "gif", "bmp", "webp"])
+    @pytest.mark.parametrize("key", ["png", "jpeg", "tiff", "gif", "bmp", "webp", "jpeg2000", "avif"])
     def test_too_many_pixels_are_refused(self, tmp_path: Path, key: str) -> None:
         """A picture past the limit of pixels is too large, one at the limit is not."""
         file = sample(tmp_path, key, (50, 40))
@@ -572,7 +603,7 @@ class TestPictures:
         assert line.shape == (32, 160, 3)
         assert line.max() == 0
 
-    @pytest.mark.parametrize("key", ["png", "jpeg", "tiff", "bmp"])
+    @pytest.mark.parametrize("key", ["png", "jpeg", "tiff", "bmp", "jpeg2000", "avif"])
     def test_half_a_picture_is_no_picture(self, tmp_path: Path, key: str) -> None:
         """A picture that was cut short is an error of its page and not half grey."""
         noise = np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8)

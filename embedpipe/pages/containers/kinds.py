@@ -37,7 +37,7 @@ DOCUMENTS = frozenset(
         *(".doc", ".docx", ".docm", ".dot", ".dotx", ".rtf", ".odt", ".pages", ".wps", ".hwp", ".hwpx", ".msg"),
         *(".xls", ".xlsx", ".xlsm", ".xlsb", ".ods", ".numbers", ".et", ".ppt", ".pptx", ".pps", ".ppsx", ".odp"),
         *(".key", ".dps", ".vsd", ".vsdx", ".xps", ".oxps", ".ofd", ".epub", ".djvu", ".caj", ".ps", ".eps", ".psd"),
-        *(".heic", ".heif", ".avif", ".jp2", ".svg", ".7z", ".rar", ".zst", ".pst", ".mht", ".mhtml"),
+        *(".svg", ".7z", ".rar", ".zst", ".pst", ".mht", ".mhtml"),
     }
 )
 """Names that promise a document, or an archive, of a kind that no reader opens."""
@@ -143,8 +143,6 @@ def other_kind(head: bytes, read_at: Callable[[int, int], bytes] | None = None) 
     for words, marks in _MARKS:
         if head.startswith(marks):
             return words
-    if head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"mif1", b"msf1", b"avif"):
-        return "a HEIF or AVIF picture"
     if not head.startswith(_OLE):
         return ""
     if read_at is not None:

@@ -95,11 +95,12 @@ class _Opened:
 
     def __init__(self, container: Container, file: "BinaryIO | MemberFile") -> None:
         self.container = container
-        self._file = file
+        self.close = weakref.finalize(self, _close, container, file)  # also where its thread ends
 
-    def close(self) -> None:
-        self.container.close()
-        self._file.close()
+
+def _close(container: Container, file: "BinaryIO | MemberFile") -> None:
+    container.close()
+    file.close()
 
 
 class _Last(threading.local):

@@ -12,6 +12,7 @@ from PIL import Image
 
 from embedpipe.core.errors import DocumentError
 from embedpipe.pages.contract import BLANK_INK, ReadOptions, Region, Rendering, first_line, ink, plan
+from embedpipe.pages.formats.colours import in_srgb, profile_of
 from embedpipe.pages.formats.pixel_shapes import SQUARE, Shape, in_square_pixels, stored_shape
 from embedpipe.pages.formats.shades import SIXTEEN_BITS, as_floats, eight_bits, high_value, is_deep, visible
 from embedpipe.pages.source_kinds import taken_by_camera
@@ -30,6 +31,9 @@ TURNS = {
 
 SIDEWAYS = (_T.TRANSPOSE, _T.ROTATE_270, _T.TRANSVERSE, _T.ROTATE_90)
 ORIENTATION = 0x0112
+
+MORE_PICTURES = "only its first picture is read: it is an animation, or holds a gain map or other views of the same"
+"""What is said of a file of one page that holds more pictures."""
 
 _JPEG_END = b"\xff\xd9"
 _MORE = b"\x55\x2a" * 256
@@ -59,7 +63,7 @@ class Picture:
 
 
 class ImageDocument:
-    """A picture, opened with Pillow; of animations only the first frame counts.
+    """A picture, opened with Pillow; of animations and of several pictures only the first counts, which is said.
 
     A picture that was cut short is an error; a JPEG that only lacks its end marker is `repaired`.
 
@@ -79,6 +83,7 @@ class ImageDocument:
         self._warning = ""
         self._image = self._open()
         self._stored = self._image.size  # before a draft changes it
+        self._more = ""
 
     def _open(self) -> Image.Image:
         with pillow_errors("not_a_document") as told:
@@ -91,7 +96,7 @@ class ImageDocument:
         try:
             with pillow_errors("page_error") as told:
                 drawn = draw(self.picture(index), self._options)
-            return replace(drawn, message=drawn.message or self._warning or told.warning)
+            return replace(drawn, message=drawn.message or self._warning or told.warning or self._more)
         except DocumentError as error:
             if error.kind != "page_error" or self._format != "JPEG" or index != 0:
                 raise
@@ -123,7 +128,10 @@ class ImageDocument:
 
     def picture(self, index: int) -> Picture:
         """The stored picture `index`; raises DocumentError and whatever Pillow raises."""
-        self._image.seek(index)
+        if self._image.tell() != index:  # a HEIF need not begin with the picture that stands for it
+            self._image.seek(index)
+        if self.page_count == 1 and getattr(self._image, "is_animated", False):
+            self._more = MORE_PICTURES
         return self._picture_of(self._image, self._stored)
 
     def _picture_of(self, image: Image.Image, stored: tuple[int, int]) -> Picture:
@@ -162,8 +170,9 @@ def draw(picture: Picture, options: ReadOptions) -> Rendering:
         return flat if picture.shape == SQUARE else flat.resize(shown, Image.Resampling.BICUBIC)
 
     deep = is_deep(image)
-    flat = square(_in_colours(eight_bits(image, picture.highest) if deep else image))
-    pixels = upright(_on_white(flat, (columns, rows), region, resampling))
+    profile = profile_of(image)
+    flat = square(_in_colours(eight_bits(image, picture.highest) if deep else image, profile))
+    pixels = upright(_on_white(flat, (columns, rows), region, resampling, profile))
     stored = None
     if deep and ink(pixels) < BLANK_INK:
         small = square(as_floats(image)).resize((columns, rows), resampling, box=region, reducing_gap=3.0)
@@ -172,8 +181,13 @@ def draw(picture: Picture, options: ReadOptions) -> Rendering:
     return Rendering(pixels, width, height, message=message)
 
 
-def _in_colours(image: Image.Image) -> Image.Image:
-    """An image of any mode of 8 bits as L or RGB, or as RGBA where some of it is transparent and some is not."""
+def _in_colours(image: Image.Image, profile: bytes) -> Image.Image:
+    """An image of any mode of 8 bits as L or RGB, or as RGBA where some of it is transparent and some is not.
+
+    With a profile also as CMYK: its colours are brought to RGB when the picture is small.
+    """
+    if image.mode == "CMYK" and profile:
+        return image
     transparent = image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
     image = image.convert("RGBA" if transparent else "L" if image.mode in ("1", "L") else "RGB")
     if transparent and image.getchannel("A").getextrema() == (0, 0):
@@ -181,9 +195,11 @@ def _in_colours(image: Image.Image) -> Image.Image:
     return image
 
 
-def _on_white(image: Image.Image, size: tuple[int, int], region: Region, resampling: Image.Resampling) -> Image.Image:
-    """Scales a region of an image to RGB, with what is transparent shown on white."""
-    image = image.resize(size, resampling, box=region, reducing_gap=3.0)
+def _on_white(
+    image: Image.Image, size: tuple[int, int], region: Region, resampling: Image.Resampling, profile: bytes
+) -> Image.Image:
+    """Scales a region of an image to RGB, with colours as the profile means them and what is transparent on white."""
+    image = in_srgb(image.resize(size, resampling, box=region, reducing_gap=3.0), profile)
     if image.mode == "RGBA":
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image.convert("RGB")
