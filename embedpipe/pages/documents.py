@@ -4,6 +4,7 @@ Pages are rendered straight to the size that the network takes. Nothing here gua
 the memory: `rendering` runs these readers in worker processes that can be killed.
 """
 
+import re
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -95,6 +96,20 @@ def _open_pdf(path: str, options: ReadOptions) -> OpenDocument:
     return PdfDocument(path, options)
 
 
+def _book(name: str, kind: str, suffixes: tuple[str, ...], recognises: Callable[[bytes], bool]) -> Reader:
+    def opened(path: str, options: ReadOptions) -> OpenDocument:
+        from embedpipe.pages.formats.books import BookDocument  # noqa: PLC0415 - see `load_decoders`
+
+        return BookDocument(kind, path, options, None if recognises is _never else recognises)
+
+    return Reader(name, suffixes, recognises, opened)
+
+
+def _never(_: bytes) -> bool:
+    """Of kinds that are ZIP files: only the names in them tell, see `containers.kinds.zip_kind`."""
+    return False
+
+
 def _open_heif(path: str, options: ReadOptions) -> OpenDocument:
     if not _load_heif():
         raise DocumentError("needs_converter", "pictures in HEIF, as phones take them, need the extra heif")
@@ -121,13 +136,16 @@ def _load_heif() -> bool:
 
 def load_decoders() -> None:
     """Loads the libraries of all readers, for a process that opens documents; whoever only names kinds does without."""
-    from embedpipe.pages.formats import pdf, pictures, tiff  # noqa: F401, PLC0415 - half of what a start of `info` took
+    from embedpipe.pages.formats import books, pictures, tiff  # noqa: F401, PLC0415 - half of what a start of `info` took
 
     _load_heif()
 
 
 _BRAND_BEGIN = 16
 _HEIF = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
+
+_XML = rb"(?:\xef\xbb\xbf)?(?>\s+|<\?.*?\?>|<!--.*?-->|<!DOCTYPE\s+svg[^\[>]*(?:\[.*?\]\s*)?>)*+"
+_SVG, _FB2 = (re.compile(_XML + name + rb"[\s>]", re.DOTALL) for name in (rb"<(?:svg:)?svg", rb"<FictionBook"))
 
 READERS: dict[str, Reader] = {
     "png": _picture("PNG", (".png",), b"\x89PNG\r\n\x1a\n"),
@@ -150,6 +168,12 @@ READERS: dict[str, Reader] = {
         lambda head: bool((brands := _brands(head)) & _HEIF) and not brands & {b"avif", b"avis"},
         _open_heif,
     ),
+    "xps": _book("XPS", "xps", (".xps", ".oxps"), _never),
+    "epub": _book("EPUB", "epub", (".epub",), _never),
+    "cbz": _book("CBZ", "cbz", (".cbz",), _never),
+    "fb2": _book("FB2", "fb2", (".fb2",), lambda head: bool(_FB2.match(head))),
+    "mobi": _book("MOBI", "mobi", (".mobi", ".azw", ".prc"), lambda head: head[60:68] in (b"BOOKMOBI", b"TEXtREAd")),
+    "svg": _book("SVG", "svg", (".svg",), lambda head: bool(_SVG.match(head))),
     # the last: its mark may come anywhere in the first kilobyte, also in a picture's description
     "pdf": Reader("PDF", (".pdf",), lambda head: b"%PDF-" in head, _open_pdf),
 }

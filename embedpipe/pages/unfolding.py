@@ -146,9 +146,15 @@ class _Unfolding:
 
     def _no_container(self, file: BinaryIO, path: str, words: str) -> Item:
         """A ZIP that is one document, or a program."""
+        if path == self.found.path and words in kinds.ZIP_READERS:
+            return identify(self.found, self.limits)
         file.seek(0)
+        head = filled(file, kinds.HEAD)
+        if words in kinds.ZIP_READERS:
+            digest, size = self._hash(file, head)
+            return Document(path, digest, size, self.found.mtime_ns, kinds.ZIP_READERS[words])
         found = self.found if path == self.found.path else FoundFile(path, -1, self.found.mtime_ns, False, None)
-        return no_document(found, filled(file, kinds.HEAD), words)
+        return no_document(found, head, words)
 
     def _empty(self, path: str, kind: str) -> Item:
         if not (self.found.named and path == self.found.path):

@@ -16,14 +16,14 @@ from embedpipe.core.errors import EmbedpipeError
 from embedpipe.core.files import file_time
 from embedpipe.core.outputs import made_here
 from embedpipe.core.records import WHOLE_FILE, Document, PageFailure, PageRef
-from embedpipe.pages.containers.kinds import container_kind, other_kind
+from embedpipe.pages.containers.kinds import HEAD, ZIP, container_kind, other_kind
+from embedpipe.pages.containers.opening import zip_reader
 from embedpipe.pages.containers.places import MARK
 from embedpipe.pages.documents import SUFFIXES, Limits, recognise
 from embedpipe.pages.leftovers import LINK, OURS, Sieve
 
 OTHER = "other"
 
-_HEAD = 1024
 _CHUNK = 1 << 20
 _IGNORED_TYPES = ("text/", "audio/", "video/", "font/")
 _IGNORED_SUBTYPES = ("json", "zip", "x-tar", "gzip", "xml", "javascript", "x-python", "x-sh", "octet-stream")
@@ -218,8 +218,10 @@ def identify(found: FoundFile, limits: Limits) -> Document | IgnoredFile | PageF
         with open(found.path, "rb", opener=open_without_waiting) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 return failure(found.path, "unreadable", "it is no longer a regular file")
-            head = file.read(_HEAD)
-            reader = None if container_kind(head) else recognise(head)
+            head = file.read(HEAD)
+            kind = container_kind(head)
+            reader = zip_reader(file) if kind == ZIP else None if kind else recognise(head)
+            file.seek(len(head))
             if reader is None or (not found.named and made_here(Path(found.path), head)):
                 return no_document(found, head)
             if found.size > limits.file_bytes:

@@ -261,7 +261,7 @@ class TestIdentify:
         assert isinstance(item, Document)
         assert item.reader == "pdf"
 
-    @pytest.mark.parametrize("key", sorted(set(READERS) - {"pdf", "heif"}))
+    @pytest.mark.parametrize("key", ["png", "jpeg", "tiff", "gif", "bmp", "webp", "jpeg2000", "avif"])
     def test_pictures_are_known_by_content(self, tmp_path: Path, key: str) -> None:
         """A picture named .pdf goes to the reader of its own kind."""
         Image.new("RGB", (9, 9)).save(tmp_path / "a.pdf", READERS[key].name)
@@ -314,7 +314,6 @@ class TestIdentify:
             ("A.PDF", b"words"),
             (".hidden.pdf", b"words"),
             ("empty.pdf", b""),
-            ("a.svg", b"<svg>"),
             ("a.eps", b"%!PS-Adobe-3.0 EPSF-3.0"),
             ("a.docx", b"PK\x03\x04"),
             ("binary", b"\0\1\2\3"),

@@ -36,8 +36,8 @@ DOCUMENTS = frozenset(
     {
         *(".doc", ".docx", ".docm", ".dot", ".dotx", ".rtf", ".odt", ".pages", ".wps", ".hwp", ".hwpx", ".msg"),
         *(".xls", ".xlsx", ".xlsm", ".xlsb", ".ods", ".numbers", ".et", ".ppt", ".pptx", ".pps", ".ppsx", ".odp"),
-        *(".key", ".dps", ".vsd", ".vsdx", ".xps", ".oxps", ".ofd", ".epub", ".djvu", ".caj", ".ps", ".eps", ".psd"),
-        *(".svg", ".7z", ".rar", ".zst", ".pst", ".mht", ".mhtml"),
+        *(".key", ".dps", ".vsd", ".vsdx", ".ofd", ".djvu", ".caj", ".ps", ".eps", ".psd"),
+        *(".7z", ".rar", ".zst", ".pst", ".mht", ".mhtml"),
     }
 )
 """Names that promise a document, or an archive, of a kind that no reader opens."""
@@ -85,14 +85,19 @@ def _is_mail(head: bytes) -> bool:
     return known >= _LEAST_HEADERS and bool(found & _OF_MAILS) and not _WEB_ARCHIVE.search(head)
 
 
+XPS, EPUB, COMIC = ("an XPS document", "an EPUB book", "a comic book")
+ZIP_READERS = {XPS: "xps", EPUB: "epub", COMIC: "cbz"}
+"""Keys in `documents.READERS` of ZIP files that are one document, by what they are called."""
+
 _ZIPS: tuple[tuple[str, Callable[[Collection[str]], bool]], ...] = (
     ("a Word document", lambda names: "word/document.xml" in names or "word/document2.xml" in names),
     ("an Excel workbook", lambda names: "xl/workbook.xml" in names or "xl/workbook.bin" in names),
     ("a PowerPoint presentation", lambda names: "ppt/presentation.xml" in names),
     ("a Visio drawing", lambda names: "visio/document.xml" in names),
-    ("an XPS document", lambda names: any(name.lower().endswith(".fdseq") for name in names)),
+    (XPS, lambda names: any(name.lower().endswith(".fdseq") for name in names)),
     ("an OFD document", lambda names: "OFD.xml" in names),
-    ("an EPUB book", lambda names: "META-INF/container.xml" in names and "mimetype" in names),
+    (COMIC, lambda names: "ComicInfo.xml" in names),
+    (EPUB, lambda names: "META-INF/container.xml" in names and "mimetype" in names),
     ("an OpenDocument file", lambda names: "content.xml" in names and "META-INF/manifest.xml" in names),
     ("a document of Pages, Numbers or Keynote", lambda names: "Index/Document.iwa" in names or "index.apxl" in names),
     ("an Android app", lambda names: "AndroidManifest.xml" in names),

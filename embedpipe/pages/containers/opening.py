@@ -57,6 +57,15 @@ def kind_of(file: BinaryIO) -> str:
     return kind
 
 
+def zip_reader(file: BinaryIO) -> str | None:
+    """The key in `documents.READERS` of a ZIP that is one document; None for all others."""
+    with contextlib.suppress(DocumentError):
+        container = open_container(file, kinds.ZIP, "", Allowance(0, Limits()))
+        container.close()
+        return kinds.ZIP_READERS.get(container.stands_for)
+    return None
+
+
 class MemberFile:
     """The content of a member, as a file that readers can open by a path.
 

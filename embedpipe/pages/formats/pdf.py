@@ -7,6 +7,7 @@ import pymupdf
 from numpy.typing import NDArray
 
 from embedpipe.core.errors import DocumentError
+from embedpipe.core.records import Recipe
 from embedpipe.pages.contract import ReadOptions, Rendering, failure_kind, first_line, plan
 from embedpipe.pages.formats.pdf_mending import mend_boxes, page_object, settle_layers
 from embedpipe.pages.formats.shades import visible
@@ -75,21 +76,13 @@ class PdfDocument:
         pymupdf.TOOLS.reset_mupdf_warnings()
         try:
             mended = self._mend(index)
-            page = self.pdf[index]
-            width, height = page.rect.width, page.rect.height
-            if not (width > 0 and height > 0):
-                raise DocumentError("page_error", f"the page is {width:g} x {height:g} points")
-            region, (columns, rows) = plan(width, height, self._options.recipe)
-            scale = pymupdf.Matrix(columns / (region[2] - region[0]), rows / (region[3] - region[1]))
-            picture = page.get_pixmap(matrix=scale, clip=region, colorspace=pymupdf.csRGB, alpha=False)
+            pixels, width, height = picture_of(self.pdf[index], self._options.recipe)
         except (DocumentError, MemoryError):
             raise
         except Exception as error:
             raise DocumentError(
                 failure_kind(error, "page_error"), f"cannot be rendered: {first_line(error)}"
             ) from error
-        pixels = np.frombuffer(picture.samples_mv, np.uint8).reshape(picture.h, picture.stride)[:, : picture.w * 3]
-        pixels = _exact_size(pixels.reshape(picture.h, picture.w, 3), columns, rows)
         pixels, faint = visible(pixels)
         stands = self._stand_in if self._stand_in and self._stand_in.of_page(index) else None
         told = (stands.message if stands else "", mended, faint, pymupdf.TOOLS.mupdf_warnings().partition("\n")[0])
@@ -119,6 +112,25 @@ class PdfDocument:
     def close(self) -> None:
         """Closes the file."""
         self.pdf.close()
+
+
+def picture_of(page: pymupdf.Page, recipe: Recipe) -> tuple[NDArray[np.uint8], float, float]:
+    """A page of any kind that MuPDF opens, drawn as a recipe says.
+
+    Returns:
+        Pixels, uint8 (H, W, 3), and the page's width and height in points.
+
+    Raises:
+        DocumentError: The page has no area; and whatever MuPDF raises.
+    """
+    width, height = page.rect.width, page.rect.height
+    if not (width > 0 and height > 0):
+        raise DocumentError("page_error", f"the page is {width:g} x {height:g} points")
+    region, (columns, rows) = plan(width, height, recipe)
+    scale = pymupdf.Matrix(columns / (region[2] - region[0]), rows / (region[3] - region[1]))
+    picture = page.get_pixmap(matrix=scale, clip=region, colorspace=pymupdf.csRGB, alpha=False)
+    pixels = np.frombuffer(picture.samples_mv, np.uint8).reshape(picture.h, picture.stride)[:, : picture.w * 3]
+    return _exact_size(pixels.reshape(picture.h, picture.w, 3), columns, rows), width, height
 
 
 def _open_pdf(path: str) -> pymupdf.Document:
