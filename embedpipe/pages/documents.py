@@ -30,6 +30,7 @@ from embedpipe.pages.contract import (
 
 __all__ = [
     "BLANK_INK",
+    "BOOKS",
     "INK_CONTRAST",
     "PHOTO_CROP",
     "READERS",
@@ -178,6 +179,9 @@ READERS: dict[str, Reader] = {
     "pdf": Reader("PDF", (".pdf",), lambda head: b"%PDF-" in head, _open_pdf),
 }
 """The kinds of file that are read. An allow-list: nothing else reaches a decoder."""
+
+BOOKS = frozenset({"xps", "epub", "fb2", "mobi", "svg", "cbz"})
+"""Keys of the kinds that MuPDF opens besides PDF."""
 
 SUFFIXES = frozenset(suffix for reader in READERS.values() for suffix in reader.suffixes)
 

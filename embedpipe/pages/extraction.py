@@ -190,7 +190,7 @@ def _prune_field(field: Any, shown: set[int], deepest: int) -> bool:
 def _extract_pictures(opened: OpenDocument, document: Document, span: Span, file: str, options: ReadOptions) -> None:
     """Copies pictures of a TIFF as they are stored; where the file is not as the format says, writes them anew."""
     if not isinstance(opened, TiffDocument):
-        raise DocumentError("page_error", "a file of its kind has one page")
+        raise DocumentError("page_error", "a file of its kind is not cut: only PDF and TIFF are")
     first, last = (opened.frame_number(index) for index in span)
     try:
         if last - first != span[1] - span[0]:

@@ -3,6 +3,7 @@
 `bench` compares them.
 """
 
+import contextlib
 import itertools
 import math
 import time
@@ -25,7 +26,8 @@ from embedpipe.backbones.layers import FeatureNetwork
 from embedpipe.backbones.names import members
 from embedpipe.core.errors import UsageError
 from embedpipe.core.records import Document
-from embedpipe.pages.documents import PHOTO_CROP, OpenDocument, ReadOptions, open_document
+from embedpipe.pages.containers.opening import on_the_disk
+from embedpipe.pages.documents import BOOKS, PHOTO_CROP, OpenDocument, ReadOptions, open_document
 
 PLAIN_DPI = 150
 
@@ -113,16 +115,22 @@ def plain_transform(backbone: Backbone) -> Callable[[Image.Image], Tensor]:
 def _pictures(pages: Iterable[Page]) -> Iterator[Image.Image]:
     """Pages as people render them."""
     for document, those in itertools.groupby(pages, key=lambda page: page.document):
-        if document.reader == "pdf":
-            with pymupdf.open(document.path, filetype="pdf") as opened:
-                for page in those:
-                    drawn = opened[page.index].get_pixmap(dpi=PLAIN_DPI)
-                    yield Image.frombytes("RGB", (drawn.width, drawn.height), drawn.samples)
-        else:
-            with Image.open(document.path) as image:
+        with on_the_disk(document.path) as path, contextlib.ExitStack() as stack:
+            if document.reader == "pdf":
+                opened = stack.enter_context(pymupdf.open(path, filetype="pdf"))
+            elif document.reader in BOOKS:
+                held = open_document(document.path, document.reader, ReadOptions())
+                stack.callback(held.close)
+                opened = held.pdf
+            else:
+                image = stack.enter_context(Image.open(path))
                 for page in those:
                     image.seek(page.index)
                     yield image.convert("RGB")
+                continue
+            for page in those:
+                drawn = opened[page.index].get_pixmap(dpi=PLAIN_DPI)
+                yield Image.frombytes("RGB", (drawn.width, drawn.height), drawn.samples)
 
 
 def plain_loop(
