@@ -1,18 +1,33 @@
 """`embed`: what goes into the artifacts."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from embedpipe.backbones.names import UPRIGHT
-from embedpipe.commands.base import DONE, LabelsFile, begin, command, exit_code, print_report, report_json, take_labels
+from embedpipe.commands.base import (
+    DONE,
+    SOME_FAILED,
+    LabelsFile,
+    begin,
+    command,
+    exit_code,
+    print_report,
+    report_json,
+    take_labels,
+)
 from embedpipe.commands.terminal.options import Common, Inputs, Network, Reading, Recognition
+from embedpipe.commands.terminal.targets import folder_option
 from embedpipe.core.display import path_to_text
 from embedpipe.core.errors import UsageError
+from embedpipe.core.outputs import PNG
 
 if TYPE_CHECKING:
+    from embedpipe.backbones.engines import Backbone
     from embedpipe.commands.terminal.console import Output
     from embedpipe.embedding.intake import Report
+    from embedpipe.embedding.streaming import Settings
 
 
 def _print_changes(report: "Report", output: "Output") -> None:
@@ -31,6 +46,34 @@ def _print_changes(report: "Report", output: "Output") -> None:
             f"known files out of reach: {len(report.unreachable)} ({path_to_text(report.unreachable[0])}); is a disk "
             "or a folder not mounted? They count as before; if they were deleted, `forget` their folder"
         )
+
+
+def _check_choices(label_by: str | None, resize: str | None, upright: str | None) -> None:
+    """Raises UsageError for a value that there is not."""
+    if label_by not in (None, "folder"):
+        raise UsageError(f"--label-by {label_by}: the only way is folder")
+    if resize not in (None, "aspect", "squash", "crop"):
+        raise UsageError(f"--resize {resize}: write aspect, squash or crop")
+    if upright not in (None, *UPRIGHT):
+        raise UsageError(f"--upright {upright}: write auto or never")
+
+
+def _explain(
+    inputs: list[str], backbone: "Backbone", settings: "Settings", save_pages: Path | None, output: "Output"
+) -> int:
+    """Says how files are read; the exit code is that of a run over them."""
+    from embedpipe.core.records import FAILURES
+    from embedpipe.tasks import embed_explain
+
+    files, failed = [], False
+    for told in embed_explain.explain(inputs, backbone, settings, save_pages):
+        files.append(told.to_json())
+        failed = failed or bool(told.failure) or any(row["outcome"] in FAILURES for row in told.pages)
+        for line in embed_explain.in_words(told):
+            output.line(line)
+    output.result({"files": files, "space": backbone.identity.space})
+    output.line(f"{len(files)} files, as {backbone.identity.space} sees them; nothing was kept")
+    return SOME_FAILED if failed else DONE
 
 
 @command("embed")
@@ -55,18 +98,22 @@ def embed(
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try again what failed before.")] = False,
     no_thumbnails: Annotated[bool, typer.Option("--no-thumbnails", help="Keep no small pictures of pages.")] = False,
     no_words: Annotated[bool, typer.Option("--no-words", help="Keep no hashed words of pages.")] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say how each file is recognised, opened and drawn; keep nothing.")
+    ] = False,
+    save_pages: Annotated[
+        Path | None,
+        folder_option("With --explain: save the pages as the network sees them, as PNGs.", "*-page-*.png", PNG),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and about how long.")] = False,
 ) -> int:
     """Render and embed every page of files and folders that the store does not hold yet."""
     from embedpipe.tasks import embed as embed_task
 
     workspace, output = begin(common)
-    if label_by not in (None, "folder"):
-        raise UsageError(f"--label-by {label_by}: the only way is folder")
-    if resize not in (None, "aspect", "squash", "crop"):
-        raise UsageError(f"--resize {resize}: write aspect, squash or crop")
-    if upright not in (None, *UPRIGHT):
-        raise UsageError(f"--upright {upright}: write auto or never")
+    _check_choices(label_by, resize, upright)
+    if save_pages is not None and not explain:
+        raise UsageError("--save-pages: it goes with --explain, which draws the pages")
     settings = recognition.on(reading.settings())
     changes = {"size": size, "resize": resize, "layers": layers}
     recipe = {key: value for key, value in changes.items() if value is not None}
@@ -78,6 +125,8 @@ def embed(
             output.notice("recognition of text is not in this estimate: count about a second a page and core")
         return DONE
     backbone = network.load(workspace, recipe=recipe, upright=upright)
+    if explain:
+        return _explain(inputs, backbone, settings, save_pages, output)
     keep = [name for name, left_out in (("thumbnails", no_thumbnails), ("words", no_words)) if not left_out]
     if no_words and settings.ocr:
         output.notice("--no-words: no text is recognised")

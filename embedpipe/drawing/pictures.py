@@ -328,6 +328,12 @@ def _made() -> PngInfo:
     return info
 
 
+def save_pixels(pixels: NDArray[np.uint8], file: Path) -> None:
+    """Writes a page as it is, uint8 (H, W, 3), as a PNG; an older one is replaced in one step."""
+    with written(file) as temporary:
+        Image.fromarray(pixels).save(temporary, "PNG", pnginfo=_made())
+
+
 def png_bytes(image: Image.Image) -> bytes:
     """A picture as the bytes of a PNG."""
     buffer = io.BytesIO()

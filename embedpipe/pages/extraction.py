@@ -67,7 +67,7 @@ def extract(
             (_extract, arguments, (longest + 2) * options.limits.page_seconds),
             (_compare, arguments, options.limits.page_seconds),
         ]
-    results = _run_guarded(calls, options)
+    results = run_guarded(calls, options)
     for file, made, compared in zip(files, results, results, strict=False):
         changed = compared if isinstance(compared, DocumentError) and compared.kind == _CHANGED else None
         yield made if isinstance(made, DocumentError) else changed or file
@@ -223,7 +223,7 @@ def _resolution(frame: Image.Image) -> dict[str, Any]:
     return {"dpi": frame.info["dpi"]} if "dpi" in frame.info else {}
 
 
-def _run_guarded(
+def run_guarded(
     calls: Iterable[tuple[Callable[..., T], tuple[Any, ...], float]], options: ReadOptions
 ) -> Iterator[T | DocumentError]:
     """Calls functions in a worker process that may be killed; for work on documents that is not rendering.

@@ -270,8 +270,7 @@ def no_document(found: FoundFile, head: bytes, words: str = "") -> IgnoredFile |
         return failure(found.path, "not_a_document", f"it holds files: name one of them, as {found.path}{MARK}NAME")
     if words := words or other_kind(head, partial(_read_at, found.path)):
         return failure(found.path, "not_a_document", f"it is {words}, which is not read; convert it to PDF first")
-    known = ", ".join(sorted(SUFFIXES))
-    return failure(found.path, "not_a_document", f"its content is none of {known}; convert it to PDF first")
+    return failure(found.path, "not_a_document", "its content is of no kind that is read; convert it to PDF first")
 
 
 def _read_at(path: str, offset: int, count: int) -> bytes:

@@ -142,6 +142,12 @@ def _states(pdf: pymupdf.Document) -> dict[int, bool]:
     return found
 
 
+def hidden_layers(pdf: pymupdf.Document) -> list[str]:
+    """Names of the layers that are not shown, as viewers open the document; raises what MuPDF raises."""
+    names = {xref: str(group.get("name", "")) for xref, group in pdf.get_ocgs().items()}
+    return [names.get(xref, "") or "unnamed" for xref, shown in _states(pdf).items() if not shown]
+
+
 def _value(expression: Any, states: dict[int, bool], depth: int) -> bool:
     """Whether an expression is true: an array that begins with And, Or or Not, or a group."""
     if depth > _DEEPEST or not _mu.pdf_is_array(expression):

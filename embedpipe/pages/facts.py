@@ -1,0 +1,104 @@
+"""What is known of how a document is read: library, layers, fonts, profiles. Told by a guarded worker, for people."""
+
+from typing import Any
+
+import pymupdf
+from PIL import Image
+from PIL import __version__ as pillow_version
+
+from embedpipe.core.errors import DocumentError
+from embedpipe.core.records import Document
+from embedpipe.pages.documents import BOOKS, READERS, OpenDocument, ReadOptions, open_document
+from embedpipe.pages.extraction import run_guarded
+from embedpipe.pages.formats import books
+from embedpipe.pages.formats.colours import profile_of
+from embedpipe.pages.formats.pdf import PdfDocument
+from embedpipe.pages.formats.pdf_mending import hidden_layers
+from embedpipe.pages.formats.pictures import ORIENTATION, ImageDocument
+
+_MOST_PAGES = 100
+"""Pages whose fonts are looked at."""
+
+_STANDARD = ("Courier", "Helvetica", "Times", "Symbol", "ZapfDingbats")
+
+
+def facts_of(document: Document, options: ReadOptions) -> dict[str, Any] | DocumentError:
+    """How a document is opened and read.
+
+    Args:
+        document: As it was found.
+        options: How it is read.
+
+    Returns:
+        Facts by name, all of them numbers, texts and lists of texts; or why it cannot be opened.
+    """
+    [told] = run_guarded([(_facts, (document, options), options.limits.page_seconds)], options)
+    return told
+
+
+def _facts(document: Document, options: ReadOptions) -> dict[str, Any]:
+    opened = open_document(document.path, document.reader, options)
+    try:
+        facts: dict[str, Any] = {"kind": READERS[document.reader].name, "page_count": opened.page_count}
+        facts["library"] = _library(document.reader)
+        if isinstance(opened, PdfDocument):
+            facts |= _of_pdf(opened)
+        elif document.reader in BOOKS:
+            if opened.pdf.is_reflowable:
+                size = f"{books.LAYOUT_WIDTH:g} x {books.LAYOUT_HEIGHT:g} points"
+                facts["laid_out"] = f"pages of {size}, letters of {books.LETTERS:g} points"
+        elif isinstance(opened, ImageDocument):
+            facts |= _of_picture(opened)
+        return facts
+    finally:
+        opened.close()
+
+
+def _library(reader: str) -> str:
+    if reader == "pdf" or reader in BOOKS:
+        return f"PyMuPDF {pymupdf.VersionBind} (MuPDF {pymupdf.VersionFitz})"
+    if reader == "heif":
+        import pi_heif  # noqa: PLC0415 - an extra; it is here, for the document opened
+
+        return f"pi-heif {pi_heif.__version__}, Pillow {pillow_version}"
+    return f"Pillow {pillow_version}"
+
+
+def _of_pdf(opened: PdfDocument) -> dict[str, Any]:
+    pdf = opened.pdf
+    return {
+        "version": str(pdf.metadata.get("format") or ""),
+        "encryption": str(pdf.metadata.get("encryption") or ""),
+        "password_used": bool(opened.password),
+        "repaired": bool(pdf.is_repaired),
+        "hidden_layers": hidden_layers(pdf),
+        "fonts_not_embedded": _not_embedded(opened),
+    }
+
+
+def _not_embedded(opened: OpenDocument) -> list[str]:
+    """Fonts that pages name and the file does not hold, and what MuPDF draws instead."""
+    found = dict[str, None]()
+    for index in range(min(opened.page_count, _MOST_PAGES)):
+        try:
+            fonts = opened.pdf.get_page_fonts(index, full=True)
+        except MemoryError:
+            raise
+        except Exception:  # noqa: BLE001, S112 - MuPDF raises many kinds; a damaged page has no fonts to tell
+            continue
+        for _, extension, kind, name, *_ in fonts:
+            if extension == "n/a" and kind != "Type3":
+                instead = "its CJK fallback" if kind == "Type0" else "a substitute"
+                instead = "a font of the same measures" if name.startswith(_STANDARD) else instead
+                found[f"{name}: MuPDF draws {instead}"] = None
+    return list(found)
+
+
+def _of_picture(opened: ImageDocument) -> dict[str, Any]:
+    image: Image.Image = opened.picture(0).image
+    profile = image.info.get("icc_profile")
+    return {
+        "mode": image.mode,
+        "exif_orientation": int(image.getexif().get(ORIENTATION, 1) or 1),
+        "colour_profile": "" if not profile else "obeyed, where it fits" if profile_of(image) else "sRGB, as shown",
+    }
