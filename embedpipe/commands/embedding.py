@@ -48,7 +48,7 @@ def _print_changes(report: "Report", output: "Output") -> None:
         )
 
 
-def _check_choices(label_by: str | None, resize: str | None, upright: str | None) -> None:
+def _check_choices(label_by: str | None, resize: str | None, upright: str | None, annotations: str | None) -> None:
     """Raises UsageError for a value that there is not."""
     if label_by not in (None, "folder"):
         raise UsageError(f"--label-by {label_by}: the only way is folder")
@@ -56,6 +56,8 @@ def _check_choices(label_by: str | None, resize: str | None, upright: str | None
         raise UsageError(f"--resize {resize}: write aspect, squash or crop")
     if upright not in (None, *UPRIGHT):
         raise UsageError(f"--upright {upright}: write auto or never")
+    if annotations not in (None, "show", "hide"):
+        raise UsageError(f"--annotations {annotations}: write show or hide")
 
 
 def _explain(
@@ -93,6 +95,10 @@ def embed(
             show_default="auto with pplcnet_doc in --backbone, else never",
         ),
     ] = None,
+    annotations: Annotated[
+        str | None,
+        typer.Option(help="show comments, marks and stamps on PDF pages, or hide them.", show_default="show"),
+    ] = None,
     label_by: Annotated[str | None, typer.Option(help="`folder`: the folder below each input is the type.")] = None,
     labels: LabelsFile = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try again what failed before.")] = False,
@@ -111,11 +117,11 @@ def embed(
     from embedpipe.tasks import embed as embed_task
 
     workspace, output = begin(common)
-    _check_choices(label_by, resize, upright)
+    _check_choices(label_by, resize, upright, annotations)
     if save_pages is not None and not explain:
         raise UsageError("--save-pages: it goes with --explain, which draws the pages")
     settings = recognition.on(reading.settings())
-    changes = {"size": size, "resize": resize, "layers": layers}
+    changes = {"size": size, "resize": resize, "layers": layers, "annotations": annotations}
     recipe = {key: value for key, value in changes.items() if value is not None}
     if dry_run:
         plan = embed_task.plan_run(workspace, inputs, network.load(workspace, recipe=recipe, upright=upright), settings)

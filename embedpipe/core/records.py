@@ -256,12 +256,23 @@ class Recipe:
             pixels as a sheet of paper has (for recognition of text, no network takes it).
         layers: Name of a set of layers in `backbones.layers.LAYERS`; "penultimate" is the classical choice.
         shortest: Least pixels of the short side: the page of a till roll is stretched to it.
+        annotations: "show" draws what people put on a PDF page (comments, marks, stamps) as a viewer does; "hide" does
+            not. Form fields, signatures among them, are drawn in any case.
     """
 
     size: int = 320
     resize: Literal["aspect", "squash", "crop", "area"] = "aspect"
     layers: str = "stages"
     shortest: int = SHORTEST_SIDE
+    annotations: Literal["show", "hide"] = "show"
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values, without those that are as they were before there was a choice: so names of spaces stay."""
+        values = asdict(self)
+        for name, usual in (("shortest", SHORTEST_SIDE), ("annotations", "show")):
+            if values[name] == usual:
+                del values[name]
+        return values
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,9 +333,9 @@ class Identity:
     def to_json(self) -> dict[str, Any]:
         """As plain values; what is as it was before there was a choice is left out, so that spaces keep their names."""
         values = asdict(self)
-        for one in (values, *values["members"]):
-            if one["recipe"]["shortest"] == SHORTEST_SIDE:
-                del one["recipe"]["shortest"]
+        values["recipe"] = self.recipe.to_json()
+        for one, member in zip(values["members"], self.members, strict=True):
+            one["recipe"] = member.recipe.to_json()
         for name in ("members", "upright"):
             if not values[name]:
                 del values[name]

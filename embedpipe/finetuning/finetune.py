@@ -275,7 +275,12 @@ class _Run:
 
     def _fingerprint(self, pages: LabelledPages, tested: NDArray[np.bool_]) -> str:
         rows = [pages.documents, pages.page_indices, pages.y, pages.groups, tested]
-        facts = [asdict(self._recipe), self._base_sha256, asdict(self._picture), [list(map(str, row)) for row in rows]]
+        facts = [
+            asdict(self._recipe),
+            self._base_sha256,
+            _as_before(asdict(self._picture)),
+            [list(map(str, row)) for row in rows],
+        ]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
     def _save(
@@ -393,3 +398,8 @@ def _at(path: str, sha256: str) -> Document | None:
         return None
     found = identify_at(there, Limits())
     return found if isinstance(found, Document) and found.sha256 == sha256 else None
+
+
+def _as_before(picture: dict[str, Any]) -> dict[str, Any]:
+    """A recipe without what came later and is as it was: runs that were interrupted go on."""
+    return {name: value for name, value in picture.items() if (name, value) != ("annotations", "show")}

@@ -446,7 +446,8 @@ def _thumbnail(document: Document, drawn: Rendering, index: int) -> bytes | None
     """A small picture of the whole page, where one is wanted; a page that can be rendered is never lost for it."""
     if THUMBNAILS not in _options.extras:
         return None
-    if _options.recipe.resize == "crop" or _options.recipe.size < LONG_SIDE:
+    recipe = _options.recipe
+    if recipe.resize == "crop" or recipe.size < LONG_SIDE or recipe.annotations == "hide":  # they are for all spaces
         try:
             drawn = _open(document, replace(_options, recipe=Recipe(LONG_SIDE))).render(index)
         except DocumentError:

@@ -93,3 +93,15 @@ def test_pages_are_saved_with_an_explanation_only(pile: Path, tmp_path: Path) ->
     done = CliRunner().invoke(app, ["embed", str(pile), *NETWORK, "--save-pages", str(tmp_path / "saved")])
     assert done.exit_code != 0
     assert "--explain" in str(done.exception)
+
+
+def test_hidden_annotations_are_a_space_of_their_own(pile: Path, tmp_path: Path) -> None:
+    """The option changes the space, in which other commands read as it says."""
+    options = [*NETWORK, "--artifacts", str(tmp_path / "artifacts"), "--json", "--explain", str(pile / "c.png")]
+    shown, hidden, usual = (
+        json.loads(CliRunner().invoke(app, ["embed", *options, *more]).stdout)["space"]
+        for more in (["--annotations", "show"], ["--annotations", "hide"], [])
+    )
+    assert shown == usual != hidden
+    done = CliRunner().invoke(app, ["embed", *options, "--annotations", "none"])
+    assert "write show or hide" in str(done.exception)

@@ -8,6 +8,7 @@ from email.message import EmailMessage
 from pathlib import Path
 
 import pytest
+from pages.test_documents import sample
 from typer.testing import CliRunner
 
 from embedpipe.backbones.engines import Backbone
@@ -17,7 +18,7 @@ from embedpipe.core.files import sha256_of
 from embedpipe.core.records import Document
 from embedpipe.embedding.page_pictures import page_pictures
 from embedpipe.embedding.streaming import Settings
-from embedpipe.pages.documents import Limits, ReadOptions
+from embedpipe.pages.documents import READERS, Limits, ReadOptions
 from embedpipe.pages.rendering import Job, Renderer, Selection
 from embedpipe.samples import draw_samples
 from embedpipe.store.page_extras import TABLES
@@ -184,3 +185,35 @@ def test_the_command_line_counts_members(workspace: Workspace, pile: Path) -> No
     done = CliRunner().invoke(app, ["embed", empty, *options])
     assert done.exit_code == 3
     assert "no_pages" in done.output
+
+
+def test_a_heap_of_everything_adds_up(workspace: Workspace, tiny: Backbone, tmp_path: Path) -> None:
+    """One of each kind, loose, in archives and in a mail: each file is in one count; a second run embeds nothing."""
+    loose = tmp_path / "loose"
+    loose.mkdir()
+    files = [sample(loose, key) for key in READERS]
+    (tmp_path / "heap").mkdir()
+    with zipfile.ZipFile(tmp_path / "heap" / "all.zip", "w") as archive:
+        for file in files:
+            archive.write(file, file.name)
+        archive.writestr("broken.pdf", b"%PDF-1.7 nothing")
+        archive.writestr("letter.docx", b"x")
+        archive.writestr("notes.txt", b"x")
+    with tarfile.open(tmp_path / "heap" / "all.tar.xz", "w:xz") as archive:
+        archive.add(tmp_path / "heap" / "all.zip", "all.zip")
+    mail(tmp_path / "heap" / "m.eml", tmp_path / "heap" / "all.zip", *files)
+    mail(tmp_path / "heap" / "empty.eml")
+    report = embed(workspace, [str(tmp_path / "heap"), str(loose)], tiny)
+    kinds = len(READERS)
+    assert report.files == 3 * (kinds + 3) + 2 * kinds + 1
+    assert report.files == (
+        report.documents + report.duplicates + report.same_files + report.ignored + report.failed_files
+    )
+    assert (report.documents, report.duplicates) == (kinds, 4 * kinds + 2)
+    assert report.others == {"other": 3, "empty": 1}
+    assert {(f.kind, Path(f.page.source).name) for f in report.failures} == {
+        ("not_a_document", "broken.pdf"),
+        ("not_a_document", "letter.docx"),
+    }
+    again = embed(workspace, [str(tmp_path / "heap"), str(loose)], tiny)
+    assert (again.embedded, again.files, again.failed_files) == (0, report.files, report.failed_files)

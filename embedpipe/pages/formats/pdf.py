@@ -9,7 +9,13 @@ from numpy.typing import NDArray
 from embedpipe.core.errors import DocumentError
 from embedpipe.core.records import Recipe
 from embedpipe.pages.contract import ReadOptions, Rendering, failure_kind, first_line, plan
-from embedpipe.pages.formats.pdf_mending import mend_boxes, page_object, settle_layers
+from embedpipe.pages.formats.pdf_mending import (
+    hide_annotations,
+    mend_boxes,
+    page_object,
+    settle_layers,
+    settle_signatures,
+)
 from embedpipe.pages.formats.shades import visible
 from embedpipe.pages.formats.stand_ins import stand_in
 
@@ -72,7 +78,7 @@ class PdfDocument:
         return count
 
     def render(self, index: int) -> Rendering:
-        """Renders page `index` with annotations and form fields, on white, after its boxes and layers were mended."""
+        """Renders page `index` on white, after it was mended, with form fields, and with annotations unless hidden."""
         pymupdf.TOOLS.reset_mupdf_warnings()
         try:
             mended = self._mend(index)
@@ -102,6 +108,9 @@ class PdfDocument:
             try:
                 page = page_object(self.pdf, index)
                 settle_layers(self.pdf, page)
+                if self._options.recipe.annotations == "hide":
+                    hide_annotations(page)
+                settle_signatures(page)
                 self._mended[index] = mend_boxes(page)
             except MemoryError:
                 raise

@@ -1,4 +1,4 @@
-"""What MuPDF shows otherwise than other viewers, mended in memory before a page is drawn: boxes, and hidden layers.
+"""What MuPDF shows otherwise than other viewers, mended in memory before a page is drawn: boxes, layers, signatures.
 
 The file is never changed.
 """
@@ -16,6 +16,9 @@ _LETTER = (0.0, 0.0, 612.0, 792.0)
 _CORNERS = 4
 _LEAST_SIDE = 1.0
 """Points, below which MuPDF draws a page of one point."""
+
+_HIDDEN = 2
+"""Flag of an annotation that is neither shown nor printed."""
 
 _DEEPEST = 32
 _MOST_OBJECTS = 20_000
@@ -140,6 +143,50 @@ def _states(pdf: pymupdf.Document) -> dict[int, bool]:
         hidden = _mu.pdf_is_ocg_hidden(document, _mu.PdfResourceStack(), "View", group)
         found[int(_mu.pdf_to_num(group))] = not hidden
     return found
+
+
+def hide_annotations(page: Any) -> None:
+    """Marks what people put on a page as hidden, but for form fields; the page has to be loaded after that.
+
+    Args:
+        page: As `page_object` gives it.
+    """
+    for mark, kind in _marks(page):
+        if kind != "Widget":
+            _hide(mark)
+
+
+def settle_signatures(page: Any) -> None:
+    """Has fields for signatures that nobody has signed shown as they are stored; the page has to be loaded after that.
+
+    MuPDF draws an arrow that says SIGN instead, which is in no file and which other viewers do not show.
+
+    Args:
+        page: As `page_object` gives it.
+    """
+    for mark, kind in _marks(page):
+        field = _mu.pdf_to_name(_mu.pdf_dict_get_inheritable(mark, _mu.pdf_new_name("FT")))
+        signed = _mu.pdf_is_dict(_mu.pdf_dict_get_inheritable(mark, _mu.pdf_new_name("V")))
+        if kind != "Widget" or field != "Sig" or signed:
+            continue
+        if _mu.pdf_is_dict(_mu.pdf_dict_get(mark, _mu.pdf_new_name("AP"))):
+            _mu.pdf_dict_put(mark, _mu.pdf_new_name("Subtype"), _mu.pdf_new_name("Stamp"))
+        else:
+            _hide(mark)
+
+
+def _marks(page: Any) -> Iterator[tuple[Any, str]]:
+    """Annotations and form fields of a page, each with its kind."""
+    marks = _mu.pdf_dict_get(page, _mu.pdf_new_name("Annots"))
+    for place in range(min(_mu.pdf_array_len(marks), _MOST_OBJECTS)):
+        mark = _mu.pdf_array_get(marks, place)
+        if _mu.pdf_is_dict(mark):
+            yield mark, str(_mu.pdf_to_name(_mu.pdf_dict_get(mark, _mu.pdf_new_name("Subtype"))))
+
+
+def _hide(mark: Any) -> None:
+    flags = _mu.pdf_to_int(_mu.pdf_dict_get(mark, _mu.pdf_new_name("F")))
+    _mu.pdf_dict_put_int(mark, _mu.pdf_new_name("F"), flags | _HIDDEN)
 
 
 def hidden_layers(pdf: pymupdf.Document) -> list[str]:
