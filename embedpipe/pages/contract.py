@@ -100,6 +100,7 @@ class Limits:
         members: Most members of one file, those of containers in it included.
         depth: Most containers that a document may lie in, one in the other.
         unpacked_bytes: Most bytes that one file may unpack to; also at most so many times its size as documents do.
+        texts: Whether plain texts, by names such as `a.txt` and `a.md`, are documents.
     """
 
     file_bytes: int = 2 * 1024**3
@@ -110,6 +111,7 @@ class Limits:
     members: int = 200_000
     depth: int = 6
     unpacked_bytes: int = 64 * 1024**3
+    texts: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,7 @@ __all__ = [
     "open_document",
     "plan",
     "recognise",
+    "text_reader",
 ]
 
 
@@ -175,20 +176,30 @@ READERS: dict[str, Reader] = {
     "fb2": _book("FB2", "fb2", (".fb2",), lambda head: bool(_FB2.match(head))),
     "mobi": _book("MOBI", "mobi", (".mobi", ".azw", ".prc"), lambda head: head[60:68] in (b"BOOKMOBI", b"TEXtREAd")),
     "svg": _book("SVG", "svg", (".svg",), lambda head: bool(_SVG.match(head))),
+    # by its name, and on request: see `text_reader`
+    "txt": _book("TXT", "txt", (".txt", ".text", ".md", ".markdown"), _never),
     # the last: its mark may come anywhere in the first kilobyte, also in a picture's description
     "pdf": Reader("PDF", (".pdf",), lambda head: b"%PDF-" in head, _open_pdf),
 }
 """The kinds of file that are read. An allow-list: nothing else reaches a decoder."""
 
-BOOKS = frozenset({"xps", "epub", "fb2", "mobi", "svg", "cbz"})
+BOOKS = frozenset({"xps", "epub", "fb2", "mobi", "svg", "cbz", "txt"})
 """Keys of the kinds that MuPDF opens besides PDF."""
 
-SUFFIXES = frozenset(suffix for reader in READERS.values() for suffix in reader.suffixes)
+SUFFIXES = frozenset(suffix for key, reader in READERS.items() for suffix in reader.suffixes if key != "txt")
+"""Names that promise a document; texts are documents only where that is asked for."""
 
 
 def recognise(head: bytes) -> str | None:
     """Key in `READERS` for a file that begins with `head` (1024 bytes are enough), or None."""
     return next((key for key, reader in READERS.items() if reader.recognises(head)), None)
+
+
+def text_reader(path: str, head: bytes, limits: Limits) -> str | None:
+    """The key of the reader of texts, where a file is to be read as one: by its name, and without a zero byte."""
+    wanted = limits.texts and path.lower().endswith(READERS["txt"].suffixes)
+    is_utf16 = head.startswith((b"\xff\xfe", b"\xfe\xff"))
+    return "txt" if wanted and head and (is_utf16 or b"\0" not in head) else None
 
 
 def open_document(path: str, reader: str, options: ReadOptions) -> OpenDocument:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from embedpipe.core.errors import DocumentError
+from embedpipe.core.files import sha256_of
 from embedpipe.core.outputs import made_here
 from embedpipe.core.records import Document, PageFailure
 from embedpipe.pages.containers import kinds
@@ -24,7 +25,7 @@ from embedpipe.pages.containers.contract import (
 )
 from embedpipe.pages.containers.opening import kind_of, member_file, open_container, too_deep
 from embedpipe.pages.containers.places import of_member, outer
-from embedpipe.pages.documents import SUFFIXES, Limits, recognise
+from embedpipe.pages.documents import SUFFIXES, Limits, recognise, text_reader
 from embedpipe.pages.leftovers import LINK, in_container
 from embedpipe.pages.walking import FoundFile, IgnoredFile, failure, identify, no_document, open_without_waiting
 
@@ -88,6 +89,8 @@ def identify_at(found: FoundFile, limits: Limits) -> Item:
         return identify(found, limits)
     try:
         item = identify(replace(found, path=held.path, size=held.size, named=True), limits)
+        if isinstance(item, PageFailure) and (text := text_reader(found.path, held.head(), limits)):
+            item = Document(held.path, sha256_of(Path(held.path)), held.size, found.mtime_ns, text)
     finally:
         held.close()
     if isinstance(item, PageFailure):
@@ -198,7 +201,7 @@ class _Unfolding:
                     copied(content, file, self.limits.file_bytes - len(head), self.allowance)
                 yield from self._opened(file, kind, found.path, depth + 1)
             return
-        reader = recognise(head)
+        reader = recognise(head) or text_reader(found.path, head, self.limits)
         if reader is None or made_here(Path(found.path), head):
             item = no_document(found, head)
             yield IgnoredFile(found.path) if isinstance(item, PageFailure) and not _promises(found, head) else item

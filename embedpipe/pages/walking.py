@@ -19,7 +19,7 @@ from embedpipe.core.records import WHOLE_FILE, Document, PageFailure, PageRef
 from embedpipe.pages.containers.kinds import HEAD, ZIP, container_kind, other_kind
 from embedpipe.pages.containers.opening import zip_reader
 from embedpipe.pages.containers.places import MARK
-from embedpipe.pages.documents import SUFFIXES, Limits, recognise
+from embedpipe.pages.documents import SUFFIXES, Limits, recognise, text_reader
 from embedpipe.pages.leftovers import LINK, OURS, Sieve
 
 OTHER = "other"
@@ -221,6 +221,7 @@ def identify(found: FoundFile, limits: Limits) -> Document | IgnoredFile | PageF
             head = file.read(HEAD)
             kind = container_kind(head)
             reader = zip_reader(file) if kind == ZIP else None if kind else recognise(head)
+            reader = reader or (None if kind else text_reader(found.path, head, limits))
             file.seek(len(head))
             if reader is None or (not found.named and made_here(Path(found.path), head)):
                 return no_document(found, head)

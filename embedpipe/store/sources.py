@@ -33,6 +33,10 @@ _SCHEMA = pa.schema([*_FIRST, pa.field("standing", pa.string()), pa.field("mount
 """Tables of earlier versions lack the last two."""
 
 
+_KNOWN = Limits(texts=True)
+"""What is stored may be a text: whether texts are documents was asked when it was."""
+
+
 class Sources:
     """Where each document was last seen. A hint only: it can be lost and is filled again by the next run.
 
@@ -169,7 +173,7 @@ class Sources:
             return None
         document: object = self.unchanged(found)
         if document is None and found.size == self._documents[path].size:
-            document = identify_at(found, Limits())
+            document = identify_at(found, _KNOWN)
         return document if isinstance(document, Document) and document.sha256 == sha256 else None
 
     def path_of(self, sha256: str, otherwise: str) -> str:
@@ -205,7 +209,7 @@ class Sources:
             forms = (absolute, *(unicodedata.normalize(form, absolute) for form in ("NFC", "NFD")))
             known = next((self._documents[form] for form in forms if form in self._documents), None)
             return known.sha256 if known else None
-        document = self.unchanged(found) or identify_at(found, Limits())
+        document = self.unchanged(found) or identify_at(found, _KNOWN)
         if not isinstance(document, Document):
             return None
         self.add(document)

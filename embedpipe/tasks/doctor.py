@@ -55,7 +55,15 @@ def examine(workspace: Workspace) -> dict[str, Any]:
         "weights": weights,
         "weights_here": here,
         "ocr": ocr,
+        "heif": _heif(),
         "artifacts": str(workspace.root.absolute()),
         "converted": str(cache_folder()),
         "advice": advice,
     }
+
+
+def _heif() -> str:
+    """Whether pictures of phones can be read."""
+    if not importlib.util.find_spec("pi_heif"):
+        return 'not here: pip install "embedpipe[heif]", or pi-heif, reads HEIC pictures of phones'
+    return f"pi-heif {version('pi-heif')}"

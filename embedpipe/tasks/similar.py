@@ -381,7 +381,7 @@ def identify_query(path: str) -> Document:
         found = look_up(absolute)
     except OSError as error:
         raise DocumentError("unreadable", f"cannot read {path}: {error.strerror or error}") from error
-    item = identify_at(found, Limits())
+    item = identify_at(found, Limits(texts=True))
     if not isinstance(item, Document):
         reason = getattr(item, "message", "it is no document")
         raise DocumentError("not_a_document", f"{path}: {reason}")

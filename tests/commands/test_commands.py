@@ -279,6 +279,7 @@ def test_backbones_and_doctor_answer() -> None:
     assert rows["resnet50"]["penultimate"] == 2048
     assert rows["efficientnet_lite0"]["here"] is True
     diagnosis = values(run("doctor", "--json"))
+    assert "pi-heif" in diagnosis["heif"]
     assert {"device", "engine", "precision", "threads", "libraries", "weights", "advice"} <= diagnosis.keys()
 
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import book_files
@@ -15,7 +16,8 @@ from embedpipe.core.records import FAILURES, Document, PageFailure, PageImage, R
 from embedpipe.pages.documents import WORDS, Limits, ReadOptions, open_document, recognise
 from embedpipe.pages.formats import books
 from embedpipe.pages.rendering import Job, Renderer, Selection
-from embedpipe.pages.unfolding import look_up, unfold
+from embedpipe.pages.unfolding import identify_at, look_up, unfold
+from embedpipe.pages.walking import IgnoredFile
 
 LAID_OUT = {"epub": book_files.epub, "fb2": book_files.fb2, "mobi": book_files.mobi}
 
@@ -138,3 +140,39 @@ def test_mupdf_calls_them_as_we_expect(tmp_path: Path) -> None:
         with pymupdf.open(stream=make(), filetype=key) as opened:
             assert opened.metadata["format"] == books._FORMATS[key]
         assert re.fullmatch(r"[a-z0-9]+", key)
+
+
+TEXTS = {
+    "utf-8": "words 发票 números",
+    "utf-16": "words 发票",
+    "gb18030": "这是一张发票，购买方名称和税号如下",
+    "cp1252": "größer als früher",
+}
+
+
+@pytest.mark.parametrize("encoding", TEXTS)
+def test_texts_are_read_where_they_are_asked_for(tmp_path: Path, encoding: str) -> None:
+    """By their names, in any encoding that can be told, loose and in an archive; else they are other files."""
+    file, archive = tmp_path / "a.TXT", tmp_path / "a.zip"
+    file.write_bytes(TEXTS[encoding].encode(encoding))
+    archive.write_bytes(book_files.zipped([("x/b.md", file.read_bytes())]))
+    for path in (file, archive):
+        [ignored] = unfold(replace(look_up(os.fspath(path)), named=False), Limits())
+        assert isinstance(ignored, IgnoredFile)
+        [document] = unfold(look_up(os.fspath(path)), Limits(texts=True))
+        assert document.reader == "txt"
+        assert identify_at(look_up(document.path), Limits(texts=True)) == document
+        opened = open_document(document.path, "txt", ReadOptions())
+        assert opened.pdf[0].get_text().strip() == TEXTS[encoding]
+        assert opened.render(0).ink > 0
+        opened.close()
+
+
+def test_what_is_no_text_is_none(tmp_path: Path) -> None:
+    """Bytes under the name of a text, and an empty one."""
+    for content in (b"\0\1\2", b""):
+        (tmp_path / "a.txt").write_bytes(content)
+        [failure] = unfold(look_up(os.fspath(tmp_path / "a.txt")), Limits(texts=True))
+        assert failure.kind == "not_a_document"
+    (tmp_path / "a.txt").write_bytes(bytes(range(1, 256)) * 9)
+    assert refusal(tmp_path / "a.txt", "txt").kind == "not_a_document"

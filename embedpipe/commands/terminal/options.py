@@ -127,6 +127,9 @@ class Reading:
     max_members: Annotated[int, typer.Option(help="Most files in an archive or a mailbox.", min=1)] = 200_000
     max_depth: Annotated[int, typer.Option(help="Most containers that a document may lie in.", min=1, max=20)] = 6
     max_unpacked: Annotated[int, typer.Option(help="Most megabytes that one file may unpack to.", min=1)] = 65_536
+    text_files: Annotated[
+        bool, typer.Option("--text-files", help="Read texts as well: .txt, .text, .md and .markdown.")
+    ] = False
     password_file: Annotated[
         Path | None, typer.Option(help="Passwords to try on encrypted PDFs, one a line.", dir_okay=False)
     ] = None
@@ -157,6 +160,7 @@ class Reading:
                 members=self.max_members,
                 depth=self.max_depth,
                 unpacked_bytes=self.max_unpacked * megabyte,
+                texts=self.text_files,
             ),
             passwords=read_passwords(self.password_file),
             workers=_auto_or_number("--workers", self.workers) or 0,

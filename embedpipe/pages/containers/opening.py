@@ -88,6 +88,11 @@ class MemberFile:
             content.close()
         self.file = cast("BinaryIO", file)
 
+    def head(self) -> bytes:
+        """Its first bytes."""
+        self.file.seek(0)
+        return self.file.read(kinds.HEAD)
+
     def close(self) -> None:
         """Removes it."""
         self._end()

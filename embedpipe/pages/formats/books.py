@@ -1,4 +1,4 @@
-"""The reader of what MuPDF opens besides PDF: XPS, books, comic books and SVG.
+"""The reader of what MuPDF opens besides PDF: XPS, books, comic books, SVG and texts.
 
 Books have no pages of their own: their text is laid out on pages of one size, in one size of letters. The features of
 their pages depend on that, so it is part of what a reader of that name is, and never changes.
@@ -10,7 +10,8 @@ from collections.abc import Callable
 import numpy as np
 import pymupdf
 
-from embedpipe.core.errors import DocumentError
+from embedpipe.core.encodings import decode
+from embedpipe.core.errors import DocumentError, EmbedpipeError
 from embedpipe.pages.contract import ReadOptions, Rendering, failure_kind, first_line
 from embedpipe.pages.formats.pdf import picture_of
 from embedpipe.pages.formats.shades import visible
@@ -18,7 +19,15 @@ from embedpipe.pages.formats.shades import visible
 LAYOUT_WIDTH, LAYOUT_HEIGHT, LETTERS = 420.0, 595.0, 11.0
 """Points of a page of a book (A5), and of its letters."""
 
-_FORMATS = {"xps": "XPS", "epub": "EPUB", "fb2": "FictionBook2", "mobi": "MOBI", "svg": "SVG", "cbz": "zip"}
+_FORMATS = {
+    "xps": "XPS",
+    "epub": "EPUB",
+    "fb2": "FictionBook2",
+    "mobi": "MOBI",
+    "svg": "SVG",
+    "cbz": "zip",
+    "txt": "Text",
+}
 """What MuPDF calls them."""
 
 _LOCKS = frozenset({"META-INF/rights.xml", "META-INF/sinf.xml", "META-INF/license.lcpl"})
@@ -91,6 +100,16 @@ class BookDocument:
         self.pdf.close()
 
 
+def _text(path: str) -> bytes:
+    """A text in UTF-8, whatever it is in."""
+    with open(path, "rb") as file:
+        content = file.read()
+    try:
+        return decode(content, "the text").text.encode()
+    except EmbedpipeError as error:
+        raise DocumentError("not_a_document", str(error)) from error
+
+
 def _refuse_locked(locked: bool) -> None:
     if locked:
         raise DocumentError("encrypted", "locked by its seller (DRM), for their program only")
@@ -111,6 +130,8 @@ def _opened(kind: str, path: str, recognises: Callable[[bytes], bool] | None) ->
         if kind == "mobi":
             _refuse_locked(_is_locked_mobi(content))
         return pymupdf.open(stream=content, filetype=kind)
+    if kind == "txt":
+        return pymupdf.open(stream=_text(path), filetype="txt")
     if kind == "epub":
         with zipfile.ZipFile(path) as archive:
             _refuse_locked(not _LOCKS.isdisjoint(archive.namelist()))
