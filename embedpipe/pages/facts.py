@@ -1,5 +1,6 @@
 """What is known of how a document is read: library, layers, fonts, profiles. Told by a guarded worker, for people."""
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pymupdf
@@ -22,18 +23,17 @@ _MOST_PAGES = 100
 _STANDARD = ("Courier", "Helvetica", "Times", "Symbol", "ZapfDingbats")
 
 
-def facts_of(document: Document, options: ReadOptions) -> dict[str, Any] | DocumentError:
-    """How a document is opened and read.
+def facts_of(documents: Iterable[Document], options: ReadOptions) -> Iterator[dict[str, Any] | DocumentError]:
+    """How documents are opened and read.
 
     Args:
-        document: As it was found.
-        options: How it is read.
+        documents: As they were found.
+        options: How they are read.
 
-    Returns:
-        Facts by name, all of them numbers, texts and lists of texts; or why it cannot be opened.
+    Yields:
+        Of each its facts by name, all of them numbers, texts and lists of texts; or why it cannot be opened.
     """
-    [told] = run_guarded([(_facts, (document, options), options.limits.page_seconds)], options)
-    return told
+    return run_guarded(((_facts, (one, options), options.limits.page_seconds) for one in documents), options)
 
 
 def _facts(document: Document, options: ReadOptions) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from embedpipe.pages.containers.places import pieces
 from embedpipe.pages.documents import ReadOptions
 from embedpipe.pages.facts import facts_of
 from embedpipe.pages.rendering import Job
-from embedpipe.pages.unfolding import unfold
+from embedpipe.pages.unfolding import Item, unfold
 from embedpipe.pages.walking import FoundFile, IgnoredFile, walk
 from embedpipe.store.sorted_ledger import file_name, shortened
 
@@ -57,7 +57,7 @@ class Explained:
 
 def explain(
     inputs: Iterable[str], backbone: Backbone, settings: Settings, save_to: Path | None = None
-) -> Iterator[Explained]:
+) -> list[Explained]:
     """Tells how each file of the inputs is read; nothing is kept but the pictures that are asked for.
 
     Args:
@@ -69,37 +69,46 @@ def explain(
     Raises:
         EmbedpipeError: An input does not exist.
     """
-    for found in walk(inputs, settings.exclude, follow_links=settings.follow_links):
-        items = unfold(found, settings.limits, exclude=settings.exclude) if isinstance(found, FoundFile) else [found]
-        for item in items:
-            path = item.page.source if isinstance(item, PageFailure) else item.path
-            told = Explained(path, pieces(path)[:-1])
-            if isinstance(item, PageFailure):
-                told.failure = f"{item.kind}: {item.message}"
-            elif isinstance(item, IgnoredFile):
-                told.passed_over = item.kind
-            else:
-                _look_into(told, item, backbone, settings, save_to)
-            yield told
-
-
-def _look_into(
-    told: Explained, document: Document, backbone: Backbone, settings: Settings, save_to: Path | None
-) -> None:
+    found = [_found(item) for item in _items(inputs, settings)]
     identity = backbone.identity
     options = ReadOptions(identity.recipe, identity.interpolation, settings.limits, settings.passwords)
-    told.document = document
-    facts = facts_of(document, options)
-    if isinstance(facts, DocumentError):
-        told.failure = f"{facts.kind}: {facts}"
-        return
-    told.facts = facts
-    with page_renderer(options, 1) as renderer:
-        for rendered in renderer.render([Job(document, settings.selection)]):
+    known = [(one, one.document) for one in found if one.document is not None]
+    for (told, _), facts in zip(known, facts_of((document for _, document in known), options), strict=True):
+        if isinstance(facts, DocumentError):
+            told.failure = f"{facts.kind}: {facts}"
+        else:
+            told.facts = facts
+    by_path = {told.path: told for told, _ in known}
+    with page_renderer(options, len(known)) as renderer:
+        jobs = (Job(document, settings.selection) for told, document in known if not told.failure)
+        for rendered in renderer.render(jobs):
             results = rendered.results
             for page in upright(results, backbone.turner) if backbone.turner is not None else results:
-                told.pages.append(_row(page, save_to))
-    told.pages.sort(key=lambda row: int(row["page"] or 0))
+                by_path[rendered.document.path].pages.append(_row(page, save_to))
+    for told in found:
+        told.pages.sort(key=lambda row: int(row["page"] or 0))
+    return found
+
+
+def _items(inputs: Iterable[str], settings: Settings) -> Iterator[Item]:
+    for found in walk(inputs, settings.exclude, follow_links=settings.follow_links):
+        if isinstance(found, FoundFile):
+            yield from unfold(found, settings.limits, exclude=settings.exclude)
+        else:
+            yield found
+
+
+def _found(item: Item) -> Explained:
+    """What is known of a file before it is opened."""
+    path = item.page.source if isinstance(item, PageFailure) else item.path
+    told = Explained(path, pieces(path)[:-1])
+    if isinstance(item, PageFailure):
+        told.failure = f"{item.kind}: {item.message}"
+    elif isinstance(item, IgnoredFile):
+        told.passed_over = item.kind
+    else:
+        told.document = item
+    return told
 
 
 def _row(page: PageImage | PageFailure, save_to: Path | None) -> dict[str, Any]:
