@@ -1,0 +1,172 @@
+"""The sentences that the package says to people, found in its source.
+
+`PYTHONPATH=$PWD python tests/messages.py` lists those without a translation. Every string of at least two words counts, wherever it stands, but for docstrings, annotations and the texts of
+`--help`; single words count where they are headings. What is never shown is listed in `UNSAID`.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from embedpipe.core.languages.table import load
+from embedpipe.drawing.templating import SAID_BY_SCRIPTS, environment, plain
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "embedpipe"
+TEMPLATES = PACKAGE / "drawing" / "templates"
+
+UNREAD = ("samples", "finetuning/model_cards.py", "core/languages", "core/moved.py", "core/memory.py")
+"""What says nothing to people: drawn documents, files in English, phrases of other programs."""
+UNSAID = frozenset((ROOT / "tests" / "core" / "languages" / "unsaid.txt").read_text(encoding="utf-8").splitlines())
+"""Strings that no person reads: code, names of fonts and places, what is looked for in other programs' words."""
+
+_PROSE = re.compile(
+    r"[A-Za-z]{2,}[^A-Za-z\s]* [^A-Za-z\s]*[A-Za-z]{2,}|\{\}\S? \(?[A-Za-z]{2,}|[A-Za-z]{3,}\S? \(?\{\}"
+)
+_HELP = frozenset(
+    {"Option", "Argument", "Typer", "file_option", "folder_option", "debug", "cast", "compile", "TypeVar"}
+)
+_NOT_SAID = frozenset({"help", "rich_help_panel", "show_default", "metavar", "loc", "family", "name"})
+_HEADINGS = {"table": 0, "progress": 0, "UnknownNameError": 0, "_Figure": 0, "write_gallery": 1, "Group": 0}
+"""Calls whose argument at that place holds headings: single words are sentences there as well."""
+_FACTS = frozenset({"facts", "title", "_PANELS"})
+_FORMAT = re.compile(r"%(?:\.\d+)?[sdf]")
+
+
+def _escaped(text: str) -> str:
+    """Fixed text as a table has it; `{}` is a hole of `str.format`."""
+    plain = re.sub(r"[\[\]{}|\\]", lambda found: "\\" + found[0], text).replace(r"\{\}", "{}")
+    return plain.replace("\n", r"\n")
+
+
+def skeleton(node: ast.AST) -> str | None:
+    """A string with its holes; None for what is no string."""
+    if isinstance(node, ast.Constant):
+        return _escaped(node.value) if isinstance(node.value, str) else None
+    if isinstance(node, ast.JoinedStr):
+        return "".join(_part(value) for value in node.values)
+    if isinstance(node, ast.IfExp):
+        texts = _choices(node)
+        return None if texts is None else "[" + "|".join(texts) + "]"
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult) and isinstance(node.left, ast.Constant):
+        return f"[{_escaped(node.left.value)}|]" if isinstance(node.left.value, str) else None
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        sides = skeleton(node.left), skeleton(node.right)
+        return None if sides == (None, None) else "".join("{}" if side is None else side for side in sides)
+    return None
+
+
+def _part(node: ast.AST) -> str:
+    if not isinstance(node, ast.FormattedValue):
+        return skeleton(node) or ""
+    inside = skeleton(node.value) if node.format_spec is None and node.conversion == -1 else None
+    return "{}" if inside is None or isinstance(node.value, ast.JoinedStr) else inside
+
+
+def _choices(node: ast.IfExp) -> list[str] | None:
+    found: list[str] = []
+    for branch in (node.body, node.orelse):
+        texts = _choices(branch) if isinstance(branch, ast.IfExp) else [skeleton(branch)]
+        if texts is None or None in texts:
+            return None
+        found += [text for text in texts if text is not None]
+    return found
+
+
+def strings(tree: ast.AST) -> Iterator[tuple[int, str, bool]]:
+    """Line, sentence, and whether it stands where single words are sentences, of every string of a module."""
+    skipped: set[ast.AST] = set()
+    headings: set[ast.AST] = set()
+    logged: set[ast.AST] = set()
+    for node in ast.walk(tree):
+        skipped |= _unread(node)
+        headings |= _headings(node)
+        if isinstance(node, ast.Call) and _name_of(node.func) in {"warning", "info"}:
+            logged |= set(node.args[:1])
+
+    def inside(node: ast.AST, *, heading: bool) -> Iterator[tuple[int, str, bool]]:
+        heading = heading or node in headings
+        if (found := skeleton(node)) is not None:
+            yield getattr(node, "lineno", 0), _FORMAT.sub("{}", found) if node in logged else found, heading
+        for child in ast.iter_child_nodes(node):
+            is_part = isinstance(child, ast.Constant) and isinstance(node, ast.JoinedStr | ast.BinOp)
+            if child not in skipped and not is_part:
+                yield from inside(child, heading=heading and not isinstance(node, ast.Call | ast.JoinedStr))
+
+    yield from inside(tree, heading=False)
+
+
+def _unread(node: ast.AST) -> set[ast.AST]:
+    """What lies in a node and is read by nobody: docstrings, annotations, texts of the help."""
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+        return {node.value}
+    if isinstance(node, ast.Call):
+        if _name_of(node.func) in _HELP:
+            return {*node.args, *node.keywords}
+        return {keyword for keyword in node.keywords if keyword.arg in _NOT_SAID}
+    return {found for found in (getattr(node, "annotation", None), getattr(node, "returns", None)) if found}
+
+
+def _headings(node: ast.AST) -> set[ast.AST]:
+    if isinstance(node, ast.Call) and (place := _HEADINGS.get(_name_of(node.func))) is not None:
+        found = set(node.args[place : place + 1])
+        return found | {keyword.value for keyword in node.keywords if keyword.arg in _FACTS}
+    if isinstance(node, ast.Call):
+        return {keyword.value for keyword in node.keywords if keyword.arg in _FACTS}
+    targets = node.targets if isinstance(node, ast.Assign) else []
+    facts = [t for t in targets if getattr(t, "id", getattr(getattr(t, "value", None), "id", "")) in _FACTS]
+    found = {target.slice for target in facts if isinstance(target, ast.Subscript)}
+    if facts and isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict):
+        found |= {key for key in node.value.keys if key is not None}
+    return found
+
+
+def _name_of(function: ast.AST) -> str:
+    return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+
+
+def _of_templates() -> Iterator[tuple[str, str]]:
+    for file in sorted(TEMPLATES.iterdir()):
+        text = file.read_text(encoding="utf-8")
+        place = str(file.relative_to(ROOT))
+        if file.suffix == ".js":
+            yield from ((place, ast.literal_eval(said)) for said in SAID_BY_SCRIPTS.findall(text))
+            continue
+        for line, _, message in environment().extract_translations(text):
+            for one in (message,) if isinstance(message, str) else filter(None, message):
+                yield f"{place}:{line}", plain(one)
+
+
+def said() -> tuple[dict[str, str], set[str]]:
+    """What needs a translation, with its place; and all that the source holds, which may have one."""
+    needed: dict[str, str] = {}
+    held: set[str] = set()
+    for file in sorted(PACKAGE.rglob("*.py")):
+        if any(str(file.relative_to(PACKAGE)).startswith(name) for name in UNREAD):
+            continue
+        for line, text, heading in strings(ast.parse(file.read_text(encoding="utf-8"))):
+            bare = text.strip()
+            held.add(bare)
+            is_word = heading and re.search(r"[A-Za-z]{2,}", bare) and not bare.startswith("{}")
+            if bare and bare not in UNSAID and (_PROSE.search(bare) or is_word):
+                needed.setdefault(bare, f"{file.relative_to(ROOT)}:{line}")
+    for place, text in _of_templates():
+        held.add(text.strip())
+        needed.setdefault(text.strip(), place)
+    return needed, held
+
+
+def main() -> None:
+    """Prints what has no translation, to be added to a file of `embedpipe/core/languages/zh`."""
+    known = {sentence.english for sentence in load("zh")}
+    for text, place in said()[0].items():
+        if text not in known:
+            sys.stdout.write(f"# {place}\n{text}\n")
+
+
+if __name__ == "__main__":
+    main()
