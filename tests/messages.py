@@ -1,7 +1,8 @@
 """The sentences that the package says to people, found in its source.
 
-`PYTHONPATH=$PWD python tests/messages.py` lists those without a translation. Every string of at least two words counts, wherever it stands, but for docstrings, annotations and the texts of
-`--help`; single words count where they are headings. What is never shown is listed in `UNSAID`.
+`PYTHONPATH=$PWD python tests/messages.py` lists those without a translation. Every string of at least two words counts,
+wherever it stands, but for docstrings, annotations and the texts of `--help`; single words count where they are
+headings. What is never shown is listed in `UNSAID`.
 """
 
 from __future__ import annotations

@@ -115,13 +115,13 @@ def _end(skeleton: str, start: int) -> int:
 def _split(inside: str) -> Iterator[str]:
     """The texts of a choice."""
     depth, text = 0, ""
-    for token in re.findall(r"\\.|.", inside, re.DOTALL):
-        if token == "|" and not depth:
+    for piece in re.findall(r"\\.|.", inside, re.DOTALL):
+        if piece == "|" and not depth:
             yield text
             text = ""
             continue
-        depth += {"[": 1, "]": -1}.get(token, 0)
-        text += token
+        depth += {"[": 1, "]": -1}.get(piece, 0)
+        text += piece
     yield text
 
 
