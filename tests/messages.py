@@ -25,6 +25,9 @@ UNREAD = ("samples", "finetuning/model_cards.py", "core/languages", "core/moved.
 UNSAID = frozenset((ROOT / "tests" / "core" / "languages" / "unsaid.txt").read_text(encoding="utf-8").splitlines())
 """Strings that no person reads: code, names of fonts and places, what is looked for in other programs' words."""
 
+TEXT, HEADING, PART = "text", "heading", "part"
+"""Where a string stands: anywhere; where single words are sentences; as one of the texts of a choice in a sentence."""
+
 _PROSE = re.compile(
     r"[A-Za-z]{2,}[^A-Za-z\s]* [^A-Za-z\s]*[A-Za-z]{2,}|\{\}\S? \(?[A-Za-z]{2,}|[A-Za-z]{3,}\S? \(?\{\}"
 )
@@ -78,27 +81,50 @@ def _choices(node: ast.IfExp) -> list[str] | None:
     return found
 
 
-def strings(tree: ast.AST) -> Iterator[tuple[int, str, bool]]:
-    """Line, sentence, and whether it stands where single words are sentences, of every string of a module."""
+def strings(tree: ast.AST) -> Iterator[tuple[int, str, str]]:
+    """Line, sentence and place of every string of a module; the place is `TEXT`, `HEADING` or `PART`."""
     skipped: set[ast.AST] = set()
     headings: set[ast.AST] = set()
     logged: set[ast.AST] = set()
+    parts: set[ast.AST] = set()
     for node in ast.walk(tree):
         skipped |= _unread(node)
         headings |= _headings(node)
+        parts |= _parts(node)
         if isinstance(node, ast.Call) and _name_of(node.func) in {"warning", "info"}:
             logged |= set(node.args[:1])
 
-    def inside(node: ast.AST, *, heading: bool) -> Iterator[tuple[int, str, bool]]:
+    def inside(node: ast.AST, *, heading: bool) -> Iterator[tuple[int, str, str]]:
         heading = heading or node in headings
-        if (found := skeleton(node)) is not None:
-            yield getattr(node, "lineno", 0), _FORMAT.sub("{}", found) if node in logged else found, heading
+        if not isinstance(node, ast.IfExp) and (found := skeleton(node)) is not None:
+            text = _FORMAT.sub("{}", found) if node in logged else found
+            yield getattr(node, "lineno", 0), text, _place(node, parts, heading=heading)
         for child in ast.iter_child_nodes(node):
             is_part = isinstance(child, ast.Constant) and isinstance(node, ast.JoinedStr | ast.BinOp)
             if child not in skipped and not is_part:
                 yield from inside(child, heading=heading and not isinstance(node, ast.Call | ast.JoinedStr))
 
     yield from inside(tree, heading=False)
+
+
+def _place(node: ast.AST, parts: set[ast.AST], *, heading: bool) -> str:
+    return PART if node in parts else HEADING if heading else TEXT
+
+
+def _parts(node: ast.AST) -> set[ast.AST]:
+    """The texts of the choices in a sentence."""
+    if isinstance(node, ast.JoinedStr):
+        inner = [value.value for value in node.values if isinstance(value, ast.FormattedValue)]
+    elif isinstance(node, ast.BinOp):
+        inner = [node.left, node.right]
+    else:
+        return set()
+    return {one for value in inner if isinstance(value, ast.IfExp) for one in _branches(value)}
+
+
+def _branches(node: ast.IfExp) -> Iterator[ast.AST]:
+    for branch in (node.body, node.orelse):
+        yield from _branches(branch) if isinstance(branch, ast.IfExp) else (branch,)
 
 
 def _unread(node: ast.AST) -> set[ast.AST]:
@@ -149,11 +175,11 @@ def said() -> tuple[dict[str, str], set[str]]:
     for file in sorted(PACKAGE.rglob("*.py")):
         if any(str(file.relative_to(PACKAGE)).startswith(name) for name in UNREAD):
             continue
-        for line, text, heading in strings(ast.parse(file.read_text(encoding="utf-8"))):
+        for line, text, stands in strings(ast.parse(file.read_text(encoding="utf-8"))):
             bare = text.strip()
             held.add(bare)
-            is_word = heading and re.search(r"[A-Za-z]{2,}", bare) and not bare.startswith("{}")
-            if bare and bare not in UNSAID and (_PROSE.search(bare) or is_word):
+            is_word = stands == HEADING and re.search(r"[A-Za-z]{2,}", bare) and not bare.startswith("{}")
+            if bare and stands != PART and bare not in UNSAID and (_PROSE.search(bare) or is_word):
                 needed.setdefault(bare, f"{file.relative_to(ROOT)}:{line}")
     for place, text in _of_templates():
         held.add(text.strip())

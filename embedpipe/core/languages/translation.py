@@ -16,6 +16,8 @@ from embedpipe.core.languages.table import RAW, WORD, Sentence, load
 
 _WORDS = re.compile(r"[A-Za-z]{2,}")
 _SEPARATORS = re.compile(r"; |: |\. |, | (?=\()")
+_LISTED = re.compile(r", | and | or ")
+_COUNTED = re.compile(r"(?:([\d.,]+%?) )?(.*)", re.DOTALL)
 _MARKS = {"; ": "；", ": ": "：", ". ": "。", ", ": "，", " ": ""}
 _LONGEST = 4000  # characters of a text that is looked at: what is longer holds data
 _DEEPEST = 6  # sentences within sentences
@@ -118,11 +120,24 @@ def _filling(table: _Table, value: str, kind: str, said: str, depth: int) -> str
     inside = value.strip()
     if RAW in (kind, said) or not inside:
         return value
-    if WORD in (kind, said) and (found := table.whole.get(inside)):
+    if WORD in (kind, said) and (found := _words(table, inside)):
         return found
     if " " not in inside and kind != WORD:
         return value
     return _known(table, inside, depth + 1) or value
+
+
+def _words(table: _Table, text: str) -> str | None:
+    """A word, or a list of words, each with a number before it or without; None where one is not known."""
+    if found := table.whole.get(text):
+        return found
+    items = []
+    for item in _LISTED.split(text):
+        number, one = _COUNTED.fullmatch(item).groups()  # type: ignore[union-attr] - it matches everything
+        if (other := table.whole.get(one)) is None:
+            return None
+        items.append(f"{number} {other}" if number else other)
+    return "、".join(items)
 
 
 def _several(table: _Table, text: str, depth: int) -> str | None:
