@@ -96,15 +96,21 @@ def strings(tree: ast.AST) -> Iterator[tuple[int, str, str]]:
 
     def inside(node: ast.AST, *, heading: bool) -> Iterator[tuple[int, str, str]]:
         heading = heading or node in headings
-        if not isinstance(node, ast.IfExp) and (found := skeleton(node)) is not None:
+        if not _is_choice(node) and (found := skeleton(node)) is not None:
             text = _FORMAT.sub("{}", found) if node in logged else found
             yield getattr(node, "lineno", 0), text, _place(node, parts, heading=heading)
         for child in ast.iter_child_nodes(node):
             is_part = isinstance(child, ast.Constant) and isinstance(node, ast.JoinedStr | ast.BinOp)
+            is_part = is_part and not _is_choice(node)
             if child not in skipped and not is_part:
                 yield from inside(child, heading=heading and not isinstance(node, ast.Call | ast.JoinedStr))
 
     yield from inside(tree, heading=False)
+
+
+def _is_choice(node: ast.AST) -> bool:
+    """Whether a node that stands alone gives one of several texts, or a text or none."""
+    return isinstance(node, ast.IfExp) or (isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult))
 
 
 def _place(node: ast.AST, parts: set[ast.AST], *, heading: bool) -> str:

@@ -22,7 +22,9 @@ _LONGEST = 2000
 """Characters of an error: a name of ten thousand would hide the message."""
 _WIDE = 1000
 """Columns of an output that is no terminal: nothing is wrapped or cut for the programs that read it."""
-_SENTENCES = frozenset({"why", "what", "status", "state", "outcome", "message", "way", "keep", ""})
+_SENTENCES = frozenset(
+    {"", "held out", "keep", "kind", "message", "outcome", "state", "status", "way", "what", "why"}
+)
 """Headings of columns whose cells are our own words; other columns hold names, which are never translated."""
 
 
@@ -92,7 +94,7 @@ class Output:
             TextColumn("{task.fields[pages]} " + _said("pages", sys.stderr)),
             TextColumn("{task.fields[rate]} " + _said("pages/s", sys.stderr)),
             TimeElapsedColumn(),
-            TextColumn(_said("left", sys.stderr)),
+            TextColumn(_said("time left", sys.stderr)),
             TimeRemainingColumn(),
         )
         with Progress(*columns, console=Console(stderr=True)) as bar:
