@@ -28,10 +28,11 @@ from embedpipe.commands.terminal.console import (
     prepare_streams,
     say,
 )
-from embedpipe.commands.terminal.options import Common, expand
+from embedpipe.commands.terminal.options import Common, expand, language_named
 from embedpipe.commands.terminal.panels import panel_of
 from embedpipe.commands.terminal.targets import guarded
 from embedpipe.core.errors import EmbedpipeError, UsageError
+from embedpipe.core.languages import choice
 from embedpipe.core.memory import is_lack_of_memory
 
 if TYPE_CHECKING:
@@ -63,6 +64,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+@app.callback()
+def _before_the_command(
+    lang: Annotated[
+        str | None, typer.Option(metavar="en|zh", parser=language_named, help="Language of messages and HTML.")
+    ] = None,
+) -> None:
+    """Sorts piles of documents by what their pages look like."""
 
 
 LabelsFile = Annotated[Path | None, typer.Option(help="A CSV with the columns path,label to take labels from first.")]
@@ -368,6 +378,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: Without the name of the program; those of this process if None.
     """
+    choice.use(choice.asked(sys.argv[1:] if arguments is None else arguments))
     try:
         code = int(app(arguments, standalone_mode=False) or DONE)
         finish_output()

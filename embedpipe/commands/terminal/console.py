@@ -9,10 +9,11 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from embedpipe.core.display import display
 from embedpipe.core.errors import EmbedpipeError
+from embedpipe.core.languages.translation import word
 
 if TYPE_CHECKING:
     from embedpipe.tasks.embed import Progress
@@ -21,6 +22,10 @@ _LONGEST = 2000
 """Characters of an error: a name of ten thousand would hide the message."""
 _WIDE = 1000
 """Columns of an output that is no terminal: nothing is wrapped or cut for the programs that read it."""
+_SENTENCES = frozenset(
+    {"", "held out", "keep", "kind", "message", "outcome", "state", "status", "way", "what", "why"}
+)
+"""Headings of columns whose cells are our own words; other columns hold names, which are never translated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +50,7 @@ class Output:
         """Prints a line for people; nothing in JSON mode."""
         if not self.as_json:
             with _printing():
-                sys.stdout.write(display(text) + "\n")
+                sys.stdout.write(display(_said(text, sys.stdout)) + "\n")
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         """Prints a table for people; nothing in JSON mode."""
@@ -58,9 +63,13 @@ class Output:
 
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         for column in columns:
-            table.add_column(column, overflow="fold")
+            table.add_column(_said(column, sys.stdout), overflow="fold")
         for row in rows:
-            table.add_row(*(Text(display(str(value))) for value in row))  # Text: no markup in file names
+            cells = (
+                _said(str(v), sys.stdout) if name in _SENTENCES else str(v)
+                for name, v in zip(columns, row, strict=True)
+            )
+            table.add_row(*(Text(display(cell)) for cell in cells))  # Text: no markup in file names
         console = Console(width=None if sys.stdout.isatty() else _WIDE)
         with _printing():
             console.print(table)
@@ -82,14 +91,14 @@ class Output:
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
-            TextColumn("{task.fields[pages]} pages"),
-            TextColumn("{task.fields[rate]} pages/s"),
+            TextColumn("{task.fields[pages]} " + _said("pages", sys.stderr)),
+            TextColumn("{task.fields[rate]} " + _said("pages/s", sys.stderr)),
             TimeElapsedColumn(),
-            TextColumn("left"),
+            TextColumn(_said("time left", sys.stderr)),
             TimeRemainingColumn(),
         )
         with Progress(*columns, console=Console(stderr=True)) as bar:
-            yield ProgressBar(bar, bar.add_task(what, total=None, pages=0, rate="-"))
+            yield ProgressBar(bar, bar.add_task(_said(what, sys.stderr), total=None, pages=0, rate="-"))
 
 
 class ProgressBar:
@@ -104,7 +113,7 @@ class ProgressBar:
         """Moves the bar."""
         if self._bar is not None and progress.stage != self._stage:
             if self._stage:
-                self._bar.reset(self._task, description=progress.stage, pages=0, rate="-")
+                self._bar.reset(self._task, description=_said(progress.stage, sys.stderr), pages=0, rate="-")
             self._stage = progress.stage
         self._move(progress.pages, progress.bytes_done, progress.bytes_total)
 
@@ -186,7 +195,17 @@ def _library_of(filename: str) -> str:
 def say(text: str) -> None:
     """Prints a line on stderr; where stderr has no reader any more, the work goes on."""
     with suppress(OSError):
-        sys.stderr.write(display(text) + "\n")
+        sys.stderr.write(display(_said(text, sys.stderr)) + "\n")
+
+
+def _said(text: str, stream: TextIO) -> str:
+    """A text in the language of the process; in English where the encoding of the stream lacks its characters."""
+    other = word(text)
+    try:
+        other.encode(stream.encoding or "utf-8", "surrogateescape")
+    except (UnicodeError, LookupError):
+        return text
+    return other
 
 
 def error_line(message: str) -> str:

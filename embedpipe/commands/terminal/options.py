@@ -17,6 +17,8 @@ from embedpipe.commands.terminal.targets import named
 from embedpipe.core.display import whole_number
 from embedpipe.core.encodings import decode
 from embedpipe.core.errors import EmbedpipeError, UsageError
+from embedpipe.core.languages.choice import LANGUAGES, VARIABLE
+from embedpipe.core.languages.choice import named as named_language
 
 if TYPE_CHECKING:
     from embedpipe.backbones.engines import Backbone
@@ -28,6 +30,15 @@ if TYPE_CHECKING:
 AUTO = "auto"
 _ENCODINGS = ("cp1252", "gb18030", "mac_roman")
 _MOST = 10_000  # render processes, or pages per call: more is a slip
+
+
+def language_named(text: str) -> str:
+    """The language of `--lang`; it was set before, see `choice.asked`, and is only checked here."""
+    if (language := named_language(text)) is None:
+        raise typer.BadParameter(f"{text}: write {' or '.join(LANGUAGES)}")
+    return language
+
+
 AllowMissing = Annotated[
     bool, typer.Option("--allow-missing", help="Go on although labelled documents have lost their features.")
 ]
@@ -53,6 +64,16 @@ class Common:
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no notices.")] = False
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False
+    lang: Annotated[
+        str | None,
+        typer.Option(
+            envvar=VARIABLE,
+            metavar="en|zh",
+            parser=language_named,
+            help="Language of messages and HTML.",
+            show_default="that of the locale",
+        ),
+    ] = None
 
 
 @dataclass(frozen=True)
