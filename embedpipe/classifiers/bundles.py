@@ -61,7 +61,8 @@ CLASSIFIERS: dict[str, Callable[[], Any]] = {
 """Unfitted scikit-learn estimators by name; the defaults were measured, see docs/quality.md."""
 
 _one_draw = threading.Lock()
-"""liblinear draws from one generator for the whole process: two that draw at once would draw differently each time."""
+"""liblinear has one generator for the whole process, which every fit seeds: two at once would draw otherwise each time,
+also where one of them draws nothing itself."""
 
 FACTS = (LAYOUT, CUES)
 """Blocks whose numbers have units of their own; they come last."""
@@ -165,7 +166,7 @@ def fit_classifier(
             else:
                 estimator.fit(scaled, y, **({} if kind == "knn" else {"sample_weight": weights}))
             return classifier
-        with _one_draw if getattr(classifier[-1], "dual", False) is True else contextlib.nullcontext():
+        with _one_draw if isinstance(classifier[-1], LinearSVC) else contextlib.nullcontext():
             fitted: Pipeline = classifier.fit(X, y, **extra)
     except ValueError as error:
         raise EmbedpipeError(f"{kind} cannot be fitted: {str(error).partition(chr(10))[0]}") from error

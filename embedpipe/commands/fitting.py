@@ -209,6 +209,8 @@ def evaluate(
         evaluate_task.write(workspace, bundle, found, html)
         output.notice(f"report: {html}")
     output.result({"classifier": bundle.name, **evaluate_task.as_json(found)})
+    if said := evaluate_task.in_a_sentence(found):
+        output.line(said)
     metrics = found.evaluation.metrics
     _print_types(found.evaluation.per_class, output)
     print_metrics(metrics, output)
@@ -223,8 +225,8 @@ def evaluate(
             f"pages split at random would claim {flattering:.3f}: pages of one document look alike{known}, do not "
             "believe it"
         )
-    said = [*(_kinds(what, kinds) for what, kinds in found.decisions.items()), found.promise]
-    for line in filter(None, said):
+    lines = [*(_kinds(what, kinds) for what, kinds in found.decisions.items()), found.promise]
+    for line in filter(None, lines):
         output.line(line)
     _print_gains(found.learning_curves, output)
     print_unknowns(found.guard, output)
@@ -260,6 +262,7 @@ def _elsewhere(
     output: "Output",
 ) -> int:
     from embedpipe.classifiers.calibration.decisions import Rule
+    from embedpipe.classifiers.calibration.expected import out_of_hundred
     from embedpipe.classifiers.calibration.shift import as_json, promise
     from embedpipe.tasks import evaluate as evaluate_task
 
@@ -281,6 +284,8 @@ def _elsewhere(
         output.notice(f"not known to the classifier, so never right: {', '.join(found.unknown)}")
     shift = as_json(found.report.shift, bundle.name, error_rate)
     output.result({"classifier": bundle.name, **evaluate_task.elsewhere_json(found), "shift": shift})
+    about, low, high = out_of_hundred(found.intervals["accuracy"])
+    output.line(f"Of 100 documents like those in {folder} about {about} get the right type (between {low} and {high}).")
     _print_types(found.per_class, output)
     figures = ", ".join(
         f"{name.replace('_', ' ')} {i.value:.3f} ({i.low:.3f} to {i.high:.3f})" for name, i in found.intervals.items()

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from embedpipe.classifiers.bundles import ClassifierBundle
-from embedpipe.classifiers.calibration.confidence import Interval
+from embedpipe.classifiers.calibration.expected import out_of_hundred
 from embedpipe.core.display import display
 from embedpipe.core.errors import ArtifactError
 from embedpipe.drawing.papers import Bar, Bars, Card, Column, Figure, Gallery, Paper, Section, Table, write_paper
@@ -180,25 +180,16 @@ def lead(found: Findings) -> list[str]:
         lines.append("No document has a type yet: label some, and fit a classifier.")
     if found.duplicates is not None:
         groups = len(found.duplicates.groups)
-        lines.append(
-            f"{groups:,} groups of files, documents or pages are there more than once."
-            if groups
-            else "Nothing is there more than once."
-        )
-    lines.append(
-        f"{failed:,} files could not be read; the reasons are listed below."
-        if failed
-        else "Every file could be read."
-    )
+        nothing = "Nothing is there more than once."
+        lines.append(_when(groups, f"{groups:,} groups of files, documents or pages are there more than once.") or nothing)
+    every = "Every file could be read."
+    lines.append(_when(failed, f"{failed:,} files could not be read; the reasons are listed below.") or every)
     return lines
 
 
-def out_of_hundred(interval: Interval) -> tuple[int, int, int]:
-    """A share and its range as whole numbers of a hundred; never all or none where that is not sure."""
-    about = round(100 * interval.value)
-    if 0 < interval.value < 1:
-        about = min(max(about, 1), 99)
-    return about, math.floor(100 * interval.low), math.ceil(100 * interval.high)
+def _when(wanted: int, sentence: str) -> str:
+    """A sentence where there is something to say."""
+    return sentence if wanted > 0 else ""
 
 
 def _expected(facts: Facts) -> list[str]:
@@ -230,9 +221,10 @@ def _came_in(facts: Facts) -> Section:
         Table(
             [Column("Folder"), Column("Files", number=True)],
             [(display(name), count) for name, count in folders[:_FOLDERS]],
-            f"and {len(left):,} more folders with {sum(n for _, n in left):,} files; the workbook (.xlsx) has all"
-            if left
-            else "",
+            _when(
+                len(left),
+                f"and {len(left):,} more folders with {sum(n for _, n in left):,} files; the workbook (.xlsx) has all",
+            ),
         ),
         Table([Column("Kind of file"), Column("Files", number=True)], facts.readers.most_common()),
         Table(
@@ -305,7 +297,8 @@ def _types(facts: Facts) -> Section:
             for kind, own in itertools.islice(counts.items(), _TYPES)
         ],
     )
-    more = f"and {len(counts) - _TYPES:,} more types; the workbook (.xlsx) has all" if len(counts) > _TYPES else ""
+    left = len(counts) - _TYPES
+    more = _when(left, f"and {left:,} more types; the workbook (.xlsx) has all")
     shown = Bars([pair for pair in legend if pair[0] in used], bars, more)
     return Section("Types of documents", bars=shown, tables=[table])
 
@@ -343,7 +336,7 @@ def _how_sure(facts: Facts) -> Section | None:
             "(scans, photos), or they are unlike the labelled ones. None of them counts as sure."
         )
     if facts.promise:
-        notes.append(facts.promise)
+        notes.append(f"What it promises: {facts.promise}.")
     return Section("How sure the classifier is", _expected(facts), tables=[Table(columns, rows)], notes=notes)
 
 
@@ -373,7 +366,7 @@ def _doubtful(found: Findings) -> Section | None:
             (display(os.path.basename(r.path)), display(r.kind), percent(r.confidence), reason(r))
             for r in rows[:_LISTED]
         ],
-        f"and {left:,} more, all in the workbook (.xlsx)" if left > 0 else "",
+        _when(left, f"and {left:,} more, all in the workbook (.xlsx)"),
     )
     cards = [
         Card(found.pictures.get(row.sha256, b""), os.path.basename(row.path), f"best guess: {row.kind}")
@@ -387,9 +380,9 @@ def _doubtful(found: Findings) -> Section | None:
     )
 
 
-def _copies(found: Findings) -> Section | None:
+def _copies(found: Findings) -> Section:
     if found.duplicates is None:
-        return None
+        return Section("Duplicates", ["Duplicates were not looked for."])
     groups = found.duplicates.groups
     counts = Counter(group.kind for group in groups)
     copies = Counter[str]()
@@ -408,7 +401,7 @@ def _copies(found: Findings) -> Section | None:
             (_DUPLICATES[g.kind], len(g.copies), _name(g, 0), ", ".join(_name(g, n) for n in _first_others(g)))
             for g in groups[:_LISTED]
         ],
-        f"and {left:,} more groups, all in the workbook (.xlsx)" if left > 0 else "",
+        _when(left, f"and {left:,} more groups, all in the workbook (.xlsx)"),
     )
     notes = [
         f"Looking for duplicates took {found.seconds:.0f} seconds. Nothing was deleted.",

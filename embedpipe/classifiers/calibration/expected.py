@@ -1,5 +1,7 @@
 """How many answers are expected to be right, with the range that this lies in, from held-out documents."""
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -61,3 +63,11 @@ def _drawn(
     share = float(right.mean()) if len(right) else 0.5
     a, b = share * n + _PRIOR, (1 - share) * n + _PRIOR
     return rng.beta(a, b, _DRAWS), a / (a + b)
+
+
+def out_of_hundred(interval: Interval) -> tuple[int, int, int]:
+    """A share and its range as whole numbers of a hundred; never all or none where that is not sure."""
+    about = round(100 * interval.value)
+    if 0 < interval.value < 1:
+        about = min(max(about, 1), 99)
+    return about, math.floor(100 * interval.low), math.ceil(100 * interval.high)
