@@ -209,9 +209,8 @@ def evaluate(
         evaluate_task.write(workspace, bundle, found, html)
         output.notice(f"report: {html}")
     output.result({"classifier": bundle.name, **evaluate_task.as_json(found)})
-    if said := evaluate_task.in_a_sentence(found):
-        output.line(said)
     metrics = found.evaluation.metrics
+    _print_lines(output, evaluate_task.in_a_sentence(found))
     _print_types(found.evaluation.per_class, output)
     print_metrics(metrics, output)
     print_missing(found.missing, output)
@@ -225,13 +224,17 @@ def evaluate(
             f"pages split at random would claim {flattering:.3f}: pages of one document look alike{known}, do not "
             "believe it"
         )
-    lines = [*(_kinds(what, kinds) for what, kinds in found.decisions.items()), found.promise]
-    for line in filter(None, lines):
-        output.line(line)
+    _print_lines(output, *(_kinds(what, kinds) for what, kinds in found.decisions.items()), found.promise)
     _print_gains(found.learning_curves, output)
     print_unknowns(found.guard, output)
     _print_novelty(found.novelty, output)
     return DONE
+
+
+def _print_lines(output: "Output", *lines: str) -> None:
+    """Those that say something."""
+    for line in filter(None, lines):
+        output.line(line)
 
 
 def _print_gains(curves: "Sequence[Mapping[str, Any]]", output: "Output") -> None:

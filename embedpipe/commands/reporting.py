@@ -50,8 +50,8 @@ def report(
     for file in outputs:
         report_task.write(found, file)
         output.notice(f"written: {file}")
-    values = report_task.as_json(found) | {"outputs": [str(file) for file in outputs]}
-    output.result(values | {"seconds": round(time.perf_counter() - start, 3)})
-    for line in report_task.lead(found):
+    values = report_task.as_json(found)
+    output.result(values | {"outputs": [str(file) for file in outputs]} | {"seconds": round(time.perf_counter() - start, 3)})
+    for line in values["summary"]:
         output.line(line)
     return DONE

@@ -16,7 +16,7 @@ from embedpipe.drawing.papers import TONES, Bar, Bars, Card, Paper, Table, words
 from embedpipe.drawing.templating import environment
 
 _SHEET = pymupdf.paper_rect("a4")
-_PLACE = _SHEET + (50, 48, -50, -56)
+_PLACE = pymupdf.Rect(50, 48, _SHEET.x1 - 50, _SHEET.y1 - 56)
 _ACROSS = 4  # pages in a row
 _BOX = (104.0, 124.0)  # points that a picture of a page may take
 _SMALL, _GREY = 8, (0.39, 0.39, 0.42)  # of page numbers
@@ -59,6 +59,7 @@ def _number(document: pymupdf.Document) -> None:
     font = pymupdf.Font("cjk")
     for number, page in enumerate(document, 1):
         said = translated(f"page {number} of {len(document)}")
+        page.wrap_contents()  # what was drawn leaves its own directions behind
         writer = pymupdf.TextWriter(page.rect, color=_GREY)
         place = (_PLACE.x1 - font.text_length(said, _SMALL), _SHEET.y1 - 30)
         writer.append(place, said, font=font, fontsize=_SMALL)

@@ -301,7 +301,9 @@ def in_a_sentence(found: Assessment) -> str:
         return f"{said}; none of them would be marked ok, for too few are labelled to be sure."
     many = out_of_hundred(Interval(documents["ok"], documents["ok"], documents["ok"]))[0]
     right, worst, best = out_of_hundred(Interval(documents["ok_accuracy"], *documents["ok_accuracy_interval"]))
-    return f"{said}; about {many} are marked ok, and of 100 of those about {right} are right (between {worst} and {best})."
+    return (
+        f"{said}; about {many} are marked ok, and of 100 of those about {right} are right (between {worst} and {best})."
+    )
 
 
 def write(workspace: Workspace, bundle: ClassifierBundle, found: Assessment, file: Path) -> None:

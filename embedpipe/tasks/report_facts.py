@@ -175,7 +175,7 @@ class _Told:
     bundle: ClassifierBundle | None
 
     def labelled(self) -> dict[str, str]:
-        """The type that a person gave, by document: the one of most of its pages where these have types of their own."""
+        """The type that a person gave, by document; where pages have types of their own, that of most of them."""
         whole = {sha256: row.label for (sha256, page), row in self.labels.rows.items() if not page}
         of_pages: dict[str, Counter[str]] = {}
         for (sha256, page), row in self.labels.rows.items():
@@ -205,9 +205,7 @@ class _Told:
         return values
 
 
-def _documents(
-    workspace: Workspace, store: FeatureStore, failures: list[PageFailure], told: _Told
-) -> dict[str, Row]:
+def _documents(workspace: Workspace, store: FeatureStore, failures: list[PageFailure], told: _Told) -> dict[str, Row]:
     """Every document that was read or known by its content, by SHA-256."""
     labelled, answered = told.labelled(), told.by_classifier()
     sources, days = workspace.sources(), _days(store)
@@ -334,5 +332,3 @@ def _sure(bundle: ClassifierBundle, answers: Decided, rows: list[Row]) -> dict[s
 def is_none(row: Row) -> bool:
     """Whether a person said that a document is of none of the types."""
     return row.kind == NONE
-
-

@@ -8,8 +8,9 @@ from embedpipe.core.display import path_to_text
 from embedpipe.core.languages.translation import word
 from embedpipe.drawing.papers import words_of
 from embedpipe.drawing.workbook import Book, Column, Picture, Sheet, Value
-from embedpipe.tasks.report import OUTCOME_WORDS, Findings, lead, paper, reason
 from embedpipe.tasks.report_facts import Row
+from embedpipe.tasks.report_sections import paper
+from embedpipe.tasks.report_words import DUPLICATES, OUTCOME_WORDS, Findings, lead, reason
 
 _PICTURED = 8  # doubtful documents with a picture, as on paper
 _PATH, _WORDS, _NUMBER = 60.0, 34.0, 12.0
@@ -23,14 +24,14 @@ def write_sheets(found: Findings, file: Path) -> None:
     pictured = [Column(word("Picture"), 18), Column(word("Why"), _WORDS), *_columns()]
     book.add(Sheet(word("doubtful"), pictured, _doubtful(found)))
     if found.duplicates is not None:
-        columns = [Column(word(name), width) for name, width in _DUPLICATES.items()]
+        columns = [Column(word(name), width) for name, width in _COPIES.items()]
         book.add(Sheet(word("duplicates"), columns, _duplicates(found)))
     columns = [Column(word(name), width) for name, width in _FAILURES.items()]
     book.add(Sheet(word("failures"), columns, _failures(found)))
     book.save(file)
 
 
-_DUPLICATES = {"Group": 8, "What": 20, "Keep": 8, "Path": _PATH, "Page": 8, "Agreement": _NUMBER}
+_COPIES = {"Group": 8, "What": 20, "Keep": 8, "Path": _PATH, "Page": 8, "Agreement": _NUMBER}
 _FAILURES = {"Path": _PATH, "Page": 8, "Kind": 16, "Reason": _PATH}
 
 
@@ -87,13 +88,12 @@ def _doubtful(found: Findings) -> Iterator[list[Value]]:
 
 
 def _duplicates(found: Findings) -> Iterator[list[Value]]:
-    kinds = {"exact": "the same file", "document": "the same document", "page": "the same page"}
     groups = found.duplicates.groups if found.duplicates is not None else []
     for number, group in enumerate(groups, 1):
         for place, copy in enumerate(group.copies):
             page = copy.page.page_number if group.kind == "page" else None
             keep = word("keep") if place == 0 else ""
-            yield [number, word(kinds[group.kind]), keep, path_to_text(copy.path), page, copy.agreement]
+            yield [number, word(DUPLICATES[group.kind]), keep, path_to_text(copy.path), page, copy.agreement]
 
 
 def _failures(found: Findings) -> Iterator[list[Value]]:

@@ -19,7 +19,7 @@ def expected_right(calibration: Calibration, confidence: NDArray[np.float64], ki
 
     Post-stratification by confidence: the held-out answers are cut into bins of equally many, and the shares that are
     right in each are averaged as the new answers fall into them. Each share is drawn from its posterior (beta with
-    Jeffreys' prior), as if as many documents had been measured as there are groups: documents of one group say the same.
+    Jeffreys' prior), as if only one document of each group had been measured: those of one group say the same.
 
     Args:
         calibration: Of documents.
