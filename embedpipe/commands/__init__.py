@@ -18,6 +18,7 @@ from embedpipe.commands import (
     looking,
     grouping,
     comparing,
+    reporting,
     upkeep,
     machine,
 )

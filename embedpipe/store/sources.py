@@ -7,7 +7,7 @@ its content, as far as is known: what is not known of is current.
 import contextlib
 import os
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -117,6 +117,11 @@ class Sources:
         start = folder.rstrip(os.sep) + os.sep
         earlier = (path for places in self._earlier.values() for path in places)
         return list(dict.fromkeys(path for path in (*self._documents, *earlier) if path.startswith(start)))
+
+    def places(self) -> Iterator[tuple[Document, str]]:
+        """Every path at which a document was met, with the standing of what was there; also of earlier versions."""
+        yield from ((document, self._absent.get(path, CURRENT)) for path, document in self._documents.items())
+        yield from ((document, EARLIER) for before in self._earlier.values() for document in before.values())
 
     def present_below(self, folder: str) -> set[str]:
         """The paths below a folder at which a document was when they were last looked at."""
