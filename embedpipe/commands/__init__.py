@@ -15,6 +15,7 @@ from embedpipe.commands import (
     transferring,
     teaching,
     classifying,
+    watching,
     looking,
     grouping,
     comparing,
