@@ -16,6 +16,7 @@ from embedpipe.commands import (
     teaching,
     classifying,
     watching,
+    running,
     looking,
     grouping,
     comparing,

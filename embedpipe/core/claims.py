@@ -14,7 +14,16 @@ MANIFEST = "embedpipe.json"
 FOLDERS = ("features", "pages", "index", "backbones", "classifiers", "explanations", "demo", "labels", "watched")
 """What artifacts hold, besides `FILES`."""
 
-FILES = ("labels.csv", "sources.parquet", "cues.parquet", "kinds.parquet", ".lock", ".lock-holder", MANIFEST)
+FILES = (
+    "labels.csv",
+    "sources.parquet",
+    "cues.parquet",
+    "kinds.parquet",
+    "jobs.json",
+    ".lock",
+    ".lock-holder",
+    MANIFEST,
+)
 
 _WHAT = "artifacts"
 _MARKS = (

@@ -392,9 +392,12 @@ def _failed_verdict(failure: PageFailure) -> DocumentVerdict:
 
 def _answers(verdicts: list[DocumentVerdict], report: Report, answered_by: str) -> dict[str, Answer]:
     """The answers by path, in the order met; files with the content of another one name it."""
-    found = {
-        v.path: Answer(v.path, v.document_sha256, v.prediction, v.message, answered_by=answered_by) for v in verdicts
-    }
+    found = {}
+    for v in verdicts:
+        message = v.message or next(
+            (page.message for page in v.pages if v.prediction.label is None and page.message), ""
+        )
+        found[v.path] = Answer(v.path, v.document_sha256, v.prediction, message, answered_by=answered_by)
     first = {answer.document: answer for answer in found.values()}
     for copy in report.copies:
         same = first.get(copy.sha256)

@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 from embedpipe.backbones.building import Backbone
 from embedpipe.classifiers import training
 from embedpipe.commands import app
+from embedpipe.commands.watching import _Newest
 from embedpipe.core.errors import ArtifactError, EmbedpipeError
 from embedpipe.samples import draw_samples
 from embedpipe.store.sorted_ledger import Ledger
@@ -63,7 +64,6 @@ class Watched:
 
     def wish(self, **more: Any) -> Wish:
         """What is asked, with a classifier that is read each time."""
-        from embedpipe.commands.watching import _Newest
 
         def load(_: object) -> Backbone:
             self.loads += 1

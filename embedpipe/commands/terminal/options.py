@@ -7,6 +7,7 @@ import re
 import typing
 import unicodedata
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 AUTO = "auto"
 _ENCODINGS = ("cp1252", "gb18030", "mac_roman")
 _MOST = 10_000  # render processes, or pages per call: more is a slip
+rehearsing = ContextVar("rehearsing", default=False)
+"""Whether commands only check their options and outputs, and do nothing."""
+
 AllowMissing = Annotated[
     bool, typer.Option("--allow-missing", help="Go on although labelled documents have lost their features.")
 ]
@@ -137,6 +141,10 @@ class Reading:
         bool, typer.Option("--follow-links", help="Follow links below the folders, each file once.")
     ] = False
 
+    def check(self) -> None:
+        """Raises UsageError or EmbedpipeError as `settings` does."""
+        self.settings()
+
     def settings(self) -> "Settings":
         """As the pipeline takes them; raises UsageError for what cannot be read."""
         from embedpipe.embedding.streaming import Settings
@@ -169,6 +177,12 @@ class Recognition:
         str,
         typer.Option(help="Recognise text in pictures: never, auto (first and last pages without text), or always."),
     ] = "never"
+
+    def check(self) -> None:
+        """Raises UsageError or EmbedpipeError as `on` does."""
+        from embedpipe.embedding.streaming import Settings
+
+        self.on(Settings())
 
     def on(self, settings: "Settings") -> "Settings":
         """Adds it; raises UsageError for an unknown mode, and EmbedpipeError where text cannot be recognised."""
@@ -230,6 +244,12 @@ class Labelling:
         Path | None, typer.Option(help="With --augment: passwords of encrypted PDFs, one a line.", dir_okay=False)
     ] = None
     allow_missing: AllowMissing = False
+
+    def check(self) -> None:
+        """Raises UsageError or EmbedpipeError as the other methods do."""
+        self.hyperparameters()
+        self.named_blocks()
+        self.reading()
 
     def hyperparameters(self) -> dict[str, str]:
         """The `--set` options by name."""
@@ -328,6 +348,10 @@ def expand(function: Callable[..., Any]) -> Callable[..., Any]:
         for name, group in groups.items():
             own = {option.name: values.pop(option.name) for option in dataclasses.fields(group)}
             values[name] = group(**own)
+        if rehearsing.get():
+            for name in groups:
+                getattr(values[name], "check", lambda: None)()
+            return None
         return function(**values)
 
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

@@ -121,6 +121,11 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
+def outputs_of(function: Callable[..., Any]) -> set[str]:
+    """Names of the parameters of a command that are outputs."""
+    return {name for name, p in inspect.signature(function).parameters.items() if _declared(name, p)}
+
+
 def _declared(name: str, parameter: inspect.Parameter) -> tuple[str, OutputFile | OutputFolder] | None:
     """What a parameter is called on the command line, and its declaration if it is an output."""
     for note in getattr(parameter.annotation, "__metadata__", ()):
