@@ -39,8 +39,8 @@ PATIENCE = 60
 def fitted(tiny: Backbone, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Artifacts with a classifier, and new documents beside them."""
     folder = tmp_path_factory.mktemp("watched")
-    draw_samples(folder / "pile", per_type=4, types=("slides", "book"))
-    draw_samples(folder / "new", per_type=3, types=("slides", "book"), seed=1)
+    draw_samples(folder / "pile", per_type=4, types=("letter", "form"))
+    draw_samples(folder / "new", per_type=3, types=("letter", "form"), seed=1)
     workspace = Workspace(folder / "artifacts")
     embed(workspace, [str(folder / "pile")], tiny, label_by_folder=True)
     training.fit(workspace, workspace.store(), training.TrainingRecipe("knn"), "types")
@@ -293,7 +293,8 @@ def test_the_program_survives_a_kill_and_ends_on_a_signal(fitted: Path, tmp_path
     out, err = tmp_path / "out.txt", tmp_path / "err.txt"
 
     def start() -> subprocess.Popen[bytes]:
-        return subprocess.Popen(command, stdout=out.open("ab"), stderr=err.open("ab"))
+        with out.open("ab") as lines, err.open("ab") as notes:
+            return subprocess.Popen(command, stdout=lines, stderr=notes)
 
     watched.bring(0)
     with start() as first:
