@@ -15,6 +15,8 @@ from embedpipe.commands import (
     transferring,
     teaching,
     classifying,
+    watching,
+    running,
     looking,
     grouping,
     comparing,

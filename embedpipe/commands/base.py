@@ -322,17 +322,17 @@ def open_classifier(workspace: "Workspace", name: str | None) -> "ClassifierBund
     """The fitted classifier of that name, or the only one."""
     from embedpipe.classifiers.bundles import ClassifierBundle
 
-    return ClassifierBundle.load(_classifier(workspace, name))
+    return ClassifierBundle.load(classifier_in_use(workspace, name))
 
 
 def open_answerer(workspace: "Workspace", name: str | None) -> "Answerer | ClassifierBundle":
     """The same, for answers only: without scikit-learn where that is possible."""
     from embedpipe.classifiers.saved.answering import Answerer
 
-    return Answerer.load(_classifier(workspace, name)) or open_classifier(workspace, name)
+    return Answerer.load(classifier_in_use(workspace, name)) or open_classifier(workspace, name)
 
 
-def _classifier(workspace: "Workspace", name: str | None) -> Path:
+def classifier_in_use(workspace: "Workspace", name: str | None) -> Path:
     """The folder of the version that is in use."""
     from embedpipe.core.errors import ArtifactError, UnknownNameError
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from embedpipe.core.records import WHOLE_FILE, Document, PageFailure, Shift
 from embedpipe.embedding.recognition import Recognised
 from embedpipe.embedding.streaming import Settings
-from embedpipe.pages.walking import Found, FoundFile, IgnoredFile, identify, walk
+from embedpipe.pages.walking import Found, FoundFile, IgnoredFile, Input, identify, walk
 from embedpipe.store.sources import CURRENT, EARLIER, GONE, PASSED_OVER, Sources
 
 
@@ -91,7 +91,7 @@ class Intake:
         complete: Whether everything was walked.
     """
 
-    def __init__(self, inputs: Iterable[str], settings: Settings, sources: Sources, report: Report) -> None:
+    def __init__(self, inputs: Iterable[Input], settings: Settings, sources: Sources, report: Report) -> None:
         self.documents: dict[str, Document] = {}
         self.in_folders: list[tuple[Document, str | None]] = []
         self.bytes_done = 0
@@ -102,7 +102,8 @@ class Intake:
         self.complete = False
         self._at: dict[str, Document] = {}
         self._mounts: dict[str, str] = {}
-        self._roots = [root for given in self._inputs if os.path.isdir(root := os.path.abspath(given))]
+        given = (os.path.abspath(one) for one in self._inputs if isinstance(one, str))
+        self._roots = [root for root in given if os.path.isdir(root)]
         self._awaited = {path: CURRENT for root in self._roots for path in sources.present_below(root)}
         self._met = dict.fromkeys(self._roots, 0)
 
@@ -172,6 +173,14 @@ class Intake:
                 self._awaited[path] = standing
             else:
                 del self._awaited[path]
+
+    def settle_by(self, walked: Iterable[Found], missing: Iterable[str]) -> None:
+        """Settles files that an earlier walk of all inputs did not meet; no file is opened, and the others stay."""
+        for found in walked:
+            self._meet(found)
+        self._awaited = {path: CURRENT for path in missing if path in self._awaited}
+        self.complete = True
+        self.settle()
 
     def settle(self) -> None:
         """Notes in the sources which known files of the walked folders are gone or passed over; at the end.

@@ -28,6 +28,7 @@ from embedpipe.pages.cues import as_block
 from embedpipe.pages.documents import WORDS, ReadOptions
 from embedpipe.pages.extras.words import as_rows
 from embedpipe.pages.rendering import Job
+from embedpipe.pages.walking import Input
 from embedpipe.store.columns import array_of, by_value, numbers
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.page_extras import word_counts, words_in, words_table
@@ -82,7 +83,7 @@ class Reading:
             self._pages = store.table()
             self._rows = _rows_by_document(self._pages)
 
-    def read(self, inputs: Iterable[str], backbone: "Callable[[], Backbone]") -> Iterator[FeatureBatch | PageFailure]:
+    def read(self, inputs: Iterable[Input], backbone: "Callable[[], Backbone]") -> Iterator[FeatureBatch | PageFailure]:
         """Yields the features of every wanted page, rounded as in the store, and a failure for each that has none.
 
         Args:

@@ -69,8 +69,11 @@ class IgnoredFile:
 
 Found = FoundFile | IgnoredFile | PageFailure
 
+Input = str | FoundFile
+"""A file or folder, or a file that an earlier walk found: that one is taken as it was found."""
 
-def walk(inputs: Iterable[str], exclude: Sequence[str] = (), *, follow_links: bool = False) -> Iterator[Found]:
+
+def walk(inputs: Iterable[Input], exclude: Sequence[str] = (), *, follow_links: bool = False) -> Iterator[Found]:
     """Yields every file below the inputs, each path once, in a fixed order: also those that are passed over.
 
     Links below a folder are followed only where that is asked for; what the user names is always followed. Devices,
@@ -78,7 +81,7 @@ def walk(inputs: Iterable[str], exclude: Sequence[str] = (), *, follow_links: bo
     cannot be read is a failure.
 
     Args:
-        inputs: Files and folders.
+        inputs: Files and folders, and files that an earlier walk found.
         exclude: Patterns of what is passed over below folders, see `leftovers.Sieve`.
         follow_links: Follow links to files and folders; a folder that was walked already is not walked again.
 
@@ -88,6 +91,10 @@ def walk(inputs: Iterable[str], exclude: Sequence[str] = (), *, follow_links: bo
     seen: set[str] = set()
     places: dict[tuple[int, int], str] = {}
     for given in inputs:
+        if isinstance(given, FoundFile):
+            seen.add(given.path)
+            yield given
+            continue
         root = on_disk(os.path.abspath(given))
         try:
             status = os.stat(root)

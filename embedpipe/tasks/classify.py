@@ -32,6 +32,7 @@ from embedpipe.embedding.kind_table import read_kinds
 from embedpipe.embedding.reading import Reading
 from embedpipe.embedding.streaming import Settings
 from embedpipe.pages.source_kinds import codes, document_kind
+from embedpipe.pages.walking import Input
 from embedpipe.store.workspace import Workspace
 
 if TYPE_CHECKING:  # only new pages need the network, and only who shows examples the labelled pages
@@ -101,7 +102,7 @@ class _Whole:
 
 def classify(
     workspace: Workspace,
-    inputs: Iterable[str],
+    inputs: Iterable[Input],
     bundle: "ClassifierBundle | Answerer",
     backbone: "Callable[[], Backbone]",
     *,

@@ -16,6 +16,7 @@ from embedpipe.embedding.intake import Intake, Report
 from embedpipe.embedding.recognition import keep_recognised, lacking
 from embedpipe.embedding.streaming import PageStream, Settings
 from embedpipe.pages.rendering import Job, Selection
+from embedpipe.pages.walking import Input
 from embedpipe.store.feature_writer import FeatureWriter
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.page_extras import TABLES, ExtrasWriter
@@ -45,7 +46,7 @@ class Progress:
 
 def embed(
     workspace: Workspace,
-    inputs: Iterable[str],
+    inputs: Iterable[Input],
     backbone: Backbone,
     *,
     settings: Settings | None = None,
@@ -76,7 +77,7 @@ def embed(
     """
     inputs = list(inputs)
     if label_by_folder:
-        refuse_unknown(inputs)
+        refuse_unknown(given for given in inputs if isinstance(given, str))
     with workspace.writing("embed"):
         store = FeatureStore.create(workspace.store_path(backbone.identity.space), backbone.identity, backbone.blocks)
         run = _EmbedRun(workspace, store, backbone, settings or Settings(), keep, retry_failed=retry_failed)
@@ -126,7 +127,7 @@ class _EmbedRun:
         self._bytes_handed_out = 0
         self._books = threading.Lock()  # the feeder's thread finds failures too, while the writer's counts pages
 
-    def run(self, inputs: Iterable[str], progress: Callable[[Progress], None]) -> Report:
+    def run(self, inputs: Iterable[Input], progress: Callable[[Progress], None]) -> Report:
         """Does the work; see `embed`."""
         begin = time.perf_counter()
         intake = Intake(inputs, self.settings, self._sources, self.report)

@@ -16,7 +16,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from embedpipe.core.display import name_of
-from embedpipe.core.errors import ArtifactError
+from embedpipe.core.errors import ArtifactError, BusyError
 from embedpipe.core.files import is_temporary, remove_forsaken, sha256_of
 from embedpipe.core.locks import TakenError, alone
 from embedpipe.core.records import Document
@@ -99,7 +99,7 @@ def _alone(folder: Path) -> Iterator[None]:
             stack.enter_context(alone(folder / _LOCK))
         except TakenError as error:
             what = str(error) or "wait until it ends"
-            raise ArtifactError(f"another process sorts into {folder} now: {what}") from None
+            raise BusyError(f"another process sorts into {folder} now: {what}") from None
         except OSError as error:
             raise ArtifactError(f"cannot write to {folder}: {error.strerror or error}; nothing was copied") from error
         yield

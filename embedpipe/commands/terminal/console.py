@@ -22,9 +22,7 @@ _LONGEST = 2000
 """Characters of an error: a name of ten thousand would hide the message."""
 _WIDE = 1000
 """Columns of an output that is no terminal: nothing is wrapped or cut for the programs that read it."""
-_SENTENCES = frozenset(
-    {"", "held out", "keep", "kind", "message", "outcome", "state", "status", "way", "what", "why"}
-)
+_SENTENCES = frozenset({"", "held out", "keep", "kind", "message", "outcome", "state", "status", "way", "what", "why"})
 """Headings of columns whose cells are our own words; other columns hold names, which are never translated."""
 
 

@@ -7,6 +7,7 @@ import re
 import typing
 import unicodedata
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -38,6 +39,9 @@ def language_named(text: str) -> str:
         raise typer.BadParameter(f"{text}: write {' or '.join(LANGUAGES)}")
     return language
 
+
+rehearsing = ContextVar("rehearsing", default=False)
+"""Whether commands only check their options and outputs, and do nothing."""
 
 AllowMissing = Annotated[
     bool, typer.Option("--allow-missing", help="Go on although labelled documents have lost their features.")
@@ -158,6 +162,10 @@ class Reading:
         bool, typer.Option("--follow-links", help="Follow links below the folders, each file once.")
     ] = False
 
+    def check(self) -> None:
+        """Raises UsageError or EmbedpipeError as `settings` does."""
+        self.settings()
+
     def settings(self) -> "Settings":
         """As the pipeline takes them; raises UsageError for what cannot be read."""
         from embedpipe.embedding.streaming import Settings
@@ -190,6 +198,12 @@ class Recognition:
         str,
         typer.Option(help="Recognise text in pictures: never, auto (first and last pages without text), or always."),
     ] = "never"
+
+    def check(self) -> None:
+        """Raises UsageError or EmbedpipeError as `on` does."""
+        from embedpipe.embedding.streaming import Settings
+
+        self.on(Settings())
 
     def on(self, settings: "Settings") -> "Settings":
         """Adds it; raises UsageError for an unknown mode, and EmbedpipeError where text cannot be recognised."""
@@ -251,6 +265,12 @@ class Labelling:
         Path | None, typer.Option(help="With --augment: passwords of encrypted PDFs, one a line.", dir_okay=False)
     ] = None
     allow_missing: AllowMissing = False
+
+    def check(self) -> None:
+        """Raises UsageError or EmbedpipeError as the other methods do."""
+        self.hyperparameters()
+        self.named_blocks()
+        self.reading()
 
     def hyperparameters(self) -> dict[str, str]:
         """The `--set` options by name."""
@@ -349,6 +369,10 @@ def expand(function: Callable[..., Any]) -> Callable[..., Any]:
         for name, group in groups.items():
             own = {option.name: values.pop(option.name) for option in dataclasses.fields(group)}
             values[name] = group(**own)
+        if rehearsing.get():
+            for name in groups:
+                getattr(values[name], "check", lambda: None)()
+            return None
         return function(**values)
 
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

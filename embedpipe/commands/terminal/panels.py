@@ -1,7 +1,7 @@
 """How `--help` and docs/commands.md group the commands: by job, the most used first."""
 
 PANELS = {
-    "Sort documents": ("embed", "label", "fit-svm", "classify", "evaluate", "report"),
+    "Sort documents": ("embed", "label", "fit-svm", "classify", "evaluate", "report", "watch", "run"),
     "Find pages that look alike": ("similar", "dedupe", "families", "map", "index"),
     "Improve types and labels": ("add-type", "suggest", "check-labels", "explain"),
     "Other classifiers and networks": ("fit-head", "fit-knn", "classifiers", "compare", "finetune", "backbones"),

@@ -126,6 +126,11 @@ def _several(value: Any) -> list[Path]:
     return [] if value is None else list(value) if isinstance(value, list | tuple) else [value]
 
 
+def outputs_of(function: Callable[..., Any]) -> set[str]:
+    """Names of the parameters of a command that are outputs."""
+    return {name for name, p in inspect.signature(function).parameters.items() if _declared(name, p)}
+
+
 def _declared(name: str, parameter: inspect.Parameter) -> tuple[str, OutputFile | OutputFolder] | None:
     """What a parameter is called on the command line, and its declaration if it is an output."""
     for note in getattr(parameter.annotation, "__metadata__", ()):
