@@ -133,7 +133,7 @@ def _words(table: _Table, text: str) -> str | None:
         return found
     items = []
     for item in _LISTED.split(text):
-        number, one = _COUNTED.fullmatch(item).groups()  # type: ignore[union-attr] - it matches everything
+        number, one = _COUNTED.fullmatch(item).groups()  # type: ignore[union-attr]  # it matches everything
         if (other := table.whole.get(one)) is None:
             return None
         items.append(f"{number} {other}" if number else other)
