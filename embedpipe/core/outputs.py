@@ -15,11 +15,12 @@ import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, TextIO
+from typing import Any, BinaryIO, TextIO
 
 from embedpipe.core.errors import ArtifactError
 from embedpipe.core.files import replacing
@@ -195,6 +196,43 @@ def csv_of(*columns: str) -> Kind:
         return "holds labels that were filled in" if filled else ""
 
     return Kind("a CSV", objection)
+
+
+def _xlsx_objection(path: Path) -> str:
+    """A workbook of ours names its maker; what stands in a column `label` is somebody's work, as in a CSV."""
+    from openpyxl import load_workbook  # noqa: PLC0415 - slow to import
+
+    with contextlib.suppress(OSError, ValueError, KeyError, SyntaxError, zipfile.BadZipFile):
+        book = load_workbook(path, read_only=True, data_only=True)
+        try:
+            if book.properties.creator != MAKER:
+                return _FOREIGN
+            filled = any(map(_is_filled_in, book.worksheets))
+        finally:
+            book.close()
+        return "holds labels that were filled in" if filled else ""
+    return _FOREIGN
+
+
+def _is_filled_in(sheet: Any) -> bool:
+    rows = sheet.iter_rows(values_only=True)
+    header = next(rows, ())
+    places = [place for place, name in enumerate(header) if name == "label"]
+    return any(str(row[place] or "").strip() for row in rows for place in places if place < len(row))
+
+
+XLSX = Kind("an Excel workbook", _xlsx_objection)
+
+
+def of_suffix(kinds: Mapping[str, Kind], name: str) -> Kind:
+    """One of several kinds, by the end of the file's name; the first of them where it has another one.
+
+    Args:
+        kinds: By suffix, such as `.xlsx`.
+        name: For people, with its article.
+    """
+    first = next(iter(kinds.values()))
+    return Kind(name, lambda path: kinds.get(path.suffix.lower(), first).objection(path))
 
 
 def _pages_objection(path: Path) -> str:
