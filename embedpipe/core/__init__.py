@@ -4,5 +4,5 @@ Nothing here imports from another room, loads a heavy library, or knows what a d
 everywhere: keep it small.
 
 Other rooms use `claims`, `display`, `encodings`, `errors`, `files`, `locks`, `machine`, `memory`, `moved`, `outputs`,
-`records`, `tables`, `versions`.
+`records`, `sheets`, `tables`, `versions`.
 """

@@ -196,7 +196,7 @@ class Labels:
         places = Places(find, stored or {}, str(file.parent), wish.root)
         reader = Reader(file, table, places.locate, given, columns)
         lines = list(reader.lines())
-        places.learn(text for _, cells in lines for text in documents_of(cells)[:1])
+        places.learn(text for _, cells in lines for text in documents_of(cells))
         for line, cells in lines:
             if reader.to_be_filled_in(cells):
                 labels.skipped += 1

@@ -28,8 +28,8 @@ _HEADER_ROWS = 10  # titles and remarks may stand above the header
 
 
 EXPECTED = (
-    "a header with the document (path, file, filename, 文件, 文件名, 路径) and its type (label, type, category, 类型, 标签, "
-    "类别), or their names in --columns path=NAME,label=NAME"
+    "a header with the document (path, file, filename, 文件, 文件名, 路径) and its type (label, type, category, 类型, "
+    "标签, 类别), or their names in --columns path=NAME,label=NAME"
 )
 """For messages."""
 

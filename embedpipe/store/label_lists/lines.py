@@ -51,8 +51,8 @@ class BadLinesError(LabelsError):
 
     def __init__(self, file: Path, lines: Sequence[BadLine]) -> None:
         first, more = lines[0], len(lines) - 1
-        others = f"; {more} more such line{'s' * (more > 1)}" if more else ""
-        super().__init__(f"{file}, line {first.line}: {first.reason}{others}")
+        others = f"; {more} more line{'s' * (more > 1)} are wrong, so nothing was taken" if more else ""
+        super().__init__(f"{file}, line {first.line}: {first.reason}{others}; `label` with --partial takes the others")
         self.lines = lines
 
 
@@ -95,7 +95,8 @@ class Reader:
         self._file, self._locate, self._given = file, locate, given
         self._list = columns is not None
         self._header = _our_header(table.header) if columns is None else _list_header(table.header, columns)
-        self._columns = "label" in self._header and bool({"document", "path", "file"} & set(self._header))
+        self._place = next((name for name in ("document", "path", "file") if name in self._header), "")
+        self._columns = "label" in self._header and bool(self._place)
         # not `pages`: that is a count in many tables; and `dedupe` counts its groups in `group`
         self._group = "group" if not {"keep", "agreement"} <= set(table.header) else ""
 
@@ -150,13 +151,16 @@ class Reader:
             )
         if not documents or not label:
             what = "with a value in each" if self._columns else f"and is read as {self.table.read_as}"
-            raise MistakeError(f"needs the columns path and label, {what}", "label" if documents else "path")
+            raise MistakeError(f"needs the columns path and label, {what}", "label" if documents else self._place)
         if label.casefold() in RESERVED:
             raise MistakeError(f"{label!r} is a folder of `classify --sort-into`, and no type", "label")
         pages = _pages(cells)
         sha256, path = documents[0].strip().lower(), text_to_path(cells.get("path") or documents[0])
         if not is_sha256(sha256):
-            sha256, path = self._locate(documents)
+            try:
+                sha256, path = self._locate(documents)
+            except MistakeError as mistake:
+                raise MistakeError(str(mistake), self._place) from None
         return [Said(sha256, path, label, page, _typed(cells.get(self._group, ""))) for page in pages]
 
 
@@ -216,11 +220,13 @@ def _letters(place: int) -> str:
 
 
 def documents_of(cells: Mapping[str, str]) -> list[str]:
-    """How a line calls its document, best first; folder and name may stand in two columns."""
-    texts = [cells.get(name, "") for name in ("document", "path", "file")]
-    known = [text for text in texts if text.strip() and not isinstance(text, NoValue)]
-    both = [f"{texts[1].strip()}/{texts[2].strip()}"] if texts[1].strip() and texts[2].strip() else []
-    return [*known[:2], *both, *known[2:]] if texts[0] else [*known[:1], *both, *known[1:]]
+    """How a line calls its document, best first; folder and name may stand in two columns, and then belong together."""
+    document, path, file = (
+        "" if isinstance(text := cells.get(name, ""), NoValue) or not text.strip() else text
+        for name in ("document", "path", "file")
+    )
+    joined = f"{path.strip()}/{file.strip()}" if path and file else file
+    return list(filter(None, (document, path, joined)))
 
 
 def _pages(cells: Mapping[str, str]) -> Iterable[int]:
