@@ -19,6 +19,7 @@ from embedpipe.commands.base import (
     print_missing,
     take_labels,
 )
+from embedpipe.commands.reviewing import template_option, write_template
 from embedpipe.commands.terminal.options import AllowMissing, Common, Space
 from embedpipe.commands.terminal.targets import file_option
 from embedpipe.core.errors import UsageError
@@ -105,6 +106,9 @@ def label(
     png: Annotated[
         Path | None, file_option(PNG, "Draw the families into a PNG file.", "--png", "--contact-sheet")
     ] = None,
+    template: Annotated[Path | None, template_option()] = None,
+    limit: Annotated[int | None, typer.Option(help="With --template: most documents.", min=1)] = None,
+    classifier: Classifier = None,
     allow_missing: AllowMissing = False,
     undo: Annotated[
         bool, typer.Option("--undo", help="Go back to the labels before the last change, or to a version.")
@@ -116,9 +120,22 @@ def label(
 
     workspace, output = begin(common)
     if undo or history:
-        if cluster or as_type or none or csv or png or (undo and history) or (history and source is not None):
+        if (
+            cluster
+            or as_type
+            or none
+            or csv
+            or png
+            or template
+            or (undo and history)
+            or (history and source is not None)
+        ):
             raise UsageError("--undo, with a version or without, and --history go with no other option")
         return _undo(workspace, source, output) if undo else _list_versions(workspace, output)
+    if template is not None:
+        if source is not None or cluster or none:
+            raise UsageError("--template writes what has no label yet: give no SOURCE with it")
+        return write_template(workspace, space, classifier, limit, template, output)
     if not cluster:
         if source is None or as_type or csv or png:
             raise UsageError("give a folder of type folders or a list; --as, --csv and --png need --cluster")
