@@ -50,16 +50,14 @@ def review(
     workspace, output = begin(common)
     check_suffix(out, (".html", ".xlsx"))
     wanted = statuses(status)
-    bundle, store = None, None
-    if answers is None or workspace.classifiers():
-        bundle = open_answerer(workspace, classifier)
-    if answers is None or (bundle is not None and workspace.spaces()):
+    bundle = open_answerer(workspace, classifier) if answers is None or workspace.classifiers() else None
+    store = None
+    if bundle is not None or workspace.spaces():
         store = workspace.store(space.backbone, bundle.identity.space if bundle and not space.space else space.space)
-    if bundle is not None and store is not None:
-        bundle.require(store.identity)
     if answers is not None:
-        found = review_task.from_answers(workspace, answers, bundle if store is not None else None, wanted, limit)
+        found = review_task.from_answers(workspace, answers, store, wanted, limit)
     elif bundle is not None and store is not None:
+        bundle.require(store.identity)
         found = review_task.find(workspace, store, bundle, wanted, limit)
     facts = {"Documents": str(len(found.doubts)), "Answers": ", ".join(wanted)}
     facts |= {"Classifier": bundle.name} if bundle is not None else {}

@@ -102,10 +102,6 @@ class Reading:
         self.report.documents = len(documents.keys() - failed)
         self._say_unread()
 
-    def kept(self, document: Document) -> FeatureBatch | None:
-        """What the store holds of the wanted pages of a document, in their order; its file is not looked at."""
-        return self._stored(document)[0]
-
     def _say_unread(self) -> None:
         """Says that pages were read without recognition, where the words that are kept came from it."""
         unread = self.report.recognised.unread

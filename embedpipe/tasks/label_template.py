@@ -53,7 +53,7 @@ def find(
     if bundle is None:
         found = [Doubt(sha256, path, "", "", ()) for sha256, path in places.items()]
     else:
-        found = [review.doubt_of(verdict) for verdict in review.answers(workspace, bundle, places, neighbours=0)]
+        found = review.answers(workspace, store, bundle, places)
     last = len(order)
     found.sort(key=lambda d: (order.get(d.document_sha256, last), d.status == "blank", d.margin, d.path))
     shown = found[:limit]
@@ -93,7 +93,7 @@ def write(workspace: Workspace, rows: Sequence[Doubt], bundle: "ClassifierBundle
 def _row(row: Doubt) -> dict[str, Any]:
     return {
         "path": path_to_text(row.path),
-        "candidates": "\n".join(kind for kind, _ in row.candidates[:_CANDIDATES]),
+        "candidates": "; ".join(kind for kind, _ in row.candidates[:_CANDIDATES]),
         "confidence": round(row.candidates[0][1] or 0.0, 4) if row.candidates else None,
         "status": row.status,
         "pages": row.pages or None,

@@ -1,30 +1,32 @@
 """What a person should look at: documents that a classifier is not sure of, to be filled in and given to `label`."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embedpipe.backbones.onnx.orientation import turned
+from embedpipe.classifiers.evidence import Examples
 from embedpipe.core.display import display, path_to_text, text_to_path
 from embedpipe.core.errors import LabelsError
-from embedpipe.core.records import SHOWN, Document, Example
+from embedpipe.core.records import SAYS_NOTHING, SHOWN, Document, Example, FeatureBatch, PageInfo, PageRef
 from embedpipe.core.tables import read_numbered
 from embedpipe.drawing.pictures import jpeg_bytes, thumbnail
 from embedpipe.drawing.reviews import Card, Look, write_review
 from embedpipe.drawing.workbook import Book, Column, Picture, Sheet, Value
+from embedpipe.embedding.cue_table import CuedStore
 from embedpipe.embedding.kind_table import read_kinds
 from embedpipe.embedding.page_pictures import large_pictures, page_jpegs
-from embedpipe.embedding.reading import Reading
-from embedpipe.embedding.streaming import Settings
 from embedpipe.pages.documents import Limits
 from embedpipe.pages.walking import FoundFile, identify
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.labels import NONE
+from embedpipe.store.page_extras import PageWords
 from embedpipe.store.page_table import Key
 from embedpipe.store.workspace import Workspace
-from embedpipe.tasks.classify import Answers, DocumentVerdict
+from embedpipe.tasks.classify import Answers, DocumentVerdict, best_of_each_document
 
 if TYPE_CHECKING:
     from embedpipe.classifiers.bundles import ClassifierBundle
@@ -40,8 +42,6 @@ _FEWEST_CANDIDATES, _MOST_CANDIDATES = 3, 9
 _LARGE = 900
 """Pixels of the long side of a page that a person has to read."""
 _QUALITY = 55
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +114,15 @@ def find(
     places = unlabelled(workspace, store)
     if not places:
         raise LabelsError("every stored document has a label: run `embed` on more of them, or give --from answers.csv")
-    verdicts = answers(workspace, bundle, places)
-    doubts = [doubt_of(verdict) for verdict in verdicts if verdict.prediction.status in statuses]
+    found = answers(workspace, store, bundle, places)
+    doubts = [doubt for doubt in found if doubt.status in statuses]
     shown = in_turn(doubts)[:limit]
-    return Review(tuple(shown), all_types(workspace, bundle), len(verdicts), len(doubts) - len(shown))
+    return Review(
+        doubts=tuple(_with_looks(workspace, store, shown)),
+        types=all_types(workspace, bundle),
+        asked=len(found),
+        left_out=len(doubts) - len(shown),
+    )
 
 
 def unlabelled(workspace: Workspace, store: FeatureStore) -> dict[str, str]:
@@ -133,42 +138,73 @@ def unlabelled(workspace: Workspace, store: FeatureStore) -> dict[str, str]:
 
 
 def answers(
-    workspace: Workspace, bundle: "ClassifierBundle | Answerer", places: Mapping[str, str], neighbours: int = SHOWN
-) -> list[DocumentVerdict]:
-    """What `classify` answers for stored documents, without looking at their files.
+    workspace: Workspace, store: FeatureStore, bundle: "ClassifierBundle | Answerer", places: Mapping[str, str]
+) -> list[Doubt]:
+    """What `classify` answers for stored documents; neither files nor single pages are looked at.
 
     Args:
         workspace: Where they are stored.
+        store: Their features, read part by part.
         bundle: The classifier.
         places: Where they are, by SHA-256.
-        neighbours: How many labelled pages are named with each answer.
     """
-    from embedpipe.classifiers.evidence import Examples  # noqa: PLC0415 - reads all labelled pages
-
-    reading = Reading(workspace, bundle.identity, Settings(), cues=bundle.cues, words=bundle.words)
-    examples = None
-    if neighbours and workspace.labels().rows:
-        examples = Examples(workspace, workspace.open_store(bundle.identity.space))
-    told = Answers(bundle, None, examples, neighbours)
-    documents = [Document(path, sha256, 0, 0, "") for sha256, path in places.items()]
-    for document in documents:
-        if (batch := reading.kept(document)) is not None:
-            told.take(batch)
+    told = Answers(bundle, neighbours=0, each_page=False)
+    shown: dict[str, tuple[bool, int, int]] = {}
+    for batch in _stored(workspace, store, places, cues=bundle.cues, words=bundle.words):
+        told.take(batch)
+        for info in batch.pages:
+            silent = info.outcome in SAYS_NOTHING
+            place = silent, info.ref.page_index, info.page_count
+            shown[info.ref.document_sha256] = min(shown.get(info.ref.document_sha256, place), place)
+    documents = [Document(places[sha256], sha256, 0, 0, "") for sha256 in shown]
     sources = workspace.sources()
     there = filter(None, (sources.document(document.sha256) for document in told.of_unknown_kind(documents)))
     told.tell_kinds(read_kinds(workspace, there))
     told.compare(documents)
-    return [told.verdict(document) for document in documents]
+    return [_doubt(told.verdict(document), *shown[document.sha256][1:]) for document in documents]
 
 
-def doubt_of(verdict: DocumentVerdict) -> Doubt:
-    """An answer as something to decide about."""
+def _stored(
+    workspace: Workspace, store: FeatureStore, wanted: Container[str], *, cues: bool, words: bool
+) -> Iterator[FeatureBatch]:
+    """The pages of some stored documents as `classify` takes them."""
+    names = ["page_id", "document_sha256", "source", "page_index", "page_count", "width", "height", "ink", "outcome"]
+    rows = store.table().select([*names, "message", "source_kind", "turned"]).to_pylist()
+    known = {row.pop("page_id"): row for row in rows if row["document_sha256"] in wanted}
+    of_pages = PageWords(store) if words else None
+    for page_ids, X in (CuedStore(workspace, store) if cues else store).batches():
+        here = [number for number, page_id in enumerate(page_ids.tolist()) if page_id in known]
+        if not here:
+            continue
+        infos = []
+        for page_id in page_ids[here].tolist():
+            row = dict(known[page_id])
+            ref = PageRef(row.pop("document_sha256"), row.pop("page_index"), text_to_path(row.pop("source")))
+            infos.append(PageInfo(ref, **row))
+        yield FeatureBatch(tuple(infos), X[here], of_pages.of(page_ids[here]) if of_pages else None)
+
+
+def _with_looks(workspace: Workspace, store: FeatureStore, doubts: Sequence[Doubt]) -> list[Doubt]:
+    """Documents with the labelled pages that look most like one of their own."""
+    if not workspace.labels().rows:
+        return list(doubts)
+    examples, found = Examples(workspace, store), defaultdict[str, list[Example]](list)
+    for batch in _stored(workspace, store, {doubt.document_sha256 for doubt in doubts}, cues=False, words=False):
+        says = [number for number, info in enumerate(batch.pages) if info.outcome not in SAYS_NOTHING]
+        documents = [batch.pages[number].ref.document_sha256 for number in says]
+        for sha256, looks in zip(documents, examples.nearest(batch.X[says], documents), strict=True):
+            found[sha256] += looks
+    return [
+        replace(doubt, looks=tuple(best_of_each_document(found[doubt.document_sha256])[:SHOWN])) for doubt in doubts
+    ]
+
+
+def _doubt(verdict: DocumentVerdict, page_index: int, pages: int) -> Doubt:
     told = verdict.prediction
     candidates = dict(told.candidates[:_MOST_CANDIDATES])
     for kind, share in told.ranking:
         if len(candidates) < _FEWEST_CANDIDATES:
             candidates.setdefault(kind, share)
-    spoken = [page.page_number for page in verdict.pages if page.prediction.status != "blank"]
     return Doubt(
         document_sha256=verdict.document_sha256,
         path=verdict.path,
@@ -177,9 +213,8 @@ def doubt_of(verdict: DocumentVerdict) -> Doubt:
         candidates=tuple(candidates.items()),
         margin=told.margin,
         novelty=told.novelty,
-        page_index=(spoken or [1])[0] - 1,
-        pages=len(verdict.pages),
-        looks=verdict.neighbours,
+        page_index=page_index,
+        pages=pages,
     )
 
 
@@ -220,7 +255,7 @@ def all_types(workspace: Workspace, bundle: "ClassifierBundle | Answerer | None"
 def from_answers(
     workspace: Workspace,
     file: Path,
-    bundle: "ClassifierBundle | Answerer | None",
+    store: FeatureStore | None = None,
     statuses: Sequence[str] = DOUBTFUL,
     limit: int = MOST,
 ) -> Review:
@@ -232,22 +267,18 @@ def from_answers(
     rows = read_numbered(file)
     if not rows or not {"path", "type", "status", "document"} <= rows[0][1].keys():
         raise LabelsError(f"{file} holds no answers: --from takes what `classify --csv FILE` wrote")
-    types, labels = all_types(workspace, bundle), workspace.labels()
+    named = {row["type"] for _, row in rows} - {""}
+    types, labels = tuple(sorted({*all_types(workspace), *named})), workspace.labels()
+    open_rows = [row for _, row in rows if row["document"] and not row.get("label", "").strip()]
     doubts = [
         _answered(row, types)
-        for _, row in rows
-        if row["status"] in statuses
-        and row["document"]
-        and not row.get("label", "").strip()
-        and not _has_label(labels, row)
+        for row in open_rows
+        if row["status"] in statuses and (row["document"], 0) not in labels.rows
     ]
-    shown = in_turn(doubts)[:limit]
-    stored, looks = set(workspace.sources().known()), {}
-    if bundle is not None:
-        places = {doubt.document_sha256: doubt.path for doubt in shown if doubt.document_sha256 in stored}
-        looks = {verdict.document_sha256: verdict.neighbours for verdict in answers(workspace, bundle, places)}
-    shown = [replace(doubt, looks=looks.get(doubt.document_sha256, ())) for doubt in shown]
+    shown, stored = in_turn(doubts)[:limit], workspace.sources().known()
     others = {doubt.document_sha256: doubt.path for doubt in shown if doubt.document_sha256 not in stored}
+    if store is not None:
+        shown = _with_looks(workspace, store, shown)
     return Review(tuple(shown), types, len(rows), len(doubts) - len(shown), _there(others))
 
 
