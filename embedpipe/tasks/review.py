@@ -41,7 +41,12 @@ MOST = 200
 _FEWEST_CANDIDATES, _MOST_CANDIDATES = 3, 9
 _LARGE = 900
 """Pixels of the long side of a page that a person has to read."""
+_SMALL = 192
 _QUALITY = 55
+_CAPTION = 20
+"""Letters below a picture in a workbook."""
+_LISTED = 5
+"""Candidates that a cell has room for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -392,9 +397,9 @@ def write_workbook(workspace: Workspace, review: Review, file: Path) -> None:
             path_to_text(doubt.path),
             doubt.status,
             doubt.reason,
-            in_words(doubt.candidates),
+            in_words(doubt.candidates[:_LISTED]),
             doubt.pages or None,
-            *(picture(_page(e), f"{e.label}\n{display(os.path.basename(e.page.source))}") for e in doubt.looks),
+            *(picture(_page(e), _caption(e)) for e in doubt.looks),
             *[None] * (SHOWN - len(doubt.looks)),
             doubt.document_sha256,
         )
@@ -417,7 +422,11 @@ def write_workbook(workspace: Workspace, review: Review, file: Path) -> None:
     book.save(file)
 
 
-_SMALL = 192
+def _caption(example: Example) -> str:
+    """Type and file of a page, in the two lines that are below its picture."""
+    name = display(os.path.basename(example.page.source))
+    short = name if len(name) <= _CAPTION else f"{name[: _CAPTION // 2]}…{name[-_CAPTION // 2 + 1 :]}"
+    return f"{display(example.label)[:_CAPTION]}\n{short}"
 
 
 def in_words(candidates: Iterable[tuple[str, float | None]]) -> str:
