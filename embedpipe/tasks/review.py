@@ -195,7 +195,8 @@ def _with_looks(workspace: Workspace, store: FeatureStore, doubts: Sequence[Doub
         return list(doubts)
     examples, found = Examples(workspace, store), defaultdict[str, list[Example]](list)
     for batch in _stored(workspace, store, {doubt.document_sha256 for doubt in doubts}, cues=False, words=False):
-        says = [number for number, info in enumerate(batch.pages) if info.outcome not in SAYS_NOTHING]
+        if not (says := [number for number, info in enumerate(batch.pages) if info.outcome not in SAYS_NOTHING]):
+            continue
         documents = [batch.pages[number].ref.document_sha256 for number in says]
         for sha256, looks in zip(documents, examples.nearest(batch.X[says], documents), strict=True):
             found[sha256] += looks
@@ -249,7 +250,7 @@ def in_turn(doubts: Iterable[Doubt]) -> list[Doubt]:
     for status, own in kinds.items():
         own.sort(key=lambda d: (-d.novelty, d.path) if status == "novel" else (d.margin, d.path))
         placed += [((place + 0.5) / len(own), doubt) for place, doubt in enumerate(own)]
-    return [doubt for _, doubt in sorted(placed, key=lambda pair: pair[0])]
+    return [doubt for _, doubt in sorted(placed, key=lambda pair: (pair[0], pair[1].status))]
 
 
 def all_types(workspace: Workspace, bundle: "ClassifierBundle | Answerer | None" = None) -> tuple[str, ...]:

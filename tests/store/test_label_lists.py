@@ -203,6 +203,15 @@ def test_cells_without_a_value_are_bad_lines(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("label", ["??", "?", "??? 1", "发\ufffd"])
+def test_letters_that_were_lost_are_no_type(tmp_path: Path, label: str) -> None:
+    """A CSV that was saved in an encoding without Chinese has question marks in it, and these are no types."""
+    (tmp_path / "l.csv").write_text(f"path,label\nReport.PDF,{label}\nscan.png,really?\n", encoding="utf-8")
+    labels = read(tmp_path / "l.csv", partial=True)
+    assert told(labels) == {"5": "really?"}
+    assert "has lost its letters: save the list as .xlsx or as CSV UTF-8" in labels.bad[0].reason
+
+
 def test_every_bad_line_is_named_at_once(tmp_path: Path) -> None:
     """All of them, each with its cell and reason; nothing is taken unless the right ones are asked for."""
     file = tmp_path / "l.csv"

@@ -23,6 +23,8 @@ _UNREAD = "unread"
 _SHA256 = re.compile("[0-9a-f]{64}")
 _PAGE = re.compile(r"(\d+)(?:[.,]0+)?")
 """A page; tables in which some cells are empty have 1.0 for 1, and 1,0 where commas are decimal points."""
+_LOST = re.compile(r"^\?+$|\?\?|\N{REPLACEMENT CHARACTER}")
+"""What a spreadsheet leaves of Chinese where it saves a CSV in the encoding of another country."""
 _WIDE = re.compile("[０-９Ａ-Ｚａ-ｚ]")
 
 Locate = Callable[[Sequence[str]], tuple[str, str]]
@@ -152,6 +154,8 @@ class Reader:
         if not documents or not label:
             what = "with a value in each" if self._columns else f"and is read as {self.table.read_as}"
             raise MistakeError(f"needs the columns path and label, {what}", "label" if documents else self._place)
+        if self._list and _LOST.search(label):
+            raise MistakeError(f"{label!r} has lost its letters: save the list as .xlsx or as CSV UTF-8", "label")
         if label.casefold() in RESERVED:
             raise MistakeError(f"{label!r} is a folder of `classify --sort-into`, and no type", "label")
         pages = _pages(cells)
