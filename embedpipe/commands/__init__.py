@@ -14,6 +14,7 @@ from embedpipe.commands import (
     fitting,
     transferring,
     teaching,
+    reviewing,
     classifying,
     watching,
     running,

@@ -42,6 +42,9 @@ if TYPE_CHECKING:
     from embedpipe.classifiers.lessons.missing import Missing
     from embedpipe.classifiers.saved.answering import Answerer
     from embedpipe.embedding.intake import Report
+    from embedpipe.store.label_lists.columns import Wish
+    from embedpipe.store.label_lists.lines import BadLine
+    from embedpipe.store.labels import Labels
     from embedpipe.store.workspace import Workspace
 
 DONE, ERROR, USAGE, SOME_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
@@ -75,7 +78,9 @@ def _before_the_command(
     """Sorts piles of documents by what their pages look like."""
 
 
-LabelsFile = Annotated[Path | None, typer.Option(help="A CSV with the columns path,label to take labels from first.")]
+LabelsFile = Annotated[
+    Path | None, typer.Option(help="A list (CSV, .xlsx) with the columns path,label to take labels from first.")
+]
 ErrorRate = Annotated[
     float, typer.Option(help="How often the true type may be missing among the candidates.", min=0.001, max=0.5)
 ]
@@ -129,23 +134,50 @@ def begin(common: Common) -> "tuple[Workspace, Output]":
 
 
 def take_labels(
-    workspace: "Workspace", source: str, output: Output, *, none: bool = False
-) -> "tuple[int, dict[str, int], int]":
-    """Takes labels from a folder of types or a CSV; reports what was skipped, and what was replaced.
+    workspace: "Workspace",
+    source: str,
+    output: Output,
+    *,
+    none: bool = False,
+    wish: "Wish | None" = None,
+    bad_lines: Path | None = None,
+) -> "tuple[int, Labels]":
+    """Takes labels from a folder of types or a list; reports what was skipped, what is wrong, and what was replaced.
 
     Returns:
-        How many were taken, and of all labels how many there are of each type, and of none of them.
+        How many were taken, and all labels.
     """
+    from embedpipe.store.label_lists.lines import BadLinesError
     from embedpipe.tasks import label
 
     name, before = _running.get(), workspace.labels()
-    count, labels = label.take(workspace, source, name if name == "label" else f"{name} --labels", none=none)
+    try:
+        count, labels = label.take(
+            workspace, source, name if name == "label" else f"{name} --labels", none=none, wish=wish
+        )
+    except BadLinesError as error:
+        _report_bad_lines(error.lines, bad_lines, output)
+        raise
+    _report_bad_lines(labels.bad, bad_lines, output)
     if labels.skipped:
         output.notice(f"{labels.skipped} lines of {source} have no label yet and were passed over")
     _, changed, removed = labels.compared(before)
     if changed or removed:
         output.notice(f"{changed} labels were replaced and {removed} taken away: `label --undo` goes back")
-    return count, labels.types(), labels.none
+    return count, labels
+
+
+def _report_bad_lines(lines: "Sequence[BadLine]", file: Path | None, output: Output) -> None:
+    """Lists the first lines of a list that give no label; all of them go to a file where one was asked for."""
+    from embedpipe.tasks import label
+
+    if file is not None:
+        label.save_bad_lines(lines, file)
+        output.notice(f"written: {file}, with {len(lines)} lines that give no label")
+    for bad in lines[:_FAILURES_SHOWN]:
+        output.notice(f"line {bad.line}{f' ({bad.cell})' if bad.cell else ''}: {bad.reason}")
+    if len(lines) > _FAILURES_SHOWN and file is None:
+        output.notice(f"... and {len(lines) - _FAILURES_SHOWN} more: `label` with --bad-lines FILE.csv writes them all")
 
 
 def count_labels(types: "Mapping[str, int]", none: int) -> str:

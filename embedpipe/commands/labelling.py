@@ -1,5 +1,7 @@
 """`label`, `suggest` and `check-labels`: where labels come from, what to label next, and what is likely wrong."""
 
+import re
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -7,6 +9,7 @@ import typer
 
 from embedpipe.commands.base import (
     DONE,
+    SOME_FAILED,
     Classifier,
     LabelsFile,
     begin,
@@ -16,6 +19,7 @@ from embedpipe.commands.base import (
     print_missing,
     take_labels,
 )
+from embedpipe.commands.reviewing import template_option, write_template
 from embedpipe.commands.terminal.options import AllowMissing, Common, Space
 from embedpipe.commands.terminal.targets import file_option
 from embedpipe.core.errors import UsageError
@@ -25,21 +29,64 @@ if TYPE_CHECKING:
     from embedpipe.classifiers.training import TrainingRecipe
     from embedpipe.commands.terminal.console import Output
     from embedpipe.store.features import FeatureStore
+    from embedpipe.store.label_lists.columns import Wish
     from embedpipe.store.labels import Labels
     from embedpipe.store.workspace import Workspace
 
 _LINES = 20
+_COLUMNS = ("path", "label", "group", "page")
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Of a list of labels."""
+
+    root: Annotated[
+        str | None, typer.Option(help="Folder that the paths of the list are relative to.", metavar="DIR")
+    ] = None
+    sheet: Annotated[str | None, typer.Option(help="Sheet of a workbook, if not the first with a header.")] = None
+    columns: Annotated[
+        list[str],
+        typer.Option(
+            "--columns",
+            metavar="path=NAME,label=NAME",
+            help="Names of the list's columns; also group, page.",
+        ),
+    ] = field(default_factory=list)
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Take the lines of the list that are right although others are not.")
+    ] = False
+    bad_lines: Annotated[
+        Path | None,
+        file_option(csv_of("embedpipe.tasks.label:BAD_COLUMNS"), "Write the lines that give no label, with reasons."),
+    ] = None
+
+    def wish(self) -> "Wish":
+        """What is said of the list; raises UsageError for columns that nobody reads."""
+        from embedpipe.store.label_lists.columns import Wish
+
+        names = {}
+        for text in self.columns:
+            for pair in re.split(rf",(?=\s*(?:{'|'.join(_COLUMNS)})\s*=)", text):
+                ours, mark, name = (part.strip() for part in pair.partition("="))
+                if ours not in _COLUMNS or not (mark and name):
+                    raise UsageError(f"--columns {text}: write path=NAME,label=NAME; also {' and '.join(_COLUMNS[2:])}")
+                names[ours] = name
+        if self.root is not None and not Path(self.root).is_dir():
+            raise UsageError(f"--root {self.root} is no folder")
+        return Wish(self.root, self.sheet, names, self.partial)
 
 
 @command("label")
 def label(
     common: Common,
     space: Space,
+    listing: Listing,
     source: Annotated[
         str | None,
         typer.Argument(
-            help="A folder of type folders, or a CSV; with --cluster, families such as 3,7 or their CSV; with --undo, "
-            "the number of a version."
+            help="A folder of type folders, or a list (.xlsx, CSV); with --cluster, families such as 3,7 or their CSV; "
+            "with --undo, the number of a version."
         ),
     ] = None,
     cluster: Annotated[
@@ -59,24 +106,42 @@ def label(
     png: Annotated[
         Path | None, file_option(PNG, "Draw the families into a PNG file.", "--png", "--contact-sheet")
     ] = None,
+    template: Annotated[Path | None, template_option()] = None,
+    limit: Annotated[int | None, typer.Option(help="With --template: most documents.", min=1)] = None,
+    classifier: Classifier = None,
     allow_missing: AllowMissing = False,
     undo: Annotated[
         bool, typer.Option("--undo", help="Go back to the labels before the last change, or to a version.")
     ] = False,
     history: Annotated[bool, typer.Option("--history", help="List the versions of the labels.")] = False,
 ) -> int:
-    """Take labels from a folder tree (folder = type) or a CSV (path,label or path,page,label; group optional)."""
+    """Take labels from a folder tree (folder = type) or a list (path,label; page and group optional)."""
     from embedpipe.store.labels import NONE
 
     workspace, output = begin(common)
     if undo or history:
-        if cluster or as_type or none or csv or png or (undo and history) or (history and source is not None):
+        if (
+            cluster
+            or as_type
+            or none
+            or csv
+            or png
+            or template
+            or (undo and history)
+            or (history and source is not None)
+        ):
             raise UsageError("--undo, with a version or without, and --history go with no other option")
         return _undo(workspace, source, output) if undo else _list_versions(workspace, output)
+    if template is not None:
+        if source is not None or cluster or none:
+            raise UsageError("--template writes what has no label yet: give no SOURCE with it")
+        return write_template(workspace, space, classifier, limit, template, output)
     if not cluster:
         if source is None or as_type or csv or png:
-            raise UsageError("give a folder of type folders or a CSV; --as, --csv and --png need --cluster")
-        count, types, others = take_labels(workspace, source, output, none=none)
+            raise UsageError("give a folder of type folders or a list; --as, --csv and --png need --cluster")
+        count, labels = take_labels(
+            workspace, source, output, none=none, wish=listing.wish(), bad_lines=listing.bad_lines
+        )
     else:
         if none and as_type:
             raise UsageError(f"--none or --as {as_type}? these families are of one type or of none")
@@ -87,10 +152,10 @@ def label(
             return _list_families(workspace, store, csv, png, output)
         as_type = NONE if none else as_type
         count, labels = _label_families(workspace, store, source, as_type, allow_missing=allow_missing)
-        types, others = labels.types(), labels.none
-    output.result({"labelled": count, "types": types, "none": others})
-    output.line(f"{count} labelled; {count_labels(types, others)}")
-    return DONE
+    bad = [asdict(line) for line in labels.bad]
+    output.result({"labelled": count, "types": labels.types(), "none": labels.none, "bad_lines": bad})
+    output.line(f"{count} labelled; {count_labels(labels.types(), labels.none)}")
+    return SOME_FAILED if bad else DONE
 
 
 def _undo(workspace: "Workspace", version: str | None, output: "Output") -> int:

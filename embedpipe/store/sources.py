@@ -128,6 +128,10 @@ class Sources:
         start = folder.rstrip(os.sep) + os.sep
         return {path for path in self._documents if path.startswith(start) and path not in self._absent}
 
+    def present(self) -> dict[str, str]:
+        """SHA-256 of documents by the paths at which they were when they were last looked at."""
+        return {path: known.sha256 for path, known in self._documents.items() if path not in self._absent}
+
     def mount(self, path: str) -> str:
         """Where the file system of a path was mounted; "" where that was not noted."""
         return self._mounts.get(path, "")

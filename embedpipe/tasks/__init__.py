@@ -6,6 +6,6 @@ task goes about it can be changed in its file alone.
 
 Other rooms use `add_type`, `bench`, `bench_at_scale`, `check_labels`, `classifiers`, `classify`, `compare`,
 `compare_transfer`, `dedupe`, `demo`, `doctor`, `embed`, `evaluate`, `explain`, `explain_stage`, `export`, `families`,
-`forget`, `info`, `info_verify`, `label`, `label_cluster`, `map`, `report`, `similar`, `sort_into`, `split`,
-`suggest`, `watch`.
+`forget`, `info`, `info_verify`, `label`, `label_cluster`, `label_template`, `map`, `report`, `review`, `similar`,
+`sort_into`, `split`, `suggest`, `watch`.
 """

@@ -160,7 +160,15 @@ def _examples(workspace: Workspace, bundle: "ClassifierBundle | Answerer") -> "E
 
 
 class Answers:
-    """Gathers what is known of pages, in whatever order they come, and answers for documents."""
+    """Gathers what is known of pages, in whatever order they come, and answers for documents.
+
+    Args:
+        bundle: The classifier.
+        rule: What is asked of the answers.
+        examples: The labelled pages, where some are shown with each answer.
+        neighbours: How many of them.
+        each_page: Answer for each page as well.
+    """
 
     def __init__(
         self,
@@ -168,8 +176,11 @@ class Answers:
         rule: Rule | None = None,
         examples: "Examples | None" = None,
         neighbours: int = SHOWN,
+        *,
+        each_page: bool = True,
     ) -> None:
         self._bundle = bundle
+        self._each_page = each_page
         self._rule = rule or Rule()
         self._examples, self._neighbours = examples, neighbours
         self._pages: defaultdict[str, _Pages] = defaultdict(_Pages)
@@ -250,14 +261,14 @@ class Answers:
             return DocumentVerdict(item.path, item.sha256, _FAILED, (), f"{whole.kind}: {whole.message}")
         told = self._whole(known)
         kind = told.kind if told else ""
-        numbers = sorted(known.scores.keys() | known.failures.keys())
+        numbers = sorted(known.scores.keys() | known.failures.keys()) if self._each_page else []
         pages = tuple(self._page_verdict(known, index, kind) for index in numbers)
         message = next((known.partial[index] for index in sorted(known.partial)), "")
         if told is None:
             nothing = _FAILED if known.failures or known.partial else _BLANK
             return DocumentVerdict(item.path, item.sha256, nothing, pages, message)
         prediction = self._prediction(told.scores, told.distances, told.pages, self._bundle.documents, kind)
-        seen = _best_of_each_document([example for i in told.voting for example in known.neighbours[i]])
+        seen = best_of_each_document([example for i in told.voting for example in known.neighbours[i]])
         shown = tuple(seen[: self._neighbours])
         return DocumentVerdict(item.path, item.sha256, prediction, pages, message, shown, kind)
 
@@ -300,7 +311,7 @@ class Answers:
         )
 
 
-def _best_of_each_document(examples: Iterable[Example]) -> list[Example]:
+def best_of_each_document(examples: Iterable[Example]) -> list[Example]:
     """The best example of each labelled document, best first."""
     best: dict[str, Example] = {}
     for example in sorted(examples, key=lambda example: -example.score):

@@ -230,7 +230,7 @@ class Labelling:
     """Of commands that fit on labels."""
 
     labels: Annotated[
-        Path | None, typer.Option(help="A CSV with the columns path,label to take labels from first.")
+        Path | None, typer.Option(help="A list (CSV, .xlsx) with the columns path,label to take labels from first.")
     ] = None
     settings: Annotated[
         list[str], typer.Option("--set", metavar="NAME=VALUE", help="A hyper-parameter of the classifier.")
