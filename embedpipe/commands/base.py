@@ -194,6 +194,12 @@ def report_counts(report: "Report") -> dict[str, Any]:
 
 def print_report(report: "Report", output: Output) -> None:
     """Counts and the first failures, for people."""
+    print_failures(report, output)
+    print_counts(report, output)
+
+
+def print_failures(report: "Report", output: Output) -> None:
+    """The first failures, and what stands for more than it shows, for people."""
     for failure in report.failures[:_FAILURES_SHOWN]:
         output.notice(f"failed: {failure.page}: {failure.kind}: {failure.message}")
     if len(report.failures) > _FAILURES_SHOWN:
@@ -206,6 +212,10 @@ def print_report(report: "Report", output: Output) -> None:
     for outcome, what in _PARTIAL.items():
         if count := report.outcomes[outcome]:
             output.notice(f"{count} {outcome}{'s' * (count != 1)}: {what}")
+
+
+def print_counts(report: "Report", output: Output) -> None:
+    """What was read, for people."""
     rate = f", {report.embedded / report.seconds:.1f} pages/s" if report.embedded and report.seconds else ""
     output.line(
         f"{report.documents} documents, {report.pages} pages: {report.embedded} embedded, {report.skipped} already "

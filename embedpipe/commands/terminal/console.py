@@ -6,11 +6,12 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from embedpipe.commands.terminal.widths import fitted
 from embedpipe.core.display import display
 from embedpipe.core.errors import EmbedpipeError
 
@@ -21,6 +22,8 @@ _LONGEST = 2000
 """Characters of an error: a name of ten thousand would hide the message."""
 _WIDE = 1000
 """Columns of an output that is no terminal: nothing is wrapped or cut for the programs that read it."""
+_GAP = 3
+"""Columns between two columns of a table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +50,20 @@ class Output:
             with _printing():
                 sys.stdout.write(display(text) + "\n")
 
-    def table(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-        """Prints a table for people; nothing in JSON mode."""
+    def table(
+        self,
+        columns: Sequence[str],
+        rows: Iterable[Sequence[object]],
+        shorten: Mapping[str, Callable[[str, int], str]] | None = None,
+    ) -> None:
+        """Prints a table for people; nothing in JSON mode.
+
+        Args:
+            columns: The headings.
+            rows: The cells.
+            shorten: How cells of some columns are made shorter where a terminal is too narrow, see `widths.fitted`;
+                others are folded.
+        """
         if self.as_json:
             return
         from rich import box
@@ -59,11 +74,20 @@ class Output:
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         for column in columns:
             table.add_column(column, overflow="fold")
-        for row in rows:
-            table.add_row(*(Text(display(str(value))) for value in row))  # Text: no markup in file names
         console = Console(width=None if sys.stdout.isatty() else _WIDE)
+        cells = [[display(str(value)) for value in row] for row in rows]
+        if shorten:
+            room = console.width - _GAP * (len(columns) - 1) - 2
+            cells = fitted(columns, cells, room, shorten)
+        for row in cells:
+            table.add_row(*map(Text, row))  # Text: no markup in file names
         with _printing():
             console.print(table)
+
+    @property
+    def watched(self) -> bool:
+        """Whether a person reads what is printed as it comes: a terminal, and neither --json nor --quiet."""
+        return not (self.as_json or self.quiet) and sys.stdout.isatty()
 
     def notice(self, text: str) -> None:
         """Prints a line on stderr, unless quiet."""
@@ -82,14 +106,19 @@ class Output:
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
-            TextColumn("{task.fields[pages]} pages"),
-            TextColumn("{task.fields[rate]} pages/s"),
+            TextColumn("{task.fields[pages]} {task.fields[unit]}"),
+            TextColumn("{task.fields[rate]} {task.fields[unit]}/s"),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
         )
         with Progress(*columns, console=Console(stderr=True)) as bar:
-            yield ProgressBar(bar, bar.add_task(what, total=None, pages=0, rate="-"))
+            yield ProgressBar(bar, bar.add_task(what, total=None, pages=0, rate="-", unit=_unit(what)))
+
+
+def _unit(stage: str) -> str:
+    """What a stage counts."""
+    return "files" if "files" in stage else "pages"
 
 
 class ProgressBar:
@@ -111,6 +140,20 @@ class ProgressBar:
     def count(self, done: int, total: int) -> None:
         """Moves the bar to so many of all pages."""
         self._move(done, done, total)
+
+    def stage(self, name: str, number: int, done: int, total: int) -> None:
+        """Moves the bar within a stage.
+
+        Args:
+            name: The stage; "files" in it makes `number` one of files.
+            number: How many pages or files are done.
+            done: What is done, and
+            total: what the whole stage takes, in any unit.
+        """
+        if self._bar is not None and name != self._stage:
+            self._bar.reset(self._task, description=name, pages=0, rate="-", unit=_unit(name))
+            self._stage = name
+        self._move(number, done, total)
 
     def _move(self, pages: int, completed: int, total: int) -> None:
         if self._bar is None:
