@@ -28,13 +28,13 @@ class _Terminal(io.StringIO):
         return True
 
 
-@pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
-    """A terminal of 80 columns in the place of stdout."""
+    """A terminal of 80 columns in the place of stdout and stderr; call it in the test, for pytest sets them before."""
     monkeypatch.setenv("COLUMNS", "80")
-    stdout = _Terminal()
-    monkeypatch.setattr("sys.stdout", stdout)
-    return stdout
+    stream = _Terminal()
+    for name in ("sys.stdout", "sys.stderr"):
+        monkeypatch.setattr(name, stream)
+    return stream
 
 
 def verdict(name: str, kind: str | None, status: str, *others: str, message: str = "") -> DocumentVerdict:
@@ -61,13 +61,13 @@ MANY = [
 ]
 
 
-def test_counts_come_first_and_failures_last(terminal: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_counts_come_first_and_failures_last(monkeypatch: pytest.MonkeyPatch) -> None:
     """In a terminal the sure ones of many are counted only, no line of a table is wider, and counts add up."""
-    monkeypatch.setattr("sys.stderr", terminal)
+    seen = terminal(monkeypatch)
     answers(MANY, duplicates=3).present("the promise", ["they are unlike the labelled ones"], Output())
-    lines = terminal.getvalue().splitlines()
+    lines = seen.getvalue().splitlines()
     assert lines[0] == "80 files: 30 ok, 45 ambiguous, 1 novel, 1 failed, 3 skipped"
-    assert re.search(r"letter +45 +1", terminal.getvalue())
+    assert re.search(r"letter +45 +1", seen.getvalue())
     assert lines.index("warning: they are unlike the labelled ones") < lines.index("to look at: 46 of 77 documents")
     table = [line for line in lines if "号.pdf" in line or "strange.pdf" in line]
     assert len(table) == 40
