@@ -33,6 +33,7 @@ from embedpipe.commands.terminal.panels import panel_of
 from embedpipe.commands.terminal.targets import guarded
 from embedpipe.core.errors import EmbedpipeError, UsageError
 from embedpipe.core.memory import is_lack_of_memory
+from embedpipe.core.other_formats import counted, in_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -164,6 +165,8 @@ def report_json(report: "Report") -> dict[str, Any]:
         "same_files": report.same_files,
         "ignored": report.ignored,
         "others": dict(report.others),
+        "unread": counted(what for _, what in report.unread),
+        "unread_files": [{"path": path, "format": what} for path, what in report.unread],
         "failed": report.failed,
         "failed_files": report.failed_files,
         "failed_pages": report.failed_pages,
@@ -188,7 +191,19 @@ def report_json(report: "Report") -> dict[str, Any]:
 def report_counts(report: "Report") -> dict[str, Any]:
     """The part of a report that `classify` prints."""
     values = report_json(report)
-    keys = ("files", "duplicates", "same_files", "ignored", "others", "failed", "seconds", "ocr", "failures")
+    keys = (
+        "files",
+        "duplicates",
+        "same_files",
+        "ignored",
+        "others",
+        "unread",
+        "unread_files",
+        "failed",
+        "seconds",
+        "ocr",
+        "failures",
+    )
     return {key: values[key] for key in keys}
 
 
@@ -239,6 +254,11 @@ _PASSED_OVER = {
 
 def print_passed_over(report: "Report", output: Output) -> None:
     """Says of what was passed over why, and how to have it read; a line for each reason."""
+    if report.unread:
+        told = in_words(counted(what for _, what in report.unread))
+        output.line(
+            f"not read: {told}: embedpipe does not read these; convert them to PDF (--strict: they are failures)"
+        )
     for kind, words in _PASSED_OVER.items():
         if count := report.others[kind]:
             output.line(f"passed over: {count} {words}")

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from embedpipe.backbones.engines import Backbone
-from embedpipe.core.records import WHOLE_FILE, Document, FeatureBatch, PageFailure, PageInfo, PageRef
+from embedpipe.core.other_formats import counted, in_words
+from embedpipe.core.records import OTHER_FORMAT, WHOLE_FILE, Document, FeatureBatch, PageFailure, PageInfo, PageRef
 from embedpipe.embedding.intake import Intake, Report
 from embedpipe.embedding.recognition import keep_recognised, lacking
 from embedpipe.embedding.streaming import PageStream, Settings
@@ -256,6 +257,9 @@ class _EmbedRun:
     def _finish(self, intake: Intake) -> float:
         begin = time.perf_counter()
         failed = {failure.page.source for failure in self.report.failures}
+        for path, what in self.report.unread:
+            self.writer.fail(PageFailure(PageRef("", WHOLE_FILE, path), OTHER_FORMAT, what))
+            failed.add(path)
         self.writer.drop_failures(path for path in self.writer.unread() if path not in failed and intake.in_reach(path))
         self.extras.flush()
         self.writer.flush()
@@ -273,8 +277,8 @@ def plan_run(workspace: Workspace, inputs: Iterable[str], backbone: Backbone, se
     """What `embed` would do, and about how long it would take, estimated from a sample of the new documents.
 
     Returns:
-        documents, new_documents, ignored, duplicates, failed, changed, gone, unreachable, and estimates: pages,
-        seconds.
+        documents, new_documents, ignored, unread (by format), duplicates, failed, changed, gone,
+        unreachable, and estimates: pages, seconds.
     """
     report = Report()
     intake = Intake(inputs, settings, workspace.sources(), report)
@@ -300,6 +304,7 @@ def plan_run(workspace: Workspace, inputs: Iterable[str], backbone: Backbone, se
         "duplicates": report.duplicates,
         "same_files": report.same_files,
         "others": dict(report.others),
+        "unread": counted(what for _, what in report.unread),
         "failed": len(items) - len(documents),
         "changed": len(report.changed),
         "gone": len(report.gone),
@@ -312,9 +317,10 @@ def plan_run(workspace: Workspace, inputs: Iterable[str], backbone: Backbone, se
 
 def describe_plan(plan: dict[str, Any]) -> str:
     """A plan in one line."""
+    unread = f" ({in_words(plan['unread'])})" if plan["unread"] else ""
     return (
         f"{plan['documents']} documents, {plan['new_documents']} of them with pages to embed (about "
         f"{plan['estimated_pages']} pages, about {plan['estimated_seconds']:.0f} s); {plan['duplicates']} duplicate "
-        f"files, {plan['ignored']} other files, {plan['failed']} that cannot be read; "
+        f"files, {plan['ignored']} other files{unread}, {plan['failed']} that cannot be read; "
         f"{plan['changed']} files changed and {plan['gone']} are gone since; nothing was written"
     )

@@ -12,7 +12,8 @@ from embedpipe.classifiers.saved.on_disk import check_model, variant_folders
 from embedpipe.core import versions
 from embedpipe.core.errors import ArtifactError, EmbedpipeError
 from embedpipe.core.files import read_json
-from embedpipe.core.records import NO_WORDS, OCR_WORDS, TEXT_WORDS
+from embedpipe.core.other_formats import counted, in_words
+from embedpipe.core.records import NO_WORDS, OCR_WORDS, OTHER_FORMAT, TEXT_WORDS
 from embedpipe.index import inventory
 from embedpipe.store import page_extras
 from embedpipe.store.features import FeatureStore
@@ -95,6 +96,7 @@ def _space(workspace: Workspace, space: str, labels: Callable[[], Labels], damag
     store = workspace.open_store(space)
     pages = store.table()
     lost = store.lost()
+    failures = store.failures()
     lacking = _attempt(damaged, lambda: missing.take(workspace, store, labels=labels()))
     return {
         "space": space,
@@ -112,8 +114,10 @@ def _space(workspace: Workspace, space: str, labels: Callable[[], Labels], damag
         "index": _attempt(damaged, lambda: inventory.describe(workspace.index_path(space))),
         "failures": [
             {"path": f.page.source, "page": f.page.page_number or None, "kind": f.kind, "message": f.message}
-            for f in store.failures()
+            for f in failures
+            if f.kind != OTHER_FORMAT
         ],
+        "unread": [{"path": f.page.source, "format": f.message} for f in failures if f.kind == OTHER_FORMAT],
     }
 
 
@@ -256,6 +260,10 @@ def _describe_space(space: Mapping[str, Any], *, failures: bool, whole: bool) ->
     kinds = Counter(failure["kind"] for failure in space["failures"])
     if kinds:
         yield "  failures: " + ", ".join(f"{n} {kind}" for kind, n in kinds.items())
+    if unread := space["unread"]:
+        yield f"  not read: {in_words(counted(file['format'] for file in unread))}: embedpipe does not read these"
+    for file in unread if failures else ():
+        yield f"    {file['path']}: not read: {file['format']}"
     for failure in space["failures"] if failures else ():
         page = f"#page={failure['page']}" if failure["page"] else ""
         yield f"    {failure['path']}{page}: {failure['kind']}: {failure['message']}"

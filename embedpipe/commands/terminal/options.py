@@ -136,6 +136,9 @@ class Reading:
     follow_links: Annotated[
         bool, typer.Option("--follow-links", help="Follow links below the folders, each file once.")
     ] = False
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Files beside the documents in formats that are not read are failures.")
+    ] = False
 
     def settings(self) -> "Settings":
         """As the pipeline takes them; raises UsageError for what cannot be read."""
@@ -158,6 +161,7 @@ class Reading:
             trust_mtime=self.trust_mtime,
             exclude=read_globs(self.exclude),
             follow_links=self.follow_links,
+            strict=self.strict,
         )
 
 
