@@ -153,6 +153,14 @@ class Sources:
         """The document as it lies on disk now, or None where no file with its content is left."""
         return next((found for path in self._paths.get(sha256, []) if (found := self._as_it_was(path, sha256))), None)
 
+    def places(self, sha256: str) -> list[str]:
+        """The paths at which a document was when they were last looked at."""
+        return [path for path in self._paths.get(sha256, []) if path not in self._absent]
+
+    def document_at(self, path: str, sha256: str) -> Document | None:
+        """The document at one of its paths, if it is still there with its content."""
+        return self._as_it_was(path, sha256) if path in self._paths.get(sha256, []) else None
+
     def _as_it_was(self, path: str, sha256: str) -> Document | None:
         """The document at a path if its content is still the same; a folder may have been copied without its times."""
         try:
