@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from embedpipe.commands import sorting
 from embedpipe.commands.base import DONE, print_counts, print_failures
-from embedpipe.commands.terminal.widths import cut, shortened
+from embedpipe.commands.terminal.widths import cut, relative, shortened
 
 if TYPE_CHECKING:
     from embedpipe.commands.terminal.console import Output
@@ -138,7 +138,7 @@ class Answers:
             listed = doubtful[:_MOST]
             left_out = len(doubtful) - len(listed)
             output.line(f"to look at: {len(doubtful)} of {len(self.verdicts)} documents")
-        folder = _common_folder(listed) if output.watched else ""
+        names = relative([verdict.path for verdict in listed]) if output.watched else [v.path for v in listed]
         output.table(
             ("status", "type", "sure", "file", "why"),
             [
@@ -146,22 +146,13 @@ class Answers:
                     verdict.prediction.status,
                     verdict.prediction.label or "-",
                     f"{verdict.prediction.confidence:.0%}",
-                    os.path.relpath(verdict.path, folder) if folder else verdict.path,
+                    name,
                     reason(verdict),
                 )
-                for verdict in listed
+                for verdict, name in zip(listed, names, strict=True)
             ],
             shorten={"type": shortened, "file": shortened, "why": cut},
         )
         if len(listed) < len(answered):
             more = f"{left_out} more doubtful ones" if left_out else "those that are ok"
             output.line(f"not listed here: {more}; --csv FILE writes them all")
-
-
-def _common_folder(verdicts: "Sequence[DocumentVerdict]") -> str:
-    """The folder that all files lie below, so that names need not say it again; "" without any."""
-    folders = {os.path.dirname(os.path.abspath(verdict.path)) for verdict in verdicts}
-    try:
-        return os.path.commonpath(folders) if folders else ""
-    except ValueError:  # two drives
-        return ""

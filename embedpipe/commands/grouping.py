@@ -10,7 +10,7 @@ import typer
 from embedpipe.commands.base import DONE, SOME_FAILED, begin, command
 from embedpipe.commands.terminal.options import Common, Space, read_passwords, read_selection
 from embedpipe.commands.terminal.targets import file_option, folder_option
-from embedpipe.commands.terminal.widths import shortened
+from embedpipe.commands.terminal.widths import relative, shortened
 from embedpipe.core.errors import UsageError
 from embedpipe.core.outputs import HTML, PNG, csv_of
 
@@ -103,7 +103,8 @@ def dedupe(
     counts = {name: getattr(found, name) for name in _COUNTS}
     lost = missing.lost_pages(store, without="they are in no group")
     values = {"groups": rows, "kept": dedupe_task.RULE, **counts, "put_aside_before": aside, "missing": lost}
-    _print_groups(found, rows, output)
+    if not (moving.move_to or moving.hardlink):
+        _print_groups(found, rows, output)
     code = DONE
     if aside:
         output.line(f"put aside before, and not listed: {aside} files")
@@ -180,10 +181,13 @@ def _as_json(done: "Done") -> dict[str, Any]:
 def _print_done(done: "Done", what: str, output: "Output") -> None:
     """What was done, or would be, for people."""
     good = [entry for entry in done.entries if entry.state != "failed"]
+    shown = good[:_SHOWN]
+    paths = [path for entry in shown for path in (entry.was, entry.source)]
+    names = iter(relative(paths) if output.watched else paths)
     output.table(
-        ("file", "to", "kept"),
-        [(entry.was, entry.copy or "hard link", entry.source) for entry in good[:_SHOWN]],
-        shorten=dict.fromkeys(("file", "to", "kept"), shortened),
+        ("file", "kept", "same"),
+        [(next(names), next(names), "bytes" if entry.kind == "exact" else "pages") for entry in shown],
+        shorten=dict.fromkeys(("file", "kept"), shortened),
     )
     if len(good) > _SHOWN:
         output.line(f"... and {len(good) - _SHOWN} more: --json lists them all")

@@ -1,5 +1,7 @@
 """Text that fits the columns of a terminal: Chinese, Japanese and Korean characters take two, accents none."""
 
+import contextlib
+import os
 from collections.abc import Callable, Mapping, Sequence
 
 _MARK = "…"
@@ -26,6 +28,14 @@ def shortened(text: str, most: int) -> str:
     room = most - width_of(_MARK)
     end = _last(text, room - room // 3)
     return f"{_first(text, room - width_of(end))}{_MARK}{end}"
+
+
+def relative(paths: Sequence[str]) -> list[str]:
+    """Absolute paths from the nearest folder above all of them, which need not be said with each."""
+    with contextlib.suppress(ValueError):  # two drives
+        folder = os.path.commonpath([os.path.dirname(path) for path in paths]) if paths else ""
+        return [os.path.relpath(path, folder) for path in paths]
+    return list(paths)
 
 
 def cut(text: str, most: int) -> str:
