@@ -4,6 +4,7 @@ Modules of the package are imported inside the functions, so that `--help` answe
 what it uses.
 """
 
+import dataclasses
 import functools
 import math
 import os
@@ -143,6 +144,28 @@ def count_labels(types: "Mapping[str, int]", none: int) -> str:
     """How many labels there are of each type, and how many documents are of none, in words."""
     words = f"{len(types)} types: " + ", ".join(f"{kind} {n}" for kind, n in types.items())
     return f"{words}; none of these: {none}" if none else words
+
+
+def say_next(common: Common, output: Output, **results: Any) -> None:
+    """Ends a command with a line on what to do next, where a person watches; see `terminal.next_steps`."""
+    from embedpipe.commands.terminal import next_steps
+    from embedpipe.core.errors import EmbedpipeError
+    from embedpipe.tasks import info
+
+    def known() -> next_steps.Known:
+        from embedpipe.store.workspace import Workspace
+
+        try:
+            found = info.standing(Workspace(common.artifacts))
+        except EmbedpipeError:  # it was said, or will be by the command that needs it
+            found = info.Standing(0, 0, 0, 0, ())
+        values = {field.name: getattr(found, field.name) for field in dataclasses.fields(found)}
+        is_default = str(common.artifacts) == "artifacts" or os.environ.get("EMBEDPIPE_ARTIFACTS")
+        where = "" if is_default else f" --artifacts {next_steps.typed([str(common.artifacts)])}"
+        names = frozenset(str(registered.name) for registered in app.registered_commands)
+        return next_steps.Known(**{**values, "commands": names, "where": where, **results})
+
+    next_steps.say_next(output, _running.get(), known)
 
 
 def print_missing(missing: "Missing", output: Output, of: str = "") -> None:

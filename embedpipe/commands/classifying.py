@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from embedpipe.commands.answers import Answers
-from embedpipe.commands.base import Classifier, ErrorRate, begin, command, exit_code, open_answerer, report_counts
+from embedpipe.commands.base import (
+    Classifier,
+    ErrorRate,
+    begin,
+    command,
+    exit_code,
+    open_answerer,
+    report_counts,
+    say_next,
+)
+from embedpipe.commands.terminal.next_steps import typed
 from embedpipe.commands.terminal.options import Common, Inputs, Network, Reading, Recognition
 from embedpipe.commands.terminal.targets import file_option, folder_option
 from embedpipe.core.outputs import csv_of
@@ -107,6 +117,10 @@ def classify(
             answers.write(csv)
         missing = answers.present(values["promise"], advice, output)
         output.result(values)
+    doubtful = sum(v.prediction.status in ("ambiguous", "novel") for v in answers.verdicts)
+    results = {"doubtful": doubtful, "answered": len(answers.verdicts), "inputs": typed(inputs)}
+    fit = f"fit-{bundle.name}" if bundle.name in ("svm", "knn", "head") else f"fit-svm --name {typed([bundle.name])}"
+    say_next(common, output, **results, fit=fit, file=str(csv or ""), folder=str(sort_into or ""))
     return exit_code(report) or missing
 
 

@@ -18,6 +18,7 @@ from embedpipe.commands.base import (
     open_classifier,
     print_metrics,
     print_missing,
+    say_next,
     take_labels,
 )
 from embedpipe.commands.terminal.options import AllowMissing, Common, Labelling, Network, Space
@@ -110,6 +111,8 @@ def _fit(kind: str, common: Common, network: Network, space: str | None, labelli
     if bundle.metrics["held_out_documents"]:
         output.line(f"classify: {promise(bundle.documents, ERROR_RATE)}")
     print_unknowns(fitted["guard"], output)
+    known = measured_kinds(bundle.documents, ERROR_RATE)
+    say_next(common, output, knows_scans=bool(recipe.augment) or "scan" in known, fit=f"fit-{kind}")
     return DONE
 
 

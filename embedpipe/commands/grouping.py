@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from embedpipe.commands.base import DONE, SOME_FAILED, begin, command
+from embedpipe.commands.base import DONE, SOME_FAILED, begin, command, say_next
 from embedpipe.commands.terminal.options import Common, Space, read_passwords, read_selection
 from embedpipe.commands.terminal.targets import file_option, folder_option
 from embedpipe.commands.terminal.widths import relative, shortened
@@ -122,6 +122,8 @@ def dedupe(
     output.result(values)
     for line in dedupe_task.left_out(found):
         output.notice(line)
+    whole = sum(group.kind != "page" for group in found.groups)
+    say_next(common, output, found=whole, planned=int(bool(moving.move_to or moving.hardlink)))
     return code
 
 
@@ -254,6 +256,7 @@ def families(
         ],
     )
     output.line(f"{len(found)} families of {sum(f['pages'] for f in values)} pages")
+    say_next(common, output, found=len(found))
     return DONE
 
 

@@ -14,10 +14,12 @@ from embedpipe.commands.base import (
     count_labels,
     open_classifier,
     print_missing,
+    say_next,
     take_labels,
 )
 from embedpipe.commands.terminal.options import AllowMissing, Common, Space
 from embedpipe.commands.terminal.targets import file_option
+from embedpipe.commands.terminal.widths import shortened
 from embedpipe.core.errors import UsageError
 from embedpipe.core.outputs import PNG, csv_of
 
@@ -90,6 +92,7 @@ def label(
         types, others = labels.types(), labels.none
     output.result({"labelled": count, "types": types, "none": others})
     output.line(f"{count} labelled; {count_labels(types, others)}")
+    say_next(common, output)
     return DONE
 
 
@@ -225,7 +228,9 @@ def suggest(
     output.table(
         ("guess", "pages", "document"),
         [(" or ".join(s.guesses) or "-", s.pages, s.path) for s in found],
+        shorten={"document": shortened},
     )
+    say_next(common, output, found=len(found), file=str(csv or ""))
     return DONE
 
 
@@ -266,6 +271,7 @@ def check_labels(
     _print_twins(values, output)
     if findings.missing is not None:
         print_missing(findings.missing, output)
+    say_next(common, output, found=len(values["documents"]), file=str(csv or ""))
     return DONE
 
 

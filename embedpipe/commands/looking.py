@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from embedpipe.commands.base import DONE, Classifier, begin, command, open_classifier
+from embedpipe.commands.base import DONE, Classifier, begin, command, open_classifier, say_next
 from embedpipe.commands.terminal.options import Common, Network, Reading, Space
 from embedpipe.commands.terminal.targets import file_option
 from embedpipe.core.errors import EmbedpipeError, UsageError
@@ -146,6 +146,7 @@ def index(
     lost = missing.lost_pages(store, without="they are not in the index")
     output.result({**values, "missing": lost})
     output.line(f"{done}: {inventory.in_words(values)}")
+    say_next(common, output)
     return DONE
 
 

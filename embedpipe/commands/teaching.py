@@ -14,6 +14,7 @@ from embedpipe.commands.base import (
     print_missing,
     print_report,
     report_json,
+    say_next,
 )
 from embedpipe.commands.terminal.options import AllowMissing, Common, Inputs, Network, Reading, Recognition
 from embedpipe.core.errors import UsageError
@@ -64,6 +65,8 @@ def add_type(
     if outcome.report.embedded or outcome.report.failed:
         print_report(outcome.report, output)
     _print_lesson(lesson, outcome, output)
+    if lesson.keep:
+        say_next(common, output)
     return SOME_FAILED if outcome.report.failed else DONE
 
 

@@ -3,9 +3,12 @@
 import functools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
+
+import pyarrow.compute as pc
 
 from embedpipe.classifiers.lessons import missing
 from embedpipe.classifiers.saved.on_disk import check_model, variant_folders
@@ -288,3 +291,38 @@ def _held_out(metrics: Mapping[str, Any]) -> str:
 
 def _figure(value: float | None) -> str:
     return "not measured" if value is None else f"{value:.3f}"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How far the work on the artifacts is.
+
+    Attributes:
+        documents: Documents of the space with most of them.
+        labelled: How many of these have a label.
+        types: How many types have one.
+        scans: Scans and photos among those without a label.
+        classifiers: Names.
+    """
+
+    documents: int
+    labelled: int
+    types: int
+    scans: int
+    classifiers: tuple[str, ...]
+
+
+def standing(workspace: Workspace) -> Standing:
+    """How far the work is, in few reads; raises EmbedpipeError where what is there cannot be read."""
+    labels = workspace.labels()
+    labelled = {sha256 for sha256, _ in labels.rows}
+    best: dict[str, str] = {}
+    for space in workspace.spaces():
+        table = workspace.open_store(space).table()
+        firsts = table.filter(pc.equal(table["page_index"], 0))
+        kinds = dict.fromkeys(table["document_sha256"].unique().to_pylist(), "")
+        kinds |= dict(zip(firsts["document_sha256"].to_pylist(), firsts["source_kind"].to_pylist(), strict=True))
+        best = max(best, kinds, key=len)
+    scans = sum(kind in ("scan", "photo") for sha256, kind in best.items() if sha256 not in labelled)
+    known = len(best.keys() & labelled)
+    return Standing(len(best), known, len(labels.types()), scans, tuple(workspace.classifiers()))
