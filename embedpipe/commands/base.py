@@ -67,6 +67,31 @@ app = typer.Typer(
 )
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        sys.stdout.write(f"embedpipe {version()}\n")
+        raise typer.Exit
+
+
+def version() -> str:
+    """Of this program; "unknown" where it runs from a folder and was never installed."""
+    from importlib import metadata
+
+    try:
+        return metadata.version("embedpipe")
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+@app.callback()
+def _options(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Sorts piles of documents by what their pages look like."""
+
+
 LabelsFile = Annotated[Path | None, typer.Option(help="A CSV with the columns path,label to take labels from first.")]
 ErrorRate = Annotated[
     float, typer.Option(help="How often the true type may be missing among the candidates.", min=0.001, max=0.5)

@@ -79,9 +79,10 @@ def classify(
     if split:
         from embedpipe.tasks import split as split_task
 
-        result = split_task.split(
-            workspace, inputs, bundle, load, rule=rule, settings=settings, blank_separates=blank_separates
-        )
+        with output.busy("reading and cutting files"):
+            result = split_task.split(
+                workspace, inputs, bundle, load, rule=rule, settings=settings, blank_separates=blank_separates
+            )
         for line in shift.advice(result.report.shift, bundle.name, error_rate):
             output.notice(line)
         return splitting_command.present(result, write, csv, settings, output, answered_by)

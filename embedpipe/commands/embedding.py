@@ -82,7 +82,9 @@ def embed(
     changes = {"size": size, "resize": resize, "layers": layers}
     recipe = {key: value for key, value in changes.items() if value is not None}
     if dry_run:
-        plan = embed_task.plan_run(workspace, inputs, network.load(workspace, recipe=recipe, upright=upright), settings)
+        with output.progress("reading files") as bar:
+            loaded = network.load(workspace, recipe=recipe, upright=upright)
+            plan = embed_task.plan_run(workspace, inputs, loaded, settings, bar)
         output.result(plan)
         output.line(embed_task.describe_plan(plan))
         if settings.ocr:

@@ -83,7 +83,7 @@ def dedupe(
     keep = dedupe_plan.Keep(moving.keep or "")
     store = workspace.store(space.backbone, space.space)
     threshold = SAME_PICTURE if same_picture is None else same_picture
-    with output.progress("comparing") as _:
+    with output.busy("comparing"):
         found = dedupe_task.find(workspace, store, same_picture=threshold)
     aside = dedupe_plan.without_moved(found)
     rows = list(dedupe_task.as_rows(found.groups))
@@ -234,7 +234,8 @@ def families(
     workspace, output = begin(common)
     store = workspace.store(space.backbone, space.space)
     wanted = SAME_LAYOUT if threshold is None else threshold
-    found = families_task.find(workspace, store, threshold=wanted, least=least, first_pages=first_pages)
+    with output.busy("comparing"):
+        found = families_task.find(workspace, store, threshold=wanted, least=least, first_pages=first_pages)
     values = families_task.as_json(found)
     if csv is not None:
         families_task.write_table(found, csv)

@@ -166,7 +166,8 @@ def _list_families(
     from embedpipe.classifiers.lessons import missing
     from embedpipe.tasks import label_cluster
 
-    found = label_cluster.find(workspace, store)
+    with output.busy("comparing"):
+        found = label_cluster.find(workspace, store)
     lost = missing.lost_pages(store, without="they are in no family")
     if csv is not None:
         label_cluster.save(found, csv)
@@ -219,7 +220,8 @@ def suggest(
     store = workspace.store(space.backbone, bundle.identity.space if bundle and not space.space else space.space)
     if bundle is not None:
         bundle.require(store.identity)
-    found = suggest_task.suggest(workspace, store, n, bundle)
+    with output.busy("comparing"):
+        found = suggest_task.suggest(workspace, store, n, bundle)
     if csv is not None:
         suggest_task.save(found, csv)
         output.notice(f"written: {csv}; fill in its column label, then `label {csv}`")
@@ -258,7 +260,8 @@ def check_labels(
     if labels is not None:
         take_labels(workspace, str(labels), output)
     store, recipe = _judge(workspace, space, classifier)
-    findings = check_labels_task.check(workspace, store, recipe)
+    with output.busy("judging labels"):
+        findings = check_labels_task.check(workspace, store, recipe)
     if csv is not None:
         check_labels_task.save(findings, csv)
         output.notice(f"written: {csv}; fill in its column label where labels are wrong, then `label {csv}`")

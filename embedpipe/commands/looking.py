@@ -69,7 +69,8 @@ def similar(
     wanted = similar_task.Wanted(k, page_type, other_documents, whole_document, region, by)
     store = workspace.store(network.backbone, space)
     finder = similar_task.Finder(workspace, store, lambda: network.load(workspace, store.identity), reading.settings())
-    answers = [finder.find(text, wanted) for text in asked]
+    with output.busy("searching"):
+        answers = [finder.find(text, wanted) for text in asked]
     if png is not None:
         similar_task.draw(workspace, answers[0], png)
         output.notice(f"drawn: {png}")

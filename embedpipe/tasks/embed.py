@@ -273,7 +273,13 @@ def _moved(failure: PageFailure, document: Document) -> PageFailure:
     return PageFailure(page, failure.kind, failure.message)
 
 
-def plan_run(workspace: Workspace, inputs: Iterable[str], backbone: Backbone, settings: Settings) -> dict[str, Any]:
+def plan_run(
+    workspace: Workspace,
+    inputs: Iterable[str],
+    backbone: Backbone,
+    settings: Settings,
+    progress: Callable[[Progress], None] | None = None,
+) -> dict[str, Any]:
     """What `embed` would do, and about how long it would take, estimated from a sample of the new documents.
 
     Returns:
@@ -282,7 +288,12 @@ def plan_run(workspace: Workspace, inputs: Iterable[str], backbone: Backbone, se
     """
     report = Report()
     intake = Intake(inputs, settings, workspace.sources(), report)
-    items = list(intake)
+    _, total = intake.size()
+    items: list[Document | PageFailure] = []
+    for item in intake:
+        items.append(item)
+        if progress is not None:
+            progress(Progress(len(items), intake.bytes_done, total, "reading files"))
     intake.settle()
     documents = [item for item in items if isinstance(item, Document)]
     path = workspace.store_path(backbone.identity.space)
@@ -291,10 +302,13 @@ def plan_run(workspace: Workspace, inputs: Iterable[str], backbone: Backbone, se
     sample = new[:: max(1, len(new) // _SAMPLED_DOCUMENTS)][:_SAMPLED_DOCUMENTS]
     counts: dict[str, int] = {}
     embedded, begin = 0, time.perf_counter()
-    for item in PageStream(backbone, settings, len(sample)).run(Job(d, Selection(((1, 4),))) for d in sample):
-        if isinstance(item, FeatureBatch):
-            embedded += len(item.pages)
-            counts.update({info.ref.document_sha256: info.page_count for info in item.pages})
+    stream, sampled = PageStream(backbone, settings, len(sample)), sum(document.size for document in sample)
+    for batch in stream.run(Job(d, Selection(((1, 4),))) for d in sample):
+        if progress is not None:
+            progress(Progress(embedded, stream.bytes_finished, sampled, "embedding a sample"))
+        if isinstance(batch, FeatureBatch):
+            embedded += len(batch.pages)
+            counts.update({info.ref.document_sha256: info.page_count for info in batch.pages})
     rate = embedded / max(time.perf_counter() - begin, 1e-3) if embedded else 0.0
     pages = round(len(new) * sum(counts.values()) / len(counts)) if counts else 0
     return {

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from embedpipe.commands.terminal.widths import fitted
 from embedpipe.core.display import display
-from embedpipe.core.errors import EmbedpipeError
+from embedpipe.core.errors import EmbedpipeError, UsageError
 
 if TYPE_CHECKING:
     from embedpipe.tasks.embed import Progress
@@ -115,10 +115,41 @@ class Output:
         with Progress(*columns, console=Console(stderr=True)) as bar:
             yield ProgressBar(bar, bar.add_task(what, total=None, pages=0, rate="-", unit=_unit(what)))
 
+    @contextmanager
+    def busy(self, what: str) -> Iterator[None]:
+        """Shows on stderr that work goes on, and for how long, where it is not known how much there is to do."""
+        if self.quiet or self.as_json or not sys.stderr.isatty():
+            yield
+            return
+        from rich.console import Console
+        from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+            bar.add_task(what, total=None)
+            yield
+
 
 def _unit(stage: str) -> str:
     """What a stage counts."""
     return "files" if "files" in stage else "pages"
+
+
+def agreed(output: Output, losses: Iterable[str], *, yes: bool) -> bool:
+    """Says what would be lost, and whether a person wants that: asked for in a terminal, where it was not said before.
+
+    Raises:
+        UsageError: Nobody can be asked.
+    """
+    if yes:
+        return True
+    for line in losses:
+        output.line(f"would be lost: {line}")
+    if not (output.watched and sys.stdin.isatty()):
+        raise UsageError("nothing was removed: say --yes to remove it")
+    import typer
+
+    return typer.confirm("Remove it?")
 
 
 class ProgressBar:
@@ -133,7 +164,8 @@ class ProgressBar:
         """Moves the bar."""
         if self._bar is not None and progress.stage != self._stage:
             if self._stage:
-                self._bar.reset(self._task, description=progress.stage, pages=0, rate="-")
+                unit = _unit(progress.stage)
+                self._bar.reset(self._task, description=progress.stage, pages=0, rate="-", unit=unit)
             self._stage = progress.stage
         self._move(progress.pages, progress.bytes_done, progress.bytes_total)
 

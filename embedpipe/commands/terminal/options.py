@@ -31,6 +31,7 @@ _MOST = 10_000  # render processes, or pages per call: more is a slip
 AllowMissing = Annotated[
     bool, typer.Option("--allow-missing", help="Go on although labelled documents have lost their features.")
 ]
+Yes = Annotated[bool, typer.Option("--yes", help="Remove without asking.")]
 Inputs = Annotated[list[str], typer.Argument(help="Files and folders.", show_default=False)]
 
 
