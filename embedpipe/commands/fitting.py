@@ -18,6 +18,7 @@ from embedpipe.commands.base import (
     open_classifier,
     print_metrics,
     print_missing,
+    say_next,
     take_labels,
 )
 from embedpipe.commands.terminal.options import AllowMissing, Common, Labelling, Network, Space
@@ -71,7 +72,8 @@ def _fit(kind: str, common: Common, network: Network, space: str | None, labelli
                 allow_missing=labelling.allow_missing,
             )
     before = _types_before(workspace, labelling.name or kind)
-    bundle = fit(workspace, store, recipe, labelling.name, allow_missing=labelling.allow_missing)
+    with output.busy("fitting and measuring"):
+        bundle = fit(workspace, store, recipe, labelling.name, allow_missing=labelling.allow_missing)
     fitted, lacking = bundle.fitted_on, missing.take(workspace, store, Selection.parse(recipe.pages))
     output.result(
         {
@@ -110,6 +112,8 @@ def _fit(kind: str, common: Common, network: Network, space: str | None, labelli
     if bundle.metrics["held_out_documents"]:
         output.line(f"classify: {promise(bundle.documents, ERROR_RATE)}")
     print_unknowns(fitted["guard"], output)
+    known = measured_kinds(bundle.documents, ERROR_RATE)
+    say_next(common, output, knows_scans=bool(recipe.augment) or "scan" in known, fit=f"fit-{kind}")
     return DONE
 
 
@@ -204,7 +208,8 @@ def evaluate(
     bundle = open_classifier(workspace, classifier)
     store = workspace.store(space=bundle.identity.space)
     bundle.require(store.identity)
-    found = evaluate_task.assess(workspace, store, bundle, Rule(error_rate), allow_missing=allow_missing)
+    with output.busy("measuring"):
+        found = evaluate_task.assess(workspace, store, bundle, Rule(error_rate), allow_missing=allow_missing)
     if html is not None:
         evaluate_task.write(workspace, bundle, found, html)
         output.notice(f"report: {html}")
@@ -228,6 +233,7 @@ def evaluate(
     _print_gains(found.learning_curves, output)
     print_unknowns(found.guard, output)
     _print_novelty(found.novelty, output)
+    say_next(common, output)
     return DONE
 
 

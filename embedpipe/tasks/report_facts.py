@@ -278,7 +278,7 @@ def _add_files(workspace: Workspace, rows: Mapping[str, Row], facts: Facts) -> N
     counted: set[str] = set()
     first: dict[str, str] = {}
     away: dict[str, str] = {}
-    for document, standing in workspace.sources().places():
+    for document, standing in workspace.sources().standings():
         path, sha256 = document.path, document.sha256
         if standing == EARLIER:
             facts.earlier += 1

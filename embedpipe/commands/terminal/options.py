@@ -46,6 +46,7 @@ rehearsing = ContextVar("rehearsing", default=False)
 AllowMissing = Annotated[
     bool, typer.Option("--allow-missing", help="Go on although labelled documents have lost their features.")
 ]
+Yes = Annotated[bool, typer.Option("--yes", help="Remove without asking.")]
 Inputs = Annotated[list[str], typer.Argument(help="Files and folders.", show_default=False)]
 
 
@@ -161,6 +162,9 @@ class Reading:
     follow_links: Annotated[
         bool, typer.Option("--follow-links", help="Follow links below the folders, each file once.")
     ] = False
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Files beside the documents in formats that are not read are failures.")
+    ] = False
 
     def check(self) -> None:
         """Raises UsageError or EmbedpipeError as `settings` does."""
@@ -187,6 +191,7 @@ class Reading:
             trust_mtime=self.trust_mtime,
             exclude=read_globs(self.exclude),
             follow_links=self.follow_links,
+            strict=self.strict,
         )
 
 
