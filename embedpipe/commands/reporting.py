@@ -51,7 +51,9 @@ def report(
         report_task.write(found, file)
         output.notice(f"written: {file}")
     values = report_task.as_json(found)
-    output.result(values | {"outputs": [str(file) for file in outputs]} | {"seconds": round(time.perf_counter() - start, 3)})
+    output.result(
+        values | {"outputs": [str(file) for file in outputs]} | {"seconds": round(time.perf_counter() - start, 3)}
+    )
     for line in values["summary"]:
         output.line(line)
     return DONE
