@@ -61,8 +61,7 @@ def _came_in(facts: Facts) -> Section:
         Figure("Pages", f"{pages:,}", f"{blank:,} of them are blank"),
         Figure("Not read", f"{facts.outcomes[FAILED]:,}", "files; see below"),
     ]
-    common = os.path.commonpath(list(facts.folders)) if facts.folders else ""
-    folders = [(os.path.relpath(name, common), count) for name, count in sorted(facts.folders.items())]
+    common, folders = below(facts)
     left = folders[_FOLDERS:]
     sources = Counter(row.source_kind for row in documents)
     tables = [
@@ -86,6 +85,12 @@ def _came_in(facts: Facts) -> Section:
     if facts.earlier:
         notes.append(f"{facts.earlier:,} earlier versions of changed files are kept and counted nowhere.")
     return Section("What came in", lines, figures, tables=tables, notes=notes)
+
+
+def below(facts: Facts) -> tuple[str, list[tuple[str, int]]]:
+    """The folder that all others lie in, and how many files are in each of these."""
+    common = os.path.commonpath(list(facts.folders)) if facts.folders else ""
+    return common, [(os.path.relpath(name, common), count) for name, count in sorted(facts.folders.items())]
 
 
 def _days(documents: Sequence[Row]) -> list[tuple[str, int]]:
@@ -226,7 +231,10 @@ def _copies(found: Findings) -> Section:
         copies[group.kind] += len(group.copies)
     rows = [(DUPLICATES[kind], counts[kind], copies[kind]) for kind in DUPLICATES]
     summary = Table(
-        [Column("What is there more than once", said=True), *(Column(c, number=True) for c in ("Groups", "Copies"))],
+        [
+            Column("What is there more than once", said=True),
+            *(Column(c, number=True) for c in ("How many groups", "Copies")),
+        ],
         rows,
     )
     columns = [Column("What", said=True), Column("Times", number=True), Column("Keep"), Column("Others")]

@@ -14,12 +14,6 @@ def calibration(n: int, groups: int) -> Calibration:
     rng = np.random.default_rng(0)
     confidence = rng.uniform(0.3, 1, n)
     right = rng.uniform(size=n) < confidence
-    values = {
-        "nonconformity": 1 - confidence,
-        "distances": np.zeros(n),
-        "weights": np.ones(n),
-        "kinds": np.zeros(n, int),
-    }
     return Calibration(
         ProbabilityScale(),
         truth=np.where(right, 0, 1),
