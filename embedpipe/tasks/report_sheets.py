@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from embedpipe.core.display import path_to_text
@@ -69,7 +69,7 @@ def _row(row: Row) -> list[Value]:
     ]
 
 
-def _summary(found: Findings) -> Iterator[list[Value]]:
+def _summary(found: Findings) -> Iterator[Sequence[Value]]:
     facts = found.facts
     yield from ([word(line)] for line in lead(found))
     outcomes = [(word(OUTCOME_WORDS[name]), facts.outcomes[name]) for name in OUTCOMES if facts.outcomes[name]]
@@ -84,7 +84,7 @@ def _summary(found: Findings) -> Iterator[list[Value]]:
     for name, rows in tables.items():
         yield [""]
         yield [word(name), word("How many")]
-        yield from ([text, count] for text, count in rows)
+        yield from rows
 
 
 def _doubtful(found: Findings) -> Iterator[list[Value]]:

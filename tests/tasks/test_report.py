@@ -24,7 +24,7 @@ from embedpipe.store.workspace import Workspace
 from embedpipe.tasks import report
 from embedpipe.tasks.classify import classify
 from embedpipe.tasks.embed import embed
-from embedpipe.tasks.report_facts import CLASSIFIER, OUTCOMES, gather
+from embedpipe.tasks.report_facts import CLASSIFIER, OUTCOMES, PERSON, gather
 
 TYPES = ("letter", "table", "发票")
 
@@ -132,8 +132,8 @@ def test_all_formats_are_written(learnt: tuple[Workspace, ClassifierBundle], tmp
     """One run writes all three; they name the same failures, are replaced unasked, and hold no jargon."""
     workspace, _ = learnt
     files = [tmp_path / f"out{suffix}" for suffix in report.SUFFIXES]
-    for duplicates in ("--no-duplicates", "--duplicates"):
-        done = run("report", *files, duplicates, "--artifacts", workspace.root, "--json", "--quiet")
+    for more in (["--no-duplicates"], []):
+        done = run("report", *files, *more, "--artifacts", workspace.root, "--json", "--quiet")
         assert done.exit_code == 0, done.output
     values = json.loads(done.stdout)
     assert values["files"] == 22 == sum(values["outcomes"].values())
@@ -186,6 +186,20 @@ def test_without_types_families_are_shown(pile: Path, tmp_path: Path) -> None:
     assert "No document has a type yet" in html
     assert "Duplicates were not looked for" in html
     assert bool(found.layouts) == ("Documents that look alike" in html)
+
+
+def test_documents_that_are_elsewhere_by_now_have_pictures(
+    learnt: tuple[Workspace, ClassifierBundle], tmp_path: Path
+) -> None:
+    """What was kept of pages is shown; where documents lie need not be known."""
+    workspace, bundle = learnt
+    shutil.copytree(workspace.root, tmp_path / "artifacts")
+    (tmp_path / "artifacts" / "sources.parquet").unlink()
+    moved = Workspace(tmp_path / "artifacts")
+    found = report.take(moved, moved.store(), bundle, duplicates=False)
+    assert {row.sha256 for row in found.facts.told_by(PERSON)} & found.pictures.keys()
+    assert found.facts.files == 21  # a copy is known by its place only
+    report.write(found, tmp_path / "a.html")
 
 
 @pytest.mark.parametrize(
