@@ -92,7 +92,7 @@ def test_every_file_is_counted_once(pile: Path, learnt: tuple[Workspace, Classif
     """Outcomes add up to the files that were met, with and without a classifier."""
     bare = Workspace(pile / "artifacts")
     facts = gather(bare, bare.store(), None)
-    assert (facts.files, facts.outcomes) == (22, {"not asked": 18, "copy": 1, "blank": 1, "failed": 2})
+    assert (facts.files, facts.outcomes) == (22, {"untold": 18, "copy": 1, "blank": 1, "failed": 2})
     workspace, bundle = learnt
     facts = gather(workspace, workspace.store(), bundle)
     assert facts.files == 22 == sum(facts.outcomes[name] for name in OUTCOMES)
@@ -110,7 +110,7 @@ def test_files_that_are_gone_are_counted_apart(pile: Path, tmp_path: Path) -> No
     sources.leave([path for path in sources.below(str(pile)) if path.endswith("17.pdf")], GONE)
     sources.save()
     facts = gather(workspace, workspace.store(), None)
-    assert (facts.files, facts.outcomes["gone"], facts.outcomes["not asked"]) == (22, 1, 17)
+    assert (facts.files, facts.outcomes["gone"], facts.outcomes["untold"]) == (22, 1, 17)
 
 
 def test_the_answers_are_those_of_classify(
