@@ -29,9 +29,9 @@ def report(
         ),
     ],
     classifier: Classifier = None,
-    duplicates: Annotated[
-        bool, typer.Option("--duplicates/--no-duplicates", help="Look for what is there more than once; takes longest.")
-    ] = True,
+    no_duplicates: Annotated[
+        bool, typer.Option("--no-duplicates", help="Do not look for what is there more than once, which takes longest.")
+    ] = False,
 ) -> int:
     """Write a report for somebody who never saw the program: what came in, of which types, how sure, what failed."""
     from embedpipe.tasks import report as report_task
@@ -46,7 +46,7 @@ def report(
     store = workspace.store(space.backbone, wanted)
     if bundle is not None:
         bundle.require(store.identity)
-    found = report_task.take(workspace, store, bundle, duplicates=duplicates)
+    found = report_task.take(workspace, store, bundle, duplicates=not no_duplicates)
     for file in outputs:
         report_task.write(found, file)
         output.notice(f"written: {file}")

@@ -164,18 +164,20 @@ def _decisions(held: Rehearsal, rule: Rule) -> dict[str, dict[str, Any]]:
         name: {
             "error_rate": rule.error_rate,
             **decision_metrics(_rows(scores, measured), decided := _rows(nested_decisions(scores, rule), measured)),
-            "ok_accuracy_interval": _ok_interval(_rows(scores, measured), decided),
+            **_when_ok(_rows(scores, measured), decided),
         }
         for name, (scores, measured) in levels.items()
         if measured.any()
     }
 
 
-def _ok_interval(scores: HeldOutScores, decided: Decisions) -> list[float]:
-    """Between which shares of the sure answers the right ones lie."""
+def _when_ok(scores: HeldOutScores, decided: Decisions) -> dict[str, Any]:
+    """Between which shares of the sure answers the right ones lie, and of how many groups those answers are."""
     sure = decided.status == "ok"
     right = decided.probabilities.argmax(axis=1)[sure] == scores.truth[sure]
-    return share_right(right, None if scores.groups is None else scores.groups[sure]).to_json()
+    groups = np.flatnonzero(sure) if scores.groups is None else scores.groups[sure]
+    interval = share_right(right, np.unique(groups, return_inverse=True)[1])
+    return {"ok_accuracy_interval": interval.to_json(), "ok_groups": len(np.unique(groups))}
 
 
 def _rows(table: _Table, rows: NDArray[np.bool_]) -> _Table:
@@ -297,9 +299,9 @@ def in_a_sentence(found: Assessment) -> str:
     about, low, high = out_of_hundred(accuracy)
     said = f"Of 100 new documents about {about} get the right type (between {low} and {high})"
     documents = found.decisions["documents"]
-    if not documents["ok"]:
-        return f"{said}; none of them would be marked ok, for too few are labelled to be sure."
     many = out_of_hundred(Interval(documents["ok"], documents["ok"], documents["ok"]))[0]
+    if documents["ok_groups"] < FEWEST_GROUPS:
+        return f"{said}; about {many} are marked ok, too few to say how many of those are right."
     right, worst, best = out_of_hundred(Interval(documents["ok_accuracy"], *documents["ok_accuracy_interval"]))
     return (
         f"{said}; about {many} are marked ok, and of 100 of those about {right} are right (between {worst} and {best})."

@@ -29,7 +29,7 @@ from embedpipe.store.workspace import Workspace
 PERSON, CLASSIFIER, NOBODY = "person", "classifier", ""
 """By whom a document has its type."""
 
-BLANK, FAILED, NO_FEATURES, UNTOLD = "blank", "failed", "no features", "not asked"
+BLANK, FAILED, NO_FEATURES, UNTOLD = "blank", "failed", "unembedded", "untold"
 COPY, AWAY = "copy", "gone"
 OUTCOMES = ("labelled", *STATUSES, UNTOLD, BLANK, FAILED, NO_FEATURES, COPY, AWAY)
 """What became of a file; each file has one of them."""

@@ -5,7 +5,6 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
 from embedpipe.classifiers.calibration.expected import out_of_hundred
 from embedpipe.core.display import display
@@ -31,6 +30,9 @@ _TYPES = 40
 PICTURES = 4  # of each type
 _NAMES = 3  # of each reason
 _DAYS = 12  # more are summed up by months
+
+
+_BY = {PERSON: "given by a person", CLASSIFIER: "told by the classifier"}
 
 
 def paper(found: Findings) -> Paper:
@@ -61,8 +63,7 @@ def _came_in(facts: Facts) -> Section:
         Figure("Pages", f"{pages:,}", f"{blank:,} of them are blank"),
         Figure("Not read", f"{facts.outcomes[FAILED]:,}", "files; see below"),
     ]
-    common = os.path.commonpath(list(facts.folders)) if facts.folders else ""
-    folders = [(os.path.relpath(name, common), count) for name, count in sorted(facts.folders.items())]
+    common, folders = below(facts)
     left = folders[_FOLDERS:]
     sources = Counter(row.source_kind for row in documents)
     tables = [
@@ -84,8 +85,14 @@ def _came_in(facts: Facts) -> Section:
     lines = [f"The folders lie in {display(common)}."] if common else []
     notes = ["Days are those of the files in the store: copying the artifacts may change them."]
     if facts.earlier:
-        notes.append(f"{facts.earlier:,} earlier versions of changed files are kept and counted nowhere.")
+        notes.append(f"Earlier versions of changed files, which are kept and counted nowhere: {facts.earlier:,}.")
     return Section("What came in", lines, figures, tables=tables, notes=notes)
+
+
+def below(facts: Facts) -> tuple[str, list[tuple[str, int]]]:
+    """The folder that all others lie in, and how many files are in each of these."""
+    common = os.path.commonpath(list(facts.folders)) if facts.folders else ""
+    return common, [(os.path.relpath(name, common), count) for name, count in sorted(facts.folders.items())]
 
 
 def _days(documents: Sequence[Row]) -> list[tuple[str, int]]:
@@ -226,7 +233,10 @@ def _copies(found: Findings) -> Section:
         copies[group.kind] += len(group.copies)
     rows = [(DUPLICATES[kind], counts[kind], copies[kind]) for kind in DUPLICATES]
     summary = Table(
-        [Column("What is there more than once", said=True), *(Column(c, number=True) for c in ("Groups", "Copies"))],
+        [
+            Column("What is there more than once", said=True),
+            *(Column(c, number=True) for c in ("How many groups", "Copies")),
+        ],
         rows,
     )
     columns = [Column("What", said=True), Column("Times", number=True), Column("Keep"), Column("Others")]
@@ -257,31 +267,40 @@ def _name(group: dedupe.Duplicates, number: int) -> str:
 
 
 def _failed(facts: Facts) -> Section:
-    by_kind: dict[str, list[Any]] = {}
+    unread = {row.sha256 or row.path for row in facts.rows if row.outcome == FAILED}
+    seen: set[str] = set()
+    files, pages, names = Counter[str](), Counter[str](), dict[str, dict[str, None]]()
     for failure in facts.failures:
-        by_kind.setdefault(failure.kind, []).append(failure.page)
+        key = failure.page.document_sha256 or failure.page.source
+        if key in unread:  # its first failure counts, so that each file is counted once
+            unread.remove(key)
+            seen.add(key)
+            files[failure.kind] += 1
+        elif key not in seen:
+            pages[failure.kind] += 1
+        names.setdefault(failure.kind, {})[display(os.path.basename(failure.page.source))] = None
     rows = []
-    for kind, pages in sorted(by_kind.items(), key=lambda item: -len(item[1])):
-        names = list(dict.fromkeys(display(os.path.basename(page.source)) for page in pages))
-        more = f" (+{len(names) - _NAMES:,})" if len(names) > _NAMES else ""
-        whole = sum(page.page_number == 0 for page in pages)
-        rows.append((REASONS.get(kind, kind), whole, len(pages) - whole, ", ".join(names[:_NAMES]) + more))
+    for kind, own in sorted(names.items(), key=lambda item: (-files[item[0]], -pages[item[0]], item[0])):
+        more = f" (+{len(own) - _NAMES:,})" if len(own) > _NAMES else ""
+        rows.append((REASONS.get(kind, kind), files[kind], pages[kind], ", ".join(list(own)[:_NAMES]) + more))
     columns = [
         Column("Reason", said=True),
-        Column("Whole files", number=True),
-        Column("Single pages", number=True),
+        Column("Files", number=True),
+        Column("Pages of other files", number=True),
         Column("Such as"),
     ]
     lines = [] if rows else ["Every file and every page could be read."]
     notes = []
     lacking = sum(row.failed_pages > 0 for row in facts.documents)
     if lacking:
-        notes.append(f"{lacking:,} documents have a type although single pages of them could not be read.")
+        notes.append(f"Documents that were read although single pages of them could not be: {lacking:,}.")
     partial = facts.page_outcomes["placeholder"] + facts.page_outcomes["cover"]
     if partial:
-        notes.append(f"{partial:,} pages stand for more than they show: dynamic forms, or files with others inside.")
+        notes.append(
+            f"Pages that stand for more than they show (dynamic forms, files with others inside): {partial:,}."
+        )
     if repaired := facts.page_outcomes["repaired"]:
-        notes.append(f"{repaired:,} pages were damaged and could be repaired.")
+        notes.append(f"Damaged pages that could be repaired: {repaired:,}.")
     return Section("What could not be read, and why", lines, tables=[Table(columns, rows)], notes=notes)
 
 
@@ -322,7 +341,7 @@ def _pictures(found: Findings) -> Section | None:
                 Card(
                     found.pictures.get(row.sha256, b""),
                     os.path.basename(row.path),
-                    "given by a person" if row.by == PERSON else "told by the classifier",
+                    _BY[row.by],
                 )
                 for row in rows
             ],

@@ -1,19 +1,19 @@
 """The report as a workbook: all documents, all doubtful ones, all duplicates and all failures, a sheet each."""
 
 import math
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from embedpipe.core.display import path_to_text
 from embedpipe.core.languages.translation import word
-from embedpipe.drawing.papers import words_of
 from embedpipe.drawing.workbook import Book, Column, Picture, Sheet, Value
-from embedpipe.tasks.report_facts import Row
-from embedpipe.tasks.report_sections import paper
-from embedpipe.tasks.report_words import DUPLICATES, OUTCOME_WORDS, Findings, lead, reason
+from embedpipe.tasks.report_facts import OUTCOMES, Row
+from embedpipe.tasks.report_sections import below, by_type
+from embedpipe.tasks.report_words import DUPLICATES, OUTCOME_WORDS, SOURCES, Findings, lead, reason
 
 _PICTURED = 8  # doubtful documents with a picture, as on paper
-_PATH, _WORDS, _NUMBER = 60.0, 34.0, 12.0
+_PATH, _WORDS, _NUMBER = 80.0, 50.0, 12.0
 
 
 def write_sheets(found: Findings, file: Path) -> None:
@@ -69,16 +69,22 @@ def _row(row: Row) -> list[Value]:
     ]
 
 
-def _summary(found: Findings) -> Iterator[list[Value]]:
-    for line in lead(found):
-        yield [word(line)]
-    for section in paper(found).sections:
-        for table in section.tables:
-            if len(table.columns) == 2 and table.rows:  # noqa: PLR2004 - what is counted, and how often
-                yield [""]
-                yield [word(section.title) + " / " + word(table.columns[0].name), word(table.columns[1].name)]
-                for name, count in table.rows:
-                    yield [words_of(name, table.columns[0]), count]
+def _summary(found: Findings) -> Iterator[Sequence[Value]]:
+    facts = found.facts
+    yield from ([word(line)] for line in lead(found))
+    outcomes = [(word(OUTCOME_WORDS[name]), facts.outcomes[name]) for name in OUTCOMES if facts.outcomes[name]]
+    sources = Counter(row.source_kind for row in facts.documents)
+    tables: dict[str, list[tuple[str, int]]] = {
+        "What became of it": [*outcomes, (word("all files"), facts.files)],
+        "Type": [(kind or word("no type"), own.total()) for kind, own in by_type(facts).items()],
+        "Folder": [(path_to_text(name), count) for name, count in below(facts)[1]],
+        "Kind of file": facts.readers.most_common(),
+        "Where the pages come from": [(word(SOURCES.get(kind, kind)), n) for kind, n in sources.most_common()],
+    }
+    for name, rows in tables.items():
+        yield [""]
+        yield [word(name), word("How many")]
+        yield from rows
 
 
 def _doubtful(found: Findings) -> Iterator[list[Value]]:

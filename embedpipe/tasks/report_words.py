@@ -78,10 +78,10 @@ def lead(found: Findings) -> list[str]:
         groups = len(found.duplicates.groups)
         nothing = "Nothing is there more than once."
         lines.append(
-            when(groups, f"{groups:,} groups of files, documents or pages are there more than once.") or nothing
+            when(groups, f"Groups of files, documents or pages that are there more than once: {groups:,}.") or nothing
         )
     every = "Every file could be read."
-    lines.append(when(failed, f"{failed:,} files could not be read; the reasons are listed below.") or every)
+    lines.append(when(failed, f"Files that could not be read: {failed:,}; the reasons are listed below.") or every)
     return lines
 
 
@@ -108,7 +108,9 @@ def reason(row: Row) -> str:
         return "looks like nothing that was labelled"
     if row.others:
         return f"may also be: {', '.join(row.others)}"
-    return "no labelled documents like this one were measured" if row.unlike else "not sure enough"
+    if row.unlike:
+        return "no labelled documents like this one were measured"
+    return "not sure enough"
 
 
 def percent(share: float) -> str:
