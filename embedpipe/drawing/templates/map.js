@@ -68,8 +68,10 @@ function mark(group, r, style = 0) {
   context.scale(ratio, ratio);
   shape(context, group, side / ratio / 2, side / ratio / 2, group === NONE ? 0.8 * r : r);
   const hollow = style === 2;
-  context.fillStyle = hollow ? getComputedStyle(document.body).backgroundColor : colourOf(group);
-  context.globalAlpha = style === 1 ? 0.5 : 1;
+  context.fillStyle = getComputedStyle(document.body).backgroundColor; // a stencil has no pixels that let others through
+  context.fill();
+  context.fillStyle = colourOf(group);
+  context.globalAlpha = hollow ? 0 : style === 1 ? 0.45 : 1;
   context.fill();
   context.globalAlpha = 1;
   context.lineWidth = hollow || style === 1 ? Math.max(1, r / 3) : Math.min(1, r / 4);
@@ -164,25 +166,25 @@ function drawLasso() {
   pen.stroke();
 }
 
-function inside(line, x, y) {
-  let within = false;
-  for (let a = 0, b = line.length - 1; a < line.length; b = a++) {
-    const [ax, ay] = line[a], [bx, by] = line[b];
-    if (ay > y !== by > y && x < ((bx - ax) * (y - ay)) / (by - ay) + ax) within = !within;
-  }
-  return within;
+// The loop is painted once, and pages look up their pixel: corners times pages took seconds.
+function painted(line) {
+  const picture = document.createElement("canvas");
+  picture.width = Math.max(1, Math.ceil(width));
+  picture.height = Math.max(1, Math.ceil(height));
+  const context = picture.getContext("2d", { willReadFrequently: true });
+  line.forEach(([x, y], n) => (n ? context.lineTo(x, y) : context.moveTo(x, y)));
+  context.fill("evenodd");
+  const data = context.getImageData(0, 0, picture.width, picture.height).data;
+  return (x, y) => x >= 0 && y >= 0 && x < width && y < height && data[4 * (Math.floor(y) * picture.width + Math.floor(x)) + 3] > 127;
 }
 
 // Pages that are hidden, or not found by the search, are not chosen: nobody sees them.
 function pick(line, adds, takes) {
   if (!adds && !takes) picked.fill(0);
   if (line.length > 2) {
-    const across = line.map(([x]) => x), down = line.map(([, y]) => y);
-    const low = [Math.min(...across), Math.min(...down)], high = [Math.max(...across), Math.max(...down)];
+    const inside = painted(line);
     for (let i = 0; i < count; i++) {
-      if (!isShown(i) || (matches && !matches[i])) continue;
-      const x = toX(i), y = toY(i);
-      if (x < low[0] || x > high[0] || y < low[1] || y > high[1] || !inside(line, x, y)) continue;
+      if (!isShown(i) || (matches && !matches[i]) || !inside(toX(i), toY(i))) continue;
       picked[i] = takes ? 0 : 1;
     }
   }
