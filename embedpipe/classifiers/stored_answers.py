@@ -1,6 +1,6 @@
 """Answers of classifiers for every stored document, and their counts by kind."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,7 @@ from embedpipe.classifiers.bundles import ClassifierBundle
 from embedpipe.classifiers.calibration.decisions import Rule
 from embedpipe.classifiers.scores.pooling import effective_pages, mean_log_scores, page_weights, weighted_means
 from embedpipe.core.records import SAYS_NOTHING
+from embedpipe.pages.source_kinds import KINDS, codes
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.page_extras import PageWords
 
@@ -47,6 +48,7 @@ def told(store: FeatureStore, bundles: Iterable[ClassifierBundle]) -> list[dict[
     voting = ~pages["outcome"].isin(SAYS_NOTHING).to_numpy()
     documents, owner = np.unique(pages["document_sha256"].to_numpy(object)[voting], return_inverse=True)
     weights = page_weights(pages["page_index"].to_numpy(np.int64)[voting])
+    kinds = kinds_of_documents(pages["source_kind"][voting].tolist(), weights, owner)
     found = []
     for bundle, rows, far in zip(bundles, scores, distances, strict=True):
         decided = bundle.documents.decide(
@@ -54,11 +56,30 @@ def told(store: FeatureStore, bundles: Iterable[ClassifierBundle]) -> list[dict[
             weighted_means(np.concatenate(far)[voting], weights, owner),
             Rule(),
             effective_pages(weights, owner),
+            kinds=kinds,
         )
         kinds = [bundle.classes[k] for k in decided.probabilities.argmax(axis=1)]
         answers = (Answer(kind, str(status)) for kind, status in zip(kinds, decided.status, strict=True))
         found.append(dict(zip(map(str, documents), answers, strict=True)))
     return found
+
+
+def kinds_of_documents(
+    kinds: Sequence[str], weights: NDArray[np.float64], owners: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """The kind of source of each document as `source_kinds.document_kind` finds it, (n_documents,); -1 if unknown.
+
+    Args:
+        kinds: Of the pages, (n,).
+        weights: What each page counts, (n,).
+        owners: The number of its document, (n,).
+    """
+    numbers = codes(kinds)
+    known = numbers >= 0
+    sums = np.zeros((int(owners.max(initial=-1)) + 1, len(KINDS)))
+    np.add.at(sums, (owners[known], numbers[known]), weights[known])
+    last = len(KINDS) - 1 - sums[:, ::-1].argmax(axis=1)  # of two that weigh the same the later one
+    return np.where(sums.any(axis=1), last, -1)
 
 
 def statuses(answers: Iterable[Answer]) -> dict[str, dict[str, int]]:
