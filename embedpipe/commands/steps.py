@@ -49,6 +49,8 @@ STEPS = (
     Step("classify", ("inputs", "password-file"), if_files="inputs"),
     Step("check-labels"),
     Step("suggest"),
+    Step("review", ("documents",)),
+    Step("report"),
     Step("dedupe"),
     Step("families"),
     Step("map", ("password-file",)),

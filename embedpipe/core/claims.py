@@ -11,7 +11,18 @@ from embedpipe.core.files import is_temporary, read_json, write_json
 MANIFEST = "embedpipe.json"
 """Says that a folder holds artifacts; written first of all."""
 
-FOLDERS = ("features", "pages", "index", "backbones", "classifiers", "explanations", "demo", "labels", "watched")
+FOLDERS = (
+    "features",
+    "pages",
+    "index",
+    "backbones",
+    "classifiers",
+    "explanations",
+    "demo",
+    "labels",
+    "watched",
+    "duplicates",
+)
 """What artifacts hold, besides `FILES`."""
 
 FILES = (

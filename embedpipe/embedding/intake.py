@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from embedpipe.core.records import WHOLE_FILE, Document, PageFailure, Shift
 from embedpipe.embedding.recognition import Recognised
 from embedpipe.embedding.streaming import Settings
-from embedpipe.pages.walking import Found, FoundFile, IgnoredFile, Input, identify, walk
+from embedpipe.pages.walking import UNREAD, Found, FoundFile, IgnoredFile, Input, identify, not_read, walk
 from embedpipe.store.sources import CURRENT, EARLIER, GONE, PASSED_OVER, Sources
 
 
@@ -21,6 +21,7 @@ class Report:
     Attributes:
         same_files: Further names of files that were met already: hard links, links, folders under two names.
         others: How many files were ignored for which reason, see `walking.IgnoredFile`.
+        unread: Ignored files in formats that are not read: path, and what people call them.
         outcomes: How many pages (or files, where they cannot be opened) had each outcome in this run.
         failures: The failures, also those known from earlier runs.
         changed: What was at a path before, and what is there now, of files whose content changed.
@@ -54,6 +55,7 @@ class Report:
     left: list[str] = field(default_factory=list)
     unreachable: list[str] = field(default_factory=list)
     copies: list[Document] = field(default_factory=list)
+    unread: list[tuple[str, str]] = field(default_factory=list)
     stages: dict[str, float] = field(default_factory=dict)
     interrupted: bool = False
     filled: int = 0
@@ -123,9 +125,10 @@ class Intake:
                 self._same(found, found.same_as)
                 continue
             item = self._identify(found) if isinstance(found, FoundFile) else found
+            if isinstance(item, IgnoredFile) and item.kind == UNREAD and self._settings.strict:
+                item = not_read(item.path, item.what)
             if isinstance(item, IgnoredFile):
-                self._report.ignored += 1
-                self._report.others[item.kind] += 1
+                self._ignore(item)
                 self._await(item.path, PASSED_OVER if isinstance(found, IgnoredFile) else EARLIER)
             elif isinstance(item, PageFailure):
                 self._await(item.page.source, CURRENT if item.kind == "unreadable" else EARLIER)
@@ -140,6 +143,12 @@ class Intake:
                     yield item
             self.bytes_done += found.size if isinstance(found, FoundFile) else 0
         self.complete = True
+
+    def _ignore(self, item: IgnoredFile) -> None:
+        self._report.ignored += 1
+        self._report.others[item.kind] += 1
+        if item.kind == UNREAD:
+            self._report.unread.append((item.path, item.what))
 
     def _same(self, found: FoundFile, first: str) -> None:
         """Takes another name of a file that was read already."""

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from embedpipe.classifiers.stored_answers import Answer, told
+from embedpipe.classifiers.stored_answers import Answer, decided
 from embedpipe.core.errors import ArtifactError
-from embedpipe.core.records import PageRef
+from embedpipe.core.records import OTHER_FORMAT, PageRef
 from embedpipe.drawing.projector import Row, write_projector
 from embedpipe.drawing.scatterplots import STATUSES, Point, write_scatterplot
 from embedpipe.embedding.cue_table import CuedStore
@@ -136,7 +136,11 @@ def make(workspace: Workspace, store: FeatureStore, wanted: Wanted, progress: Pr
 
 
 def _answers(workspace: Workspace, store: FeatureStore, bundle: "ClassifierBundle") -> dict[str, Answer]:
-    return told(CuedStore(workspace, store) if bundle.cues else store, [bundle])[0]
+    found = decided(workspace, CuedStore(workspace, store) if bundle.cues else store, bundle)
+    if found is None:
+        return {}
+    columns = zip(found.documents, found.told, found.decisions.status, strict=True)
+    return {sha256: Answer(bundle.classes[column], str(status)) for sha256, column, status in columns}
 
 
 def _point(
@@ -176,7 +180,7 @@ def _drawn(store: FeatureStore, wanted: Wanted) -> tuple[pd.DataFrame, dict[str,
         "blank": int((selected & blank).sum()),
         "not_selected": int((~selected).sum()),
         "over_limit": len(kept) - len(drawn),
-        "failed": len(store.failures()),
+        "failed": sum(failure.kind != OTHER_FORMAT for failure in store.failures()),
     }
     return drawn, left_out
 

@@ -18,6 +18,8 @@ from embedpipe.commands.terminal.targets import named
 from embedpipe.core.display import whole_number
 from embedpipe.core.encodings import decode
 from embedpipe.core.errors import EmbedpipeError, UsageError
+from embedpipe.core.languages.choice import LANGUAGES, VARIABLE
+from embedpipe.core.languages.choice import named as named_language
 
 if TYPE_CHECKING:
     from embedpipe.backbones.engines import Backbone
@@ -29,12 +31,22 @@ if TYPE_CHECKING:
 AUTO = "auto"
 _ENCODINGS = ("cp1252", "gb18030", "mac_roman")
 _MOST = 10_000  # render processes, or pages per call: more is a slip
+
+
+def language_named(text: str) -> str:
+    """The language of `--lang`; it was set before, see `choice.asked`, and is only checked here."""
+    if (language := named_language(text)) is None:
+        raise typer.BadParameter(f"{text}: write {' or '.join(LANGUAGES)}")
+    return language
+
+
 rehearsing = ContextVar("rehearsing", default=False)
 """Whether commands only check their options and outputs, and do nothing."""
 
 AllowMissing = Annotated[
     bool, typer.Option("--allow-missing", help="Go on although labelled documents have lost their features.")
 ]
+Yes = Annotated[bool, typer.Option("--yes", help="Remove without asking.")]
 Inputs = Annotated[list[str], typer.Argument(help="Files and folders.", show_default=False)]
 
 
@@ -57,6 +69,16 @@ class Common:
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no notices.")] = False
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False
+    lang: Annotated[
+        str | None,
+        typer.Option(
+            envvar=VARIABLE,
+            metavar="en|zh",
+            parser=language_named,
+            help="Language of messages and HTML.",
+            show_default="that of the locale",
+        ),
+    ] = None
 
 
 @dataclass(frozen=True)
@@ -140,6 +162,9 @@ class Reading:
     follow_links: Annotated[
         bool, typer.Option("--follow-links", help="Follow links below the folders, each file once.")
     ] = False
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Files beside the documents in formats that are not read are failures.")
+    ] = False
 
     def check(self) -> None:
         """Raises UsageError or EmbedpipeError as `settings` does."""
@@ -166,6 +191,7 @@ class Reading:
             trust_mtime=self.trust_mtime,
             exclude=read_globs(self.exclude),
             follow_links=self.follow_links,
+            strict=self.strict,
         )
 
 
@@ -209,7 +235,7 @@ class Labelling:
     """Of commands that fit on labels."""
 
     labels: Annotated[
-        Path | None, typer.Option(help="A CSV with the columns path,label to take labels from first.")
+        Path | None, typer.Option(help="A list (CSV, .xlsx) with the columns path,label to take labels from first.")
     ] = None
     settings: Annotated[
         list[str], typer.Option("--set", metavar="NAME=VALUE", help="A hyper-parameter of the classifier.")

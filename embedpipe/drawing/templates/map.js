@@ -1,7 +1,12 @@
 "use strict";
 // Texts of other people are only ever set as text, never as HTML.
 const content = JSON.parse(document.getElementById("content").textContent);
-const { types, documents, points, thumbnails, shown, statuses, folders } = content;
+// Sentences of ours are given to `say`, which shows them in the language of the page; {} is filled with a value.
+const say = (english, ...values) => {
+  let next = 0;
+  return (content.words[english] || english).replace(/\{(\d*)\}/g, (_, number) => values[number ? number - 1 : next++]);
+};
+const { types, documents, points, thumbnails, shown, folders } = content;
 const [xs, ys] = points.places;
 const count = xs.length;
 const SIDE = 65535, HUES = 7, MARGIN = 46;
@@ -9,12 +14,13 @@ const canvas = document.getElementById("map"), pen = canvas.getContext("2d");
 const element = (id) => document.getElementById(id);
 const tip = element("tip"), pinned = element("pinned");
 
+const statusNames = [say("ok"), say("ambiguous"), say("novel")];
 // What colours may mean: names, and the number of each page's name, or -1.
 const modes = {
-  label: { names: types, of: points.type, none: "no type" },
-  predicted: { names: types, of: points.predicted, none: "no answer" },
-  status: { names: statuses, of: points.status, none: "no answer" },
-  folder: { names: folders, of: points.folder, none: "no folder" },
+  label: { names: types, of: points.type, none: say("no type") },
+  predicted: { names: types, of: points.predicted, none: say("no answer") },
+  status: { names: statusNames, of: points.status, none: say("no answer") },
+  folder: { names: folders, of: points.folder, none: "" },
 };
 let mode = content.predicted && points.type.some((type) => type < 0) ? "predicted" : "label";
 // Groups of the legend: a mark for each of the most frequent names, then the other ones, then pages without one.
@@ -197,8 +203,8 @@ function tellPicked() {
   for (let i = 0; i < count; i++) if (picked[i]) files.add(points.document[i]);
   element("selection").hidden = !pickedCount && !selecting;
   element("count").textContent = pickedCount
-    ? `${pickedCount.toLocaleString("en")} pages of ${files.size.toLocaleString("en")} documents`
-    : "Draw around pages; Shift adds, Alt takes away.";
+    ? say("{} pages of {} documents", pickedCount.toLocaleString("en"), files.size.toLocaleString("en"))
+    : say("Draw around pages; Shift adds, Alt takes away.");
   element("save").disabled = element("clear").disabled = !pickedCount;
   redraw();
 }
@@ -282,20 +288,16 @@ function describe(box, i, whole) {
     const picture = add(box, "img");
     picture.alt = "";
     picture.src = "data:image/jpeg;base64," + thumbnails[i];
-  } else add(box, "div", "no picture", "missing");
+  } else add(box, "div", say("no picture"), "missing");
   add(box, "bdi", file.name, "name");
-  add(box, "div", `page ${points.page[i]} of ${points.pages[i]}`);
+  add(box, "div", say("page {} of {}", points.page[i], points.pages[i]));
   const line = add(box, "div");
-  add(line, "bdi", type < 0 ? "no type" : types[type]);
+  add(line, "bdi", type < 0 ? say("no type") : types[type]);
   const told = points.predicted[i] ?? -1;
-  if (told >= 0) {
-    const answer = add(box, "div", "predicted: ", "dim");
-    add(answer, "bdi", types[told]);
-    answer.append(`, ${statuses[points.status[i]]}`);
-  }
+  if (told >= 0) add(add(box, "div", undefined, "dim"), "bdi", say("predicted: {}, {}", types[told], statusNames[points.status[i]]));
   if (!whole) return;
   add(add(box, "p", undefined, "dim"), "bdi", file.folder);
-  const link = add(add(box, "p"), "a", "Open the file");
+  const link = add(add(box, "p"), "a", say("Open the file"));
   link.href = `${file.address}#page=${points.page[i]}`;
   link.target = "_blank";
   link.rel = "noopener";
@@ -450,7 +452,7 @@ element("search").addEventListener("input", (event) => {
   if (words) {
     const pages = matches.reduce((sum, hit) => sum + hit, 0);
     const files = hits.reduce((sum, hit) => sum + hit, 0);
-    found.textContent = `${pages.toLocaleString("en")} pages of ${files.toLocaleString("en")} documents; Enter zooms to them`;
+    found.textContent = say("{} pages of {} documents; Enter zooms to them", pages.toLocaleString("en"), files.toLocaleString("en"));
   }
   redraw();
 });
@@ -469,7 +471,7 @@ function makeLegend() {
     const button = add(add(list, "li"), "button");
     button.append(mark(group, 5));
     const others = names.length - shown;
-    add(button, "bdi", group === NONE ? modes[mode].none : group === OTHER ? `${others} others` : names[group]);
+    add(button, "bdi", group === NONE ? modes[mode].none : group === OTHER ? say("{} others", others) : names[group]);
     add(button, "span", pages.toLocaleString("en"), "count");
     button.onclick = (event) => {
       if (event.detail === 2) visible.fill(false);
@@ -492,7 +494,7 @@ function makeSure() {
   const line = element("sure");
   line.replaceChildren();
   const much = Math.max(0, groupOf.findIndex((group) => group < OTHER));
-  statuses.forEach((status, style) => {
+  statusNames.forEach((status, style) => {
     const one = add(line, "span");
     one.append(mark(Math.min(groupOf[much], OTHER), 5, style));
     add(one, "span", status);
