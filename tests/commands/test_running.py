@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from embedpipe.commands import app, base, steps
+from embedpipe.commands import app, base
 from embedpipe.commands.base import DONE, SOME_FAILED
+from embedpipe.commands.unattended import steps
 from embedpipe.core.errors import EmbedpipeError, UsageError
 from embedpipe.samples import draw_samples
 from embedpipe.store.sorted_ledger import LEDGER

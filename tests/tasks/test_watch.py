@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 from embedpipe.backbones.building import Backbone
 from embedpipe.classifiers import training
 from embedpipe.commands import app
-from embedpipe.commands.watching import _Newest
+from embedpipe.commands.unattended.watching import _Newest
 from embedpipe.core.errors import ArtifactError, EmbedpipeError
 from embedpipe.samples import draw_samples
 from embedpipe.store.sorted_ledger import Ledger

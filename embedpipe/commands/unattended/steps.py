@@ -191,7 +191,9 @@ def _options(command: str) -> dict[str, Any]:
     commands: Any = typer.main.get_command(app)
     found: dict[str, Any] = {}
     for parameter in commands.commands[command].params:
-        names = [parameter.name] if _is_argument(parameter) else [o.lstrip("-") for o in parameter.opts]
+        names = [o.lstrip("-") for o in parameter.opts]
+        if _is_argument(parameter):
+            names = [parameter.name, str(parameter.metavar or parameter.name).strip("[].").lower()]
         found |= {name: parameter for name in names if name not in _OF_RUN and len(name) > 1}
     return found
 
