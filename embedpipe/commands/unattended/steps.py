@@ -49,7 +49,7 @@ STEPS = (
     Step("classify", ("inputs", "password-file"), if_files="inputs"),
     Step("check-labels"),
     Step("suggest"),
-    Step("review", ("documents",)),
+    Step("review", ("from",)),
     Step("report"),
     Step("dedupe"),
     Step("families"),
