@@ -16,8 +16,6 @@ from embedpipe.commands import (
     teaching,
     reviewing,
     classifying,
-    watching,
-    running,
     looking,
     grouping,
     comparing,
@@ -25,6 +23,7 @@ from embedpipe.commands import (
     upkeep,
     machine,
 )
+from embedpipe.commands.unattended import running, watching
 from embedpipe.commands.base import app, main
 from embedpipe.commands.terminal.panels import place_of
 

@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from embedpipe.commands.base import DONE, SOME_FAILED, begin, command, say_next
+from embedpipe.commands.base import DONE, SOME_FAILED, Classifier, begin, command, open_classifier, say_next
 from embedpipe.commands.terminal.options import Common, Space, read_passwords, read_selection
 from embedpipe.commands.terminal.targets import file_option, folder_option
 from embedpipe.commands.terminal.widths import relative, shortened
-from embedpipe.core.errors import UsageError
+from embedpipe.core.errors import EmbedpipeError, UsageError
 from embedpipe.core.outputs import HTML, PNG, csv_of
 
 if TYPE_CHECKING:
+    from embedpipe.classifiers.bundles import ClassifierBundle
     from embedpipe.commands.terminal.console import Output
+    from embedpipe.core.records import Identity
     from embedpipe.store.workspace import Workspace
     from embedpipe.tasks.dedupe import Found
     from embedpipe.tasks.dedupe_move import Done
@@ -261,6 +263,31 @@ def families(
     return DONE
 
 
+def _answering(
+    workspace: "Workspace", identity: "Identity", name: str | None, predictions: bool | None, output: "Output"
+) -> "ClassifierBundle | None":
+    """The classifier whose answers the map shows: the named one, or the only one where it is of the space."""
+    if predictions is False:
+        if name is not None:
+            raise UsageError("--classifier is for predictions: leave --no-predictions out")
+        return None
+    if predictions or name is not None:
+        bundle = open_classifier(workspace, name)
+        bundle.require(identity)
+        return bundle
+    if len(workspace.classifiers()) != 1:
+        if workspace.classifiers():
+            output.notice("no predictions: there are several classifiers; choose one with --classifier")
+        return None
+    try:
+        bundle = open_classifier(workspace, None)
+        bundle.require(identity)
+    except EmbedpipeError as error:
+        output.notice(f"no predictions: {error}")
+        return None
+    return bundle
+
+
 @command("map")
 def draw_map(
     common: Common,
@@ -277,6 +304,15 @@ def draw_map(
         Path | None, typer.Option(help="Passwords of encrypted PDFs, for their pictures, one a line.", dir_okay=False)
     ] = None,
     projector: Annotated[Path | None, folder_option("Write a folder for TensorBoard's projector as well.")] = None,
+    classifier: Classifier = None,
+    predictions: Annotated[
+        bool | None,
+        typer.Option(
+            "--predictions/--no-predictions",
+            help="Colour pages also by what a classifier says of them.",
+            show_default="where there is one for the space",
+        ),
+    ] = None,
 ) -> int:
     """Draw all pages as a map in an HTML file: pages that look alike lie together, coloured by type."""
     from embedpipe.classifiers.lessons import missing
@@ -287,8 +323,10 @@ def draw_map(
     start = time.perf_counter()
     if projector is not None:
         check_folder(projector)
-    wanted = map_task.Wanted(method, read_selection(pages), limit, thumbnails, seed, read_passwords(password_file))
+    selection, passwords = read_selection(pages), read_passwords(password_file)
     store = workspace.store(space.backbone, space.space)
+    answering = _answering(workspace, store.identity, classifier, predictions, output)
+    wanted = map_task.Wanted(method, selection, limit, thumbnails, seed, passwords, answering)
     with output.progress("drawing pages") as bar:
         found = map_task.make(workspace, store, wanted, bar.count)
     map_task.write_html(found, store.identity.space, html)

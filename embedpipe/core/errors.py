@@ -54,16 +54,11 @@ class UnknownNameError(UsageError):
     """
 
     def __init__(self, what: str, name: str, known: Iterable[str]) -> None:
-        super().__init__(f"unknown {what} {name!r}{nearest_names(name, known)}")
-
-
-def nearest_names(name: str, known: Iterable[str]) -> str:
-    """What follows an unknown name in a message: the nearest of the known ones, and all of them."""
-    names = sorted(known)
-    nearest = difflib.get_close_matches(name[:_LONGEST], names, n=3, cutoff=0.5)  # its time grows with the square
-    hint = f"did you mean {' or '.join(nearest)}? " if nearest else ""
-    listing = ", ".join(names[:40]) if names else "none yet"
-    return f": {hint}known: {listing}"
+        names = sorted(known)
+        nearest = difflib.get_close_matches(name[:_LONGEST], names, n=3, cutoff=0.5)  # its time grows with the square
+        hint = f"did you mean {' or '.join(nearest)}? " if nearest else ""
+        listing = ", ".join(names[:40]) if names else "none yet"
+        super().__init__(f"unknown {what} {name!r}: {hint}known: {listing}")
 
 
 class SpaceMismatchError(EmbedpipeError):

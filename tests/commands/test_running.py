@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from embedpipe.commands import app, base, steps
+from embedpipe.commands import app, base
 from embedpipe.commands.base import DONE, SOME_FAILED
+from embedpipe.commands.unattended import steps
 from embedpipe.core.errors import EmbedpipeError, UsageError
 from embedpipe.samples import draw_samples
 from embedpipe.store.sorted_ledger import LEDGER
@@ -93,7 +94,7 @@ def test_a_job_is_what_its_commands_would_do(job: Callable[[str], Path], tmp_pat
     ("before", "after", "said"),
     [
         ("label-by", "lable-by", "line 13, [embed]: unknown key 'lable-by': did you mean label-by"),
-        ("[embed]", "[embd]", "line 11, [embd]: unknown table: did you mean embed?"),
+        ("[embed]", "[embd]", "line 11, [embd]: unknown table 'embd': did you mean embed?"),
         ('weights = "none"', 'weigths = "none"', "line 3: unknown key 'weigths': did you mean weights?"),
         ("size = 64", 'size = "large"', "line 11, [embed]: Invalid value for '--size'"),
         ("size = 64", "size = 8", "line 11, [embed]: Invalid value for '--size'"),

@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 from embedpipe.backbones.building import Backbone
 from embedpipe.classifiers import training
 from embedpipe.commands import app
-from embedpipe.commands.watching import _Newest
+from embedpipe.commands.unattended.watching import _Newest
 from embedpipe.core.errors import ArtifactError, EmbedpipeError
 from embedpipe.samples import draw_samples
 from embedpipe.store.sorted_ledger import Ledger
@@ -187,6 +187,7 @@ def test_it_waits_for_other_commands_and_holds_no_lock(watched: Watched) -> None
         until(lambda: len(watched.answers) == 1)
     assert watched.notes[-1] == "it goes on"
     assert sum("being written" in note for note in watched.notes) == 1
+    assert not any("until it works" in note for note in watched.notes)  # nothing is wrong: it need not wait long
 
 
 def test_a_full_disk_is_a_line_and_it_goes_on(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -309,7 +310,7 @@ def test_the_program_survives_a_kill_and_ends_on_a_signal(fitted: Path, tmp_path
         begin = time.monotonic()
         second.send_signal(signal.SIGTERM)
         assert second.wait(PATIENCE) == 130
-        assert time.monotonic() - begin < 10
+        assert time.monotonic() - begin < PATIENCE / 2
     copies = [file for file in watched.sorted.rglob("*.pdf") if file.is_file()]
     assert sorted(file.name for file in copies) == sorted(file.name for file in watched.new[:5])
     assert "the same command goes on from here" in err.read_text()

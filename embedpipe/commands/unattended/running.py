@@ -14,9 +14,9 @@ import typer
 
 from embedpipe.commands import base
 from embedpipe.commands.base import DONE, SOME_FAILED, command
-from embedpipe.commands.steps import Job, Planned, check, read
 from embedpipe.commands.terminal.console import Output, finish_output, hear
 from embedpipe.commands.terminal.options import Common
+from embedpipe.commands.unattended.steps import Job, Planned, check, read
 from embedpipe.core.errors import ArtifactError, EmbedpipeError
 
 if TYPE_CHECKING:

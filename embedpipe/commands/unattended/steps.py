@@ -18,7 +18,7 @@ from embedpipe.commands.base import app
 from embedpipe.commands.terminal.options import Network, Reading, Recognition, Space, rehearsing
 from embedpipe.commands.terminal.targets import outputs_of
 from embedpipe.core.display import path_to_text
-from embedpipe.core.errors import EmbedpipeError, UsageError, nearest_names
+from embedpipe.core.errors import EmbedpipeError, UnknownNameError, UsageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,8 @@ STEPS = (
     Step("classify", ("inputs", "password-file"), if_files="inputs"),
     Step("check-labels"),
     Step("suggest"),
+    Step("review", ("from",)),
+    Step("report"),
     Step("dedupe"),
     Step("families"),
     Step("map", ("password-file",)),
@@ -136,13 +138,11 @@ def read(file: Path) -> Job:
     for key, value in content.values.items():
         if isinstance(value, dict) or (isinstance(value, list) and value and isinstance(value[0], dict)):
             if key not in known:
-                raise UsageError(f"{content.where(key)}: unknown table{nearest_names(key, [*known, *of_all])}")
+                raise UsageError(f"{content.where(key)}: {UnknownNameError('table', key, known)}")
         elif key in known:
             raise UsageError(f"{content.where('', key=key)}: {key} is a table: write [{key}], and its options below")
         elif key not in of_all:
-            raise UsageError(
-                f"{content.where('', key=key)}: unknown key {key!r}{nearest_names(key, [*of_all, *known])}"
-            )
+            raise UsageError(f"{content.where('', key=key)}: {UnknownNameError('key', key, of_all)}")
         else:
             shared[key] = value
     artifacts = shared.pop("artifacts", None)
@@ -177,9 +177,7 @@ def _planned(content: _File, step: Step, shared: Mapping[str, Any]) -> Iterator[
                     f"{content.where(step.command, number, key)}: {key} is of all steps: write it above the first table"
                 )
             if key not in options:
-                raise UsageError(
-                    f"{content.where(step.command, number, key)}: unknown key {key!r}{nearest_names(key, options)}"
-                )
+                raise UsageError(f"{content.where(step.command, number, key)}: {UnknownNameError('key', key, options)}")
         values = {key: value for key, value in shared.items() if key in options} | table
         begin = [text for key, value in values.items() for text in _given(content, step, number, (key, value))]
         end = [str(text) for key in values if _is_argument(options[key]) for text in _listed(values[key])]
@@ -193,7 +191,9 @@ def _options(command: str) -> dict[str, Any]:
     commands: Any = typer.main.get_command(app)
     found: dict[str, Any] = {}
     for parameter in commands.commands[command].params:
-        names = [parameter.name] if _is_argument(parameter) else [o.lstrip("-") for o in parameter.opts]
+        names = [o.lstrip("-") for o in parameter.opts]
+        if _is_argument(parameter):
+            names = [parameter.name, str(parameter.metavar or parameter.name).strip("[].").lower()]
         found |= {name: parameter for name in names if name not in _OF_RUN and len(name) > 1}
     return found
 
