@@ -23,7 +23,10 @@ _LONGEST = 2000
 _WIDE = 1000
 """Columns of an output that is no terminal: nothing is wrapped or cut for the programs that read it."""
 _SENTENCES = frozenset(
-    {"", "held out", "keep", "kind", "message", "outcome", "state", "status", "way", "what", "why"}
+    {
+        *("", "download", "held out", "here", "keep", "kind", "message", "network", "of embedpipe"),
+        *("on the same pages", "outcome", "state", "status", "way", "what", "why"),
+    }
 )
 """Headings of columns whose cells are our own words; other columns hold names, which are never translated."""
 

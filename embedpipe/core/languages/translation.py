@@ -19,6 +19,8 @@ _SEPARATORS = re.compile(r"; |: |\. |, | (?=\()")
 _LISTED = re.compile(r", | and | or ")
 _COUNTED = re.compile(r"(?:([\d.,]+%?) )?(.*)", re.DOTALL)
 _MARKS = {"; ": "；", ": ": "：", ". ": "。", ", ": "，", " ": ""}
+_PREFIXES = ("error: ", "warning: ")
+_OPEN = (":", ";", ",")  # what holds a name does not end so: the sentence begins later
 _LONGEST = 4000  # characters of a text that is looked at: what is longer holds data
 _DEEPEST = 6  # sentences within sentences
 _CHINESE = r"[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef]"
@@ -53,8 +55,8 @@ class _Table:
 
     Attributes:
         whole: Those without holes.
-        by_word: Those with holes, most fixed text first, by one word that each such sentence holds.
-        wordless: Those without a word.
+        by_word: Those with holes, by a word that each such sentence holds, or each with one text of a choice.
+        wordless: Those without a word that are told by other marks.
         by_english: All of them.
     """
 
@@ -74,7 +76,7 @@ def _table(language: str) -> _Table:
     sentences = load(language)
     often: defaultdict[str, int] = defaultdict(int)
     for sentence in sentences:
-        for one in set(sentence.words()):
+        for one in {one for words in sentence.words() for one in words}:
             often[one] += 1
     whole: dict[str, str] = {}
     by_word: defaultdict[str, list[Sentence]] = defaultdict(list)
@@ -82,10 +84,12 @@ def _table(language: str) -> _Table:
     for sentence in sentences:
         if not sentence.slots:
             whole[sentence.fixed.strip()] = sentence.other
-        elif words := sentence.words():
-            by_word[min(words, key=lambda one: often[one])].append(sentence)
-        else:
-            wordless.append(sentence)
+            continue
+        for words in sentence.words():
+            if words:
+                by_word[min(words, key=lambda one: often[one])].append(sentence)
+            elif len(sentence.words()) == 1:
+                wordless.append(sentence)
     return _Table(whole, dict(by_word), wordless, {sentence.english: sentence for sentence in sentences})
 
 
@@ -98,21 +102,31 @@ def _known(table: _Table, text: str, depth: int) -> str | None:
     """A sentence, or one of several in a row, that is known; None where none is."""
     if len(text) > _LONGEST or depth > _DEEPEST:
         return None
-    return _one(table, text, depth) or _several(table, text, depth)
+    for prefix in _PREFIXES:
+        if text.startswith(prefix):
+            rest = text.removeprefix(prefix)
+            return table.whole[prefix.strip()] + (_known(table, rest, depth + 1) or rest)
+    return _one(table, text, depth) or _several(table, text, depth) or _words(table, text, counted=True)
 
 
 def _one(table: _Table, text: str, depth: int) -> str | None:
-    """A text that is one known sentence as a whole."""
-    if found := table.whole.get(text):
+    """A text that is one known sentence as a whole; of several that it may be, the one that leaves least English."""
+    if " " in text and (found := table.whole.get(text)):
         return found
+    ways = []
     for sentence in table.candidates(text):
-        if match := sentence.pattern.fullmatch(text):
+        match = sentence.pattern.fullmatch(text)
+        if match and not any(value.endswith(_OPEN) for value in match.groups()):
             values = [
                 _filling(table, value, "" if slot == () else WORD, sentence.named.get(number, RAW), depth)
                 for number, (slot, value) in enumerate(zip(sentence.slots, match.groups(), strict=True), 1)
             ]
-            return sentence.filled(values)
-    return None
+            ways.append(sentence.filled(values))
+    return min(ways, key=lambda way: len(_WORDS.findall(way))) if ways else None
+
+
+def _piece(table: _Table, text: str, depth: int) -> str | None:
+    return _one(table, text, depth) or _words(table, text, counted=True)
 
 
 def _filling(table: _Table, value: str, kind: str, said: str, depth: int) -> str:
@@ -127,14 +141,15 @@ def _filling(table: _Table, value: str, kind: str, said: str, depth: int) -> str
     return _known(table, inside, depth + 1) or value
 
 
-def _words(table: _Table, text: str) -> str | None:
+def _words(table: _Table, text: str, *, counted: bool = False) -> str | None:
     """A word, or a list of words, each with a number before it or without; None where one is not known."""
-    if found := table.whole.get(text):
+    if not counted and (found := table.whole.get(text)):
         return found
     items = []
     for item in _LISTED.split(text):
         number, one = _COUNTED.fullmatch(item).groups()  # type: ignore[union-attr] - it matches everything
-        if (other := table.whole.get(one)) is None:
+        other = table.whole.get(one)
+        if other is None or (counted and not number):
             return None
         items.append(f"{number} {other}" if number else other)
     return "、".join(items)
@@ -145,8 +160,8 @@ def _several(table: _Table, text: str, depth: int) -> str | None:
     for mark in _SEPARATORS.finditer(text):
         before, after = text[: mark.start()], text[mark.end() :]
         stop = before + "." if mark[0] == ". " else before
-        if head := _one(table, stop, depth):
+        if head := _piece(table, stop, depth):
             return head + ("" if stop != before else _MARKS[mark[0]]) + (_known(table, after, depth + 1) or after)
-        if tail := _one(table, after, depth):
+        if tail := _piece(table, after, depth):
             return before + _MARKS[mark[0]] + tail
     return None

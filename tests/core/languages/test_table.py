@@ -7,7 +7,7 @@ from messages import said
 
 from embedpipe.core.languages.choice import CHINESE, ENGLISH, use
 from embedpipe.core.languages.table import KINDS, NUMBER, Sentence, TableError, load, parsed, read
-from embedpipe.core.languages.translation import translated
+from embedpipe.core.languages.translation import translated, word
 
 OTHERS = "others.txt"
 """What other programs say, which is not in our source."""
@@ -69,7 +69,7 @@ def test_each_sentence_is_found_again(sentences: list[Sentence]) -> None:
     use(CHINESE)
     try:
         filled = [(sentence, *_filled(sentence)) for sentence in sentences]
-        found = [(sentence, translated(english), expected) for sentence, english, expected in filled]
+        found = [(sentence, word(english), expected) for sentence, english, expected in filled]
     finally:
         use(ENGLISH)
     wrong = [
@@ -81,7 +81,7 @@ def test_each_sentence_is_found_again(sentences: list[Sentence]) -> None:
 
 
 def _filled(sentence: Sentence) -> tuple[str, str]:
-    """A sentence with `Q1`, `Q2` or 11, 12 in its holes and the last text of each choice that is empty or plain."""
+    """A sentence with `Q1`, `Q2` or 11, 12 in its holes and the longest text of each choice."""
     english, values, number = "", [], 0
     for part in parsed(sentence.english):
         if isinstance(part, str):
@@ -95,7 +95,7 @@ def _filled(sentence: Sentence) -> tuple[str, str]:
 
 
 def _plain(texts: tuple[str, ...]) -> str:
-    text = min(texts, key=len)
+    text = max(texts, key=len)
     return "".join(part if isinstance(part, str) else "Q" for part in parsed(text))
 
 
