@@ -58,7 +58,7 @@ class Sentence:
                 continue
             number += 1
             if part:
-                found += "(" + "|".join(_inner(text) for text in part) + ")"
+                found += "(" + "|".join(_inner(text) for text in sorted(part, key=len, reverse=True)) + ")"
             else:
                 found += f"({_MATCHED.get(self.named.get(number, RAW), '.*?')})"
         return re.compile(found, re.DOTALL)

@@ -18,6 +18,8 @@ _WORDS = re.compile(r"[A-Za-z]{2,}")
 _SEPARATORS = re.compile(r"; |: |\. |, | (?=\()")
 _LISTED = re.compile(r", | and | or ")
 _COUNTED = re.compile(r"(?:([\d.,]+%?) )?(.*)", re.DOTALL)
+_MEASURE = re.compile(r"^\[(\w+)\]")
+"""What a word of the table begins with where a number before it needs a measure word: `[份]文档`."""
 _MARKS = {"; ": "；", ": ": "：", ". ": "。", ", ": "，", " ": ""}
 _PREFIXES = ("error: ", "warning: ")
 _OPEN = (":", ";", ",")  # what holds a name does not end so: the sentence begins later
@@ -39,7 +41,9 @@ def translated(text: str) -> str:
 def word(text: str) -> str:
     """The same for a single word that is known to be ours, such as the heading of a column or a status."""
     language = current()
-    return text if language == ENGLISH else _table(language).whole.get(text) or translated(text)
+    if language == ENGLISH:
+        return text
+    return _MEASURE.sub("", _table(language).whole.get(text, "")) or translated(text)
 
 
 def template(text: str) -> str:
@@ -144,14 +148,14 @@ def _filling(table: _Table, value: str, kind: str, said: str, depth: int) -> str
 def _words(table: _Table, text: str, *, counted: bool = False) -> str | None:
     """A word, or a list of words, each with a number before it or without; None where one is not known."""
     if not counted and (found := table.whole.get(text)):
-        return found
+        return _MEASURE.sub("", found)
     items = []
     for item in _LISTED.split(text):
         number, one = _COUNTED.fullmatch(item).groups()  # type: ignore[union-attr] - it matches everything
         other = table.whole.get(one)
         if other is None or (counted and not number):
             return None
-        items.append(f"{number} {other}" if number else other)
+        items.append(f"{number} " + _MEASURE.sub(r"\1", other) if number else _MEASURE.sub("", other))
     return "、".join(items)
 
 
@@ -159,9 +163,14 @@ def _several(table: _Table, text: str, depth: int) -> str | None:
     """Known sentences joined to others by a semicolon, a colon, a stop or a comma; what is not known stays."""
     for mark in _SEPARATORS.finditer(text):
         before, after = text[: mark.start()], text[mark.end() :]
+        if not before:
+            continue
         stop = before + "." if mark[0] == ". " else before
         if head := _piece(table, stop, depth):
-            return head + ("" if stop != before else _MARKS[mark[0]]) + (_known(table, after, depth + 1) or after)
+            rest = _known(table, (mark[0] + after).strip(), depth + 1)  # some sentences go on with a mark
+            return head + (
+                rest or ("" if stop != before else _MARKS[mark[0]]) + (_known(table, after, depth + 1) or after)
+            )
         if tail := _piece(table, after, depth):
             return before + _MARKS[mark[0]] + tail
     return None

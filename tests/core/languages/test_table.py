@@ -7,7 +7,7 @@ from messages import said
 
 from embedpipe.core.languages.choice import CHINESE, ENGLISH, use
 from embedpipe.core.languages.table import KINDS, NUMBER, Sentence, TableError, load, parsed, read
-from embedpipe.core.languages.translation import translated, word
+from embedpipe.core.languages.translation import word
 
 OTHERS = "others.txt"
 """What other programs say, which is not in our source."""
@@ -91,7 +91,7 @@ def _filled(sentence: Sentence) -> tuple[str, str]:
         value = f"1{number}" if sentence.named.get(number) == NUMBER else f"Q{number}"
         english += _plain(part) if part else value
         values.append(_chosen(part) if part else value)
-    return " ".join(english.split()), sentence.filled(values)
+    return " ".join(english.split()), re.sub(r"^\[\w+\]", "", sentence.filled(values))
 
 
 def _plain(texts: tuple[str, ...]) -> str:
@@ -100,7 +100,7 @@ def _plain(texts: tuple[str, ...]) -> str:
 
 
 def _chosen(texts: tuple[str, ...]) -> str:
-    return translated(_plain(texts))
+    return word(_plain(texts).strip())
 
 
 def test_a_table_says_where_it_is_wrong() -> None:
