@@ -17,7 +17,7 @@ from embedpipe.core.languages.table import RAW, WORD, Sentence, load
 _WORDS = re.compile(r"[A-Za-z]{2,}")
 _SEPARATORS = re.compile(r"; |: |\. |, | (?=\()")
 _LISTED = re.compile(r", | and | or ")
-_COUNTED = re.compile(r"(?:([\d.,]+%?) )?(.*)", re.DOTALL)
+_NUMBER = re.compile(r"[\d.,]+%?")
 _MEASURE = re.compile(r"^\[(\w+)\]")
 """What a word of the table begins with where a number before it needs a measure word: `[份]文档`."""
 _MARKS = {"; ": "；", ": ": "：", ". ": "。", ", ": "，", " ": ""}
@@ -151,7 +151,9 @@ def _words(table: _Table, text: str, *, counted: bool = False) -> str | None:
         return _MEASURE.sub("", found)
     items = []
     for item in _LISTED.split(text):
-        number, one = _COUNTED.fullmatch(item).groups()  # type: ignore[union-attr] - it matches everything
+        number, _, one = item.partition(" ")
+        if not _NUMBER.fullmatch(number):
+            number, one = "", item
         other = table.whole.get(one)
         if other is None or (counted and not number):
             return None

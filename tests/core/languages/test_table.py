@@ -105,9 +105,9 @@ def _chosen(texts: tuple[str, ...]) -> str:
 
 def test_a_table_says_where_it_is_wrong() -> None:
     """A line without its partner, a bracket that is not closed."""
-    with pytest.raises(TableError, match="a.txt, line 2: the sentence before has no translation"):
+    with pytest.raises(TableError, match=r"a\.txt, line 2: the sentence before has no translation"):
         list(read("one\ntwo\n  二\n", "a.txt"))
-    with pytest.raises(TableError, match="a.txt, line 1: a translation without"):
+    with pytest.raises(TableError, match=r"a\.txt, line 1: a translation without"):
         list(read("  二\n", "a.txt"))
     with pytest.raises(TableError, match="a bracket is not closed"):
         parsed("some [a|b")
