@@ -27,7 +27,7 @@ from embedpipe.tasks.embed import embed
 
 pytestmark = pytest.mark.usefixtures("spared_devices")
 
-READ = {"labels", "test", "queries", "password_file"}
+READ = {"labels", "test", "queries", "password_file", "answers"}
 """Parameters that name files to read; a new one that names a file is one of these, or declared as an output."""
 
 COMMANDS = {str(command.name): command.callback for command in app.registered_commands}

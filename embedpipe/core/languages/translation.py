@@ -110,7 +110,13 @@ def _known(table: _Table, text: str, depth: int) -> str | None:
         if text.startswith(prefix):
             rest = text.removeprefix(prefix)
             return table.whole[prefix.strip()] + (_known(table, rest, depth + 1) or rest)
-    return _one(table, text, depth) or _several(table, text, depth) or _words(table, text, counted=True)
+    ways = (_one(table, text, depth), _several(table, text, depth), _words(table, text, counted=True))
+    return min(filter(None, ways), key=_english, default=None)
+
+
+def _english(text: str) -> int:
+    """How much of a text was left as it was."""
+    return len(_WORDS.findall(text))
 
 
 def _one(table: _Table, text: str, depth: int) -> str | None:
@@ -126,7 +132,7 @@ def _one(table: _Table, text: str, depth: int) -> str | None:
                 for number, (slot, value) in enumerate(zip(sentence.slots, match.groups(), strict=True), 1)
             ]
             ways.append(sentence.filled(values))
-    return min(ways, key=lambda way: len(_WORDS.findall(way))) if ways else None
+    return min(ways, key=_english, default=None)
 
 
 def _piece(table: _Table, text: str, depth: int) -> str | None:
