@@ -47,8 +47,9 @@ _FORMAT = re.compile(r"%(?:\.\d+)?[sdf]")
 
 
 def _escaped(text: str) -> str:
-    """Fixed text as a table has it; `{}` is a hole of `str.format`."""
-    plain = re.sub(r"[\[\]{}|\\]", lambda found: "\\" + found[0], text).replace(r"\{\}", "{}")
+    """Fixed text as a table has it; `{}` and `{name}` are holes of `str.format`."""
+    plain = re.sub(r"[\[\]{}|\\]", lambda found: "\\" + found[0], text)
+    plain = re.sub(r"\\\{[a-z_]*\\\}", "{}", plain)
     return plain.replace("\n", r"\n")
 
 

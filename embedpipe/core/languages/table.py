@@ -157,7 +157,7 @@ def read(text: str, name: str) -> Iterator[Sentence]:
         if line[0] != " ":
             if english:
                 raise TableError(f"{name}, line {number}: the sentence before has no translation")
-            english = line
+            english = line.removeprefix("\\") if line.startswith("\\#") else line
         elif not english:
             raise TableError(f"{name}, line {number}: a translation without a sentence")
         else:

@@ -18,7 +18,7 @@ _WORDS = re.compile(r"[A-Za-z]{2,}")
 _SEPARATORS = re.compile(r"; |: |\. |, | (?=\()")
 _LISTED = re.compile(r", | and | or ")
 _NUMBER = re.compile(r"[\d.,]+%?")
-_MEASURE = re.compile(r"^\[(\w+)\]")
+_MEASURE = re.compile(r"^\[(\w+ ?)\]")
 """What a word of the table begins with where a number before it needs a measure word: `[份]文档`."""
 _MARKS = {"; ": "；", ": ": "：", ". ": "。", ", ": "，", " ": ""}
 _PREFIXES = ("error: ", "warning: ")
@@ -160,7 +160,7 @@ def _words(table: _Table, text: str, *, counted: bool = False) -> str | None:
         number, _, one = item.partition(" ")
         if not _NUMBER.fullmatch(number):
             number, one = "", item
-        other = table.whole.get(one)
+        other = table.whole.get(one) or table.whole.get(one.removesuffix("s"))
         if other is None or (counted and not number):
             return None
         items.append(f"{number} " + _MEASURE.sub(r"\1", other) if number else _MEASURE.sub("", other))

@@ -91,7 +91,7 @@ def _filled(sentence: Sentence) -> tuple[str, str]:
         value = f"1{number}" if sentence.named.get(number) == NUMBER else f"Q{number}"
         english += _plain(part) if part else value
         values.append(_chosen(part) if part else value)
-    return " ".join(english.split()), re.sub(r"^\[\w+\]", "", sentence.filled(values))
+    return " ".join(english.split()), re.sub(r"^\[\w+ ?\]", "", sentence.filled(values))
 
 
 def _plain(texts: tuple[str, ...]) -> str:
