@@ -200,7 +200,7 @@ class ProgressBar:
             total: what the whole stage takes, in any unit.
         """
         if self._bar is not None and name != self._stage:
-            self._bar.reset(self._task, description=name, pages=0, rate="-", unit=_unit(name))
+            self._bar.reset(self._task, description=_said(name, sys.stderr), pages=0, rate="-", unit=_unit(name))
             self._stage = name
         self._move(number, done, total)
 

@@ -112,7 +112,7 @@ def _known(table: _Table, text: str) -> str | None:
         if text.startswith(prefix):
             rest = text.removeprefix(prefix)
             return table.whole[prefix.strip()] + (_known(table, rest) or rest)
-    ways = (_one(table, text), _several(table, text), _words(table, text, counted=True))
+    ways = (_piece(table, text), _several(table, text))
     return min(filter(None, ways), key=_english, default=None)
 
 
@@ -138,7 +138,10 @@ def _one(table: _Table, text: str) -> str | None:
 
 
 def _piece(table: _Table, text: str) -> str | None:
-    return _one(table, text) or _words(table, text, counted=True)
+    """A text that is one sentence, or a list of words with numbers."""
+    if found := _one(table, text):
+        return _MEASURE.sub("", found)
+    return _words(table, text, counted=True)
 
 
 def _filling(table: _Table, value: str, kind: str, said: str) -> str:
@@ -162,7 +165,9 @@ def _words(table: _Table, text: str, *, counted: bool = False) -> str | None:
         number, _, one = item.partition(" ")
         if not _NUMBER.fullmatch(number):
             number, one = "", item
-        other = table.whole.get(one) or table.whole.get(one.removesuffix("s"))
+        other = (
+            table.whole.get(one) or table.whole.get(one.removesuffix("s")) or (_one(table, one) if counted else None)
+        )
         if other is None or (counted and not number):
             return None
         items.append(f"{number} " + _MEASURE.sub(r"\1", other) if number else _MEASURE.sub("", other))
