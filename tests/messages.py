@@ -29,8 +29,10 @@ TEXT, HEADING, PART = "text", "heading", "part"
 """Where a string stands: anywhere; where single words are sentences; as one of the texts of a choice in a sentence."""
 
 _PROSE = re.compile(
-    r"[A-Za-z]{2,}[^A-Za-z\s]* [^A-Za-z\s]*[A-Za-z]{2,}|\{\}\S? \(?[A-Za-z]{2,}|[A-Za-z]{3,}\S? \(?\{\}"
+    r"[A-Za-z]{2,}[^A-Za-z\s]* [^A-Za-z\s]*[A-Za-z]{2,}|\{\}\S? [(`'\"]?[A-Za-z]{2,}|[A-Za-z]{3,}\S? [(`'\"]?\{\}"
 )
+PREFIXES = ("error: ", "warning: ")
+"""What a line may begin with, which is translated by itself."""
 _HELP = frozenset(
     {"Option", "Argument", "Typer", "file_option", "folder_option", "debug", "cast", "compile", "TypeVar"}
 )
@@ -38,12 +40,16 @@ _NOT_SAID = frozenset({"help", "rich_help_panel", "show_default", "metavar", "lo
 _HEADINGS = {"table": 0, "progress": 0, "UnknownNameError": 0, "_Figure": 0, "write_gallery": 1, "Group": 0}
 """Calls whose argument at that place holds headings: single words are sentences there as well."""
 _FACTS = frozenset({"facts", "title", "_PANELS"})
+_COLUMNS = frozenset({"keys", "columns", "COLUMNS", "PRESET_COLUMNS"})
+_TABLES = ("commands/labelling.py", "commands/machine.py", "tasks/bench_at_scale.py", "backbones/catalogue.py")
+"""Where these are the headings of tables; elsewhere they are names of columns in files."""
 _FORMAT = re.compile(r"%(?:\.\d+)?[sdf]")
 
 
 def _escaped(text: str) -> str:
-    """Fixed text as a table has it; `{}` is a hole of `str.format`."""
-    plain = re.sub(r"[\[\]{}|\\]", lambda found: "\\" + found[0], text).replace(r"\{\}", "{}")
+    """Fixed text as a table has it; `{}` and `{name}` are holes of `str.format`."""
+    plain = re.sub(r"[\[\]{}|\\]", lambda found: "\\" + found[0], text)
+    plain = re.sub(r"\\\{[a-z_]*\\\}", "{}", plain)
     return plain.replace("\n", r"\n")
 
 
@@ -81,7 +87,7 @@ def _choices(node: ast.IfExp) -> list[str] | None:
     return found
 
 
-def strings(tree: ast.AST) -> Iterator[tuple[int, str, str]]:
+def strings(tree: ast.AST, *, tables: bool) -> Iterator[tuple[int, str, str]]:
     """Line, sentence and place of every string of a module; the place is `TEXT`, `HEADING` or `PART`."""
     skipped: set[ast.AST] = set()
     headings: set[ast.AST] = set()
@@ -89,7 +95,7 @@ def strings(tree: ast.AST) -> Iterator[tuple[int, str, str]]:
     parts: set[ast.AST] = set()
     for node in ast.walk(tree):
         skipped |= _unread(node)
-        headings |= _headings(node)
+        headings |= _headings(node, tables=tables)
         parts |= _parts(node)
         if isinstance(node, ast.Call) and _name_of(node.func) in {"warning", "info"}:
             logged |= set(node.args[:1])
@@ -144,13 +150,15 @@ def _unread(node: ast.AST) -> set[ast.AST]:
     return {found for found in (getattr(node, "annotation", None), getattr(node, "returns", None)) if found}
 
 
-def _headings(node: ast.AST) -> set[ast.AST]:
+def _headings(node: ast.AST, *, tables: bool) -> set[ast.AST]:
     if isinstance(node, ast.Call) and (place := _HEADINGS.get(_name_of(node.func))) is not None:
         found = set(node.args[place : place + 1])
         return found | {keyword.value for keyword in node.keywords if keyword.arg in _FACTS}
     if isinstance(node, ast.Call):
         return {keyword.value for keyword in node.keywords if keyword.arg in _FACTS}
     targets = node.targets if isinstance(node, ast.Assign) else []
+    if tables and any(getattr(target, "id", "") in _COLUMNS for target in targets) and isinstance(node, ast.Assign):
+        return {node.value}
     facts = [t for t in targets if getattr(t, "id", getattr(getattr(t, "value", None), "id", "")) in _FACTS]
     found = {target.slice for target in facts if isinstance(target, ast.Subscript)}
     if facts and isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict):
@@ -179,18 +187,28 @@ def said() -> tuple[dict[str, str], set[str]]:
     needed: dict[str, str] = {}
     held: set[str] = set()
     for file in sorted(PACKAGE.rglob("*.py")):
-        if any(str(file.relative_to(PACKAGE)).startswith(name) for name in UNREAD):
+        name = str(file.relative_to(PACKAGE))
+        if name.startswith(UNREAD):
             continue
-        for line, text, stands in strings(ast.parse(file.read_text(encoding="utf-8"))):
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        for line, text, stands in strings(tree, tables=name.startswith(_TABLES)):
             bare = text.strip()
-            held.add(bare)
+            held |= {bare, *_beginning(bare)}
             is_word = stands == HEADING and re.search(r"[A-Za-z]{2,}", bare) and not bare.startswith("{}")
+            if any(bare.startswith(prefix) for prefix in PREFIXES):
+                bare = bare.partition(": ")[2]
+                held.add(bare)
             if bare and stands != PART and bare not in UNSAID and (_PROSE.search(bare) or is_word):
                 needed.setdefault(bare, f"{file.relative_to(ROOT)}:{line}")
     for place, text in _of_templates():
         held.add(text.strip())
         needed.setdefault(text.strip(), place)
     return needed, held
+
+
+def _beginning(text: str) -> Iterator[str]:
+    """The word before the first hole of a text, such as "error:", by which a line begins whatever follows."""
+    yield from re.findall(r"^[a-z]+:(?= \{\})", text)
 
 
 def main() -> None:

@@ -23,7 +23,12 @@ _LONGEST = 2000
 """Characters of an error: a name of ten thousand would hide the message."""
 _WIDE = 1000
 """Columns of an output that is no terminal: nothing is wrapped or cut for the programs that read it."""
-_SENTENCES = frozenset({"", "held out", "keep", "kind", "message", "outcome", "state", "status", "way", "what", "why"})
+_SENTENCES = frozenset(
+    {
+        *("", "download", "held out", "here", "keep", "kind", "message", "network", "of embedpipe"),
+        *("on the same pages", "outcome", "state", "status", "way", "what", "why"),
+    }
+)
 """Headings of columns whose cells are our own words; other columns hold names, which are never translated."""
 _GAP = 3
 """Columns between two columns of a table."""
@@ -195,7 +200,7 @@ class ProgressBar:
             total: what the whole stage takes, in any unit.
         """
         if self._bar is not None and name != self._stage:
-            self._bar.reset(self._task, description=name, pages=0, rate="-", unit=_unit(name))
+            self._bar.reset(self._task, description=_said(name, sys.stderr), pages=0, rate="-", unit=_unit(name))
             self._stage = name
         self._move(number, done, total)
 

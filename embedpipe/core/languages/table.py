@@ -2,8 +2,8 @@
 
 The English side is written as the source has it: `{}` is what varies, `[a|b]` one of a few fixed texts, and a backslash
 makes any of ``[ ] { } |`` plain. The other side names holes and choices by their number: `{1}`, or `{2:n}` with a word
-on what it holds: `n` a number; `word` a word that has a line of its own; `raw` what never is a sentence. It names each
-hole; choices, which mostly tell one from several, may be left out.
+on what it holds: `n` a number; `name` something without spaces; `word` a word that has a line of its own; `raw` what
+never is a sentence. It names each hole; choices, which mostly tell one from several, may be left out.
 """
 
 import re
@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.resources import files
 
-NUMBER, WORD, RAW = "n", "word", "raw"
-KINDS = ("", NUMBER, WORD, RAW)
+NUMBER, NAME, WORD, RAW = "n", "name", "word", "raw"
+KINDS = ("", NUMBER, NAME, WORD, RAW)
 _PLAIN = r"[^\[\]{}|\\]|\\."
 _HOLE = re.compile(r"\{(\d+)(?::(\w+))?\}")
-_DIGITS = r"[-+]?[\d.,]*\d(?:e[-+]?\d+)?%?|-|nan|inf"
+_MATCHED = {NUMBER: r"[-+]?[\d.,]*\d(?:e[-+]?\d+)?(?:\s?%)?|-|nan|inf", NAME: r"\S+"}
 _WHOLE_WORD = re.compile(r"(?<![A-Za-z])[A-Za-z]{2,}(?![A-Za-z])")
 
 
@@ -58,9 +58,9 @@ class Sentence:
                 continue
             number += 1
             if part:
-                found += "(" + "|".join(_inner(text) for text in part) + ")"
+                found += "(" + "|".join(_inner(text) for text in sorted(part, key=len, reverse=True)) + ")"
             else:
-                found += f"({_DIGITS})" if self.named.get(number) == NUMBER else "(.*?)"
+                found += f"({_MATCHED.get(self.named.get(number, RAW), '.*?')})"
         return re.compile(found, re.DOTALL)
 
     @cached_property
@@ -68,10 +68,13 @@ class Sentence:
         """What is the same in each such sentence; holes are written as zero bytes."""
         return "".join(part if isinstance(part, str) else "\0" for part in parsed(self.english))
 
-    def words(self) -> list[str]:
-        """The whole words that each such sentence holds."""
-        ends = re.sub(r"[A-Za-z]+\0|\0[A-Za-z]+", "\0", self.fixed)
-        return _WHOLE_WORD.findall(ends)
+    def words(self) -> list[list[str]]:
+        """The whole words of each such sentence, for each way to take its choices."""
+        found = [""]
+        for part in parsed(self.english):
+            texts = [part] if isinstance(part, str) else [_holed(text) for text in part] or ["\0"]
+            found = [before + text for before in found for text in texts]
+        return [_WHOLE_WORD.findall(re.sub(r"[A-Za-z]+\0|\0[A-Za-z]+", "\0", text)) for text in found]
 
     def filled(self, values: list[str]) -> str:
         """The other side with its holes filled."""
@@ -136,6 +139,11 @@ def _inner(skeleton: str) -> str:
     return found
 
 
+def _holed(skeleton: str) -> str:
+    """The fixed text of a text within a choice, with zero bytes for what varies."""
+    return "".join(part if isinstance(part, str) else "\0" for part in parsed(skeleton))
+
+
 def _spaced(text: str) -> str:
     return re.sub(r"(?:\\[ \n]|\s)+", r"\\s+", re.escape(text))
 
@@ -149,7 +157,7 @@ def read(text: str, name: str) -> Iterator[Sentence]:
         if line[0] != " ":
             if english:
                 raise TableError(f"{name}, line {number}: the sentence before has no translation")
-            english = line
+            english = line.removeprefix("\\") if line.startswith("\\#") else line
         elif not english:
             raise TableError(f"{name}, line {number}: a translation without a sentence")
         else:

@@ -1,7 +1,7 @@
 "use strict";
 // Texts of other people are only ever set as text, never as HTML.
 const content = JSON.parse(document.getElementById("content").textContent);
-// Sentences of ours: say("{} of {}", a, b) is shown in the language of the page.
+// Sentences of ours are given to `say`, which shows them in the language of the page; {} is filled with a value.
 const say = (english, ...values) => {
   let next = 0;
   return (content.words[english] || english).replace(/\{(\d*)\}/g, (_, number) => values[number ? number - 1 : next++]);

@@ -7,7 +7,7 @@ from messages import said
 
 from embedpipe.core.languages.choice import CHINESE, ENGLISH, use
 from embedpipe.core.languages.table import KINDS, NUMBER, Sentence, TableError, load, parsed, read
-from embedpipe.core.languages.translation import translated
+from embedpipe.core.languages.translation import word
 
 OTHERS = "others.txt"
 """What other programs say, which is not in our source."""
@@ -69,7 +69,7 @@ def test_each_sentence_is_found_again(sentences: list[Sentence]) -> None:
     use(CHINESE)
     try:
         filled = [(sentence, *_filled(sentence)) for sentence in sentences]
-        found = [(sentence, translated(english), expected) for sentence, english, expected in filled]
+        found = [(sentence, word(english), expected) for sentence, english, expected in filled]
     finally:
         use(ENGLISH)
     wrong = [
@@ -81,7 +81,7 @@ def test_each_sentence_is_found_again(sentences: list[Sentence]) -> None:
 
 
 def _filled(sentence: Sentence) -> tuple[str, str]:
-    """A sentence with `Q1`, `Q2` or 11, 12 in its holes and the last text of each choice that is empty or plain."""
+    """A sentence with `Q1`, `Q2` or 11, 12 in its holes and the longest text of each choice."""
     english, values, number = "", [], 0
     for part in parsed(sentence.english):
         if isinstance(part, str):
@@ -91,16 +91,16 @@ def _filled(sentence: Sentence) -> tuple[str, str]:
         value = f"1{number}" if sentence.named.get(number) == NUMBER else f"Q{number}"
         english += _plain(part) if part else value
         values.append(_chosen(part) if part else value)
-    return " ".join(english.split()), sentence.filled(values)
+    return " ".join(english.split()), re.sub(r"^\[\w+ ?\]", "", sentence.filled(values))
 
 
 def _plain(texts: tuple[str, ...]) -> str:
-    text = min(texts, key=len)
+    text = max(texts, key=len)
     return "".join(part if isinstance(part, str) else "Q" for part in parsed(text))
 
 
 def _chosen(texts: tuple[str, ...]) -> str:
-    return translated(_plain(texts))
+    return word(_plain(texts).strip())
 
 
 def test_a_table_says_where_it_is_wrong() -> None:
