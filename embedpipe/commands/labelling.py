@@ -136,6 +136,8 @@ def label(
         if source is not None or cluster or none:
             raise UsageError("--template writes what has no label yet: give no SOURCE with it")
         return write_template(workspace, space, classifier, limit, template, output)
+    if limit is not None:
+        raise UsageError("--limit goes with --template")
     if not cluster:
         if source is None or as_type or csv or png:
             raise UsageError("give a folder of type folders or a list; --as, --csv and --png need --cluster")
