@@ -132,12 +132,9 @@ def label(
         ):
             raise UsageError("--undo, with a version or without, and --history go with no other option")
         return _undo(workspace, source, output) if undo else _list_versions(workspace, output)
-    if template is not None:
-        if source is not None or cluster or none:
-            raise UsageError("--template writes what has no label yet: give no SOURCE with it")
-        return write_template(workspace, space, classifier, limit, template, output)
-    if limit is not None:
-        raise UsageError("--limit goes with --template")
+    if template is not None or limit is not None:
+        out = _checked_template(template, alone=source is None and not (cluster or none))
+        return write_template(workspace, space, classifier, limit, out, output)
     if not cluster:
         if source is None or as_type or csv or png:
             raise UsageError("give a folder of type folders or a list; --as, --csv and --png need --cluster")
@@ -158,6 +155,15 @@ def label(
     output.result({"labelled": count, "types": labels.types(), "none": labels.none, "bad_lines": bad})
     output.line(f"{count} labelled; {count_labels(labels.types(), labels.none)}")
     return SOME_FAILED if bad else DONE
+
+
+def _checked_template(template: Path | None, *, alone: bool) -> Path:
+    """The file of --template; refuses what does not go with it."""
+    if template is None:
+        raise UsageError("--limit goes with --template")
+    if not alone:
+        raise UsageError("--template writes what has no label yet: give no SOURCE with it")
+    return template
 
 
 def _undo(workspace: "Workspace", version: str | None, output: "Output") -> int:

@@ -115,6 +115,7 @@ def test_a_template_is_written_and_given_back(pile: Path, name: str) -> None:
         (("review", "r.html", "--status", "sure"), "--status sure: write ok, ambiguous, novel or blank"),
         (("label", "--template", "t.pdf"), "it ends in .xlsx or .csv"),
         (("label", "l.xlsx", "--template", "t.csv"), "give no SOURCE with it"),
+        (("label", "--limit", "2"), "--limit goes with --template"),
         (("label", "--undo", "--template", "t.csv"), "go with no other option"),
     ],
 )
@@ -133,4 +134,8 @@ def test_review_takes_what_classify_wrote(pile: Path) -> None:
     )
     told = json.loads(run("review", "r.html", "--from", "answers.csv", "--json"))
     assert [document["document"] for document in told["documents"]] == [sha(20)]
+    workspace = Workspace(pile / "artifacts")
+    fit(workspace, workspace.store(), TrainingRecipe("knn"))
+    assert "choose one with --classifier" in run("review", "r.html", code=1)
+    assert len(json.loads(run("review", "r.html", "--from", "answers.csv", "--json"))["documents"]) == 1
     assert "is what the command reads" in run("review", "answers.csv", "--from", "answers.csv", code=1)
