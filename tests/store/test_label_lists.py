@@ -306,6 +306,12 @@ def test_paths_of_another_machine(begin: str) -> None:
     assert any("are looked up in /data" in note for note in places.notes())
 
 
+def test_before_anything_is_embedded_names_are_not_known() -> None:
+    """The line says why a name that is right is not found."""
+    with pytest.raises(MistakeError, match=r"no document a\.pdf; nothing is embedded yet"):
+        Places(nowhere, {}, "/lists").locate(["a.pdf"])
+
+
 def test_one_flat_folder_of_another_machine() -> None:
     """Where only names are in common, three files of one folder have to agree."""
     stored = {f"/srv/inbox/{name}.pdf": str(number) * 64 for number, name in enumerate(("a", "b", "c", "d"))}
