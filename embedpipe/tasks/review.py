@@ -233,9 +233,7 @@ def reason(verdict: DocumentVerdict) -> str:
         return "nothing is on its pages"
     if told.status == "ok":
         return "sure of its type"
-    unmeasured = (
-        "" if told.measured else f"{verdict.source_kind or 'such document'}s were not measured, or are unlike those"
-    )
+    unmeasured = "" if told.measured else f"no answer is sure for a {verdict.source_kind or 'document'} like this one"
     more = f" and {len(others) - SHOWN} more" if len(others) > SHOWN else ""
     may_be = f"may also be {', '.join(others[:SHOWN])}{more}" if others else ""
     return "; ".join(filter(None, (may_be, unmeasured))) or "too unlike the labelled documents of this type to be sure"
