@@ -4,7 +4,7 @@ Input: the store and the labels. Output: fitted classifiers, answers with candid
 classifier is one entry in `bundles.CLASSIFIERS`. Scores, folds, calibration and statuses are each decided in one module
 of this room and nowhere else. Nothing here loads torch or renders a page.
 
-Other rooms use `boundaries`, `bundles`, `calibration.confidence`, `calibration.decisions`,
+Other rooms use `boundaries`, `bundles`, `calibration.confidence`, `calibration.decisions`, `calibration.expected`,
 `calibration.probabilities`, `calibration.shift`, `evaluation`, `evidence`, `figures.learning_curves`,
 `figures.novelty_figures`, `finetuned`, `gains`, `group_guesses`, `groups`, `held_out`, `lessons.missing`,
 `lessons.variants`, `occlusion`, `parts`, `saved.answering`, `saved.on_disk`, `scores.pooling`, `stored_answers`,

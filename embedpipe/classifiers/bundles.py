@@ -1,8 +1,10 @@
 """The classifiers: scikit-learn pipelines on stored features, saved without pickle, bound to their space."""
 
+import contextlib
 import importlib
 import platform
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -57,6 +59,10 @@ CLASSIFIERS: dict[str, Callable[[], Any]] = {
     "head": lambda: LogisticRegression(C=10.0, class_weight="balanced", max_iter=300),
 }
 """Unfitted scikit-learn estimators by name; the defaults were measured, see docs/quality.md."""
+
+_one_draw = threading.Lock()
+"""liblinear has one generator for the whole process, which every fit seeds: two at once would draw otherwise each time,
+also where one of them draws nothing itself."""
 
 FACTS = (LAYOUT, CUES)
 """Blocks whose numbers have units of their own; they come last."""
@@ -160,7 +166,8 @@ def fit_classifier(
             else:
                 estimator.fit(scaled, y, **({} if kind == "knn" else {"sample_weight": weights}))
             return classifier
-        fitted: Pipeline = classifier.fit(X, y, **extra)
+        with _one_draw if isinstance(classifier[-1], LinearSVC) else contextlib.nullcontext():
+            fitted: Pipeline = classifier.fit(X, y, **extra)
     except ValueError as error:
         raise EmbedpipeError(f"{kind} cannot be fitted: {str(error).partition(chr(10))[0]}") from error
     return fitted

@@ -310,7 +310,7 @@ def in_each_fold(work: Callable[..., None], folds: NDArray[np.int64], parts: Seq
     """Calls a function for each fold, and each part where there are any; several at a time."""
     # threads: the solvers let go of the interpreter's lock, and the matrix is shared
     numbers = [int(fold) for fold in np.unique(folds) if fold != LEARNT]
-    jobs = [(number, part) for part in parts for number in numbers] if parts else [(number,) for number in numbers]
+    jobs = [(number, part) for number in numbers for part in parts] if parts else [(number,) for number in numbers]
     at_once = 1 if len(folds) > _MANY_PAGES else min(available_cores(), FOLDS)
     Parallel(n_jobs=at_once, prefer="threads")(delayed(work)(*job) for job in jobs)
 

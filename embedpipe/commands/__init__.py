@@ -16,9 +16,12 @@ from embedpipe.commands import (
     teaching,
     reviewing,
     classifying,
+    watching,
+    running,
     looking,
     grouping,
     comparing,
+    reporting,
     upkeep,
     machine,
 )

@@ -4,6 +4,7 @@ Modules of the package are imported inside the functions, so that `--help` answe
 what it uses.
 """
 
+import dataclasses
 import functools
 import math
 import os
@@ -28,11 +29,13 @@ from embedpipe.commands.terminal.console import (
     prepare_streams,
     say,
 )
-from embedpipe.commands.terminal.options import Common, expand
+from embedpipe.commands.terminal.options import Common, expand, language_named
 from embedpipe.commands.terminal.panels import panel_of
 from embedpipe.commands.terminal.targets import guarded
 from embedpipe.core.errors import EmbedpipeError, UsageError
+from embedpipe.core.languages import choice
 from embedpipe.core.memory import is_lack_of_memory
+from embedpipe.core.other_formats import counted, in_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,6 +69,34 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        sys.stdout.write(f"embedpipe {version()}\n")
+        raise typer.Exit
+
+
+def version() -> str:
+    """Of this program; "unknown" where it runs from a folder and was never installed."""
+    from importlib import metadata
+
+    try:
+        return metadata.version("embedpipe")
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+@app.callback()
+def _before_the_command(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+    lang: Annotated[
+        str | None, typer.Option(metavar="en|zh", parser=language_named, help="Language of messages and HTML.")
+    ] = None,
+) -> None:
+    """Sorts piles of documents by what their pages look like."""
 
 
 LabelsFile = Annotated[
@@ -176,6 +207,28 @@ def count_labels(types: "Mapping[str, int]", none: int) -> str:
     return f"{words}; none of these: {none}" if none else words
 
 
+def say_next(common: Common, output: Output, **results: Any) -> None:
+    """Ends a command with a line on what to do next, where a person watches; see `terminal.next_steps`."""
+    from embedpipe.commands.terminal import next_steps
+    from embedpipe.core.errors import EmbedpipeError
+    from embedpipe.tasks import info
+
+    def known() -> next_steps.Known:
+        from embedpipe.store.workspace import Workspace
+
+        try:
+            found = info.standing(Workspace(common.artifacts))
+        except EmbedpipeError:  # it was said, or will be by the command that needs it
+            found = info.Standing(0, 0, 0, 0, ())
+        values = {field.name: getattr(found, field.name) for field in dataclasses.fields(found)}
+        is_default = str(common.artifacts) == "artifacts" or os.environ.get("EMBEDPIPE_ARTIFACTS")
+        where = "" if is_default else f" --artifacts {next_steps.typed([str(common.artifacts)])}"
+        names = frozenset(str(registered.name) for registered in app.registered_commands)
+        return next_steps.Known(**{**values, "commands": names, "where": where, **results})
+
+    next_steps.say_next(output, _running.get(), known)
+
+
 def print_missing(missing: "Missing", output: Output, of: str = "") -> None:
     """Which labels have no features, or not all, and why; a line for each reason."""
     for line in missing.lines():
@@ -196,6 +249,8 @@ def report_json(report: "Report") -> dict[str, Any]:
         "same_files": report.same_files,
         "ignored": report.ignored,
         "others": dict(report.others),
+        "unread": counted(what for _, what in report.unread),
+        "unread_files": [{"path": path, "format": what} for path, what in report.unread],
         "failed": report.failed,
         "failed_files": report.failed_files,
         "failed_pages": report.failed_pages,
@@ -220,12 +275,30 @@ def report_json(report: "Report") -> dict[str, Any]:
 def report_counts(report: "Report") -> dict[str, Any]:
     """The part of a report that `classify` prints."""
     values = report_json(report)
-    keys = ("files", "duplicates", "same_files", "ignored", "others", "failed", "seconds", "ocr", "failures")
+    keys = (
+        "files",
+        "duplicates",
+        "same_files",
+        "ignored",
+        "others",
+        "unread",
+        "unread_files",
+        "failed",
+        "seconds",
+        "ocr",
+        "failures",
+    )
     return {key: values[key] for key in keys}
 
 
 def print_report(report: "Report", output: Output) -> None:
     """Counts and the first failures, for people."""
+    print_failures(report, output)
+    print_counts(report, output)
+
+
+def print_failures(report: "Report", output: Output) -> None:
+    """The first failures, and what stands for more than it shows, for people."""
     for failure in report.failures[:_FAILURES_SHOWN]:
         output.notice(f"failed: {failure.page}: {failure.kind}: {failure.message}")
     if len(report.failures) > _FAILURES_SHOWN:
@@ -238,6 +311,10 @@ def print_report(report: "Report", output: Output) -> None:
     for outcome, what in _PARTIAL.items():
         if count := report.outcomes[outcome]:
             output.notice(f"{count} {outcome}{'s' * (count != 1)}: {what}")
+
+
+def print_counts(report: "Report", output: Output) -> None:
+    """What was read, for people."""
     rate = f", {report.embedded / report.seconds:.1f} pages/s" if report.embedded and report.seconds else ""
     output.line(
         f"{report.documents} documents, {report.pages} pages: {report.embedded} embedded, {report.skipped} already "
@@ -261,6 +338,11 @@ _PASSED_OVER = {
 
 def print_passed_over(report: "Report", output: Output) -> None:
     """Says of what was passed over why, and how to have it read; a line for each reason."""
+    if report.unread:
+        told = in_words(counted(what for _, what in report.unread))
+        output.line(
+            f"not read: {told}: embedpipe does not read these; convert them to PDF (--strict: they are failures)"
+        )
     for kind, words in _PASSED_OVER.items():
         if count := report.others[kind]:
             output.line(f"passed over: {count} {words}")
@@ -344,17 +426,17 @@ def open_classifier(workspace: "Workspace", name: str | None) -> "ClassifierBund
     """The fitted classifier of that name, or the only one."""
     from embedpipe.classifiers.bundles import ClassifierBundle
 
-    return ClassifierBundle.load(_classifier(workspace, name))
+    return ClassifierBundle.load(classifier_in_use(workspace, name))
 
 
 def open_answerer(workspace: "Workspace", name: str | None) -> "Answerer | ClassifierBundle":
     """The same, for answers only: without scikit-learn where that is possible."""
     from embedpipe.classifiers.saved.answering import Answerer
 
-    return Answerer.load(_classifier(workspace, name)) or open_classifier(workspace, name)
+    return Answerer.load(classifier_in_use(workspace, name)) or open_classifier(workspace, name)
 
 
-def _classifier(workspace: "Workspace", name: str | None) -> Path:
+def classifier_in_use(workspace: "Workspace", name: str | None) -> Path:
     """The folder of the version that is in use."""
     from embedpipe.core.errors import ArtifactError, UnknownNameError
 
@@ -400,6 +482,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: Without the name of the program; those of this process if None.
     """
+    choice.use(choice.asked(sys.argv[1:] if arguments is None else arguments))
     try:
         code = int(app(arguments, standalone_mode=False) or DONE)
         finish_output()

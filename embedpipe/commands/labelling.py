@@ -17,11 +17,13 @@ from embedpipe.commands.base import (
     count_labels,
     open_classifier,
     print_missing,
+    say_next,
     take_labels,
 )
 from embedpipe.commands.reviewing import template_option, write_template
 from embedpipe.commands.terminal.options import AllowMissing, Common, Space
 from embedpipe.commands.terminal.targets import file_option
+from embedpipe.commands.terminal.widths import shortened
 from embedpipe.core.errors import UsageError
 from embedpipe.core.outputs import PNG, csv_of
 
@@ -151,9 +153,11 @@ def label(
             return _list_families(workspace, store, csv, png, output)
         as_type = NONE if none else as_type
         count, labels = _label_families(workspace, store, source, as_type, allow_missing=allow_missing)
+        types, others = labels.types(), labels.none
     bad = [asdict(line) for line in labels.bad]
-    output.result({"labelled": count, "types": labels.types(), "none": labels.none, "bad_lines": bad})
-    output.line(f"{count} labelled; {count_labels(labels.types(), labels.none)}")
+    output.result({"labelled": count, "types": types, "none": others, "bad_lines": bad})
+    output.line(f"{count} labelled; {count_labels(types, others)}")
+    say_next(common, output)
     return SOME_FAILED if bad else DONE
 
 
@@ -236,7 +240,8 @@ def _list_families(
     from embedpipe.classifiers.lessons import missing
     from embedpipe.tasks import label_cluster
 
-    found = label_cluster.find(workspace, store)
+    with output.busy("comparing"):
+        found = label_cluster.find(workspace, store)
     lost = missing.lost_pages(store, without="they are in no family")
     if csv is not None:
         label_cluster.save(found, csv)
@@ -289,7 +294,8 @@ def suggest(
     store = workspace.store(space.backbone, bundle.identity.space if bundle and not space.space else space.space)
     if bundle is not None:
         bundle.require(store.identity)
-    found = suggest_task.suggest(workspace, store, n, bundle)
+    with output.busy("comparing"):
+        found = suggest_task.suggest(workspace, store, n, bundle)
     if csv is not None:
         suggest_task.save(found, csv)
         output.notice(f"written: {csv}; fill in its column label, then `label {csv}`")
@@ -298,7 +304,9 @@ def suggest(
     output.table(
         ("guess", "pages", "document"),
         [(" or ".join(s.guesses) or "-", s.pages, s.path) for s in found],
+        shorten={"document": shortened},
     )
+    say_next(common, output, found=len(found), file=str(csv or ""))
     return DONE
 
 
@@ -326,7 +334,8 @@ def check_labels(
     if labels is not None:
         take_labels(workspace, str(labels), output)
     store, recipe = _judge(workspace, space, classifier)
-    findings = check_labels_task.check(workspace, store, recipe)
+    with output.busy("judging labels"):
+        findings = check_labels_task.check(workspace, store, recipe)
     if csv is not None:
         check_labels_task.save(findings, csv)
         output.notice(f"written: {csv}; fill in its column label where labels are wrong, then `label {csv}`")
@@ -339,6 +348,7 @@ def check_labels(
     _print_twins(values, output)
     if findings.missing is not None:
         print_missing(findings.missing, output)
+    say_next(common, output, found=len(values["documents"]), file=str(csv or ""))
     return DONE
 
 

@@ -1,4 +1,4 @@
-"""`info`, `forget` and `export`: what the artifacts hold, and what leaves them."""
+"""`info`, `spaces`, `forget` and `export`: what the artifacts hold, and what leaves them."""
 
 import dataclasses
 from pathlib import Path
@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from embedpipe.commands.base import DONE, ERROR, Classifier, begin, command, open_classifier
-from embedpipe.commands.terminal.options import Common
+from embedpipe.commands.terminal.console import agreed
+from embedpipe.commands.terminal.options import Common, Yes
 from embedpipe.commands.terminal.targets import OutputFile
+from embedpipe.commands.terminal.widths import shortened
 from embedpipe.core.errors import UsageError
 from embedpipe.core.outputs import FORMATS, Kind
 
@@ -32,7 +34,8 @@ def info(
     if verify:
         from embedpipe.tasks import info_verify
 
-        found = info_verify.examine(workspace)
+        with output.busy("comparing files with their manifests"):
+            found = info_verify.examine(workspace)
         problems, notes = found.problems, found.notes
         values |= {"problems": problems, "notes": notes}
     output.result(values)
@@ -44,6 +47,39 @@ def info(
         if not problems:
             output.line(f"every {'listed ' if notes else ''}file agrees with its manifest")
     return ERROR if problems or values["damaged"] else DONE
+
+
+@command("spaces")
+def spaces(
+    common: Common,
+    remove: Annotated[
+        str | None, typer.Option(metavar="SPACE", help="Remove a space with its index; says first what would be lost.")
+    ] = None,
+    yes: Yes = False,
+) -> int:
+    """List the spaces, or remove one."""
+    from embedpipe.tasks import spaces as spaces_task
+
+    workspace, output = begin(common)
+    removed = False
+    if remove is not None:
+        found = spaces_task.find(workspace, remove)
+        removed = agreed(output, found.losses(), yes=yes)
+        if removed:
+            with output.busy("removing"):
+                spaces_task.remove(workspace, remove)
+            output.notice(f"removed: {found.losses()[0]}")
+    rows = spaces_task.take(workspace)
+    output.result({"spaces": [row.as_json() for row in rows], "removed": remove if removed else None})
+    output.table(
+        ("space", "backbone", "pages", "documents", "files gone", "MB", "classifiers"),
+        [
+            (r.space, r.backbone, r.pages, r.documents, r.gone, r.megabytes, ", ".join(r.classifiers) or "-")
+            for r in rows
+        ],
+        shorten={"space": shortened, "backbone": shortened},
+    )
+    return DONE
 
 
 @command("forget")

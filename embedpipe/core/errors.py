@@ -6,6 +6,7 @@
     │   └── UnknownNameError a name that is in none of the tables; lists the known ones and the nearest
     ├── SpaceMismatchError   features of two spaces would have been mixed; says both identities
     ├── ArtifactError        an artifact is missing, incomplete, damaged, or from a newer version
+    │   └── BusyError        another process writes there now; the same call may do later
     ├── WeightsError         weights are missing, or are not those of the network
     ├── NetworkError         a network does not take some pages; in a batch they become failure rows
     └── LabelsError          the labels do not allow what was asked
@@ -53,11 +54,16 @@ class UnknownNameError(UsageError):
     """
 
     def __init__(self, what: str, name: str, known: Iterable[str]) -> None:
-        names = sorted(known)
-        nearest = difflib.get_close_matches(name[:_LONGEST], names, n=3, cutoff=0.5)  # its time grows with the square
-        hint = f"did you mean {' or '.join(nearest)}? " if nearest else ""
-        listing = ", ".join(names[:40]) if names else "none yet"
-        super().__init__(f"unknown {what} {name!r}: {hint}known: {listing}")
+        super().__init__(f"unknown {what} {name!r}{nearest_names(name, known)}")
+
+
+def nearest_names(name: str, known: Iterable[str]) -> str:
+    """What follows an unknown name in a message: the nearest of the known ones, and all of them."""
+    names = sorted(known)
+    nearest = difflib.get_close_matches(name[:_LONGEST], names, n=3, cutoff=0.5)  # its time grows with the square
+    hint = f"did you mean {' or '.join(nearest)}? " if nearest else ""
+    listing = ", ".join(names[:40]) if names else "none yet"
+    return f": {hint}known: {listing}"
 
 
 class SpaceMismatchError(EmbedpipeError):
@@ -75,6 +81,10 @@ class SpaceMismatchError(EmbedpipeError):
 
 class ArtifactError(EmbedpipeError):
     """An artifact is missing, incomplete, damaged, or written by a newer version."""
+
+
+class BusyError(ArtifactError):
+    """Another process writes there now: the same call may succeed once it has ended."""
 
 
 class WeightsError(EmbedpipeError):

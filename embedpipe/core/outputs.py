@@ -33,6 +33,9 @@ MAKER = "embedpipe"
 TRAILER = b"\nembedpipe\n"
 """Follows a pickle that `export` wrote: reading one ends before it."""
 
+PDF_TRAILER = b"%embedpipe\n"
+"""Follows the end of a PDF that was made here, as a comment: it is known without being opened."""
+
 _FOREIGN = "is not a file that embedpipe made"
 _HEAD = 4096
 _MOST_LINKS = 40
@@ -253,10 +256,16 @@ def _parquet_objection(path: Path) -> str:
     return _FOREIGN
 
 
-def _joblib_objection(path: Path) -> str:
-    with open(path, "rb") as file:
-        file.seek(-min(len(TRAILER), os.fstat(file.fileno()).st_size), os.SEEK_END)
-        return "" if file.read() == TRAILER else _FOREIGN
+def _by_end(end: bytes) -> Callable[[Path], str]:
+    def objection(path: Path) -> str:
+        with open(path, "rb") as file:
+            file.seek(-min(len(end), os.fstat(file.fileno()).st_size), os.SEEK_END)
+            return "" if file.read() == end else _FOREIGN
+
+    return objection
+
+
+PDF = Kind("a PDF", _by_end(PDF_TRAILER))
 
 
 def pages_file(path: Path) -> Path:
@@ -274,7 +283,7 @@ def _npy_objection(path: Path) -> str:
 
 PAGES = Kind("a CSV", _pages_objection)
 FORMATS = {
-    "joblib": Kind("a joblib file", _joblib_objection),
+    "joblib": Kind("a joblib file", _by_end(TRAILER)),
     "parquet": Kind("a Parquet file", _parquet_objection),
     "csv": PAGES,
     "npy": Kind("an npy file", _npy_objection, lambda path: [(pages_file(path), PAGES)]),
@@ -293,5 +302,7 @@ def made_here(path: Path, head: bytes) -> bool:
         return True
     begins = {"parquet": b"PAR1", "npy": b"\x93NUMPY", "joblib": b"\x80"}
     with contextlib.suppress(OSError):
+        if head.startswith(b"%PDF-"):
+            return not PDF.objection(path)
         return any(head.startswith(mark) and not FORMATS[name].objection(path) for name, mark in begins.items())
     return False

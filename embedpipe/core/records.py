@@ -43,6 +43,10 @@ FAILURES = (
 )
 """Outcomes of pages, or of whole files, that have none."""
 
+OTHER_FORMAT = "other_format"
+"""In the place of such an outcome: the file is of a format that is not read, which is no failure; its message names it,
+see `other_formats`."""
+
 WHOLE_FILE = -1
 """The `page_index` of a failure that concerns the file and not one of its pages."""
 

@@ -88,6 +88,7 @@ class ReportData:
         risk_coverage: As of `confidence.risk_coverage`, of documents.
         learning_curve: Accuracy and macro-F1 by documents per type.
         learning_curves: Of each type, as of `learning_curves.learning_curves`.
+        lead: What the figures mean, in a sentence that comes first; "" for none.
     """
 
     title: str
@@ -104,6 +105,7 @@ class ReportData:
     risk_coverage: Sequence[Mapping[str, float]] = ()
     learning_curve: Sequence[Mapping[str, float]] = ()
     learning_curves: Sequence[Mapping[str, Any]] = ()
+    lead: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +134,7 @@ def write_report(file: Path, data: ReportData) -> None:
         "report.html",
         title=data.title,
         facts=data.facts,
+        lead=data.lead,
         documents=_document_figures(data.metrics, data.intervals),
         pages=_page_figures(data.metrics),
         how=_how(data.metrics),

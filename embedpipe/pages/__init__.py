@@ -4,5 +4,5 @@ Input: paths and limits. Output: documents known by their content, and pages as 
 new input format is one entry in `documents.READERS`. Nothing here knows of networks or of the store.
 
 Other rooms use `augmentation`, `contract`, `cues`, `documents`, `extraction`, `extras.ocr`, `extras.thumbnails`,
-`extras.word_rows`, `extras.words`, `rendering`, `source_kinds`, `walking`.
+`extras.word_rows`, `extras.words`, `leftovers`, `rendering`, `source_kinds`, `walking`.
 """

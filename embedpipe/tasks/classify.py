@@ -4,8 +4,8 @@ import contextlib
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,9 +29,11 @@ from embedpipe.core.records import (
 )
 from embedpipe.embedding.intake import Report
 from embedpipe.embedding.kind_table import read_kinds
-from embedpipe.embedding.reading import Reading
+from embedpipe.embedding.reading import Progress, Reading
 from embedpipe.embedding.streaming import Settings
 from embedpipe.pages.source_kinds import codes, document_kind
+from embedpipe.pages.walking import Input
+from embedpipe.store.labels import NONE, Label, Labels
 from embedpipe.store.workspace import Workspace
 
 if TYPE_CHECKING:  # only new pages need the network, and only who shows examples the labelled pages
@@ -39,6 +41,9 @@ if TYPE_CHECKING:  # only new pages need the network, and only who shows example
     from embedpipe.classifiers.bundles import ClassifierBundle
     from embedpipe.classifiers.evidence import Examples
     from embedpipe.classifiers.saved.answering import Answerer
+
+BY_LABEL = "labels.csv"
+"""In place of a classifier, where it was a person who gave the type."""
 
 _BLANK = Prediction(None, 0.0, "blank")
 _FAILED = Prediction(None, 0.0, "failed")
@@ -56,6 +61,7 @@ class PageVerdict:
     prediction: Prediction
     message: str = ""
     neighbours: tuple[Example, ...] = ()
+    labelled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +69,7 @@ class DocumentVerdict:
     """The predicted type of a document, from all its pages; `message` says why a file failed, or what its pages lack.
 
     `neighbours` are the labelled pages that look most like one of its pages, `source_kind` is where its pages come from
-    (one of `source_kinds.KINDS`, or "" where that is not known).
+    (one of `source_kinds.KINDS`, or "" where that is not known). `labelled`: a person gave the type, see `with_labels`.
     """
 
     path: str
@@ -73,6 +79,7 @@ class DocumentVerdict:
     message: str = ""
     neighbours: tuple[Example, ...] = ()
     source_kind: str = ""
+    labelled: bool = False
 
 
 @dataclass(slots=True)
@@ -101,13 +108,14 @@ class _Whole:
 
 def classify(
     workspace: Workspace,
-    inputs: Iterable[str],
+    inputs: Iterable[Input],
     bundle: "ClassifierBundle | Answerer",
     backbone: "Callable[[], Backbone]",
     *,
     rule: Rule | None = None,
     neighbours: int = 0,
     settings: Settings | None = None,
+    progress: Progress | None = None,
 ) -> tuple[list[DocumentVerdict], Report]:
     """Predicts the type of each page and document of files and folders.
 
@@ -121,6 +129,7 @@ def classify(
         rule: What is asked of the answers; the default error rate if not given.
         neighbours: How many labelled pages are shown with each answer.
         settings: How documents are read.
+        progress: Called now and then.
 
     Returns:
         A verdict for each file in the order met, failures included, and what was done; its `shift` says how the
@@ -132,6 +141,7 @@ def classify(
     """
     begin = time.perf_counter()
     reading = Reading(workspace, bundle.identity, settings or Settings(), cues=bundle.cues, words=bundle.words)
+    reading.progress = progress
 
     def fitting_backbone() -> "Backbone":
         loaded = backbone()
@@ -318,11 +328,69 @@ def best_of_each_document(examples: Iterable[Example]) -> list[Example]:
     return list(best.values())
 
 
+def with_labels(verdicts: Iterable[DocumentVerdict], labels: Labels) -> list[DocumentVerdict]:
+    """Verdicts in which a document, or a page, that a person labelled is of that type, whatever the classifier says.
+
+    A failure stays one in the report of the run: that a file cannot be read does not change what a person knows of it.
+    """
+    told = []
+    for verdict in verdicts:
+        sha256 = verdict.document_sha256
+        pages = tuple(_as_labelled(page, labels.rows.get((sha256, page.page_number))) for page in verdict.pages)
+        told.append(_as_labelled(replace(verdict, pages=pages), labels.rows.get((sha256, 0)) if sha256 else None))
+    return told
+
+
+_Verdict = TypeVar("_Verdict", PageVerdict, DocumentVerdict)
+
+
+def _as_labelled(verdict: _Verdict, label: Label | None) -> _Verdict:
+    """A verdict with the type that a person gave; what the classifier makes of it stays in its ranking."""
+    if label is None:
+        return verdict
+    if label.label == NONE:
+        now = replace(verdict.prediction, label=None, confidence=0.0, status="novel", candidates=(), margin=0.0)
+    else:
+        only = ((label.label, 1.0),)
+        now = replace(verdict.prediction, label=label.label, confidence=1.0, status="ok", candidates=only, margin=1.0)
+    return replace(verdict, prediction=now, labelled=True)
+
+
+def reason(verdict: DocumentVerdict) -> str:
+    """Why an answer is what it is, in plain words."""
+    told, others = verdict.prediction, [kind for kind, _ in verdict.prediction.candidates[1:]]
+    if verdict.labelled:
+        what = "labelled by a person" if told.label else "labelled by a person as none of the types"
+        return f"{what}; {verdict.message}" if verdict.message else what
+    if verdict.message:
+        return verdict.message
+    if told.status in _REASONS:
+        return _REASONS[told.status]
+    if told.status == "ok":
+        return "right as often as was asked for" if others else "no other type fits"
+    if not told.measured:
+        doubt = f"no answer is sure for a {verdict.source_kind or 'document of unknown origin'} in this batch"
+    else:
+        doubt = "" if others else "too unlike the labelled documents of this type to be sure"
+    more = f" and {len(others) - _RANKED} more" if len(others) > _RANKED else ""
+    may_be = f"may also be {', '.join(others[:_RANKED])}{more}" if others else ""
+    return "; ".join(filter(None, (may_be, doubt)))
+
+
+_REASONS = {
+    "novel": "it looks like nothing that was labelled",
+    "blank": "nothing is on its pages",
+    "failed": "none of its pages could be read",
+}
+
+
 def as_json(verdict: DocumentVerdict) -> dict[str, Any]:
     """A verdict as the command line prints it."""
     return {
         "path": verdict.path,
         **_prediction_json(verdict),
+        "reason": reason(verdict),
+        "labelled": verdict.labelled,
         "source_kind": verdict.source_kind or None,
         "pages": [{"page": page.page_number, **_prediction_json(page)} for page in verdict.pages],
     }

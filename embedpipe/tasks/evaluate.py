@@ -21,6 +21,7 @@ from embedpipe.classifiers.calibration.confidence import (
     risk_coverage,
 )
 from embedpipe.classifiers.calibration.decisions import Decisions, Rule
+from embedpipe.classifiers.calibration.expected import out_of_hundred, share_right
 from embedpipe.classifiers.calibration.shift import promise
 from embedpipe.classifiers.evaluation import (
     careless_folds,
@@ -95,7 +96,7 @@ class Assessment:
     intervals: dict[str, Interval]
     per_class_intervals: list[dict[str, Interval | None]]
     careless: dict[str, Any]
-    decisions: dict[str, dict[str, float]]
+    decisions: dict[str, dict[str, Any]]
     reliability: list[dict[str, float]]
     risk_coverage: list[dict[str, float]]
     learning_curve: list[dict[str, float]]
@@ -155,18 +156,26 @@ def assess(
     )
 
 
-def _decisions(held: Rehearsal, rule: Rule) -> dict[str, dict[str, float]]:
+def _decisions(held: Rehearsal, rule: Rule) -> dict[str, dict[str, Any]]:
     everywhere = np.ones(len(held.of_pages.truth), bool)
     of_pages = everywhere if held.held_out.measurable is None else held.held_out.measurable
     levels = {"documents": (held.of_documents, held.measured_documents()), "pages": (held.of_pages, of_pages)}
     return {
         name: {
             "error_rate": rule.error_rate,
-            **decision_metrics(_rows(scores, measured), _rows(nested_decisions(scores, rule), measured)),
+            **decision_metrics(_rows(scores, measured), decided := _rows(nested_decisions(scores, rule), measured)),
+            "ok_accuracy_interval": _ok_interval(_rows(scores, measured), decided),
         }
         for name, (scores, measured) in levels.items()
         if measured.any()
     }
+
+
+def _ok_interval(scores: HeldOutScores, decided: Decisions) -> list[float]:
+    """Between which shares of the sure answers the right ones lie."""
+    sure = decided.status == "ok"
+    right = decided.probabilities.argmax(axis=1)[sure] == scores.truth[sure]
+    return share_right(right, None if scores.groups is None else scores.groups[sure]).to_json()
 
 
 def _rows(table: _Table, rows: NDArray[np.bool_]) -> _Table:
@@ -280,6 +289,23 @@ def _statuses(verdicts: Sequence[DocumentVerdict]) -> dict[str, float | None]:
     return {s: float(np.mean([v.prediction.status == s for v in verdicts])) for s in ("ok", "ambiguous", "novel")}
 
 
+def in_a_sentence(found: Assessment) -> str:
+    """What the figures mean, for somebody who knows none of their names; "" where nothing was measured."""
+    accuracy = found.intervals.get("accuracy")
+    if accuracy is None:
+        return ""
+    about, low, high = out_of_hundred(accuracy)
+    said = f"Of 100 new documents about {about} get the right type (between {low} and {high})"
+    documents = found.decisions["documents"]
+    if not documents["ok"]:
+        return f"{said}; none of them would be marked ok, for too few are labelled to be sure."
+    many = out_of_hundred(Interval(documents["ok"], documents["ok"], documents["ok"]))[0]
+    right, worst, best = out_of_hundred(Interval(documents["ok_accuracy"], *documents["ok_accuracy_interval"]))
+    return (
+        f"{said}; about {many} are marked ok, and of 100 of those about {right} are right (between {worst} and {best})."
+    )
+
+
 def write(workspace: Workspace, bundle: ClassifierBundle, found: Assessment, file: Path) -> None:
     """Writes the HTML report, with the most confident mistakes as pictures, and what they look like."""
     result = found.evaluation
@@ -318,6 +344,7 @@ def write(workspace: Workspace, bundle: ClassifierBundle, found: Assessment, fil
         risk_coverage=found.risk_coverage,
         learning_curve=found.learning_curve,
         learning_curves=found.learning_curves,
+        lead=in_a_sentence(found),
     )
     write_report(file, data)
 
@@ -374,6 +401,7 @@ def as_json(found: Assessment) -> dict[str, Any]:
     """As the command line prints it."""
     result = found.evaluation
     return {
+        "summary": in_a_sentence(found),
         "metrics": result.metrics,
         "per_class": _with_intervals(result.per_class, found.per_class_intervals),
         "confusion": {"labels": result.classes, "matrix": result.matrix.tolist()},

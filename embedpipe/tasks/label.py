@@ -64,7 +64,7 @@ def take(
             _say(not_taken)
         else:
             given = Labels.from_csv(
-                Path(source), sources.sha256_at, given=NONE if none else "", stored=sources.places(), wish=wish
+                Path(source), sources.sha256_at, given=NONE if none else "", stored=sources.present(), wish=wish
             )
             _say(*given.notes)
             count = labels.add(given.rows.values())
@@ -107,7 +107,7 @@ def read(workspace: Workspace, source: str) -> dict[str, str]:
         _say(not_taken)
     else:
         sources = workspace.sources()
-        labels = Labels.from_csv(Path(source), sources.sha256_at, stored=sources.places())
+        labels = Labels.from_csv(Path(source), sources.sha256_at, stored=sources.present())
         _say(*labels.notes)
     for path, kinds in labels.conflicts:
         _logger.warning("%s is labelled %s: it is left out", path, " and ".join(kinds))

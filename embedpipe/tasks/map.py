@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from embedpipe.core.errors import ArtifactError
-from embedpipe.core.records import PageRef
+from embedpipe.core.records import OTHER_FORMAT, PageRef
 from embedpipe.drawing.projector import Row, write_projector
 from embedpipe.drawing.scatterplots import Point, write_scatterplot
 from embedpipe.embedding.page_pictures import Progress, page_jpegs
@@ -152,7 +152,7 @@ def _drawn(store: FeatureStore, wanted: Wanted) -> tuple[pd.DataFrame, dict[str,
         "blank": int((selected & blank).sum()),
         "not_selected": int((~selected).sum()),
         "over_limit": len(kept) - len(drawn),
-        "failed": len(store.failures()),
+        "failed": sum(failure.kind != OTHER_FORMAT for failure in store.failures()),
     }
     return drawn, left_out
 

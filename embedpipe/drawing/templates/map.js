@@ -1,6 +1,11 @@
 "use strict";
 // Texts of other people are only ever set as text, never as HTML.
 const content = JSON.parse(document.getElementById("content").textContent);
+// Sentences of ours are given to `say`, which shows them in the language of the page; {} is filled with a value.
+const say = (english, ...values) => {
+  let next = 0;
+  return (content.words[english] || english).replace(/\{(\d*)\}/g, (_, number) => values[number ? number - 1 : next++]);
+};
 const { types, documents, points, thumbnails, shown } = content;
 const [xs, ys] = points.places;
 const count = xs.length;
@@ -169,14 +174,14 @@ function describe(box, i, whole) {
     const picture = add(box, "img");
     picture.alt = "";
     picture.src = "data:image/jpeg;base64," + thumbnails[i];
-  } else add(box, "div", "no picture", "missing");
+  } else add(box, "div", say("no picture"), "missing");
   add(box, "bdi", file.name, "name");
-  add(box, "div", `page ${points.page[i]} of ${points.pages[i]}`);
+  add(box, "div", say("page {} of {}", points.page[i], points.pages[i]));
   const line = add(box, "div");
-  add(line, "bdi", type < 0 ? "no type" : types[type]);
+  add(line, "bdi", type < 0 ? say("no type") : types[type]);
   if (!whole) return;
   add(add(box, "p", undefined, "dim"), "bdi", file.folder);
-  const link = add(add(box, "p"), "a", "Open the file");
+  const link = add(add(box, "p"), "a", say("Open the file"));
   link.href = `${file.address}#page=${points.page[i]}`;
   link.target = "_blank";
   link.rel = "noopener";
@@ -313,7 +318,7 @@ element("search").addEventListener("input", (event) => {
   if (words) {
     const pages = matches.reduce((sum, hit) => sum + hit, 0);
     const files = hits.reduce((sum, hit) => sum + hit, 0);
-    found.textContent = `${pages.toLocaleString("en")} pages of ${files.toLocaleString("en")} documents; Enter zooms to them`;
+    found.textContent = say("{} pages of {} documents; Enter zooms to them", pages.toLocaleString("en"), files.toLocaleString("en"));
   }
   redraw();
 });
@@ -330,7 +335,7 @@ function makeLegend() {
     const button = add(add(list, "li"), "button");
     button.append(mark(group, 5));
     const others = types.length - shown;
-    add(button, "bdi", group === NONE ? "no type" : group === OTHER ? `${others} other types` : types[group]);
+    add(button, "bdi", group === NONE ? say("no type") : group === OTHER ? say("{} other types", others) : types[group]);
     add(button, "span", pages.toLocaleString("en"), "count");
     button.onclick = (event) => {
       if (event.detail === 2) visible.fill(false);
