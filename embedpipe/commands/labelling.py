@@ -122,16 +122,8 @@ def label(
 
     workspace, output = begin(common)
     if undo or history:
-        if (
-            cluster
-            or as_type
-            or none
-            or csv
-            or png
-            or template
-            or (undo and history)
-            or (history and source is not None)
-        ):
+        others = (cluster, as_type, none, csv, png, template, undo and history, history and source is not None)
+        if any(others):
             raise UsageError("--undo, with a version or without, and --history go with no other option")
         return _undo(workspace, source, output) if undo else _list_versions(workspace, output)
     if template is not None or limit is not None:
@@ -153,10 +145,9 @@ def label(
             return _list_families(workspace, store, csv, png, output)
         as_type = NONE if none else as_type
         count, labels = _label_families(workspace, store, source, as_type, allow_missing=allow_missing)
-        types, others = labels.types(), labels.none
     bad = [asdict(line) for line in labels.bad]
-    output.result({"labelled": count, "types": types, "none": others, "bad_lines": bad})
-    output.line(f"{count} labelled; {count_labels(types, others)}")
+    output.result({"labelled": count, "types": labels.types(), "none": labels.none, "bad_lines": bad})
+    output.line(f"{count} labelled; {count_labels(labels.types(), labels.none)}")
     say_next(common, output)
     return SOME_FAILED if bad else DONE
 

@@ -35,7 +35,11 @@ LABELLED = STORED | {"labelled": 20, "types": 3}
         ("fit-knn", LABELLED | {"scans": 5, "knows_scans": False, "fit": "fit-knn"}, "`fit-knn --augment 4`"),
         ("fit-svm", LABELLED | {"scans": 5}, "`classify INBOX --sort-into sorted`"),
         ("fit-svm", LABELLED | {"knows_scans": False}, "`classify INBOX --sort-into sorted`"),
-        ("classify", {"answered": 9, "doubtful": 4, "commands": frozenset({"review"}), "inputs": "in"}, "`review in`"),
+        (
+            "classify",
+            {"answered": 9, "doubtful": 4, "commands": frozenset({"review"}), "file": "a.csv"},
+            "`review review.html --from a.csv`",
+        ),
         ("classify", {"answered": 9, "doubtful": 4, "folder": "sorted"}, "4 of 9 answers are not sure: move"),
         ("classify", {"answered": 9, "doubtful": 4, "file": "a.csv"}, "`label a.csv`"),
         ("classify", {"answered": 9, "inputs": "in"}, "`classify in --sort-into sorted`"),

@@ -50,7 +50,8 @@ def test_bad_lines_stop_everything_or_are_left_out(pile: Path) -> None:
     rows: list[list[object]] = [["文件名", "类型"], [sha(20), "发票"], *([f"no{n}.pdf", "x"] for n in range(12))]
     name, before = workbook(rows), (pile / "artifacts" / "labels.csv").read_bytes()
     said = run("label", name, "--bad-lines", "bad.csv", code=1)
-    assert "l.xlsx, line 3: no document no0.pdf; 11 more lines are wrong, so nothing was taken" in said
+    assert "l.xlsx, line 3: no document no0.pdf" in said
+    assert "11 more lines are wrong, so nothing was taken" in said
     assert (pile / "artifacts" / "labels.csv").read_bytes() == before
     bad = read_csv(pile / "bad.csv")
     assert [(row["line"], row["cell"], row["value"]) for row in bad][::11] == [

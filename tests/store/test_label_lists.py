@@ -308,7 +308,7 @@ def test_paths_of_another_machine(begin: str) -> None:
 
 def test_before_anything_is_embedded_names_are_not_known() -> None:
     """The line says why a name that is right is not found."""
-    with pytest.raises(MistakeError, match=r"no document a\.pdf; nothing is embedded yet"):
+    with pytest.raises(MistakeError, match=r"no document a\.pdf; no path of an embedded document is known"):
         Places(nowhere, {}, "/lists").locate(["a.pdf"])
 
 

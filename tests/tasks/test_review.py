@@ -13,7 +13,6 @@ from PIL import Image
 from embedpipe.classifiers.bundles import ClassifierBundle
 from embedpipe.classifiers.training import TrainingRecipe, fit
 from embedpipe.core.errors import LabelsError
-from embedpipe.core.records import Prediction
 from embedpipe.core.tables import read_csv, write_csv
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.labels import NONE, Label
@@ -21,7 +20,6 @@ from embedpipe.store.page_extras import page_table
 from embedpipe.store.page_table import PageTableWriter
 from embedpipe.store.workspace import Workspace
 from embedpipe.tasks import label_template, review
-from embedpipe.tasks.classify import DocumentVerdict
 from embedpipe.tasks.label import take
 from embedpipe.tasks.review import Doubt, in_turn
 
@@ -67,27 +65,6 @@ def test_it_shows_what_classify_would_doubt(pile: tuple[Workspace, FeatureStore,
         assert {look.label for look in doubt.looks} <= set(TYPES[:2])
     (blank,) = review.find(workspace, store, bundle, ("blank",)).doubts
     assert (blank.document_sha256, blank.looks, blank.reason) == (sha(24), (), "nothing is on its pages")
-
-
-@pytest.mark.parametrize(
-    ("told", "says"),
-    [
-        (Prediction("a", 0.5, "ambiguous", (("a", 0.5), ("b", 0.4)), measured=True), "may also be b"),
-        (
-            Prediction("a", 0.2, "ambiguous", tuple((kind, 0.2) for kind in "abcdef")),
-            "may also be b, c, d and 2 more; no answer is sure for a scan like this one",
-        ),
-        (
-            Prediction("a", 0.9, "ambiguous", (("a", 0.9),), measured=True),
-            "too unlike the labelled documents of this type to be sure",
-        ),
-        (Prediction("a", 0.9, "novel"), "it looks like nothing that was labelled"),
-        (Prediction("a", 0.9, "ok"), "sure of its type"),
-    ],
-)
-def test_the_reason_is_plain(told: Prediction, says: str) -> None:
-    """What else it may be, and why no answer is sure."""
-    assert review.reason(DocumentVerdict("/a.pdf", sha(0), told, (), source_kind="scan")) == says
 
 
 def test_a_limit_takes_some_of_each_kind() -> None:

@@ -158,7 +158,7 @@ class Places:
         names = [parts[-1] for text in texts for form in _forms(text) if (parts := _parts(form))]
         same = [place for name in names for place in self._alike.get(alike(name), [])]
         if not self._stored:
-            return "; nothing is embedded yet, so only paths of files that are there are known"
+            return "; no path of an embedded document is known, so give paths of files that are there"
         if not same:
             return ""
         return f"; {_named(same)} has that name: give --root FOLDER, or the name alone"
