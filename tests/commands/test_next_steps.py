@@ -59,15 +59,13 @@ def test_the_line_follows_from_what_is_known(command: str, known: dict[str, Any]
 
 
 def test_every_command_that_is_named_exists() -> None:
-    """No line names a command or an option that there is not; `review` is only said where it is."""
+    """No line names a command or an option that there is not."""
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     fits = {"fit-svm", "fit-knn", "fit-head"}
     assert set(STEPS) - {"fit"} <= commands.keys()
     for line in (line.says for lines in STEPS.values() for line in lines):
         for text in re.findall(r"`([^`]*)`", line):
             for name in fits if text.startswith("{fit}") else {text.replace("{where}", "").split()[0]}:
-                if name == "review":
-                    continue
                 options = {option for p in commands[name].params for option in p.opts}
                 assert set(re.findall(r"--[a-z-]+", text)) <= options, line
 
