@@ -122,22 +122,13 @@ def label(
 
     workspace, output = begin(common)
     if undo or history:
-        if (
-            cluster
-            or as_type
-            or none
-            or csv
-            or png
-            or template
-            or (undo and history)
-            or (history and source is not None)
-        ):
+        others = (cluster, as_type, none, csv, png, template, undo and history, history and source is not None)
+        if any(others):
             raise UsageError("--undo, with a version or without, and --history go with no other option")
         return _undo(workspace, source, output) if undo else _list_versions(workspace, output)
-    if template is not None:
-        if source is not None or cluster or none:
-            raise UsageError("--template writes what has no label yet: give no SOURCE with it")
-        return write_template(workspace, space, classifier, limit, template, output)
+    if template is not None or limit is not None:
+        out = _checked_template(template, alone=source is None and not (cluster or none))
+        return write_template(workspace, space, classifier, limit, out, output)
     if not cluster:
         if source is None or as_type or csv or png:
             raise UsageError("give a folder of type folders or a list; --as, --csv and --png need --cluster")
@@ -154,12 +145,20 @@ def label(
             return _list_families(workspace, store, csv, png, output)
         as_type = NONE if none else as_type
         count, labels = _label_families(workspace, store, source, as_type, allow_missing=allow_missing)
-        types, others = labels.types(), labels.none
     bad = [asdict(line) for line in labels.bad]
-    output.result({"labelled": count, "types": types, "none": others, "bad_lines": bad})
-    output.line(f"{count} labelled; {count_labels(types, others)}")
+    output.result({"labelled": count, "types": labels.types(), "none": labels.none, "bad_lines": bad})
+    output.line(f"{count} labelled; {count_labels(labels.types(), labels.none)}")
     say_next(common, output)
     return SOME_FAILED if bad else DONE
+
+
+def _checked_template(template: Path | None, *, alone: bool) -> Path:
+    """The file of --template; refuses what does not go with it."""
+    if template is None:
+        raise UsageError("--limit goes with --template")
+    if not alone:
+        raise UsageError("--template writes what has no label yet: give no SOURCE with it")
+    return template
 
 
 def _undo(workspace: "Workspace", version: str | None, output: "Output") -> int:

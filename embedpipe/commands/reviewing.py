@@ -50,7 +50,8 @@ def review(
     workspace, output = begin(common)
     check_suffix(out, (".html", ".xlsx"))
     wanted = statuses(status)
-    bundle = open_answerer(workspace, classifier) if answers is None or workspace.classifiers() else None
+    needed = answers is None or classifier is not None or len(workspace.classifiers()) == 1
+    bundle = open_answerer(workspace, classifier) if needed else None
     store = None
     if bundle is not None or workspace.spaces():
         store = workspace.store(space.backbone, bundle.identity.space if bundle and not space.space else space.space)

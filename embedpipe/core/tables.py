@@ -95,12 +95,16 @@ def read_table(path: Path) -> Table:
     return read_tables(path)[0]
 
 
-def read_tables(path: Path) -> list[Table]:
+def read_tables(path: Path, titles: int = 0) -> list[Table]:
     """Reads a CSV with a header, or all sheets of a workbook; which of them a file is, its content says.
 
     A CSV may be in UTF-8, in UTF-16 or whatever else its mark says, or as `encodings.decode` assumes. Commas,
     semicolons, tabs and bars separate cells: what a first line such as `sep=;` says, else whichever the header has
     most of.
+
+    Args:
+        path: The file.
+        titles: How many lines of a CSV are titles above its header, and no part of the table.
 
     Raises:
         EmbedpipeError: It cannot be read as such.
@@ -111,7 +115,7 @@ def read_tables(path: Path) -> list[Table]:
         raise EmbedpipeError(f"cannot read {path}: {error.strerror or error}") from error
     if is_workbook(content):
         return [_of_sheet(name, rows) for name, rows in read_sheets(content, str(path))]
-    return [_of_text(content, str(path))]
+    return [_of_text(content, str(path), titles)]
 
 
 def _of_sheet(name: str, rows: Sequence[tuple[int, tuple[str, ...]]]) -> Table:
@@ -119,11 +123,12 @@ def _of_sheet(name: str, rows: Sequence[tuple[int, tuple[str, ...]]]) -> Table:
     return Table(header, tuple(rows[1:]), read_as=_with_columns(f"sheet {name!r}", header), sheet=name)
 
 
-def _of_text(content: bytes, path: str) -> Table:
+def _of_text(content: bytes, path: str, titles: int) -> Table:
     read = decode(content, path)
     said = _SEPARATOR.match(read.text)
     text = read.text[said.end() :] if said else read.text
-    above = 1 if said and said[2] else 0
+    above = (1 if said and said[2] else 0) + titles
+    text = re.sub(rf"\A(?:[^\r\n]*(?:\r\n|\r|\n)){{0,{titles}}}", "", text) if titles else text
     first = next(filter(str.strip, re.split(r"[\r\n]", text)), "")
     delimiter = said[1] if said else max(_DELIMITERS, key=re.sub(r'"[^"]*"', "", first).count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)

@@ -1,5 +1,6 @@
 """A list of what has no label yet, to be filled in with Excel and given back to `label`."""
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,7 +49,9 @@ def find(
     places = review.unlabelled(workspace, store)
     if not places:
         raise LabelsError("every stored document has a label: run `embed` on more of them")
-    chosen = suggest.suggest(workspace, store, min(limit or _CHOSEN, _CHOSEN), bundle)
+    chosen: list[suggest.Suggestion] = []
+    with contextlib.suppress(LabelsError):  # only blank ones are left
+        chosen = suggest.suggest(workspace, store, min(limit or _CHOSEN, _CHOSEN), bundle)
     order = {suggestion.document_sha256: place for place, suggestion in enumerate(chosen)}
     if bundle is None:
         found = [Doubt(sha256, path, "", "", ()) for sha256, path in places.items()]

@@ -26,7 +26,7 @@ from embedpipe.store.labels import NONE
 from embedpipe.store.page_extras import PageWords
 from embedpipe.store.page_table import Key
 from embedpipe.store.workspace import Workspace
-from embedpipe.tasks.classify import Answers, DocumentVerdict, best_of_each_document
+from embedpipe.tasks.classify import Answers, DocumentVerdict, best_of_each_document, reason
 
 if TYPE_CHECKING:
     from embedpipe.classifiers.bundles import ClassifierBundle
@@ -222,23 +222,6 @@ def _doubt(verdict: DocumentVerdict, page_index: int, pages: int) -> Doubt:
         page_index=page_index,
         pages=pages,
     )
-
-
-def reason(verdict: DocumentVerdict) -> str:
-    """Why a person should look, in plain words."""
-    told, others = verdict.prediction, [kind for kind, _ in verdict.prediction.candidates[1:]]
-    if told.status == "novel":
-        return "it looks like nothing that was labelled"
-    if told.status == "blank":
-        return "nothing is on its pages"
-    if told.status == "ok":
-        return "sure of its type"
-    unmeasured = (
-        "" if told.measured else f"{verdict.source_kind or 'such document'}s were not measured, or are unlike those"
-    )
-    more = f" and {len(others) - SHOWN} more" if len(others) > SHOWN else ""
-    may_be = f"may also be {', '.join(others[:SHOWN])}{more}" if others else ""
-    return "; ".join(filter(None, (may_be, unmeasured))) or "too unlike the labelled documents of this type to be sure"
 
 
 def in_turn(doubts: Iterable[Doubt]) -> list[Doubt]:

@@ -19,18 +19,9 @@ TYPES = ("<b onclick=alert(1)>", "=1+1", "发票")
 
 def made(file: Path) -> Page:
     """A page with three documents, as a browser reads it."""
-    looks = [Look("发票", f"/pile/{HOSTILE}", 2, 0.91234, "a")]
+    looks, kinds = [Look("发票", f"/pile/{HOSTILE}", 2, 0.91234, "a")], [("发票", 0.61), ("=1+1", None)]
     cards = [
-        Card(
-            "1" * 64,
-            f"/pile/{HOSTILE}",
-            3,
-            "ambiguous",
-            "may also be <i>",
-            [("发票", 0.61), ("=1+1", None)],
-            looks,
-            "a",
-        ),
+        Card("1" * 64, f"/pile/{HOSTILE}", 3, "ambiguous", "may also be <i>", kinds, looks, "a"),
         Card("2" * 64, '/pile/"quoted", 二.pdf', 1, "novel", "new", [("=1+1", 0.5)], [], "gone"),
         Card("3" * 64, "=cmd.pdf", 1, "novel", "new", [], [], "gone"),
     ]

@@ -147,6 +147,17 @@ def test_workbooks_with_titles_above(tmp_path: Path, above: int) -> None:
     assert (bad.line, bad.cell, bad.value) == (above + 3, f"B{above + 3}", "nowhere.pdf")
 
 
+@pytest.mark.parametrize("separator", [",", ";", "\t", "，"])
+def test_texts_with_titles_above(tmp_path: Path, separator: str) -> None:
+    """The same for a CSV, whose title says nothing of what separates its cells; lines keep their numbers."""
+    file = tmp_path / "l.csv"
+    lines = ["2026 年度清单", "", separator.join(("文件名", "类型")), f"Report{separator}报告", f"no.pdf{separator}x"]
+    file.write_text("\n".join(lines), encoding="utf-8")
+    labels = read(file, partial=True)
+    assert told(labels) == {"4": "报告"}
+    assert [bad.line for bad in labels.bad] == [5]
+
+
 def test_the_first_sheet_with_a_header_or_the_named_one(tmp_path: Path) -> None:
     """Sheets of remarks are passed over; `--sheet` chooses, and says which there are."""
     book = Workbook()
@@ -293,6 +304,12 @@ def test_paths_of_another_machine(begin: str) -> None:
     with pytest.raises(MistakeError, match=r"no document .*; .*001\.pdf has that name"):
         places.locate([texts[3]])
     assert any("are looked up in /data" in note for note in places.notes())
+
+
+def test_before_anything_is_embedded_names_are_not_known() -> None:
+    """The line says why a name that is right is not found."""
+    with pytest.raises(MistakeError, match=r"no document a\.pdf; no path of an embedded document is known"):
+        Places(nowhere, {}, "/lists").locate(["a.pdf"])
 
 
 def test_one_flat_folder_of_another_machine() -> None:

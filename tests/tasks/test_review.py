@@ -161,6 +161,14 @@ def test_answers_of_classify_are_reviewed(
         review.from_answers(workspace, file, store)
 
 
+def test_blank_documents_are_listed_too(workspace: Workspace) -> None:
+    """Where nothing else is left, a person may still label what shows nothing."""
+    store = write_store(workspace, [Document("form"), Document("form", ["blank"])])
+    write_labels(workspace, [Label(sha(0), "/0.pdf", "form")])
+    rows, _ = label_template.find(workspace, store, None)
+    assert [row.document_sha256 for row in rows] == [sha(1)]
+
+
 @pytest.mark.parametrize("suffix", ["csv", "xlsx"])
 @pytest.mark.parametrize("judged", [True, False])
 def test_a_template_goes_round(

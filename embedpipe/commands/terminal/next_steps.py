@@ -122,8 +122,9 @@ STEPS = {
     "classify": (
         _Line(lambda k: not k.answered, ""),
         _Line(
-            lambda k: k.doubtful > 0 and "review" in k.commands,
-            "{doubtful} of {answered} answers are not sure: `review{where} {inputs}` shows them for you to decide",
+            lambda k: k.doubtful > 0 and "review" in k.commands and bool(k.file),
+            "{doubtful} of {answered} answers are not sure: `review{where} review.html --from {file}` shows them to "
+            "decide about, and `label{where}` takes what it saves",
         ),
         _Line(
             lambda k: k.doubtful > 0 and bool(k.folder),

@@ -1,7 +1,7 @@
 """What the columns of a list of labels are called, in which sheet and below which row."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,6 +25,17 @@ NAMES: Mapping[str, tuple[str, ...]] = {
 _SOURCES = ("source", "来源", "來源")
 """Where each line has another one, that is the file itself and no group."""
 _HEADER_ROWS = 10  # titles and remarks may stand above the header
+
+
+def _below_titles(file: Path, tables: Sequence[Table]) -> Iterator[Table]:
+    """The tables of a file as they are, and each of their first rows taken for the header."""
+    for table in tables:
+        yield table
+        for row in range(min(len(table.rows), _HEADER_ROWS)):
+            yield table.below(row)
+    if len(tables) == 1 and not tables[0].sheet:  # the title of a text may have hidden what separates its cells
+        for titles in range(1, _HEADER_ROWS):
+            yield from read_tables(file, titles)
 
 
 EXPECTED = (
@@ -74,12 +85,10 @@ def open_list(file: Path, wish: Wish, *, labelled: bool) -> tuple[Table, dict[st
         if not tables:
             known = f"its sheets are {', '.join(sheets)}" if any(sheets) else "it is a text and has no sheets"
             raise LabelsError(f"{file} has no sheet {wish.sheet!r}: {known}")
-    for table in tables:
-        for row in range(-1, min(len(table.rows), _HEADER_ROWS)):
-            shown = table if row < 0 else table.below(row)
-            places = columns_of(shown.header, wish.columns)
-            if {"document", "path", "file"} & places.keys() and (not labelled or "label" in places):
-                return shown, places
+    for table in _below_titles(file, tables):
+        places = columns_of(table.header, wish.columns)
+        if {"document", "path", "file"} & places.keys() and (not labelled or "label" in places):
+            return table, places
     if wish.columns:
         read_as = "; ".join(f"it is read as {table.read_as}" for table in tables)
         raise LabelsError(f"{file} has no columns {', '.join(wish.columns.values())}: {read_as}")

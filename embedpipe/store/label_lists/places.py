@@ -157,6 +157,8 @@ class Places:
     def _hint(self, texts: Sequence[str]) -> str:
         names = [parts[-1] for text in texts for form in _forms(text) if (parts := _parts(form))]
         same = [place for name in names for place in self._alike.get(alike(name), [])]
+        if not self._stored:
+            return "; no path of an embedded document is known, so give paths of files that are there"
         if not same:
             return ""
         return f"; {_named(same)} has that name: give --root FOLDER, or the name alone"
