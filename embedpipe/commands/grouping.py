@@ -28,7 +28,7 @@ _COUNTS = ("candidates", "compared", "not_compared", "unreadable", "blank", "nea
 
 @dataclass(frozen=True)
 class Moving:
-    """What becomes of duplicates, of `dedupe`."""
+    """Of commands that put duplicates aside."""
 
     move_to: Annotated[
         Path | None,

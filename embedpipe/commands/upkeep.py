@@ -64,7 +64,7 @@ def spaces(
     removed = False
     if remove is not None:
         found = spaces_task.find(workspace, remove)
-        removed = agreed(output, found.losses(), yes=yes)
+        removed = agreed(output, found.losses(), spaces_task.STAYS, yes=yes)
         if removed:
             with output.busy("removing"):
                 spaces_task.remove(workspace, remove)
