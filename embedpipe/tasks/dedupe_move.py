@@ -307,7 +307,11 @@ class _Run:
         return replace(entry, state="moved")
 
     def _back(self, entry: Moved) -> Moved:
-        put(str(self._folder / entry.copy), Path(entry.was), entry.document)
+        copy = self._folder / entry.copy
+        if not os.path.islink(entry.was) and _hash(entry.was) == entry.document:
+            copy.unlink()  # killed before the name in the folder went
+        else:
+            put(str(copy), Path(entry.was), entry.document)
         return replace(entry, state="undone")
 
     def _link(self, entry: Moved) -> Moved:
@@ -347,12 +351,17 @@ class _Run:
         return [entry for entry in left if entry is not None]
 
     def _looked_up(self, entry: Moved) -> Moved | None:
-        """What became of a planned entry; None where it was not begun."""
+        """What became of a planned entry, or of a moved one that was being put back; None where it was not begun."""
+        new = self._folder / entry.copy
+        if entry.state == "moved" and not os.path.lexists(new) and _hash(entry.was) == entry.document:
+            return replace(entry, state="undone", when="")
         if entry.state != "planned":
             return entry
+        return self._planned_before(entry, new)
+
+    def _planned_before(self, entry: Moved, new: Path) -> Moved | None:
         if self._hard:
             return replace(entry, state="linked") if _same(entry.was, entry.source) else None
-        new = self._folder / entry.copy
         if not os.path.lexists(new) or _hash(str(new)) != entry.document:
             return None
         if not os.path.lexists(entry.was):
@@ -364,7 +373,7 @@ class _Run:
 
     def _sweep(self) -> None:
         """Removes what killed runs began to write."""
-        places = {os.path.dirname(e.was) for e in self._before if e.state == "planned"}
+        places = {str(self._folder), *(os.path.dirname(e.was) for e in self._before if e.state != "undone")}
         places |= {os.path.dirname(self._folder / e.copy) for e in self._before if e.state == "planned"}
         for place in places:
             with suppress(OSError):
