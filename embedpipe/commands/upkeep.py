@@ -98,7 +98,8 @@ def forget(
     if not documents and not all_gone:
         raise UsageError("give files, folders or SHA-256, or --gone")
     workspace, output = begin(common)
-    gone = forget_task.forget(workspace, documents or (), gone=all_gone)
+    with output.busy("removing"):
+        gone = forget_task.forget(workspace, documents or (), gone=all_gone)
     output.result(dataclasses.asdict(gone))
     count = len(gone.documents)
     output.line(
@@ -144,7 +145,8 @@ def export(
     workspace, output = begin(common)
     if file_format != "joblib":
         store = workspace.store(space=space)
-        rows = feature_tables.export_features(store, workspace.labels(), file, file_format)
+        with output.busy("writing"):
+            rows = feature_tables.export_features(store, workspace.labels(), file, file_format)
         lost = missing.lost_pages(store, without="they are not in the file")
         output.result({"file": str(file), "pages": rows, "missing": lost})
         output.line(f"{rows} pages are in {file}")
