@@ -313,4 +313,5 @@ def draw_map(
     output.line(f"{values['pages']} pages of {values['documents']} documents, placed by {shown}: open {html}")
     if projector is not None:
         output.line(f"for TensorBoard: tensorboard --logdir {projector}")
+    say_next(common, output)
     return DONE

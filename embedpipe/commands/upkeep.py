@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from embedpipe.commands.base import DONE, ERROR, Classifier, begin, command, open_classifier
+from embedpipe.commands.base import DONE, ERROR, Classifier, begin, command, open_classifier, say_next
 from embedpipe.commands.terminal.console import agreed
 from embedpipe.commands.terminal.options import Common, Yes
 from embedpipe.commands.terminal.targets import OutputFile
@@ -46,6 +46,8 @@ def info(
             output.line(line)
         if not problems:
             output.line(f"every {'listed ' if notes else ''}file agrees with its manifest")
+    if not (problems or values["damaged"]):
+        say_next(common, output)
     return ERROR if problems or values["damaged"] else DONE
 
 
