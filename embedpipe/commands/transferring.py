@@ -60,7 +60,7 @@ def finetune(
         )
     _print(made, output)
     if not made.manifest["interrupted"]:
-        say_next(common, output, inputs="FOLDER", fit=made.name)
+        say_next(common, output, inputs="FOLDER", fit=f"finetuned:{made.name}")
     return INTERRUPTED if made.manifest["interrupted"] else DONE
 
 

@@ -21,7 +21,8 @@ from embedpipe.store.labels import Label
 from embedpipe.store.workspace import Workspace
 from embedpipe.tasks import dedupe, dedupe_move
 from embedpipe.tasks.dedupe import Copy, Found
-from embedpipe.tasks.dedupe_move import carry_out, ledger_folder, read_ledger, undo
+from embedpipe.tasks.dedupe_ledger import read_ledger
+from embedpipe.tasks.dedupe_move import carry_out, ledger_folder, undo
 from embedpipe.tasks.dedupe_plan import Keep, Plan, Step, plan, without_moved
 from embedpipe.tasks.embed import embed
 
