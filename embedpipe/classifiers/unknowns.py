@@ -24,11 +24,16 @@ from embedpipe.classifiers.evaluation import (
     HeldOut,
     LabelledPages,
     document_answers,
+    fit_whole,
     in_each_fold,
+    owners,
     page_answers,
+    whole_scores,
 )
 from embedpipe.classifiers.parts import Part, Plan
+from embedpipe.classifiers.saved.combining import DOCUMENT, PAGES, of_pages
 from embedpipe.classifiers.scores.fusion import Fusion
+from embedpipe.classifiers.scores.pooling import mean_log_scores, page_weights
 from embedpipe.store.labels import NONE
 
 GUARD = 0.05
@@ -139,14 +144,14 @@ def measured(scaling: Pipeline, detector: NoveltyDetector, part: Part, pages: La
     return detector.distances(scaling[:-1].transform(pages.inputs_of(part)), pages.words)
 
 
-def leave_types_out(plan: Plan, fusion: Fusion | None, pages: LabelledPages) -> Strangers | None:
+def leave_types_out(plan: Plan, measured: HeldOut, pages: LabelledPages) -> Strangers | None:
     """Leaves types out in turn, and asks about their documents; None where fewer than two types would be left.
 
     A group with documents of a type left out is not learnt from at all: its other documents would look alike.
 
     Args:
         plan: The parts of the classifier.
-        fusion: What they count; None for one part alone.
+        measured: Says what they count.
         pages: Of `together`.
     """
     pages = _some(pages)
@@ -156,12 +161,13 @@ def leave_types_out(plan: Plan, fusion: Fusion | None, pages: LabelledPages) -> 
         asked = np.isin(pages.y.astype(str), kinds)
         learnt = ~np.isin(pages.groups, np.unique(pages.groups[asked]))
         if len(set(pages.y[learnt]) - {NONE}) >= 2:  # noqa: PLR2004
-            found.append(_answers(plan, fusion, pages, (learnt, asked), classes))
+            found.append(_answers(plan, measured, pages, (learnt, asked), classes))
     if not found:
         return None
-    held, scores, distances = zip(*found, strict=True)
-    everything = pages.take(np.concatenate([np.flatnonzero(rows) for rows in held]))
-    answers = HeldOut(classes, np.concatenate(scores), np.zeros(len(everything.y), np.int64))
+    rows, scores, wholes, distances = zip(*found, strict=True)
+    everything = pages.take(np.concatenate([np.flatnonzero(asked) for asked in rows]))
+    whole = None if plan.whole is None else np.concatenate(wholes)
+    answers = HeldOut(classes, np.concatenate(scores), np.zeros(len(everything.y), np.int64), whole=whole)
     far = np.concatenate(distances)
     return Strangers(classes, document_answers(everything, answers, far), page_answers(everything, answers, far))
 
@@ -185,19 +191,67 @@ def _sets(pages: LabelledPages, classes: Sequence[str]) -> list[list[str]]:
 
 def _answers(
     plan: Plan,
-    fusion: Fusion | None,
+    held: HeldOut,
     pages: LabelledPages,
     rows: tuple[NDArray[np.bool_], NDArray[np.bool_]],
     classes: list[str],
-) -> tuple[NDArray[np.bool_], NDArray[np.float64], NDArray[np.float64]]:
-    """Which pages were asked about, their log scores and distances."""
+) -> tuple[NDArray[np.bool_], NDArray[np.float64], NDArray[np.float64] | None, NDArray[np.float64]]:
+    """Which pages were asked about, their log scores, those of their documents, and distances."""
     learnt, asked = rows
     typed, questions, base = learnt & (pages.y != NONE), pages.take(asked), plan.parts[0]
     lessons = ((part, pages.lessons_of(part, typed)) for part in plan.parts)
     fitted = {part.name: fit_classifier(part.build(), *own) for part, own in lessons if len(np.unique(own.y)) > 1}
-    scores = answers_of(plan, fusion, fitted, questions, classes)
+    scores = answers_of(plan, held.fusion, fitted, questions, classes)
+    whole = None
+    if plan.whole is not None:
+        fitted |= documents_fitted(plan, pages, typed)
+        whole = documents_answered(plan, held.document_fusion, fitted, questions, scores, classes)
     detector = fit_detector(fitted[base.name], plan, pages, learnt)
-    return asked, scores, measured(fitted[base.name], detector, base, questions)
+    return asked, scores, whole, measured(fitted[base.name], detector, base, questions)
+
+
+def documents_fitted(plan: Plan, pages: LabelledPages, rows: NDArray[np.bool_]) -> dict[str, Pipeline]:
+    """The part that judges documents, by its name; none where the plan has none, or where there is one type only.
+
+    Args:
+        plan: The parts of the classifier.
+        pages: Of types.
+        rows: Which of the pages are learnt from, (n,).
+    """
+    if plan.whole is None:
+        return {}
+    own = fit_whole(plan.whole, pages, np.flatnonzero(rows), words=WORDS in plan.names)
+    return {} if own is None else {DOCUMENT: own}
+
+
+def documents_answered(
+    plan: Plan,
+    fusion: Fusion | None,
+    fitted: Mapping[str, Pipeline],
+    pages: LabelledPages,
+    scores: NDArray[np.float64],
+    classes: Sequence[str],
+) -> NDArray[np.float64] | None:
+    """Log scores of the document of each page, (n, n_classes); None where no part judges documents.
+
+    Args:
+        plan: The parts of the classifier.
+        fusion: What pages and documents count; None where no part judges documents.
+        fitted: The parts by name.
+        pages: What is asked about.
+        scores: Of `answers_of`.
+        classes: All types, sorted; impossible where the parts have not learnt them.
+    """
+    if plan.whole is None or fusion is None:
+        return None
+    owner = owners(pages)
+    means = of_pages(mean_log_scores(scores, page_weights(pages.page_indices), owner))
+    first = np.unique(owner, return_index=True)[1]
+    own = np.zeros_like(means)
+    if DOCUMENT in fitted:
+        rows, words = np.arange(len(pages.y)), WORDS in plan.names
+        own = whole_scores(plan.whole, fitted[DOCUMENT], pages, rows, classes, words=words)[first]
+    return fusion.apply({PAGES: means, DOCUMENT: own})[owner]
 
 
 def answers_of(

@@ -15,6 +15,8 @@ from embedpipe.classifiers.unknowns import (
     auroc,
     decided,
     distances_of_all,
+    documents_answered,
+    documents_fitted,
     fit_detector,
     leave_types_out,
     measured,
@@ -38,7 +40,7 @@ def novelty_figures(held: Rehearsal) -> dict[str, Any] | None:
     if held.strangers is not None:
         others = held.strangers
         if len(examples.y):
-            others = leave_types_out(held.plan, held.held_out.fusion, held.known) or others
+            others = leave_types_out(held.plan, held.held_out, held.known) or others
         found["left_out"] = {
             "documents": len(others.documents.truth),
             "auroc": auroc(held.of_documents, held.strangers.documents),
@@ -60,12 +62,15 @@ def _of_examples(held: Rehearsal, examples: LabelledPages, plain: HeldOutScores)
     fitted = {part.name: fit_classifier(part.build(), *held.known.lessons_of(part)) for part in held.plan.parts}
     classes = held.held_out.classes
     scores = answers_of(held.plan, held.held_out.fusion, fitted, examples, classes)
+    fitted |= documents_fitted(held.plan, held.known, np.ones(len(held.known.y), bool))
+    whole = documents_answered(held.plan, held.held_out.document_fusion, fitted, examples, scores, classes)
     base = held.plan.parts[0]
     unaware = measured(fitted[base.name], fit_detector(fitted[base.name], held.plan, held.known), base, examples)
 
     def asked(distances: NDArray[np.float64]) -> HeldOutScores:
         named = replace(examples, y=np.full(len(examples.y), classes[0], object))  # of none of these, whatever it says
-        return document_answers(named, HeldOut(classes, scores, np.zeros(len(examples.y), np.int64)), distances)
+        answers = HeldOut(classes, scores, np.zeros(len(examples.y), np.int64), whole=whole)
+        return document_answers(named, answers, distances)
 
     aware = asked(held.none_distances)
     statuses = decided(held.of_documents.calibration(), aware).status
