@@ -393,7 +393,9 @@ def _wholes(part: Part, pages: LabelledPages, owner: NDArray[np.int64], *, words
     return wholes_of(X, part.build()[-1].blocks, pages.page_indices, owner, kinds=kinds, words=counts)
 
 
-def fit_whole(part: Part, pages: LabelledPages, rows: NDArray[np.int64] | None = None, *, words: bool) -> Pipeline | None:
+def fit_whole(
+    part: Part, pages: LabelledPages, rows: NDArray[np.int64] | None = None, *, words: bool
+) -> Pipeline | None:
     """Fits the part that judges documents; None where there is one type only.
 
     Args:

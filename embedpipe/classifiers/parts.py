@@ -18,9 +18,11 @@ from scipy.sparse import csr_array
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.pipeline import Pipeline
 
-from embedpipe.classifiers.bundles import Blocks, build_classifier, judges_of
+from embedpipe.classifiers.bundles import Blocks, build_classifier, judges_of, whole_judge
 from embedpipe.classifiers.documents.ridge import build_documents
+from embedpipe.classifiers.documents.rows import Gathered
 from embedpipe.classifiers.saved.combining import CUES, DOCUMENT, LAYOUT, PICTURES, WORDS, FittedParts
+from embedpipe.classifiers.scores.logits import log_softmax
 from embedpipe.classifiers.text.words import build_words
 from embedpipe.core.errors import UnknownNameError, UsageError
 
@@ -121,6 +123,31 @@ class CombinedClassifier(ClassifierMixin, BaseEstimator):
         """Probabilities of pages, (n, n_classes)."""
         probabilities: NDArray[np.float64] = np.exp(self.predict_log_proba(X, words))
         return probabilities
+
+    def predict_document_log_proba(
+        self,
+        X: NDArray[np.float32],
+        documents: Sequence[Any],
+        page_indices: Sequence[int],
+        *,
+        words: csr_array | None = None,
+        kinds: Sequence[str] | None = None,
+    ) -> NDArray[np.float64]:
+        """Logarithms of probabilities of documents, (n_documents, n_classes), in the order of their sorted names.
+
+        Args:
+            X: Features of all their pages, float32 (n, dim).
+            documents: Which document each page is of, (n,).
+            page_indices: Where each page is in its document, from 0, (n,).
+            words: As of `predict_log_proba`.
+            kinds: Where each page comes from, `digital`, `scan` or `photo`; None where that is not known.
+        """
+        owner = np.unique(np.asarray(documents), return_inverse=True)[1]
+        known = [""] * len(owner) if kinds is None else list(kinds)
+        scores = self.predict_log_proba(X, words)
+        pages = Gathered(scores, X, words, np.asarray(page_indices, np.int64), known, owner)
+        found = self.parts.document_scores(whole_judge(self.parts), pages, self.classes, "the classifier")
+        return np.asarray(log_softmax(found))
 
     def predict(self, X: NDArray[np.float32], words: csr_array | None = None) -> NDArray[Any]:
         """The most probable type of each page, (n,)."""

@@ -1,14 +1,16 @@
 """Answers of classifiers for every stored document, and their counts by kind."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from embedpipe.classifiers.bundles import ClassifierBundle
 from embedpipe.classifiers.calibration.decisions import Rule
-from embedpipe.classifiers.scores.pooling import effective_pages, mean_log_scores, page_weights, weighted_means
+from embedpipe.classifiers.documents.rows import Assembly, Gathered
+from embedpipe.classifiers.scores.pooling import effective_pages, page_weights, weighted_means
 from embedpipe.core.records import SAYS_NOTHING
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.page_extras import PageWords
@@ -25,6 +27,39 @@ class Answer:
     status: str
 
 
+class DocumentAnswers:
+    """Scores of documents whose pages come in any order.
+
+    Args:
+        bundle: The classifier.
+        counts: How many pages each document has, by its number, (n_documents,).
+
+    Attributes:
+        scores: Log scores, (n_documents, n_classes), of those whose pages have all come.
+    """
+
+    def __init__(self, bundle: ClassifierBundle, counts: NDArray[np.int64]) -> None:
+        self._bundle, self._assembly = bundle, Assembly(counts)
+        self.scores = np.zeros((len(counts), len(bundle.classes)))
+
+    def take(
+        self,
+        X: NDArray[np.float32],
+        words: csr_array | None,
+        indices: NDArray[np.int64],
+        kinds: Sequence[str],
+        owner: NDArray[np.int64],
+    ) -> None:
+        """Takes pages that say something; arguments as of `rows.Gathered`, whose owners are numbers of documents."""
+        scores = self._bundle.log_scores(X, words)
+        if not self._bundle.judges_documents:
+            X, words = X[:, :0], None
+        whole = self._assembly.add(Gathered(scores, X.astype(np.float16), words, indices, kinds, owner))
+        if whole is not None:
+            numbers, pages = whole
+            self.scores[numbers] = self._bundle.document_scores(pages)
+
+
 def told(store: FeatureStore, bundles: Iterable[ClassifierBundle]) -> list[dict[str, Answer]]:
     """The answer of each classifier for every stored document that is not blank, by SHA-256, as `classify` would.
 
@@ -33,31 +68,31 @@ def told(store: FeatureStore, bundles: Iterable[ClassifierBundle]) -> list[dict[
         bundles: The classifiers, all of the store's space.
     """
     bundles = list(bundles)
-    scores: list[list[NDArray[np.float64]]] = [[] for _ in bundles]
-    distances: list[list[NDArray[np.float64]]] = [[] for _ in bundles]
-    ids = []
+    pages = store.pages()
+    pages = pages[~pages["outcome"].isin(SAYS_NOTHING)].sort_values("page_id")
+    known, indices = pages["page_id"].to_numpy(np.int64), pages["page_index"].to_numpy(np.int64)
+    documents, owners = np.unique(pages["document_sha256"].to_numpy(object), return_inverse=True)
+    kinds, weights = pages["source_kind"].to_numpy(object), page_weights(indices)
+    answers = [DocumentAnswers(bundle, np.bincount(owners)) for bundle in bundles]
+    distances = [np.zeros(len(known)) for _ in bundles]
     kept = PageWords(store) if any(bundle.words for bundle in bundles) else None
     for page_ids, X in store.batches():  # never the whole matrix
-        ids.append(page_ids)
-        words = None if kept is None else kept.of(page_ids)
-        for bundle, rows, far in zip(bundles, scores, distances, strict=True):
-            rows.append(bundle.log_scores(X, words))
-            far.append(bundle.distances(X, words))
-    pages = store.pages().set_index("page_id").loc[np.concatenate(ids)]
-    voting = ~pages["outcome"].isin(SAYS_NOTHING).to_numpy()
-    documents, owner = np.unique(pages["document_sha256"].to_numpy(object)[voting], return_inverse=True)
-    weights = page_weights(pages["page_index"].to_numpy(np.int64)[voting])
+        here = np.flatnonzero(np.isin(page_ids, known))
+        if not len(here):
+            continue
+        rows, own = np.searchsorted(known, page_ids[here]), X[here]
+        words = None if kept is None else kept.of(page_ids[here])
+        for bundle, answer, far in zip(bundles, answers, distances, strict=True):
+            answer.take(own, words, indices[rows], kinds[rows].tolist(), owners[rows])
+            far[rows] = bundle.distances(own, words)
     found = []
-    for bundle, rows, far in zip(bundles, scores, distances, strict=True):
+    for bundle, answer, far in zip(bundles, answers, distances, strict=True):
         decided = bundle.documents.decide(
-            mean_log_scores(np.concatenate(rows)[voting], weights, owner),
-            weighted_means(np.concatenate(far)[voting], weights, owner),
-            Rule(),
-            effective_pages(weights, owner),
+            answer.scores, weighted_means(far, weights, owners), Rule(), effective_pages(weights, owners)
         )
-        kinds = [bundle.classes[k] for k in decided.probabilities.argmax(axis=1)]
-        answers = (Answer(kind, str(status)) for kind, status in zip(kinds, decided.status, strict=True))
-        found.append(dict(zip(map(str, documents), answers, strict=True)))
+        names = [bundle.classes[k] for k in decided.probabilities.argmax(axis=1)]
+        given = (Answer(name, str(status)) for name, status in zip(names, decided.status, strict=True))
+        found.append(dict(zip(map(str, documents), given, strict=True)))
     return found
 
 

@@ -90,8 +90,8 @@ class TrainingRecipe:
         cues: Learn from the cues of each page in any case.
         augment: Learn also from so many variants of each page, which `make_variants` makes.
         seed: Of the variants.
-        blocks: What it learns from: `pictures`, `layout`, `cues`, `words`, networks or blocks of the space; None for
-            pictures, and words and layout where they help, as held-out documents show.
+        blocks: What it learns from: `pictures`, `layout`, `cues`, `words`, `document`, networks or blocks of the space;
+            None for pictures, and words, layout and whole documents where they help, as held-out documents show.
     """
 
     kind: str

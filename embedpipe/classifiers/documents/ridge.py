@@ -22,14 +22,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import check_is_fitted
 
-from embedpipe.classifiers.documents.rows import (
-    KINSHIP,
-    RidgeArrays,
-    Spans,
-    Wholes,
-    kinship,
-    picture_kernel,
-)
+from embedpipe.classifiers.documents.rows import KINSHIP, RidgeArrays, Spans, Wholes, kinship, picture_kernel
 from embedpipe.store.scaling import BlockScaler
 
 LANDMARKS = 2000
@@ -107,8 +100,7 @@ class DocumentRidge(ClassifierMixin, BaseEstimator):
         among = self._kernel(own, own)
         if len(own) == len(X):
             ridge = KernelRidge(alpha=self.alpha, kernel="precomputed").fit(among, targets, weights)
-            found: NDArray[np.float64] = ridge.dual_coef_
-            return found
+            return np.asarray(ridge.dual_coef_)
         left, right = self.alpha * among, np.zeros((len(own), targets.shape[1]))
         for first in range(0, len(X), _BLOCK):
             some = slice(first, first + _BLOCK)
@@ -117,8 +109,7 @@ class DocumentRidge(ClassifierMixin, BaseEstimator):
             left += weighted.T @ kernel
             right += weighted.T @ targets[some]
         left[np.diag_indices_from(left)] += _JITTER * np.trace(left) / len(left)
-        found = solve(left, right, assume_a="pos", overwrite_a=True)
-        return found
+        return np.asarray(solve(left, right, assume_a="pos", overwrite_a=True))
 
     def _kernel(self, X: Wholes, own: Wholes) -> NDArray[np.float64]:
         """Between documents and landmarks, (n, m)."""

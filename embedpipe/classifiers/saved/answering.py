@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from embedpipe.classifiers.calibration.decisions import Calibration
 from embedpipe.classifiers.documents.rows import Gathered, RidgeArrays, Wholes
-from embedpipe.classifiers.saved.combining import PICTURES, WORDS, FittedParts, Judge, WholeJudge
+from embedpipe.classifiers.saved.combining import PICTURES, FittedParts, Judge, WholeJudge
 from embedpipe.classifiers.saved.on_disk import MANIFEST, MODEL, check_model
 from embedpipe.classifiers.saved.trees import Estimator, read_tree
 from embedpipe.classifiers.scores.logits import log_softmax
