@@ -62,7 +62,7 @@ def main(
         for name, own in ways(plan):
             begin = time.perf_counter()
             held = combined(own, pages, found, {part.name: scores[part.name] for part in own.parts})
-            held = with_documents(own, known, folds, held)
+            held = with_documents(own, known, folds, held, scores)
             seconds = time.perf_counter() - begin
             if own.open:
                 name = f"{name} (seed {seed}: {', '.join(held.names)})" if seeds == 1 else name  # noqa: PLW2901

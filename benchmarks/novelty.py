@@ -19,19 +19,12 @@ import typer
 from sklearn.metrics import roc_auc_score
 
 from embedpipe import Workspace
-from embedpipe.classifiers.bundles import PICTURES, WORDS, fit_classifier
+from embedpipe.classifiers.bundles import PICTURES, WORDS
 from embedpipe.classifiers.calibration.confidence import HeldOutScores
 from embedpipe.classifiers.evaluation import HeldOut, LabelledPages, cross_validate, document_answers, grouped_folds
 from embedpipe.classifiers.parts import Plan
 from embedpipe.classifiers.training import TrainingRecipe, apart, learnt_pages
-from embedpipe.classifiers.unknowns import (
-    answers_of,
-    auroc,
-    documents_answered,
-    documents_fitted,
-    fit_detector,
-    measured,
-)
+from embedpipe.classifiers.unknowns import answers_of, auroc, fit_detector, fitted_parts, measured
 from embedpipe.embedding.kind_table import known_kinds
 from embedpipe.store.labels import NONE
 
@@ -63,9 +56,7 @@ class Bench:
         """A classifier of the other folds without some types, and what it is asked about."""
         away = np.isin(self.pages.y.astype(str), unknown)
         learnt = (self.folds != fold) & ~away
-        parts = self.plan.parts
-        fitted = {part.name: fit_classifier(part.build(), *self.pages.lessons_of(part, learnt)) for part in parts}
-        fitted |= documents_fitted(self.plan, self.pages, learnt)
+        fitted = fitted_parts(self.plan, self.pages, learnt)
         return Question(self, fitted, learnt, (self.folds == fold) & ~away, self.pages.y == asked)
 
     def examples(self, fold: int, kinds: Sequence[str], rng: np.random.Generator) -> np.ndarray:
@@ -92,16 +83,15 @@ class Question:
         bench, pages, learnt = self.bench, self.bench.pages, self.learnt
         if examples is not None:
             pages, learnt = replace(pages, y=np.where(examples, NONE, pages.y)), learnt | examples
-        plan, fusion = (bench.pictures, None) if pictures else (bench.plan, bench.held.fusion)
+        alone = replace(bench.held, fusion=None, document_fusion=None)
+        plan, held = (bench.pictures, alone) if pictures else (bench.plan, bench.held)
         base = plan.parts[0]
         detector = fit_detector(self.fitted[base.name], plan, pages, learnt)
         sides = []
         for rows in (self.known, self.unknown):
             own = bench.pages.take(rows)
-            scores = answers_of(plan, fusion, self.fitted, own, bench.classes)
-            whole = documents_answered(plan, bench.held.document_fusion, self.fitted, own, scores, bench.classes)
-            held = HeldOut(bench.classes, scores, bench.folds[rows], whole=whole)
-            sides.append(document_answers(own, held, measured(self.fitted[base.name], detector, base, own)))
+            told = replace(answers_of(plan, held, self.fitted, own, bench.classes), folds=bench.folds[rows])
+            sides.append(document_answers(own, told, measured(self.fitted[base.name], detector, base, own)))
         return sides[0], sides[1]
 
 

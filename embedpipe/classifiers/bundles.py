@@ -298,10 +298,14 @@ class ClassifierBundle:
             X: Features, float32 (n, dim).
             words: Counts of the words of these pages, (n, n_buckets); None where none are known.
         """
+        return self.parts.fused(self.scores_of_parts(X, words))
+
+    def scores_of_parts(self, X: NDArray[np.float32], words: csr_array | None = None) -> dict[str, NDArray[np.float64]]:
+        """The same by each part, NaN for pages that it cannot judge; arguments as of `log_scores`."""
         own = self.features_of(PICTURES, X)
         if self.cues and own.shape[1] != self.pipeline.n_features_in_:
             raise EmbedpipeError(f"{self.name} needs cues of the PDF, which are not known here: fit one without cues")
-        return self.parts.log_scores(judges_of(self.pipeline, self.parts), X, words, self.classes, self.name)
+        return self.parts.scores_of_parts(judges_of(self.pipeline, self.parts), X, words, self.classes, self.name)
 
     def features_of(self, name: str, X: NDArray[np.float32]) -> NDArray[np.float32]:
         """Those features, float32 (n, dim), that a part takes."""

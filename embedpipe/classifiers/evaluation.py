@@ -25,8 +25,8 @@ from embedpipe.classifiers.calibration.decisions import Rule
 from embedpipe.classifiers.documents.ridge import MOST_DOCUMENTS
 from embedpipe.classifiers.documents.rows import Wholes, joined, wholes_of
 from embedpipe.classifiers.parts import Part, Plan, as_plan
-from embedpipe.classifiers.saved.combining import DOCUMENT, PAGES, of_pages
-from embedpipe.classifiers.scores.fusion import IMPOSSIBLE, Evidence, Fusion, choose, learn
+from embedpipe.classifiers.saved.combining import DOCUMENT, means_of_parts
+from embedpipe.classifiers.scores.fusion import IMPOSSIBLE, Evidence, Fusion, Scores, choose, learn
 from embedpipe.classifiers.scores.nearest import unit_rows
 from embedpipe.classifiers.scores.pooling import effective_pages, mean_log_scores, page_weights, weighted_means
 from embedpipe.classifiers.text.words import FIRST_PAGES, MOST_PAGES
@@ -257,8 +257,9 @@ def cross_validate(
         The scores of `held_out.held_out_of(pages, folds)`.
     """
     plan = as_plan(build)
-    found = combined(plan, pages.take(folds != LEARNT), *score_parts(plan, pages, folds, most_documents, seed))
-    return with_documents(plan, pages, folds, found, most_documents, seed)
+    first, scores = score_parts(plan, pages, folds, most_documents, seed)
+    found = combined(plan, pages.take(folds != LEARNT), first, scores)
+    return with_documents(plan, pages, folds, found, scores, most_documents=most_documents, seed=seed)
 
 
 def score_parts(
@@ -306,17 +307,17 @@ def combined(plan: Plan, pages: LabelledPages, found: HeldOut, scores: dict[str,
     weights = page_weights(pages.page_indices)
     groups = np.unique(pages.groups, return_inverse=True)[1]
     evidence = Evidence(scores, truth, owners(pages), weights, groups, frozenset({WORDS}))
-    fusion, fused = _fused([part.name for part in plan.parts], plan, evidence, found.folds)
+    names = [part.name for part in plan.parts]
+    fusion, fused = _fused(names, sorted(plan.forced.intersection(names)), plan, evidence, found.folds)
     if fused is None:
         return replace(found, alone=found.log_scores)
     return replace(found, log_scores=fused, fusion=fusion, alone=found.log_scores)
 
 
 def _fused(
-    names: list[str], plan: Plan, evidence: Evidence, folds: NDArray[np.int64]
+    names: list[str], forced: list[str], plan: Plan, evidence: Evidence, folds: NDArray[np.int64]
 ) -> tuple[Fusion, NDArray[np.float64] | None]:
     """The weights of those of some parts that help, and scores by weights from the other folds; None of one part."""
-    forced = [names[0], *(name for name in names[1:] if name in plan.forced)]
 
     def decided(rows: NDArray[np.bool_]) -> Fusion:
         known = evidence.take(rows)
@@ -337,6 +338,8 @@ def with_documents(
     pages: LabelledPages,
     folds: NDArray[np.int64],
     found: HeldOut,
+    parts: Scores,
+    *,
     most_documents: int | None = None,
     seed: int = 0,
 ) -> HeldOut:
@@ -347,6 +350,7 @@ def with_documents(
         pages: Those that are held out in turn, and learnt from.
         folds: Of `held_out.honest_folds`, (n,).
         found: Of `combined`.
+        parts: Scores of pages by each part, of `score_parts`.
         most_documents: As for `cross_validate`.
         seed: Likewise.
     """
@@ -366,13 +370,16 @@ def with_documents(
     held, own = pages.take(folds != LEARNT), scores[folds != LEARNT]
     owner = owners(held)
     _, first = np.unique(owner, return_index=True)
-    means = of_pages(mean_log_scores(found.log_scores, page_weights(held.page_indices), owner))
+    judges = [name for name in found.names if name in parts]
+    means = means_of_parts({name: parts[name] for name in judges}, page_weights(held.page_indices), owner)
     truth = np.searchsorted(found.classes, held.y[first])
     groups = np.unique(held.groups[first], return_inverse=True)[1]
     each = np.arange(len(first))
-    evidence = Evidence({PAGES: means, DOCUMENT: own[first]}, truth, each, np.ones(len(first)), groups)
-    fusion, fused = _fused([PAGES, DOCUMENT], plan, evidence, found.folds[first])
-    if fused is None:
+    scored = {**means, DOCUMENT: own[first]}
+    evidence = Evidence(scored, truth, each, np.ones(len(first)), groups, frozenset({WORDS}))
+    forced = [*judges, *({DOCUMENT} & plan.forced)]
+    fusion, fused = _fused([*judges, DOCUMENT], forced, plan, evidence, found.folds[first])
+    if fused is None or fusion.names[-1] != DOCUMENT:
         return found
     alone = found.log_scores if found.alone is None else found.alone
     return replace(found, whole=fused[owner], document_fusion=fusion, alone=alone)

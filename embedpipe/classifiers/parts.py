@@ -116,8 +116,11 @@ class CombinedClassifier(ClassifierMixin, BaseEstimator):
             words: Counts of the n-grams of these pages, sparse (n, n_buckets), a row without any for a page without
                 words; None where none are known.
         """
+        return self.parts.fused(self._scores(X, words))
+
+    def _scores(self, X: NDArray[np.float32], words: csr_array | None) -> dict[str, NDArray[np.float64]]:
         judges = judges_of(self.pipeline, self.parts)
-        return self.parts.log_scores(judges, X, words, self.classes, "the classifier")
+        return self.parts.scores_of_parts(judges, X, words, self.classes, "the classifier")
 
     def predict_proba(self, X: NDArray[np.float32], words: csr_array | None = None) -> NDArray[np.float64]:
         """Probabilities of pages, (n, n_classes)."""
@@ -144,8 +147,9 @@ class CombinedClassifier(ClassifierMixin, BaseEstimator):
         """
         owner = np.unique(np.asarray(documents), return_inverse=True)[1]
         known = [""] * len(owner) if kinds is None else list(kinds)
-        scores = self.predict_log_proba(X, words)
-        pages = Gathered(scores, X, words, np.asarray(page_indices, np.int64), known, owner)
+        scores = self._scores(X, words)
+        fused = self.parts.fused(scores)
+        pages = Gathered(fused, scores, X, words, np.asarray(page_indices, np.int64), known, owner)
         found = self.parts.document_scores(whole_judge(self.parts), pages, self.classes, "the classifier")
         return np.asarray(log_softmax(found))
 

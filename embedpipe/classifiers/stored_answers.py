@@ -51,10 +51,11 @@ class DocumentAnswers:
         owner: NDArray[np.int64],
     ) -> None:
         """Takes pages that say something; arguments as of `rows.Gathered`, whose owners are numbers of documents."""
-        scores = self._bundle.log_scores(X, words)
+        parts = self._bundle.scores_of_parts(X, words)
+        scores = self._bundle.parts.fused(parts)
         if not self._bundle.judges_documents:
-            X, words = X[:, :0], None
-        whole = self._assembly.add(Gathered(scores, X.astype(np.float16), words, indices, kinds, owner))
+            X, words, parts = X[:, :0], None, {}
+        whole = self._assembly.add(Gathered(scores, parts, X.astype(np.float16), words, indices, kinds, owner))
         if whole is not None:
             numbers, pages = whole
             self.scores[numbers] = self._bundle.document_scores(pages)

@@ -31,9 +31,8 @@ from embedpipe.classifiers.evaluation import (
     whole_scores,
 )
 from embedpipe.classifiers.parts import Part, Plan
-from embedpipe.classifiers.saved.combining import DOCUMENT, PAGES, of_pages
-from embedpipe.classifiers.scores.fusion import Fusion
-from embedpipe.classifiers.scores.pooling import mean_log_scores, page_weights
+from embedpipe.classifiers.saved.combining import DOCUMENT, means_of_parts
+from embedpipe.classifiers.scores.pooling import page_weights
 from embedpipe.store.labels import NONE
 
 GUARD = 0.05
@@ -199,74 +198,38 @@ def _answers(
     """Which pages were asked about, their log scores, those of their documents, and distances."""
     learnt, asked = rows
     typed, questions, base = learnt & (pages.y != NONE), pages.take(asked), plan.parts[0]
-    lessons = ((part, pages.lessons_of(part, typed)) for part in plan.parts)
-    fitted = {part.name: fit_classifier(part.build(), *own) for part, own in lessons if len(np.unique(own.y)) > 1}
-    scores = answers_of(plan, held.fusion, fitted, questions, classes)
-    whole = None
-    if plan.whole is not None:
-        fitted |= documents_fitted(plan, pages, typed)
-        whole = documents_answered(plan, held.document_fusion, fitted, questions, scores, classes)
+    fitted = fitted_parts(plan, pages, typed)
+    told = answers_of(plan, held, fitted, questions, classes)
     detector = fit_detector(fitted[base.name], plan, pages, learnt)
-    return asked, scores, whole, measured(fitted[base.name], detector, base, questions)
+    return asked, told.log_scores, told.whole, measured(fitted[base.name], detector, base, questions)
 
 
-def documents_fitted(plan: Plan, pages: LabelledPages, rows: NDArray[np.bool_]) -> dict[str, Pipeline]:
-    """The part that judges documents, by its name; none where the plan has none, or where there is one type only.
-
-    Args:
-        plan: The parts of the classifier.
-        pages: Of types.
-        rows: Which of the pages are learnt from, (n,).
-    """
-    if plan.whole is None:
-        return {}
-    own = fit_whole(plan.whole, pages, np.flatnonzero(rows), words=WORDS in plan.names)
-    return {} if own is None else {DOCUMENT: own}
-
-
-def documents_answered(
-    plan: Plan,
-    fusion: Fusion | None,
-    fitted: Mapping[str, Pipeline],
-    pages: LabelledPages,
-    scores: NDArray[np.float64],
-    classes: Sequence[str],
-) -> NDArray[np.float64] | None:
-    """Log scores of the document of each page, (n, n_classes); None where no part judges documents.
+def fitted_parts(plan: Plan, pages: LabelledPages, rows: NDArray[np.bool_] | None = None) -> dict[str, Pipeline]:
+    """The parts of a classifier by name, without those that fewer than two types can teach.
 
     Args:
         plan: The parts of the classifier.
-        fusion: What pages and documents count; None where no part judges documents.
-        fitted: The parts by name.
-        pages: What is asked about.
-        scores: Of `answers_of`.
-        classes: All types, sorted; impossible where the parts have not learnt them.
+        pages: Of types, or those of `together`.
+        rows: Which of the pages are learnt from, all of types; all pages if not given, (n,).
     """
-    if plan.whole is None or fusion is None:
-        return None
-    owner = owners(pages)
-    means = of_pages(mean_log_scores(scores, page_weights(pages.page_indices), owner))
-    first = np.unique(owner, return_index=True)[1]
-    own = np.zeros_like(means)
-    if DOCUMENT in fitted:
-        rows, words = np.arange(len(pages.y)), WORDS in plan.names
-        own = whole_scores(plan.whole, fitted[DOCUMENT], pages, rows, classes, words=words)[first]
-    return fusion.apply({PAGES: means, DOCUMENT: own})[owner]
+    lessons = ((part, pages.lessons_of(part, rows)) for part in plan.parts)
+    fitted = {part.name: fit_classifier(part.build(), *own) for part, own in lessons if len(np.unique(own.y)) > 1}
+    if plan.whole is not None:
+        chosen = None if rows is None else np.flatnonzero(rows)
+        whole = fit_whole(plan.whole, pages, chosen, words=WORDS in plan.names)
+        fitted |= {} if whole is None else {DOCUMENT: whole}
+    return fitted
 
 
 def answers_of(
-    plan: Plan,
-    fusion: Fusion | None,
-    fitted: Mapping[str, Pipeline],
-    pages: LabelledPages,
-    classes: Sequence[str],
-) -> NDArray[np.float64]:
-    """Log scores of pages, (n, n_classes).
+    plan: Plan, held: HeldOut, fitted: Mapping[str, Pipeline], pages: LabelledPages, classes: Sequence[str]
+) -> HeldOut:
+    """Scores of pages, and of their documents.
 
     Args:
         plan: The parts of the classifier.
-        fusion: What they count; None for one part alone.
-        fitted: The parts by name; words may be missing, where fewer than two types had any.
+        held: Says what they count.
+        fitted: Of `fitted_parts`; words may be missing, where fewer than two types had any.
         pages: What is asked about.
         classes: All types, sorted; impossible where the parts have not learnt them.
     """
@@ -275,7 +238,18 @@ def answers_of(
         if part.name in fitted:
             own = fitted[part.name]
             scores[part.name] = part_scores(part.name, own, pages.inputs_of(part), list(own.classes_), classes)
-    return scores[plan.parts[0].name] if fusion is None else fusion.apply(scores)
+    fused = scores[plan.parts[0].name] if held.fusion is None else held.fusion.apply(scores)
+    told = HeldOut(list(classes), fused, np.zeros(len(pages.y), np.int64))
+    if plan.whole is None or held.document_fusion is None:
+        return told
+    owner = owners(pages)
+    documents = np.zeros((int(owner.max(initial=-1)) + 1, len(classes)))
+    if DOCUMENT in fitted:
+        rows, first = np.arange(len(pages.y)), np.unique(owner, return_index=True)[1]
+        words = WORDS in plan.names
+        documents = whole_scores(plan.whole, fitted[DOCUMENT], pages, rows, classes, words=words)[first]
+    means = means_of_parts(scores, page_weights(pages.page_indices), owner)
+    return replace(told, whole=held.document_fusion.apply({**means, DOCUMENT: documents})[owner])
 
 
 def auroc(known: HeldOutScores, strangers: HeldOutScores) -> float | None:

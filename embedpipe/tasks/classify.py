@@ -81,7 +81,7 @@ class DocumentVerdict:
 class _Pages:
     """What is known so far of one document's pages, by page index.
 
-    `rows` are features and words of pages, until the `answer` for the document is known.
+    `rows` are features, words and scores by part of pages, until the `answer` for the document is known.
     """
 
     scores: dict[int, NDArray[np.float64]] = field(default_factory=dict)
@@ -91,7 +91,7 @@ class _Pages:
     partial: dict[int, str] = field(default_factory=dict)
     kinds: dict[int, str] = field(default_factory=dict)
     failures: dict[int, PageFailure] = field(default_factory=dict)
-    rows: dict[int, tuple[NDArray[np.float16], Any]] = field(default_factory=dict)
+    rows: dict[int, tuple[NDArray[np.float16], Any, dict[str, NDArray[np.float64]]]] = field(default_factory=dict)
     answer: NDArray[np.float64] | None = None
 
 
@@ -188,7 +188,8 @@ class Answers:
         if isinstance(item, PageFailure):
             self._pages[item.page.document_sha256].failures[item.page.page_index] = item
             return
-        scores, distances = self._bundle.log_scores(item.X, item.words), self._bundle.distances(item.X, item.words)
+        parts, distances = self._bundle.scores_of_parts(item.X, item.words), self._bundle.distances(item.X, item.words)
+        scores = self._bundle.parts.fused(parts)
         examples: list[list[Example]] = [[] for _ in item.pages]
         if self._examples is not None:
             documents = [info.ref.document_sha256 for info in item.pages]
@@ -203,7 +204,8 @@ class Answers:
                 pages.partial[index] = f"{info.outcome}: {info.message}"
             if self._bundle.judges_documents and pages.answer is None and index not in pages.silent:
                 words = None if item.words is None else item.words[[place]]
-                pages.rows[index] = item.X[place].astype(np.float16), words
+                each = {name: own[place] for name, own in parts.items()}
+                pages.rows[index] = item.X[place].astype(np.float16), words, each
         if self._bundle.judges_documents:
             for sha256, count in {info.ref.document_sha256: info.page_count for info in item.pages}.items():
                 self._settle(self._pages[sha256], count)
@@ -220,15 +222,23 @@ class Answers:
         """Log scores of a document by all its pages, (1, n_classes)."""
         if known.answer is not None:
             return known.answer
-        own = [known.rows.get(i, (np.zeros(0, np.float16), None)) for i in voting]
+        nothing: tuple[NDArray[np.float16], Any, dict[str, NDArray[np.float64]]] = (np.zeros(0, np.float16), None, {})
+        X, counts, parts = zip(*(known.rows.get(i, nothing) for i in voting), strict=True)
         words = None
-        if own[0][1] is not None:
+        if counts[0] is not None:
             from scipy.sparse import vstack  # noqa: PLC0415 - classifiers without words do without it
 
-            words = vstack([row for _, row in own], "csr")
-        scores, X = np.stack([known.scores[i] for i in voting]), np.stack([row for row, _ in own])
-        kinds, indices = [known.kinds.get(i, "") for i in voting], np.array(voting, np.int64)
-        return self._bundle.document_scores(Gathered(scores, X, words, indices, kinds, np.zeros(len(voting), np.int64)))
+            words = vstack(counts, "csr")
+        pages = Gathered(
+            np.stack([known.scores[i] for i in voting]),
+            {name: np.stack([each[name] for each in parts]) for name in parts[0]},
+            np.stack(X),
+            words,
+            np.array(voting, np.int64),
+            [known.kinds.get(i, "") for i in voting],
+            np.zeros(len(voting), np.int64),
+        )
+        return self._bundle.document_scores(pages)
 
     def of_unknown_kind(self, documents: Iterable[Document]) -> list[Document]:
         """The documents of which the kind of no page is known: an earlier version stored them."""

@@ -59,7 +59,7 @@ class DocumentRidge(ClassifierMixin, BaseEstimator):
         self,
         blocks: Spans = (),
         alpha: float = 0.1,
-        pictures: float = 0.7,
+        pictures: float = 0.6,
         landmarks: int = LANDMARKS,
         sharpness: float = 4.0,
     ) -> None:

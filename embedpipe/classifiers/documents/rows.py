@@ -1,6 +1,6 @@
 """Pages to rows of whole documents, and what a fitted `ridge.DocumentRidge` says of these. Loads no scikit-learn."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -80,6 +80,7 @@ class Gathered:
 
     Attributes:
         scores: Log scores of pages, (n, n_classes).
+        parts: Those of each part of the classifier that judges pages; NaN for pages that it cannot judge.
         X: Features, float (n, dim).
         words: Counts of their n-grams, sparse (n, n_buckets); None where none are known.
         indices: Where each page is in its document, from 0, (n,).
@@ -88,6 +89,7 @@ class Gathered:
     """
 
     scores: NDArray[np.float64]
+    parts: Mapping[str, NDArray[np.float64]]
     X: NDArray[Any]
     words: "csr_array | None"
     indices: NDArray[np.int64]
@@ -250,10 +252,12 @@ def _joined(one: Gathered, other: Gathered) -> Gathered:
     arrays = {
         name: np.concatenate([getattr(one, name), getattr(other, name)]) for name in ("scores", "X", "indices", "owner")
     }
-    return Gathered(**arrays, words=words, kinds=[*one.kinds, *other.kinds])
+    parts = {name: np.concatenate([scores, other.parts[name]]) for name, scores in one.parts.items()}
+    return Gathered(**arrays, parts=parts, words=words, kinds=[*one.kinds, *other.kinds])
 
 
 def _taken(pages: Gathered, rows: NDArray[np.int64]) -> Gathered:
     words = None if pages.words is None else pages.words[rows]
     kinds = [pages.kinds[i] for i in rows.tolist()]
-    return Gathered(pages.scores[rows], pages.X[rows], words, pages.indices[rows], kinds, pages.owner[rows])
+    parts = {name: scores[rows] for name, scores in pages.parts.items()}
+    return Gathered(pages.scores[rows], parts, pages.X[rows], words, pages.indices[rows], kinds, pages.owner[rows])

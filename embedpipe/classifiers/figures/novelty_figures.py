@@ -6,18 +6,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embedpipe.classifiers.bundles import fit_classifier
 from embedpipe.classifiers.calibration.confidence import HeldOutScores
-from embedpipe.classifiers.evaluation import LEARNT, HeldOut, LabelledPages, document_answers
+from embedpipe.classifiers.evaluation import LEARNT, LabelledPages, document_answers
 from embedpipe.classifiers.training import Rehearsal
 from embedpipe.classifiers.unknowns import (
     answers_of,
     auroc,
     decided,
     distances_of_all,
-    documents_answered,
-    documents_fitted,
     fit_detector,
+    fitted_parts,
     leave_types_out,
     measured,
 )
@@ -59,17 +57,13 @@ def _without_examples(held: Rehearsal) -> HeldOutScores:
 
 def _of_examples(held: Rehearsal, examples: LabelledPages, plain: HeldOutScores) -> dict[str, Any]:
     """Of examples; they are answered by the classifier of all known pages, which learns nothing from them."""
-    fitted = {part.name: fit_classifier(part.build(), *held.known.lessons_of(part)) for part in held.plan.parts}
+    fitted, base = fitted_parts(held.plan, held.known), held.plan.parts[0]
     classes = held.held_out.classes
-    scores = answers_of(held.plan, held.held_out.fusion, fitted, examples, classes)
-    fitted |= documents_fitted(held.plan, held.known, np.ones(len(held.known.y), bool))
-    whole = documents_answered(held.plan, held.held_out.document_fusion, fitted, examples, scores, classes)
-    base = held.plan.parts[0]
+    answers = answers_of(held.plan, held.held_out, fitted, examples, classes)
     unaware = measured(fitted[base.name], fit_detector(fitted[base.name], held.plan, held.known), base, examples)
 
     def asked(distances: NDArray[np.float64]) -> HeldOutScores:
         named = replace(examples, y=np.full(len(examples.y), classes[0], object))  # of none of these, whatever it says
-        answers = HeldOut(classes, scores, np.zeros(len(examples.y), np.int64), whole=whole)
         return document_answers(named, answers, distances)
 
     aware = asked(held.none_distances)

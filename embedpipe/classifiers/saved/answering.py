@@ -78,9 +78,13 @@ class Answerer:
             X: Features, float32 (n, dim).
             words: Counts of the words of these pages, (n, n_buckets); None where none are known.
         """
+        return self.parts.fused(self.scores_of_parts(X, words))
+
+    def scores_of_parts(self, X: NDArray[np.float32], words: Any = None) -> dict[str, NDArray[np.float64]]:
+        """The same by each part, NaN for pages that it cannot judge; arguments as of `log_scores`."""
         if self.cues and self.parts.features_of(PICTURES, X, self.name).shape[1] != len(self.scaling.mean_):
             raise EmbedpipeError(f"{self.name} needs cues of the PDF, which are not known here: fit one without cues")
-        return self.parts.log_scores(self.judges, X, words, self.classes, self.name)
+        return self.parts.scores_of_parts(self.judges, X, words, self.classes, self.name)
 
     def distances(self, X: NDArray[np.float32], words: Any = None) -> NDArray[np.float64]:
         """How far pages are from the labelled ones, (n,), see `novelty`; arguments as of `log_scores`."""

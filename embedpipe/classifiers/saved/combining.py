@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedpipe.classifiers.documents.rows import Gathered, Spans, Wholes, wholes_of
-from embedpipe.classifiers.scores.fusion import IMPOSSIBLE, Fusion
+from embedpipe.classifiers.scores.fusion import IMPOSSIBLE, Fusion, Scores
 from embedpipe.classifiers.scores.pooling import mean_log_scores, page_weights
 from embedpipe.core.errors import EmbedpipeError
 from embedpipe.pages.extras.word_rows import have_words
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 PICTURES, LAYOUT, CUES, WORDS, DOCUMENT = "pictures", "layout", "cues", "words", "document"
 """Names of the parts of a classifier, see `parts`; `LAYOUT` and `CUES` are those of their blocks as well. `DOCUMENT`
 judges documents, all others pages."""
-
-PAGES = "pages"
-"""In the fusion of documents: what all parts that judge pages say of a document, beside what `DOCUMENT` says."""
 
 _NEARLY = 0.5
 """Logarithms of means of pages are at most so far above `IMPOSSIBLE` where all pages are."""
@@ -74,13 +71,25 @@ def taken(X: NDArray[Any], columns: NDArray[np.int64] | None) -> NDArray[Any]:
     return X[..., first : last + 1] if last - first + 1 == len(columns) else X[..., columns]
 
 
-def of_pages(means: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Log scores of documents by their pages, as a fusion takes them, (n, n_classes).
+def means_of_parts(
+    scores: Scores, weights: NDArray[np.float64], owner: NDArray[np.int64]
+) -> dict[str, NDArray[np.float64]]:
+    """Log scores of documents by each part that judges pages, (n_documents, n_classes); NaN where it can judge none.
 
     Args:
-        means: Of `pooling.mean_log_scores`: types that are impossible by all pages have a mean that is not quite so.
+        scores: Of pages, by part, (n, n_classes).
+        weights: Of `pooling.page_weights`, (n,).
+        owner: Which document each page is of, from 0, (n,).
     """
-    return np.where(means < IMPOSSIBLE + _NEARLY, IMPOSSIBLE, means)
+    count = int(owner.max(initial=-1)) + 1
+    found = {}
+    for name, own in scores.items():
+        rows = np.flatnonzero(~np.isnan(own[:, 0]))
+        documents, places = np.unique(owner[rows], return_inverse=True)
+        means = mean_log_scores(own[rows], weights[rows], places)
+        found[name] = np.full((count, own.shape[1]), np.nan)  # what is impossible by all pages has nearly such a mean
+        found[name][documents] = np.where(means < IMPOSSIBLE + _NEARLY, IMPOSSIBLE, means)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +114,7 @@ class FittedParts:
         columns: Which features each part takes that does not take all, the first one as `PICTURES`.
         fusion: What each counts; None where there is no other.
         document: The part that judges documents: a fitted pipeline, or what a model file holds of it; None without.
-        document_fusion: What `PAGES` and `DOCUMENT` count.
+        document_fusion: What each counts for documents, `DOCUMENT` among them; None where that is not asked.
     """
 
     others: dict[str, Any] = field(default_factory=dict)
@@ -130,7 +139,8 @@ class FittedParts:
         arrays = model.get("fusion")
         fusion = None if arrays is None else Fusion((PICTURES, *others), arrays["full"], arrays["bare"])
         arrays = model.get("document_fusion")
-        of_documents = None if arrays is None else Fusion((PAGES, DOCUMENT), arrays["full"], arrays["bare"])
+        names = (PICTURES, *others, DOCUMENT)
+        of_documents = None if arrays is None else Fusion(names, arrays["full"], arrays["bare"])
         return cls(others, dict(model.get("columns", {})), fusion, model.get("document"), of_documents)
 
     @property
@@ -145,15 +155,15 @@ class FittedParts:
             raise EmbedpipeError(f"{classifier} needs cues of the PDF, which are not known here: fit one without cues")
         return taken(X, columns)
 
-    def log_scores(
+    def scores_of_parts(
         self,
         judges: Mapping[str, Judge],
         X: NDArray[np.float32],
         words: "csr_array | None",
         classes: Sequence[str],
         classifier: str,
-    ) -> NDArray[np.float64]:
-        """Logarithms of the raw probabilities of pages, (n, n_classes).
+    ) -> dict[str, NDArray[np.float64]]:
+        """Logarithms of the raw probabilities of pages by each part, (n, n_classes); see `fused`.
 
         Args:
             judges: Of each part, the first one as `PICTURES`.
@@ -162,8 +172,8 @@ class FittedParts:
             classes: All types, sorted.
             classifier: Its name, for an error.
         """
-        if self.fusion is None:
-            return judges[PICTURES].log_scores(self.features_of(PICTURES, X, classifier))
+        if self.fusion is None and self.document_fusion is None:
+            return {PICTURES: judges[PICTURES].log_scores(self.features_of(PICTURES, X, classifier))}
         scores = {}
         for name, judge in judges.items():
             if name == WORDS and words is None:
@@ -171,7 +181,11 @@ class FittedParts:
                 continue
             inputs = words if name == WORDS else self.features_of(name, X, classifier)
             scores[name] = judge.scores(name, inputs, classes)
-        return self.fusion.apply(scores)
+        return scores
+
+    def fused(self, scores: Scores) -> NDArray[np.float64]:
+        """Log scores of pages by all parts together, (n, n_classes)."""
+        return scores[PICTURES] if self.fusion is None else self.fusion.apply(scores)
 
     def document_scores(
         self, whole: WholeJudge | None, pages: Gathered, classes: Sequence[str], classifier: str
@@ -184,10 +198,10 @@ class FittedParts:
             classes: All types, sorted.
             classifier: Its name, for an error.
         """
-        means = mean_log_scores(pages.scores, page_weights(pages.indices), pages.owner)
+        weights = page_weights(pages.indices)
         if whole is None or self.document_fusion is None:
-            return means
+            return mean_log_scores(pages.scores, weights, pages.owner)
         X = self.features_of(DOCUMENT, pages.X, classifier)
         documents = wholes_of(X, whole.blocks, pages.indices, pages.owner, kinds=pages.kinds, words=pages.words)
         own = whole.judge.scores(DOCUMENT, documents, classes)
-        return self.document_fusion.apply({PAGES: of_pages(means), DOCUMENT: own})
+        return self.document_fusion.apply({**means_of_parts(pages.parts, weights, pages.owner), DOCUMENT: own})
