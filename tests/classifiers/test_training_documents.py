@@ -1,5 +1,6 @@
 """Classifiers that judge whole documents beside pages."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import joblib
@@ -11,7 +12,7 @@ from classifiers.test_training_words import keep_words
 from embedpipe.classifiers.bundles import CLASSIFIERS, ClassifierBundle
 from embedpipe.classifiers.calibration.decisions import Rule
 from embedpipe.classifiers.documents.rows import Gathered
-from embedpipe.classifiers.evaluation import document_scores
+from embedpipe.classifiers.evaluation import document_scores, fit_whole
 from embedpipe.classifiers.gains import chosen_blocks
 from embedpipe.classifiers.saved.answering import Answerer
 from embedpipe.classifiers.saved.combining import DOCUMENT, PICTURES, WORDS
@@ -118,11 +119,7 @@ def test_documents_are_answered_from_pages_in_any_order(workspace: Workspace, st
     assert not any(known.rows for known in answers._pages.values())
     documents, all_pages = gathered(store, bundle)
     kinds = [kind or "digital" for kind in all_pages.kinds]
-    scores = bundle.document_scores(
-        Gathered(
-            all_pages.scores, all_pages.parts, all_pages.X, all_pages.words, all_pages.indices, kinds, all_pages.owner
-        )
-    )
+    scores = bundle.document_scores(replace(all_pages, kinds=kinds))
     given = {d: bundle.classes[k] for d, k in zip(documents, scores.argmax(axis=1), strict=True)}
     for number in range(48):
         verdict = answers.verdict(File(f"/{number}.pdf", sha(number), 1, 1, "pdf"))
@@ -132,13 +129,8 @@ def test_documents_are_answered_from_pages_in_any_order(workspace: Workspace, st
 
 def test_variants_are_copies_of_documents(workspace: Workspace, store: FeatureStore) -> None:
     """A classifier that learns from variants of pages learns from documents made of them as well."""
-    from dataclasses import replace
-
-    from embedpipe.classifiers.evaluation import fit_whole
-
-    recipe = ASKED
-    pages = learnt_pages(workspace, store, recipe)
-    part = recipe.plan(store.blocks, pages).whole
+    pages = learnt_pages(workspace, store, ASKED)
+    part = ASKED.plan(store.blocks, pages).whole
     assert part is not None
     plain = fit_whole(part, pages, words=True)
     variants = np.repeat(pages.X[:, None, :], 2, axis=1).astype(np.float16) + np.float16(0.1)
