@@ -22,8 +22,7 @@ from sklearn.pipeline import Pipeline
 from embedpipe.classifiers.bundles import PICTURES, WORDS, Blocks, fit_classifier, fit_novelty, part_scores, taken
 from embedpipe.classifiers.calibration.confidence import HeldOutScores, expected_calibration_error, nested_decisions
 from embedpipe.classifiers.calibration.decisions import Rule
-from embedpipe.classifiers.documents.ridge import MOST_DOCUMENTS
-from embedpipe.classifiers.documents.rows import Wholes, joined, wholes_of
+from embedpipe.classifiers.documents.labelled import Rows, owners
 from embedpipe.classifiers.parts import Part, Plan, as_plan
 from embedpipe.classifiers.saved.combining import DOCUMENT, means_of_parts
 from embedpipe.classifiers.scores.fusion import IMPOSSIBLE, Evidence, Fusion, Scores, choose, learn
@@ -46,9 +45,6 @@ TOP = 5
 GIVEN, GUESSED, OWN, UNGUESSED = "given", "guessed", "own", "unguessed"
 """Where a document's group comes from: its label; a guess that joins it with others, or that found no others; or
 nowhere, for nothing could be guessed, and it is one alone."""
-
-_DOCUMENTS = 4096
-"""So many documents are judged at a time."""
 
 _MANY_PAGES = 20_000
 """Of more pages one fold is fitted at a time, which uses all cores by itself: each holds two copies of its pages."""
@@ -306,7 +302,7 @@ def combined(plan: Plan, pages: LabelledPages, found: HeldOut, scores: dict[str,
     truth = np.searchsorted(found.classes, pages.y)
     weights = page_weights(pages.page_indices)
     groups = np.unique(pages.groups, return_inverse=True)[1]
-    evidence = Evidence(scores, truth, owners(pages), weights, groups, frozenset({WORDS}))
+    evidence = Evidence(scores, truth, owners(pages.documents, pages.y), weights, groups, frozenset({WORDS}))
     names = [part.name for part in plan.parts]
     fusion, fused = _fused(names, sorted(plan.forced.intersection(names)), plan, evidence, found.folds)
     if fused is None:
@@ -368,7 +364,7 @@ def with_documents(
 
     in_each_fold(score, folds)
     held, own = pages.take(folds != LEARNT), scores[folds != LEARNT]
-    owner = owners(held)
+    owner = owners(held.documents, held.y)
     _, first = np.unique(owner, return_index=True)
     judges = [name for name in found.names if name in parts]
     means = means_of_parts({name: parts[name] for name in judges}, page_weights(held.page_indices), owner)
@@ -385,19 +381,8 @@ def with_documents(
     return replace(found, whole=fused[owner], document_fusion=fusion, alone=alone)
 
 
-def owners(pages: LabelledPages) -> NDArray[np.int64]:
-    """Numbers of the documents of pages, from 0; one of pages of several types is a document for each, (n,)."""
-    pairs = np.stack([np.unique(column, return_inverse=True)[1] for column in (pages.documents, pages.y)])
-    owner: NDArray[np.int64] = np.unique(pairs, axis=1, return_inverse=True)[1].ravel()
-    return owner
-
-
-def _wholes(part: Part, pages: LabelledPages, owner: NDArray[np.int64], *, words: bool) -> Wholes:
-    """Rows of the documents of some pages."""
-    kinds = None if pages.kinds is None else pages.kinds.tolist()
-    counts = pages.words if words else None
-    X = taken(pages.X, part.columns)
-    return wholes_of(X, part.build()[-1].blocks, pages.page_indices, owner, kinds=kinds, words=counts)
+def _rows(part: Part, pages: LabelledPages, *, words: bool) -> Rows:
+    return Rows(pages, part.build()[-1].blocks, part.columns, words=words)
 
 
 def fit_whole(
@@ -412,34 +397,14 @@ def fit_whole(
         words: Learn from their words as well.
     """
     rows = np.arange(len(pages.y)) if rows is None else rows
-    plain = replace(pages, variants=None)
-    owner = owners(replace(plain, X=pages.X[:, :0], words=None).take(rows))
-    copies = 1 if pages.variants is None else 1 + pages.variants.shape[1]
-    count = int(owner.max(initial=-1)) + 1
-    if count * copies > MOST_DOCUMENTS:
-        chosen = np.isin(owner, np.random.default_rng(0).permutation(count)[: MOST_DOCUMENTS // copies])
-        rows, owner = rows[chosen], np.unique(owner[chosen], return_inverse=True)[1]
-    own = plain.take(rows)
-    y = own.y[np.unique(owner, return_index=True)[1]]
-    if len(np.unique(y)) < 2:  # noqa: PLR2004
+    if len(np.unique(pages.y[rows])) < 2:  # noqa: PLR2004
         return None
-    each = [_wholes(part, own, owner, words=words)]
-    for copy in range(copies - 1):  # a copy of a document has copies of its pages, as far as there are any
-        changed = pages.variants[rows, copy].astype(np.float32)  # type: ignore[index]
-        X = np.where(np.isnan(changed[:, :1]), own.X, changed)
-        each.append(_wholes(part, replace(own, X=X, kinds=None), owner, words=words))
-    lessons = each[0] if copies == 1 else joined(each)
-    return fit_classifier(part.build(), lessons, np.tile(y, copies), np.ones(len(y) * copies))
+    lessons, y = _rows(part, pages, words=words).lessons(rows)
+    return fit_classifier(part.build(), lessons, y, np.ones(len(y))) if len(np.unique(y)) > 1 else None
 
 
 def whole_scores(
-    part: Part,
-    fitted: Pipeline,
-    pages: LabelledPages,
-    rows: NDArray[np.int64],
-    classes: Sequence[str],
-    *,
-    words: bool,
+    part: Part, fitted: Pipeline, pages: LabelledPages, rows: NDArray[np.int64], classes: Sequence[str], *, words: bool
 ) -> NDArray[np.float64]:
     """Log scores of the document of each page, by all those of its pages that are asked about, (n_rows, n_classes).
 
@@ -451,15 +416,9 @@ def whole_scores(
         classes: All types, sorted.
         words: As when it was fitted.
     """
-    plain = replace(pages, variants=None)
-    owner = owners(replace(plain, X=pages.X[:, :0], words=None).take(rows))
-    order = np.argsort(owner, kind="stable")
-    cuts = np.searchsorted(owner[order], np.arange(_DOCUMENTS, len(rows), _DOCUMENTS))
     found = np.empty((len(rows), len(classes)))
-    for some in np.split(order, np.unique(cuts[cuts < len(rows)])):
-        own, place = plain.take(rows[some]), np.unique(owner[some], return_inverse=True)[1]
-        wholes = _wholes(part, own, place, words=words)
-        found[some] = part_scores(DOCUMENT, fitted, wholes, list(fitted.classes_), classes)[place]
+    for some, owner, wholes in _rows(part, pages, words=words).asked(rows):
+        found[some] = part_scores(DOCUMENT, fitted, wholes, list(fitted.classes_), classes)[owner]
     return found
 
 

@@ -19,6 +19,7 @@ from embedpipe.classifiers.bundles import WORDS, fit_classifier, fit_novelty, pa
 from embedpipe.classifiers.calibration.confidence import HeldOutScores
 from embedpipe.classifiers.calibration.decisions import Calibration, Decisions, Rule
 from embedpipe.classifiers.calibration.novelty import NoveltyDetector
+from embedpipe.classifiers.documents.labelled import owners
 from embedpipe.classifiers.evaluation import (
     LEARNT,
     HeldOut,
@@ -26,7 +27,6 @@ from embedpipe.classifiers.evaluation import (
     document_answers,
     fit_whole,
     in_each_fold,
-    owners,
     page_answers,
     whole_scores,
 )
@@ -242,7 +242,7 @@ def answers_of(
     told = HeldOut(list(classes), fused, np.zeros(len(pages.y), np.int64))
     if plan.whole is None or held.document_fusion is None:
         return told
-    owner = owners(pages)
+    owner = owners(pages.documents, pages.y)
     documents = np.zeros((int(owner.max(initial=-1)) + 1, len(classes)))
     if DOCUMENT in fitted:
         rows, first = np.arange(len(pages.y)), np.unique(owner, return_index=True)[1]

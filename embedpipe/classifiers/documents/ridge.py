@@ -4,7 +4,8 @@ Classes are regressed one against the rest (Rifkin, Yeo and Poggio, 2003), each 
 documents. The kernel is the mean of two, as in multiple kernel learning with fixed weights (Lanckriet et al., 2004):
 how alike documents look on the whole, and the words that they share. Both count half between a document that was born
 digital and one that was not: words that were recognised, and scanned pages, are a domain of their own next to what all
-have in common (Daumé, 2007, arXiv:0907.1815). docs/quality.md compares it with others.
+have in common (Daumé, 2007, arXiv:0907.1815). That needs documents of both kinds: with few of one, it counts as the
+other. docs/quality.md compares it with others.
 
 Of more documents than `LANDMARKS` the kernel is approximated from so many of them, drawn at random (Williams and
 Seeger, 2001): nothing is as large as the square of their number.
@@ -22,7 +23,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import check_is_fitted
 
-from embedpipe.classifiers.documents.rows import KINSHIP, RidgeArrays, Spans, Wholes, kinship, picture_kernel
+from embedpipe.classifiers.documents.rows import RidgeArrays, Spans, Wholes, kinship, picture_kernel
 from embedpipe.store.scaling import BlockScaler
 
 LANDMARKS = 2000
@@ -30,6 +31,9 @@ LANDMARKS = 2000
 
 MOST_DOCUMENTS = 10_000
 """Documents that are learnt from at most, drawn at random: their rows fit into memory."""
+
+FEWEST_OF_KIND = 50
+"""Documents that were born digital, and as many that were not, below which their kind is not told."""
 
 _BLOCK = 2048
 _JITTER = 1e-7
@@ -44,6 +48,7 @@ class DocumentRidge(ClassifierMixin, BaseEstimator):
         pictures: Share of pictures in the kernel where words are known; else it is 1.
         landmarks: Documents that others are compared with at most.
         sharpness: What decisions are multiplied by: about log odds, so that the weight in a fusion is near others'.
+        kinship: How much more documents of one kind of source are alike.
 
     Attributes:
         classes_: Sorted, (n_classes,).
@@ -53,6 +58,7 @@ class DocumentRidge(ClassifierMixin, BaseEstimator):
         dual_coef_: float32 (m, n_classes).
         word_coef_: float16 (2, n_classes, n_buckets), see `rows.RidgeArrays`; None without words.
         share_: Of pictures in the kernel.
+        kinship_: How much more documents of one kind of source are alike: `kinship`, or 0 with few of a kind.
     """
 
     def __init__(
@@ -62,12 +68,14 @@ class DocumentRidge(ClassifierMixin, BaseEstimator):
         pictures: float = 0.6,
         landmarks: int = LANDMARKS,
         sharpness: float = 4.0,
+        kinship: float = 1.0,
     ) -> None:
         self.blocks = blocks
         self.alpha = alpha
         self.pictures = pictures
         self.landmarks = landmarks
         self.sharpness = sharpness
+        self.kinship = kinship
 
     def fit(self, X: Wholes, y: NDArray[Any]) -> Self:
         """Learns from rows of documents and their classes y, (n,), at least two."""
@@ -82,14 +90,16 @@ class DocumentRidge(ClassifierMixin, BaseEstimator):
         self.landmarks_ = self.scaler_.transform(own.pictures).astype(np.float16)
         self.digital_ = own.digital
         self.share_ = self.pictures if X.words is not None and X.words.nnz else 1.0
+        fewest = min(int(np.sum(X.digital == kind)) for kind in (0, 1))
+        self.kinship_ = self.kinship if fewest >= FEWEST_OF_KIND else 0.0
         targets = (column[:, None] == np.arange(len(self.classes_))) - 1.0 / len(self.classes_)
         coefficients = self._solved(X, own, targets, compute_sample_weight("balanced", column))
         self.dual_coef_ = coefficients.astype(np.float32)
         self.word_coef_ = None
         if self.share_ < 1.0 and own.words is not None:
-            factor = (1.0 - self.share_) / (1.0 + KINSHIP)
+            factor = (1.0 - self.share_) / (1.0 + self.kinship_)
             kinds = (self.digital_, 1.0 - self.digital_)
-            each = [own.words.T @ (coefficients * (factor * (1.0 + KINSHIP * kind))[:, None]) for kind in kinds]
+            each = [own.words.T @ (coefficients * (factor * (1.0 + self.kinship_ * kind))[:, None]) for kind in kinds]
             self.word_coef_ = np.stack([np.asarray(part).T for part in each]).astype(np.float16)
         return self
 
@@ -115,17 +125,22 @@ class DocumentRidge(ClassifierMixin, BaseEstimator):
         """Between documents and landmarks, (n, m)."""
         scaled = self.scaler_.transform(X.pictures).astype(np.float16).astype(np.float32)
         landmarks = self.landmarks_.astype(np.float32)
-        found = self.share_ * picture_kernel(scaled, X.digital, landmarks, self.digital_).astype(np.float64)
+        found = self.share_ * picture_kernel(scaled, landmarks).astype(np.float64)
         if self.share_ < 1.0 and X.words is not None and own.words is not None:
             shared = (X.words @ own.words.T).toarray()
-            found += (1.0 - self.share_) * shared * kinship(X.digital, self.digital_)
-        return found
+            found += (1.0 - self.share_) * shared
+        return np.asarray(found * kinship(X.digital, self.digital_, self.kinship_))
 
     def decision_function(self, X: Wholes) -> NDArray[np.float64]:
         """The value of each class, higher for likelier ones, (n, n_classes)."""
         check_is_fitted(self)
         arrays = RidgeArrays(
-            self.landmarks_.astype(np.float32), self.digital_, self.share_, self.dual_coef_, self.word_coef_
+            self.landmarks_.astype(np.float32),
+            self.digital_,
+            self.share_,
+            self.kinship_,
+            self.dual_coef_,
+            self.word_coef_,
         )
         return self.sharpness * arrays.decisions(self.scaler_.transform(X.pictures), X)
 

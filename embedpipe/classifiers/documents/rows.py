@@ -21,9 +21,8 @@ BUCKETS = 2**14
 WORD_PAGES = 4
 """First pages of each document whose words count: as good as those of all, and much less to read."""
 
-WIDTH, KINSHIP = 0.3, 1.0
-"""Of the kernel: what a squared distance of pictures counts, and how much more documents of one kind of source are
-alike, see `ridge`."""
+WIDTH = 0.3
+"""What a squared distance of pictures counts in the kernel."""
 
 _ROWS = 2048
 
@@ -165,6 +164,7 @@ class RidgeArrays:
         landmarks: Scaled rows of documents, float32 (m, 2 * dim).
         digital: Of these, (m,).
         share: Of pictures in the kernel, 0..1; words have the rest.
+        kinship: How much more documents of one kind of source are alike.
         dual_coef: What each counts for each class, (m, n_classes).
         word_coef: What n-grams count for each class, of documents born digital and of others, (2, n_classes, buckets);
             None without words.
@@ -173,6 +173,7 @@ class RidgeArrays:
     landmarks: NDArray[np.float32]
     digital: NDArray[np.float32]
     share: float
+    kinship: float
     dual_coef: NDArray[np.floating]
     word_coef: NDArray[np.floating] | None
 
@@ -186,7 +187,8 @@ class RidgeArrays:
         found = np.empty((len(wholes), self.dual_coef.shape[1]))
         for first in range(0, len(wholes), _ROWS):
             some = slice(first, first + _ROWS)
-            kernel = picture_kernel(scaled[some], wholes.digital[some], self.landmarks, self.digital)
+            kernel = picture_kernel(scaled[some], self.landmarks)
+            kernel *= kinship(wholes.digital[some], self.digital, self.kinship)
             found[some] = self.share * (kernel @ self.dual_coef)
         if self.word_coef is not None and wholes.words is not None:
             digital = wholes.digital[:, None].astype(np.float64)
@@ -195,27 +197,17 @@ class RidgeArrays:
         return found
 
 
-def picture_kernel(
-    rows: NDArray[np.float32], digital: NDArray[np.float32], others: NDArray[np.float32], their: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """How alike documents look, 0..1, (n, m).
-
-    Args:
-        rows: Scaled pictures, (n, 2 * dim).
-        digital: Of these, (n,).
-        others: Scaled pictures, (m, 2 * dim).
-        their: Whether these are digital, (m,).
-    """
+def picture_kernel(rows: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
+    """How alike documents look, 0..1, (n, m), by scaled pictures (n, 2 * dim) and (m, 2 * dim)."""
     lengths = np.einsum("ij,ij->i", rows, rows)[:, None] + np.einsum("ij,ij->i", others, others)
     found: NDArray[np.float32] = np.exp(-WIDTH * np.maximum(lengths - 2.0 * (rows @ others.T), 0.0))
-    found *= kinship(digital, their)
     return found
 
 
-def kinship(digital: NDArray[np.float32], their: NDArray[np.float32]) -> NDArray[np.float32]:
+def kinship(digital: NDArray[np.float32], their: NDArray[np.float32], strength: float) -> NDArray[np.float32]:
     """What likeness counts between documents of kinds of source: 1 within a kind, less between kinds, (n, m)."""
     same = digital[:, None] * their + (1.0 - digital)[:, None] * (1.0 - their)
-    found: NDArray[np.float32] = ((1.0 + KINSHIP * same) / (1.0 + KINSHIP)).astype(np.float32)
+    found: NDArray[np.float32] = ((1.0 + strength * same) / (1.0 + strength)).astype(np.float32)
     return found
 
 

@@ -61,8 +61,9 @@ def test_types_are_told_by_words_where_pictures_say_nothing() -> None:
 
 def test_decisions_are_those_of_the_kernel() -> None:
     """The folded coefficients of words give what the kernel gives, but for the rounding of float16."""
-    own, y = documents(words=True)
+    own, y = documents(150, words=True)
     ridge = DocumentRidge(BLOCKS).fit(own, y)
+    assert ridge.kinship_ == 1.0
     other, _ = documents(words=True, seed=1)
     expected = ridge.sharpness * (ridge._kernel(other, own) @ ridge.dual_coef_)
     np.testing.assert_allclose(ridge.decision_function(other), expected, atol=0.02)
@@ -96,3 +97,14 @@ def test_blocks_are_those_of_one_page() -> None:
     pipeline = build_documents([(0, 3), (3, 6)])
     own, y = documents()
     assert pipeline.fit(own, y)[-1].scaler_.blocks == [(0, 3), (3, 6), (6, 9), (9, 12)]
+
+
+def test_a_kind_of_which_few_were_learnt_counts_as_the_other() -> None:
+    """Documents of a kind that was never learnt are answered as if they were of the one that was."""
+    own, y = documents(150)
+    ridge = DocumentRidge(BLOCKS).fit(Wholes(own.pictures, np.ones(150, np.float32)), y)
+    other, truth = documents(seed=1)
+    assert ridge.kinship_ == 0.0
+    answers = [ridge.decision_function(Wholes(other.pictures, np.full(90, kind, np.float32))) for kind in (0, 1)]
+    np.testing.assert_allclose(answers[0], answers[1], atol=1e-6)
+    assert np.mean(ridge.classes_[answers[0].argmax(axis=1)] == truth) > 0.9

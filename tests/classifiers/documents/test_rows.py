@@ -73,7 +73,7 @@ def test_documents_without_words_have_rows_of_zeros() -> None:
 def test_kinds_of_source_are_kin_to_themselves() -> None:
     """Between kinds likeness counts half; where a kind is not known, in between."""
     kinds = np.array([1.0, 0.0, 0.5], np.float32)
-    np.testing.assert_allclose(kinship(kinds, kinds), [[1, 0.5, 0.75], [0.5, 1, 0.75], [0.75, 0.75, 0.75]])
+    np.testing.assert_allclose(kinship(kinds, kinds, 1.0), [[1, 0.5, 0.75], [0.5, 1, 0.75], [0.75, 0.75, 0.75]])
 
 
 @pytest.mark.parametrize("step", [1, 2, 4, 10])
