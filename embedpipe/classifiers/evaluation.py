@@ -125,7 +125,8 @@ class LabelledPages:
         chosen = np.arange(len(self.y)) if rows is None else np.arange(len(self.y))[rows]
         chosen = chosen[have_words(self.words)[chosen] & (self.page_indices[chosen] < FIRST_PAGES)]
         if len(chosen) > MOST_PAGES:
-            chosen = np.sort(np.random.default_rng(0).permutation(chosen)[:MOST_PAGES])
+            drawn = np.random.default_rng(0).permutation(chosen)
+            chosen = np.sort(drawn[np.argsort(self.page_indices[drawn], kind="stable")[:MOST_PAGES]])
         return Lessons(self.words[chosen], self.y[chosen], self.weights[chosen])
 
     def inputs_of(self, part: Part) -> NDArray[np.float32] | csr_array:

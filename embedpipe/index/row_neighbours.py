@@ -25,7 +25,9 @@ _PROBES = 16
 """Lists that are looked at; docs/performance.md gives the neighbours that are found."""
 
 _ROWS_PER_CENTROID = 32
-_STEPS = 10
+_STEPS = 5
+"""Of the clustering into lists, on so many rows each: with twice as many of both as many neighbours are found."""
+
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,6 +62,7 @@ class Layout:
         coarse = faiss.IndexFlatIP(placed.shape[1])
         index = faiss.IndexIVFFlat(coarse, placed.shape[1], lists, faiss.METRIC_INNER_PRODUCT)
         index.cp.niter, index.cp.spherical, index.cp.min_points_per_centroid = _STEPS, True, 1
+        index.cp.max_points_per_centroid = _ROWS_PER_CENTROID
         index.train(placed)  # not `faiss.Kmeans`, which fails where PyMuPDF's own kind of vectors was loaded before
         return cls(axes, coarse.reconstruct_n(0, lists))
 
