@@ -312,8 +312,11 @@ def in_each_fold(work: Callable[..., None], folds: NDArray[np.int64], parts: Seq
     # threads: the solvers let go of the interpreter's lock, and the matrix is shared
     numbers = [int(fold) for fold in np.unique(folds) if fold != LEARNT]
     jobs = [(number, part) for part in parts for number in numbers] if parts else [(number,) for number in numbers]
-    at_once = 1 if len(folds) > _MANY_PAGES else min(available_cores(), FOLDS)
-    Parallel(n_jobs=at_once, prefer="threads")(delayed(work)(*job) for job in jobs)
+    at_once, small = min(available_cores(), FOLDS), list[tuple[int, Part]]()
+    if len(folds) > _MANY_PAGES:  # copies of all features would be too large, but words are learnt from some pages only
+        at_once, small = 1, [(number, part) for part in parts if part.name == WORDS for number in numbers]
+    Parallel(n_jobs=at_once, prefer="threads")(delayed(work)(*job) for job in jobs if job not in small)
+    Parallel(n_jobs=min(available_cores(), 2), prefer="threads")(delayed(work)(*job) for job in small)
 
 
 def _few_documents(pages: LabelledPages, among: NDArray[np.bool_], most: int | None, seed: int) -> NDArray[np.int64]:

@@ -29,7 +29,6 @@ _STEPS = 5
 """Of the clustering into lists, on so many rows each: with twice as many of both as many neighbours are found."""
 
 
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Layout:
     """What rows are looked up by, so that an index of the same rows can be made again at once.
@@ -84,14 +83,15 @@ class Layout:
         return projected
 
     def index(self, projected: NDArray[np.float32]) -> Any:
-        """A FAISS index of rows as `project` gives them."""
+        """A FAISS index of rows as `project` gives them; in lists they lie as float16, which is read in half the time."""
         if self.exact:
             flat = faiss.IndexFlatIP(projected.shape[1])
             flat.add(projected)
             return flat
         coarse = faiss.IndexFlatIP(projected.shape[1])
         coarse.add(self.centroids)
-        lists = faiss.IndexIVFFlat(coarse, projected.shape[1], len(self.centroids), faiss.METRIC_INNER_PRODUCT)
+        kind, counts = faiss.ScalarQuantizer.QT_fp16, (projected.shape[1], len(self.centroids))
+        lists = faiss.IndexIVFScalarQuantizer(coarse, *counts, kind, faiss.METRIC_INNER_PRODUCT, False)
         lists.is_trained, lists.nprobe = True, min(_PROBES, len(self.centroids))
         for first in range(0, len(projected), _BLOCK):
             lists.add(projected[first : first + _BLOCK])

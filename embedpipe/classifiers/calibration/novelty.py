@@ -139,9 +139,10 @@ class NoveltyDetector(BaseEstimator):
         """Features of the words of n rows, (n, width), some rows at a time."""
         assert self.word_space_ is not None
         space = np.zeros((n, self.word_space_.width), np.float32)
-        for first in range(0, n if words is not None else 0, _BLOCK):
-            some = slice(first, first + _BLOCK)
-            space[some] = self.words * self.word_space_.transform(words[some])
+        if words is not None:
+            for first in range(0, n, _BLOCK):
+                some = slice(first, first + _BLOCK)
+                space[some] = self.words * self.word_space_.transform(words[some])
         return space
 
     def _project(self, X: NDArray[np.float32]) -> NDArray[np.float32]:
