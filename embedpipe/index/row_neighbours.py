@@ -83,7 +83,7 @@ class Layout:
         return projected
 
     def index(self, projected: NDArray[np.float32]) -> Any:
-        """A FAISS index of rows as `project` gives them; in lists they lie as float16, which is read in half the time."""
+        """A FAISS index of rows as `project` gives them; in lists they are float16, which halves the time."""
         if self.exact:
             flat = faiss.IndexFlatIP(projected.shape[1])
             flat.add(projected)

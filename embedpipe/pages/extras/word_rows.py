@@ -18,7 +18,7 @@ def have_words(words: "csr_array") -> NDArray[np.bool_]:
 def folded(X: Any, buckets: int, *, spare: bool = False) -> "csr_array":
     """Counts, sparse (n, n_buckets), with columns folded to fewer, a power of two; float32.
 
-    What is folded to so many already is given back as it is. So rows that are asked for again and again are folded once.
+    What is folded to so many already is given back as it is: rows that are used often are folded once.
 
     Args:
         X: The counts.
@@ -27,13 +27,13 @@ def folded(X: Any, buckets: int, *, spare: bool = False) -> "csr_array":
     """
     from scipy.sparse import csr_array  # noqa: PLC0415 - classifiers without words do without it
 
-    rows = csr_array(X)
+    rows = X if isinstance(X, csr_array) else csr_array(X)
     if rows.shape[1] == buckets and rows.dtype == np.float32 and rows.has_canonical_format:
         return rows
-    places = rows.indices % buckets if not spare else np.remainder(rows.indices, buckets, out=rows.indices)
-    places = places.astype(np.int32, copy=False), rows.indptr.astype(np.int32, copy=False)  # as liblinear takes them
-    counts = rows.data.astype(np.float32, copy=not spare)
-    found = csr_array((counts, *places), shape=(rows.shape[0], buckets))
+    columns = np.remainder(rows.indices, buckets, out=rows.indices if spare else None)
+    # of the kinds that liblinear takes; the sum below changes all three
+    places = (own.astype(np.int32, copy=not spare) for own in (columns, rows.indptr))
+    found = csr_array((rows.data.astype(np.float32, copy=not spare), *places), shape=(rows.shape[0], buckets))
     found.sum_duplicates()
     return found
 
