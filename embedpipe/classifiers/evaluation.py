@@ -127,7 +127,8 @@ class LabelledPages:
         chosen = np.arange(len(self.y)) if rows is None else np.arange(len(self.y))[rows]
         chosen = chosen[have_words(self.words)[chosen] & (self.page_indices[chosen] < FIRST_PAGES)]
         if len(chosen) > MOST_PAGES:
-            chosen = np.sort(np.random.default_rng(0).permutation(chosen)[:MOST_PAGES])
+            drawn = np.random.default_rng(0).permutation(chosen)
+            chosen = np.sort(drawn[np.argsort(self.page_indices[drawn], kind="stable")[:MOST_PAGES]])
         return Lessons(self.words[chosen], self.y[chosen], self.weights[chosen])
 
     def inputs_of(self, part: Part) -> NDArray[np.float32] | csr_array:
@@ -427,8 +428,11 @@ def in_each_fold(work: Callable[..., None], folds: NDArray[np.int64], parts: Seq
     # threads: the solvers let go of the interpreter's lock, and the matrix is shared
     numbers = [int(fold) for fold in np.unique(folds) if fold != LEARNT]
     jobs = [(number, part) for number in numbers for part in parts] if parts else [(number,) for number in numbers]
-    at_once = 1 if len(folds) > _MANY_PAGES else min(available_cores(), FOLDS)
-    Parallel(n_jobs=at_once, prefer="threads")(delayed(work)(*job) for job in jobs)
+    at_once, small = min(available_cores(), FOLDS), list[tuple[int, Part]]()
+    if len(folds) > _MANY_PAGES:  # copies of all features would be too large, but words are learnt from some pages only
+        at_once, small = 1, [(number, part) for part in parts if part.name == WORDS for number in numbers]
+    Parallel(n_jobs=at_once, prefer="threads")(delayed(work)(*job) for job in jobs if job not in small)
+    Parallel(n_jobs=min(available_cores(), 2), prefer="threads")(delayed(work)(*job) for job in small)
 
 
 def _few_documents(pages: LabelledPages, among: NDArray[np.bool_], most: int | None, seed: int) -> NDArray[np.int64]:

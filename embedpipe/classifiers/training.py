@@ -48,7 +48,7 @@ from embedpipe.classifiers.lessons import missing, variants
 from embedpipe.classifiers.parts import Plan, plan
 from embedpipe.classifiers.saved.on_disk import brief
 from embedpipe.classifiers.scores.fusion import Fusion
-from embedpipe.classifiers.text.words import shrunk
+from embedpipe.classifiers.text.words import BUCKETS, shrunk
 from embedpipe.classifiers.unknowns import (
     Strangers,
     distances_of_all,
@@ -66,7 +66,7 @@ from embedpipe.embedding.cue_table import CuedStore
 from embedpipe.embedding.kind_table import known_kinds
 from embedpipe.embedding.streaming import Settings
 from embedpipe.pages.cues import UNKNOWN
-from embedpipe.pages.extras.word_rows import have_words
+from embedpipe.pages.extras.word_rows import folded, have_words
 from embedpipe.pages.rendering import Selection
 from embedpipe.store import page_extras
 from embedpipe.store.features import FeatureStore
@@ -208,7 +208,7 @@ def _words(store: FeatureStore, pages: LabelledPages) -> csr_array | None:
     table = page_extras.words_table(root)
     kept = table.kept()
     lacking = sum(index not in kept.get(sha256, ()) for sha256, index in keys)
-    words = page_extras.words_in(table, keys)
+    words = folded(page_extras.words_in(table, keys), BUCKETS, spare=True)  # once, and not in each fold
     if not have_words(words).any():
         return None
     if lacking:
