@@ -19,11 +19,13 @@ from sklearn.metrics import (
 from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import Pipeline
 
-from embedpipe.classifiers.bundles import WORDS, Blocks, fit_classifier, fit_novelty, part_scores, taken
+from embedpipe.classifiers.bundles import PICTURES, WORDS, Blocks, fit_classifier, fit_novelty, part_scores, taken
 from embedpipe.classifiers.calibration.confidence import HeldOutScores, expected_calibration_error, nested_decisions
 from embedpipe.classifiers.calibration.decisions import Rule
+from embedpipe.classifiers.documents.labelled import Rows, owners
 from embedpipe.classifiers.parts import Part, Plan, as_plan
-from embedpipe.classifiers.scores.fusion import IMPOSSIBLE, Evidence, Fusion, choose, learn
+from embedpipe.classifiers.saved.combining import DOCUMENT, means_of_parts
+from embedpipe.classifiers.scores.fusion import IMPOSSIBLE, Evidence, Fusion, Scores, choose, learn
 from embedpipe.classifiers.scores.nearest import unit_rows
 from embedpipe.classifiers.scores.pooling import effective_pages, mean_log_scores, page_weights, weighted_means
 from embedpipe.classifiers.text.words import FIRST_PAGES, MOST_PAGES
@@ -125,7 +127,8 @@ class LabelledPages:
         chosen = np.arange(len(self.y)) if rows is None else np.arange(len(self.y))[rows]
         chosen = chosen[have_words(self.words)[chosen] & (self.page_indices[chosen] < FIRST_PAGES)]
         if len(chosen) > MOST_PAGES:
-            chosen = np.sort(np.random.default_rng(0).permutation(chosen)[:MOST_PAGES])
+            drawn = np.random.default_rng(0).permutation(chosen)
+            chosen = np.sort(drawn[np.argsort(self.page_indices[drawn], kind="stable")[:MOST_PAGES]])
         return Lessons(self.words[chosen], self.y[chosen], self.weights[chosen])
 
     def inputs_of(self, part: Part) -> NDArray[np.float32] | csr_array:
@@ -155,6 +158,9 @@ class HeldOut:
             that their answers do not measure the classifier. None for all.
         fusion: How the parts of a classifier are weighted that is fitted on all pages; None for one part alone.
         alone: Scores of the first part alone, (n, n_classes); None where there is no other.
+        whole: Scores of the document of each page, (n, n_classes), where a part judges documents; None where a document
+            is judged by its pages alone.
+        document_fusion: How that part is weighted; None without.
     """
 
     classes: list[str]
@@ -165,16 +171,23 @@ class HeldOut:
     measurable: NDArray[np.bool_] | None = None
     fusion: Fusion | None = None
     alone: NDArray[np.float64] | None = None
+    whole: NDArray[np.float64] | None = None
+    document_fusion: Fusion | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """The parts that are used."""
+        pages = [PICTURES] if self.fusion is None else [*self.fusion.names]
+        return pages if self.document_fusion is None else [*pages, DOCUMENT]
 
     def measured(self, pages: LabelledPages) -> tuple[LabelledPages, Self]:
         """The pages that figures are of, with their scores."""
         if self.measurable is None:
             return pages, self
         rows = self.measurable
-        alone = None if self.alone is None else self.alone[rows]
-        return pages.take(rows), replace(
-            self, log_scores=self.log_scores[rows], folds=self.folds[rows], measurable=None, alone=alone
-        )
+        alone, whole = (None if scores is None else scores[rows] for scores in (self.alone, self.whole))
+        own = replace(self, log_scores=self.log_scores[rows], folds=self.folds[rows], measurable=None)
+        return pages.take(rows), replace(own, alone=alone, whole=whole)
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +254,9 @@ def cross_validate(
         The scores of `held_out.held_out_of(pages, folds)`.
     """
     plan = as_plan(build)
-    return combined(plan, pages.take(folds != LEARNT), *score_parts(plan, pages, folds, most_documents, seed))
+    first, scores = score_parts(plan, pages, folds, most_documents, seed)
+    found = combined(plan, pages.take(folds != LEARNT), first, scores)
+    return with_documents(plan, pages, folds, found, scores, most_documents=most_documents, seed=seed)
 
 
 def score_parts(
@@ -285,25 +300,127 @@ def combined(plan: Plan, pages: LabelledPages, found: HeldOut, scores: dict[str,
     """
     if len(plan.parts) == 1:
         return found
-    pairs = np.stack([np.unique(column, return_inverse=True)[1] for column in (pages.documents, pages.y)])
-    _, documents = np.unique(pairs, axis=1, return_inverse=True)  # of several types: a document for each
     truth = np.searchsorted(found.classes, pages.y)
     weights = page_weights(pages.page_indices)
     groups = np.unique(pages.groups, return_inverse=True)[1]
-    evidence = Evidence(scores, truth, documents.ravel(), weights, groups, frozenset({WORDS}))
+    evidence = Evidence(scores, truth, owners(pages.documents, pages.y), weights, groups, frozenset({WORDS}))
+    names = [part.name for part in plan.parts]
+    fusion, fused = _fused(names, sorted(plan.forced.intersection(names)), plan, evidence, found.folds)
+    if fused is None:
+        return replace(found, alone=found.log_scores)
+    return replace(found, log_scores=fused, fusion=fusion, alone=found.log_scores)
+
+
+def _fused(
+    names: list[str], forced: list[str], plan: Plan, evidence: Evidence, folds: NDArray[np.int64]
+) -> tuple[Fusion, NDArray[np.float64] | None]:
+    """The weights of those of some parts that help, and scores by weights from the other folds; None of one part."""
 
     def decided(rows: NDArray[np.bool_]) -> Fusion:
         known = evidence.take(rows)
-        return learn(choose(plan.names, sorted(plan.forced), known) if plan.open else plan.names, known)
+        return learn(choose(names, forced, known) if plan.open else names, known)
 
-    fusion, alone = decided(np.ones(len(truth), bool)), found.log_scores
+    fusion = decided(np.ones(len(folds), bool))
     if len(fusion.names) == 1:
-        return replace(found, alone=alone)
-    fused = np.empty_like(alone)
-    for fold in np.unique(found.folds):
-        rows = found.folds == fold
-        fused[rows] = decided(~rows).apply({name: values[rows] for name, values in scores.items()})
-    return replace(found, log_scores=fused, fusion=fusion, alone=alone)
+        return fusion, None
+    fused = np.empty_like(evidence.scores[names[0]])
+    for fold in np.unique(folds):
+        rows = folds == fold
+        fused[rows] = decided(~rows).apply({name: values[rows] for name, values in evidence.scores.items()})
+    return fusion, fused
+
+
+def with_documents(
+    plan: Plan,
+    pages: LabelledPages,
+    folds: NDArray[np.int64],
+    found: HeldOut,
+    parts: Scores,
+    *,
+    most_documents: int | None = None,
+    seed: int = 0,
+) -> HeldOut:
+    """Held-out scores with those of the part that judges documents, where the plan has one, and where it helps.
+
+    Args:
+        plan: Which parts there may be.
+        pages: Those that are held out in turn, and learnt from.
+        folds: Of `held_out.honest_folds`, (n,).
+        found: Of `combined`.
+        parts: Scores of pages by each part, of `score_parts`.
+        most_documents: As for `cross_validate`.
+        seed: Likewise.
+    """
+    part = plan.whole
+    if part is None:
+        return found
+    words = WORDS in found.names
+    scores = np.zeros((len(pages.y), len(found.classes)))
+
+    def score(fold: int) -> None:
+        train, test = _few_documents(pages, folds != fold, most_documents, seed), np.flatnonzero(folds == fold)
+        fitted = fit_whole(part, pages, train, words=words)
+        if fitted is not None:
+            scores[test] = whole_scores(part, fitted, pages, test, found.classes, words=words)
+
+    in_each_fold(score, folds)
+    held, own = pages.take(folds != LEARNT), scores[folds != LEARNT]
+    owner = owners(held.documents, held.y)
+    _, first = np.unique(owner, return_index=True)
+    judges = [name for name in found.names if name in parts]
+    means = means_of_parts({name: parts[name] for name in judges}, page_weights(held.page_indices), owner)
+    truth = np.searchsorted(found.classes, held.y[first])
+    groups = np.unique(held.groups[first], return_inverse=True)[1]
+    each = np.arange(len(first))
+    scored = {**means, DOCUMENT: own[first]}
+    evidence = Evidence(scored, truth, each, np.ones(len(first)), groups, frozenset({WORDS}))
+    forced = [*judges, *({DOCUMENT} & plan.forced)]
+    fusion, fused = _fused([*judges, DOCUMENT], forced, plan, evidence, found.folds[first])
+    if fused is None or fusion.names[-1] != DOCUMENT:
+        return found
+    alone = found.log_scores if found.alone is None else found.alone
+    return replace(found, whole=fused[owner], document_fusion=fusion, alone=alone)
+
+
+def _rows(part: Part, pages: LabelledPages, *, words: bool) -> Rows:
+    return Rows(pages, part.build()[-1].blocks, part.columns, words=words)
+
+
+def fit_whole(
+    part: Part, pages: LabelledPages, rows: NDArray[np.int64] | None = None, *, words: bool
+) -> Pipeline | None:
+    """Fits the part that judges documents; None where there is one type only.
+
+    Args:
+        part: `Plan.whole`.
+        pages: Labelled ones.
+        rows: Which of them are learnt from; all if not given.
+        words: Learn from their words as well.
+    """
+    rows = np.arange(len(pages.y)) if rows is None else rows
+    if len(np.unique(pages.y[rows])) < 2:  # noqa: PLR2004
+        return None
+    lessons, y = _rows(part, pages, words=words).lessons(rows)
+    return fit_classifier(part.build(), lessons, y, np.ones(len(y))) if len(np.unique(y)) > 1 else None
+
+
+def whole_scores(
+    part: Part, fitted: Pipeline, pages: LabelledPages, rows: NDArray[np.int64], classes: Sequence[str], *, words: bool
+) -> NDArray[np.float64]:
+    """Log scores of the document of each page, by all those of its pages that are asked about, (n_rows, n_classes).
+
+    Args:
+        part: `Plan.whole`.
+        fitted: Of `fit_whole`.
+        pages: Labelled ones.
+        rows: Which of them are asked about, (n_rows,).
+        classes: All types, sorted.
+        words: As when it was fitted.
+    """
+    found = np.empty((len(rows), len(classes)))
+    for some, owner, wholes in _rows(part, pages, words=words).asked(rows):
+        found[some] = part_scores(DOCUMENT, fitted, wholes, list(fitted.classes_), classes)[owner]
+    return found
 
 
 def in_each_fold(work: Callable[..., None], folds: NDArray[np.int64], parts: Sequence[Part] = ()) -> None:
@@ -311,8 +428,11 @@ def in_each_fold(work: Callable[..., None], folds: NDArray[np.int64], parts: Seq
     # threads: the solvers let go of the interpreter's lock, and the matrix is shared
     numbers = [int(fold) for fold in np.unique(folds) if fold != LEARNT]
     jobs = [(number, part) for number in numbers for part in parts] if parts else [(number,) for number in numbers]
-    at_once = 1 if len(folds) > _MANY_PAGES else min(available_cores(), FOLDS)
-    Parallel(n_jobs=at_once, prefer="threads")(delayed(work)(*job) for job in jobs)
+    at_once, small = min(available_cores(), FOLDS), list[tuple[int, Part]]()
+    if len(folds) > _MANY_PAGES:  # copies of all features would be too large, but words are learnt from some pages only
+        at_once, small = 1, [(number, part) for part in parts if part.name == WORDS for number in numbers]
+    Parallel(n_jobs=at_once, prefer="threads")(delayed(work)(*job) for job in jobs if job not in small)
+    Parallel(n_jobs=min(available_cores(), 2), prefer="threads")(delayed(work)(*job) for job in small)
 
 
 def _few_documents(pages: LabelledPages, among: NDArray[np.bool_], most: int | None, seed: int) -> NDArray[np.int64]:
@@ -371,10 +491,19 @@ def isolated(pages: LabelledPages, blocks: Blocks) -> LabelledPages:
     return replace(pages, groups=joined[owner])
 
 
-def document_scores(pages: LabelledPages, scores: NDArray[np.float64]) -> DocumentScores:
-    """Weighted means of the pages' probabilities for each document whose pages all have one type."""
+def document_scores(pages: LabelledPages, scores: HeldOut | NDArray[np.float64]) -> DocumentScores:
+    """Scores of each document whose pages all have one type.
+
+    Args:
+        pages: Labelled ones.
+        scores: What was held out; or scores of pages, (n, n_classes), of whose probabilities the means are taken.
+    """
     documents, first, owner = np.unique(pages.documents, return_index=True, return_inverse=True)
-    means = mean_log_scores(scores, page_weights(pages.page_indices), owner)
+    if isinstance(scores, HeldOut) and scores.whole is not None:
+        means = scores.whole[first]
+    else:
+        own = scores.log_scores if isinstance(scores, HeldOut) else scores
+        means = mean_log_scores(own, page_weights(pages.page_indices), owner)
     y = pages.y[first]
     mixed = np.zeros(len(documents), bool)
     np.logical_or.at(mixed, owner, pages.y != y[owner])
@@ -392,7 +521,7 @@ def page_answers(pages: LabelledPages, held_out: HeldOut, distances: NDArray[np.
 
 def document_answers(pages: LabelledPages, held_out: HeldOut, distances: NDArray[np.float64]) -> HeldOutScores:
     """Held-out documents of one type as decisions are learnt from, in the order of `document_scores`."""
-    documents = document_scores(pages, held_out.log_scores)
+    documents = document_scores(pages, held_out)
     truth = np.searchsorted(held_out.classes, documents.y)
     _, owner = np.unique(pages.documents, return_inverse=True)
     weights, own = page_weights(pages.page_indices), owner[documents.rows]
@@ -432,7 +561,7 @@ def metrics_of(pages: LabelledPages, held_out: HeldOut) -> dict[str, Any]:
     if not len(pages.y):
         return dict.fromkeys((*_FIGURES, *(f"document_{name}" for name in _FIGURES))) | how
     predicted = np.asarray(held_out.classes, object)[held_out.log_scores.argmax(axis=1)]
-    documents = document_scores(pages, held_out.log_scores)
+    documents = document_scores(pages, held_out)
     verdicts = np.asarray(held_out.classes, object)[documents.log_scores.argmax(axis=1)]
     unknown = np.full(len(pages.y), np.nan)  # no distance changes a probability
     return {

@@ -44,7 +44,7 @@ def gain_of(pages: LabelledPages, held_out: HeldOut) -> Gain | None:
     if held_out.alone is None or not len(pages.y):
         return None
     rights, tables = [], []
-    for scores in (held_out.alone, held_out.log_scores):
+    for scores in (held_out.alone, held_out):
         documents = document_scores(pages, scores)
         if not len(documents.y):
             return None

@@ -6,13 +6,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from embedpipe.classifiers.bundles import ClassifierBundle
 from embedpipe.classifiers.calibration.decisions import Decisions, Rule
 from embedpipe.classifiers.calibration.shift import Asked, compare
+from embedpipe.classifiers.documents.rows import Assembly, Gathered
 from embedpipe.classifiers.evaluation import document_kinds
 from embedpipe.classifiers.saved.on_disk import brief
-from embedpipe.classifiers.scores.pooling import effective_pages, mean_log_scores, page_weights, weighted_means
+from embedpipe.classifiers.scores.pooling import effective_pages, page_weights, weighted_means
 from embedpipe.core.records import SAYS_NOTHING
 from embedpipe.embedding.kind_table import known_kinds
 from embedpipe.pages.source_kinds import codes
@@ -30,6 +32,40 @@ class Answer:
 
     kind: str
     status: str
+
+
+class DocumentAnswers:
+    """Scores of documents whose pages come in any order.
+
+    Args:
+        bundle: The classifier.
+        counts: How many pages each document has, by its number, (n_documents,).
+
+    Attributes:
+        scores: Log scores, (n_documents, n_classes), of those whose pages have all come.
+    """
+
+    def __init__(self, bundle: ClassifierBundle, counts: NDArray[np.int64]) -> None:
+        self._bundle, self._assembly = bundle, Assembly(counts)
+        self.scores = np.zeros((len(counts), len(bundle.classes)))
+
+    def take(
+        self,
+        X: NDArray[np.float32],
+        words: csr_array | None,
+        indices: NDArray[np.int64],
+        kinds: Sequence[str],
+        owner: NDArray[np.int64],
+    ) -> None:
+        """Takes pages that say something; arguments as of `rows.Gathered`, whose owners are numbers of documents."""
+        parts = self._bundle.scores_of_parts(X, words)
+        scores = self._bundle.parts.fused(parts)
+        if not self._bundle.judges_documents:
+            X, words, parts = X[:, :0], None, {}
+        whole = self._assembly.add(Gathered(scores, parts, X.astype(np.float16), words, indices, kinds, owner))
+        if whole is not None:
+            numbers, pages = whole
+            self.scores[numbers] = self._bundle.document_scores(pages)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,26 +100,31 @@ class _Scored:
 
 def _scored(store: FeatureStore, bundles: Sequence[ClassifierBundle]) -> _Scored:
     """Reads the store part by part."""
-    scores: list[list[NDArray[np.float64]]] = [[] for _ in bundles]
-    distances: list[list[NDArray[np.float64]]] = [[] for _ in bundles]
-    ids = [np.empty(0, np.int64)]
+    pages = store.pages()
+    pages = pages[~pages["outcome"].isin(SAYS_NOTHING)].sort_values("page_id")
+    known, indices = pages["page_id"].to_numpy(np.int64), pages["page_index"].to_numpy(np.int64)
+    documents, owners = np.unique(pages["document_sha256"].to_numpy(object), return_inverse=True)
+    kinds, weights = pages["source_kind"].to_numpy(object), page_weights(indices)
+    answers = [DocumentAnswers(bundle, np.bincount(owners, minlength=len(documents))) for bundle in bundles]
+    distances = [np.zeros(len(known)) for _ in bundles]
     kept = PageWords(store) if any(bundle.words for bundle in bundles) else None
     for page_ids, X in store.batches():  # never the whole matrix
-        ids.append(page_ids)
-        words = None if kept is None else kept.of(page_ids)
-        for bundle, rows, far in zip(bundles, scores, distances, strict=True):
-            rows.append(bundle.log_scores(X, words))
-            far.append(bundle.distances(X, words))
-    pages = store.pages().set_index("page_id").loc[np.concatenate(ids)]
-    voting = ~pages["outcome"].isin(SAYS_NOTHING).to_numpy()
-    documents, owner = np.unique(pages["document_sha256"].to_numpy(object)[voting], return_inverse=True)
-    weights = page_weights(pages["page_index"].to_numpy(np.int64)[voting])
+        here = np.flatnonzero(np.isin(page_ids, known))
+        if not len(here):
+            continue
+        rows, own = np.searchsorted(known, page_ids[here]), X[here]
+        words = None if kept is None else kept.of(page_ids[here])
+        for bundle, answer, far in zip(bundles, answers, distances, strict=True):
+            answer.take(own, words, indices[rows], kinds[rows].tolist(), owners[rows])
+            far[rows] = bundle.distances(own, words)
+    if not len(documents):
+        return _Scored(documents, np.zeros(0), [], [], [])
     return _Scored(
         documents,
-        effective_pages(weights, owner),
-        document_kinds(pages["source_kind"].to_numpy(object)[voting], weights, owner) if len(documents) else [],
-        [mean_log_scores(np.concatenate(rows)[voting], weights, owner) for rows in scores] if len(documents) else [],
-        [weighted_means(np.concatenate(far)[voting], weights, owner) for far in distances] if len(documents) else [],
+        effective_pages(weights, owners),
+        document_kinds(kinds, weights, owners),
+        [answer.scores for answer in answers],
+        [weighted_means(far, weights, owners) for far in distances],
     )
 
 

@@ -30,7 +30,7 @@ _COUNTS = ("candidates", "compared", "not_compared", "unreadable", "blank", "nea
 
 @dataclass(frozen=True)
 class Moving:
-    """What becomes of duplicates, of `dedupe`."""
+    """Of commands that put duplicates aside."""
 
     move_to: Annotated[
         Path | None,
@@ -351,4 +351,5 @@ def draw_map(
     output.line(f"{values['pages']} pages of {values['documents']} documents, placed by {shown}: open {html}")
     if projector is not None:
         output.line(f"for TensorBoard: tensorboard --logdir {projector}")
+    say_next(common, output)
     return DONE

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from embedpipe.commands.base import DONE, SOME_FAILED, begin, command
+from embedpipe.commands.base import DONE, SOME_FAILED, begin, command, say_next
 from embedpipe.commands.terminal.options import Common, Network
 from embedpipe.commands.terminal.targets import Force, folder_option
 from embedpipe.core.languages.translation import word
@@ -99,6 +99,7 @@ def demo(
     values = demo_task.run(workspace, network.load(workspace), folder or workspace.root / "demo", output.notice)
     output.result(values)
     output.line(f"open {values['report']} and {values['contact_sheet']}")
+    say_next(common, output)
     return DONE
 
 

@@ -160,10 +160,11 @@ def classifiers(
         )
     if prune is not None:
         output.notice(f"{prune}: {classifiers_task.prune(workspace, prune)} versions removed")
-    if remove is not None and agreed(output, classifiers_task.losses(workspace, remove), yes=yes):
-        said = classifiers_task.losses(workspace, remove)[0]
-        classifiers_task.remove(workspace, remove)
-        output.notice(f"removed: {said}")
+    if remove is not None:
+        losses = classifiers_task.losses(workspace, remove)
+        if agreed(output, losses, classifiers_task.STAYS, yes=yes):
+            classifiers_task.remove(workspace, remove)
+            output.notice(f"removed: {losses[0]}")
     return _list_versions(workspace, output)
 
 

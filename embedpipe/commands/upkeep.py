@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from embedpipe.commands.base import DONE, ERROR, Classifier, begin, command, open_classifier
+from embedpipe.commands.base import DONE, ERROR, Classifier, begin, command, open_classifier, say_next
 from embedpipe.commands.terminal.console import agreed
 from embedpipe.commands.terminal.options import Common, Yes
 from embedpipe.commands.terminal.targets import OutputFile
@@ -46,6 +46,8 @@ def info(
             output.line(line)
         if not problems:
             output.line(f"every {'listed ' if notes else ''}file agrees with its manifest")
+    if not (problems or values["damaged"]):
+        say_next(common, output)
     return ERROR if problems or values["damaged"] else DONE
 
 
@@ -64,7 +66,7 @@ def spaces(
     removed = False
     if remove is not None:
         found = spaces_task.find(workspace, remove)
-        removed = agreed(output, found.losses(), yes=yes)
+        removed = agreed(output, found.losses(), spaces_task.STAYS, yes=yes)
         if removed:
             with output.busy("removing"):
                 spaces_task.remove(workspace, remove)
@@ -98,7 +100,8 @@ def forget(
     if not documents and not all_gone:
         raise UsageError("give files, folders or SHA-256, or --gone")
     workspace, output = begin(common)
-    gone = forget_task.forget(workspace, documents or (), gone=all_gone)
+    with output.busy("removing"):
+        gone = forget_task.forget(workspace, documents or (), gone=all_gone)
     output.result(dataclasses.asdict(gone))
     count = len(gone.documents)
     output.line(
@@ -144,7 +147,8 @@ def export(
     workspace, output = begin(common)
     if file_format != "joblib":
         store = workspace.store(space=space)
-        rows = feature_tables.export_features(store, workspace.labels(), file, file_format)
+        with output.busy("writing"):
+            rows = feature_tables.export_features(store, workspace.labels(), file, file_format)
         lost = missing.lost_pages(store, without="they are not in the file")
         output.result({"file": str(file), "pages": rows, "missing": lost})
         output.line(f"{rows} pages are in {file}")

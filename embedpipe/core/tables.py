@@ -140,8 +140,11 @@ def _of_text(content: bytes, path: str, titles: int) -> Table:
     separated = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "bars"}.get(delimiter, repr(delimiter))
     found = _with_columns(f"{read.encoding}, cells between {separated}", header)
     where = f", line {read.line}" if read.line else ""
-    note = f"{path}{where}: not UTF-8, so read as {found}{_example(read.text)}; where that is wrong, save it as UTF-8"
-    return Table(header, tuple(rows[1:]), note if read.assumed else "", found)
+    note = ""
+    if read.assumed:
+        example = _example(read.text)
+        note = f"{path}{where}: not UTF-8, so read as {found}{example}; where that is wrong, save it as UTF-8"
+    return Table(header, tuple(rows[1:]), note, found)
 
 
 def _header(cells: Iterable[str]) -> tuple[str, ...]:

@@ -81,7 +81,8 @@ class PdfDocument:
                 raise DocumentError("page_error", f"the page is {width:g} x {height:g} points")
             region, (columns, rows) = plan(width, height, self._options.recipe)
             scale = pymupdf.Matrix(columns / (region[2] - region[0]), rows / (region[3] - region[1]))
-            picture = page.get_pixmap(matrix=scale, clip=region, colorspace=pymupdf.csRGB, alpha=False)
+            drawing = page.get_displaylist()  # as `page.get_pixmap` makes one; the text is read from it as well
+            picture = drawing.get_pixmap(matrix=scale, clip=region, colorspace=pymupdf.csRGB, alpha=False)
         except (DocumentError, MemoryError):
             raise
         except Exception as error:
@@ -100,6 +101,8 @@ class PdfDocument:
             repaired=bool(self.pdf.is_repaired or mended),  # MuPDF may notice only now
             message="; ".join(text for text in told if text),
             stands_for=stands.outcome if stands else "",
+            page=page,
+            drawing=drawing,
         )
 
     def _mend(self, index: int) -> str:

@@ -309,7 +309,7 @@ def _recall(
 ) -> dict[str, float | None]:
     """By type; None for types of one group, which are never learnt and tested at once, and those not held out."""
     held_out = cross_validate(recipe.plan(store.blocks, pages), pages, folds)
-    documents = document_scores(held_out_of(pages, folds), held_out.log_scores)
+    documents = document_scores(held_out_of(pages, folds), held_out)
     told = np.asarray(held_out.classes, object)[documents.log_scores.argmax(axis=1)]
     alone = {kind for kind in held_out.classes if len(set(pages.groups[pages.y == kind])) == 1}
     recalls: dict[str, float | None] = dict.fromkeys(held_out.classes)

@@ -9,6 +9,8 @@ from embedpipe.core.files import read_json
 from embedpipe.store.workspace import Workspace
 from embedpipe.tasks.spaces import remove_folders
 
+STAYS = "features and labels stay: it can be fitted again from these"
+
 
 def roll_back(workspace: Workspace, name: str, number: int | None = None) -> int:
     """Makes another version of a classifier the one in use; every version stays, so this can be undone.
@@ -58,7 +60,7 @@ def losses(workspace: Workspace, name: str) -> list[str]:
         learnt = f"{len(manifest['classes'])} types, learnt from {manifest['fitted_on']['documents']} documents"
     except (ArtifactError, LookupError, TypeError):
         learnt = "it cannot be read"
-    return [f"{name}: {count}, {learnt}", "features and labels stay: it can be fitted again from these"]
+    return [f"{name}: {count}, {learnt}"]
 
 
 def remove(workspace: Workspace, name: str) -> None:

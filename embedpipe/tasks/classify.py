@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from embedpipe.classifiers.calibration.decisions import Calibration, Rule
 from embedpipe.classifiers.calibration.shift import Asked, compare
+from embedpipe.classifiers.documents.rows import Gathered
 from embedpipe.classifiers.saved.on_disk import brief
-from embedpipe.classifiers.scores.pooling import effective_pages, mean_log_scores, page_weights, weighted_means
+from embedpipe.classifiers.scores.pooling import effective_pages, page_weights, weighted_means
 from embedpipe.core.errors import ArtifactError, LabelsError
 from embedpipe.core.records import (
     PARTIAL,
@@ -31,6 +32,7 @@ from embedpipe.embedding.intake import Report
 from embedpipe.embedding.kind_table import read_kinds
 from embedpipe.embedding.reading import Progress, Reading
 from embedpipe.embedding.streaming import Settings
+from embedpipe.pages.rendering import Selection
 from embedpipe.pages.source_kinds import codes, document_kind
 from embedpipe.pages.walking import Input
 from embedpipe.store.labels import NONE, Label, Labels
@@ -84,7 +86,10 @@ class DocumentVerdict:
 
 @dataclass(slots=True)
 class _Pages:
-    """What is known so far of one document's pages, by page index."""
+    """What is known so far of one document's pages, by page index.
+
+    `rows` are features, words and scores by part of pages, until the `answer` for the document is known.
+    """
 
     scores: dict[int, NDArray[np.float64]] = field(default_factory=dict)
     distances: dict[int, float] = field(default_factory=dict)
@@ -93,6 +98,8 @@ class _Pages:
     partial: dict[int, str] = field(default_factory=dict)
     kinds: dict[int, str] = field(default_factory=dict)
     failures: dict[int, PageFailure] = field(default_factory=dict)
+    rows: dict[int, tuple[NDArray[np.float16], Any, dict[str, NDArray[np.float64]]]] = field(default_factory=dict)
+    answer: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +155,8 @@ def classify(
         bundle.require(loaded.identity)
         return loaded
 
-    answers = Answers(bundle, rule, _examples(workspace, bundle) if neighbours else None, neighbours)
+    examples = _examples(workspace, bundle) if neighbours else None
+    answers = Answers(bundle, rule, examples, neighbours, settings.selection if settings else None)
     for item in reading.read(inputs, fitting_backbone):
         answers.take(item)
     found = [item for item in reading.found if isinstance(item, Document)]
@@ -176,6 +184,7 @@ class Answers:
         rule: What is asked of the answers.
         examples: The labelled pages, where some are shown with each answer.
         neighbours: How many of them.
+        selection: Which pages of each document come: once all are there, their features are dropped.
         each_page: Answer for each page as well.
     """
 
@@ -185,10 +194,11 @@ class Answers:
         rule: Rule | None = None,
         examples: "Examples | None" = None,
         neighbours: int = SHOWN,
+        selection: Selection | None = None,
         *,
         each_page: bool = True,
     ) -> None:
-        self._bundle = bundle
+        self._bundle, self._selection = bundle, selection or Selection()
         self._each_page = each_page
         self._rule = rule or Rule()
         self._examples, self._neighbours = examples, neighbours
@@ -200,12 +210,13 @@ class Answers:
         if isinstance(item, PageFailure):
             self._pages[item.page.document_sha256].failures[item.page.page_index] = item
             return
-        scores, distances = self._bundle.log_scores(item.X, item.words), self._bundle.distances(item.X, item.words)
+        parts, distances = self._bundle.scores_of_parts(item.X, item.words), self._bundle.distances(item.X, item.words)
+        scores = self._bundle.parts.fused(parts)
         examples: list[list[Example]] = [[] for _ in item.pages]
         if self._examples is not None:
             documents = [info.ref.document_sha256 for info in item.pages]
             examples = self._examples.nearest(item.X, documents, self._neighbours)
-        for info, row, distance, found in zip(item.pages, scores, distances, examples, strict=True):
+        for place, (info, row, distance, found) in enumerate(zip(item.pages, scores, distances, examples, strict=True)):
             pages, index = self._pages[info.ref.document_sha256], info.ref.page_index
             pages.scores[index], pages.distances[index], pages.neighbours[index] = row, float(distance), tuple(found)
             pages.kinds[index] = info.source_kind
@@ -213,6 +224,43 @@ class Answers:
                 pages.silent.add(index)
             if info.outcome in PARTIAL:
                 pages.partial[index] = f"{info.outcome}: {info.message}"
+            if self._bundle.judges_documents and pages.answer is None and index not in pages.silent:
+                words = None if item.words is None else item.words[[place]]
+                each = {name: own[place] for name, own in parts.items()}
+                pages.rows[index] = item.X[place].astype(np.float16), words, each
+        if self._bundle.judges_documents:
+            for sha256, count in {info.ref.document_sha256: info.page_count for info in item.pages}.items():
+                self._settle(self._pages[sha256], count)
+
+    def _settle(self, known: _Pages, count: int) -> None:
+        """Answers for a document once nothing more is to come of it, so that its features need not be kept."""
+        missing = set(self._selection.indices(count)) - known.scores.keys() - known.failures.keys()
+        voting = sorted(known.scores.keys() - known.silent)
+        if known.answer is None and voting and not missing and any(known.kinds.values()):
+            known.answer = self._answered(known, voting)
+            known.rows.clear()
+
+    def _answered(self, known: _Pages, voting: list[int]) -> NDArray[np.float64]:
+        """Log scores of a document by all its pages, (1, n_classes)."""
+        if known.answer is not None:
+            return known.answer
+        nothing: tuple[NDArray[np.float16], Any, dict[str, NDArray[np.float64]]] = (np.zeros(0, np.float16), None, {})
+        X, counts, parts = zip(*(known.rows.get(i, nothing) for i in voting), strict=True)
+        words = None
+        if counts[0] is not None:
+            from scipy.sparse import vstack  # noqa: PLC0415 - classifiers without words do without it
+
+            words = vstack(counts, "csr")
+        pages = Gathered(
+            np.stack([known.scores[i] for i in voting]),
+            {name: np.stack([each[name] for each in parts]) for name in parts[0]},
+            np.stack(X),
+            words,
+            np.array(voting, np.int64),
+            [known.kinds.get(i, "") for i in voting],
+            np.zeros(len(voting), np.int64),
+        )
+        return self._bundle.document_scores(pages)
 
     def of_unknown_kind(self, documents: Iterable[Document]) -> list[Document]:
         """The documents of which the kind of no page is known: an earlier version stored them."""
@@ -254,7 +302,7 @@ class Answers:
         weights, owner = page_weights(np.array(voting)), np.zeros(len(voting), np.int64)
         return _Whole(
             voting,
-            mean_log_scores(np.stack([known.scores[i] for i in voting]), weights, owner),
+            self._answered(known, voting),
             weighted_means(np.array([known.distances[i] for i in voting]), weights, owner),
             effective_pages(weights, owner),
             document_kind([known.kinds.get(i, "") for i in voting], weights),

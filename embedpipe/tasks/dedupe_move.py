@@ -7,68 +7,27 @@ one, are still what they were when they were embedded. Nothing is ever written o
 
 import errno
 import os
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from embedpipe.core.display import path_to_text, text_to_path
 from embedpipe.core.errors import ArtifactError, EmbedpipeError
 from embedpipe.core.files import copied, file_time, making, remove_forsaken, sha256_of, synced
 from embedpipe.core.locks import TakenError, alone
 from embedpipe.core.records import Document
-from embedpipe.core.tables import read_table, write_csv
 from embedpipe.embedding.reading import Progress
 from embedpipe.pages.documents import recognise
 from embedpipe.pages.leftovers import DUPLICATES
 from embedpipe.store import placing
 from embedpipe.store.sources import GONE
 from embedpipe.store.workspace import Workspace
+from embedpipe.tasks.dedupe_ledger import Moved, read_ledger, write_ledger
 from embedpipe.tasks.dedupe_plan import Step
 
 _LOCK = ".embedpipe-duplicates.lock"
 _HEAD = 1024
-STATES = ("planned", "moved", "linked", "failed", "undone")
-
-
-@dataclass(frozen=True, slots=True)
-class Moved:
-    """What became of one file.
-
-    Attributes:
-        copy: Where it was put, below the folder of the ledger, with slashes; "" where it became a hard link.
-        source: The file that was kept in its place.
-        was: Where it was.
-        state: "planned": about to be moved or linked, known only after a kill; "moved"; "linked"; "failed": it is where
-            it was; "undone": it is there again.
-        size: Bytes.
-        mtime_ns: Time of its last change, nanoseconds, which a hard link loses.
-        mode: Its rights, likewise.
-        document: SHA-256 of its content.
-        kept_document: That of the kept file.
-        kind: As in `dedupe_plan.Step`.
-        message: Why it failed.
-        when: Time of the last change of this entry.
-    """
-
-    copy: str
-    source: str
-    was: str
-    state: str
-    size: int
-    mtime_ns: int
-    mode: int
-    document: str
-    kept_document: str
-    kind: str
-    message: str = ""
-    when: str = ""
-
-
-COLUMNS = tuple(f.name for f in fields(Moved))
-_PATHS, _NUMBERS = ("copy", "source", "was"), ("size", "mtime_ns", "mode")
 
 
 @dataclass(slots=True)
@@ -164,30 +123,6 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def read_ledger(folder: Path) -> list[Moved]:
-    """The entries of a ledger; none where there is no ledger.
-
-    Raises:
-        ArtifactError: It cannot be understood.
-    """
-    file, entries = folder / DUPLICATES, []
-    if not file.exists():
-        return []
-    table = read_table(file)
-    for line, cells in table.rows:
-        values: dict[str, object] = dict(zip(table.header, cells, strict=False))
-        try:
-            values |= {name: text_to_path(str(values[name])) for name in _PATHS}
-            values |= {name: int(str(values[name])) for name in _NUMBERS}
-            entry = Moved(**{name: values[name] for name in COLUMNS})  # type: ignore[arg-type]
-        except (KeyError, ValueError):
-            entry = None
-        if entry is None or entry.state not in STATES:
-            raise ArtifactError(f"{file} is damaged: line {line} is not as it was written; put it back as it was")
-        entries.append(entry)
-    return entries
-
-
 class _Run:
     """One call: what is to be done, the ledger, the files, and the ledger again."""
 
@@ -202,7 +137,8 @@ class _Run:
 
     def run(self, steps: Sequence[Step], progress: Progress) -> Done:
         """Does the work; see `carry_out`."""
-        others = self._settled()
+        again = {step.document.path for step in steps}
+        others = [e for e in self._settled() if e.state in ("moved", "linked") or e.was not in again]
         steps = [step for step in steps if os.path.lexists(step.document.path)]
         entries = [self._checked(entry) for entry in self._entries(steps)]
         self._save([*others, *(entry for entry in entries if entry.state == "planned")])
@@ -307,7 +243,11 @@ class _Run:
         return replace(entry, state="moved")
 
     def _back(self, entry: Moved) -> Moved:
-        put(str(self._folder / entry.copy), Path(entry.was), entry.document)
+        copy = self._folder / entry.copy
+        if not os.path.islink(entry.was) and _hash(entry.was) == entry.document:
+            copy.unlink()  # killed before the name in the folder went
+        else:
+            put(str(copy), Path(entry.was), entry.document)
         return replace(entry, state="undone")
 
     def _link(self, entry: Moved) -> Moved:
@@ -347,12 +287,17 @@ class _Run:
         return [entry for entry in left if entry is not None]
 
     def _looked_up(self, entry: Moved) -> Moved | None:
-        """What became of a planned entry; None where it was not begun."""
+        """What became of a planned entry, or of a moved one that was being put back; None where it was not begun."""
+        new = self._folder / entry.copy
+        if entry.state == "moved" and not os.path.lexists(new) and _hash(entry.was) == entry.document:
+            return replace(entry, state="undone", when="")
         if entry.state != "planned":
             return entry
+        return self._planned_before(entry, new)
+
+    def _planned_before(self, entry: Moved, new: Path) -> Moved | None:
         if self._hard:
             return replace(entry, state="linked") if _same(entry.was, entry.source) else None
-        new = self._folder / entry.copy
         if not os.path.lexists(new) or _hash(str(new)) != entry.document:
             return None
         if not os.path.lexists(entry.was):
@@ -364,7 +309,7 @@ class _Run:
 
     def _sweep(self) -> None:
         """Removes what killed runs began to write."""
-        places = {os.path.dirname(e.was) for e in self._before if e.state == "planned"}
+        places = {str(self._folder), *(os.path.dirname(e.was) for e in self._before if e.state != "undone")}
         places |= {os.path.dirname(self._folder / e.copy) for e in self._before if e.state == "planned"}
         for place in places:
             with suppress(OSError):
@@ -372,10 +317,7 @@ class _Run:
                     remove_forsaken(file)
 
     def _save(self, entries: Iterable[Moved]) -> None:
-        now = time.strftime("%Y-%m-%d %H:%M:%S")
-        stamped = [entry if entry.when else replace(entry, when=now) for entry in entries]
-        rows = ({**asdict(e), **{name: path_to_text(getattr(e, name)) for name in _PATHS}} for e in stamped)
-        write_csv(self._folder / DUPLICATES, COLUMNS, rows)
+        write_ledger(self._folder, entries)
 
     def _note_places(self, entries: Iterable[Moved]) -> None:
         """Has the sources know where files are now, so that nothing is embedded anew."""

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from embedpipe.core.display import on_disk
+from embedpipe.core.display import on_disk, text_to_path
 from embedpipe.core.errors import UsageError
 from embedpipe.core.records import Document
 from embedpipe.core.tables import read_csv
@@ -260,7 +260,8 @@ class MovedFiles:
                 known = self._below(above)
             file = Path(folder, DUPLICATES)
             if file.exists():
-                places = (row.get("copy", "").split("/") for row in read_csv(file) if row.get("state") == "moved")
+                rows = (row for row in read_csv(file) if row.get("state") == "moved")
+                places = (text_to_path(row.get("copy", "")).split("/") for row in rows)
                 known |= {os.path.join(folder, *place) for place in places}
             self._ledgers[folder] = known
         return self._ledgers[folder]

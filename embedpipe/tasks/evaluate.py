@@ -135,7 +135,7 @@ def assess(
     probabilities = nested_decisions(held.of_documents, rule).probabilities[measured]
     told, truth = probabilities.argmax(axis=1), held.of_documents.truth[measured]
     confidence, right = probabilities.max(axis=1), told == truth
-    groups = held.pages.groups[document_scores(held.pages, held.held_out.log_scores).rows[measured]]
+    groups = held.pages.groups[document_scores(held.pages, held.held_out).rows[measured]]
     bootstrap = Bootstrap(truth, told, groups, len(held.held_out.classes)) if len(truth) else None
     curves = learning_curves(held)
     careless = metrics_of(held.known, cross_validate(held.plan, held.known, careless_folds(held.known)))

@@ -12,6 +12,7 @@ from embedpipe.core.files import read_json
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.workspace import Workspace
 
+STAYS = "labels, words, small pictures and other spaces stay"
 _REMOVED = ".removed-"
 """Begins the name of a folder that is being removed: it goes in one step, and a killed process leaves only that."""
 
@@ -52,7 +53,7 @@ class Space:
                 f"classifiers fitted on it: {', '.join(self.classifiers)}: they still answer for new files, and can be "
                 "fitted and measured no more"
             )
-        return [*lines, "labels, words, small pictures and other spaces stay"]
+        return lines
 
 
 def take(workspace: Workspace) -> list[Space]:

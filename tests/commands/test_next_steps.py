@@ -48,7 +48,8 @@ LABELLED = STORED | {"labelled": 20, "types": 3}
         ("dedupe", {"found": 3}, "`dedupe --move-to DIR`"),
         ("dedupe", {"found": 3, "planned": 1}, ""),
         ("suggest", {"found": 3, "file": "s.csv"}, "`label s.csv`"),
-        ("info", {}, ""),
+        ("export", {}, ""),
+        ("info", LABELLED | {"classifiers": ("svm",)}, "`classify INBOX --sort-into sorted`"),
     ],
 )
 def test_the_line_follows_from_what_is_known(command: str, known: dict[str, Any], said: str) -> None:

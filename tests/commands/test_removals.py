@@ -120,8 +120,8 @@ def test_a_person_is_asked(monkeypatch: pytest.MonkeyPatch, answer: str, *, expe
     monkeypatch.setattr("sys.stdout", seen)
     monkeypatch.setattr("sys.stdin", Terminal(answer))
     monkeypatch.setattr("typer.confirm", lambda _: answer.startswith("y"))
-    assert agreed(Output(), ["all"], yes=False) is expected
-    assert seen.getvalue() == "would be lost: all\n"
+    assert agreed(Output(), ["all"], "labels stay", yes=False) is expected
+    assert seen.getvalue() == "would be lost: all\nlabels stay\n"
 
 
 def test_a_dry_run_says_how_far_it_is(workspace: Workspace, make_pdf: Callable[..., Path], tiny: Backbone) -> None:

@@ -21,7 +21,8 @@ from embedpipe.store.labels import Label
 from embedpipe.store.workspace import Workspace
 from embedpipe.tasks import dedupe, dedupe_move
 from embedpipe.tasks.dedupe import Copy, Found
-from embedpipe.tasks.dedupe_move import carry_out, ledger_folder, read_ledger, undo
+from embedpipe.tasks.dedupe_ledger import read_ledger
+from embedpipe.tasks.dedupe_move import carry_out, ledger_folder, undo
 from embedpipe.tasks.dedupe_plan import Keep, Plan, Step, plan, without_moved
 from embedpipe.tasks.embed import embed
 
@@ -295,6 +296,24 @@ class TestKilled:
         assert {entry.state for entry in read_ledger(aside)} == {"moved"}
         undo(workspace, aside, apply=True)
         assert contents(pile) == before
+
+
+def test_killed_while_files_are_put_back(
+    workspace: Workspace, pile: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is back already is known to be, by another undo and by another move; a name too many goes."""
+    aside, before = tmp_path / "aside", contents(pile)
+    carry_out(workspace, steps_of(pile), aside, apply=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(dedupe_move._Run, "_save", lambda *_: None)
+        undo(workspace, aside, apply=True)
+    (aside / "2024/letter.pdf").hardlink_to(pile / "2024/letter.pdf")
+    assert {entry.state for entry in read_ledger(aside)} == {"moved"}
+    assert undo(workspace, aside, apply=True).counts == {"undone": 1}
+    assert {entry.state for entry in read_ledger(aside)} == {"undone"}
+    assert contents(pile) == before
+    assert contents(aside) == {}
+    assert carry_out(workspace, steps_of(pile), aside, apply=True).counts == {"moved": 2}
 
 
 class TestOtherFileSystems:

@@ -436,7 +436,7 @@ def test_answers_come_before_copies(
     bundle = SimpleNamespace(name="svm", identity=None, documents=SimpleNamespace(smallest_error_rate=lambda: 0.0))
     monkeypatch.setattr(classifying, "open_answerer", lambda *_: bundle)
     answers = [verdict(inbox / "a.pdf", "invoice")]
-    monkeypatch.setattr(classify, "classify", lambda *_, **__: (answers, Report()))
+    monkeypatch.setattr(classify, "classify", lambda *_, **__: (answers, Report(files=1)))
     monkeypatch.setattr(shift, "promise", lambda *_: "")
 
     def refuse(*_: object) -> None:
@@ -458,6 +458,9 @@ def test_answers_come_before_copies(
         label.take(Workspace(tmp_path / "artifacts"), str(sheet))
     sheet.write_text(sheet.read_text(encoding="utf-8-sig").replace(",invoice,,", ",invoice,letter,"))
     assert label.take(Workspace(tmp_path / "artifacts"), str(sheet))[1].types() == {"letter": 1}
+    told = run().stdout
+    assert ('"labelled": true' if as_json else "labelled by a person") in told
+    assert ('"type": "letter"' if as_json else "1 files: 1 ok (1 as a person labelled them)") in told
     assert "go with --sort-into" in str(run("--link").exception)
     assert "go with --sort-into" in str(run("--keep-tree").exception)
 

@@ -152,8 +152,8 @@ def _unit(stage: str) -> str:
     return _said("files" if "files" in stage else "pages", sys.stderr)
 
 
-def agreed(output: Output, losses: Iterable[str], *, yes: bool) -> bool:
-    """Says what would be lost, and whether a person wants that: asked for in a terminal, where it was not said before.
+def agreed(output: Output, losses: Iterable[str], stays: str, *, yes: bool) -> bool:
+    """Says what would be lost and what stays, and whether a person wants that: asked in a terminal, unless said before.
 
     Raises:
         UsageError: Nobody can be asked.
@@ -162,6 +162,7 @@ def agreed(output: Output, losses: Iterable[str], *, yes: bool) -> bool:
         return True
     for line in losses:
         output.line(f"would be lost: {line}")
+    output.line(stays)
     if not (output.watched and sys.stdin.isatty()):
         raise UsageError("nothing was removed: say --yes to remove it")
     import typer

@@ -34,7 +34,7 @@ class Known:
         file: A table that was written and has a column `label`, or "".
         folder: Where files were sorted to, or "".
         inputs: What the command was given, as it can be typed again.
-        fit: The command that fits the classifier again.
+        fit: The command that fits the classifier again; of `finetune`, the network.
         commands: Names of all commands that there are.
         where: Options that say where the artifacts are, or "".
     """
@@ -116,6 +116,14 @@ STEPS = {
         _FIT,
     ),
     "label": (*_LABEL_FIRST, _FIT),
+    "info": (*_LABEL_FIRST, _Line(lambda k: not k.classifiers, _FIT.says), _CLASSIFY),
+    "demo": (
+        _Line(_always, "`embed FOLDER --label-by folder` reads your documents; folders below FOLDER are their types"),
+    ),
+    "finetune": (_Line(_always, "`embed{where} {inputs} --backbone {fit}` makes features with it"),),
+    "map": (
+        _Line(_always, "`similar{where} FILE#page=1` finds pages that look like one; `families{where}` lists layouts"),
+    ),
     "fit": _FITTED,
     "add-type": _FITTED,
     "evaluate": (_Line(_always, "`check-labels{where}` names labels that are likely wrong, before more are given"),),

@@ -252,8 +252,9 @@ class Labelling:
         str | None,
         typer.Option(
             metavar="NAMES",
-            help="Learn from these blocks: pictures, words, cues, layout, networks or blocks of the space, with commas "
-            "between; if not given, from pictures, and from words and layout where they help on held-out documents.",
+            help="Learn from these blocks: pictures, words, document, cues, layout, networks or blocks of the space, "
+            "with commas between; if not given, from pictures, and from words, layout and whole documents where they "
+            "help on held-out documents.",
         ),
     ] = None
 
