@@ -5,7 +5,9 @@ from collections.abc import Iterator
 import pytest
 
 from embedpipe.core.errors import SpaceMismatchError, UnknownNameError
+from embedpipe.core.languages import translation
 from embedpipe.core.languages.choice import CHINESE, ENGLISH, use
+from embedpipe.core.languages.table import Sentence, TableError
 from embedpipe.core.languages.translation import template, translated, word
 
 
@@ -71,6 +73,21 @@ def test_messages_of_errors_whose_parts_vary() -> None:
     assert translated(str(SpaceMismatchError("classifier svm", "a", "b"))) == (
         "分类器 svm 属于 a，而不是 b；请为该空间重新训练或建立"
     )
+
+
+def test_a_table_that_cannot_be_read_loses_no_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    """English it is."""
+
+    def load(_: str) -> list[Sentence]:
+        raise TableError("a bracket is not closed")
+
+    monkeypatch.setattr(translation, "load", load)
+    translation._table.cache_clear()
+    try:
+        assert translated("error: cannot read /a: no reason") == "error: cannot read /a: no reason"
+        assert word("file") == "file"
+    finally:
+        translation._table.cache_clear()
 
 
 def test_what_html_says_has_its_holes_by_number() -> None:
