@@ -5,7 +5,6 @@ what it uses.
 """
 
 import functools
-import gc
 import math
 import os
 import signal
@@ -345,7 +344,6 @@ def main() -> None:
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    gc.set_threshold(50_000, 20, 20)  # imports make many objects that stay: looking through them takes 50 ms
     prepare_streams()
     _settle_home()
     signal.signal(signal.SIGTERM, stop)
