@@ -12,7 +12,7 @@ import gc
 
 gc.set_threshold(
     100_000, 20, 20
-)  # of this program: imports make many objects that stay, and looking through takes long
+)  # imports make many objects that stay: to look through them again and again takes long
 
 from embedpipe.commands import (
     embedding,
