@@ -25,10 +25,11 @@ from embedpipe.classifiers.evaluation import (
     combined,
     document_answers,
     held_out_distances,
-    metrics_of,
     score_parts,
+    with_documents,
 )
 from embedpipe.classifiers.held_out import held_out_of, honest_folds
+from embedpipe.classifiers.metrics import metrics_of
 from embedpipe.classifiers.parts import Plan
 from embedpipe.classifiers.saved.combining import PICTURES
 from embedpipe.classifiers.training import apart, learnt_pages
@@ -61,9 +62,10 @@ def main(
         for name, own in ways(plan):
             begin = time.perf_counter()
             held = combined(own, pages, found, {part.name: scores[part.name] for part in own.parts})
+            held = with_documents(own, known, folds, held, scores)
             seconds = time.perf_counter() - begin
-            if own.open and held.fusion is not None:
-                name = f"{name} (seed {seed}: {', '.join(held.fusion.names)})" if seeds == 1 else name  # noqa: PLW2901
+            if own.open:
+                name = f"{name} (seed {seed}: {', '.join(held.names)})" if seeds == 1 else name  # noqa: PLW2901
             rows.setdefault(name, []).append([*figures(pages, held, distances), seconds])
         print(f"seed {seed} done", file=sys.stderr, flush=True)
     print(f"| blocks | {' | '.join([*COLUMNS, *SURE, 'seconds to combine'])} |\n|{' --- |' * 10}")

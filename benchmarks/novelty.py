@@ -19,13 +19,13 @@ import typer
 from sklearn.metrics import roc_auc_score
 
 from embedpipe import Workspace
-from embedpipe.classifiers.bundles import PICTURES, WORDS, fit_classifier
+from embedpipe.classifiers.bundles import PICTURES, WORDS
 from embedpipe.classifiers.calibration.confidence import HeldOutScores
 from embedpipe.classifiers.evaluation import HeldOut, LabelledPages, cross_validate, document_answers, grouped_folds
 from embedpipe.classifiers.parts import Plan
-from embedpipe.classifiers.scores.fusion import Fusion
 from embedpipe.classifiers.training import TrainingRecipe, apart, learnt_pages
-from embedpipe.classifiers.unknowns import answers_of, auroc, fit_detector, measured
+from embedpipe.classifiers.unknowns import answers_of, auroc, fit_detector, fitted_parts, measured
+from embedpipe.embedding.kind_table import known_kinds
 from embedpipe.store.labels import NONE
 
 EXAMPLES = 20
@@ -47,8 +47,8 @@ Areas = dict[str, dict[str, list[float]]]
 class Bench:
     """One division of the labelled pages into folds."""
 
-    def __init__(self, plan: Plan, fusion: Fusion | None, pages: LabelledPages, folds: np.ndarray) -> None:
-        self.plan, self.fusion, self.pages, self.folds = plan, fusion, pages, folds
+    def __init__(self, plan: Plan, held: HeldOut, pages: LabelledPages, folds: np.ndarray) -> None:
+        self.plan, self.held, self.pages, self.folds = plan, held, pages, folds
         self.pictures = plan.only((PICTURES,))
         self.classes = sorted(set(pages.y))
 
@@ -56,8 +56,7 @@ class Bench:
         """A classifier of the other folds without some types, and what it is asked about."""
         away = np.isin(self.pages.y.astype(str), unknown)
         learnt = (self.folds != fold) & ~away
-        parts = self.plan.parts
-        fitted = {part.name: fit_classifier(part.build(), *self.pages.lessons_of(part, learnt)) for part in parts}
+        fitted = fitted_parts(self.plan, self.pages, learnt)
         return Question(self, fitted, learnt, (self.folds == fold) & ~away, self.pages.y == asked)
 
     def examples(self, fold: int, kinds: Sequence[str], rng: np.random.Generator) -> np.ndarray:
@@ -84,15 +83,15 @@ class Question:
         bench, pages, learnt = self.bench, self.bench.pages, self.learnt
         if examples is not None:
             pages, learnt = replace(pages, y=np.where(examples, NONE, pages.y)), learnt | examples
-        plan, fusion = (bench.pictures, None) if pictures else (bench.plan, bench.fusion)
+        alone = replace(bench.held, fusion=None, document_fusion=None)
+        plan, held = (bench.pictures, alone) if pictures else (bench.plan, bench.held)
         base = plan.parts[0]
         detector = fit_detector(self.fitted[base.name], plan, pages, learnt)
         sides = []
         for rows in (self.known, self.unknown):
             own = bench.pages.take(rows)
-            scores = answers_of(plan, fusion, self.fitted, own, bench.classes)
-            held = HeldOut(bench.classes, scores, bench.folds[rows])
-            sides.append(document_answers(own, held, measured(self.fitted[base.name], detector, base, own)))
+            told = replace(answers_of(plan, held, self.fitted, own, bench.classes), folds=bench.folds[rows])
+            sides.append(document_answers(own, told, measured(self.fitted[base.name], detector, base, own)))
         return sides[0], sides[1]
 
 
@@ -181,17 +180,18 @@ def main(
     recipe = TrainingRecipe(kind)
     store = recipe.features_of(workspace, workspace.store())
     known = apart(workspace, store, learnt_pages(workspace, store, recipe))
+    known = replace(known, kinds=known_kinds(workspace, known.documents, known.kinds))
     known = known.take(known.page_indices < pages)
     plan = recipe.plan(store.blocks, known)
     areas, any_source, shown = (defaultdict(lambda: defaultdict(list)) for _ in range(3))
     for seed in range(seeds):
         folds = grouped_folds(known, seed=seed)
         held = cross_validate(plan, known, folds)
-        used = plan.only(held.fusion.names if held.fusion else (PICTURES,))
+        used = plan.only(held.names)
         print(
             f"\nseed {seed}: {', '.join(used.names)}{'' if WORDS in used.names else ' (words do not help)'}", flush=True
         )
-        bench = Bench(used, held.fusion, known, folds)
+        bench = Bench(used, held, known, folds)
         measure(bench, (areas, any_source, shown), seed, examples=examples)
         show(f"a type left out, new sources (seeds up to {seed})", areas)
         show("the same, also from sources that other types came from", any_source)

@@ -187,14 +187,14 @@ def alone(held: Rehearsal) -> Rehearsal:
     scores = held.held_out.alone
     if scores is None:
         return held
-    first = replace(held.held_out, log_scores=scores)
+    first = replace(held.held_out, log_scores=scores, whole=None)
     answers = document_answers(held.pages, first, held.of_pages.distances)
     return replace(held, held_out=first, of_documents=answers)
 
 
 def figures(held: Rehearsal, facts: Facts, keep: Callable[..., None]) -> dict[str, float]:
     """Quality and trust of held-out documents."""
-    scores = document_scores(held.pages, held.held_out.log_scores)
+    scores = document_scores(held.pages, held.held_out)
     measured = held.measured_documents()
     documents, truth = scores.documents[measured], scores.y[measured].astype(str)
     decided = nested_decisions(held.of_documents, Rule())

@@ -30,7 +30,8 @@ listed in the [README](../README.md#where-to-go-next).
 
 What stands in brackets may be left out, and `...` may be repeated. Every command also takes
 [`--artifacts`, `--json`, `--quiet`, `--debug` and `--help`](#options-of-every-command). Pages are written
-`FILE#page=N`, counted from 1. [Exit codes](sort.md#exit-codes) are the same for all commands.
+`FILE#page=N`, counted from 1. [Exit codes](sort.md#exit-codes) are the same for all commands. `embedpipe --version`
+prints the version.
 """
 
 

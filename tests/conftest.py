@@ -31,6 +31,16 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def english() -> Iterator[None]:
+    """Messages are English whatever the locale of the machine."""
+    from embedpipe.core.languages.choice import VARIABLE
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(VARIABLE, "en")
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def built_once() -> Iterator[None]:
     """Builds the command line of a program once, and not again for every command that the tests give."""
     import typer.main

@@ -68,7 +68,7 @@ def test_the_reference_has_every_option(name: str) -> None:
         r"^- and .*:", section, re.MULTILINE
     )
     named = {option for row in rows for option in re.findall(r"(?<![\w-])--?[a-z][a-z-]*", row)}
-    options = {option for p in commands()[name].params for option in p.opts if option.startswith("-")}
+    options = {o for p in commands()[name].params for o in (*p.opts, *p.secondary_opts) if o.startswith("-")}
     assert named == options
 
 
@@ -82,8 +82,8 @@ def test_every_command_has_a_page_of_its_task(name: str) -> None:
 @pytest.mark.parametrize("page", DOCS)
 def test_every_option_that_is_documented_exists(page: str) -> None:
     """No document names an option that no command has."""
-    known = {option for command in commands().values() for p in command.params for option in p.opts}
-    known |= {"--help", "--install-completion", "--show-completion"}
+    known = {o for c in commands().values() for p in c.params for o in (*p.opts, *p.secondary_opts)}
+    known |= {"--help", "--version", "--install-completion", "--show-completion"}
     for_others = {"--no-index", "--find-links", "--logdir", "--check"}  # of pip, TensorBoard and ruff
     measuring = [text(name) for name in re.findall(r"(?<=python )benchmarks/\w+\.py", text(page))]
     declared = [re.findall(r"(\w+): (?:Annotated|int|str)\b", program) for program in measuring]

@@ -4,9 +4,9 @@ Input: the store and the labels. Output: fitted classifiers, answers with candid
 classifier is one entry in `bundles.CLASSIFIERS`. Scores, folds, calibration and statuses are each decided in one module
 of this room and nowhere else. Nothing here loads torch or renders a page.
 
-Other rooms use `boundaries`, `bundles`, `calibration.confidence`, `calibration.decisions`,
-`calibration.probabilities`, `calibration.shift`, `evaluation`, `evidence`, `figures.learning_curves`,
+Other rooms use `boundaries`, `bundles`, `calibration.confidence`, `calibration.decisions`, `calibration.expected`,
+`calibration.probabilities`, `calibration.shift`, `documents.rows`, `evaluation`, `figures.learning_curves`,
 `figures.novelty_figures`, `finetuned`, `gains`, `group_guesses`, `groups`, `held_out`, `lessons.missing`,
-`lessons.variants`, `occlusion`, `parts`, `saved.answering`, `saved.on_disk`, `scores.pooling`, `stored_answers`,
-`training`, `unknowns`.
+`lessons.variants`, `metrics`, `parts`, `reasons.evidence`, `reasons.occlusion`, `saved.answering`, `saved.on_disk`,
+`scores.pooling`, `stored_answers`, `training`, `unknowns`.
 """

@@ -1,8 +1,10 @@
 """The classifiers: scikit-learn pipelines on stored features, saved without pickle, bound to their space."""
 
+import contextlib
 import importlib
 import platform
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,9 +23,20 @@ from sklearn.svm import LinearSVC
 from embedpipe.classifiers import many_rows
 from embedpipe.classifiers.calibration.decisions import Calibration
 from embedpipe.classifiers.calibration.novelty import NoveltyDetector
+from embedpipe.classifiers.documents.rows import Gathered, Wholes
 from embedpipe.classifiers.neighbours import FaissKNeighborsClassifier
 from embedpipe.classifiers.saved.answering import VOTE_FLOOR
-from embedpipe.classifiers.saved.combining import CUES, LAYOUT, PICTURES, WORDS, FittedParts, Judge, taken
+from embedpipe.classifiers.saved.combining import (
+    CUES,
+    DOCUMENT,
+    LAYOUT,
+    PICTURES,
+    WORDS,
+    FittedParts,
+    Judge,
+    WholeJudge,
+    taken,
+)
 from embedpipe.classifiers.saved.on_disk import MANIFEST, MODEL, check_model
 from embedpipe.classifiers.scores.logits import log_softmax
 from embedpipe.core.errors import ArtifactError, EmbedpipeError, SpaceMismatchError, UnknownNameError
@@ -34,6 +47,7 @@ from embedpipe.store.scaling import BlockScaler
 __all__ = [
     "CLASSIFIERS",
     "CUES",
+    "DOCUMENT",
     "FACTS",
     "LAYOUT",
     "PICTURES",
@@ -58,10 +72,15 @@ CLASSIFIERS: dict[str, Callable[[], Any]] = {
 }
 """Unfitted scikit-learn estimators by name; the defaults were measured, see docs/quality.md."""
 
+_one_draw = threading.Lock()
+"""liblinear has one generator for the whole process, which every fit seeds: two at once would draw otherwise each time,
+also where one of them draws nothing itself."""
+
 FACTS = (LAYOUT, CUES)
 """Blocks whose numbers have units of their own; they come last."""
 
 _TRUSTED = [
+    "embedpipe.classifiers.documents.ridge.DocumentRidge",
     "embedpipe.classifiers.text.words.WordScaler",
     "embedpipe.classifiers.text.word_space.WordSpace",
     "embedpipe.classifiers.neighbours.FaissKNeighborsClassifier",
@@ -130,17 +149,17 @@ def _parse(text: str) -> object:
 
 def fit_classifier(
     classifier: Pipeline,
-    X: NDArray[np.float32] | csr_array,
+    X: NDArray[np.float32] | csr_array | Wholes,
     y: NDArray[Any],
     weights: NDArray[np.float64],
     *,
     spare: bool = False,
 ) -> Pipeline:
-    """Fits a pipeline, giving weights to estimators that take them; k-NN does not.
+    """Fits a pipeline, giving weights to estimators that take them; k-NN does not, nor one on documents.
 
     Args:
-        classifier: Of `build_classifier`.
-        X: float32 (n, dim), or counts of words.
+        classifier: Of `build_classifier`, or of a part.
+        X: float32 (n, dim), counts of words, or documents.
         y: Types, (n,).
         weights: Of the rows, (n,).
         spare: X is not needed afterwards: many rows are scaled where they are.
@@ -149,7 +168,7 @@ def fit_classifier(
         EmbedpipeError: A hyper-parameter has a value that the estimator refuses.
     """
     kind = classifier.steps[-1][0]
-    extra = {} if kind == "knn" else {f"{kind}__sample_weight": weights}
+    extra = {} if kind in ("knn", DOCUMENT) else {f"{kind}__sample_weight": weights}
     try:
         if isinstance(X, np.ndarray) and len(X) > many_rows.MANY_ROWS:
             scaling, estimator = classifier
@@ -160,13 +179,14 @@ def fit_classifier(
             else:
                 estimator.fit(scaled, y, **({} if kind == "knn" else {"sample_weight": weights}))
             return classifier
-        fitted: Pipeline = classifier.fit(X, y, **extra)
+        with _one_draw if isinstance(classifier[-1], LinearSVC) else contextlib.nullcontext():
+            fitted: Pipeline = classifier.fit(X, y, **extra)
     except ValueError as error:
         raise EmbedpipeError(f"{kind} cannot be fitted: {str(error).partition(chr(10))[0]}") from error
     return fitted
 
 
-def log_scores(classifier: Pipeline, X: NDArray[np.float32] | csr_array) -> NDArray[np.float64]:
+def log_scores(classifier: Pipeline, X: NDArray[np.float32] | csr_array | Wholes) -> NDArray[np.float64]:
     """Logarithms of the pages' raw probabilities, (n, n_classes): the softmax of decision values, or of votes."""
     try:
         if hasattr(classifier, "decision_function"):
@@ -181,9 +201,13 @@ def log_scores(classifier: Pipeline, X: NDArray[np.float32] | csr_array) -> NDAr
 
 
 def part_scores(
-    name: str, fitted: Pipeline, inputs: NDArray[np.float32] | csr_array, learnt: Sequence[Any], classes: Sequence[str]
+    name: str,
+    fitted: Pipeline,
+    inputs: NDArray[np.float32] | csr_array | Wholes,
+    learnt: Sequence[Any],
+    classes: Sequence[str],
 ) -> NDArray[np.float64]:
-    """Log scores of pages by one part of a classifier, (n, n_classes), see `Judge.scores`."""
+    """Log scores of pages, or documents, by one part of a classifier, (n, n_classes), see `Judge.scores`."""
     return Judge(partial(log_scores, fitted), learnt).scores(name, inputs, classes)
 
 
@@ -192,6 +216,14 @@ def judges_of(pipeline: Pipeline, parts: FittedParts) -> dict[str, Judge]:
     pipelines = {PICTURES: pipeline, **parts.others}
     judges = ((name, partial(log_scores, part), getattr(part, "classes_", ())) for name, part in pipelines.items())
     return {name: Judge(scores, learnt) for name, scores, learnt in judges}  # one that is not fitted says so when asked
+
+
+def whole_judge(parts: FittedParts) -> WholeJudge | None:
+    """What answers for whole documents by a fitted part; None without one."""
+    if parts.document is None:
+        return None
+    estimator = parts.document.steps[-1][1]
+    return WholeJudge(Judge(partial(log_scores, parts.document), estimator.classes_), estimator.blocks)
 
 
 def fit_novelty(
@@ -255,7 +287,16 @@ class ClassifierBundle:
     @property
     def words(self) -> bool:
         """Whether it takes the words of pages."""
-        return WORDS in self.parts.others
+        return self.parts.takes_words
+
+    @property
+    def judges_documents(self) -> bool:
+        """Whether `document_scores` asks more than the scores of pages."""
+        return self.parts.document is not None
+
+    def document_scores(self, pages: Gathered) -> NDArray[np.float64]:
+        """Logarithms of the raw probabilities of documents, (n_documents, n_classes), from all their pages."""
+        return self.parts.document_scores(whole_judge(self.parts), pages, self.classes, self.name)
 
     def log_scores(self, X: NDArray[np.float32], words: csr_array | None = None) -> NDArray[np.float64]:
         """Logarithms of the raw probabilities of pages, (n, n_classes).
@@ -264,10 +305,14 @@ class ClassifierBundle:
             X: Features, float32 (n, dim).
             words: Counts of the words of these pages, (n, n_buckets); None where none are known.
         """
+        return self.parts.fused(self.scores_of_parts(X, words))
+
+    def scores_of_parts(self, X: NDArray[np.float32], words: csr_array | None = None) -> dict[str, NDArray[np.float64]]:
+        """The same by each part, NaN for pages that it cannot judge; arguments as of `log_scores`."""
         own = self.features_of(PICTURES, X)
         if self.cues and own.shape[1] != self.pipeline.n_features_in_:
             raise EmbedpipeError(f"{self.name} needs cues of the PDF, which are not known here: fit one without cues")
-        return self.parts.log_scores(judges_of(self.pipeline, self.parts), X, words, self.classes, self.name)
+        return self.parts.scores_of_parts(judges_of(self.pipeline, self.parts), X, words, self.classes, self.name)
 
     def features_of(self, name: str, X: NDArray[np.float32]) -> NDArray[np.float32]:
         """Those features, float32 (n, dim), that a part takes."""

@@ -1,4 +1,4 @@
-"""Honest figures: grouped folds, metrics of pages and documents, calibration."""
+"""Honest figures: labelled pages in grouped folds, and what classifiers say of those held out."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -9,21 +9,15 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
-from sklearn.metrics import (
-    accuracy_score,
-    balanced_accuracy_score,
-    confusion_matrix,
-    f1_score,
-    precision_recall_fscore_support,
-)
 from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import Pipeline
 
-from embedpipe.classifiers.bundles import WORDS, Blocks, fit_classifier, fit_novelty, part_scores, taken
-from embedpipe.classifiers.calibration.confidence import HeldOutScores, expected_calibration_error, nested_decisions
-from embedpipe.classifiers.calibration.decisions import Rule
+from embedpipe.classifiers.bundles import PICTURES, WORDS, Blocks, fit_classifier, fit_novelty, part_scores, taken
+from embedpipe.classifiers.calibration.confidence import HeldOutScores
+from embedpipe.classifiers.documents.labelled import Rows, owners
 from embedpipe.classifiers.parts import Part, Plan, as_plan
-from embedpipe.classifiers.scores.fusion import IMPOSSIBLE, Evidence, Fusion, choose, learn
+from embedpipe.classifiers.saved.combining import DOCUMENT, means_of_parts
+from embedpipe.classifiers.scores.fusion import IMPOSSIBLE, Evidence, Fusion, Scores, choose, learn
 from embedpipe.classifiers.scores.nearest import unit_rows
 from embedpipe.classifiers.scores.pooling import effective_pages, mean_log_scores, page_weights, weighted_means
 from embedpipe.classifiers.text.words import FIRST_PAGES, MOST_PAGES
@@ -35,11 +29,6 @@ from embedpipe.pages.source_kinds import codes, document_kind
 from embedpipe.store.scaling import BlockScaler
 
 FOLDS = 5
-_FIGURES = ("accuracy", "balanced_accuracy", "macro_f1", "top5_accuracy", "calibration_error")
-
-TOP = 5
-"""How many of the most probable types `top5_accuracy` looks at."""
-
 GIVEN, GUESSED, OWN, UNGUESSED = "given", "guessed", "own", "unguessed"
 """Where a document's group comes from: its label; a guess that joins it with others, or that found no others; or
 nowhere, for nothing could be guessed, and it is one alone."""
@@ -125,7 +114,8 @@ class LabelledPages:
         chosen = np.arange(len(self.y)) if rows is None else np.arange(len(self.y))[rows]
         chosen = chosen[have_words(self.words)[chosen] & (self.page_indices[chosen] < FIRST_PAGES)]
         if len(chosen) > MOST_PAGES:
-            chosen = np.sort(np.random.default_rng(0).permutation(chosen)[:MOST_PAGES])
+            drawn = np.random.default_rng(0).permutation(chosen)
+            chosen = np.sort(drawn[np.argsort(self.page_indices[drawn], kind="stable")[:MOST_PAGES]])
         return Lessons(self.words[chosen], self.y[chosen], self.weights[chosen])
 
     def inputs_of(self, part: Part) -> NDArray[np.float32] | csr_array:
@@ -155,6 +145,9 @@ class HeldOut:
             that their answers do not measure the classifier. None for all.
         fusion: How the parts of a classifier are weighted that is fitted on all pages; None for one part alone.
         alone: Scores of the first part alone, (n, n_classes); None where there is no other.
+        whole: Scores of the document of each page, (n, n_classes), where a part judges documents; None where a document
+            is judged by its pages alone.
+        document_fusion: How that part is weighted; None without.
     """
 
     classes: list[str]
@@ -165,16 +158,23 @@ class HeldOut:
     measurable: NDArray[np.bool_] | None = None
     fusion: Fusion | None = None
     alone: NDArray[np.float64] | None = None
+    whole: NDArray[np.float64] | None = None
+    document_fusion: Fusion | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """The parts that are used."""
+        pages = [PICTURES] if self.fusion is None else [*self.fusion.names]
+        return pages if self.document_fusion is None else [*pages, DOCUMENT]
 
     def measured(self, pages: LabelledPages) -> tuple[LabelledPages, Self]:
         """The pages that figures are of, with their scores."""
         if self.measurable is None:
             return pages, self
         rows = self.measurable
-        alone = None if self.alone is None else self.alone[rows]
-        return pages.take(rows), replace(
-            self, log_scores=self.log_scores[rows], folds=self.folds[rows], measurable=None, alone=alone
-        )
+        alone, whole = (None if scores is None else scores[rows] for scores in (self.alone, self.whole))
+        own = replace(self, log_scores=self.log_scores[rows], folds=self.folds[rows], measurable=None)
+        return pages.take(rows), replace(own, alone=alone, whole=whole)
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +241,9 @@ def cross_validate(
         The scores of `held_out.held_out_of(pages, folds)`.
     """
     plan = as_plan(build)
-    return combined(plan, pages.take(folds != LEARNT), *score_parts(plan, pages, folds, most_documents, seed))
+    first, scores = score_parts(plan, pages, folds, most_documents, seed)
+    found = combined(plan, pages.take(folds != LEARNT), first, scores)
+    return with_documents(plan, pages, folds, found, scores, most_documents=most_documents, seed=seed)
 
 
 def score_parts(
@@ -285,34 +287,139 @@ def combined(plan: Plan, pages: LabelledPages, found: HeldOut, scores: dict[str,
     """
     if len(plan.parts) == 1:
         return found
-    pairs = np.stack([np.unique(column, return_inverse=True)[1] for column in (pages.documents, pages.y)])
-    _, documents = np.unique(pairs, axis=1, return_inverse=True)  # of several types: a document for each
     truth = np.searchsorted(found.classes, pages.y)
     weights = page_weights(pages.page_indices)
     groups = np.unique(pages.groups, return_inverse=True)[1]
-    evidence = Evidence(scores, truth, documents.ravel(), weights, groups, frozenset({WORDS}))
+    evidence = Evidence(scores, truth, owners(pages.documents, pages.y), weights, groups, frozenset({WORDS}))
+    names = [part.name for part in plan.parts]
+    fusion, fused = _fused(names, sorted(plan.forced.intersection(names)), plan, evidence, found.folds)
+    if fused is None:
+        return replace(found, alone=found.log_scores)
+    return replace(found, log_scores=fused, fusion=fusion, alone=found.log_scores)
+
+
+def _fused(
+    names: list[str], forced: list[str], plan: Plan, evidence: Evidence, folds: NDArray[np.int64]
+) -> tuple[Fusion, NDArray[np.float64] | None]:
+    """The weights of those of some parts that help, and scores by weights from the other folds; None of one part."""
 
     def decided(rows: NDArray[np.bool_]) -> Fusion:
         known = evidence.take(rows)
-        return learn(choose(plan.names, sorted(plan.forced), known) if plan.open else plan.names, known)
+        return learn(choose(names, forced, known) if plan.open else names, known)
 
-    fusion, alone = decided(np.ones(len(truth), bool)), found.log_scores
+    fusion = decided(np.ones(len(folds), bool))
     if len(fusion.names) == 1:
-        return replace(found, alone=alone)
-    fused = np.empty_like(alone)
-    for fold in np.unique(found.folds):
-        rows = found.folds == fold
-        fused[rows] = decided(~rows).apply({name: values[rows] for name, values in scores.items()})
-    return replace(found, log_scores=fused, fusion=fusion, alone=alone)
+        return fusion, None
+    fused = np.empty_like(evidence.scores[names[0]])
+    for fold in np.unique(folds):
+        rows = folds == fold
+        fused[rows] = decided(~rows).apply({name: values[rows] for name, values in evidence.scores.items()})
+    return fusion, fused
+
+
+def with_documents(
+    plan: Plan,
+    pages: LabelledPages,
+    folds: NDArray[np.int64],
+    found: HeldOut,
+    parts: Scores,
+    *,
+    most_documents: int | None = None,
+    seed: int = 0,
+) -> HeldOut:
+    """Held-out scores with those of the part that judges documents, where the plan has one, and where it helps.
+
+    Args:
+        plan: Which parts there may be.
+        pages: Those that are held out in turn, and learnt from.
+        folds: Of `held_out.honest_folds`, (n,).
+        found: Of `combined`.
+        parts: Scores of pages by each part, of `score_parts`.
+        most_documents: As for `cross_validate`.
+        seed: Likewise.
+    """
+    part = plan.whole
+    if part is None:
+        return found
+    words = WORDS in found.names
+    scores = np.zeros((len(pages.y), len(found.classes)))
+
+    def score(fold: int) -> None:
+        train, test = _few_documents(pages, folds != fold, most_documents, seed), np.flatnonzero(folds == fold)
+        fitted = fit_whole(part, pages, train, words=words)
+        if fitted is not None:
+            scores[test] = whole_scores(part, fitted, pages, test, found.classes, words=words)
+
+    in_each_fold(score, folds)
+    held, own = pages.take(folds != LEARNT), scores[folds != LEARNT]
+    owner = owners(held.documents, held.y)
+    _, first = np.unique(owner, return_index=True)
+    judges = [name for name in found.names if name in parts]
+    means = means_of_parts({name: parts[name] for name in judges}, page_weights(held.page_indices), owner)
+    truth = np.searchsorted(found.classes, held.y[first])
+    groups = np.unique(held.groups[first], return_inverse=True)[1]
+    each = np.arange(len(first))
+    scored = {**means, DOCUMENT: own[first]}
+    evidence = Evidence(scored, truth, each, np.ones(len(first)), groups, frozenset({WORDS}))
+    forced = [*judges, *({DOCUMENT} & plan.forced)]
+    fusion, fused = _fused([*judges, DOCUMENT], forced, plan, evidence, found.folds[first])
+    if fused is None or fusion.names[-1] != DOCUMENT:
+        return found
+    alone = found.log_scores if found.alone is None else found.alone
+    return replace(found, whole=fused[owner], document_fusion=fusion, alone=alone)
+
+
+def _rows(part: Part, pages: LabelledPages, *, words: bool) -> Rows:
+    return Rows(pages, part.build()[-1].blocks, part.columns, words=words)
+
+
+def fit_whole(
+    part: Part, pages: LabelledPages, rows: NDArray[np.int64] | None = None, *, words: bool
+) -> Pipeline | None:
+    """Fits the part that judges documents; None where there is one type only.
+
+    Args:
+        part: `Plan.whole`.
+        pages: Labelled ones.
+        rows: Which of them are learnt from; all if not given.
+        words: Learn from their words as well.
+    """
+    rows = np.arange(len(pages.y)) if rows is None else rows
+    if len(np.unique(pages.y[rows])) < 2:  # noqa: PLR2004
+        return None
+    lessons, y = _rows(part, pages, words=words).lessons(rows)
+    return fit_classifier(part.build(), lessons, y, np.ones(len(y))) if len(np.unique(y)) > 1 else None
+
+
+def whole_scores(
+    part: Part, fitted: Pipeline, pages: LabelledPages, rows: NDArray[np.int64], classes: Sequence[str], *, words: bool
+) -> NDArray[np.float64]:
+    """Log scores of the document of each page, by all those of its pages that are asked about, (n_rows, n_classes).
+
+    Args:
+        part: `Plan.whole`.
+        fitted: Of `fit_whole`.
+        pages: Labelled ones.
+        rows: Which of them are asked about, (n_rows,).
+        classes: All types, sorted.
+        words: As when it was fitted.
+    """
+    found = np.empty((len(rows), len(classes)))
+    for some, owner, wholes in _rows(part, pages, words=words).asked(rows):
+        found[some] = part_scores(DOCUMENT, fitted, wholes, list(fitted.classes_), classes)[owner]
+    return found
 
 
 def in_each_fold(work: Callable[..., None], folds: NDArray[np.int64], parts: Sequence[Part] = ()) -> None:
     """Calls a function for each fold, and each part where there are any; several at a time."""
     # threads: the solvers let go of the interpreter's lock, and the matrix is shared
     numbers = [int(fold) for fold in np.unique(folds) if fold != LEARNT]
-    jobs = [(number, part) for part in parts for number in numbers] if parts else [(number,) for number in numbers]
-    at_once = 1 if len(folds) > _MANY_PAGES else min(available_cores(), FOLDS)
-    Parallel(n_jobs=at_once, prefer="threads")(delayed(work)(*job) for job in jobs)
+    jobs = [(number, part) for number in numbers for part in parts] if parts else [(number,) for number in numbers]
+    at_once, small = min(available_cores(), FOLDS), list[tuple[int, Part]]()
+    if len(folds) > _MANY_PAGES:  # copies of all features would be too large, but words are learnt from some pages only
+        at_once, small = 1, [(number, part) for part in parts if part.name == WORDS for number in numbers]
+    Parallel(n_jobs=at_once, prefer="threads")(delayed(work)(*job) for job in jobs if job not in small)
+    Parallel(n_jobs=min(available_cores(), 2), prefer="threads")(delayed(work)(*job) for job in small)
 
 
 def _few_documents(pages: LabelledPages, among: NDArray[np.bool_], most: int | None, seed: int) -> NDArray[np.int64]:
@@ -371,10 +478,19 @@ def isolated(pages: LabelledPages, blocks: Blocks) -> LabelledPages:
     return replace(pages, groups=joined[owner])
 
 
-def document_scores(pages: LabelledPages, scores: NDArray[np.float64]) -> DocumentScores:
-    """Weighted means of the pages' probabilities for each document whose pages all have one type."""
+def document_scores(pages: LabelledPages, scores: HeldOut | NDArray[np.float64]) -> DocumentScores:
+    """Scores of each document whose pages all have one type.
+
+    Args:
+        pages: Labelled ones.
+        scores: What was held out; or scores of pages, (n, n_classes), of whose probabilities the means are taken.
+    """
     documents, first, owner = np.unique(pages.documents, return_index=True, return_inverse=True)
-    means = mean_log_scores(scores, page_weights(pages.page_indices), owner)
+    if isinstance(scores, HeldOut) and scores.whole is not None:
+        means = scores.whole[first]
+    else:
+        own = scores.log_scores if isinstance(scores, HeldOut) else scores
+        means = mean_log_scores(own, page_weights(pages.page_indices), owner)
     y = pages.y[first]
     mixed = np.zeros(len(documents), bool)
     np.logical_or.at(mixed, owner, pages.y != y[owner])
@@ -392,7 +508,7 @@ def page_answers(pages: LabelledPages, held_out: HeldOut, distances: NDArray[np.
 
 def document_answers(pages: LabelledPages, held_out: HeldOut, distances: NDArray[np.float64]) -> HeldOutScores:
     """Held-out documents of one type as decisions are learnt from, in the order of `document_scores`."""
-    documents = document_scores(pages, held_out.log_scores)
+    documents = document_scores(pages, held_out)
     truth = np.searchsorted(held_out.classes, documents.y)
     _, owner = np.unique(pages.documents, return_inverse=True)
     weights, own = page_weights(pages.page_indices), owner[documents.rows]
@@ -413,129 +529,3 @@ def document_kinds(kinds: NDArray[Any], weights: NDArray[np.float64], owner: NDA
     order = np.argsort(owner, kind="stable")
     places = np.flatnonzero(np.diff(owner[order])) + 1
     return [document_kind(kinds[rows].tolist(), weights[rows]) for rows in np.split(order, places)]
-
-
-def metrics_of(pages: LabelledPages, held_out: HeldOut) -> dict[str, Any]:
-    """Accuracy, balanced accuracy and macro-F1 of pages and documents, and how the folds were made.
-
-    Args:
-        pages: Those that were held out.
-        held_out: Their scores.
-
-    Returns:
-        Figures by name, of the documents whose type was learnt while they were held out; each is None where there
-        are none.
-    """
-    how = _how_held_out(pages, held_out)
-    pages, held_out = held_out.measured(pages)
-    how["measured_documents"] = len(set(pages.documents))
-    if not len(pages.y):
-        return dict.fromkeys((*_FIGURES, *(f"document_{name}" for name in _FIGURES))) | how
-    predicted = np.asarray(held_out.classes, object)[held_out.log_scores.argmax(axis=1)]
-    documents = document_scores(pages, held_out.log_scores)
-    verdicts = np.asarray(held_out.classes, object)[documents.log_scores.argmax(axis=1)]
-    unknown = np.full(len(pages.y), np.nan)  # no distance changes a probability
-    return {
-        "accuracy": float(accuracy_score(pages.y, predicted)),
-        "balanced_accuracy": _balanced_accuracy(pages.y, predicted),
-        "macro_f1": _macro_f1(pages.y, predicted),
-        "top5_accuracy": top_accuracy(held_out.log_scores, np.searchsorted(held_out.classes, pages.y)),
-        "calibration_error": _calibration_error(page_answers(pages, held_out, unknown)),
-        **_document_metrics(documents, verdicts, held_out.classes),
-        "document_calibration_error": _calibration_error(document_answers(pages, held_out, unknown)),
-        **how,
-    }
-
-
-def _how_held_out(pages: LabelledPages, held_out: HeldOut) -> dict[str, Any]:
-    """How many were held out and how, and what has no figure."""
-    groups = {kind: len(set(pages.groups[pages.y == kind])) for kind in held_out.classes}
-    alone = (kind for kind, count in groups.items() if count == 1 and kind not in held_out.seen_types)
-    return {
-        "folds": len(np.unique(held_out.folds)),
-        "groups": len(set(pages.groups)),
-        "held_out_documents": len(set(pages.documents)),
-        "seen_documents": held_out.seen_documents,
-        "types_with_one_group": sorted(alone),
-        "types_not_held_out": sorted(kind for kind, count in groups.items() if count == 0),
-        **group_origins(pages),
-    }
-
-
-def group_origins(pages: LabelledPages) -> dict[str, int]:
-    """How many documents have a group of each origin; nothing before any was guessed."""
-    if pages.origins is None:
-        return {}
-    _, first = np.unique(pages.documents, return_index=True)
-    names = {"in_given_groups": GIVEN, "in_guessed_groups": GUESSED, "alone": OWN, "without_guess": UNGUESSED}
-    return {f"documents_{name}": int(np.sum(pages.origins[first] == origin)) for name, origin in names.items()}
-
-
-def _document_metrics(documents: DocumentScores, verdicts: NDArray[Any], classes: list[str]) -> dict[str, float | None]:
-    """None where every document holds pages of several types."""
-    keys = _FIGURES[:-1]
-    if not len(documents.y):
-        return {f"document_{key}": None for key in keys}
-    figures = (
-        float(accuracy_score(documents.y, verdicts)),
-        _balanced_accuracy(documents.y, verdicts),
-        _macro_f1(documents.y, verdicts),
-        top_accuracy(documents.log_scores, np.searchsorted(classes, documents.y)),
-    )
-    return {f"document_{key}": figure for key, figure in zip(keys, figures, strict=True)}
-
-
-def _calibration_error(answers: HeldOutScores) -> float | None:
-    """Of probabilities that were learnt from the other folds; None without any row."""
-    if not len(answers.truth):
-        return None
-    probabilities = nested_decisions(answers, Rule()).probabilities
-    return expected_calibration_error(probabilities.max(axis=1), probabilities.argmax(axis=1) == answers.truth)
-
-
-def top_accuracy(scores: NDArray[np.float64], truth: NDArray[np.int64], k: int = TOP) -> float:
-    """How often the true type is among the k most probable ones; 1 where there are no more than k types.
-
-    Args:
-        scores: (n, n_classes).
-        truth: Column of each row's type, (n,).
-        k: How many types may be named.
-    """
-    best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-    return float(np.mean((best == truth[:, None]).any(axis=1)))
-
-
-def _macro_f1(truth: NDArray[Any], predicted: NDArray[Any]) -> float:
-    return float(f1_score(truth, predicted, average="macro", labels=sorted(set(truth)), zero_division=0.0))
-
-
-def _balanced_accuracy(truth: NDArray[Any], predicted: NDArray[Any]) -> float:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # a type that is predicted but never true has no recall
-        return float(balanced_accuracy_score(truth, predicted))
-
-
-def per_class(truth: NDArray[Any], predicted: NDArray[Any], classes: list[str]) -> list[dict[str, Any]]:
-    """Precision, recall, F1 and number of documents of each type; what there are no documents to measure on is None."""
-    if not len(truth):
-        return []
-    table = precision_recall_fscore_support(truth, predicted, labels=classes, zero_division=0.0)
-    told = set(predicted)
-    return [
-        {
-            "type": kind,
-            "precision": float(p) if n or kind in told else None,
-            "recall": float(r) if n else None,
-            "f1": float(f) if n else None,
-            "documents": int(n),
-        }
-        for kind, p, r, f, n in zip(classes, *table, strict=True)
-    ]
-
-
-def confusion(truth: NDArray[Any], predicted: NDArray[Any], classes: list[str]) -> NDArray[np.int64]:
-    """Documents of each type (rows) by predicted type (columns), (n_classes, n_classes)."""
-    if not len(truth):
-        return np.zeros((len(classes), len(classes)), np.int64)
-    matrix: NDArray[np.int64] = confusion_matrix(truth, predicted, labels=classes)
-    return matrix

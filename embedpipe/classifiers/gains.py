@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import accuracy_score
 
-from embedpipe.classifiers.evaluation import HeldOut, LabelledPages, document_scores, per_class
+from embedpipe.classifiers.evaluation import HeldOut, LabelledPages, document_scores
+from embedpipe.classifiers.metrics import per_class
 
 _SHOWN = 3
 _SMALLEST = 0.005
@@ -44,7 +45,7 @@ def gain_of(pages: LabelledPages, held_out: HeldOut) -> Gain | None:
     if held_out.alone is None or not len(pages.y):
         return None
     rights, tables = [], []
-    for scores in (held_out.alone, held_out.log_scores):
+    for scores in (held_out.alone, held_out):
         documents = document_scores(pages, scores)
         if not len(documents.y):
             return None

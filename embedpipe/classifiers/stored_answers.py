@@ -1,17 +1,26 @@
 """Answers of classifiers for every stored document, and their counts by kind."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from embedpipe.classifiers.bundles import ClassifierBundle
-from embedpipe.classifiers.calibration.decisions import Rule
-from embedpipe.classifiers.scores.pooling import effective_pages, mean_log_scores, page_weights, weighted_means
+from embedpipe.classifiers.calibration.decisions import Decisions, Rule
+from embedpipe.classifiers.calibration.shift import Asked, compare
+from embedpipe.classifiers.documents.rows import Assembly, Gathered
+from embedpipe.classifiers.evaluation import document_kinds
+from embedpipe.classifiers.saved.on_disk import brief
+from embedpipe.classifiers.scores.pooling import effective_pages, page_weights, weighted_means
 from embedpipe.core.records import SAYS_NOTHING
+from embedpipe.embedding.kind_table import known_kinds
+from embedpipe.pages.source_kinds import codes
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.page_extras import PageWords
+from embedpipe.store.workspace import Workspace
 
 STATUSES = ("ok", "ambiguous", "novel")
 """Of `decisions.Status`, in the order in which they are shown."""
@@ -25,6 +34,127 @@ class Answer:
     status: str
 
 
+class DocumentAnswers:
+    """Scores of documents whose pages come in any order.
+
+    Args:
+        bundle: The classifier.
+        counts: How many pages each document has, by its number, (n_documents,).
+
+    Attributes:
+        scores: Log scores, (n_documents, n_classes), of those whose pages have all come.
+    """
+
+    def __init__(self, bundle: ClassifierBundle, counts: NDArray[np.int64]) -> None:
+        self._bundle, self._assembly = bundle, Assembly(counts)
+        self.scores = np.zeros((len(counts), len(bundle.classes)))
+
+    def take(
+        self,
+        X: NDArray[np.float32],
+        words: csr_array | None,
+        indices: NDArray[np.int64],
+        kinds: Sequence[str],
+        owner: NDArray[np.int64],
+    ) -> None:
+        """Takes pages that say something; arguments as of `rows.Gathered`, whose owners are numbers of documents."""
+        parts = self._bundle.scores_of_parts(X, words)
+        scores = self._bundle.parts.fused(parts)
+        if not self._bundle.judges_documents:
+            X, words, parts = X[:, :0], None, {}
+        whole = self._assembly.add(Gathered(scores, parts, X.astype(np.float16), words, indices, kinds, owner))
+        if whole is not None:
+            numbers, pages = whole
+            self.scores[numbers] = self._bundle.document_scores(pages)
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A classifier's answers for all stored documents that are not blank.
+
+    Attributes:
+        documents: SHA-256, (n,).
+        kinds: Kind of source of each, of `source_kinds.codes`, (n,).
+        told: Column of the most probable type, (n,).
+        decisions: With candidates, statuses, and whether their error rate was measured.
+        shifted: Whether documents of its kind are, as a batch, unlike the labelled ones, (n,).
+    """
+
+    documents: list[str]
+    kinds: NDArray[np.int64]
+    told: NDArray[np.int64]
+    decisions: Decisions
+    shifted: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class _Scored:
+    """Scores and distances of all documents that are not blank, by each classifier."""
+
+    documents: NDArray[Any]
+    pages: NDArray[np.float64]
+    kinds: list[str]
+    scores: list[NDArray[np.float64]]
+    distances: list[NDArray[np.float64]]
+
+
+def _scored(store: FeatureStore, bundles: Sequence[ClassifierBundle]) -> _Scored:
+    """Reads the store part by part."""
+    pages = store.pages()
+    pages = pages[~pages["outcome"].isin(SAYS_NOTHING)].sort_values("page_id")
+    known, indices = pages["page_id"].to_numpy(np.int64), pages["page_index"].to_numpy(np.int64)
+    documents, owners = np.unique(pages["document_sha256"].to_numpy(object), return_inverse=True)
+    kinds, weights = pages["source_kind"].to_numpy(object), page_weights(indices)
+    answers = [DocumentAnswers(bundle, np.bincount(owners, minlength=len(documents))) for bundle in bundles]
+    distances = [np.zeros(len(known)) for _ in bundles]
+    kept = PageWords(store) if any(bundle.words for bundle in bundles) else None
+    for page_ids, X in store.batches():  # never the whole matrix
+        here = np.flatnonzero(np.isin(page_ids, known))
+        if not len(here):
+            continue
+        rows, own = np.searchsorted(known, page_ids[here]), X[here]
+        words = None if kept is None else kept.of(page_ids[here])
+        for bundle, answer, far in zip(bundles, answers, distances, strict=True):
+            answer.take(own, words, indices[rows], kinds[rows].tolist(), owners[rows])
+            far[rows] = bundle.distances(own, words)
+    if not len(documents):
+        return _Scored(documents, np.zeros(0), [], [], [])
+    return _Scored(
+        documents,
+        effective_pages(weights, owners),
+        document_kinds(kinds, weights, owners),
+        [answer.scores for answer in answers],
+        [weighted_means(far, weights, owners) for far in distances],
+    )
+
+
+def decided(workspace: Workspace, store: FeatureStore, bundle: ClassifierBundle) -> Decided | None:
+    """The answers for all stored documents, as `classify` would give them; None where all pages are blank.
+
+    Args:
+        workspace: Where kinds of documents are looked up that an earlier version stored without.
+        store: The features, as the classifier takes them; read part by part.
+        bundle: The classifier.
+    """
+    scored = _scored(store, [bundle])
+    if not len(scored.documents):
+        return None
+    kinds = codes(known_kinds(workspace, scored.documents, np.array(scored.kinds, object)).tolist())
+    return _decided(scored, 0, bundle, kinds)
+
+
+def _decided(scored: _Scored, number: int, bundle: ClassifierBundle, kinds: NDArray[np.int64]) -> Decided:
+    """What the classifier of a number decides, all documents that it did not learn being a batch."""
+    scores, distances, rule = scored.scores[number], scored.distances[number], Rule()
+    probabilities = np.exp(bundle.documents.scale.log_probabilities(scores, scored.pages))
+    told = probabilities.argmax(axis=1)
+    fresh = np.array([brief(sha256) not in bundle.learnt for sha256 in scored.documents], bool)
+    asked = Asked(distances[fresh], told[fresh], probabilities[fresh].max(axis=1), kinds[fresh])
+    shifted = np.isin(kinds, codes(sorted(compare(bundle.documents, asked, rule.error_rate).shifted)))
+    found = bundle.documents.decide(scores, distances, rule, scored.pages, kinds=kinds, shifted=shifted)
+    return Decided([str(sha256) for sha256 in scored.documents], kinds, told, found, shifted)
+
+
 def told(store: FeatureStore, bundles: Iterable[ClassifierBundle]) -> list[dict[str, Answer]]:
     """The answer of each classifier for every stored document that is not blank, by SHA-256, as `classify` would.
 
@@ -33,31 +163,14 @@ def told(store: FeatureStore, bundles: Iterable[ClassifierBundle]) -> list[dict[
         bundles: The classifiers, all of the store's space.
     """
     bundles = list(bundles)
-    scores: list[list[NDArray[np.float64]]] = [[] for _ in bundles]
-    distances: list[list[NDArray[np.float64]]] = [[] for _ in bundles]
-    ids = []
-    kept = PageWords(store) if any(bundle.words for bundle in bundles) else None
-    for page_ids, X in store.batches():  # never the whole matrix
-        ids.append(page_ids)
-        words = None if kept is None else kept.of(page_ids)
-        for bundle, rows, far in zip(bundles, scores, distances, strict=True):
-            rows.append(bundle.log_scores(X, words))
-            far.append(bundle.distances(X, words))
-    pages = store.pages().set_index("page_id").loc[np.concatenate(ids)]
-    voting = ~pages["outcome"].isin(SAYS_NOTHING).to_numpy()
-    documents, owner = np.unique(pages["document_sha256"].to_numpy(object)[voting], return_inverse=True)
-    weights = page_weights(pages["page_index"].to_numpy(np.int64)[voting])
-    found = []
-    for bundle, rows, far in zip(bundles, scores, distances, strict=True):
-        decided = bundle.documents.decide(
-            mean_log_scores(np.concatenate(rows)[voting], weights, owner),
-            weighted_means(np.concatenate(far)[voting], weights, owner),
-            Rule(),
-            effective_pages(weights, owner),
-        )
-        kinds = [bundle.classes[k] for k in decided.probabilities.argmax(axis=1)]
-        answers = (Answer(kind, str(status)) for kind, status in zip(kinds, decided.status, strict=True))
-        found.append(dict(zip(map(str, documents), answers, strict=True)))
+    scored = _scored(store, bundles)
+    if not len(scored.documents):
+        return [{} for _ in bundles]
+    kinds, found = codes(scored.kinds), []
+    for number, bundle in enumerate(bundles):
+        own = _decided(scored, number, bundle, kinds)
+        answers = (Answer(bundle.classes[k], str(s)) for k, s in zip(own.told, own.decisions.status, strict=True))
+        found.append(dict(zip(own.documents, answers, strict=True)))
     return found
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
+from sklearn.pipeline import Pipeline
 
 from embedpipe.classifiers.bundles import (
     CUES,
@@ -29,23 +30,23 @@ from embedpipe.classifiers.evaluation import (
     LEARNT,
     HeldOut,
     LabelledPages,
-    confusion,
     cross_validate,
     document_answers,
     document_scores,
+    fit_whole,
     grouped_folds,
-    metrics_of,
     page_answers,
-    per_class,
 )
 from embedpipe.classifiers.finetuned import seen_pages
 from embedpipe.classifiers.gains import Gain, gain_of
 from embedpipe.classifiers.group_guesses import separated
 from embedpipe.classifiers.held_out import held_out_of, honest_folds
 from embedpipe.classifiers.lessons import missing, variants
+from embedpipe.classifiers.metrics import confusion, metrics_of, per_class
 from embedpipe.classifiers.parts import Plan, plan
 from embedpipe.classifiers.saved.on_disk import brief
-from embedpipe.classifiers.text.words import shrunk
+from embedpipe.classifiers.scores.fusion import Fusion
+from embedpipe.classifiers.text.words import BUCKETS, shrunk
 from embedpipe.classifiers.unknowns import (
     Strangers,
     distances_of_all,
@@ -63,7 +64,7 @@ from embedpipe.embedding.cue_table import CuedStore
 from embedpipe.embedding.kind_table import known_kinds
 from embedpipe.embedding.streaming import Settings
 from embedpipe.pages.cues import UNKNOWN
-from embedpipe.pages.extras.word_rows import have_words
+from embedpipe.pages.extras.word_rows import folded, have_words
 from embedpipe.pages.rendering import Selection
 from embedpipe.store import page_extras
 from embedpipe.store.features import FeatureStore
@@ -87,8 +88,8 @@ class TrainingRecipe:
         cues: Learn from the cues of each page in any case.
         augment: Learn also from so many variants of each page, which `make_variants` makes.
         seed: Of the variants.
-        blocks: What it learns from: `pictures`, `layout`, `cues`, `words`, networks or blocks of the space; None for
-            pictures, and words and layout where they help, as held-out documents show.
+        blocks: What it learns from: `pictures`, `layout`, `cues`, `words`, `document`, networks or blocks of the space;
+            None for pictures, and words, layout and whole documents where they help, as held-out documents show.
     """
 
     kind: str
@@ -152,7 +153,7 @@ class Evaluation:
     """Held-out quality.
 
     Attributes:
-        metrics: Of pages and documents, see `evaluation.metrics_of`.
+        metrics: Of pages and documents, see `metrics.metrics_of`.
         per_class: Of documents, a row per type.
         classes: Types, sorted.
         matrix: Documents by true type (rows) and predicted type (columns).
@@ -205,7 +206,7 @@ def _words(store: FeatureStore, pages: LabelledPages) -> csr_array | None:
     table = page_extras.words_table(root)
     kept = table.kept()
     lacking = sum(index not in kept.get(sha256, ()) for sha256, index in keys)
-    words = page_extras.words_in(table, keys)
+    words = folded(page_extras.words_in(table, keys), BUCKETS, spare=True)  # once, and not in each fold
     if not have_words(words).any():
         return None
     if lacking:
@@ -379,8 +380,9 @@ def fit(
         learnt=frozenset(map(brief, pages.documents)),
         parts=FittedParts(
             {name: shrunk(part) if name == WORDS else part for name, part in fitted.items() if name != PICTURES},
-            {part.name: part.columns for part in held.plan.parts if part.columns is not None},
+            {name: columns for name, columns in held.plan.columns.items() if columns is not None},
             held.held_out.fusion,
+            *_whole(held),
         ),
     )
     bundle.fitted_on["time"] = datetime.now().astimezone().isoformat(timespec="seconds")
@@ -391,6 +393,13 @@ def fit(
     ):
         bundle.save(folder)
     return bundle
+
+
+def _whole(held: "Rehearsal") -> tuple[Pipeline | None, Fusion | None]:
+    """The part that judges documents, fitted on all of them, and its weights."""
+    part, fusion = held.plan.whole, held.held_out.document_fusion
+    fitted = None if part is None else fit_whole(part, held.known, words=WORDS in held.plan.names)
+    return (None, None) if fitted is None else (fitted, fusion)
 
 
 def documents_by_type(pages: LabelledPages) -> dict[str, int]:
@@ -447,14 +456,14 @@ class Rehearsal:
     @property
     def gain(self) -> Gain | None:
         """What the other parts add to the first one, on documents that were held out; None where there is no other."""
-        if self.held_out.alone is None or self.held_out.fusion is None:
+        if self.held_out.alone is None or len(self.held_out.names) == 1:
             return None
         pages, held_out = self.held_out.measured(self.pages)
         return gain_of(pages, held_out)
 
     def measured_documents(self) -> NDArray[np.bool_]:
         """Which rows of `of_documents` figures are of: those whose type was learnt while they were held out, (n,)."""
-        rows = document_scores(self.pages, self.held_out.log_scores).rows
+        rows = document_scores(self.pages, self.held_out).rows
         return np.ones(len(rows), bool) if self.held_out.measurable is None else self.held_out.measurable[rows]
 
 
@@ -483,11 +492,11 @@ def rehearse(
     folds = honest_folds(known, seed)
     offered = recipe.plan(store.blocks, known)
     held_out = cross_validate(offered, known, folds)
-    chosen = offered.only(held_out.fusion.names if held_out.fusion else (PICTURES,))
+    chosen = offered.only(held_out.names)
     all_folds = folds_of_all(everything, folds)
     far = distances_of_all(chosen, everything, all_folds)
     pages, distances = held_out_of(known, folds), far[: len(folds)][folds != LEARNT]
-    strangers = leave_types_out(chosen, held_out.fusion, everything)
+    strangers = leave_types_out(chosen, held_out, everything)
     of_pages, of_documents = page_answers(pages, held_out, distances), document_answers(pages, held_out, distances)
     if strangers is not None:
         of_pages, of_documents = limited(of_pages, strangers.pages), limited(of_documents, strangers.documents)
@@ -518,7 +527,7 @@ def evaluate_held(held: Rehearsal) -> Evaluation:
     """Quality of what was held out, and whose type was learnt meanwhile."""
     classes = held.held_out.classes
     pages, held_out = held.held_out.measured(held.pages)
-    documents = document_scores(pages, held_out.log_scores)
+    documents = document_scores(pages, held_out)
     probabilities = nested_decisions(held.of_documents, Rule()).probabilities[held.measured_documents()]
     order = np.argsort(-probabilities, axis=1, kind="stable")[:, :2]
     best = np.take_along_axis(probabilities, order, axis=1).tolist()

@@ -19,16 +19,20 @@ from embedpipe.classifiers.bundles import WORDS, fit_classifier, fit_novelty, pa
 from embedpipe.classifiers.calibration.confidence import HeldOutScores
 from embedpipe.classifiers.calibration.decisions import Calibration, Decisions, Rule
 from embedpipe.classifiers.calibration.novelty import NoveltyDetector
+from embedpipe.classifiers.documents.labelled import owners
 from embedpipe.classifiers.evaluation import (
     LEARNT,
     HeldOut,
     LabelledPages,
     document_answers,
+    fit_whole,
     in_each_fold,
     page_answers,
+    whole_scores,
 )
 from embedpipe.classifiers.parts import Part, Plan
-from embedpipe.classifiers.scores.fusion import Fusion
+from embedpipe.classifiers.saved.combining import DOCUMENT, means_of_parts
+from embedpipe.classifiers.scores.pooling import page_weights
 from embedpipe.store.labels import NONE
 
 GUARD = 0.05
@@ -139,14 +143,14 @@ def measured(scaling: Pipeline, detector: NoveltyDetector, part: Part, pages: La
     return detector.distances(scaling[:-1].transform(pages.inputs_of(part)), pages.words)
 
 
-def leave_types_out(plan: Plan, fusion: Fusion | None, pages: LabelledPages) -> Strangers | None:
+def leave_types_out(plan: Plan, measured: HeldOut, pages: LabelledPages) -> Strangers | None:
     """Leaves types out in turn, and asks about their documents; None where fewer than two types would be left.
 
     A group with documents of a type left out is not learnt from at all: its other documents would look alike.
 
     Args:
         plan: The parts of the classifier.
-        fusion: What they count; None for one part alone.
+        measured: Says what they count.
         pages: Of `together`.
     """
     pages = _some(pages)
@@ -156,12 +160,13 @@ def leave_types_out(plan: Plan, fusion: Fusion | None, pages: LabelledPages) -> 
         asked = np.isin(pages.y.astype(str), kinds)
         learnt = ~np.isin(pages.groups, np.unique(pages.groups[asked]))
         if len(set(pages.y[learnt]) - {NONE}) >= 2:  # noqa: PLR2004
-            found.append(_answers(plan, fusion, pages, (learnt, asked), classes))
+            found.append(_answers(plan, measured, pages, (learnt, asked), classes))
     if not found:
         return None
-    held, scores, distances = zip(*found, strict=True)
-    everything = pages.take(np.concatenate([np.flatnonzero(rows) for rows in held]))
-    answers = HeldOut(classes, np.concatenate(scores), np.zeros(len(everything.y), np.int64))
+    rows, scores, wholes, distances = zip(*found, strict=True)
+    everything = pages.take(np.concatenate([np.flatnonzero(asked) for asked in rows]))
+    whole = None if plan.whole is None else np.concatenate(wholes)
+    answers = HeldOut(classes, np.concatenate(scores), np.zeros(len(everything.y), np.int64), whole=whole)
     far = np.concatenate(distances)
     return Strangers(classes, document_answers(everything, answers, far), page_answers(everything, answers, far))
 
@@ -185,34 +190,46 @@ def _sets(pages: LabelledPages, classes: Sequence[str]) -> list[list[str]]:
 
 def _answers(
     plan: Plan,
-    fusion: Fusion | None,
+    held: HeldOut,
     pages: LabelledPages,
     rows: tuple[NDArray[np.bool_], NDArray[np.bool_]],
     classes: list[str],
-) -> tuple[NDArray[np.bool_], NDArray[np.float64], NDArray[np.float64]]:
-    """Which pages were asked about, their log scores and distances."""
+) -> tuple[NDArray[np.bool_], NDArray[np.float64], NDArray[np.float64] | None, NDArray[np.float64]]:
+    """Which pages were asked about, their log scores, those of their documents, and distances."""
     learnt, asked = rows
     typed, questions, base = learnt & (pages.y != NONE), pages.take(asked), plan.parts[0]
-    lessons = ((part, pages.lessons_of(part, typed)) for part in plan.parts)
-    fitted = {part.name: fit_classifier(part.build(), *own) for part, own in lessons if len(np.unique(own.y)) > 1}
-    scores = answers_of(plan, fusion, fitted, questions, classes)
+    fitted = fitted_parts(plan, pages, typed)
+    told = answers_of(plan, held, fitted, questions, classes)
     detector = fit_detector(fitted[base.name], plan, pages, learnt)
-    return asked, scores, measured(fitted[base.name], detector, base, questions)
+    return asked, told.log_scores, told.whole, measured(fitted[base.name], detector, base, questions)
 
 
-def answers_of(
-    plan: Plan,
-    fusion: Fusion | None,
-    fitted: Mapping[str, Pipeline],
-    pages: LabelledPages,
-    classes: Sequence[str],
-) -> NDArray[np.float64]:
-    """Log scores of pages, (n, n_classes).
+def fitted_parts(plan: Plan, pages: LabelledPages, rows: NDArray[np.bool_] | None = None) -> dict[str, Pipeline]:
+    """The parts of a classifier by name, without those that fewer than two types can teach.
 
     Args:
         plan: The parts of the classifier.
-        fusion: What they count; None for one part alone.
-        fitted: The parts by name; words may be missing, where fewer than two types had any.
+        pages: Of types, or those of `together`.
+        rows: Which of the pages are learnt from, all of types; all pages if not given, (n,).
+    """
+    lessons = ((part, pages.lessons_of(part, rows)) for part in plan.parts)
+    fitted = {part.name: fit_classifier(part.build(), *own) for part, own in lessons if len(np.unique(own.y)) > 1}
+    if plan.whole is not None:
+        chosen = None if rows is None else np.flatnonzero(rows)
+        whole = fit_whole(plan.whole, pages, chosen, words=WORDS in plan.names)
+        fitted |= {} if whole is None else {DOCUMENT: whole}
+    return fitted
+
+
+def answers_of(
+    plan: Plan, held: HeldOut, fitted: Mapping[str, Pipeline], pages: LabelledPages, classes: Sequence[str]
+) -> HeldOut:
+    """Scores of pages, and of their documents.
+
+    Args:
+        plan: The parts of the classifier.
+        held: Says what they count.
+        fitted: Of `fitted_parts`; words may be missing, where fewer than two types had any.
         pages: What is asked about.
         classes: All types, sorted; impossible where the parts have not learnt them.
     """
@@ -221,7 +238,18 @@ def answers_of(
         if part.name in fitted:
             own = fitted[part.name]
             scores[part.name] = part_scores(part.name, own, pages.inputs_of(part), list(own.classes_), classes)
-    return scores[plan.parts[0].name] if fusion is None else fusion.apply(scores)
+    fused = scores[plan.parts[0].name] if held.fusion is None else held.fusion.apply(scores)
+    told = HeldOut(list(classes), fused, np.zeros(len(pages.y), np.int64))
+    if plan.whole is None or held.document_fusion is None:
+        return told
+    owner = owners(pages.documents, pages.y)
+    documents = np.zeros((int(owner.max(initial=-1)) + 1, len(classes)))
+    if DOCUMENT in fitted:
+        rows, first = np.arange(len(pages.y)), np.unique(owner, return_index=True)[1]
+        words = WORDS in plan.names
+        documents = whole_scores(plan.whole, fitted[DOCUMENT], pages, rows, classes, words=words)[first]
+    means = means_of_parts(scores, page_weights(pages.page_indices), owner)
+    return replace(told, whole=held.document_fusion.apply({**means, DOCUMENT: documents})[owner])
 
 
 def auroc(known: HeldOutScores, strangers: HeldOutScores) -> float | None:

@@ -7,20 +7,27 @@ Importing a module registers its commands. Heavy modules are imported inside the
 Other rooms use nothing of it.
 """
 
-# ruff: noqa: F401, I001 - importing registers
+# ruff: noqa: E402, F401, I001 - importing registers
+import gc
+
+gc.set_threshold(100_000, 20, 20)  # imports make many objects that stay, and to look through them takes long
+
 from embedpipe.commands import (
     embedding,
     labelling,
     fitting,
     transferring,
     teaching,
+    reviewing,
     classifying,
     looking,
     grouping,
     comparing,
+    reporting,
     upkeep,
     machine,
 )
+from embedpipe.commands.unattended import running, watching
 from embedpipe.commands.base import app, main
 from embedpipe.commands.terminal.panels import place_of
 

@@ -4,6 +4,7 @@ Modules of the package are imported inside the functions, so that `--help` answe
 what it uses.
 """
 
+import dataclasses
 import functools
 import math
 import os
@@ -28,11 +29,13 @@ from embedpipe.commands.terminal.console import (
     prepare_streams,
     say,
 )
-from embedpipe.commands.terminal.options import Common, expand
+from embedpipe.commands.terminal.options import Common, expand, language_named
 from embedpipe.commands.terminal.panels import panel_of
 from embedpipe.commands.terminal.targets import guarded
 from embedpipe.core.errors import EmbedpipeError, UsageError
+from embedpipe.core.languages import choice
 from embedpipe.core.memory import is_lack_of_memory
+from embedpipe.core.other_formats import counted, in_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,6 +44,9 @@ if TYPE_CHECKING:
     from embedpipe.classifiers.lessons.missing import Missing
     from embedpipe.classifiers.saved.answering import Answerer
     from embedpipe.embedding.intake import Report
+    from embedpipe.store.label_lists.columns import Wish
+    from embedpipe.store.label_lists.lines import BadLine
+    from embedpipe.store.labels import Labels
     from embedpipe.store.workspace import Workspace
 
 DONE, ERROR, USAGE, SOME_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
@@ -65,7 +71,37 @@ app = typer.Typer(
 )
 
 
-LabelsFile = Annotated[Path | None, typer.Option(help="A CSV with the columns path,label to take labels from first.")]
+def _print_version(asked: bool) -> None:
+    if asked:
+        sys.stdout.write(f"embedpipe {version()}\n")
+        raise typer.Exit
+
+
+def version() -> str:
+    """Of this program; "unknown" where it runs from a folder and was never installed."""
+    from importlib import metadata
+
+    try:
+        return metadata.version("embedpipe")
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+@app.callback()
+def _before_the_command(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+    lang: Annotated[
+        str | None, typer.Option(metavar="en|zh", parser=language_named, help="Language of messages and HTML.")
+    ] = None,
+) -> None:
+    """Sorts piles of documents by what their pages look like."""
+
+
+LabelsFile = Annotated[
+    Path | None, typer.Option(help="A list (CSV, .xlsx) with the columns path,label to take labels from first.")
+]
 ErrorRate = Annotated[
     float, typer.Option(help="How often the true type may be missing among the candidates.", min=0.001, max=0.5)
 ]
@@ -119,29 +155,78 @@ def begin(common: Common) -> "tuple[Workspace, Output]":
 
 
 def take_labels(
-    workspace: "Workspace", source: str, output: Output, *, none: bool = False
-) -> "tuple[int, dict[str, int], int]":
-    """Takes labels from a folder of types or a CSV; reports what was skipped, and what was replaced.
+    workspace: "Workspace",
+    source: str,
+    output: Output,
+    *,
+    none: bool = False,
+    wish: "Wish | None" = None,
+    bad_lines: Path | None = None,
+) -> "tuple[int, Labels]":
+    """Takes labels from a folder of types or a list; reports what was skipped, what is wrong, and what was replaced.
 
     Returns:
-        How many were taken, and of all labels how many there are of each type, and of none of them.
+        How many were taken, and all labels.
     """
+    from embedpipe.store.label_lists.lines import BadLinesError
     from embedpipe.tasks import label
 
     name, before = _running.get(), workspace.labels()
-    count, labels = label.take(workspace, source, name if name == "label" else f"{name} --labels", none=none)
+    try:
+        count, labels = label.take(
+            workspace, source, name if name == "label" else f"{name} --labels", none=none, wish=wish
+        )
+    except BadLinesError as error:
+        _report_bad_lines(error.lines, bad_lines, output)
+        raise
+    _report_bad_lines(labels.bad, bad_lines, output)
     if labels.skipped:
         output.notice(f"{labels.skipped} lines of {source} have no label yet and were passed over")
     _, changed, removed = labels.compared(before)
     if changed or removed:
         output.notice(f"{changed} labels were replaced and {removed} taken away: `label --undo` goes back")
-    return count, labels.types(), labels.none
+    return count, labels
+
+
+def _report_bad_lines(lines: "Sequence[BadLine]", file: Path | None, output: Output) -> None:
+    """Lists the first lines of a list that give no label; all of them go to a file where one was asked for."""
+    from embedpipe.tasks import label
+
+    if file is not None:
+        label.save_bad_lines(lines, file)
+        output.notice(f"written: {file}, with {len(lines)} lines that give no label")
+    for bad in lines[:_FAILURES_SHOWN]:
+        output.notice(f"line {bad.line}{f' ({bad.cell})' if bad.cell else ''}: {bad.reason}")
+    if len(lines) > _FAILURES_SHOWN and file is None:
+        output.notice(f"... and {len(lines) - _FAILURES_SHOWN} more: `label` with --bad-lines FILE.csv writes them all")
 
 
 def count_labels(types: "Mapping[str, int]", none: int) -> str:
     """How many labels there are of each type, and how many documents are of none, in words."""
     words = f"{len(types)} types: " + ", ".join(f"{kind} {n}" for kind, n in types.items())
     return f"{words}; none of these: {none}" if none else words
+
+
+def say_next(common: Common, output: Output, **results: Any) -> None:
+    """Ends a command with a line on what to do next, where a person watches; see `terminal.next_steps`."""
+    from embedpipe.commands.terminal import next_steps
+    from embedpipe.core.errors import EmbedpipeError
+    from embedpipe.tasks import info
+
+    def known() -> next_steps.Known:
+        from embedpipe.store.workspace import Workspace
+
+        try:
+            found = info.standing(Workspace(common.artifacts))
+        except EmbedpipeError:  # it was said, or will be by the command that needs it
+            found = info.Standing(0, 0, 0, 0, ())
+        values = {field.name: getattr(found, field.name) for field in dataclasses.fields(found)}
+        is_default = str(common.artifacts) == "artifacts" or os.environ.get("EMBEDPIPE_ARTIFACTS")
+        where = "" if is_default else f" --artifacts {next_steps.typed([str(common.artifacts)])}"
+        names = frozenset(str(registered.name) for registered in app.registered_commands)
+        return next_steps.Known(**{**values, "commands": names, "where": where, **results})
+
+    next_steps.say_next(output, _running.get(), known)
 
 
 def print_missing(missing: "Missing", output: Output, of: str = "") -> None:
@@ -165,6 +250,8 @@ def report_json(report: "Report") -> dict[str, Any]:
         "members": report.members,
         "ignored": report.ignored,
         "others": dict(report.others),
+        "unread": counted(what for _, what in report.unread),
+        "unread_files": [{"path": path, "format": what} for path, what in report.unread],
         "failed": report.failed,
         "failed_files": report.failed_files,
         "failed_pages": report.failed_pages,
@@ -189,12 +276,31 @@ def report_json(report: "Report") -> dict[str, Any]:
 def report_counts(report: "Report") -> dict[str, Any]:
     """The part of a report that `classify` prints."""
     values = report_json(report)
-    keys = ("files", "duplicates", "same_files", "members", "ignored", "others", "failed", "seconds", "ocr", "failures")
+    keys = (
+        "files",
+        "duplicates",
+        "same_files",
+        "members",
+        "ignored",
+        "others",
+        "unread",
+        "unread_files",
+        "failed",
+        "seconds",
+        "ocr",
+        "failures",
+    )
     return {key: values[key] for key in keys}
 
 
 def print_report(report: "Report", output: Output) -> None:
     """Counts and the first failures, for people."""
+    print_failures(report, output)
+    print_counts(report, output)
+
+
+def print_failures(report: "Report", output: Output) -> None:
+    """The first failures, and what stands for more than it shows, for people."""
     for failure in report.failures[:_FAILURES_SHOWN]:
         output.notice(f"failed: {failure.page}: {failure.kind}: {failure.message}")
     if len(report.failures) > _FAILURES_SHOWN:
@@ -207,6 +313,10 @@ def print_report(report: "Report", output: Output) -> None:
     for outcome, what in _PARTIAL.items():
         if count := report.outcomes[outcome]:
             output.notice(f"{count} {outcome}{'s' * (count != 1)}: {what}")
+
+
+def print_counts(report: "Report", output: Output) -> None:
+    """What was read, for people."""
     rate = f", {report.embedded / report.seconds:.1f} pages/s" if report.embedded and report.seconds else ""
     output.line(
         f"{report.documents} documents, {report.pages} pages: {report.embedded} embedded, {report.skipped} already "
@@ -233,6 +343,11 @@ _PASSED_OVER = {
 
 def print_passed_over(report: "Report", output: Output) -> None:
     """Says of what was passed over why, and how to have it read; a line for each reason."""
+    if report.unread:
+        told = in_words(counted(what for _, what in report.unread))
+        output.line(
+            f"not read: {told}: embedpipe does not read these; convert them to PDF (--strict: they are failures)"
+        )
     for kind, words in _PASSED_OVER.items():
         if count := report.others[kind]:
             output.line(f"passed over: {count} {words}")
@@ -316,17 +431,17 @@ def open_classifier(workspace: "Workspace", name: str | None) -> "ClassifierBund
     """The fitted classifier of that name, or the only one."""
     from embedpipe.classifiers.bundles import ClassifierBundle
 
-    return ClassifierBundle.load(_classifier(workspace, name))
+    return ClassifierBundle.load(classifier_in_use(workspace, name))
 
 
 def open_answerer(workspace: "Workspace", name: str | None) -> "Answerer | ClassifierBundle":
     """The same, for answers only: without scikit-learn where that is possible."""
     from embedpipe.classifiers.saved.answering import Answerer
 
-    return Answerer.load(_classifier(workspace, name)) or open_classifier(workspace, name)
+    return Answerer.load(classifier_in_use(workspace, name)) or open_classifier(workspace, name)
 
 
-def _classifier(workspace: "Workspace", name: str | None) -> Path:
+def classifier_in_use(workspace: "Workspace", name: str | None) -> Path:
     """The folder of the version that is in use."""
     from embedpipe.core.errors import ArtifactError, UnknownNameError
 
@@ -372,6 +487,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: Without the name of the program; those of this process if None.
     """
+    choice.use(choice.asked(sys.argv[1:] if arguments is None else arguments))
     try:
         code = int(app(arguments, standalone_mode=False) or DONE)
         finish_output()

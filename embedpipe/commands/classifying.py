@@ -2,10 +2,11 @@
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from embedpipe.commands.answers import Answers
 from embedpipe.commands.base import (
     Classifier,
     ErrorRate,
@@ -13,23 +14,23 @@ from embedpipe.commands.base import (
     command,
     exit_code,
     open_answerer,
-    print_report,
     report_counts,
+    say_next,
 )
+from embedpipe.commands.terminal.next_steps import typed
 from embedpipe.commands.terminal.options import Common, Inputs, Network, Reading, Recognition
 from embedpipe.commands.terminal.targets import file_option, folder_option
 from embedpipe.core.outputs import csv_of
 
-_TABLES = ("embedpipe.commands.classifying:COLUMNS", "embedpipe.commands.splitting:COLUMNS")
-_OTHERS = 3  # candidates that a line has room for
-COLUMNS = (
-    *("path", "type", "label", "confidence", "status", "candidates", "margin", "novelty", "pages", "message"),
-    *("document", "answered_by"),
+_TABLES = (
+    *("embedpipe.commands.answers:COLUMNS", "embedpipe.commands.answers:BEFORE"),
+    "embedpipe.commands.splitting:COLUMNS",
 )
-"""Of the CSV."""
 
 if TYPE_CHECKING:
-    from embedpipe.tasks.classify import DocumentVerdict
+    from embedpipe.commands.terminal.console import Output
+    from embedpipe.store.labels import Labels
+    from embedpipe.store.workspace import Workspace
 
 
 @command("classify")
@@ -78,68 +79,63 @@ def classify(
     if split:
         from embedpipe.tasks import split as split_task
 
-        result = split_task.split(
-            workspace, inputs, bundle, load, rule=rule, settings=settings, blank_separates=blank_separates
-        )
+        with output.busy("reading and cutting files"):
+            result = split_task.split(
+                workspace, inputs, bundle, load, rule=rule, settings=settings, blank_separates=blank_separates
+            )
         for line in shift.advice(result.report.shift, bundle.name, error_rate):
             output.notice(line)
         return splitting_command.present(result, write, csv, settings, output, answered_by)
-    verdicts, report = classify_task.classify(
-        workspace, inputs, bundle, load, rule=rule, neighbours=neighbours if common.as_json else 0, settings=settings
-    )
-    if (smallest := bundle.documents.smallest_error_rate()) > error_rate:
-        output.notice(f"with so few labelled documents no error rate below {smallest:.2f} is promised: label more")
-    documents = [classify_task.as_json(verdict) for verdict in verdicts]
-    found = shift.as_json(report.shift, bundle.name, error_rate)
-    values = {"classifier": bundle.name, "documents": documents, "shift": found, **report_counts(report)}
-    values["promise"] = shift.promise(bundle.documents, error_rate)
-    if csv is not None:
-        _write_answers(csv, verdicts, documents, answered_by)
-    output.table(
-        ("type", "confidence", "status", "pages", "file"),
-        [(d["type"] or "-", f"{d['confidence']:.0%}", _status(d), len(d["pages"]), d["path"]) for d in documents],
-    )
-    output.line(values["promise"])
-    print_report(report, output)
-    for line in found["advice"]:
-        output.notice(line)
-    missing = 0
-    try:
-        if sort_into is not None:
-            from embedpipe.tasks import sort_into as sort_into_task
+    if sort_into is None:
+        wish = None
+    else:
+        from embedpipe.tasks.sort_into import Wish
 
-            wish = sort_into_task.Wish(sort_into, inputs, link=link, keep_tree=keep_tree, answered_by=answered_by)
-            missing = sorting_command.present(verdicts, report, wish, values, output)
-    finally:
+        wish = Wish(sort_into, inputs, link=link, keep_tree=keep_tree, answered_by=answered_by)
+    with output.progress("reading files") as bar:
+        verdicts, report = classify_task.classify(
+            workspace,
+            inputs,
+            bundle,
+            load,
+            rule=rule,
+            neighbours=neighbours if common.as_json else 0,
+            settings=settings,
+            progress=bar.stage,
+        )
+    answers = Answers(classify_task.with_labels(verdicts, _labels(workspace, output)), report, answered_by)
+    found = shift.as_json(report.shift, bundle.name, error_rate)
+    values = {"classifier": bundle.name, "documents": answers.documents, "shift": found, **report_counts(report)}
+    values["promise"] = shift.promise(bundle.documents, error_rate)
+    smallest = bundle.documents.smallest_error_rate()
+    advice = [_too_few(smallest), *found["advice"]] if smallest > error_rate else found["advice"]
+    try:
+        if wish is not None:
+            answers.done = sorting_command.sort(answers.verdicts, report, wish, output)
+            values |= sorting_command.as_json(answers.done)
+    finally:  # the answers are there whatever happens to the copies
+        if csv is not None:
+            answers.write(csv)
+        missing = answers.present(values["promise"], advice, output)
         output.result(values)
+    doubtful = sum(v.prediction.status in ("ambiguous", "novel") for v in answers.verdicts)
+    results = {"doubtful": doubtful, "answered": len(answers.verdicts), "inputs": typed(inputs)}
+    fit = f"fit-{bundle.name}" if bundle.name in ("svm", "knn", "head") else f"fit-svm --name {typed([bundle.name])}"
+    say_next(common, output, **results, fit=fit, file=str(csv or ""), folder=str(sort_into or ""))
     return exit_code(report) or missing
 
 
-def _write_answers(
-    file: Path, verdicts: "list[DocumentVerdict]", documents: list[dict[str, Any]], answered_by: str
-) -> None:
-    """Writes the answers with an empty column `label`: `label` takes what a person writes there, and nothing else."""
-    from embedpipe.core.display import path_to_text
-    from embedpipe.core.tables import write_csv
-
-    rows = [
-        {
-            **document,
-            "path": path_to_text(document["path"]),
-            "pages": len(document["pages"]),
-            "candidates": " ".join(c["type"] for c in document["candidates"]),
-            "document": verdict.document_sha256,
-            "answered_by": answered_by,
-        }
-        for verdict, document in zip(verdicts, documents, strict=True)
-    ]
-    write_csv(file, COLUMNS, rows)
+def _too_few(smallest: float) -> str:
+    return f"with so few labelled documents no error rate below {smallest:.2f} is promised: label more"
 
 
-def _status(document: dict[str, Any]) -> str:
-    """Whether the answer can be used, in a few words."""
-    others = [c["type"] for c in document["candidates"][1 : 1 + _OTHERS]]
-    more = len(document["candidates"]) - 1 - len(others)
-    if document["status"] != "ambiguous" or not others:
-        return str(document.get("message") or document["status"])
-    return f"ambiguous: or {', '.join(others)}" + (f" and {more} more" if more > 0 else "")
+def _labels(workspace: "Workspace", output: "Output") -> "Labels":
+    """What people labelled; nothing where that cannot be read: a classifier may outlive its labels."""
+    from embedpipe.core.errors import EmbedpipeError
+    from embedpipe.store.labels import Labels
+
+    try:
+        return workspace.labels()
+    except EmbedpipeError as error:
+        output.notice(f"warning: labels are not looked at: {error}")
+        return Labels()

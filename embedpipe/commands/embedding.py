@@ -15,8 +15,10 @@ from embedpipe.commands.base import (
     exit_code,
     print_report,
     report_json,
+    say_next,
     take_labels,
 )
+from embedpipe.commands.terminal.next_steps import typed
 from embedpipe.commands.terminal.options import Common, Inputs, Network, Reading, Recognition
 from embedpipe.commands.terminal.targets import folder_option
 from embedpipe.core.display import path_to_text
@@ -124,7 +126,9 @@ def embed(
     changes = {"size": size, "resize": resize, "layers": layers, "annotations": annotations}
     recipe = {key: value for key, value in changes.items() if value is not None}
     if dry_run:
-        plan = embed_task.plan_run(workspace, inputs, network.load(workspace, recipe=recipe, upright=upright), settings)
+        with output.progress("reading files") as bar:
+            loaded = network.load(workspace, recipe=recipe, upright=upright)
+            plan = embed_task.plan_run(workspace, inputs, loaded, settings, bar)
         output.result(plan)
         output.line(embed_task.describe_plan(plan))
         if settings.ocr:
@@ -165,4 +169,6 @@ def embed(
     _print_changes(report, output)
     engine = f"{backbone.engine.name} on {backbone.engine.device} in {backbone.engine.precision}"
     output.line(f"space {backbone.identity.space}: {backbone.dim} features a page, {engine}")
+    if not report.interrupted:
+        say_next(common, output, inputs=typed(inputs))
     return exit_code(report)

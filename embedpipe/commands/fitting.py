@@ -18,6 +18,7 @@ from embedpipe.commands.base import (
     open_classifier,
     print_metrics,
     print_missing,
+    say_next,
     take_labels,
 )
 from embedpipe.commands.terminal.options import AllowMissing, Common, Labelling, Network, Space
@@ -71,7 +72,8 @@ def _fit(kind: str, common: Common, network: Network, space: str | None, labelli
                 allow_missing=labelling.allow_missing,
             )
     before = _types_before(workspace, labelling.name or kind)
-    bundle = fit(workspace, store, recipe, labelling.name, allow_missing=labelling.allow_missing)
+    with output.busy("fitting and measuring"):
+        bundle = fit(workspace, store, recipe, labelling.name, allow_missing=labelling.allow_missing)
     fitted, lacking = bundle.fitted_on, missing.take(workspace, store, Selection.parse(recipe.pages))
     output.result(
         {
@@ -110,6 +112,8 @@ def _fit(kind: str, common: Common, network: Network, space: str | None, labelli
     if bundle.metrics["held_out_documents"]:
         output.line(f"classify: {promise(bundle.documents, ERROR_RATE)}")
     print_unknowns(fitted["guard"], output)
+    known = measured_kinds(bundle.documents, ERROR_RATE)
+    say_next(common, output, knows_scans=bool(recipe.augment) or "scan" in known, fit=f"fit-{kind}")
     return DONE
 
 
@@ -204,12 +208,14 @@ def evaluate(
     bundle = open_classifier(workspace, classifier)
     store = workspace.store(space=bundle.identity.space)
     bundle.require(store.identity)
-    found = evaluate_task.assess(workspace, store, bundle, Rule(error_rate), allow_missing=allow_missing)
+    with output.busy("measuring"):
+        found = evaluate_task.assess(workspace, store, bundle, Rule(error_rate), allow_missing=allow_missing)
     if html is not None:
         evaluate_task.write(workspace, bundle, found, html)
         output.notice(f"report: {html}")
     output.result({"classifier": bundle.name, **evaluate_task.as_json(found)})
     metrics = found.evaluation.metrics
+    _print_lines(output, evaluate_task.in_a_sentence(found))
     _print_types(found.evaluation.per_class, output)
     print_metrics(metrics, output)
     print_missing(found.missing, output)
@@ -223,13 +229,18 @@ def evaluate(
             f"pages split at random would claim {flattering:.3f}: pages of one document look alike{known}, do not "
             "believe it"
         )
-    said = [*(_kinds(what, kinds) for what, kinds in found.decisions.items()), found.promise]
-    for line in filter(None, said):
-        output.line(line)
+    _print_lines(output, *(_kinds(what, kinds) for what, kinds in found.decisions.items()), found.promise)
     _print_gains(found.learning_curves, output)
     print_unknowns(found.guard, output)
     _print_novelty(found.novelty, output)
+    say_next(common, output)
     return DONE
+
+
+def _print_lines(output: "Output", *lines: str) -> None:
+    """Those that say something."""
+    for line in filter(None, lines):
+        output.line(line)
 
 
 def _print_gains(curves: "Sequence[Mapping[str, Any]]", output: "Output") -> None:
@@ -260,6 +271,7 @@ def _elsewhere(
     output: "Output",
 ) -> int:
     from embedpipe.classifiers.calibration.decisions import Rule
+    from embedpipe.classifiers.calibration.expected import out_of_hundred
     from embedpipe.classifiers.calibration.shift import as_json, promise
     from embedpipe.tasks import evaluate as evaluate_task
 
@@ -281,6 +293,8 @@ def _elsewhere(
         output.notice(f"not known to the classifier, so never right: {', '.join(found.unknown)}")
     shift = as_json(found.report.shift, bundle.name, error_rate)
     output.result({"classifier": bundle.name, **evaluate_task.elsewhere_json(found), "shift": shift})
+    about, low, high = out_of_hundred(found.intervals["accuracy"])
+    output.line(f"Of 100 documents like those in {folder} about {about} get the right type (between {low} and {high}).")
     _print_types(found.per_class, output)
     figures = ", ".join(
         f"{name.replace('_', ' ')} {i.value:.3f} ({i.low:.3f} to {i.high:.3f})" for name, i in found.intervals.items()

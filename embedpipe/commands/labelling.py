@@ -1,5 +1,7 @@
 """`label`, `suggest` and `check-labels`: where labels come from, what to label next, and what is likely wrong."""
 
+import re
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -7,6 +9,7 @@ import typer
 
 from embedpipe.commands.base import (
     DONE,
+    SOME_FAILED,
     Classifier,
     LabelsFile,
     begin,
@@ -14,10 +17,13 @@ from embedpipe.commands.base import (
     count_labels,
     open_classifier,
     print_missing,
+    say_next,
     take_labels,
 )
+from embedpipe.commands.reviewing import template_option, write_template
 from embedpipe.commands.terminal.options import AllowMissing, Common, Space
 from embedpipe.commands.terminal.targets import file_option
+from embedpipe.commands.terminal.widths import shortened
 from embedpipe.core.errors import UsageError
 from embedpipe.core.outputs import PNG, csv_of
 
@@ -25,21 +31,64 @@ if TYPE_CHECKING:
     from embedpipe.classifiers.training import TrainingRecipe
     from embedpipe.commands.terminal.console import Output
     from embedpipe.store.features import FeatureStore
+    from embedpipe.store.label_lists.columns import Wish
     from embedpipe.store.labels import Labels
     from embedpipe.store.workspace import Workspace
 
 _LINES = 20
+_COLUMNS = ("path", "label", "group", "page")
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Of a list of labels."""
+
+    root: Annotated[
+        str | None, typer.Option(help="Folder that the paths of the list are relative to.", metavar="DIR")
+    ] = None
+    sheet: Annotated[str | None, typer.Option(help="Sheet of a workbook, if not the first with a header.")] = None
+    columns: Annotated[
+        list[str],
+        typer.Option(
+            "--columns",
+            metavar="path=NAME,label=NAME",
+            help="Names of the list's columns; also group, page.",
+        ),
+    ] = field(default_factory=list)
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Take the lines of the list that are right although others are not.")
+    ] = False
+    bad_lines: Annotated[
+        Path | None,
+        file_option(csv_of("embedpipe.tasks.label:BAD_COLUMNS"), "Write the lines that give no label, with reasons."),
+    ] = None
+
+    def wish(self) -> "Wish":
+        """What is said of the list; raises UsageError for columns that nobody reads."""
+        from embedpipe.store.label_lists.columns import Wish
+
+        names = {}
+        for text in self.columns:
+            for pair in re.split(rf",(?=\s*(?:{'|'.join(_COLUMNS)})\s*=)", text):
+                ours, mark, name = (part.strip() for part in pair.partition("="))
+                if ours not in _COLUMNS or not (mark and name):
+                    raise UsageError(f"--columns {text}: write path=NAME,label=NAME; also {' and '.join(_COLUMNS[2:])}")
+                names[ours] = name
+        if self.root is not None and not Path(self.root).is_dir():
+            raise UsageError(f"--root {self.root} is no folder")
+        return Wish(self.root, self.sheet, names, self.partial)
 
 
 @command("label")
 def label(
     common: Common,
     space: Space,
+    listing: Listing,
     source: Annotated[
         str | None,
         typer.Argument(
-            help="A folder of type folders, or a CSV; with --cluster, families such as 3,7 or their CSV; with --undo, "
-            "the number of a version."
+            help="A folder of type folders, or a list (.xlsx, CSV); with --cluster, families such as 3,7 or their CSV; "
+            "with --undo, the number of a version."
         ),
     ] = None,
     cluster: Annotated[
@@ -59,24 +108,33 @@ def label(
     png: Annotated[
         Path | None, file_option(PNG, "Draw the families into a PNG file.", "--png", "--contact-sheet")
     ] = None,
+    template: Annotated[Path | None, template_option()] = None,
+    limit: Annotated[int | None, typer.Option(help="With --template: most documents.", min=1)] = None,
+    classifier: Classifier = None,
     allow_missing: AllowMissing = False,
     undo: Annotated[
         bool, typer.Option("--undo", help="Go back to the labels before the last change, or to a version.")
     ] = False,
     history: Annotated[bool, typer.Option("--history", help="List the versions of the labels.")] = False,
 ) -> int:
-    """Take labels from a folder tree (folder = type) or a CSV (path,label or path,page,label; group optional)."""
+    """Take labels from a folder tree (folder = type) or a list (path,label; page and group optional)."""
     from embedpipe.store.labels import NONE
 
     workspace, output = begin(common)
     if undo or history:
-        if cluster or as_type or none or csv or png or (undo and history) or (history and source is not None):
+        others = (cluster, as_type, none, csv, png, template, undo and history, history and source is not None)
+        if any(others):
             raise UsageError("--undo, with a version or without, and --history go with no other option")
         return _undo(workspace, source, output) if undo else _list_versions(workspace, output)
+    if template is not None or limit is not None:
+        out = _checked_template(template, alone=source is None and not (cluster or none))
+        return write_template(workspace, space, classifier, limit, out, output)
     if not cluster:
         if source is None or as_type or csv or png:
-            raise UsageError("give a folder of type folders or a CSV; --as, --csv and --png need --cluster")
-        count, types, others = take_labels(workspace, source, output, none=none)
+            raise UsageError("give a folder of type folders or a list; --as, --csv and --png need --cluster")
+        count, labels = take_labels(
+            workspace, source, output, none=none, wish=listing.wish(), bad_lines=listing.bad_lines
+        )
     else:
         if none and as_type:
             raise UsageError(f"--none or --as {as_type}? these families are of one type or of none")
@@ -87,10 +145,20 @@ def label(
             return _list_families(workspace, store, csv, png, output)
         as_type = NONE if none else as_type
         count, labels = _label_families(workspace, store, source, as_type, allow_missing=allow_missing)
-        types, others = labels.types(), labels.none
-    output.result({"labelled": count, "types": types, "none": others})
-    output.line(f"{count} labelled; {count_labels(types, others)}")
-    return DONE
+    bad = [asdict(line) for line in labels.bad]
+    output.result({"labelled": count, "types": labels.types(), "none": labels.none, "bad_lines": bad})
+    output.line(f"{count} labelled; {count_labels(labels.types(), labels.none)}")
+    say_next(common, output)
+    return SOME_FAILED if bad else DONE
+
+
+def _checked_template(template: Path | None, *, alone: bool) -> Path:
+    """The file of --template; refuses what does not go with it."""
+    if template is None:
+        raise UsageError("--limit goes with --template")
+    if not alone:
+        raise UsageError("--template writes what has no label yet: give no SOURCE with it")
+    return template
 
 
 def _undo(workspace: "Workspace", version: str | None, output: "Output") -> int:
@@ -163,7 +231,8 @@ def _list_families(
     from embedpipe.classifiers.lessons import missing
     from embedpipe.tasks import label_cluster
 
-    found = label_cluster.find(workspace, store)
+    with output.busy("comparing"):
+        found = label_cluster.find(workspace, store)
     lost = missing.lost_pages(store, without="they are in no family")
     if csv is not None:
         label_cluster.save(found, csv)
@@ -216,7 +285,8 @@ def suggest(
     store = workspace.store(space.backbone, bundle.identity.space if bundle and not space.space else space.space)
     if bundle is not None:
         bundle.require(store.identity)
-    found = suggest_task.suggest(workspace, store, n, bundle)
+    with output.busy("comparing"):
+        found = suggest_task.suggest(workspace, store, n, bundle)
     if csv is not None:
         suggest_task.save(found, csv)
         output.notice(f"written: {csv}; fill in its column label, then `label {csv}`")
@@ -225,7 +295,9 @@ def suggest(
     output.table(
         ("guess", "pages", "document"),
         [(" or ".join(s.guesses) or "-", s.pages, s.path) for s in found],
+        shorten={"document": shortened},
     )
+    say_next(common, output, found=len(found), file=str(csv or ""))
     return DONE
 
 
@@ -253,7 +325,8 @@ def check_labels(
     if labels is not None:
         take_labels(workspace, str(labels), output)
     store, recipe = _judge(workspace, space, classifier)
-    findings = check_labels_task.check(workspace, store, recipe)
+    with output.busy("judging labels"):
+        findings = check_labels_task.check(workspace, store, recipe)
     if csv is not None:
         check_labels_task.save(findings, csv)
         output.notice(f"written: {csv}; fill in its column label where labels are wrong, then `label {csv}`")
@@ -266,6 +339,7 @@ def check_labels(
     _print_twins(values, output)
     if findings.missing is not None:
         print_missing(findings.missing, output)
+    say_next(common, output, found=len(values["documents"]), file=str(csv or ""))
     return DONE
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from embedpipe.commands.base import DONE, Classifier, begin, command, open_classifier
+from embedpipe.commands.base import DONE, Classifier, begin, command, open_classifier, say_next
 from embedpipe.commands.terminal.options import Common, Network, Reading, Space
 from embedpipe.commands.terminal.targets import file_option
 from embedpipe.core.errors import EmbedpipeError, UsageError
@@ -69,7 +69,8 @@ def similar(
     wanted = similar_task.Wanted(k, page_type, other_documents, whole_document, region, by)
     store = workspace.store(network.backbone, space)
     finder = similar_task.Finder(workspace, store, lambda: network.load(workspace, store.identity), reading.settings())
-    answers = [finder.find(text, wanted) for text in asked]
+    with output.busy("searching"):
+        answers = [finder.find(text, wanted) for text in asked]
     if png is not None:
         similar_task.draw(workspace, answers[0], png)
         output.notice(f"drawn: {png}")
@@ -146,6 +147,7 @@ def index(
     lost = missing.lost_pages(store, without="they are not in the index")
     output.result({**values, "missing": lost})
     output.line(f"{done}: {inventory.in_words(values)}")
+    say_next(common, output)
     return DONE
 
 

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from embedpipe.commands.base import DONE, SOME_FAILED, begin, command
+from embedpipe.commands.base import DONE, SOME_FAILED, begin, command, say_next
 from embedpipe.commands.terminal.options import Common, Network
 from embedpipe.commands.terminal.targets import Force, folder_option
+from embedpipe.core.languages.translation import word
 
 if TYPE_CHECKING:
     from embedpipe.commands.terminal.console import Output
@@ -69,6 +70,8 @@ def backbones(
 @command("doctor")
 def doctor(common: Common) -> int:
     """Report what runs the network here and why, and what to do about what is missing."""
+    from rich.cells import cell_len
+
     from embedpipe.tasks import doctor as doctor_task
 
     workspace, output = begin(common)
@@ -76,7 +79,8 @@ def doctor(common: Common) -> int:
     output.result(values)
     for key, value in values.items():
         if key != "advice":
-            output.line(f"{key:>12}: {value}")
+            name = word(key)
+            output.line(f"{' ' * (12 - cell_len(name))}{name}: {value}")
     for advice in values["advice"]:
         output.line(f"to do: {advice}")
     return DONE
@@ -95,6 +99,7 @@ def demo(
     values = demo_task.run(workspace, network.load(workspace), folder or workspace.root / "demo", output.notice)
     output.result(values)
     output.line(f"open {values['report']} and {values['contact_sheet']}")
+    say_next(common, output)
     return DONE
 
 

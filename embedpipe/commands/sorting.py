@@ -1,6 +1,5 @@
 """`classify --sort-into`: classified files into a folder for each type."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,32 +31,34 @@ def answered_by(workspace: "Workspace", bundle: "Answerer | ClassifierBundle") -
     return f"{bundle.name} version {versions.current(workspace.classifier_folder(bundle.name))}"
 
 
-def present(
-    verdicts: "list[DocumentVerdict]", report: "Report", wish: "Wish", values: dict[str, Any], output: "Output"
-) -> int:
-    """Sorts the files, adds what was done to the JSON object and prints it; returns the exit code."""
-    from embedpipe.store.sorted_ledger import LEDGER
+def sort(verdicts: "list[DocumentVerdict]", report: "Report", wish: "Wish", output: "Output") -> "Sorted":
+    """Sorts the files; shows how far it is."""
     from embedpipe.tasks import sort_into as sort_into_task
 
-    sys.stdout.flush()  # the answers are there whatever happens to the copies
-    done = sort_into_task.sort_into(verdicts, report.copies, wish)
-    values |= _as_json(done)
+    with output.progress("copying files") as bar:
+        return sort_into_task.sort_into(verdicts, report.copies, wish, bar.stage)
+
+
+def present(done: "Sorted", output: "Output") -> int:
+    """Prints what was done; returns the exit code."""
+    from embedpipe.store.sorted_ledger import LEDGER
+
     for path, message in done.failures[:_SHOWN]:
         output.notice(f"{message}: {path}")
     if done.not_linked:
-        output.notice(f"{done.not_linked} are copies: {wish.folder} cannot hold hard links to these files")
+        output.notice(f"{done.not_linked} are copies: {done.folder} cannot hold hard links to these files")
     if done.unwritten:
         output.notice(f"warning: {done.unwritten}; the next run brings the ledger up to date")
     output.line(f"sorted into {_summary(done)}; see {LEDGER} there")
     if done.failures:
         output.notice(
-            f"{len(done.failures)} documents are not where they belong in {wish.folder}: what was copied stays, "
+            f"{len(done.failures)} documents are not where they belong in {done.folder}: what was copied stays, "
             "and the same command goes on from here"
         )
     return SOME_FAILED if done.failures else DONE
 
 
-def _as_json(done: "Sorted") -> dict[str, Any]:
+def as_json(done: "Sorted") -> dict[str, Any]:
     """As the command line prints it, beside the answers."""
     shown = ("copied", "linked", "yours", "edited")
     return {

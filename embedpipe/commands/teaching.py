@@ -14,8 +14,10 @@ from embedpipe.commands.base import (
     print_missing,
     print_report,
     report_json,
+    say_next,
 )
-from embedpipe.commands.terminal.options import AllowMissing, Common, Inputs, Network, Reading, Recognition
+from embedpipe.commands.terminal.console import agreed
+from embedpipe.commands.terminal.options import AllowMissing, Common, Inputs, Network, Reading, Recognition, Yes
 from embedpipe.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -56,14 +58,17 @@ def add_type(
         name.strip(), tuple(inputs), group, relabel=relabel, keep=not dry_run, allow_missing=allow_missing
     )
     settings = recognition.on(reading.settings())
-    outcome = add_type_task.add_type(
-        workspace, bundle, lesson, lambda: network.load(workspace, bundle.identity), settings
-    )
+    with output.busy("embedding and fitting"):
+        outcome = add_type_task.add_type(
+            workspace, bundle, lesson, lambda: network.load(workspace, bundle.identity), settings
+        )
     failed = report_json(outcome.report)
     output.result(add_type_task.as_json(lesson, outcome) | {key: failed[key] for key in ("failed", "failures")})
     if outcome.report.embedded or outcome.report.failed:
         print_report(outcome.report, output)
     _print_lesson(lesson, outcome, output)
+    if lesson.keep:
+        say_next(common, output)
     return SOME_FAILED if outcome.report.failed else DONE
 
 
@@ -134,13 +139,18 @@ def classifiers(
         str | None, typer.Option(metavar="NAME", help="Use an earlier version of a classifier.")
     ] = None,
     prune: Annotated[str | None, typer.Option(metavar="NAME", help="Remove all versions but the one in use.")] = None,
+    remove: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Remove a classifier with all versions; says first what would be lost."),
+    ] = None,
+    yes: Yes = False,
 ) -> int:
     """List the versions of every classifier; go back to an earlier one, or forward again."""
     from embedpipe.tasks import classifiers as classifiers_task
 
     workspace, output = begin(common)
-    if (rollback is not None) + (prune is not None) + list_all > 1:
-        raise UsageError("choose one of --list, --rollback NAME and --prune NAME")
+    if sum(name is not None for name in (rollback, prune, remove)) + list_all > 1:
+        raise UsageError("choose one of --list, --rollback NAME, --prune NAME and --remove NAME")
     if version is not None and rollback is None:
         raise UsageError(f"version {version} of what? write --rollback NAME {version}")
     if rollback is not None:
@@ -150,6 +160,11 @@ def classifiers(
         )
     if prune is not None:
         output.notice(f"{prune}: {classifiers_task.prune(workspace, prune)} versions removed")
+    if remove is not None:
+        losses = classifiers_task.losses(workspace, remove)
+        if agreed(output, losses, classifiers_task.STAYS, yes=yes):
+            classifiers_task.remove(workspace, remove)
+            output.notice(f"removed: {losses[0]}")
     return _list_versions(workspace, output)
 
 

@@ -13,6 +13,7 @@ from embedpipe.commands.base import (
     command,
     print_groups,
     print_quality,
+    say_next,
     take_labels,
 )
 from embedpipe.commands.terminal.options import Common, Network
@@ -58,6 +59,8 @@ def finetune(
             workspace, recipe, name, choice=EngineChoice(device=network.device), watch=_watch(output, bar)
         )
     _print(made, output)
+    if not made.manifest["interrupted"]:
+        say_next(common, output, inputs="FOLDER", fit=f"finetuned:{made.name}")
     return INTERRUPTED if made.manifest["interrupted"] else DONE
 
 

@@ -1,4 +1,4 @@
-"""`info`, `forget` and `export`: what the artifacts hold, and what leaves them."""
+"""`info`, `spaces`, `forget` and `export`: what the artifacts hold, and what leaves them."""
 
 import dataclasses
 from pathlib import Path
@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from embedpipe.commands.base import DONE, ERROR, Classifier, begin, command, open_classifier
-from embedpipe.commands.terminal.options import Common
+from embedpipe.commands.base import DONE, ERROR, Classifier, begin, command, open_classifier, say_next
+from embedpipe.commands.terminal.console import agreed
+from embedpipe.commands.terminal.options import Common, Yes
 from embedpipe.commands.terminal.targets import OutputFile
+from embedpipe.commands.terminal.widths import shortened
 from embedpipe.core.errors import UsageError
 from embedpipe.core.outputs import FORMATS, Kind
 
@@ -32,7 +34,8 @@ def info(
     if verify:
         from embedpipe.tasks import info_verify
 
-        found = info_verify.examine(workspace)
+        with output.busy("comparing files with their manifests"):
+            found = info_verify.examine(workspace)
         problems, notes = found.problems, found.notes
         values |= {"problems": problems, "notes": notes}
     output.result(values)
@@ -43,7 +46,42 @@ def info(
             output.line(line)
         if not problems:
             output.line(f"every {'listed ' if notes else ''}file agrees with its manifest")
+    if not (problems or values["damaged"]):
+        say_next(common, output)
     return ERROR if problems or values["damaged"] else DONE
+
+
+@command("spaces")
+def spaces(
+    common: Common,
+    remove: Annotated[
+        str | None, typer.Option(metavar="SPACE", help="Remove a space with its index; says first what would be lost.")
+    ] = None,
+    yes: Yes = False,
+) -> int:
+    """List the spaces, or remove one."""
+    from embedpipe.tasks import spaces as spaces_task
+
+    workspace, output = begin(common)
+    removed = False
+    if remove is not None:
+        found = spaces_task.find(workspace, remove)
+        removed = agreed(output, found.losses(), spaces_task.STAYS, yes=yes)
+        if removed:
+            with output.busy("removing"):
+                spaces_task.remove(workspace, remove)
+            output.notice(f"removed: {found.losses()[0]}")
+    rows = spaces_task.take(workspace)
+    output.result({"spaces": [row.as_json() for row in rows], "removed": remove if removed else None})
+    output.table(
+        ("space", "backbone", "pages", "documents", "files gone", "MB", "classifiers"),
+        [
+            (r.space, r.backbone, r.pages, r.documents, r.gone, r.megabytes, ", ".join(r.classifiers) or "-")
+            for r in rows
+        ],
+        shorten={"space": shortened, "backbone": shortened},
+    )
+    return DONE
 
 
 @command("forget")
@@ -62,7 +100,8 @@ def forget(
     if not documents and not all_gone:
         raise UsageError("give files, folders or SHA-256, or --gone")
     workspace, output = begin(common)
-    gone = forget_task.forget(workspace, documents or (), gone=all_gone)
+    with output.busy("removing"):
+        gone = forget_task.forget(workspace, documents or (), gone=all_gone)
     output.result(dataclasses.asdict(gone))
     count = len(gone.documents)
     output.line(
@@ -108,7 +147,8 @@ def export(
     workspace, output = begin(common)
     if file_format != "joblib":
         store = workspace.store(space=space)
-        rows = feature_tables.export_features(store, workspace.labels(), file, file_format)
+        with output.busy("writing"):
+            rows = feature_tables.export_features(store, workspace.labels(), file, file_format)
         lost = missing.lost_pages(store, without="they are not in the file")
         output.result({"file": str(file), "pages": rows, "missing": lost})
         output.line(f"{rows} pages are in {file}")

@@ -11,10 +11,30 @@ from embedpipe.core.files import is_temporary, read_json, write_json
 MANIFEST = "embedpipe.json"
 """Says that a folder holds artifacts; written first of all."""
 
-FOLDERS = ("features", "pages", "index", "backbones", "classifiers", "explanations", "demo", "labels")
+FOLDERS = (
+    "features",
+    "pages",
+    "index",
+    "backbones",
+    "classifiers",
+    "explanations",
+    "demo",
+    "labels",
+    "watched",
+    "duplicates",
+)
 """What artifacts hold, besides `FILES`."""
 
-FILES = ("labels.csv", "sources.parquet", "cues.parquet", "kinds.parquet", ".lock", ".lock-holder", MANIFEST)
+FILES = (
+    "labels.csv",
+    "sources.parquet",
+    "cues.parquet",
+    "kinds.parquet",
+    "jobs.json",
+    ".lock",
+    ".lock-holder",
+    MANIFEST,
+)
 
 _WHAT = "artifacts"
 _MARKS = (

@@ -6,6 +6,7 @@
     │   └── UnknownNameError a name that is in none of the tables; lists the known ones and the nearest
     ├── SpaceMismatchError   features of two spaces would have been mixed; says both identities
     ├── ArtifactError        an artifact is missing, incomplete, damaged, or from a newer version
+    │   └── BusyError        another process writes there now; the same call may do later
     ├── WeightsError         weights are missing, or are not those of the network
     ├── NetworkError         a network does not take some pages; in a batch they become failure rows
     └── LabelsError          the labels do not allow what was asked
@@ -75,6 +76,10 @@ class SpaceMismatchError(EmbedpipeError):
 
 class ArtifactError(EmbedpipeError):
     """An artifact is missing, incomplete, damaged, or written by a newer version."""
+
+
+class BusyError(ArtifactError):
+    """Another process writes there now: the same call may succeed once it has ended."""
 
 
 class WeightsError(EmbedpipeError):

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from embedpipe.core.errors import ArtifactError
+from embedpipe.core.errors import ArtifactError, BusyError
 from embedpipe.core.locks import TakenError, alone, runs
 
 FORMAT = 1
@@ -229,7 +229,8 @@ def writing(folder: Path, what: str, parts: Iterable[str] | None = None) -> Iter
         parts: Names of the folders in it that are swept, see `sweep`.
 
     Raises:
-        ArtifactError: Another process is writing, and who it is; or the folder cannot be written.
+        BusyError: Another process is writing, and who it is.
+        ArtifactError: The folder cannot be written.
     """
     holder = folder / ".lock-holder"
     with contextlib.ExitStack() as stack:
@@ -239,7 +240,7 @@ def writing(folder: Path, what: str, parts: Iterable[str] | None = None) -> Iter
             who = "another process"
             with contextlib.suppress(OSError, UnicodeDecodeError):  # it may have ended just now
                 who = holder.read_text(encoding="utf-8")
-            raise ArtifactError(f"{folder} is being written by {who}: {str(error) or 'wait until it ends'}") from None
+            raise BusyError(f"{folder} is being written by {who}: {str(error) or 'wait until it ends'}") from None
         except OSError as error:
             raise ArtifactError(f"cannot write to {folder}: {error.strerror or error}") from error
         try:

@@ -15,11 +15,12 @@ import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, TextIO
+from typing import Any, BinaryIO, TextIO
 
 from embedpipe.core.errors import ArtifactError
 from embedpipe.core.files import replacing
@@ -31,6 +32,9 @@ MAKER = "embedpipe"
 
 TRAILER = b"\nembedpipe\n"
 """Follows a pickle that `export` wrote: reading one ends before it."""
+
+PDF_TRAILER = b"%embedpipe\n"
+"""Follows the end of a PDF that was made here, as a comment: it is known without being opened."""
 
 _FOREIGN = "is not a file that embedpipe made"
 _HEAD = 4096
@@ -197,6 +201,43 @@ def csv_of(*columns: str) -> Kind:
     return Kind("a CSV", objection)
 
 
+def _xlsx_objection(path: Path) -> str:
+    """A workbook of ours names its maker; what stands in a column `label` is somebody's work, as in a CSV."""
+    from openpyxl import load_workbook  # noqa: PLC0415 - slow to import
+
+    with contextlib.suppress(OSError, ValueError, KeyError, SyntaxError, zipfile.BadZipFile):
+        book = load_workbook(path, read_only=True, data_only=True)
+        try:
+            if book.properties.creator != MAKER:
+                return _FOREIGN
+            filled = any(map(_is_filled_in, book.worksheets))
+        finally:
+            book.close()
+        return "holds labels that were filled in" if filled else ""
+    return _FOREIGN
+
+
+def _is_filled_in(sheet: Any) -> bool:
+    rows = sheet.iter_rows(values_only=True)
+    header = next(rows, ())
+    places = [place for place, name in enumerate(header) if name == "label"]
+    return any(str(row[place] or "").strip() for row in rows for place in places if place < len(row))
+
+
+XLSX = Kind("an Excel workbook", _xlsx_objection)
+
+
+def of_suffix(kinds: Mapping[str, Kind], name: str) -> Kind:
+    """One of several kinds, by the end of the file's name; the first of them where it has another one.
+
+    Args:
+        kinds: By suffix, such as `.xlsx`.
+        name: For people, with its article.
+    """
+    first = next(iter(kinds.values()))
+    return Kind(name, lambda path: kinds.get(path.suffix.lower(), first).objection(path))
+
+
 def _pages_objection(path: Path) -> str:
     """Columns of the pages, then of as many features as the space has; their labels come from labels.csv."""
     pages = _columns("embedpipe.store.feature_tables:COLUMNS")
@@ -215,10 +256,16 @@ def _parquet_objection(path: Path) -> str:
     return _FOREIGN
 
 
-def _joblib_objection(path: Path) -> str:
-    with open(path, "rb") as file:
-        file.seek(-min(len(TRAILER), os.fstat(file.fileno()).st_size), os.SEEK_END)
-        return "" if file.read() == TRAILER else _FOREIGN
+def _by_end(end: bytes) -> Callable[[Path], str]:
+    def objection(path: Path) -> str:
+        with open(path, "rb") as file:
+            file.seek(-min(len(end), os.fstat(file.fileno()).st_size), os.SEEK_END)
+            return "" if file.read() == end else _FOREIGN
+
+    return objection
+
+
+PDF = Kind("a PDF", _by_end(PDF_TRAILER))
 
 
 def pages_file(path: Path) -> Path:
@@ -236,7 +283,7 @@ def _npy_objection(path: Path) -> str:
 
 PAGES = Kind("a CSV", _pages_objection)
 FORMATS = {
-    "joblib": Kind("a joblib file", _joblib_objection),
+    "joblib": Kind("a joblib file", _by_end(TRAILER)),
     "parquet": Kind("a Parquet file", _parquet_objection),
     "csv": PAGES,
     "npy": Kind("an npy file", _npy_objection, lambda path: [(pages_file(path), PAGES)]),
@@ -255,5 +302,7 @@ def made_here(path: Path, head: bytes) -> bool:
         return True
     begins = {"parquet": b"PAR1", "npy": b"\x93NUMPY", "joblib": b"\x80"}
     with contextlib.suppress(OSError):
+        if head.startswith(b"%PDF-"):
+            return not PDF.objection(path)
         return any(head.startswith(mark) and not FORMATS[name].objection(path) for name, mark in begins.items())
     return False

@@ -44,6 +44,10 @@ FAILURES = (
 )
 """Outcomes of pages, or of whole files, that have none."""
 
+OTHER_FORMAT = "other_format"
+"""In the place of such an outcome: the file is of a format that is not read, which is no failure; its message names it,
+see `other_formats`."""
+
 RETRIED = ("unreadable", "needs_converter")
 """Those that say nothing about the content: what could not be read, or lacked a library, is tried again each time."""
 

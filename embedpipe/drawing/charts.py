@@ -8,9 +8,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator, PercentFormatter
 
+from embedpipe.core.languages.translation import word
 from embedpipe.drawing.pictures import font_families
 
 Points = Sequence[Mapping[str, float]]
@@ -62,12 +64,14 @@ def learning_chart(curve: Points) -> bytes:
     figure, axes = _chart("labelled documents of each type, at most", "held-out documents")
     sizes = [point["documents_per_type"] for point in curve]
     for name, label, colour in (("accuracy", "accuracy", _BLUE), ("macro_f1", "macro F1", _ORANGE)):
-        axes.plot(sizes, [point[name] for point in curve], "o-", color=colour, markersize=5, linewidth=1.8, label=label)
+        axes.plot(
+            sizes, [point[name] for point in curve], "o-", color=colour, markersize=5, linewidth=1.8, label=word(label)
+        )
     axes.set_xscale("log")
     axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_ylim(0, 1)
-    axes.legend(frameon=False, fontsize=_LETTERS, loc="lower right")
+    axes.legend(frameon=False, prop=_letters(), loc="lower right")
     return _png(figure)
 
 
@@ -91,7 +95,8 @@ def learning_charts(types: Sequence[Mapping[str, Any]]) -> bytes:
     if any(point["f1_pictures"] is not None for kind in types for point in kind["points"]):
         lines.append(Line2D([], [], color=_ORANGE, marker="o", markersize=3))
         names.append("pictures alone")
-    figure.legend(lines, names, loc="upper center", ncols=len(names), frameon=False, fontsize=_LETTERS)
+    named = [word(name) for name in names]
+    figure.legend(lines, named, loc="upper center", ncols=len(names), frameon=False, prop=_letters())
     figure.tight_layout(rect=(0, 0, 1, 1 - 0.3 / figure.get_figheight()))
     return _png(figure)
 
@@ -119,6 +124,10 @@ def _learning_panel(axes: Axes, kind: Mapping[str, Any]) -> None:
     axes.set(xlim=(0.8, 1.1 * (kind["documents"] + kind["more"])), ylim=(0, 1))
 
 
+def _letters() -> FontProperties:
+    return FontProperties(family=list(font_families()), size=_LETTERS)
+
+
 def _short(name: str) -> str:
     return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}\N{HORIZONTAL ELLIPSIS}"
 
@@ -127,8 +136,8 @@ def _chart(x: str, y: str) -> tuple[Figure, Axes]:
     figure = Figure(figsize=_SIZE, dpi=160, facecolor="white")
     axes = figure.add_subplot()
     families = list(font_families())
-    axes.set_xlabel(x, fontsize=_LETTERS, family=families, color=_INK)
-    axes.set_ylabel(y, fontsize=_LETTERS, family=families, color=_INK)
+    axes.set_xlabel(word(x), fontsize=_LETTERS, family=families, color=_INK)
+    axes.set_ylabel(word(y), fontsize=_LETTERS, family=families, color=_INK)
     _styled(axes)
     return figure, axes
 

@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from embedpipe.classifiers.occlusion import Box
+from embedpipe.classifiers.reasons.occlusion import Box
+from embedpipe.core.languages.translation import translated
 from embedpipe.drawing.pictures import drawable, fitted, font_families, save_figure
 
 _DPI = 110
@@ -105,7 +106,7 @@ def _show_page(axes: Axes, pixels: NDArray[np.uint8], title: str) -> None:
     axes.imshow(pixels, extent=(0, width, height, 0), interpolation="antialiased")
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set(color=_LINE)
-    _text(axes, 0, 1.012, title, 9, _DIM, transform=axes.transAxes, va="bottom")
+    _text(axes, 0, 1.012, translated(title), 9, _DIM, transform=axes.transAxes, va="bottom")
 
 
 def _show_heat(axes: Axes, picture: HeatPicture) -> None:
@@ -138,7 +139,8 @@ def _show_region(axes: Axes, picture: HeatPicture) -> None:
     left, top, right, bottom = picture.region
     size = ((right - left) * width, (bottom - top) * height)
     axes.add_patch(Rectangle((left * width, top * height), *size, fill=False, edgecolor=_DIM, linestyle="--"))
-    axes.set_title("the network sees what the dashed line holds", fontsize=8, color=_DIM, loc="right")
+    said = translated("the network sees what the dashed line holds")
+    axes.set_title(said, fontsize=8, color=_DIM, loc="right", family=list(font_families()))
 
 
 def _norm(picture: HeatPicture) -> Normalize:
@@ -162,7 +164,7 @@ class _Column:
         """Writes one line, elided to the column's width; `size` in points."""
         self._left -= gap + 1.4 * size / 72
         letters = self.width * 72 / size * _CAPTION  # the width for `fitted`, whose letters have a size of their own
-        _text(self._axes, 0, self._left, fitted(text, letters, _CAPTION), size, colour)
+        _text(self._axes, 0, self._left, fitted(translated(text), letters, _CAPTION), size, colour)
 
     def inset(self, x: float, width: float, height: float, *, gap: float = 0.0) -> Axes:
         """A picture's place below all that was written; `skip` goes on below it."""
@@ -187,7 +189,8 @@ def _write_side(column: _Column, picture: HeatPicture) -> None:
         margin = picture.candidates[0][1] - picture.candidates[1][1]
         column.line(f"margin to the second: {100 * margin:.0f} points", 9, _DIM, gap=0.05)
     column.skip(0.12)
-    for line in textwrap.wrap(drawable(picture.finding), _WRAP):
+    finding = drawable(translated(picture.finding))
+    for line in textwrap.wrap(finding, _WRAP if finding.isascii() else _WRAP // 2):  # other letters are twice as wide
         column.line(line, 10.5, _INK)
     column.skip(0.1)
     for number, box in enumerate(picture.boxes, start=1):
@@ -207,8 +210,10 @@ def _write_legend(column: _Column, picture: HeatPicture) -> None:
     bar = column.inset(0, 0.85 * column.width, 0.18, gap=0.07)
     bar.imshow(np.linspace(-limit, limit, 256)[None], extent=(-limit, limit, 0, 1), aspect="auto", cmap=_COLOURS)
     ticks = [-limit, -limit / 2, 0, limit / 2, limit]
-    names = [f"× {np.exp(-t):.1f}" if t < 0 else f"÷ {np.exp(t):.1f}" if t > 0 else "as it is" for t in ticks]
-    bar.set_xticks(ticks, names, fontsize=8, color=_DIM)
+    names = [
+        f"× {np.exp(-t):.1f}" if t < 0 else f"÷ {np.exp(t):.1f}" if t > 0 else translated("as it is") for t in ticks
+    ]
+    bar.set_xticks(ticks, names, fontsize=8, color=_DIM, family=list(font_families()))
     bar.set_yticks([])
     bar.spines[:].set(color=_LINE)
     column.skip(0.52)
@@ -278,7 +283,7 @@ def draw_maps(sheet: MapSheet, file: Path) -> None:
     figure = Figure(figsize=size, dpi=_DPI, facecolor="#fafaf8")
     letters = (size[0] - 0.3) * 72 * _CAPTION
     _text(figure, 0.15 / size[0], 1 - 0.32 / size[1], fitted(sheet.title, letters / 13, _CAPTION), 13, _INK)
-    _text(figure, 0.15 / size[0], 1 - 0.58 / size[1], fitted(sheet.heading, letters / 9, _CAPTION), 9, _DIM)
+    _text(figure, 0.15 / size[0], 1 - 0.58 / size[1], fitted(translated(sheet.heading), letters / 9, _CAPTION), 9, _DIM)
     for place in range(len(sheet.maps) + 1):
         row, column = divmod(place, per_row)
         left, bottom = 0.15 + column * (tile[0] + 0.1), size[1] - 0.95 - row * (tile[1] + 0.32) - tile[1]
@@ -289,5 +294,5 @@ def draw_maps(sheet: MapSheet, file: Path) -> None:
         axes.imshow(sheet.maps[place - 1], cmap="magma", interpolation="nearest", aspect="equal")
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set_visible(False)
-        _text(axes, 0, 1.012, sheet.names[place - 1], 9, _DIM, transform=axes.transAxes, va="bottom")
+        _text(axes, 0, 1.012, translated(sheet.names[place - 1]), 9, _DIM, transform=axes.transAxes, va="bottom")
     save_figure(figure, file)

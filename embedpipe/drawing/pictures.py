@@ -21,6 +21,7 @@ from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
 from embedpipe.core.display import display
+from embedpipe.core.languages.translation import word
 from embedpipe.core.outputs import MAKER, written
 
 PER_ROW = 5
@@ -177,7 +178,7 @@ def thumbnail(pixels: NDArray[np.uint8], box: tuple[int, int]) -> Image.Image:
 def _placeholder(box: tuple[int, int]) -> Image.Image:
     image = Image.new("RGB", box, _GREY)
     draw = ImageDraw.Draw(image)
-    for line, text in enumerate(("page not", "available")):
+    for line, text in enumerate((word("page not"), word("available"))):
         left = (box[0] - _width(text, _CAPTION)) / 2
         _write(draw, (left, box[1] / 2 + (line - 1) * 1.4 * _CAPTION), text, _CAPTION, _DIM)
     return image
@@ -206,7 +207,7 @@ def _describe(draw: ImageDraw.ImageDraw, corner: tuple[int, int], width: int, ca
     """Writes the two lines below a tile."""
     x, y = corner
     _write(draw, (x, y + 8), fitted(caption, width, _CAPTION), _CAPTION, _INK)
-    _write(draw, (x, y + 30), fitted(detail, width, _DETAIL), _DETAIL, _DIM)
+    _write(draw, (x, y + 30), fitted(word(detail), width, _DETAIL), _DETAIL, _DIM)
 
 
 def _rows(tiles: Sequence[Tile], columns: int | None = None) -> list[list[tuple[Tile, Image.Image]]]:
@@ -226,7 +227,7 @@ def _draw_query(sheet: Image.Image, top: int, query: Tile, picture: Image.Image,
     bottom = top + 2 * _PANEL + _HEADING_HEIGHT + picture.height + _TEXT_HEIGHT
     draw.rounded_rectangle((_MARGIN, top, _MARGIN + _PANEL_WIDTH, bottom), radius=10, fill=_QUERY_PANEL)
     x, y = _MARGIN + _PANEL, top + _PANEL
-    _write(draw, (x, y), heading, _HEADING, _QUERY_COLOUR)
+    _write(draw, (x, y), word(heading), _HEADING, _QUERY_COLOUR)
     y += _HEADING_HEIGHT
     _place(sheet, (x + (_QUERY_BOX[0] - picture.width) // 2, y), picture, query, query=True)
     _describe(draw, (x, y + picture.height), _QUERY_BOX[0], query.caption, query.detail)
@@ -235,7 +236,7 @@ def _draw_query(sheet: Image.Image, top: int, query: Tile, picture: Image.Image,
 def _draw_neighbours(sheet: Image.Image, top: int, rows: list[list[tuple[Tile, Image.Image]]], heading: str) -> None:
     draw = ImageDraw.Draw(sheet)
     left, y = _MARGIN + _PANEL_WIDTH + 2 * _GAP, top + _PANEL
-    _write(draw, (left, y), heading if rows else "Nothing looks like it", _HEADING, _DIM)
+    _write(draw, (left, y), word(heading if rows else "Nothing looks like it"), _HEADING, _DIM)
     _draw_rows(sheet, (left, y + _HEADING_HEIGHT), rows)
 
 
@@ -281,7 +282,7 @@ def contact_sheet(
     asked_height = _PANEL + _HEADING_HEIGHT + asked.height + _TEXT_HEIGHT + _PANEL
     rows_height = _PANEL + _HEADING_HEIGHT + sum(_height(row) + _TEXT_HEIGHT + _GAP for row in rows)
     sheet = Image.new("RGB", (width, top + max(asked_height, rows_height) + _MARGIN), _PAPER)
-    title = fitted(title, width - 2 * _MARGIN, _TITLE)
+    title = fitted(word(title), width - 2 * _MARGIN, _TITLE)
     _write(ImageDraw.Draw(sheet), (_MARGIN, _MARGIN - 4), title, _TITLE, _INK)
     _draw_query(sheet, top, query, asked, headings[0])
     _draw_neighbours(sheet, top, rows, headings[1])
@@ -306,9 +307,9 @@ def gallery(sections: Sequence[tuple[str, Sequence[Tile]]], file: Path, title: s
     top = _MARGIN + _TITLE + 20
     sheet = Image.new("RGB", (width, top + sum(heights) + _MARGIN), _PAPER)
     draw = ImageDraw.Draw(sheet)
-    _write(draw, (_MARGIN, _MARGIN - 4), fitted(title, width - 2 * _MARGIN, _TITLE), _TITLE, _INK)
+    _write(draw, (_MARGIN, _MARGIN - 4), fitted(word(title), width - 2 * _MARGIN, _TITLE), _TITLE, _INK)
     for (heading, rows), height in zip(drawn, heights, strict=True):
-        _write(draw, (_MARGIN, top), fitted(heading, width - 2 * _MARGIN, _HEADING), _HEADING, _QUERY_COLOUR)
+        _write(draw, (_MARGIN, top), fitted(word(heading), width - 2 * _MARGIN, _HEADING), _HEADING, _QUERY_COLOUR)
         _draw_rows(sheet, (_MARGIN, top + _HEADING_HEIGHT), rows)
         top += height
     with written(file) as temporary:
@@ -393,8 +394,8 @@ def _label_axes(axes: Axes, names: list[str], size: float) -> None:
     axes.set_xticks(places, names, fontsize=size, family=families, parse_math=False)
     for label in axes.get_xticklabels():
         label.set(rotation=45, horizontalalignment="right", rotation_mode="anchor")
-    axes.set_ylabel("true type", fontsize=size + 2, family=families, labelpad=8)
-    axes.set_xlabel("predicted type", fontsize=size + 2, family=families, labelpad=4)
+    axes.set_ylabel(word("true type"), fontsize=size + 2, family=families, labelpad=8)
+    axes.set_xlabel(word("predicted type"), fontsize=size + 2, family=families, labelpad=4)
     between = places[1:] - 0.5
     axes.set_xticks(between, minor=True)
     axes.set_yticks(between, minor=True)

@@ -76,10 +76,10 @@ class ReportData:
     Attributes:
         title: What was measured.
         facts: How it was measured: names and values.
-        metrics: As of `evaluation.metrics_of`.
-        per_class: As of `evaluation.per_class`, of documents.
+        metrics: As of `metrics.metrics_of`.
+        per_class: As of `metrics.per_class`, of documents.
         classes: Types, in the order of the matrix.
-        matrix: As of `evaluation.confusion`, of documents, (n_classes, n_classes).
+        matrix: As of `metrics.confusion`, of documents, (n_classes, n_classes).
         mistakes: Most confident first.
         intervals: Low and high end of the documents' metrics, by name.
         careless: The metrics if pages were split at random.
@@ -88,6 +88,7 @@ class ReportData:
         risk_coverage: As of `confidence.risk_coverage`, of documents.
         learning_curve: Accuracy and macro-F1 by documents per type.
         learning_curves: Of each type, as of `learning_curves.learning_curves`.
+        lead: What the figures mean, in a sentence that comes first; "" for none.
     """
 
     title: str
@@ -104,6 +105,7 @@ class ReportData:
     risk_coverage: Sequence[Mapping[str, float]] = ()
     learning_curve: Sequence[Mapping[str, float]] = ()
     learning_curves: Sequence[Mapping[str, Any]] = ()
+    lead: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +134,7 @@ def write_report(file: Path, data: ReportData) -> None:
         "report.html",
         title=data.title,
         facts=data.facts,
+        lead=data.lead,
         documents=_document_figures(data.metrics, data.intervals),
         pages=_page_figures(data.metrics),
         how=_how(data.metrics),

@@ -10,9 +10,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from matplotlib.transforms import Bbox
 
+from embedpipe.core.languages.translation import translated, word
 from embedpipe.drawing.pictures import drawable, font_families, save_figure
 
 _COLOURS = ("#2563eb", "#d97706", "#047857", "#9333ea", "#b3261e")
@@ -61,7 +63,8 @@ def draw_tradeoff(points: Sequence[Point], file: Path, note: str) -> None:
     _dress(axes, figure, note)
     _scale_speeds(axes, [point.speed for point in points])
     if points:
-        axes.legend(title="classifier", fontsize=9, title_fontsize=9, frameon=True, edgecolor=_LINE)
+        letters = FontProperties(family=list(font_families()), size=9)
+        axes.legend(title=word("classifier"), prop=letters, title_fontproperties=letters, frameon=True, edgecolor=_LINE)
         canvas.draw()  # type: ignore[no-untyped-call]
         place_names(axes, points)
     save_figure(figure, file)
@@ -72,11 +75,13 @@ def _dress(axes: Axes, figure: Figure, note: str) -> None:
     axes.grid(visible=True, color=_LINE, linewidth=0.6, zorder=0)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.set_xlabel("pages per second of the network (faster to the right)", color=_INK)
-    axes.set_ylabel("macro-F1 of documents (better above)", color=_INK)
-    axes.set_title("Quality against speed", loc="left", color=_INK)
-    text = "\n".join(textwrap.wrap(drawable(note), 130))
-    figure.text(0.02, 0.015, text, fontsize=8, color=_DIM, family=list(font_families()), parse_math=False)
+    families = list(font_families())
+    axes.set_xlabel(word("pages per second of the network (faster to the right)"), color=_INK, family=families)
+    axes.set_ylabel(word("macro-F1 of documents (better above)"), color=_INK, family=families)
+    axes.set_title(word("Quality against speed"), loc="left", color=_INK, family=families)
+    said = drawable(translated(note))
+    text = "\n".join(textwrap.wrap(said, 130 if said.isascii() else 65))
+    figure.text(0.02, 0.015, text, fontsize=8, color=_DIM, family=families, parse_math=False)
 
 
 def _scale_speeds(axes: Axes, speeds: list[float]) -> None:

@@ -3,5 +3,6 @@
 Input: paths and a backbone. Output: features with the ids of their pages, and a report whose counts add up.
 Batching, and how rendering and the network overlap, are changed here without looking elsewhere.
 
-Other rooms use `cue_table`, `intake`, `kind_table`, `page_pictures`, `reading`, `recognition`, `regions`, `streaming`.
+Other rooms use `arrivals`, `cue_table`, `intake`, `kind_table`, `notices`, `page_pictures`, `reading`, `recognition`,
+`regions`, `streaming`.
 """

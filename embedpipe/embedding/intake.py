@@ -10,7 +10,7 @@ from embedpipe.embedding.recognition import Recognised
 from embedpipe.embedding.streaming import Settings
 from embedpipe.pages.containers.places import MARK, exists, holders
 from embedpipe.pages.unfolding import Item, unfold
-from embedpipe.pages.walking import Found, FoundFile, IgnoredFile, walk
+from embedpipe.pages.walking import UNREAD, Found, FoundFile, IgnoredFile, Input, not_read, walk
 from embedpipe.store.sources import CURRENT, EARLIER, GONE, PASSED_OVER, Sources
 
 
@@ -24,6 +24,7 @@ class Report:
         same_files: Further names of files that were met already: hard links, links, folders under two names.
         members: Documents in archives, mails and mailboxes; each counts as a file, and the container does not.
         others: How many files were ignored for which reason, see `walking.IgnoredFile`.
+        unread: Ignored files in formats that are not read: path, and what people call them.
         outcomes: How many pages (or files, where they cannot be opened) had each outcome in this run.
         failures: The failures, also those known from earlier runs.
         changed: What was at a path before, and what is there now, of files whose content changed.
@@ -58,6 +59,7 @@ class Report:
     left: list[str] = field(default_factory=list)
     unreachable: list[str] = field(default_factory=list)
     copies: list[Document] = field(default_factory=list)
+    unread: list[tuple[str, str]] = field(default_factory=list)
     stages: dict[str, float] = field(default_factory=dict)
     interrupted: bool = False
     filled: int = 0
@@ -96,7 +98,7 @@ class Intake:
         complete: Whether everything was walked.
     """
 
-    def __init__(self, inputs: Iterable[str], settings: Settings, sources: Sources, report: Report) -> None:
+    def __init__(self, inputs: Iterable[Input], settings: Settings, sources: Sources, report: Report) -> None:
         self.documents: dict[str, Document] = {}
         self.in_folders: list[tuple[Document, str | None]] = []
         self.bytes_done = self.bytes_unpacked = 0
@@ -107,7 +109,8 @@ class Intake:
         self.complete = False
         self._at: dict[str, Document] = {}
         self._mounts: dict[str, str] = {}
-        self._roots = [root for given in self._inputs if os.path.isdir(root := os.path.abspath(given))]
+        given = (os.path.abspath(one) for one in self._inputs if isinstance(one, str))
+        self._roots = [root for root in given if os.path.isdir(root)]
         self._awaited = {path: CURRENT for root in self._roots for path in sources.present_below(root)}
         self._held: dict[str, list[str]] = {}
         for path in self._awaited:
@@ -142,11 +145,13 @@ class Intake:
             if not isinstance(found, FoundFile)
             else unfold(found, self._settings.limits, known, self._settings.exclude)
         )
-        for number, item in enumerate(items):
+        for number, one in enumerate(items):
             self._report.files += number > 0
+            item = one
+            if isinstance(one, IgnoredFile) and one.kind == UNREAD and self._settings.strict:
+                item = not_read(one.path, one.what)
             if isinstance(item, IgnoredFile):
-                self._report.ignored += 1
-                self._report.others[item.kind] += 1
+                self._ignore(item)
                 self._await(item.path, PASSED_OVER if isinstance(found, IgnoredFile) else EARLIER)
             elif isinstance(item, PageFailure):
                 self._await(item.page.source, CURRENT if item.kind == "unreadable" else EARLIER)
@@ -162,6 +167,12 @@ class Intake:
                 else:
                     self.documents[item.sha256] = item
                     yield item
+
+    def _ignore(self, item: IgnoredFile) -> None:
+        self._report.ignored += 1
+        self._report.others[item.kind] += 1
+        if item.kind == UNREAD:
+            self._report.unread.append((item.path, item.what))
 
     def _same(self, found: FoundFile, first: str) -> None:
         """Takes another name of a file that was read already."""
@@ -196,6 +207,14 @@ class Intake:
                     self._awaited[place] = standing
                 else:
                     del self._awaited[place]
+
+    def settle_by(self, walked: Iterable[Found], missing: Iterable[str]) -> None:
+        """Settles files that an earlier walk of all inputs did not meet; no file is opened, and the others stay."""
+        for found in walked:
+            self._meet(found)
+        self._awaited = {path: CURRENT for path in missing if path in self._awaited}
+        self.complete = True
+        self.settle()
 
     def settle(self) -> None:
         """Notes in the sources which known files of the walked folders are gone or passed over; at the end.

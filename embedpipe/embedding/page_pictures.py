@@ -5,7 +5,7 @@ whose thumbnails are kept.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,6 +80,30 @@ def page_pictures(
             len(keys),
         )
     return found
+
+
+def large_pictures(
+    workspace: Workspace, pages: Iterable[Key], size: int, others: Iterable[tuple[Document, int]] = ()
+) -> Iterator[tuple[Key, NDArray[np.uint8]]]:
+    """Pictures of pages that people have to read: drawn from the document where it is, else what is kept.
+
+    Args:
+        workspace: Where thumbnails are kept, and where the documents are.
+        pages: Which pages of stored documents.
+        size: Pixels of the long side of those that are drawn.
+        others: Pages of documents that are not stored.
+
+    Yields:
+        Page and uint8 (H, W, 3), in no fixed order; pages that are neither kept nor can be drawn are missing.
+    """
+    left = dict.fromkeys(pages)
+    wanted = [*documents_of(workspace.sources(), list(left)), *others]
+    for page in each_page(wanted, size) if wanted else ():
+        key = page.info.ref.document_sha256, page.info.ref.page_index
+        left.pop(key, None)
+        yield key, page.pixels
+    for key, picture in thumbnails_of(workspace.root, list(left)).items():
+        yield key, pixels_of(picture)
 
 
 def documents_of(sources: Sources, pages: Sequence[Key]) -> list[tuple[Document, int]]:

@@ -28,6 +28,7 @@ from embedpipe.pages.cues import as_block
 from embedpipe.pages.documents import WORDS, ReadOptions
 from embedpipe.pages.extras.words import as_rows
 from embedpipe.pages.rendering import Job
+from embedpipe.pages.walking import Input
 from embedpipe.store.columns import array_of, by_value, numbers
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.page_extras import word_counts, words_in, words_table
@@ -41,6 +42,9 @@ if TYPE_CHECKING:  # only new pages need the network
 
 
 log = logging.getLogger(__name__)
+
+Progress = Callable[[str, int, int, int], None]
+"""Takes the stage, how many pages or files are done, and bytes done of how many."""
 
 
 class Reading:
@@ -57,6 +61,7 @@ class Reading:
         found: Each file in the order met, once `read` has begun.
         report: What was done, complete when `read` has ended.
         options: How documents are read, for those who have to read one again.
+        progress: Called now and then, if set.
     """
 
     def __init__(
@@ -64,6 +69,7 @@ class Reading:
     ) -> None:
         self.found: list[Document | PageFailure] = []
         self.report = Report()
+        self.progress: Progress | None = None
         self._workspace = workspace
         self._settings = settings
         self.options = ReadOptions(limits=settings.limits, passwords=settings.passwords)
@@ -82,7 +88,7 @@ class Reading:
             self._pages = store.table()
             self._rows = _rows_by_document(self._pages)
 
-    def read(self, inputs: Iterable[str], backbone: "Callable[[], Backbone]") -> Iterator[FeatureBatch | PageFailure]:
+    def read(self, inputs: Iterable[Input], backbone: "Callable[[], Backbone]") -> Iterator[FeatureBatch | PageFailure]:
         """Yields the features of every wanted page, rounded as in the store, and a failure for each that has none.
 
         Args:
@@ -92,7 +98,8 @@ class Reading:
         Raises:
             EmbedpipeError: An input does not exist.
         """
-        self.found.extend(Intake(inputs, self._settings, self._workspace.sources(), self.report))
+        intake = Intake(inputs, self._settings, self._workspace.sources(), self.report)
+        self.found.extend(intake if self.progress is None else told(intake, self.progress))
         documents = {item.sha256: item for item in self.found if isinstance(item, Document)}
         items = self._items(backbone)
         if self._words:
@@ -128,6 +135,10 @@ class Reading:
                 jobs.append(job)
         if jobs:
             yield from self._streamed(backbone(), jobs)
+
+    def _tell(self, finished: int, jobs: list[Job]) -> None:
+        if self.progress is not None:
+            self.progress("reading pages", self.report.embedded, finished, sum(job.document.size for job in jobs))
 
     def _stored(self, document: Document) -> tuple[FeatureBatch | None, Job | None]:
         """What the store holds of the wanted pages of a document, in their order, and what is missing."""
@@ -168,7 +179,9 @@ class Reading:
 
     def _streamed(self, backbone: "Backbone", jobs: list[Job]) -> Iterator[FeatureBatch | PageFailure]:
         extras = frozenset({WORDS} if self._words else ())
-        for item in PageStream(backbone, self._settings, len(jobs), cues=self._cues, extras=extras).run(jobs):
+        stream = PageStream(backbone, self._settings, len(jobs), cues=self._cues, extras=extras)
+        for item in stream.run(jobs):
+            self._tell(stream.bytes_finished, jobs)
             if isinstance(item, PageFailure):
                 self.report.fail(item)
                 yield item
@@ -179,6 +192,14 @@ class Reading:
                 cues = as_block([info.cues for info in item.pages]) if self._cues else np.zeros((len(X), 0), np.float32)
                 words = as_rows([info.words for info in item.pages]) if self._words else None
                 yield FeatureBatch(item.pages, np.hstack([X, cues]), words)
+
+
+def told(intake: Intake, progress: Progress) -> Iterator[Document | PageFailure]:
+    """What an intake yields, with word of how far it is."""
+    _, total = intake.size()
+    for number, item in enumerate(intake, 1):
+        progress("reading files", number, intake.bytes_done, total)
+        yield item
 
 
 def _rows_by_document(pages: pa.Table) -> dict[str, NDArray[np.int64]]:

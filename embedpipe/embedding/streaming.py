@@ -48,6 +48,7 @@ class Settings:
         trust_mtime: Take size and time of change for the content of files that were hashed before.
         exclude: Patterns of files and folders below the inputs that are passed over, see `pages.leftovers`.
         follow_links: Follow links below the inputs.
+        strict: Documents and pictures in formats that are not read count as failures, see `walking.IgnoredFile`.
         ocr: Whether pages are read by text recognition, and how.
         page_seconds: Earlier name of `limits.page_seconds`.
         page_bytes: Earlier name of `limits.page_bytes`.
@@ -62,6 +63,7 @@ class Settings:
     exclude: tuple[str, ...] = ()
     follow_links: bool = False
     ocr: Ocr = field(default_factory=Ocr)
+    strict: bool = False
     page_seconds: InitVar[float | None] = None
     page_bytes: InitVar[int | None] = None
 

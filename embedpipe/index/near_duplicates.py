@@ -17,6 +17,7 @@ MOST = 100
 pairs."""
 
 _BLOCK = 4096
+_ROUNDED = 5e-4  # by which products with float16 are too small at most
 _PAIRS = 4096
 
 
@@ -63,7 +64,8 @@ def _pairs_of_many(
         estimates, rows = index.search(unit[start : start + _BLOCK], MOST + 1)
         queries = np.arange(start, start + len(rows))[:, None]
         # the parts that the projection drops have an inner product of at most that of their lengths
-        near = (rows >= 0) & (rows != queries) & (estimates + lost[queries] * lost[rows] >= threshold)
+        most = estimates + lost[queries] * lost[rows] + _ROUNDED
+        near = (rows >= 0) & (rows != queries) & (most >= threshold)
         crowded[start : start + len(rows)] = near.sum(axis=1) >= MOST
         low, high = np.minimum(queries, rows)[near], np.maximum(queries, rows)[near]
         keys.append(np.unique(low * n + high))

@@ -143,7 +143,9 @@ class ReadOptions:
 class Rendering:
     """Pixels of one page, uint8 (H, W, 3), with the page's own width and height and what the reader noticed.
 
-    `stands_for` is one of `records.PARTIAL` where the document has more than its pages show, else "".
+    `stands_for` is one of `records.PARTIAL` where the document has more than its pages show, else "". Of a PDF, `page`
+    is PyMuPDF's page and `drawing` its display list, for those who read more than its picture: to load the page and to
+    go through its content again would take as long as the rest.
     """
 
     pixels: NDArray[np.uint8]
@@ -152,6 +154,8 @@ class Rendering:
     repaired: bool = False
     message: str = ""
     stands_for: str = ""
+    page: Any = None
+    drawing: Any = None
 
     @property
     def ink(self) -> float:

@@ -20,7 +20,10 @@ from embedpipe.pages.containers.places import is_member
 LEFTOVER, OURS, LINK, EXCLUDED = "leftover", "ours", "link", "excluded"
 """Why a file is passed over by its place; see `walking.IgnoredFile`."""
 
-LEDGERS = ("embedpipe-sorted.csv", "embedpipe-parts.csv")
+DUPLICATES = "embedpipe-duplicates.csv"
+"""The ledger of a folder that `dedupe --move-to` fills: of a copy there, `source` is the file that was kept."""
+
+LEDGERS = ("embedpipe-sorted.csv", "embedpipe-parts.csv", DUPLICATES)
 """Tables in folders that embedpipe fills, with the columns `copy` and `source`: which files there are its own."""
 
 _FOLDERS = frozenset(
@@ -42,7 +45,7 @@ _PATTERNS = (
 _SIGNS = (claims.MANIFEST, "features", "index", "classifiers", "backbones")
 """What a folder of artifacts holds one of."""
 
-_STATES = ("copied", "linked", "planned", "part")
+_STATES = ("copied", "linked", "planned", "part", "moved")
 
 
 class Sieve:

@@ -365,8 +365,8 @@ def _render_page(job: Job, opened: OpenDocument, index: int, slot: int) -> list[
             drawn = opened.render(index)
             ink = drawn.ink
             facts = _cues(opened, drawn, index) if _options.cues else ()
-            kind = UNKNOWN_KIND if _options.variants else _kind(opened, drawn, index)
-            words, small = _words(opened, drawn, index), _thumbnail(document, drawn, index)
+            kind = UNKNOWN_KIND if _options.variants else _kind(opened, drawn)
+            words, small = _words(drawn), _thumbnail(document, drawn, index)
             pictures = [] if index in job.extras_only else _pictures(drawn, (document.sha256, index))
     except (DocumentError, MemoryError) as error:
         return _failures(document, [index], *_reason(error))
@@ -397,33 +397,31 @@ def _pictures(drawn: Rendering, page: tuple[str, int]) -> list[tuple[int, NDArra
 def _cues(opened: OpenDocument, drawn: Rendering, index: int) -> tuple[float, ...]:
     """The page's cues; a page that can be rendered is never lost for them."""
     try:
-        page = opened.pdf[index] if opened.pdf is not None else None
-        return page_cues(drawn.width, drawn.height, index, opened.page_count, page)
+        return page_cues(drawn.width, drawn.height, index, opened.page_count, drawn.page)
     except MemoryError:
         raise
     except Exception:  # noqa: BLE001 - MuPDF raises many kinds
         return UNKNOWN
 
 
-def _kind(opened: OpenDocument, drawn: Rendering, index: int) -> str:
+def _kind(opened: OpenDocument, drawn: Rendering) -> str:
     """Where the page's picture comes from; a page that can be rendered is never lost for it."""
     try:
-        page = opened.pdf[index] if opened.pdf is not None else None
-        return page_kind(drawn.pixels, page, camera=opened.taken_by_camera)
+        return page_kind(drawn.pixels, drawn.page, camera=opened.taken_by_camera)
     except MemoryError:
         raise
     except Exception:  # noqa: BLE001 - MuPDF raises many kinds
         return UNKNOWN_KIND
 
 
-def _words(opened: OpenDocument, drawn: Rendering, index: int) -> Words | None:
+def _words(drawn: Rendering) -> Words | None:
     """The page's words, where they are wanted; a page that can be rendered is never lost for them."""
     if WORDS not in _options.extras:
         return None
     if _read is not None:
         return _recognised(drawn, _read)
     try:
-        return words_of_page(opened.pdf[index]) if opened.pdf is not None else Words()
+        return words_of_page(drawn.page, drawn.drawing) if drawn.page is not None else Words()
     except MemoryError:
         raise
     except Exception as error:  # noqa: BLE001 - MuPDF raises many kinds

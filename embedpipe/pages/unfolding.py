@@ -25,7 +25,7 @@ from embedpipe.pages.containers.contract import (
 )
 from embedpipe.pages.containers.opening import kind_of, member_file, open_container, too_deep
 from embedpipe.pages.containers.places import of_member, outer
-from embedpipe.pages.documents import SUFFIXES, Limits, recognise, text_reader
+from embedpipe.pages.documents import Limits, recognise, text_reader
 from embedpipe.pages.leftovers import LINK, in_container
 from embedpipe.pages.walking import FoundFile, IgnoredFile, failure, identify, no_document, open_without_waiting
 
@@ -96,12 +96,6 @@ def identify_at(found: FoundFile, limits: Limits) -> Item:
     if isinstance(item, PageFailure):
         return failure(found.path, item.kind, item.message)
     return replace(item, path=found.path)
-
-
-def _promises(found: FoundFile, head: bytes) -> bool:
-    """Whether a member is a document that is not read, by its name or content; whatever else is archived is none."""
-    suffix = os.path.splitext(found.path)[1].lower()
-    return suffix in SUFFIXES or suffix in kinds.DOCUMENTS or bool(kinds.other_kind(head))
 
 
 @dataclass(slots=True)
@@ -203,8 +197,7 @@ class _Unfolding:
             return
         reader = recognise(head) or text_reader(found.path, head, self.limits)
         if reader is None or made_here(Path(found.path), head):
-            item = no_document(found, head)
-            yield IgnoredFile(found.path) if isinstance(item, PageFailure) and not _promises(found, head) else item
+            yield no_document(found, head)
             return
         if member.size > self.limits.file_bytes:
             raise DocumentError("too_large", f"{member.size} bytes, more than --max-file-size {self.limits.file_bytes}")

@@ -14,6 +14,7 @@ from typing import BinaryIO
 from embedpipe.core.display import on_disk, path_to_text
 from embedpipe.core.errors import EmbedpipeError
 from embedpipe.core.files import file_time
+from embedpipe.core.other_formats import bare, format_of
 from embedpipe.core.outputs import made_here
 from embedpipe.core.records import WHOLE_FILE, Document, PageFailure, PageRef
 from embedpipe.pages.containers.kinds import HEAD, ZIP, container_kind, other_kind
@@ -22,7 +23,7 @@ from embedpipe.pages.containers.places import MARK
 from embedpipe.pages.documents import SUFFIXES, Limits, recognise, text_reader
 from embedpipe.pages.leftovers import LINK, OURS, Sieve
 
-OTHER = "other"
+OTHER, UNREAD = "other", "unread"
 
 _CHUNK = 1 << 20
 _IGNORED_TYPES = ("text/", "audio/", "video/", "font/")
@@ -62,18 +63,24 @@ class IgnoredFile:
 
     Attributes:
         path: Absolute path; of artifacts, their folder.
-        kind: "other": it promises no document and is none, such as a README or a spreadsheet beside the PDFs; "ours":
-            embedpipe made it; or as `leftovers` names it: "leftover", "link", "excluded".
+        kind: "other": it promises no document and is none, such as a README or an archive beside the PDFs; "unread": it
+            holds a document or a picture in a format that is not read; "ours": embedpipe made it; or as `leftovers`
+            names it: "leftover", "link", "excluded".
+        what: What people call a file that is "unread", see `other_formats`.
     """
 
     path: str
     kind: str = OTHER
+    what: str = ""
 
 
 Found = FoundFile | IgnoredFile | PageFailure
 
+Input = str | FoundFile
+"""A file or folder, or a file that an earlier walk found: that one is taken as it was found."""
 
-def walk(inputs: Iterable[str], exclude: Sequence[str] = (), *, follow_links: bool = False) -> Iterator[Found]:
+
+def walk(inputs: Iterable[Input], exclude: Sequence[str] = (), *, follow_links: bool = False) -> Iterator[Found]:
     """Yields every file below the inputs, each path once, in a fixed order: also those that are passed over.
 
     Links below a folder are followed only where that is asked for; what the user names is always followed. Devices,
@@ -81,7 +88,7 @@ def walk(inputs: Iterable[str], exclude: Sequence[str] = (), *, follow_links: bo
     cannot be read is a failure.
 
     Args:
-        inputs: Files and folders.
+        inputs: Files and folders, and files that an earlier walk found.
         exclude: Patterns of what is passed over below folders, see `leftovers.Sieve`.
         follow_links: Follow links to files and folders; a folder that was walked already is not walked again.
 
@@ -91,6 +98,10 @@ def walk(inputs: Iterable[str], exclude: Sequence[str] = (), *, follow_links: bo
     seen: set[str] = set()
     places: dict[tuple[int, int], str] = {}
     for given in inputs:
+        if isinstance(given, FoundFile):
+            seen.add(given.path)
+            yield given
+            continue
         root = on_disk(os.path.abspath(given))
         try:
             status = os.stat(root)
@@ -211,8 +222,8 @@ def identify(found: FoundFile, limits: Limits) -> Document | IgnoredFile | PageF
     """Looks into a file and hashes it.
 
     Returns:
-        The document; or why it is none: `IgnoredFile` when neither its content nor its name promises one and
-        the user did not name it, else a failure of the whole file.
+        The document; or why it is none: `IgnoredFile` when neither its content nor its name promises one that can be
+        read and the user did not name it, else a failure of the whole file.
     """
     try:
         with open(found.path, "rb", opener=open_without_waiting) as file:
@@ -262,16 +273,26 @@ def no_document(found: FoundFile, head: bytes, words: str = "") -> IgnoredFile |
         return IgnoredFile(found.path, OURS)
     name = os.path.basename(found.path)
     suffix = os.path.splitext(name)[1].lower()
-    plain_text = not suffix and b"\0" not in head  # LICENSE, Makefile
-    if not found.named and suffix not in SUFFIXES and (name[0] == "." or plain_text or _is_of_no_concern(name)):
-        return IgnoredFile(found.path)
+    words = words or other_kind(head, partial(_read_at, found.path))
+    what = "" if suffix in SUFFIXES else format_of(name, words)
+    if not found.named and suffix not in SUFFIXES:
+        unknown = not what or what.startswith(".")
+        plain_text = unknown and b"\0" not in head  # LICENSE, Makefile
+        if name[0] == "." or plain_text or _is_of_no_concern(name):
+            return IgnoredFile(found.path)
+        if what:
+            return IgnoredFile(found.path, UNREAD, what)
     if not head:
         return failure(found.path, "not_a_document", "the file is empty")
     if container_kind(head) and not words:
         return failure(found.path, "not_a_document", f"it holds files: name one of them, as {found.path}{MARK}NAME")
-    if words := words or other_kind(head, partial(_read_at, found.path)):
-        return failure(found.path, "not_a_document", f"it is {words}, which is not read; convert it to PDF first")
-    return failure(found.path, "not_a_document", "its content is of no kind that is read; convert it to PDF first")
+    return not_read(found.path, what or bare(words))
+
+
+def not_read(path: str, what: str = "") -> PageFailure:
+    """The failure of a file that is no document that can be read; `what` is what people call it, if that is known."""
+    said = f"{what}: embedpipe does not read these" if what else "its content is of no kind that is read"
+    return failure(path, "not_a_document", f"{said}; convert it to PDF first")
 
 
 def _read_at(path: str, offset: int, count: int) -> bytes:

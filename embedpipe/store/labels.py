@@ -1,15 +1,29 @@
 """labels.csv: which document, or which of its pages, is of which type. Labels survive a change of backbone."""
 
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from embedpipe.core.display import alike, name_of, path_to_text, text_to_path
+from embedpipe.core.display import alike, name_of, path_to_text
 from embedpipe.core.errors import LabelsError
-from embedpipe.core.tables import Table, read_table, write_csv
-from embedpipe.store.sorted_ledger import ANSWERS, LEDGER, RESERVED
+from embedpipe.core.tables import read_table, write_csv
+from embedpipe.store.label_lists.columns import EXPECTED, Wish, is_no_group, open_list
+from embedpipe.store.label_lists.lines import (
+    COLUMNS,
+    BadLine,
+    BadLinesError,
+    Reader,
+    Said,
+    beside,
+    documents_of,
+    is_sha256,
+    refuse_ours,
+)
+from embedpipe.store.label_lists.places import MistakeError, Places
+from embedpipe.store.sorted_ledger import RESERVED
+
+__all__ = ["NONE", "Kept", "Label", "Labels", "is_none", "is_sha256"]
 
 NONE = "none"
 """In place of a type, in any case: the document or page is of none of the types. It teaches what is novel (see
@@ -17,14 +31,6 @@ NONE = "none"
 if TYPE_CHECKING:
     import pandas as pd
 
-_COLUMNS = ("document", "path", "page", "label", "group")
-_DOCUMENT_NAMES = ("document", "path", "file", "filename")
-_LABEL_NAMES = ("label", "type", "class")
-_UNREAD = "unread"
-"""Column for cells beyond the header, so that they are not lost when the table is written again."""
-_SHA256 = re.compile("[0-9a-f]{64}")
-_PAGE = re.compile(r"(\d+)(?:[.,]0+)?")
-"""A page; tables in which some cells are empty have 1.0 for 1, and 1,0 where commas are decimal points."""
 _SHOWN = 10
 
 Key = tuple[str, int]
@@ -91,6 +97,7 @@ class Labels:
         kept: Lines of labels.csv that give no label.
         more: Cells of columns of labels.csv that are not ours, by column, of each label.
         notes: What else a person should know of labels.csv.
+        bad: Lines of a list that give no label.
     """
 
     rows: dict[Key, Label] = field(default_factory=dict)
@@ -99,6 +106,7 @@ class Labels:
     kept: list[Kept] = field(default_factory=list)
     more: dict[Key, dict[str, str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    bad: list[BadLine] = field(default_factory=list)
 
     @classmethod
     def load(cls, file: Path, find: Callable[[str], str | None]) -> "Labels":
@@ -116,7 +124,7 @@ class Labels:
         labels = cls()
         if not file.exists():
             return labels
-        reader = _Reader(file, find)
+        reader = Reader(file, read_table(file), beside(file, find))
         unknown = reader.unknown()
         labels.notes += [reader.table.note] if reader.table.note else []
         if unknown:
@@ -124,8 +132,8 @@ class Labels:
         found: dict[Key, list[tuple[int, Mapping[str, str], Label]]] = {}
         for line, cells in reader.lines():
             try:
-                new = reader.labels(cells)
-            except _MistakeError as mistake:
+                new = [_label(said) for said in reader.labels(cells)]
+            except MistakeError as mistake:
                 labels.kept.append(Kept(line, f"{file}, line {line}: {mistake}", cells))
                 continue
             for label in new:
@@ -146,34 +154,60 @@ class Labels:
         return labels
 
     @classmethod
-    def from_csv(cls, file: Path, find: Callable[[str], str | None], *, given: str = "") -> "Labels":
-        """Reads a CSV with the columns `path,label`, and optionally `page` and `group`.
+    def from_csv(
+        cls,
+        file: Path,
+        find: Callable[[str], str | None],
+        *,
+        given: str = "",
+        stored: Mapping[str, str] | None = None,
+        wish: Wish | None = None,
+    ) -> "Labels":
+        """Reads a list of labels, CSV or workbook, with the columns `path,label`, and optionally `page` and `group`.
 
-        The column names `document` or `file`, and `type`, do as well; a document may be given by its SHA-256.
-        Relative paths count from the CSV's folder. Lines whose label is empty are passed over and counted. Of tables
-        with answers of a classifier, only a column `label` is read.
+        What the columns may be called is in `label_lists.NAMES`; how a document is found, in `label_lists.Places`; a
+        document may be given by its SHA-256. Lines whose label is empty are passed over and counted. Of tables with
+        answers of a classifier, only a column `label` is read.
 
         Args:
-            file: The table.
+            file: The list.
             find: Returns the SHA-256 of the document at a path, or None.
             given: The label of every line; the table needs no column `label` then.
+            stored: SHA-256 of the stored documents, by path.
+            wish: What a person says about the list.
 
         Raises:
-            LabelsError: A column is missing, a document cannot be found, or a page is no number; or the table holds
-                no labels but answers; or a line has another label than the given one.
+            BadLinesError: A line names no document that can be found, or a page that is no number, or has another
+                label than the given one; not where `wish.partial`.
+            LabelsError: A column is missing, or the table holds no labels but answers.
         """
-        labels, added = cls(), []
-        reader = _Reader(file, find, given)
-        reader.refuse_ours()
-        labels.notes += [reader.table.note] if reader.table.note else []
-        for line, cells in reader.lines():
+        labels, wish = cls(), wish or Wish()
+        added: list[Label] = []
+        table, columns = open_list(file, wish, labelled=not given)
+        refuse_ours(table, file, given)
+        if not {"document", "path", "file"} & columns.keys() or not (given or "label" in columns):
+            raise LabelsError(
+                f"{file} needs the columns path and label, and is read as {table.read_as}: write {EXPECTED}"
+            )
+        labels.notes += [table.note] if table.note else []
+        if "group" in columns and is_no_group(table, columns["group"]):
+            name = table.header[columns.pop("group")]
+            labels.notes.append(f"{file}: column {name!r} is another one in each line, so it is taken for no group")
+        places = Places(find, stored or {}, str(file.parent), wish.root)
+        reader = Reader(file, table, places.locate, given, columns)
+        lines = list(reader.lines())
+        places.learn(text for _, cells in lines for text in documents_of(cells))
+        for line, cells in lines:
             if reader.to_be_filled_in(cells):
                 labels.skipped += 1
                 continue
             try:
-                added += reader.labels(cells)
-            except _MistakeError as mistake:
-                raise LabelsError(f"{file}, line {line}: {mistake}") from None
+                added += map(_label, reader.labels(cells))
+            except MistakeError as mistake:
+                labels.bad.append(reader.bad_line(line, cells, mistake))
+        if labels.bad and not wish.partial:
+            raise BadLinesError(file, labels.bad)
+        labels.notes += places.notes()
         labels.add(added)
         return labels
 
@@ -260,7 +294,7 @@ class Labels:
         rows = sorted(self.rows.values(), key=lambda row: (row.label, row.path, row.page_number))
         cells = [{**self.more.get(row.key, {}), **_as_row(row)} for row in rows] + [dict(k.cells) for k in self.kept]
         others = dict.fromkeys(name for row in cells for name, value in row.items() if value)
-        write_csv(file, (*_COLUMNS, *(name for name in others if name not in _COLUMNS)), cells)
+        write_csv(file, (*COLUMNS, *(name for name in others if name not in COLUMNS)), cells)
 
     @property
     def count(self) -> int:
@@ -332,9 +366,8 @@ def is_none(label: str) -> bool:
     return label.strip().casefold() == NONE
 
 
-def is_sha256(text: str) -> bool:
-    """Whether a text can be the hash of a document."""
-    return _SHA256.fullmatch(text) is not None
+def _label(said: Said) -> Label:
+    return Label(said.document_sha256, said.path, said.label, said.page_number, said.group)
 
 
 def _as_row(label: Label) -> Mapping[str, object]:
@@ -345,111 +378,6 @@ def _as_row(label: Label) -> Mapping[str, object]:
         "label": label.label,
         "group": label.group,
     }
-
-
-class _MistakeError(Exception):
-    """A line that gives no label, and why."""
-
-
-class _Reader:
-    """A table of labels, and how its lines become labels.
-
-    Args:
-        file: The table.
-        find: Returns the SHA-256 of the document at a path, or None.
-        given: The label of every line; "" for what the lines say.
-    """
-
-    def __init__(self, file: Path, find: Callable[[str], str | None], given: str = "") -> None:
-        self.table: Table = read_table(file)
-        self._file, self._find, self._given = file, find, given
-        header = self.table.header
-        self._answers = [name for name in header if name in ANSWERS]
-        label = next((name for name in _LABEL_NAMES if name in header and (name == "label" or not self._answers)), "")
-        place = next((name for name in _DOCUMENT_NAMES if name in header), "")
-        ours = {label: "label"} if place in _COLUMNS else {label: "label", place: "path"}
-        self._header = tuple(ours.get(name, name) for name in header)
-        self._columns = bool(label and place)
-        # not `pages`: that is a count in many tables; and `dedupe` counts its groups in `group`
-        self._group = "group" if not {"keep", "agreement"} <= set(header) else ""
-
-    def unknown(self) -> list[str]:
-        """Columns that are not read."""
-        return [name for name in dict.fromkeys(self._header) if name not in {*_COLUMNS, ""}]
-
-    def refuse_ours(self) -> None:
-        """Refuses tables of ours that hold no labels of a person."""
-        header, file = set(self.table.header), self._file
-        if {"copy", "source", "state"} <= header:
-            raise LabelsError(f"{file} is the ledger of a sorted folder ({LEDGER}): give the folder itself")
-        if {"family", "unlabelled"} <= header:
-            raise LabelsError(f"{file} lists families: write `label --cluster {file}`")
-        if {"page_id", "document_sha256"} <= header:
-            raise LabelsError(f"{file} was written by `export`, with the labels that there are already")
-        if self._answers and "label" not in header and not self._given:
-            raise LabelsError(
-                f"{file} holds answers of embedpipe (column {self._answers[0]}), not labels: write the types of a "
-                "person into a column `label`"
-            )
-
-    def lines(self) -> Iterator[tuple[int, dict[str, str]]]:
-        """The cells of each line that is not blank, by column, with its number."""
-        header = self._header
-        for line, cells in self.table.rows:
-            row = dict(zip(header, cells, strict=False))
-            if beyond := [cell for cell in cells[len(header) :] if cell]:
-                row[_UNREAD] = ",".join([row.get(_UNREAD, ""), *beyond]).strip(",")
-            if any(row.values()):
-                yield line, row
-
-    def to_be_filled_in(self, cells: Mapping[str, str]) -> bool:
-        """Whether a line names a document and leaves its label open."""
-        open_ = "label" in self._header and not self._given
-        return open_ and bool(_document(cells)) and not name_of(cells.get("label", ""))
-
-    def labels(self, cells: Mapping[str, str]) -> list[Label]:
-        """The label of a line, or those of the pages of a part.
-
-        Raises:
-            _MistakeError: It gives none.
-        """
-        document, label = _document(cells), name_of(cells.get("label", "")) or self._given
-        if cells.get(_UNREAD):
-            raise _MistakeError("has more cells than the table has columns; put cells with a comma in quotes")
-        if self._given and label.casefold() != self._given:
-            raise _MistakeError(f"says {label!r}, but every line is to be {self._given!r}: take it out, or its label")
-        if not document or not label:
-            what = "with a value in each" if self._columns else f"and is read as {self.table.read_as}"
-            raise _MistakeError(f"needs the columns path and label, {what}")
-        if label.casefold() in RESERVED:
-            raise _MistakeError(f"{label!r} is a folder of `classify --sort-into`, and no type")
-        pages = _pages(cells)
-        sha256 = document.strip().lower()
-        if not is_sha256(sha256):
-            places = (str(self._file.parent / text_to_path(text)) for text in (document, document.strip()))
-            sha256 = next(filter(None, map(self._find, places)), "")
-        if not sha256:
-            raise _MistakeError(f"no document {document}")
-        path, group = text_to_path(cells.get("path") or document), cells.get(self._group, "")
-        return [Label(sha256, path, label, page, group) for page in pages]
-
-
-def _document(cells: Mapping[str, str]) -> str:
-    return cells.get("document") or cells.get("path") or ""
-
-
-def _pages(cells: Mapping[str, str]) -> Iterable[int]:
-    """The page of a line, 0 for the whole document, or those of a part that `classify --split` found."""
-    texts = [cells.get("page", "").strip() or "0"]
-    if cells.get("first_page") and cells.get("last_page"):
-        texts = [cells["first_page"], cells["last_page"]]
-    for text in texts:
-        if not _PAGE.fullmatch(text.strip()):
-            raise _MistakeError(f"page {text!r} is not a number")
-    first, last = (int(_PAGE.match(text.strip())[1]) for text in (texts[0], texts[-1]))  # type: ignore[index]
-    if cells.get("page", "").strip() and not first:
-        raise _MistakeError(f"page {texts[0]!r}: pages count from 1; leave it empty for the whole document")
-    return range(first, last + 1)
 
 
 def _said(given: Iterable[tuple[int, Mapping[str, str], Label]]) -> str:

@@ -7,7 +7,7 @@ its content, as far as is known: what is not known of is current.
 import contextlib
 import os
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -125,10 +125,19 @@ class Sources:
         earlier = (path for places in self._earlier.values() for path in places)
         return list(dict.fromkeys(path for path in (*self._documents, *earlier) if path.startswith(starts)))
 
+    def standings(self) -> Iterator[tuple[Document, str]]:
+        """Every path at which a document was met, with the standing of what was there; also of earlier versions."""
+        yield from ((document, self._absent.get(path, CURRENT)) for path, document in self._documents.items())
+        yield from ((document, EARLIER) for before in self._earlier.values() for document in before.values())
+
     def present_below(self, folder: str) -> set[str]:
         """The paths below a folder at which a document was when they were last looked at."""
         start = folder.rstrip(os.sep) + os.sep
         return {path for path in self._documents if path.startswith(start) and path not in self._absent}
+
+    def present(self) -> dict[str, str]:
+        """SHA-256 of documents by the paths at which they were when they were last looked at."""
+        return {path: known.sha256 for path, known in self._documents.items() if path not in self._absent}
 
     def mount(self, path: str) -> str:
         """Where the file system of a path was mounted; "" where that was not noted."""
@@ -164,6 +173,14 @@ class Sources:
     def document(self, sha256: str) -> Document | None:
         """The document as it lies on disk now, or None where no file with its content is left."""
         return next((found for path in self._paths.get(sha256, []) if (found := self._as_it_was(path, sha256))), None)
+
+    def places(self, sha256: str) -> list[str]:
+        """The paths at which a document was when they were last looked at."""
+        return [path for path in self._paths.get(sha256, []) if path not in self._absent]
+
+    def document_at(self, path: str, sha256: str) -> Document | None:
+        """The document at one of its paths, if it is still there with its content."""
+        return self._as_it_was(path, sha256) if path in self._paths.get(sha256, []) else None
 
     def _as_it_was(self, path: str, sha256: str) -> Document | None:
         """The document at a path if its content is still the same; a folder may have been copied without its times."""

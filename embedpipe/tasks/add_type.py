@@ -16,11 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedpipe.classifiers.bundles import ClassifierBundle
-from embedpipe.classifiers.evaluation import LabelledPages, cross_validate, document_scores, per_class
+from embedpipe.classifiers.evaluation import LabelledPages, cross_validate, document_scores
 from embedpipe.classifiers.finetuned import MANIFEST, parts_of
 from embedpipe.classifiers.held_out import held_out_of, honest_folds
 from embedpipe.classifiers.lessons import missing, variants
 from embedpipe.classifiers.lessons.missing import Missing
+from embedpipe.classifiers.metrics import per_class
 from embedpipe.classifiers.stored_answers import statuses, told, total
 from embedpipe.classifiers.training import TrainingRecipe, apart, fit, labelled_pages, learnt_pages
 from embedpipe.core import versions
@@ -309,7 +310,7 @@ def _recall(
 ) -> dict[str, float | None]:
     """By type; None for types of one group, which are never learnt and tested at once, and those not held out."""
     held_out = cross_validate(recipe.plan(store.blocks, pages), pages, folds)
-    documents = document_scores(held_out_of(pages, folds), held_out.log_scores)
+    documents = document_scores(held_out_of(pages, folds), held_out)
     told = np.asarray(held_out.classes, object)[documents.log_scores.argmax(axis=1)]
     alone = {kind for kind in held_out.classes if len(set(pages.groups[pages.y == kind])) == 1}
     recalls: dict[str, float | None] = dict.fromkeys(held_out.classes)

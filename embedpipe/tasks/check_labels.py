@@ -138,7 +138,7 @@ def check(workspace: Workspace, store: FeatureStore, recipe: TrainingRecipe) -> 
     held_out = cross_validate(recipe.plan(told.blocks, known), known, folds)
     judged, classes = held_out_of(known, folds), held_out.classes
     alone = [kind for kind in classes if len(set(known.groups[known.y == kind])) == 1]
-    documents = document_scores(judged, held_out.log_scores)
+    documents = document_scores(judged, held_out)
     whole = [_ref(sources, sha256, WHOLE_FILE) for sha256 in documents.documents]
     ink = store.pages().set_index("page_id").loc[pages.page_ids, "ink"].to_numpy()
     written = np.flatnonzero(ink >= _WRITTEN)

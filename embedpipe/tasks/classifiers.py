@@ -1,11 +1,15 @@
-"""`classifiers`: going back to an earlier version, and removing the others."""
+"""`classifiers`: going back to an earlier version, and removing the others, or all of a classifier."""
 
 from pathlib import Path
 
 from embedpipe.classifiers.bundles import ClassifierBundle
 from embedpipe.core import versions
-from embedpipe.core.errors import UnknownNameError
+from embedpipe.core.errors import ArtifactError, UnknownNameError
+from embedpipe.core.files import read_json
 from embedpipe.store.workspace import Workspace
+from embedpipe.tasks.spaces import remove_folders
+
+STAYS = "features and labels stay: it can be fitted again from these"
 
 
 def roll_back(workspace: Workspace, name: str, number: int | None = None) -> int:
@@ -40,6 +44,34 @@ def prune(workspace: Workspace, name: str) -> int:
     """
     with workspace.writing("classifiers --prune"):
         return versions.prune(_classifier_folder(workspace, name), 0)
+
+
+def losses(workspace: Workspace, name: str) -> list[str]:
+    """What would be lost with a classifier, a line each.
+
+    Raises:
+        UnknownNameError: There is no such classifier.
+    """
+    folder = _classifier_folder(workspace, name)
+    numbers = versions.numbers(folder)
+    count = f"{len(numbers)} version{'s' * (len(numbers) != 1)}"
+    try:
+        manifest = read_json(versions.in_use(folder) / versions.MANIFEST)
+        learnt = f"{len(manifest['classes'])} types, learnt from {manifest['fitted_on']['documents']} documents"
+    except (ArtifactError, LookupError, TypeError):
+        learnt = "it cannot be read"
+    return [f"{name}: {count}, {learnt}"]
+
+
+def remove(workspace: Workspace, name: str) -> None:
+    """Removes a classifier with all its versions.
+
+    Raises:
+        UnknownNameError: There is no such classifier.
+        ArtifactError: It cannot be removed.
+    """
+    with workspace.writing("classifiers --remove"):
+        remove_folders(workspace.root, (_classifier_folder(workspace, name),))
 
 
 def _classifier_folder(workspace: Workspace, name: str) -> Path:

@@ -4,16 +4,17 @@ import contextlib
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from embedpipe.classifiers.calibration.decisions import Calibration, Rule
 from embedpipe.classifiers.calibration.shift import Asked, compare
+from embedpipe.classifiers.documents.rows import Gathered
 from embedpipe.classifiers.saved.on_disk import brief
-from embedpipe.classifiers.scores.pooling import effective_pages, mean_log_scores, page_weights, weighted_means
+from embedpipe.classifiers.scores.pooling import effective_pages, page_weights, weighted_means
 from embedpipe.core.errors import ArtifactError, LabelsError
 from embedpipe.core.records import (
     PARTIAL,
@@ -29,16 +30,22 @@ from embedpipe.core.records import (
 )
 from embedpipe.embedding.intake import Report
 from embedpipe.embedding.kind_table import read_kinds
-from embedpipe.embedding.reading import Reading
+from embedpipe.embedding.reading import Progress, Reading
 from embedpipe.embedding.streaming import Settings
+from embedpipe.pages.rendering import Selection
 from embedpipe.pages.source_kinds import codes, document_kind
+from embedpipe.pages.walking import Input
+from embedpipe.store.labels import NONE, Label, Labels
 from embedpipe.store.workspace import Workspace
 
 if TYPE_CHECKING:  # only new pages need the network, and only who shows examples the labelled pages
     from embedpipe.backbones.engines import Backbone
     from embedpipe.classifiers.bundles import ClassifierBundle
-    from embedpipe.classifiers.evidence import Examples
+    from embedpipe.classifiers.reasons.evidence import Examples
     from embedpipe.classifiers.saved.answering import Answerer
+
+BY_LABEL = "labels.csv"
+"""In place of a classifier, where it was a person who gave the type."""
 
 _BLANK = Prediction(None, 0.0, "blank")
 _FAILED = Prediction(None, 0.0, "failed")
@@ -56,6 +63,7 @@ class PageVerdict:
     prediction: Prediction
     message: str = ""
     neighbours: tuple[Example, ...] = ()
+    labelled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +71,7 @@ class DocumentVerdict:
     """The predicted type of a document, from all its pages; `message` says why a file failed, or what its pages lack.
 
     `neighbours` are the labelled pages that look most like one of its pages, `source_kind` is where its pages come from
-    (one of `source_kinds.KINDS`, or "" where that is not known).
+    (one of `source_kinds.KINDS`, or "" where that is not known). `labelled`: a person gave the type, see `with_labels`.
     """
 
     path: str
@@ -73,11 +81,15 @@ class DocumentVerdict:
     message: str = ""
     neighbours: tuple[Example, ...] = ()
     source_kind: str = ""
+    labelled: bool = False
 
 
 @dataclass(slots=True)
 class _Pages:
-    """What is known so far of one document's pages, by page index."""
+    """What is known so far of one document's pages, by page index.
+
+    `rows` are features, words and scores by part of pages, until the `answer` for the document is known.
+    """
 
     scores: dict[int, NDArray[np.float64]] = field(default_factory=dict)
     distances: dict[int, float] = field(default_factory=dict)
@@ -86,6 +98,8 @@ class _Pages:
     partial: dict[int, str] = field(default_factory=dict)
     kinds: dict[int, str] = field(default_factory=dict)
     failures: dict[int, PageFailure] = field(default_factory=dict)
+    rows: dict[int, tuple[NDArray[np.float16], Any, dict[str, NDArray[np.float64]]]] = field(default_factory=dict)
+    answer: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +115,14 @@ class _Whole:
 
 def classify(
     workspace: Workspace,
-    inputs: Iterable[str],
+    inputs: Iterable[Input],
     bundle: "ClassifierBundle | Answerer",
     backbone: "Callable[[], Backbone]",
     *,
     rule: Rule | None = None,
     neighbours: int = 0,
     settings: Settings | None = None,
+    progress: Progress | None = None,
 ) -> tuple[list[DocumentVerdict], Report]:
     """Predicts the type of each page and document of files and folders.
 
@@ -121,6 +136,7 @@ def classify(
         rule: What is asked of the answers; the default error rate if not given.
         neighbours: How many labelled pages are shown with each answer.
         settings: How documents are read.
+        progress: Called now and then.
 
     Returns:
         A verdict for each file in the order met, failures included, and what was done; its `shift` says how the
@@ -132,13 +148,15 @@ def classify(
     """
     begin = time.perf_counter()
     reading = Reading(workspace, bundle.identity, settings or Settings(), cues=bundle.cues, words=bundle.words)
+    reading.progress = progress
 
     def fitting_backbone() -> "Backbone":
         loaded = backbone()
         bundle.require(loaded.identity)
         return loaded
 
-    answers = Answers(bundle, rule, _examples(workspace, bundle) if neighbours else None, neighbours)
+    examples = _examples(workspace, bundle) if neighbours else None
+    answers = Answers(bundle, rule, examples, neighbours, settings.selection if settings else None)
     for item in reading.read(inputs, fitting_backbone):
         answers.take(item)
     found = [item for item in reading.found if isinstance(item, Document)]
@@ -150,7 +168,7 @@ def classify(
 
 def _examples(workspace: Workspace, bundle: "ClassifierBundle | Answerer") -> "Examples | None":
     """The labelled pages, or None where a classifier outlived them: it answers without."""
-    from embedpipe.classifiers.evidence import Examples  # noqa: PLC0415 - reads all labelled pages
+    from embedpipe.classifiers.reasons.evidence import Examples  # noqa: PLC0415 - reads all labelled pages
 
     with contextlib.suppress(ArtifactError, LabelsError):
         store = workspace.open_store(bundle.identity.space)
@@ -159,7 +177,16 @@ def _examples(workspace: Workspace, bundle: "ClassifierBundle | Answerer") -> "E
 
 
 class Answers:
-    """Gathers what is known of pages, in whatever order they come, and answers for documents."""
+    """Gathers what is known of pages, in whatever order they come, and answers for documents.
+
+    Args:
+        bundle: The classifier.
+        rule: What is asked of the answers.
+        examples: The labelled pages, where some are shown with each answer.
+        neighbours: How many of them.
+        selection: Which pages of each document come: once all are there, their features are dropped.
+        each_page: Answer for each page as well.
+    """
 
     def __init__(
         self,
@@ -167,8 +194,12 @@ class Answers:
         rule: Rule | None = None,
         examples: "Examples | None" = None,
         neighbours: int = SHOWN,
+        selection: Selection | None = None,
+        *,
+        each_page: bool = True,
     ) -> None:
-        self._bundle = bundle
+        self._bundle, self._selection = bundle, selection or Selection()
+        self._each_page = each_page
         self._rule = rule or Rule()
         self._examples, self._neighbours = examples, neighbours
         self._pages: defaultdict[str, _Pages] = defaultdict(_Pages)
@@ -179,12 +210,13 @@ class Answers:
         if isinstance(item, PageFailure):
             self._pages[item.page.document_sha256].failures[item.page.page_index] = item
             return
-        scores, distances = self._bundle.log_scores(item.X, item.words), self._bundle.distances(item.X, item.words)
+        parts, distances = self._bundle.scores_of_parts(item.X, item.words), self._bundle.distances(item.X, item.words)
+        scores = self._bundle.parts.fused(parts)
         examples: list[list[Example]] = [[] for _ in item.pages]
         if self._examples is not None:
             documents = [info.ref.document_sha256 for info in item.pages]
             examples = self._examples.nearest(item.X, documents, self._neighbours)
-        for info, row, distance, found in zip(item.pages, scores, distances, examples, strict=True):
+        for place, (info, row, distance, found) in enumerate(zip(item.pages, scores, distances, examples, strict=True)):
             pages, index = self._pages[info.ref.document_sha256], info.ref.page_index
             pages.scores[index], pages.distances[index], pages.neighbours[index] = row, float(distance), tuple(found)
             pages.kinds[index] = info.source_kind
@@ -192,6 +224,43 @@ class Answers:
                 pages.silent.add(index)
             if info.outcome in PARTIAL:
                 pages.partial[index] = f"{info.outcome}: {info.message}"
+            if self._bundle.judges_documents and pages.answer is None and index not in pages.silent:
+                words = None if item.words is None else item.words[[place]]
+                each = {name: own[place] for name, own in parts.items()}
+                pages.rows[index] = item.X[place].astype(np.float16), words, each
+        if self._bundle.judges_documents:
+            for sha256, count in {info.ref.document_sha256: info.page_count for info in item.pages}.items():
+                self._settle(self._pages[sha256], count)
+
+    def _settle(self, known: _Pages, count: int) -> None:
+        """Answers for a document once nothing more is to come of it, so that its features need not be kept."""
+        missing = set(self._selection.indices(count)) - known.scores.keys() - known.failures.keys()
+        voting = sorted(known.scores.keys() - known.silent)
+        if known.answer is None and voting and not missing and any(known.kinds.values()):
+            known.answer = self._answered(known, voting)
+            known.rows.clear()
+
+    def _answered(self, known: _Pages, voting: list[int]) -> NDArray[np.float64]:
+        """Log scores of a document by all its pages, (1, n_classes)."""
+        if known.answer is not None:
+            return known.answer
+        nothing: tuple[NDArray[np.float16], Any, dict[str, NDArray[np.float64]]] = (np.zeros(0, np.float16), None, {})
+        X, counts, parts = zip(*(known.rows.get(i, nothing) for i in voting), strict=True)
+        words = None
+        if counts[0] is not None:
+            from scipy.sparse import vstack  # noqa: PLC0415 - classifiers without words do without it
+
+            words = vstack(counts, "csr")
+        pages = Gathered(
+            np.stack([known.scores[i] for i in voting]),
+            {name: np.stack([each[name] for each in parts]) for name in parts[0]},
+            np.stack(X),
+            words,
+            np.array(voting, np.int64),
+            [known.kinds.get(i, "") for i in voting],
+            np.zeros(len(voting), np.int64),
+        )
+        return self._bundle.document_scores(pages)
 
     def of_unknown_kind(self, documents: Iterable[Document]) -> list[Document]:
         """The documents of which the kind of no page is known: an earlier version stored them."""
@@ -233,7 +302,7 @@ class Answers:
         weights, owner = page_weights(np.array(voting)), np.zeros(len(voting), np.int64)
         return _Whole(
             voting,
-            mean_log_scores(np.stack([known.scores[i] for i in voting]), weights, owner),
+            self._answered(known, voting),
             weighted_means(np.array([known.distances[i] for i in voting]), weights, owner),
             effective_pages(weights, owner),
             document_kind([known.kinds.get(i, "") for i in voting], weights),
@@ -249,14 +318,14 @@ class Answers:
             return DocumentVerdict(item.path, item.sha256, _FAILED, (), f"{whole.kind}: {whole.message}")
         told = self._whole(known)
         kind = told.kind if told else ""
-        numbers = sorted(known.scores.keys() | known.failures.keys())
+        numbers = sorted(known.scores.keys() | known.failures.keys()) if self._each_page else []
         pages = tuple(self._page_verdict(known, index, kind) for index in numbers)
         message = next((known.partial[index] for index in sorted(known.partial)), "")
         if told is None:
             nothing = _FAILED if known.failures or known.partial else _BLANK
             return DocumentVerdict(item.path, item.sha256, nothing, pages, message)
         prediction = self._prediction(told.scores, told.distances, told.pages, self._bundle.documents, kind)
-        seen = _best_of_each_document([example for i in told.voting for example in known.neighbours[i]])
+        seen = best_of_each_document([example for i in told.voting for example in known.neighbours[i]])
         shown = tuple(seen[: self._neighbours])
         return DocumentVerdict(item.path, item.sha256, prediction, pages, message, shown, kind)
 
@@ -299,7 +368,7 @@ class Answers:
         )
 
 
-def _best_of_each_document(examples: Iterable[Example]) -> list[Example]:
+def best_of_each_document(examples: Iterable[Example]) -> list[Example]:
     """The best example of each labelled document, best first."""
     best: dict[str, Example] = {}
     for example in sorted(examples, key=lambda example: -example.score):
@@ -307,11 +376,69 @@ def _best_of_each_document(examples: Iterable[Example]) -> list[Example]:
     return list(best.values())
 
 
+def with_labels(verdicts: Iterable[DocumentVerdict], labels: Labels) -> list[DocumentVerdict]:
+    """Verdicts in which a document, or a page, that a person labelled is of that type, whatever the classifier says.
+
+    A failure stays one in the report of the run: that a file cannot be read does not change what a person knows of it.
+    """
+    told = []
+    for verdict in verdicts:
+        sha256 = verdict.document_sha256
+        pages = tuple(_as_labelled(page, labels.rows.get((sha256, page.page_number))) for page in verdict.pages)
+        told.append(_as_labelled(replace(verdict, pages=pages), labels.rows.get((sha256, 0)) if sha256 else None))
+    return told
+
+
+_Verdict = TypeVar("_Verdict", PageVerdict, DocumentVerdict)
+
+
+def _as_labelled(verdict: _Verdict, label: Label | None) -> _Verdict:
+    """A verdict with the type that a person gave; what the classifier makes of it stays in its ranking."""
+    if label is None:
+        return verdict
+    if label.label == NONE:
+        now = replace(verdict.prediction, label=None, confidence=0.0, status="novel", candidates=(), margin=0.0)
+    else:
+        only = ((label.label, 1.0),)
+        now = replace(verdict.prediction, label=label.label, confidence=1.0, status="ok", candidates=only, margin=1.0)
+    return replace(verdict, prediction=now, labelled=True)
+
+
+def reason(verdict: DocumentVerdict) -> str:
+    """Why an answer is what it is, in plain words."""
+    told, others = verdict.prediction, [kind for kind, _ in verdict.prediction.candidates[1:]]
+    if verdict.labelled:
+        what = "labelled by a person" if told.label else "labelled by a person as none of the types"
+        return f"{what}; {verdict.message}" if verdict.message else what
+    if verdict.message:
+        return verdict.message
+    if told.status in _REASONS:
+        return _REASONS[told.status]
+    if told.status == "ok":
+        return "right as often as was asked for" if others else "no other type fits"
+    if not told.measured:
+        doubt = f"no answer is sure for a {verdict.source_kind or 'document of unknown origin'} in this batch"
+    else:
+        doubt = "" if others else "too unlike the labelled documents of this type to be sure"
+    more = f" and {len(others) - _RANKED} more" if len(others) > _RANKED else ""
+    may_be = f"may also be {', '.join(others[:_RANKED])}{more}" if others else ""
+    return "; ".join(filter(None, (may_be, doubt)))
+
+
+_REASONS = {
+    "novel": "it looks like nothing that was labelled",
+    "blank": "nothing is on its pages",
+    "failed": "none of its pages could be read",
+}
+
+
 def as_json(verdict: DocumentVerdict) -> dict[str, Any]:
     """A verdict as the command line prints it."""
     return {
         "path": verdict.path,
         **_prediction_json(verdict),
+        "reason": reason(verdict),
+        "labelled": verdict.labelled,
         "source_kind": verdict.source_kind or None,
         "pages": [{"page": page.page_number, **_prediction_json(page)} for page in verdict.pages],
     }

@@ -4,6 +4,9 @@ Candidates come from the index, as the nearest pages above a cosine; then the pi
 one form filled twice has nearly the same features. Nothing is ever deleted.
 """
 
+import contextlib
+import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +42,9 @@ RULE = (
     "picture, then the largest page, the oldest file, the shortest path"
 )
 """Which copy of a group is the one to keep."""
+
+_KILOBYTES = 10_000
+"""Bytes from which a size is given in megabytes."""
 
 COLUMNS = ("group", "kind", "keep", "path", "page", "agreement")
 """Of the CSV."""
@@ -306,7 +312,7 @@ def write_html(workspace: Workspace, found: Found, facts: Mapping[str, str], fil
     titles = {"exact": "The same file", "document": "The same document", "page": "The same page"}
     members = [
         [
-            (copy.page, "keep" if place == 0 else f"agreement {copy.agreement:.2f}")
+            (copy.page, _said("keep" if place == 0 else f"agreement {copy.agreement:.2f}", copy.path))
             for place, copy in enumerate(g.copies)
         ]
         for g in found.groups
@@ -317,3 +323,13 @@ def write_html(workspace: Workspace, found: Found, facts: Mapping[str, str], fil
         for number, (group, own) in enumerate(zip(found.groups, tiles, strict=True), 1)
     ]
     write_gallery(file, "Duplicates", facts, groups, empty="Nothing is there twice.")
+
+
+def _said(what: str, path: str) -> str:
+    """A copy with its size, its date and its folder; only the folder where it is gone."""
+    facts = [what]
+    with contextlib.suppress(OSError):
+        status = os.stat(path)
+        day = time.strftime("%Y-%m-%d", time.localtime(status.st_mtime))
+        facts += [f"{status.st_size / 1e6:.2f} MB" if status.st_size >= _KILOBYTES else f"{status.st_size} bytes", day]
+    return ", ".join([*facts, f"in {os.path.dirname(path)}"])

@@ -1,13 +1,17 @@
 """The demo: draws documents, then does with them what a user would do."""
 
+import json
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embedpipe.classifiers import training
+from embedpipe.core.display import path_to_text
 from embedpipe.core.errors import ArtifactError
 from embedpipe.core.files import read_json, write_json
+from embedpipe.core.outputs import written
 from embedpipe.samples import draw_samples
 from embedpipe.store.workspace import Workspace
 from embedpipe.tasks import classify, embed, evaluate, similar
@@ -19,6 +23,30 @@ _PER_TYPE = 8
 _NEW_PER_TYPE = 2
 _LIST = "demo.json"
 """Lists what was drawn: another demo in the folder removes these files, and no others."""
+_JOB = "embedpipe.toml"
+_JOB_TEXT = """\
+# What the demo has done, as a job: `embedpipe run embedpipe.toml` does it, and `--dry-run` says what it would do.
+# Each table is a command, and its keys are the options of that command. Paths are relative to this file.
+artifacts = {artifacts}
+
+[embed]
+inputs = ["documents"]
+label-by = "folder"
+
+[fit-svm]
+
+[evaluate]
+html = "report.html"
+
+[classify]
+inputs = ["new"]
+sort-into = "sorted"
+csv = "answers.csv"
+
+[map]
+html = "map.html"
+method = "pca"
+"""
 
 
 def run(workspace: Workspace, backbone: "Backbone", folder: Path, say: Callable[[str], None]) -> dict[str, Any]:
@@ -52,6 +80,9 @@ def run(workspace: Workspace, backbone: "Backbone", folder: Path, say: Callable[
     verdicts, _ = classify.classify(workspace, [str(new)], bundle, lambda: backbone)
     right = sum(Path(verdict.path).parent.name == verdict.prediction.label for verdict in verdicts)
     say(f"classified the new documents: {right} of {len(verdicts)} right")
+    job = folder / _JOB
+    _write_job(workspace, job)
+    say(f"wrote {job}: `embedpipe run {job}` does the same, and sorts the new documents")
     sheet = folder / "similar.png"
     found = similar.similar(workspace, store, f"{verdicts[0].path}#page=1", lambda: backbone, k=8)
     similar.draw(workspace, found, sheet)
@@ -63,8 +94,18 @@ def run(workspace: Workspace, backbone: "Backbone", folder: Path, say: Callable[
         "new_right": right,
         "report": str(html),
         "contact_sheet": str(sheet),
+        "job": str(job),
         "seconds": round(time.perf_counter() - begin, 2),
     }
+
+
+def _write_job(workspace: Workspace, file: Path) -> None:
+    """Writes the example of a job, unless somebody has changed it."""
+    artifacts = os.path.relpath(os.path.abspath(workspace.root), os.path.abspath(file.parent))
+    text = _JOB_TEXT.format(artifacts=json.dumps(path_to_text(artifacts), ensure_ascii=False))
+    if not file.exists():
+        with written(file) as temporary:
+            temporary.write_text(text, encoding="utf-8")
 
 
 def _draw(workspace: Workspace, folder: Path, known: Path, new: Path) -> tuple[list[Path], list[Path]]:

@@ -11,11 +11,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from embedpipe.backbones.engines import Backbone
-from embedpipe.core.records import RETRIED, WHOLE_FILE, Document, FeatureBatch, PageFailure, PageInfo, PageRef
+from embedpipe.core.other_formats import counted, in_words
+from embedpipe.core.records import (
+    OTHER_FORMAT,
+    RETRIED,
+    WHOLE_FILE,
+    Document,
+    FeatureBatch,
+    PageFailure,
+    PageInfo,
+    PageRef,
+)
 from embedpipe.embedding.intake import Intake, Report
 from embedpipe.embedding.recognition import keep_recognised, lacking
 from embedpipe.embedding.streaming import PageStream, Settings
 from embedpipe.pages.rendering import Job, Selection
+from embedpipe.pages.walking import Input
 from embedpipe.store.feature_writer import FeatureWriter
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.page_extras import TABLES, ExtrasWriter
@@ -45,7 +56,7 @@ class Progress:
 
 def embed(
     workspace: Workspace,
-    inputs: Iterable[str],
+    inputs: Iterable[Input],
     backbone: Backbone,
     *,
     settings: Settings | None = None,
@@ -76,7 +87,7 @@ def embed(
     """
     inputs = list(inputs)
     if label_by_folder:
-        refuse_unknown(inputs)
+        refuse_unknown(given for given in inputs if isinstance(given, str))
     with workspace.writing("embed"):
         store = FeatureStore.create(workspace.store_path(backbone.identity.space), backbone.identity, backbone.blocks)
         run = _EmbedRun(workspace, store, backbone, settings or Settings(), keep, retry_failed=retry_failed)
@@ -126,7 +137,7 @@ class _EmbedRun:
         self._bytes_handed_out = 0
         self._books = threading.Lock()  # the feeder's thread finds failures too, while the writer's counts pages
 
-    def run(self, inputs: Iterable[str], progress: Callable[[Progress], None]) -> Report:
+    def run(self, inputs: Iterable[Input], progress: Callable[[Progress], None]) -> Report:
         """Does the work; see `embed`."""
         begin = time.perf_counter()
         intake = Intake(inputs, self.settings, self._sources, self.report)
@@ -257,6 +268,9 @@ class _EmbedRun:
     def _finish(self, intake: Intake) -> float:
         begin = time.perf_counter()
         failed = {failure.page.source for failure in self.report.failures}
+        for path, what in self.report.unread:
+            self.writer.fail(PageFailure(PageRef("", WHOLE_FILE, path), OTHER_FORMAT, what))
+            failed.add(path)
         self.writer.drop_failures(path for path in self.writer.unread() if path not in failed and intake.in_reach(path))
         self.extras.flush()
         self.writer.flush()
@@ -270,16 +284,27 @@ def _moved(failure: PageFailure, document: Document) -> PageFailure:
     return PageFailure(page, failure.kind, failure.message)
 
 
-def plan_run(workspace: Workspace, inputs: Iterable[str], backbone: Backbone, settings: Settings) -> dict[str, Any]:
+def plan_run(
+    workspace: Workspace,
+    inputs: Iterable[str],
+    backbone: Backbone,
+    settings: Settings,
+    progress: Callable[[Progress], None] | None = None,
+) -> dict[str, Any]:
     """What `embed` would do, and about how long it would take, estimated from a sample of the new documents.
 
     Returns:
-        documents, new_documents, ignored, duplicates, failed, changed, gone, unreachable, and estimates: pages,
-        seconds.
+        documents, new_documents, ignored, unread (by format), duplicates, failed, changed, gone,
+        unreachable, and estimates: pages, seconds.
     """
     report = Report()
     intake = Intake(inputs, settings, workspace.sources(), report)
-    items = list(intake)
+    _, total = intake.size()
+    items: list[Document | PageFailure] = []
+    for item in intake:
+        items.append(item)
+        if progress is not None:
+            progress(Progress(len(items), intake.bytes_done, total, "reading files"))
     intake.settle()
     documents = [item for item in items if isinstance(item, Document)]
     path = workspace.store_path(backbone.identity.space)
@@ -288,10 +313,13 @@ def plan_run(workspace: Workspace, inputs: Iterable[str], backbone: Backbone, se
     sample = new[:: max(1, len(new) // _SAMPLED_DOCUMENTS)][:_SAMPLED_DOCUMENTS]
     counts: dict[str, int] = {}
     embedded, begin = 0, time.perf_counter()
-    for item in PageStream(backbone, settings, len(sample)).run(Job(d, Selection(((1, 4),))) for d in sample):
-        if isinstance(item, FeatureBatch):
-            embedded += len(item.pages)
-            counts.update({info.ref.document_sha256: info.page_count for info in item.pages})
+    stream, sampled = PageStream(backbone, settings, len(sample)), sum(document.size for document in sample)
+    for batch in stream.run(Job(d, Selection(((1, 4),))) for d in sample):
+        if progress is not None:
+            progress(Progress(embedded, stream.bytes_finished, sampled, "embedding a sample"))
+        if isinstance(batch, FeatureBatch):
+            embedded += len(batch.pages)
+            counts.update({info.ref.document_sha256: info.page_count for info in batch.pages})
     rate = embedded / max(time.perf_counter() - begin, 1e-3) if embedded else 0.0
     pages = round(len(new) * sum(counts.values()) / len(counts)) if counts else 0
     return {
@@ -301,6 +329,7 @@ def plan_run(workspace: Workspace, inputs: Iterable[str], backbone: Backbone, se
         "duplicates": report.duplicates,
         "same_files": report.same_files,
         "others": dict(report.others),
+        "unread": counted(what for _, what in report.unread),
         "failed": len(items) - len(documents),
         "changed": len(report.changed),
         "gone": len(report.gone),
@@ -313,9 +342,10 @@ def plan_run(workspace: Workspace, inputs: Iterable[str], backbone: Backbone, se
 
 def describe_plan(plan: dict[str, Any]) -> str:
     """A plan in one line."""
+    unread = f" ({in_words(plan['unread'])})" if plan["unread"] else ""
     return (
         f"{plan['documents']} documents, {plan['new_documents']} of them with pages to embed (about "
         f"{plan['estimated_pages']} pages, about {plan['estimated_seconds']:.0f} s); {plan['duplicates']} duplicate "
-        f"files, {plan['ignored']} other files, {plan['failed']} that cannot be read; "
+        f"files, {plan['ignored']} other files{unread}, {plan['failed']} that cannot be read; "
         f"{plan['changed']} files changed and {plan['gone']} are gone since; nothing was written"
     )

@@ -21,16 +21,9 @@ from embedpipe.classifiers.calibration.confidence import (
     risk_coverage,
 )
 from embedpipe.classifiers.calibration.decisions import Decisions, Rule
+from embedpipe.classifiers.calibration.expected import out_of_hundred, share_right
 from embedpipe.classifiers.calibration.shift import promise
-from embedpipe.classifiers.evaluation import (
-    careless_folds,
-    confusion,
-    cross_validate,
-    document_scores,
-    metrics_of,
-    per_class,
-)
-from embedpipe.classifiers.evidence import Examples
+from embedpipe.classifiers.evaluation import careless_folds, cross_validate, document_scores
 from embedpipe.classifiers.figures.learning_curves import learning_curves
 from embedpipe.classifiers.figures.novelty_figures import novelty_figures
 from embedpipe.classifiers.finetuned import trained_on
@@ -38,6 +31,8 @@ from embedpipe.classifiers.groups import describe
 from embedpipe.classifiers.held_out import FEWEST_UNSEEN
 from embedpipe.classifiers.lessons import missing
 from embedpipe.classifiers.lessons.missing import Missing
+from embedpipe.classifiers.metrics import confusion, metrics_of, per_class
+from embedpipe.classifiers.reasons.evidence import Examples
 from embedpipe.classifiers.training import (
     Evaluation,
     Rehearsal,
@@ -95,7 +90,7 @@ class Assessment:
     intervals: dict[str, Interval]
     per_class_intervals: list[dict[str, Interval | None]]
     careless: dict[str, Any]
-    decisions: dict[str, dict[str, float]]
+    decisions: dict[str, dict[str, Any]]
     reliability: list[dict[str, float]]
     risk_coverage: list[dict[str, float]]
     learning_curve: list[dict[str, float]]
@@ -134,7 +129,7 @@ def assess(
     probabilities = nested_decisions(held.of_documents, rule).probabilities[measured]
     told, truth = probabilities.argmax(axis=1), held.of_documents.truth[measured]
     confidence, right = probabilities.max(axis=1), told == truth
-    groups = held.pages.groups[document_scores(held.pages, held.held_out.log_scores).rows[measured]]
+    groups = held.pages.groups[document_scores(held.pages, held.held_out).rows[measured]]
     bootstrap = Bootstrap(truth, told, groups, len(held.held_out.classes)) if len(truth) else None
     curves = learning_curves(held)
     careless = metrics_of(held.known, cross_validate(held.plan, held.known, careless_folds(held.known)))
@@ -155,18 +150,28 @@ def assess(
     )
 
 
-def _decisions(held: Rehearsal, rule: Rule) -> dict[str, dict[str, float]]:
+def _decisions(held: Rehearsal, rule: Rule) -> dict[str, dict[str, Any]]:
     everywhere = np.ones(len(held.of_pages.truth), bool)
     of_pages = everywhere if held.held_out.measurable is None else held.held_out.measurable
     levels = {"documents": (held.of_documents, held.measured_documents()), "pages": (held.of_pages, of_pages)}
     return {
         name: {
             "error_rate": rule.error_rate,
-            **decision_metrics(_rows(scores, measured), _rows(nested_decisions(scores, rule), measured)),
+            **decision_metrics(_rows(scores, measured), decided := _rows(nested_decisions(scores, rule), measured)),
+            **_when_ok(_rows(scores, measured), decided),
         }
         for name, (scores, measured) in levels.items()
         if measured.any()
     }
+
+
+def _when_ok(scores: HeldOutScores, decided: Decisions) -> dict[str, Any]:
+    """Between which shares of the sure answers the right ones lie, and of how many groups those answers are."""
+    sure = decided.status == "ok"
+    right = decided.probabilities.argmax(axis=1)[sure] == scores.truth[sure]
+    groups = np.flatnonzero(sure) if scores.groups is None else scores.groups[sure]
+    interval = share_right(right, np.unique(groups, return_inverse=True)[1])
+    return {"ok_accuracy_interval": interval.to_json(), "ok_groups": len(np.unique(groups))}
 
 
 def _rows(table: _Table, rows: NDArray[np.bool_]) -> _Table:
@@ -280,6 +285,23 @@ def _statuses(verdicts: Sequence[DocumentVerdict]) -> dict[str, float | None]:
     return {s: float(np.mean([v.prediction.status == s for v in verdicts])) for s in ("ok", "ambiguous", "novel")}
 
 
+def in_a_sentence(found: Assessment) -> str:
+    """What the figures mean, for somebody who knows none of their names; "" where nothing was measured."""
+    accuracy = found.intervals.get("accuracy")
+    if accuracy is None:
+        return ""
+    about, low, high = out_of_hundred(accuracy)
+    said = f"Of 100 new documents about {about} get the right type (between {low} and {high})"
+    documents = found.decisions["documents"]
+    many = out_of_hundred(Interval(documents["ok"], documents["ok"], documents["ok"]))[0]
+    if documents["ok_groups"] < FEWEST_GROUPS:
+        return f"{said}; about {many} are marked ok, too few to say how many of those are right."
+    right, worst, best = out_of_hundred(Interval(documents["ok_accuracy"], *documents["ok_accuracy_interval"]))
+    return (
+        f"{said}; about {many} are marked ok, and of 100 of those about {right} are right (between {worst} and {best})."
+    )
+
+
 def write(workspace: Workspace, bundle: ClassifierBundle, found: Assessment, file: Path) -> None:
     """Writes the HTML report, with the most confident mistakes as pictures, and what they look like."""
     result = found.evaluation
@@ -318,6 +340,7 @@ def write(workspace: Workspace, bundle: ClassifierBundle, found: Assessment, fil
         risk_coverage=found.risk_coverage,
         learning_curve=found.learning_curve,
         learning_curves=found.learning_curves,
+        lead=in_a_sentence(found),
     )
     write_report(file, data)
 
@@ -374,6 +397,7 @@ def as_json(found: Assessment) -> dict[str, Any]:
     """As the command line prints it."""
     result = found.evaluation
     return {
+        "summary": in_a_sentence(found),
         "metrics": result.metrics,
         "per_class": _with_intervals(result.per_class, found.per_class_intervals),
         "confusion": {"labels": result.classes, "matrix": result.matrix.tolist()},

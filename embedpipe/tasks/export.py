@@ -15,10 +15,11 @@ _COMPRESSED = {".z": "zlib", ".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".lzma":
 def export_joblib(bundle: ClassifierBundle, file: Path) -> None:
     """Writes the fitted scikit-learn pipeline as a joblib pickle, for other programs; embedpipe never loads one.
 
-    A classifier of several parts, or of some blocks only, becomes a `CombinedClassifier`, which takes words as well.
+    A classifier of several parts, or of some blocks only, becomes a `CombinedClassifier`, which takes words as well,
+    and all pages of documents for those that judge documents.
     """
     parts = bundle.parts
-    alone = parts.fusion is None and not parts.columns
+    alone = parts.fusion is None and parts.document is None and not parts.columns
     estimator = bundle.pipeline if alone else CombinedClassifier(bundle.pipeline, parts, bundle.classes)
     compress = _COMPRESSED.get(file.suffix)
     with written(file) as temporary:

@@ -3,16 +3,20 @@
 import functools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
+
+import pyarrow.compute as pc
 
 from embedpipe.classifiers.lessons import missing
 from embedpipe.classifiers.saved.on_disk import check_model, variant_folders
 from embedpipe.core import versions
 from embedpipe.core.errors import ArtifactError, EmbedpipeError
 from embedpipe.core.files import read_json
-from embedpipe.core.records import NO_WORDS, OCR_WORDS, TEXT_WORDS
+from embedpipe.core.other_formats import counted, in_words
+from embedpipe.core.records import NO_WORDS, OCR_WORDS, OTHER_FORMAT, TEXT_WORDS
 from embedpipe.index import inventory
 from embedpipe.store import page_extras
 from embedpipe.store.features import FeatureStore
@@ -95,6 +99,7 @@ def _space(workspace: Workspace, space: str, labels: Callable[[], Labels], damag
     store = workspace.open_store(space)
     pages = store.table()
     lost = store.lost()
+    failures = store.failures()
     lacking = _attempt(damaged, lambda: missing.take(workspace, store, labels=labels()))
     return {
         "space": space,
@@ -112,8 +117,10 @@ def _space(workspace: Workspace, space: str, labels: Callable[[], Labels], damag
         "index": _attempt(damaged, lambda: inventory.describe(workspace.index_path(space))),
         "failures": [
             {"path": f.page.source, "page": f.page.page_number or None, "kind": f.kind, "message": f.message}
-            for f in store.failures()
+            for f in failures
+            if f.kind != OTHER_FORMAT
         ],
+        "unread": [{"path": f.page.source, "format": f.message} for f in failures if f.kind == OTHER_FORMAT],
     }
 
 
@@ -256,6 +263,10 @@ def _describe_space(space: Mapping[str, Any], *, failures: bool, whole: bool) ->
     kinds = Counter(failure["kind"] for failure in space["failures"])
     if kinds:
         yield "  failures: " + ", ".join(f"{n} {kind}" for kind, n in kinds.items())
+    if unread := space["unread"]:
+        yield f"  not read: {in_words(counted(file['format'] for file in unread))}: embedpipe does not read these"
+    for file in unread if failures else ():
+        yield f"    {file['path']}: not read: {file['format']}"
     for failure in space["failures"] if failures else ():
         page = f"#page={failure['page']}" if failure["page"] else ""
         yield f"    {failure['path']}{page}: {failure['kind']}: {failure['message']}"
@@ -280,3 +291,38 @@ def _held_out(metrics: Mapping[str, Any]) -> str:
 
 def _figure(value: float | None) -> str:
     return "not measured" if value is None else f"{value:.3f}"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How far the work on the artifacts is.
+
+    Attributes:
+        documents: Documents of the space with most of them.
+        labelled: How many of these have a label.
+        types: How many types have one.
+        scans: Scans and photos among those without a label.
+        classifiers: Names.
+    """
+
+    documents: int
+    labelled: int
+    types: int
+    scans: int
+    classifiers: tuple[str, ...]
+
+
+def standing(workspace: Workspace) -> Standing:
+    """How far the work is, in few reads; raises EmbedpipeError where what is there cannot be read."""
+    labels = workspace.labels()
+    labelled = {sha256 for sha256, _ in labels.rows}
+    best: dict[str, str] = {}
+    for space in workspace.spaces():
+        table = workspace.open_store(space).table()
+        firsts = table.filter(pc.equal(table["page_index"], 0))
+        kinds = dict.fromkeys(table["document_sha256"].unique().to_pylist(), "")
+        kinds |= dict(zip(firsts["document_sha256"].to_pylist(), firsts["source_kind"].to_pylist(), strict=True))
+        best = max(best, kinds, key=len)
+    scans = sum(kind in ("scan", "photo") for sha256, kind in best.items() if sha256 not in labelled)
+    known = len(best.keys() & labelled)
+    return Standing(len(best), known, len(labels.types()), scans, tuple(workspace.classifiers()))

@@ -11,10 +11,13 @@ from embedpipe.core.display import on_disk, path_to_text
 from embedpipe.core.errors import LabelsError
 from embedpipe.core.files import is_temporary
 from embedpipe.core.records import Document
+from embedpipe.core.tables import write_csv
 from embedpipe.pages.documents import Limits
 from embedpipe.pages.unfolding import unfold
 from embedpipe.pages.walking import FoundFile, walk
 from embedpipe.store.label_history import Version
+from embedpipe.store.label_lists.columns import Wish
+from embedpipe.store.label_lists.lines import BadLine
 from embedpipe.store.labels import NONE, Label, Labels
 from embedpipe.store.sorted_ledger import LEDGER, NOVEL, SortedFolders, refuse_unknown
 from embedpipe.store.workspace import Workspace
@@ -24,23 +27,27 @@ _PLACES = 3
 _logger = logging.getLogger(__name__)
 
 
-def take(workspace: Workspace, source: str, command: str = "label", *, none: bool = False) -> tuple[int, Labels]:
-    """Adds the labels of a folder of type folders, or of a CSV, to the workspace.
+def take(
+    workspace: Workspace, source: str, command: str = "label", *, none: bool = False, wish: Wish | None = None
+) -> tuple[int, Labels]:
+    """Adds the labels of a folder of type folders, or of a list (CSV or workbook), to the workspace.
 
     Of a folder that `classify --sort-into` filled, only what a person put or moved somewhere is a label.
 
     Args:
         workspace: Gets the labels.
-        source: The folder or the CSV.
+        source: The folder or the list.
         command: Who takes them, for the history.
-        none: Every document of the folder or CSV, or the file itself, is none of the types (`labels.NONE`).
+        none: Every document of the folder or list, or the file itself, is none of the types (`labels.NONE`).
+        wish: What a person says about the list.
 
     Returns:
         How many were taken, and all labels; `conflicts` names the files that were given two types, `skipped` counts
-        the lines of the CSV without a label.
+        the lines of the list without a label, and `bad` lists those that cannot be understood.
 
     Raises:
-        LabelsError: There are none, or the CSV cannot be understood.
+        BadLinesError: Lines of the list cannot be understood; not where `wish.partial`.
+        LabelsError: There are none, or the list cannot be understood.
     """
     source, sources = on_disk(source), workspace.sources()
     with workspace.writing("label"):
@@ -57,15 +64,26 @@ def take(workspace: Workspace, source: str, command: str = "label", *, none: boo
                 raise LabelsError(f"no documents below {source}: the folders in it are the types")
             _say(not_taken)
         else:
-            given = Labels.from_csv(Path(source), sources.sha256_at, given=NONE if none else "")
+            given = Labels.from_csv(
+                Path(source), sources.sha256_at, given=NONE if none else "", stored=sources.present(), wish=wish
+            )
             _say(*given.notes)
             count = labels.add(given.rows.values())
             labels.conflicts += given.conflicts
-            labels.skipped = given.skipped
+            labels.skipped, labels.bad = given.skipped, given.bad
             if given.skipped and not count:
                 raise LabelsError(f"no line of {source} has a label: fill in its column `label`")
         workspace.keep_labels(labels, f"{command} {path_to_text(source)}")
     return count, labels
+
+
+BAD_COLUMNS = ("line", "cell", "value", "reason")
+"""Of the CSV of lines that give no label."""
+
+
+def save_bad_lines(lines: Iterable[BadLine], file: Path) -> None:
+    """Writes the lines of a list that give no label, each with its reason."""
+    write_csv(file, BAD_COLUMNS, ({name: getattr(line, name) for name in BAD_COLUMNS} for line in lines))
 
 
 def read(workspace: Workspace, source: str) -> dict[str, str]:
@@ -73,7 +91,7 @@ def read(workspace: Workspace, source: str) -> dict[str, str]:
 
     Args:
         workspace: Where known files are looked up.
-        source: A folder of type folders, or a CSV.
+        source: A folder of type folders, or a list (CSV or workbook).
 
     Returns:
         The type of each document by its SHA-256; documents with two types have none.
@@ -89,7 +107,8 @@ def read(workspace: Workspace, source: str) -> dict[str, str]:
         labels.add(new)
         _say(not_taken)
     else:
-        labels = Labels.from_csv(Path(source), workspace.sources().sha256_at)
+        sources = workspace.sources()
+        labels = Labels.from_csv(Path(source), sources.sha256_at, stored=sources.present())
         _say(*labels.notes)
     for path, kinds in labels.conflicts:
         _logger.warning("%s is labelled %s: it is left out", path, " and ".join(kinds))

@@ -2,19 +2,21 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from embedpipe.classifiers.stored_answers import Answer, decided
 from embedpipe.core.errors import ArtifactError
-from embedpipe.core.records import PageRef
+from embedpipe.core.records import OTHER_FORMAT, PageRef
 from embedpipe.drawing.projector import Row, write_projector
-from embedpipe.drawing.scatterplots import Point, write_scatterplot
+from embedpipe.drawing.scatterplots import STATUSES, Point, write_scatterplot
+from embedpipe.embedding.cue_table import CuedStore
 from embedpipe.embedding.page_pictures import Progress, page_jpegs
 from embedpipe.index.page_index import fresh_index
 from embedpipe.index.projection import Components, chosen, components, in_plane
@@ -22,6 +24,9 @@ from embedpipe.index.search import PageIndex
 from embedpipe.pages.rendering import Selection
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.workspace import Workspace
+
+if TYPE_CHECKING:
+    from embedpipe.classifiers.bundles import ClassifierBundle
 
 MOST_PAGES = 50_000
 """Pages that a browser moves smoothly."""
@@ -40,6 +45,7 @@ class Wanted:
         thumbnails: Most pictures.
         seed: Of the sample and of UMAP.
         passwords: To try on encrypted PDFs, for their pictures.
+        classifier: Gives the classifier whose answers are shown; None for none.
     """
 
     method: str = "auto"
@@ -48,6 +54,7 @@ class Wanted:
     thumbnails: int = MOST_THUMBNAILS
     seed: int = 0
     passwords: tuple[str, ...] = ()
+    classifier: "ClassifierBundle | None" = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,6 +71,7 @@ class PageMap:
             features.
         beyond: Pages without a picture because of the limit.
         unavailable: Pages without a picture: none is kept, and the document is gone, was changed, or cannot be drawn.
+        answered_by: Name of the classifier whose answers are shown, or "".
     """
 
     points: tuple[Point, ...]
@@ -74,6 +82,7 @@ class PageMap:
     left_out: dict[str, int]
     beyond: int
     unavailable: int
+    answered_by: str = ""
 
     @property
     def documents(self) -> int:
@@ -116,12 +125,31 @@ def make(workspace: Workspace, store: FeatureStore, wanted: Wanted, progress: Pr
     shown = [refs[row] for row in np.argsort(pages["turn"].to_numpy(), kind="stable")[: wanted.thumbnails]]
     shown_keys = [(ref.document_sha256, ref.page_index) for ref in shown]
     pictures = page_jpegs(workspace, shown_keys, wanted.passwords, progress)
+    answers = _answers(workspace, store, wanted.classifier) if wanted.classifier is not None else {}
     points = tuple(
-        Point(ref, int(count), label or None, pictures.get((ref.document_sha256, ref.page_index)))
+        _point(ref, int(count), label or None, pictures, answers.get(ref.document_sha256))
         for ref, count, label in zip(refs, pages["page_count"], labels, strict=True)
     )
     beyond, unavailable = len(refs) - len(shown), len(shown) - len(pictures)
-    return PageMap(points, places, reduced, method, reason, left_out, beyond, unavailable)
+    name = wanted.classifier.name if wanted.classifier is not None else ""
+    return PageMap(points, places, reduced, method, reason, left_out, beyond, unavailable, name)
+
+
+def _answers(workspace: Workspace, store: FeatureStore, bundle: "ClassifierBundle") -> dict[str, Answer]:
+    found = decided(workspace, CuedStore(workspace, store) if bundle.cues else store, bundle)
+    if found is None:
+        return {}
+    columns = zip(found.documents, found.told, found.decisions.status, strict=True)
+    return {sha256: Answer(bundle.classes[column], str(status)) for sha256, column, status in columns}
+
+
+def _point(
+    ref: PageRef, count: int, label: str | None, pictures: Mapping[tuple[str, int], bytes], answer: Answer | None
+) -> Point:
+    thumbnail = pictures.get((ref.document_sha256, ref.page_index))
+    if answer is None:
+        return Point(ref, count, label, thumbnail)
+    return Point(ref, count, label, thumbnail, answer.kind, answer.status)
 
 
 def _drawn(store: FeatureStore, wanted: Wanted) -> tuple[pd.DataFrame, dict[str, int]]:
@@ -152,7 +180,7 @@ def _drawn(store: FeatureStore, wanted: Wanted) -> tuple[pd.DataFrame, dict[str,
         "blank": int((selected & blank).sum()),
         "not_selected": int((~selected).sum()),
         "over_limit": len(kept) - len(drawn),
-        "failed": len(store.failures()),
+        "failed": sum(failure.kind != OTHER_FORMAT for failure in store.failures()),
     }
     return drawn, left_out
 
@@ -177,8 +205,18 @@ def as_json(page_map: PageMap) -> dict[str, Any]:
         "documents": page_map.documents,
         "types": page_map.types,
         "unlabelled": sum(point.label is None for point in page_map.points),
+        "predicted": _predicted(page_map) if page_map.answered_by else None,
         "left_out": page_map.left_out,
         "thumbnails": {"drawn": pictures, "over_limit": page_map.beyond, "unavailable": page_map.unavailable},
+    }
+
+
+def _predicted(page_map: PageMap) -> dict[str, Any]:
+    answered = [point for point in page_map.points if point.predicted]
+    return {
+        "classifier": page_map.answered_by,
+        "types": dict(sorted(Counter(point.predicted for point in answered).items())),
+        "statuses": {status: sum(point.status == status for point in answered) for status in STATUSES},
     }
 
 
@@ -208,6 +246,8 @@ def write_html(page_map: PageMap, space: str, file: Path) -> None:
         "Method": "UMAP" if explained is None else f"PCA, {explained:.0%} of the variance",
         "Space": space,
     }
+    if page_map.answered_by:
+        facts["Predicted by"] = page_map.answered_by
     meaning = "Near pages look alike; " + (
         "how far groups are from each other means little, and neither do the axes."
         if explained is None

@@ -16,14 +16,15 @@ from hashlib import sha256
 from pathlib import Path
 
 from embedpipe.core.display import name_of
-from embedpipe.core.errors import ArtifactError
+from embedpipe.core.errors import ArtifactError, BusyError
 from embedpipe.core.files import is_temporary, remove_forsaken, sha256_of
 from embedpipe.core.locks import TakenError, alone
 from embedpipe.core.records import Document
+from embedpipe.embedding.reading import Progress
 from embedpipe.pages.containers.opening import on_the_disk
 from embedpipe.store import placing
 from embedpipe.store.sorted_ledger import AMBIGUOUS, NOVEL, RESERVED, Entry, Ledger, file_name
-from embedpipe.tasks.classify import DocumentVerdict
+from embedpipe.tasks.classify import BY_LABEL, DocumentVerdict, reason
 
 _LOCK = ".embedpipe-sorted.lock"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -70,7 +71,9 @@ class Sorted:
     unwritten: str = ""
 
 
-def sort_into(verdicts: Iterable[DocumentVerdict], copies: Iterable[Document], wish: Wish) -> Sorted:
+def sort_into(
+    verdicts: Iterable[DocumentVerdict], copies: Iterable[Document], wish: Wish, progress: Progress | None = None
+) -> Sorted:
     """Copies classified files into a folder for each type, and moves own copies whose type has changed.
 
     What is not sure is not mixed with what is: ambiguous documents go to `_ambiguous/<most probable type>`, and those
@@ -81,6 +84,7 @@ def sort_into(verdicts: Iterable[DocumentVerdict], copies: Iterable[Document], w
         verdicts: Of `classify`; files without a type stay where they are.
         copies: Files with the content of another one: they are named, and not copied again.
         wish: What is asked.
+        progress: Called with each file that is copied or moved.
 
     Returns:
         What was done; files that could not be copied are in it and in the ledger.
@@ -90,7 +94,7 @@ def sort_into(verdicts: Iterable[DocumentVerdict], copies: Iterable[Document], w
         LabelsError: The ledger is damaged.
     """
     with _alone(wish.folder):
-        return _Run(wish, list(verdicts), list(copies)).run()
+        return _Run(wish, list(verdicts), list(copies)).run(progress or (lambda *_: None))
 
 
 @contextmanager
@@ -100,7 +104,7 @@ def _alone(folder: Path) -> Iterator[None]:
             stack.enter_context(alone(folder / _LOCK))
         except TakenError as error:
             what = str(error) or "wait until it ends"
-            raise ArtifactError(f"another process sorts into {folder} now: {what}") from None
+            raise BusyError(f"another process sorts into {folder} now: {what}") from None
         except OSError as error:
             raise ArtifactError(f"cannot write to {folder}: {error.strerror or error}; nothing was copied") from error
         yield
@@ -155,7 +159,7 @@ class _Run:
         self._own_places = {entry.copy for entry in (*self._ours.values(), *self._others) if entry.ours}
         self._folders = self._named_folders()
 
-    def run(self) -> Sorted:
+    def run(self, progress: Progress) -> Sorted:
         """Does the work; see `sort_into`."""
         before = {(e.source, e.document): e for e in self._ledger.entries}
         entries = [self._decided(verdict) for verdict in self._verdicts]
@@ -167,7 +171,8 @@ class _Run:
         if planned:
             self._save([*others, *entries], before)
         try:
-            for n in planned:
+            for number, n in enumerate(planned, 1):
+                progress("copying files", number, number, len(planned))
                 entries[n] = self._made(entries[n])
         finally:
             entries += self._duplicates(entries)
@@ -266,7 +271,9 @@ class _Run:
 
     def _begun(self, verdict: DocumentVerdict) -> Entry:
         """The answer, and why a file without a type has no copy."""
-        told, typed = verdict.prediction, verdict.prediction.label is not None
+        told = verdict.prediction
+        typed = told.label is not None or (verdict.labelled and told.status == "novel")
+        message = (verdict.message or told.status) if not typed else reason(verdict) if verdict.labelled else ""
         return Entry(
             os.path.abspath(verdict.path),
             verdict.document_sha256,
@@ -274,8 +281,8 @@ class _Run:
             type=name_of(told.label or ""),
             status=told.status,
             confidence=f"{told.confidence:.4f}" if typed else "",
-            message="" if typed else verdict.message or told.status,
-            answered_by=self._wish.answered_by,
+            message=message,
+            answered_by=BY_LABEL if verdict.labelled else self._wish.answered_by,
         )
 
     def _edited(self, entry: Entry, ours: Entry | None) -> Entry | None:

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedpipe.classifiers.bundles import ClassifierBundle
-from embedpipe.classifiers.scores.pooling import mean_log_scores, page_weights
+from embedpipe.classifiers.scores.pooling import page_weights
+from embedpipe.classifiers.stored_answers import DocumentAnswers
 from embedpipe.core.display import path_to_text
 from embedpipe.core.errors import LabelsError
 from embedpipe.core.records import SAYS_NOTHING
@@ -156,7 +157,9 @@ def _gather(workspace: Workspace, store: FeatureStore, bundle: ClassifierBundle 
     pages = pages[~pages["outcome"].isin(SAYS_NOTHING)].sort_values("page_id")
     known, indices = pages["page_id"].to_numpy(np.int64), pages["page_index"].to_numpy(np.int64)
     documents, owners = np.unique(pages["document_sha256"].to_numpy(object), return_inverse=True)
-    sums, scores, rows = np.zeros((len(documents), store.dim), np.float32), [], []
+    kinds = pages["source_kind"].to_numpy(object)
+    sums = np.zeros((len(documents), store.dim), np.float32)
+    answers = None if bundle is None else DocumentAnswers(bundle, np.bincount(owners, minlength=len(documents)))
     told = CuedStore(workspace, store) if bundle is not None and bundle.cues else store
     words = PageWords(store) if bundle is not None and bundle.words else None
     for page_ids, X in told.batches():
@@ -166,15 +169,11 @@ def _gather(workspace: Workspace, store: FeatureStore, bundle: ClassifierBundle 
             continue
         owner, weights = owners[places[here]], page_weights(indices[places[here]])
         np.add.at(sums, owner, index.unit(X[here, : store.dim]) * weights[:, None].astype(np.float32))
-        rows.append((owner, weights))
-        if bundle is not None:
-            scores.append(bundle.log_scores(X[here], words.of(page_ids[here]) if words else None))
+        if answers is not None:
+            counts = words.of(page_ids[here]) if words else None
+            answers.take(X[here], counts, indices[places[here]], kinds[places[here]].tolist(), owner)
     vectors = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
-    means = None
-    if scores:
-        owner, weights = (np.concatenate(part) for part in zip(*rows, strict=True))
-        means = mean_log_scores(np.concatenate(scores), weights, owner)
-    return _Pile(documents, vectors, means)
+    return _Pile(documents, vectors, answers.scores if answers is not None and len(documents) else None)
 
 
 def save(suggestions: Sequence[Suggestion], file: Path) -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -321,3 +322,18 @@ def test_a_classifier_of_an_earlier_version_loads(tmp_path: Path) -> None:
     assert (found.status.tolist(), found.measured.tolist()) == (["ambiguous"], [False])
     known = dataclasses.replace(saved.documents, kinds=np.zeros(40, int))
     assert known.decide(scores[:1], np.zeros(1), Rule(), kinds=np.zeros(1, int)).status.tolist() == ["ok"]
+
+
+def test_fits_beside_each_other_draw_as_alone() -> None:
+    """The solver has one generator for the whole process: figures were different each time that folds were fitted."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(400, 60)).astype(np.float32), rng.integers(0, 6, 400).astype(str)
+
+    def coefficients(_: int) -> NDArray[np.float64]:
+        fitted = fit_classifier(build_classifier("svm", [("all", 0, 60)]), X, y, np.ones(400))
+        found: NDArray[np.float64] = fitted[-1].coef_
+        return found
+
+    alone = coefficients(0)
+    with ThreadPoolExecutor(4) as pool:
+        assert all(np.array_equal(alone, found) for found in pool.map(coefficients, range(8)))

@@ -8,28 +8,29 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 from sklearn import metrics as sk
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.pipeline import Pipeline
 
-from embedpipe.classifiers.bundles import CLASSIFIERS, build_classifier
+from embedpipe.classifiers import evaluation
+from embedpipe.classifiers.bundles import CLASSIFIERS, WORDS, build_classifier
 from embedpipe.classifiers.evaluation import (
     FOLDS,
     HeldOut,
     LabelledPages,
     careless_folds,
-    confusion,
     cross_validate,
     document_answers,
     document_scores,
     grouped_folds,
     held_out_distances,
     isolated,
-    metrics_of,
-    per_class,
-    top_accuracy,
 )
+from embedpipe.classifiers.metrics import confusion, metrics_of, per_class, top_accuracy
+from embedpipe.classifiers.parts import Part
 from embedpipe.classifiers.scores.pooling import mean_log_scores
+from embedpipe.classifiers.text.words import build_words
 from embedpipe.core.errors import LabelsError
 
 
@@ -427,3 +428,27 @@ def test_all_pages_are_taken_without_a_copy(pages: LabelledPages) -> None:
     assert pages.take(np.ones(len(pages.y), bool)) is pages
     some = np.arange(len(pages.y)) > 0
     assert len(pages.take(some).y) == len(pages.y) - 1
+
+
+def test_words_of_many_pages_are_learnt_from_the_first_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every document is heard before a second page of any; which second pages are is drawn, and always the same."""
+    monkeypatch.setattr(evaluation, "MOST_PAGES", 15)
+    own = labelled(["a", "b"] * 30, [f"d{number % 10}" for number in range(60)])
+    own = dataclasses.replace(own, words=csr_array(np.arange(1, 61, dtype=np.float32)[:, None]))
+    lessons = own.lessons_of(Part(WORDS, build_words))
+    learnt = lessons.X.toarray().ravel().astype(int) - 1
+    assert learnt[:10].tolist() == list(range(10))
+    assert set(own.page_indices[learnt[10:]]) == {1}
+    assert (lessons.y == own.y[learnt]).all()
+    again = own.lessons_of(Part(WORDS, build_words))
+    assert (again.X != lessons.X).nnz == 0
+
+
+@pytest.mark.parametrize("words", [False, True])
+def test_each_fold_is_worked_on_once(monkeypatch: pytest.MonkeyPatch, words: bool) -> None:
+    """Also where there are so many pages that only words are learnt several at a time."""
+    monkeypatch.setattr(evaluation, "_MANY_PAGES", 3)
+    parts = [Part("pictures", build_words), *([Part(WORDS, build_words)] if words else [])]
+    done: list[tuple[int, str]] = []
+    evaluation.in_each_fold(lambda fold, part: done.append((fold, part.name)), np.array([0, 1, 2, 1, 0, -1]), parts)
+    assert sorted(done) == sorted((fold, part.name) for part in parts for fold in (0, 1, 2))

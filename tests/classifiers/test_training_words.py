@@ -103,7 +103,7 @@ def test_other_programs_get_all_parts(workspace: Workspace, hard: FeatureStore, 
 
 
 def test_without_words_everything_is_as_before(workspace: Workspace) -> None:
-    """A store that keeps none gives one part: its pipeline's own scores."""
+    """A store that keeps none gives one part where all look alike: its pipeline's own scores."""
     documents = [Document(TYPES[n % 3]) for n in range(18)]
     store = write_store(workspace, documents)
     label_all(workspace, documents)
@@ -113,7 +113,7 @@ def test_without_words_everything_is_as_before(workspace: Workspace) -> None:
     assert bundle.fitted_on["blocks"] == [PICTURES]
     assert bundle.parts.fusion is None
     assert not bundle.parts.to_model()
-    assert chosen_blocks(bundle.fitted_on) == ""
+    assert chosen_blocks(bundle.fitted_on) == "blocks: pictures; measured, of no use here: document"
     with pytest.raises(UsageError, match="run `embed`"):
         fit(workspace, store, TrainingRecipe("svm", blocks=(PICTURES, WORDS)))
 
@@ -131,7 +131,7 @@ def test_words_that_say_nothing_are_left_out(workspace: Workspace) -> None:
     bundle = fit(workspace, store, TrainingRecipe("svm"))
     assert bundle.fitted_on["blocks"] == [PICTURES]
     assert not bundle.words
-    assert chosen_blocks(bundle.fitted_on) == "blocks: pictures; measured, of no use here: words"
+    assert chosen_blocks(bundle.fitted_on) == "blocks: pictures; measured, of no use here: words, document"
 
 
 def test_figures_are_nested(workspace: Workspace, hard: FeatureStore) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from embedpipe.classifiers.text.words import WordScaler, build_words, shrunk
-from embedpipe.pages.extras.word_rows import have_words
+from embedpipe.pages.extras.word_rows import folded, have_words
 
 
 def counts(rows: list[dict[int, int]], width: int = 32) -> csr_array:
@@ -44,3 +44,16 @@ def test_half_the_bytes_give_the_same_answers() -> None:
     small = shrunk(fitted)
     assert small.steps[-1][1].coef_.dtype == np.float32
     np.testing.assert_allclose(small.decision_function(X), before, atol=1e-5)
+
+
+def test_rows_are_folded_once() -> None:
+    """What is folded already is the same object, and gives the same rows; rows that are spare are used up."""
+    given = counts([{1: 2, 9: 1}, {1: 1, 2: 4}, {2: 1, 3: 7}, {}])
+    once = folded(given, 8)
+    assert folded(once, 8) is once
+    assert once.toarray()[0, 1] == 3
+    scaler = WordScaler(buckets=8).fit(given)
+    before = once.copy()
+    np.testing.assert_array_equal(scaler.transform(once).toarray(), scaler.transform(given).toarray())
+    assert (once != before).nnz == 0
+    np.testing.assert_array_equal(folded(given, 8, spare=True).toarray(), before.toarray())

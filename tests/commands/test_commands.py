@@ -164,8 +164,10 @@ def test_one_answer_whether_stored_or_new(pile: Path, artifacts: Path, tmp_path:
         "classify", stored, changed, "--artifacts", artifacts, "--classifier", "svm", "--json", "--weights", "none"
     )
     first, second = values(done)["documents"]
-    assert first["type"] == second["type"]
-    assert first["confidence"] == pytest.approx(second["confidence"], abs=0.02)
+    assert (first["labelled"], second["labelled"]) == (True, False)  # what a person said counts for the document
+    for one, other in zip(first["pages"], second["pages"], strict=True):
+        assert one["type"] == other["type"]
+        assert one["confidence"] == pytest.approx(other["confidence"], abs=0.02)
 
 
 def test_similar_finds_the_page_itself_last_and_others_first(pile: Path, artifacts: Path, tmp_path: Path) -> None:
@@ -266,7 +268,8 @@ def test_none_of_these(artifacts: Path, pile: Path) -> None:
     assert "none of these, documents that teach what is novel and are no type: 1" in fitted
     assert "documents of other types, by leaving types out" in fitted
     shown = json.loads(run("classify", document, "--classifier", "aware", "--json", *where, "--weights", "none").stdout)
-    assert shown["documents"][0]["type"] in TYPES
+    assert (shown["documents"][0]["type"], shown["documents"][0]["labelled"]) == (None, True)
+    assert shown["documents"][0]["pages"][0]["type"] in TYPES
     shutil.rmtree(artifacts / "classifiers" / "aware")
     undone = values(run("label", "--undo", "--json", *where))
     assert (undone["types"]["paper"], undone["none"]) == (5, 0)

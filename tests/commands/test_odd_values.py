@@ -35,7 +35,18 @@ from embedpipe.embedding import streaming
 from embedpipe.finetuning import finetune
 from embedpipe.pages.rendering import Renderer
 from embedpipe.store.workspace import Workspace
-from embedpipe.tasks import bench, check_labels, compare, compare_transfer, demo, doctor, embed, evaluate, explain_stage
+from embedpipe.tasks import (
+    bench,
+    check_labels,
+    compare,
+    compare_transfer,
+    demo,
+    doctor,
+    embed,
+    evaluate,
+    explain_stage,
+    watch,
+)
 
 GROUP: Any = typer.main.get_command(app)
 SCRIPT = Path(sys.executable).with_name("embedpipe")
@@ -126,6 +137,7 @@ def light(monkeypatch: pytest.MonkeyPatch, tiny: Backbone) -> None:
 
     monkeypatch.setattr(embed, "embed", stop)
     monkeypatch.setattr(demo, "run", stop)
+    monkeypatch.setattr(watch, "watch", stop)  # it would never end
     monkeypatch.setattr(bench, "run", stop)
     monkeypatch.setattr(compare, "compare", stop)
     monkeypatch.setattr(doctor, "examine", stop)

@@ -31,6 +31,8 @@ COMMANDS: dict[str, list[tuple[str, ...]]] = {
     "fit-head": [()],
     "evaluate": [("--classifier", "svm", "--report", "report.html")],
     "classify": [("new", "--classifier", "svm", "--csv", "out.csv", "--sort-into", "sorted", *WEIGHTS)],
+    "watch": [("new", "--classifier", "svm", "--settle", "0.1", *WEIGHTS)],
+    "run": [("job.toml",)],
     "similar": [("docs/a/0.png", "--contact-sheet", "similar.png")],
     "explain": [("docs/a/0.png", "--classifier", "svm", "--png", "explained.png", *WEIGHTS)],
     "dedupe": [("--html", "dedupe.html")],
@@ -74,7 +76,17 @@ import json, sys
 from embedpipe.commands.base import run
 from embedpipe.tasks import demo
 
+from embedpipe.embedding.notices import Notices
+
 demo._PER_TYPE = 3
+wait = Notices.wait
+
+def once(notices, seconds):  # `watch` ends when it has taken what is there
+    if seconds > 60:
+        notices._stop.set()
+    return wait(notices, seconds)
+
+Notices.wait = once
 
 for name, arguments in json.load(sys.stdin):
     code = run([name, *arguments, "--quiet"])
@@ -132,6 +144,7 @@ def test_no_command_opens_a_connection(tmp_path: Path) -> None:
         _page(tmp_path / f"more/{number}.png", 90, 2 * number)
     _page(tmp_path / "new/0.png", 45, 3)
     _page(tmp_path / "unlabelled/0.png", 150, 2)
+    (tmp_path / "job.toml").write_text('[map]\nhtml = "job.html"\nclassifier = "svm"\nmethod = "pca"\n')
     lines = [(name, arguments) for name, runs in COMMANDS.items() for arguments in runs]
     done, attempts = _run(tmp_path, lines)
     codes = [tuple(line.split()[1:3]) for line in done.stdout.splitlines() if line.startswith("ran ")]

@@ -154,3 +154,10 @@ def test_what_was_assumed_is_said_in_one_line(tmp_path: Path) -> None:
         f"{tmp_path / 'a.csv'}, line 2: not UTF-8, so read as Windows-1252, cells between semicolons, columns 'path', "
         "'label', for instance 'Verträge'; where that is wrong, save it as UTF-8"
     )
+
+
+def test_no_word_is_sought_in_what_is_utf8(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes long on long files, and is shown only where an encoding was assumed."""
+    monkeypatch.setattr("embedpipe.core.tables._example", lambda _: pytest.fail("sought for nothing"))
+    (tmp_path / "a.csv").write_text("path,label\nä.pdf,invoice\n", encoding="utf-8")
+    assert read_table(tmp_path / "a.csv").note == ""

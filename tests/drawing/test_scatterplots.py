@@ -1,9 +1,13 @@
 """The map as an HTML file."""
 
 import base64
+import csv
 import hashlib
+import io
 import json
 import re
+import shutil
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -11,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from embedpipe.core.display import text_to_path
 from embedpipe.core.records import PageRef
 from embedpipe.drawing.scatterplots import Point, write_scatterplot
 
@@ -102,3 +107,98 @@ def test_one_page_is_a_map(tmp_path: Path) -> None:
     """It lies in the middle."""
     write_scatterplot(tmp_path / "map.html", [point("/a.pdf")], np.zeros((1, 2), np.float32), title="T", facts={})
     assert [c[0] for c in Page(tmp_path / "map.html").content["points"]["places"]] == [32768, 32768]
+
+
+def test_labels_and_answers_share_their_colours(tmp_path: Path) -> None:
+    """One list of types for both, labels first; statuses and folders beside them, and no answers without any."""
+    points = [
+        Point(PageRef("a" * 64, 0, "/pile/x/a.pdf"), 1, "letter", None, "letter", "ok"),
+        Point(PageRef("b" * 64, 0, "/pile/y/b.pdf"), 1, None, None, "form", "novel"),
+        Point(PageRef("c" * 64, 0, "/pile/y/z/c.pdf"), 1, None, None),
+    ]
+    write_scatterplot(tmp_path / "map.html", points, np.zeros((3, 2), np.float32), title="T", facts={})
+    content = Page(tmp_path / "map.html").content
+    assert content["types"] == ["letter", "form"]
+    assert content["predicted"]
+    assert content["points"]["type"] == [0, -1, -1]
+    assert content["points"]["predicted"] == [0, 1, -1]
+    assert content["points"]["status"] == [0, 2, -1]
+    assert [content["folders"][n] for n in content["points"]["folder"]] == ["x", "y", "y/z"]
+    write_scatterplot(tmp_path / "map.html", [point("/a.pdf")], np.zeros((1, 2), np.float32), title="T", facts={})
+    content = Page(tmp_path / "map.html").content
+    assert (content["predicted"], content["points"]["predicted"], content["folders"]) == (False, [], ["."])
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A browser without a window."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if program is None:
+        pytest.skip("there is no Chromium")
+    with playwright.sync_playwright() as started:
+        try:
+            opened = started.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
+        except playwright.Error as error:
+            pytest.skip(f"Chromium does not start: {str(error).splitlines()[0]}")
+        yield opened
+        opened.close()
+
+
+def test_what_a_lasso_selects_is_a_list_for_label(browser: Any, tmp_path: Path) -> None:
+    """Shift adds; pages or whole documents, a type for all or none; names that are odd come back as they are."""
+    sources = [
+        '/pile/a "1", x.pdf',
+        "/pile/bytes\udcff.pdf",
+        "/pile/<img src=x onerror=alert(1)>\u202e.pdf",
+        "/pile/d.pdf",
+    ]
+    points = [
+        Point(PageRef(str(n) * 64, k, source), 2, None, None, "form", "ok")
+        for n, source in enumerate(sources)
+        for k in range(2)
+    ]
+    places = np.array([[n % 2, n // 2] for n in range(4) for _ in range(2)], np.float32)
+    write_scatterplot(tmp_path / "map.html", points, places, title="T", facts={})
+    page = browser.new_page(viewport={"width": 900, "height": 600}, accept_downloads=True)
+    said: list[str] = []
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("console", lambda message: said.append(message.text))
+    page.on(
+        "request",
+        lambda request: said.append(request.url) if not request.url.startswith(("file:", "data:", "blob:")) else None,
+    )
+    page.goto((tmp_path / "map.html").as_uri())
+    assert page.is_checked("#modes input[value=predicted]")
+    page.click("#lasso")
+    middle = page.evaluate("[width / 2, height / 2]")
+
+    def draw(left: float, top: float, right: float, bottom: float) -> None:
+        page.mouse.move(left, top)
+        page.mouse.down()
+        for x, y in ((right, top), (right, bottom), (left, bottom)):
+            page.mouse.move(x, y, steps=4)
+        page.mouse.up()
+
+    def saved() -> list[list[str]]:
+        with page.expect_download() as download:
+            page.click("#save")
+        text = Path(download.value.path()).read_bytes().decode("utf-8-sig")
+        return list(csv.reader(io.StringIO(text, newline="")))
+
+    draw(2, middle[1], middle[0], 2 * middle[1] - 2)  # the first document lies below, on the left
+    assert page.inner_text("#count") == "2 pages of 1 documents"
+    assert saved() == [["path", "page", "label"], [sources[0], "1", ""], [sources[0], "2", ""]]
+    page.keyboard.down("Shift")
+    draw(2, 2, 2 * middle[0] - 2, middle[1])
+    draw(middle[0], middle[1], 2 * middle[0] - 2, 2 * middle[1] - 2)
+    page.keyboard.up("Shift")
+    page.check("#whole")
+    page.fill("#kind", ' a "form", =1 ')
+    rows = saved()
+    assert [row[1] for row in rows] == ["label", *['a "form", =1'] * 4]
+    assert [text_to_path(row[0]) for row in rows[1:]] == sources
+    page.click("#clear")
+    assert page.is_disabled("#save")
+    assert said == []
+    page.close()

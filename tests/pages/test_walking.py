@@ -314,13 +314,11 @@ class TestIdentify:
             ("A.PDF", b"words"),
             (".hidden.pdf", b"words"),
             ("empty.pdf", b""),
-            ("a.eps", b"%!PS-Adobe-3.0 EPSF-3.0"),
-            ("a.docx", b"PK\x03\x04"),
             ("binary", b"\0\1\2\3"),
         ],
     )
     def test_what_promises_a_document_and_is_none_is_a_failure(self, tmp_path: Path, name: str, content: bytes) -> None:
-        """A document's name on other content, another office or picture format, and unknown bytes are failures."""
+        """A document's name on other content, and unknown bytes without a name, are failures."""
         touch(tmp_path, name, content=content)
         failure = identify(found(tmp_path / name), Limits())
         assert isinstance(failure, PageFailure)
@@ -328,6 +326,32 @@ class TestIdentify:
         assert failure.page.page_index == WHOLE_FILE
         assert failure.page.source == os.fspath(tmp_path / name)
         assert ("empty" in failure.message) == (not content)
+
+    @pytest.mark.parametrize(
+        ("name", "content", "what"),
+        [
+            ("a.svg", b"<svg>", "SVG drawing"),
+            ("a.eps", b"%!PS-Adobe-3.0 EPSF-3.0", "PostScript file"),
+            ("A.DOCX", b"PK\x03\x04", "Word document"),
+            ("empty.docx", b"", "Word document"),
+            ("a.heic", b"\0\0\0\x18ftypheic", "HEIC picture"),
+            ("a.eml", b"From: a", "e-mail"),
+            ("no suffix", b"\0\0\0\x18ftypheic", "HEIC picture"),
+            ("old", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "Office document"),
+            ("a.xyz", b"\0\1", ".xyz file"),
+        ],
+    )
+    def test_other_formats_are_named_and_no_failures(
+        self, tmp_path: Path, name: str, content: bytes, what: str
+    ) -> None:
+        """A document in a format that is not read is passed over by its name, unless the user names the file."""
+        touch(tmp_path, name, content=content)
+        path = os.fspath(tmp_path / name)
+        assert identify(found(path), Limits()) == IgnoredFile(path, "unread", what)
+        failure = identify(found(path, named=True), Limits())
+        assert isinstance(failure, PageFailure)
+        assert failure.kind == "not_a_document"
+        assert ("empty" if not content else what) in failure.message
 
     @COUNTED
     def test_a_huge_file_is_refused_without_reading_it(self, tmp_path: Path) -> None:

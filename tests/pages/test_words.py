@@ -1,10 +1,15 @@
 """Words as hashed n-grams: any script, no text in them, and the same whatever the case and the digits."""
 
-import numpy as np
-import pytest
+from pathlib import Path
 
-from embedpipe.core.records import NO_WORDS, TEXT_WORDS
-from embedpipe.pages.extras.words import BUCKETS, as_rows, hashed
+import numpy as np
+import pymupdf
+import pytest
+from embedpipe.pages.pdf import PdfDocument
+
+from embedpipe.core.records import NO_WORDS, TEXT_WORDS, Recipe
+from embedpipe.pages.contract import ReadOptions
+from embedpipe.pages.extras.words import BUCKETS, as_rows, hashed, words_of_page
 
 ENGLISH = "Invoice No. 4711, payable within 30 days of the date below"
 EVER, TOTAL = [213, 2056, 9853, 12356], 8841789
@@ -53,3 +58,23 @@ def test_the_buckets_of_a_text_stay_as_they_are() -> None:
     words = hashed("the same as ever before")
     assert words.columns[:4].tolist() == EVER
     assert int(words.columns.astype(np.int64).sum()) == TOTAL
+
+
+@pytest.mark.parametrize("turned", [0, 90, 180, 270])
+def test_words_of_what_was_drawn_are_those_of_the_page(tmp_path: Path, turned: int) -> None:
+    """Also hidden text, what stands beyond the edge, notes, and two columns of a page that is turned."""
+    with pymupdf.open() as pdf:
+        page = pdf.new_page()
+        page.insert_textbox((40, 40, 250, 400), "The left column of this page. " * 9)
+        page.insert_textbox((300, 40, 550, 400), "And the other one, on the right. " * 9)
+        page.insert_text((40, 700), "recognised by a scanner", render_mode=3)
+        page.insert_text((500, 780), "a line that runs over the edge of the page")
+        page.add_freetext_annot((60, 500, 260, 560), "a note that somebody made")
+        page.set_rotation(turned)
+        pdf.save(tmp_path / "a.pdf")
+    drawn = (document := PdfDocument(str(tmp_path / "a.pdf"), ReadOptions(Recipe()))).render(0)
+    found, expected = words_of_page(drawn.page, drawn.drawing), words_of_page(document.pdf[0])
+    assert expected.characters > 400
+    assert found.columns.tolist() == expected.columns.tolist()
+    assert found.counts.tolist() == expected.counts.tolist()
+    document.close()

@@ -16,7 +16,7 @@ from embedpipe.store.feature_writer import FeatureWriter
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.labels import Label, Labels
 from embedpipe.store.workspace import Workspace
-from embedpipe.tasks.evaluate import MISTAKES_SHOWN, as_json, assess, write
+from embedpipe.tasks.evaluate import MISTAKES_SHOWN, as_json, assess, in_a_sentence, write
 
 IDENTITY = Identity("made_up", "ab" * 32, Recipe(), ("all",))
 TYPES = ("form", "invoice", "letter")
@@ -66,7 +66,12 @@ def test_an_assessment_is_consistent(workspace: Workspace, store: FeatureStore, 
     assert found.careless["accuracy"] > metrics["accuracy"] + 0.1
     assert found.learning_curve[-1]["accuracy"] == metrics["document_accuracy"]
     assert [point["documents_per_type"] for point in found.learning_curve] == [1, 2, 5, 10]
+    shares = metrics["document_accuracy"], *found.intervals["accuracy"].to_json()
+    about, low, high = (round(100 * share) for share in shares)
+    assert as_json(found)["summary"].startswith(f"Of 100 new documents about {about} get the right type (between ")
+    assert abs(int(as_json(found)["summary"].split("between ")[1].split()[0]) - low) <= 1 < high
     for kinds in found.decisions.values():
+        assert 0 <= kinds["ok_accuracy_interval"][0] < kinds["ok_accuracy_interval"][1] <= 1
         assert kinds["ok"] + kinds["ambiguous"] + kinds["novel"] == pytest.approx(1)
     assert sum(row["rows"] for row in found.reliability) == 30
     assert json.loads(json.dumps(as_json(found)))["per_class"][0].keys() >= {"recall", "recall_interval"}
@@ -80,6 +85,7 @@ def test_an_assessment_is_consistent(workspace: Workspace, store: FeatureStore, 
     assert html.count("data:image/png") == 5  # the charts, and the learning curve of each type
     assert html.count("too few groups, fewer than 5") == 1
     assert "What a careless test would say" in html
+    assert as_json(found)["summary"] in html
     wrong = [verdict for verdict in found.evaluation.verdicts if verdict.predicted != verdict.truth]
     assert 0 < len(wrong) <= MISTAKES_SHOWN
     assert html.count("looks like these labelled pages") == len(wrong)
@@ -98,6 +104,7 @@ def test_one_document_of_each_type_is_not_measured(workspace: Workspace, tmp_pat
     assert (bundle.metrics["document_accuracy"], bundle.metrics["accuracy"]) == (None, None)
     found = assess(workspace, store, bundle)
     assert (found.intervals, found.decisions, found.learning_curve, found.evaluation.verdicts) == ({}, {}, [], [])
+    assert in_a_sentence(found) == ""
     assert set(found.careless.values()) == {None}
     write(workspace, bundle, found, tmp_path / "report.html")
     html = (tmp_path / "report.html").read_text(encoding="utf-8")

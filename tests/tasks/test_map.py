@@ -1,14 +1,18 @@
 """The map of a store."""
 
+import json
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pymupdf
 import pytest
+from typer.testing import CliRunner
 
 from embedpipe.backbones.building import Backbone
 from embedpipe.backbones.engines import Backbone as Engine
+from embedpipe.classifiers import training
+from embedpipe.commands import app
 from embedpipe.core.errors import ArtifactError
 from embedpipe.core.records import FeatureBatch, PageFailure, PageInfo, PageRef
 from embedpipe.embedding.streaming import Settings
@@ -19,6 +23,7 @@ from embedpipe.store.feature_writer import FeatureWriter
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.labels import Label
 from embedpipe.store.workspace import Workspace
+from embedpipe.tasks import classify
 from embedpipe.tasks.embed import embed
 from embedpipe.tasks.map import Wanted, as_json, export_projector, make, notes, write_html
 
@@ -200,3 +205,40 @@ def test_unlabelled_pages_are_told_apart(workspace: Workspace, tiny: Backbone, t
     assert [line.split("\t")[0] for line in lines] == [point.label or "unlabelled" for point in found.points]
     values = np.loadtxt(tmp_path / "projector" / "tensors.tsv", delimiter="\t")
     np.testing.assert_allclose(values, found.reduced.X, rtol=1e-4, atol=1e-5)
+
+
+def test_predictions_are_those_of_classify(drawn: Workspace, tiny: Backbone, tmp_path: Path) -> None:
+    """Type and status of each document, for its pages; without a classifier there are none."""
+    bundle = training.fit(drawn, drawn.store(), training.TrainingRecipe("knn"), "types")
+    found = make(drawn, drawn.store(), Wanted("pca", classifier=bundle))
+    paths = sorted({point.page.source for point in found.points})
+    verdicts, _ = classify.classify(drawn, paths, bundle, lambda: tiny)
+    told = {v.document_sha256: (v.prediction.label, v.prediction.status) for v in verdicts}
+    assert {point.page.document_sha256: (point.predicted, point.status) for point in found.points} == told
+    assert as_json(found)["predicted"]["classifier"] == "types"
+    write_html(found, "space", tmp_path / "map.html")
+    assert "Predicted by" in (tmp_path / "map.html").read_text(encoding="utf-8")
+    assert as_json(make(drawn, drawn.store(), PCA))["predicted"] is None
+
+
+def test_the_command_takes_the_only_classifier_that_fits(drawn: Workspace, tmp_path: Path) -> None:
+    """With several it takes none unless one is named; what cannot be is refused."""
+
+    def command(*options: str) -> tuple[int, str]:
+        done = CliRunner().invoke(
+            app,
+            ["map", "--artifacts", str(drawn.root), "--html", str(tmp_path / "map.html"), "--method", "pca", *options],
+        )
+        return done.exit_code, done.output + str(done.exception or "")
+
+    training.fit(drawn, drawn.store(), training.TrainingRecipe("knn"), "types")
+    assert json.loads(command("--json")[1].splitlines()[0])["predicted"]["classifier"] == "types"
+    assert json.loads(command("--json", "--no-predictions")[1].splitlines()[0])["predicted"] is None
+    assert "leave --no-predictions out" in command("--no-predictions", "--classifier", "types")[1]
+    training.fit(drawn, drawn.store(), training.TrainingRecipe("knn"), "other")
+    code, output = command()
+    assert (code, "several classifiers" in output) == (0, True)
+    assert "choose one with --classifier" in command("--predictions")[1]
+    assert (
+        json.loads(command("--json", "--classifier", "other")[1].splitlines()[0])["predicted"]["classifier"] == "other"
+    )

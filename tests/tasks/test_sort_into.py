@@ -23,6 +23,7 @@ from embedpipe.core.files import sha256_of
 from embedpipe.core.records import Document, Prediction
 from embedpipe.embedding.intake import Report
 from embedpipe.store import placing
+from embedpipe.store.labels import Label, Labels
 from embedpipe.store.sorted_ledger import LEDGER, Ledger, SortedFolders, file_name
 from embedpipe.store.workspace import Workspace
 from embedpipe.tasks import classify, label, sort_into
@@ -382,27 +383,49 @@ def test_the_command_says_what_is_missing(
 ) -> None:
     """What was done is one line; what is missing is named, and the exit code is 3."""
     verdicts = [verdict(inbox / name, "x") for name in ("a.pdf", "b.pdf")]
-    wish, values = Wish(tmp_path / "sorted"), {}
+    wish = Wish(tmp_path / "sorted")
+
+    def present() -> tuple[int, dict[str, Any]]:
+        done = command.sort(verdicts, Report(), wish, Output())
+        return command.present(done, Output()), command.as_json(done)
 
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
         patch.setattr(placing, "copy", full)
-        assert command.present(verdicts, Report(), wish, values, Output()) == SOME_FAILED
+        code, values = present()
+    assert code == SOME_FAILED
     out, err = capsys.readouterr()
     assert out == f"sorted into {tmp_path / 'sorted'}: 2 missing; see {LEDGER} there\n"
     assert err.splitlines()[-1].startswith("2 documents are not where they belong in ")
     assert f"not copied: No space left on device: {inbox / 'a.pdf'}" in err
     assert [f["path"] for f in values["sort_failures"]] == [str(inbox / "a.pdf"), str(inbox / "b.pdf")]
-    assert command.present(verdicts, Report(), wish, values, Output()) == DONE
+    code, values = present()
+    assert code == DONE
     assert values["sorted"][0] == {
         "path": str(inbox / "a.pdf"),
         "copy": str(tmp_path / "sorted/x/a.pdf"),
         "state": "copied",
     }
-    assert command.present(verdicts, Report(), wish, values, Output()) == DONE
+    assert present()[0] == DONE
     assert ": nothing to do: 2 unchanged" in capsys.readouterr().out
+
+
+def test_what_a_person_labelled_is_sorted_by_its_label(sort: Sort, inbox: Path, tmp_path: Path) -> None:
+    """It goes to the folder of that type, is taken back from where an earlier answer put it, and the ledger says so."""
+    sort({"a.pdf": "?letter", "b.pdf": "letter", "c.pdf": "letter"})
+    given = {"a.pdf": "invoice", "b.pdf": "none"}
+    labels = Labels()
+    labels.add(Label(sha256_of(inbox / name), name, kind) for name, kind in given.items())
+    answers = [verdict(inbox / name, "letter") for name in ("a.pdf", "b.pdf", "c.pdf")]
+    done = sort_into.sort_into(classify.with_labels(answers, labels), (), Wish(tmp_path / "sorted"))
+    assert done.counts == {"moved": 2, "unchanged": 1}
+    assert set(held(tmp_path / "sorted")) - {LEDGER} == {"invoice/a.pdf", "_novel/b.pdf", "letter/c.pdf"}
+    told = {e.copy: (e.message, e.answered_by) for e in Ledger(tmp_path / "sorted").entries}
+    assert told["invoice/a.pdf"] == ("labelled by a person", "labels.csv")
+    assert told["_novel/b.pdf"] == ("labelled by a person as none of the types", "labels.csv")
+    assert told["letter/c.pdf"] == ("", "")
 
 
 @pytest.mark.parametrize("as_json", [True, False])
@@ -413,7 +436,7 @@ def test_answers_come_before_copies(
     bundle = SimpleNamespace(name="svm", identity=None, documents=SimpleNamespace(smallest_error_rate=lambda: 0.0))
     monkeypatch.setattr(classifying, "open_answerer", lambda *_: bundle)
     answers = [verdict(inbox / "a.pdf", "invoice")]
-    monkeypatch.setattr(classify, "classify", lambda *_, **__: (answers, Report()))
+    monkeypatch.setattr(classify, "classify", lambda *_, **__: (answers, Report(files=1)))
     monkeypatch.setattr(shift, "promise", lambda *_: "")
 
     def refuse(*_: object) -> None:
@@ -435,6 +458,9 @@ def test_answers_come_before_copies(
         label.take(Workspace(tmp_path / "artifacts"), str(sheet))
     sheet.write_text(sheet.read_text(encoding="utf-8-sig").replace(",invoice,,", ",invoice,letter,"))
     assert label.take(Workspace(tmp_path / "artifacts"), str(sheet))[1].types() == {"letter": 1}
+    told = run().stdout
+    assert ('"labelled": true' if as_json else "labelled by a person") in told
+    assert ('"type": "letter"' if as_json else "1 files: 1 ok (1 as a person labelled them)") in told
     assert "go with --sort-into" in str(run("--link").exception)
     assert "go with --sort-into" in str(run("--keep-tree").exception)
 

@@ -74,12 +74,13 @@ class NoveltyDetector(BaseEstimator):
         if words is not None:
             self.word_space_ = WordSpace().fit(words)
         n = len(checked)
-        whole = self._joined(checked, words) if n <= EXACT_ROWS else None
+        space = None if self.word_space_ is None else self._space(n, words)
+        whole = _beside(checked, space) if n <= EXACT_ROWS else None
         step = n if n <= EXACT_ROWS else _BLOCK
         blocks = [slice(first, first + step) for first in range(0, n, step)]
 
         def block(some: slice | NDArray[np.int64]) -> NDArray[np.float32]:  # with their words rows are copies
-            return self._joined(checked[some], None if words is None else words[some]) if whole is None else whole[some]
+            return whole[some] if whole is not None else _beside(checked[some], None if space is None else space[some])
 
         weights = np.ones(n) if sample_weight is None else np.asarray(sample_weight, np.float64)
         classes, columns = np.unique(y, return_inverse=True)
@@ -100,9 +101,8 @@ class NoveltyDetector(BaseEstimator):
         self.projection_ = (directions @ vectors[:, kept] / np.sqrt(values[kept])).astype(np.float32)
         none: NDArray[np.bool_] = np.asarray(y, object) == NONE
         known = ~none
-        own = [self._project(block(some)[known[some]]) for some in blocks]
-        other = [self._project(block(some)[none[some]]) for some in blocks]
-        self.rows_, self.none_ = np.concatenate(own), np.concatenate(other)
+        projected = np.concatenate([self._project(block(some)) for some in blocks])
+        self.rows_, self.none_ = projected[known], projected[none]
         self.centroids_ = np.empty((0, self.rows_.shape[1]), np.float32)
         if len(self.rows_) > EXACT_ROWS:
             sample = self.rows_[sampled(len(self.rows_))]
@@ -133,12 +133,17 @@ class NoveltyDetector(BaseEstimator):
 
     def _joined(self, X: NDArray[np.float32], words: csr_array | None) -> NDArray[np.float32]:
         """Features with those of the words; zeros, which are in the middle, where no words are known."""
-        if self.word_space_ is None:
-            return X
-        space = np.zeros((len(X), self.word_space_.width), np.float32)
+        return _beside(X, None if self.word_space_ is None else self._space(len(X), words))
+
+    def _space(self, n: int, words: csr_array | None) -> NDArray[np.float32]:
+        """Features of the words of n rows, (n, width), some rows at a time."""
+        assert self.word_space_ is not None
+        space = np.zeros((n, self.word_space_.width), np.float32)
         if words is not None:
-            space = self.words * self.word_space_.transform(words)
-        return np.concatenate([X, space], axis=1)
+            for first in range(0, n, _BLOCK):
+                some = slice(first, first + _BLOCK)
+                space[some] = self.words * self.word_space_.transform(words[some])
+        return space
 
     def _project(self, X: NDArray[np.float32]) -> NDArray[np.float32]:
         return unit_rows(X @ self.projection_)
@@ -153,3 +158,8 @@ class NoveltyDetector(BaseEstimator):
         if "rows_" in state:
             self._index = self._index_of_rows()
             self._none_index = flat_index(state.get("none_", self.rows_[:0]))
+
+
+def _beside(X: NDArray[np.float32], space: NDArray[np.float32] | None) -> NDArray[np.float32]:
+    """Features and those of words side by side; the former as they are where there are no others."""
+    return X if space is None else np.concatenate([X, space], axis=1)

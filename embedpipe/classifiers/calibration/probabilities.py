@@ -18,6 +18,8 @@ _STEEPNESS_PRIOR, _PAGES_PRIOR = 1.0, 10.0
 
 _TINY = 1e-6
 _STEPS = 50  # of Newton's method, most end far sooner
+_MOST_ROWS = 20_000
+"""Held-out rows that the four numbers of a scale are learnt from at most, drawn at random."""
 
 
 class ProbabilityScale(NamedTuple):
@@ -49,6 +51,9 @@ class ProbabilityScale(NamedTuple):
         from scipy.optimize import minimize  # noqa: PLC0415 - answering does without it
         from scipy.special import log_expit  # noqa: PLC0415 - likewise
 
+        if len(truth) > _MOST_ROWS:
+            some = np.random.default_rng(0).permutation(len(truth))[:_MOST_ROWS]
+            scores, truth, pages = scores[some], truth[some], pages[some]
         temperature = best_temperature(scores, truth)
         odds, size = _log_odds(scores, temperature), np.log(pages)
         right = scores.argmax(axis=1) == truth

@@ -11,15 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from embedpipe.classifiers.evaluation import (
-    LEARNT,
-    HeldOut,
-    LabelledPages,
-    cross_validate,
-    document_scores,
-    metrics_of,
-    per_class,
-)
+from embedpipe.classifiers.evaluation import LEARNT, HeldOut, LabelledPages, cross_validate, document_scores
+from embedpipe.classifiers.metrics import metrics_of, per_class
 from embedpipe.classifiers.training import Rehearsal
 
 MORE = 10
@@ -136,7 +129,7 @@ def _of_types(pages: LabelledPages, several: Sequence[HeldOut]) -> dict[str, tup
     found: dict[str, list[tuple[float, float | None]]] = {}
     for held_out in several:
         own, scored = held_out.measured(pages)
-        sides = [_f1(own, scored.log_scores, scored.classes)]
+        sides = [_f1(own, scored, scored.classes)]
         sides.append({} if scored.alone is None else _f1(own, scored.alone, scored.classes))
         for kind, value in sides[0].items():
             found.setdefault(kind, []).append((value, sides[1].get(kind)))
@@ -149,7 +142,7 @@ def _of_types(pages: LabelledPages, several: Sequence[HeldOut]) -> dict[str, tup
     }
 
 
-def _f1(pages: LabelledPages, scores: NDArray[np.float64], classes: list[str]) -> dict[str, float]:
+def _f1(pages: LabelledPages, scores: HeldOut | NDArray[np.float64], classes: list[str]) -> dict[str, float]:
     documents = document_scores(pages, scores)
     told = np.asarray(classes, object)[documents.log_scores.argmax(axis=1)]
     return {row["type"]: row["f1"] for row in per_class(documents.y, told, classes) if row["f1"] is not None}

@@ -6,9 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embedpipe.classifiers.bundles import fit_classifier
 from embedpipe.classifiers.calibration.confidence import HeldOutScores
-from embedpipe.classifiers.evaluation import LEARNT, HeldOut, LabelledPages, document_answers
+from embedpipe.classifiers.evaluation import LEARNT, LabelledPages, document_answers
 from embedpipe.classifiers.training import Rehearsal
 from embedpipe.classifiers.unknowns import (
     answers_of,
@@ -16,6 +15,7 @@ from embedpipe.classifiers.unknowns import (
     decided,
     distances_of_all,
     fit_detector,
+    fitted_parts,
     leave_types_out,
     measured,
 )
@@ -38,7 +38,7 @@ def novelty_figures(held: Rehearsal) -> dict[str, Any] | None:
     if held.strangers is not None:
         others = held.strangers
         if len(examples.y):
-            others = leave_types_out(held.plan, held.held_out.fusion, held.known) or others
+            others = leave_types_out(held.plan, held.held_out, held.known) or others
         found["left_out"] = {
             "documents": len(others.documents.truth),
             "auroc": auroc(held.of_documents, held.strangers.documents),
@@ -57,15 +57,14 @@ def _without_examples(held: Rehearsal) -> HeldOutScores:
 
 def _of_examples(held: Rehearsal, examples: LabelledPages, plain: HeldOutScores) -> dict[str, Any]:
     """Of examples; they are answered by the classifier of all known pages, which learns nothing from them."""
-    fitted = {part.name: fit_classifier(part.build(), *held.known.lessons_of(part)) for part in held.plan.parts}
+    fitted, base = fitted_parts(held.plan, held.known), held.plan.parts[0]
     classes = held.held_out.classes
-    scores = answers_of(held.plan, held.held_out.fusion, fitted, examples, classes)
-    base = held.plan.parts[0]
+    answers = answers_of(held.plan, held.held_out, fitted, examples, classes)
     unaware = measured(fitted[base.name], fit_detector(fitted[base.name], held.plan, held.known), base, examples)
 
     def asked(distances: NDArray[np.float64]) -> HeldOutScores:
         named = replace(examples, y=np.full(len(examples.y), classes[0], object))  # of none of these, whatever it says
-        return document_answers(named, HeldOut(classes, scores, np.zeros(len(examples.y), np.int64)), distances)
+        return document_answers(named, answers, distances)
 
     aware = asked(held.none_distances)
     statuses = decided(held.of_documents.calibration(), aware).status

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedpipe.classifiers.calibration.decisions import Calibration
-from embedpipe.classifiers.saved.combining import PICTURES, WORDS, FittedParts, Judge
+from embedpipe.classifiers.documents.rows import Gathered, RidgeArrays, Wholes
+from embedpipe.classifiers.saved.combining import PICTURES, FittedParts, Judge, WholeJudge
 from embedpipe.classifiers.saved.on_disk import MANIFEST, MODEL, check_model
 from embedpipe.classifiers.saved.trees import Estimator, read_tree
 from embedpipe.classifiers.scores.logits import log_softmax
@@ -49,6 +50,7 @@ class Answerer:
     judges: Mapping[str, Judge]
     scaling: Scaling
     novelty: "_Novelty"
+    whole: WholeJudge | None = None
 
     @property
     def cues(self) -> bool:
@@ -58,7 +60,16 @@ class Answerer:
     @property
     def words(self) -> bool:
         """Whether it takes the words of pages."""
-        return WORDS in self.judges
+        return self.parts.takes_words
+
+    @property
+    def judges_documents(self) -> bool:
+        """Whether `document_scores` asks more than the scores of pages."""
+        return self.whole is not None
+
+    def document_scores(self, pages: Gathered) -> NDArray[np.float64]:
+        """Logarithms of the raw probabilities of documents, (n_documents, n_classes), from all their pages."""
+        return self.parts.document_scores(self.whole, pages, self.classes, self.name)
 
     def log_scores(self, X: NDArray[np.float32], words: Any = None) -> NDArray[np.float64]:
         """Logarithms of the raw probabilities of pages, (n, n_classes).
@@ -67,9 +78,13 @@ class Answerer:
             X: Features, float32 (n, dim).
             words: Counts of the words of these pages, (n, n_buckets); None where none are known.
         """
+        return self.parts.fused(self.scores_of_parts(X, words))
+
+    def scores_of_parts(self, X: NDArray[np.float32], words: Any = None) -> dict[str, NDArray[np.float64]]:
+        """The same by each part, NaN for pages that it cannot judge; arguments as of `log_scores`."""
         if self.cues and self.parts.features_of(PICTURES, X, self.name).shape[1] != len(self.scaling.mean_):
             raise EmbedpipeError(f"{self.name} needs cues of the PDF, which are not known here: fit one without cues")
-        return self.parts.log_scores(self.judges, X, words, self.classes, self.name)
+        return self.parts.scores_of_parts(self.judges, X, words, self.classes, self.name)
 
     def distances(self, X: NDArray[np.float32], words: Any = None) -> NDArray[np.float64]:
         """How far pages are from the labelled ones, (n,), see `novelty`; arguments as of `log_scores`."""
@@ -106,6 +121,7 @@ class Answerer:
                 judges={name: _judge(pipeline) for name, pipeline in pipelines.items()},
                 scaling=_scaling(_steps(model["pipeline"])[0]),
                 novelty=_Novelty.of(model["novelty"]),
+                whole=None if parts.document is None else _whole(parts.document),
             )
         except (LookupError, OSError, TypeError, ValueError, AttributeError, zipfile.BadZipFile):
             return None  # whoever loads it whole says what is wrong
@@ -171,6 +187,25 @@ def _judge(pipeline: Estimator) -> Judge:
     scores = _SCORES[_kind(estimator)](estimator.values)
     scale = _weighting(scaler) if _kind(scaler) == _WORDS else _scaling(scaler).transform
     return Judge(lambda inputs: log_softmax(scores(scale(inputs))), estimator.values["classes_"])
+
+
+def _whole(pipeline: Estimator) -> WholeJudge:
+    """Of `documents.ridge.DocumentRidge`."""
+    ((_, saved),) = pipeline.values["steps"]
+    if _kind(saved) != "embedpipe.classifiers.documents.ridge.DocumentRidge":
+        raise LookupError(saved.kind)
+    values, scaling = saved.values, _scaling(saved.values["scaler_"])
+    landmarks, share, kinship = values["landmarks_"].astype(np.float32), values["share_"], values["kinship_"]
+    arrays = RidgeArrays(
+        landmarks, values["digital_"], float(share), float(kinship), values["dual_coef_"], values["word_coef_"]
+    )
+    sharpness = float(values["sharpness"])
+
+    def scores(wholes: Wholes) -> NDArray[np.float64]:
+        return log_softmax(sharpness * arrays.decisions(scaling.transform(wholes.pictures), wholes))
+
+    blocks = [(int(start), int(stop)) for start, stop in values["blocks"]]
+    return WholeJudge(Judge(scores, values["classes_"]), blocks)
 
 
 def _weighting(saved: Estimator) -> Callable[[Any], Any]:

@@ -23,8 +23,8 @@ BUCKETS = 2**14
 FIRST_PAGES = 4
 """Pages of each document whose words are learnt from: later ones gain nothing, and would take most of the time."""
 
-MOST_PAGES = 200_000
-"""Pages whose words are learnt from at most, drawn at random: n-grams of so many fit into memory."""
+MOST_PAGES = 20_000
+"""Pages whose words are learnt from at most, the first ones of all documents before second ones: more take longer."""
 
 
 class WordScaler(TransformerMixin, BaseEstimator):

@@ -6,13 +6,15 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
+from embedpipe.commands.terminal.widths import fitted
 from embedpipe.core.display import display
-from embedpipe.core.errors import EmbedpipeError
+from embedpipe.core.errors import EmbedpipeError, UsageError
+from embedpipe.core.languages.translation import word
 
 if TYPE_CHECKING:
     from embedpipe.tasks.embed import Progress
@@ -21,6 +23,15 @@ _LONGEST = 2000
 """Characters of an error: a name of ten thousand would hide the message."""
 _WIDE = 1000
 """Columns of an output that is no terminal: nothing is wrapped or cut for the programs that read it."""
+_SENTENCES = frozenset(
+    {
+        *("", "download", "held out", "here", "keep", "kind", "message", "network", "of embedpipe"),
+        *("on the same pages", "outcome", "state", "status", "way", "what", "why"),
+    }
+)
+"""Headings of columns whose cells are our own words; other columns hold names, which are never translated."""
+_GAP = 3
+"""Columns between two columns of a table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +56,22 @@ class Output:
         """Prints a line for people; nothing in JSON mode."""
         if not self.as_json:
             with _printing():
-                sys.stdout.write(display(text) + "\n")
+                sys.stdout.write(display(_said(text, sys.stdout)) + "\n")
 
-    def table(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-        """Prints a table for people; nothing in JSON mode."""
+    def table(
+        self,
+        columns: Sequence[str],
+        rows: Iterable[Sequence[object]],
+        shorten: Mapping[str, Callable[[str, int], str]] | None = None,
+    ) -> None:
+        """Prints a table for people; nothing in JSON mode.
+
+        Args:
+            columns: The headings.
+            rows: The cells.
+            shorten: How cells of some columns are made shorter where a terminal is too narrow, see `widths.fitted`;
+                others are folded.
+        """
         if self.as_json:
             return
         from rich import box
@@ -58,12 +81,28 @@ class Output:
 
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         for column in columns:
-            table.add_column(column, overflow="fold")
-        for row in rows:
-            table.add_row(*(Text(display(str(value))) for value in row))  # Text: no markup in file names
+            table.add_column(_said(column, sys.stdout), overflow="fold")
         console = Console(width=None if sys.stdout.isatty() else _WIDE)
+        ours = [name in _SENTENCES for name in columns]
+        cells = [
+            [
+                display(_said(str(value), sys.stdout) if own else str(value))
+                for own, value in zip(ours, row, strict=True)
+            ]
+            for row in rows
+        ]
+        if shorten:
+            room = console.width - _GAP * (len(columns) - 1) - 2
+            cells = fitted(columns, cells, room, shorten)
+        for row in cells:
+            table.add_row(*map(Text, row))  # Text: no markup in file names
         with _printing():
             console.print(table)
+
+    @property
+    def watched(self) -> bool:
+        """Whether a person reads what is printed as it comes: a terminal, and neither --json nor --quiet."""
+        return not (self.as_json or self.quiet) and sys.stdout.isatty()
 
     def notice(self, text: str) -> None:
         """Prints a line on stderr, unless quiet."""
@@ -82,14 +121,53 @@ class Output:
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
-            TextColumn("{task.fields[pages]} pages"),
-            TextColumn("{task.fields[rate]} pages/s"),
+            TextColumn("{task.fields[pages]} {task.fields[unit]}"),
+            TextColumn("{task.fields[rate]} {task.fields[unit]}/s"),
             TimeElapsedColumn(),
-            TextColumn("left"),
+            TextColumn(_said("time left", sys.stderr)),
             TimeRemainingColumn(),
         )
         with Progress(*columns, console=Console(stderr=True)) as bar:
-            yield ProgressBar(bar, bar.add_task(what, total=None, pages=0, rate="-"))
+            yield ProgressBar(
+                bar, bar.add_task(_said(what, sys.stderr), total=None, pages=0, rate="-", unit=_unit(what))
+            )
+
+    @contextmanager
+    def busy(self, what: str) -> Iterator[None]:
+        """Shows on stderr that work goes on, and for how long, where it is not known how much there is to do."""
+        if self.quiet or self.as_json or not sys.stderr.isatty():
+            yield
+            return
+        from rich.console import Console
+        from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+            bar.add_task(_said(what, sys.stderr), total=None)
+            yield
+
+
+def _unit(stage: str) -> str:
+    """What a stage counts."""
+    return _said("files" if "files" in stage else "pages", sys.stderr)
+
+
+def agreed(output: Output, losses: Iterable[str], stays: str, *, yes: bool) -> bool:
+    """Says what would be lost and what stays, and whether a person wants that: asked in a terminal, unless said before.
+
+    Raises:
+        UsageError: Nobody can be asked.
+    """
+    if yes:
+        return True
+    for line in losses:
+        output.line(f"would be lost: {line}")
+    output.line(stays)
+    if not (output.watched and sys.stdin.isatty()):
+        raise UsageError("nothing was removed: say --yes to remove it")
+    import typer
+
+    return typer.confirm(_said("Remove it?", sys.stderr))
 
 
 class ProgressBar:
@@ -104,13 +182,28 @@ class ProgressBar:
         """Moves the bar."""
         if self._bar is not None and progress.stage != self._stage:
             if self._stage:
-                self._bar.reset(self._task, description=progress.stage, pages=0, rate="-")
+                unit, stage = _unit(progress.stage), _said(progress.stage, sys.stderr)
+                self._bar.reset(self._task, description=stage, pages=0, rate="-", unit=unit)
             self._stage = progress.stage
         self._move(progress.pages, progress.bytes_done, progress.bytes_total)
 
     def count(self, done: int, total: int) -> None:
         """Moves the bar to so many of all pages."""
         self._move(done, done, total)
+
+    def stage(self, name: str, number: int, done: int, total: int) -> None:
+        """Moves the bar within a stage.
+
+        Args:
+            name: The stage; "files" in it makes `number` one of files.
+            number: How many pages or files are done.
+            done: What is done, and
+            total: what the whole stage takes, in any unit.
+        """
+        if self._bar is not None and name != self._stage:
+            self._bar.reset(self._task, description=_said(name, sys.stderr), pages=0, rate="-", unit=_unit(name))
+            self._stage = name
+        self._move(number, done, total)
 
     def _move(self, pages: int, completed: int, total: int) -> None:
         if self._bar is None:
@@ -186,7 +279,17 @@ def _library_of(filename: str) -> str:
 def say(text: str) -> None:
     """Prints a line on stderr; where stderr has no reader any more, the work goes on."""
     with suppress(OSError):
-        sys.stderr.write(display(text) + "\n")
+        sys.stderr.write(display(_said(text, sys.stderr)) + "\n")
+
+
+def _said(text: str, stream: TextIO) -> str:
+    """A text in the language of the process; in English where the encoding of the stream lacks its characters."""
+    other = word(text)
+    try:
+        other.encode(stream.encoding or "utf-8", "surrogateescape")
+    except (UnicodeError, LookupError):
+        return text
+    return other
 
 
 def error_line(message: str) -> str:

@@ -7,6 +7,7 @@ import re
 import typing
 import unicodedata
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,6 +18,8 @@ from embedpipe.commands.terminal.targets import named
 from embedpipe.core.display import whole_number
 from embedpipe.core.encodings import decode
 from embedpipe.core.errors import EmbedpipeError, UsageError
+from embedpipe.core.languages.choice import LANGUAGES, VARIABLE
+from embedpipe.core.languages.choice import named as named_language
 
 if TYPE_CHECKING:
     from embedpipe.backbones.engines import Backbone
@@ -28,9 +31,22 @@ if TYPE_CHECKING:
 AUTO = "auto"
 _ENCODINGS = ("cp1252", "gb18030", "mac_roman")
 _MOST = 10_000  # render processes, or pages per call: more is a slip
+
+
+def language_named(text: str) -> str:
+    """The language of `--lang`; it was set before, see `choice.asked`, and is only checked here."""
+    if (language := named_language(text)) is None:
+        raise typer.BadParameter(f"{text}: write {' or '.join(LANGUAGES)}")
+    return language
+
+
+rehearsing = ContextVar("rehearsing", default=False)
+"""Whether commands only check their options and outputs, and do nothing."""
+
 AllowMissing = Annotated[
     bool, typer.Option("--allow-missing", help="Go on although labelled documents have lost their features.")
 ]
+Yes = Annotated[bool, typer.Option("--yes", help="Remove without asking.")]
 Inputs = Annotated[list[str], typer.Argument(help="Files and folders.", show_default=False)]
 
 
@@ -53,6 +69,16 @@ class Common:
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no notices.")] = False
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False
+    lang: Annotated[
+        str | None,
+        typer.Option(
+            envvar=VARIABLE,
+            metavar="en|zh",
+            parser=language_named,
+            help="Language of messages and HTML.",
+            show_default="that of the locale",
+        ),
+    ] = None
 
 
 @dataclass(frozen=True)
@@ -142,6 +168,13 @@ class Reading:
     follow_links: Annotated[
         bool, typer.Option("--follow-links", help="Follow links below the folders, each file once.")
     ] = False
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Files beside the documents in formats that are not read are failures.")
+    ] = False
+
+    def check(self) -> None:
+        """Raises UsageError or EmbedpipeError as `settings` does."""
+        self.settings()
 
     def settings(self) -> "Settings":
         """As the pipeline takes them; raises UsageError for what cannot be read."""
@@ -168,6 +201,7 @@ class Reading:
             trust_mtime=self.trust_mtime,
             exclude=read_globs(self.exclude),
             follow_links=self.follow_links,
+            strict=self.strict,
         )
 
 
@@ -179,6 +213,12 @@ class Recognition:
         str,
         typer.Option(help="Recognise text in pictures: never, auto (first and last pages without text), or always."),
     ] = "never"
+
+    def check(self) -> None:
+        """Raises UsageError or EmbedpipeError as `on` does."""
+        from embedpipe.embedding.streaming import Settings
+
+        self.on(Settings())
 
     def on(self, settings: "Settings") -> "Settings":
         """Adds it; raises UsageError for an unknown mode, and EmbedpipeError where text cannot be recognised."""
@@ -205,7 +245,7 @@ class Labelling:
     """Of commands that fit on labels."""
 
     labels: Annotated[
-        Path | None, typer.Option(help="A CSV with the columns path,label to take labels from first.")
+        Path | None, typer.Option(help="A list (CSV, .xlsx) with the columns path,label to take labels from first.")
     ] = None
     settings: Annotated[
         list[str], typer.Option("--set", metavar="NAME=VALUE", help="A hyper-parameter of the classifier.")
@@ -222,8 +262,9 @@ class Labelling:
         str | None,
         typer.Option(
             metavar="NAMES",
-            help="Learn from these blocks: pictures, words, cues, layout, networks or blocks of the space, with commas "
-            "between; if not given, from pictures, and from words and layout where they help on held-out documents.",
+            help="Learn from these blocks: pictures, words, document, cues, layout, networks or blocks of the space, "
+            "with commas between; if not given, from pictures, and from words, layout and whole documents where they "
+            "help on held-out documents.",
         ),
     ] = None
 
@@ -240,6 +281,12 @@ class Labelling:
         Path | None, typer.Option(help="With --augment: passwords of encrypted PDFs, one a line.", dir_okay=False)
     ] = None
     allow_missing: AllowMissing = False
+
+    def check(self) -> None:
+        """Raises UsageError or EmbedpipeError as the other methods do."""
+        self.hyperparameters()
+        self.named_blocks()
+        self.reading()
 
     def hyperparameters(self) -> dict[str, str]:
         """The `--set` options by name."""
@@ -338,6 +385,10 @@ def expand(function: Callable[..., Any]) -> Callable[..., Any]:
         for name, group in groups.items():
             own = {option.name: values.pop(option.name) for option in dataclasses.fields(group)}
             values[name] = group(**own)
+        if rehearsing.get():
+            for name in groups:
+                getattr(values[name], "check", lambda: None)()
+            return None
         return function(**values)
 
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

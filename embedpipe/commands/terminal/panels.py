@@ -1,11 +1,11 @@
 """How `--help` and docs/commands.md group the commands: by job, the most used first."""
 
 PANELS = {
-    "Sort documents": ("embed", "label", "fit-svm", "classify", "evaluate"),
+    "Sort documents": ("embed", "label", "fit-svm", "classify", "evaluate", "report", "watch", "run"),
     "Find pages that look alike": ("similar", "dedupe", "families", "map", "index"),
-    "Improve types and labels": ("add-type", "suggest", "check-labels", "explain"),
+    "Improve types and labels": ("add-type", "suggest", "review", "check-labels", "explain"),
     "Other classifiers and networks": ("fit-head", "fit-knn", "classifiers", "compare", "finetune", "backbones"),
-    "Look after the artifacts": ("info", "forget", "export"),
+    "Look after the artifacts": ("info", "forget", "spaces", "export"),
     "Try it on this machine": ("demo", "doctor", "bench"),
 }
 

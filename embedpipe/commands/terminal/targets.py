@@ -107,7 +107,7 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def run(**options: Any) -> Any:
-        asked = [Asked(option, options[n], what) for n, (option, what) in declared.items() if options[n] is not None]
+        asked = [Asked(option, path, what) for n, (option, what) in declared.items() for path in _several(options[n])]
         with vetted(asked, {name: value for name, value in options.items() if name not in declared}):
             if not is_own:
                 del options["force"]
@@ -119,6 +119,16 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
         run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return run
+
+
+def _several(value: Any) -> list[Path]:
+    """The paths that an option names: none, one, or a list."""
+    return [] if value is None else list(value) if isinstance(value, list | tuple) else [value]
+
+
+def outputs_of(function: Callable[..., Any]) -> set[str]:
+    """Names of the parameters of a command that are outputs."""
+    return {name for name, p in inspect.signature(function).parameters.items() if _declared(name, p)}
 
 
 def _declared(name: str, parameter: inspect.Parameter) -> tuple[str, OutputFile | OutputFolder] | None:

@@ -1,7 +1,12 @@
 "use strict";
 // Texts of other people are only ever set as text, never as HTML.
 const content = JSON.parse(document.getElementById("content").textContent);
-const { types, documents, points, thumbnails, shown } = content;
+// Sentences of ours are given to `say`, which shows them in the language of the page; {} is filled with a value.
+const say = (english, ...values) => {
+  let next = 0;
+  return (content.words[english] || english).replace(/\{(\d*)\}/g, (_, number) => values[number ? number - 1 : next++]);
+};
+const { types, documents, points, thumbnails, shown, folders } = content;
 const [xs, ys] = points.places;
 const count = xs.length;
 const SIDE = 65535, HUES = 7, MARGIN = 46;
@@ -9,12 +14,21 @@ const canvas = document.getElementById("map"), pen = canvas.getContext("2d");
 const element = (id) => document.getElementById(id);
 const tip = element("tip"), pinned = element("pinned");
 
-// Groups of the legend: a mark for each of the most frequent types, then the other types, then pages without a type.
-const OTHER = Math.min(types.length, shown), NONE = OTHER + 1;
-const groupOf = Uint8Array.from(points.type, (type) => (type < 0 ? NONE : Math.min(type, OTHER)));
-const sizes = new Array(NONE + 1).fill(0);
-groupOf.forEach((group) => sizes[group]++);
-const visible = new Array(NONE + 1).fill(true);
+const statusNames = [say("ok"), say("ambiguous"), say("novel")];
+// What colours may mean: names, and the number of each page's name, or -1.
+const modes = {
+  label: { names: types, of: points.type, none: say("no type") },
+  predicted: { names: types, of: points.predicted, none: say("no answer") },
+  status: { names: statusNames, of: points.status, none: say("no answer") },
+  folder: { names: folders, of: points.folder, none: "" },
+};
+let mode = content.predicted && points.type.some((type) => type < 0) ? "predicted" : "label";
+// Groups of the legend: a mark for each of the most frequent names, then the other ones, then pages without one.
+let names = [], OTHER = 0, NONE = 1, groupOf = null, sizes = [], visible = [], order = null;
+// Of answers, marks say how sure they are: filled, pale, or hollow; other colours have filled marks alone.
+const styleOf = Uint8Array.from(points.type, (_, i) => Math.max(0, points.status[i] ?? -1));
+const picked = new Uint8Array(count); // what the lasso has chosen
+let pickedCount = 0, lasso = null, selecting = false;
 let matches = null; // of the search: a 1 for each page that is found
 let scale = 1, left = 0, top_ = 0, fitted = 1, ratio = 1, width = 0, height = 0;
 let hovered = -1, chosen = -1, frame = 0, marks = [], faded = [], radius = 4, paper = [255, 255, 255];
@@ -40,16 +54,34 @@ function shape(context, group, x, y, r) {
   context.closePath();
 }
 
-function mark(group, r) {
+function colour(wanted) {
+  mode = wanted;
+  names = modes[mode].names;
+  OTHER = Math.min(names.length, shown);
+  NONE = OTHER + 1;
+  groupOf = Uint8Array.from(modes[mode].of, (name) => (name < 0 ? NONE : Math.min(name, OTHER)));
+  sizes = new Array(NONE + 1).fill(0);
+  groupOf.forEach((group) => sizes[group]++);
+  visible = new Array(NONE + 1).fill(true);
+  order = Uint32Array.from(xs, (_, i) => i).sort((a, b) => rankOf(groupOf[a]) - rankOf(groupOf[b]) || a - b);
+  marks = [];
+}
+
+function mark(group, r, style = 0) {
   const side = Math.ceil((2.9 * r + 3) * ratio), picture = document.createElement("canvas");
   const context = picture.getContext("2d", { willReadFrequently: true });
   picture.width = picture.height = side;
   context.scale(ratio, ratio);
   shape(context, group, side / ratio / 2, side / ratio / 2, group === NONE ? 0.8 * r : r);
-  context.fillStyle = colourOf(group);
+  const hollow = style === 2;
+  context.fillStyle = getComputedStyle(document.body).backgroundColor; // a stencil has no pixels that let others through
   context.fill();
-  context.lineWidth = Math.min(1, r / 4);
-  context.strokeStyle = getComputedStyle(document.body).backgroundColor;
+  context.fillStyle = colourOf(group);
+  context.globalAlpha = hollow ? 0 : style === 1 ? 0.45 : 1;
+  context.fill();
+  context.globalAlpha = 1;
+  context.lineWidth = hollow || style === 1 ? Math.max(1, r / 3) : Math.min(1, r / 4);
+  context.strokeStyle = hollow || style === 1 ? colourOf(group) : getComputedStyle(document.body).backgroundColor;
   context.stroke();
   return picture;
 }
@@ -75,31 +107,34 @@ function makeMarks() {
   if (wanted === radius && marks.length) return;
   radius = wanted;
   paper = getComputedStyle(document.body).backgroundColor.match(/\d+/g).slice(0, 3).map(Number);
-  const drawn = sizes.map((_, group) => mark(group, radius));
-  marks = drawn.map((one) => stencil(one, 1));
-  faded = drawn.map((one) => stencil(one, 0.14));
+  const styles = mode === "predicted" ? [0, 1, 2] : [0];
+  const drawn = styles.map((style) => sizes.map((_, group) => mark(group, radius, style)));
+  marks = drawn.map((ones) => ones.map((one) => stencil(one, 1)));
+  faded = drawn.map((ones) => ones.map((one) => stencil(one, 0.14)));
 }
 
 function isShown(i) { return visible[groupOf[i]]; }
+function isFaded(i) { return (matches && !matches[i]) || (pickedCount && !picked[i]); }
 
 function draw() {
   frame = 0;
   makeMarks();
   pixels.fill(0);
   // Grey below, then the frequent types, so that a rare one is never buried; what is searched for lies above all.
-  if (matches) put(faded, 0);
-  put(marks, 1);
+  if (matches || pickedCount) put(faded, true);
+  put(marks, false);
   pen.putImageData(sheet, -frameWidth, -frameWidth);
   rings();
+  drawLasso();
 }
 
 function put(stencils, wanted) {
   const right = width + 12, bottom = height + 12;
   for (const i of order) {
-    if (!visible[groupOf[i]] || (matches && matches[i] !== wanted)) continue;
+    if (!visible[groupOf[i]] || Boolean(isFaded(i)) !== wanted) continue;
     const x = toX(i), y = toY(i);
     if (x < -12 || y < -12 || x > right || y > bottom) continue;
-    const { offsets, colours } = stencils[groupOf[i]];
+    const { offsets, colours } = stencils[stencils.length > 1 ? styleOf[i] : 0][groupOf[i]];
     const middle = (Math.round(y * ratio) + frameWidth) * rowLength + Math.round(x * ratio) + frameWidth;
     for (let k = 0; k < offsets.length; k++) pixels[middle + offsets[k]] = colours[k];
   }
@@ -122,9 +157,93 @@ function rings() {
   for (const i of [hovered, chosen]) if (i >= 0 && isShown(i)) ring(i, 4, 2.5);
 }
 
+function drawLasso() {
+  if (!lasso) return;
+  const style = getComputedStyle(document.documentElement);
+  pen.beginPath();
+  lasso.line.forEach(([x, y], n) => (n ? pen.lineTo(x, y) : pen.moveTo(x, y)));
+  pen.closePath();
+  pen.globalAlpha = 0.15;
+  pen.fillStyle = style.getPropertyValue("--first");
+  pen.fill();
+  pen.globalAlpha = 1;
+  pen.strokeStyle = style.getPropertyValue("--first");
+  pen.lineWidth = 1.5;
+  pen.stroke();
+}
+
+// The loop is painted once, and pages look up their pixel: corners times pages took seconds.
+function painted(line) {
+  const picture = document.createElement("canvas");
+  picture.width = Math.max(1, Math.ceil(width));
+  picture.height = Math.max(1, Math.ceil(height));
+  const context = picture.getContext("2d", { willReadFrequently: true });
+  line.forEach(([x, y], n) => (n ? context.lineTo(x, y) : context.moveTo(x, y)));
+  context.fill("evenodd");
+  const data = context.getImageData(0, 0, picture.width, picture.height).data;
+  return (x, y) => x >= 0 && y >= 0 && x < width && y < height && data[4 * (Math.floor(y) * picture.width + Math.floor(x)) + 3] > 127;
+}
+
+// Pages that are hidden, or not found by the search, are not chosen: nobody sees them.
+function pick(line, adds, takes) {
+  if (!adds && !takes) picked.fill(0);
+  if (line.length > 2) {
+    const inside = painted(line);
+    for (let i = 0; i < count; i++) {
+      if (!isShown(i) || (matches && !matches[i]) || !inside(toX(i), toY(i))) continue;
+      picked[i] = takes ? 0 : 1;
+    }
+  }
+  tellPicked();
+}
+
+function tellPicked() {
+  pickedCount = picked.reduce((sum, one) => sum + one, 0);
+  const files = new Set();
+  for (let i = 0; i < count; i++) if (picked[i]) files.add(points.document[i]);
+  element("selection").hidden = !pickedCount && !selecting;
+  element("count").textContent = pickedCount
+    ? say("{} pages of {} documents", pickedCount.toLocaleString("en"), files.size.toLocaleString("en"))
+    : say("Draw around pages; Shift adds, Alt takes away.");
+  element("save").disabled = element("clear").disabled = !pickedCount;
+  redraw();
+}
+
+function select(on) {
+  selecting = on;
+  lasso = null;
+  element("lasso").setAttribute("aria-pressed", String(on));
+  canvas.classList.toggle("selecting", on);
+  hover(-1);
+  tellPicked();
+}
+
+function quoted(text) { return /[",\r\n]|^\s|\s$/.test(text) ? `"${text.replaceAll('"', '""')}"` : text; }
+
+// What `label` takes: a line for each page, or for each document, with an empty label where no type was written.
+function table() {
+  const kind = element("kind").value.trim(), whole = element("whole").checked, lines = [whole ? "path,label" : "path,page,label"];
+  const files = new Set();
+  for (let i = 0; i < count; i++) {
+    if (!picked[i] || (whole && files.has(points.document[i]))) continue;
+    const file = documents[points.document[i]];
+    files.add(points.document[i]);
+    const path = quoted(file.path ?? `${file.folder}/${file.name}`);
+    lines.push(whole ? `${path},${quoted(kind)}` : `${path},${points.page[i]},${quoted(kind)}`);
+  }
+  return `\ufeff${lines.join("\r\n")}\r\n`;
+}
+
+function save() {
+  const link = document.createElement("a"), address = URL.createObjectURL(new Blob([table()], { type: "text/csv" }));
+  link.href = address;
+  link.download = "selection.csv";
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(address), 10000);
+}
+
 function redraw() { frame ||= requestAnimationFrame(draw); }
 
-const order = Uint32Array.from(xs, (_, i) => i).sort((a, b) => rankOf(groupOf[a]) - rankOf(groupOf[b]) || a - b);
 function rankOf(group) { return group === NONE ? 0 : group === OTHER ? 1 : 2 + group; }
 const pagesOf = documents.map(() => []);
 for (let i = 0; i < count; i++) pagesOf[points.document[i]].push(i);
@@ -169,14 +288,16 @@ function describe(box, i, whole) {
     const picture = add(box, "img");
     picture.alt = "";
     picture.src = "data:image/jpeg;base64," + thumbnails[i];
-  } else add(box, "div", "no picture", "missing");
+  } else add(box, "div", say("no picture"), "missing");
   add(box, "bdi", file.name, "name");
-  add(box, "div", `page ${points.page[i]} of ${points.pages[i]}`);
+  add(box, "div", say("page {} of {}", points.page[i], points.pages[i]));
   const line = add(box, "div");
-  add(line, "bdi", type < 0 ? "no type" : types[type]);
+  add(line, "bdi", type < 0 ? say("no type") : types[type]);
+  const told = points.predicted[i] ?? -1;
+  if (told >= 0) add(add(box, "div", undefined, "dim"), "bdi", say("predicted: {}, {}", types[told], statusNames[points.status[i]]));
   if (!whole) return;
   add(add(box, "p", undefined, "dim"), "bdi", file.folder);
-  const link = add(add(box, "p"), "a", "Open the file");
+  const link = add(add(box, "p"), "a", say("Open the file"));
   link.href = `${file.address}#page=${points.page[i]}`;
   link.target = "_blank";
   link.rel = "noopener";
@@ -258,6 +379,7 @@ canvas.addEventListener("pointerdown", (event) => {
   canvas.setPointerCapture(event.pointerId);
   fingers.set(event.pointerId, [event.offsetX, event.offsetY]);
   moved = 0;
+  if (selecting && fingers.size === 1) lasso = { line: [[event.offsetX, event.offsetY]] };
 });
 canvas.addEventListener("pointermove", (event) => {
   const x = event.offsetX, y = event.offsetY, before = fingers.get(event.pointerId);
@@ -265,8 +387,13 @@ canvas.addEventListener("pointermove", (event) => {
   moved += Math.abs(x - before[0]) + Math.abs(y - before[1]);
   const other = [...fingers].find(([id]) => id !== event.pointerId);
   if (other) {
+    lasso = null;
     const [, [ox, oy]] = other;
     zoom(Math.hypot(x - ox, y - oy) / Math.max(1, Math.hypot(before[0] - ox, before[1] - oy)), ox, oy);
+  } else if (lasso) {
+    const [lx, ly] = lasso.line.at(-1);
+    if (Math.abs(x - lx) + Math.abs(y - ly) > 3) lasso.line.push([x, y]);
+    redraw();
   } else if (moved > 4) {
     hover(-1);
     canvas.classList.add("moving");
@@ -280,7 +407,11 @@ for (const name of ["pointerup", "pointercancel"]) {
   canvas.addEventListener(name, (event) => {
     fingers.delete(event.pointerId);
     canvas.classList.remove("moving");
+    const drawn = lasso;
+    lasso = null;
     if (name === "pointerup" && moved <= 4) pin(pageAt(event.offsetX, event.offsetY));
+    else if (name === "pointerup" && drawn) pick(drawn.line, event.shiftKey, event.altKey);
+    redraw();
   });
 }
 canvas.addEventListener("pointerleave", () => hover(-1));
@@ -296,10 +427,18 @@ canvas.addEventListener("keydown", (event) => {
   else if (event.key === "+" || event.key === "=") zoom(1.4);
   else if (event.key === "-") zoom(1 / 1.4);
   else if (event.key === "0") fit();
+  else if (event.key === "s") select(!selecting);
   else return;
   event.preventDefault();
 });
-document.addEventListener("keydown", (event) => { if (event.key === "Escape") pin(-1); });
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape") return;
+  pin(-1);
+  if (selecting) select(false);
+});
+element("lasso").onclick = () => select(!selecting);
+element("clear").onclick = () => { picked.fill(0); tellPicked(); };
+element("save").onclick = save;
 element("in").onclick = () => zoom(1.6);
 element("out").onclick = () => zoom(1 / 1.6);
 element("all").onclick = () => fit();
@@ -313,7 +452,7 @@ element("search").addEventListener("input", (event) => {
   if (words) {
     const pages = matches.reduce((sum, hit) => sum + hit, 0);
     const files = hits.reduce((sum, hit) => sum + hit, 0);
-    found.textContent = `${pages.toLocaleString("en")} pages of ${files.toLocaleString("en")} documents; Enter zooms to them`;
+    found.textContent = say("{} pages of {} documents; Enter zooms to them", pages.toLocaleString("en"), files.toLocaleString("en"));
   }
   redraw();
 });
@@ -321,16 +460,18 @@ element("search").addEventListener("keydown", (event) => {
   if (event.key === "Enter" && matches) fit((i) => matches[i] && isShown(i));
 });
 
-const buttons = [];
+let buttons = [];
 function makeLegend() {
   const list = element("legend");
   list.replaceChildren();
+  buttons = [];
+  element("sure").hidden = mode !== "predicted";
   sizes.forEach((pages, group) => {
     if (!pages) return;
     const button = add(add(list, "li"), "button");
     button.append(mark(group, 5));
-    const others = types.length - shown;
-    add(button, "bdi", group === NONE ? "no type" : group === OTHER ? `${others} other types` : types[group]);
+    const others = names.length - shown;
+    add(button, "bdi", group === NONE ? modes[mode].none : group === OTHER ? say("{} others", others) : names[group]);
     add(button, "span", pages.toLocaleString("en"), "count");
     button.onclick = (event) => {
       if (event.detail === 2) visible.fill(false);
@@ -348,8 +489,25 @@ function refresh() {
 element("show").onclick = () => { visible.fill(true); refresh(); };
 element("hide").onclick = () => { visible.fill(false); refresh(); };
 
-function colours() { marks = []; makeLegend(); }
+function colours() { marks = []; makeLegend(); makeSure(); }
+function makeSure() {
+  const line = element("sure");
+  line.replaceChildren();
+  const much = Math.max(0, groupOf.findIndex((group) => group < OTHER));
+  statusNames.forEach((status, style) => {
+    const one = add(line, "span");
+    one.append(mark(Math.min(groupOf[much], OTHER), 5, style));
+    add(one, "span", status);
+  });
+}
+function change(wanted) { colour(wanted); colours(); for (const radio of document.querySelectorAll("#modes input")) radio.checked = radio.value === mode; }
+for (const radio of document.querySelectorAll("#modes input")) {
+  radio.parentElement.hidden = !modes[radio.value].of.length || (radio.value === "folder" && folders.length < 2);
+  radio.onchange = () => change(radio.value);
+}
+element("modes").hidden = [...document.querySelectorAll("#modes label")].filter((label) => !label.hidden).length < 2;
+change(mode);
 window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", colours);
 new ResizeObserver(resize).observe(canvas);
 resize();
-colours();
+tellPicked();

@@ -32,16 +32,6 @@ MAILBOX_BEGIN = re.compile(rb"From [^\r\n]{0,500}\r?\n(?:>From [^\r\n]{0,500}\r?
 _BLOCK = 512
 _CHECKSUM = slice(148, 156)
 
-DOCUMENTS = frozenset(
-    {
-        *(".doc", ".docx", ".docm", ".dot", ".dotx", ".rtf", ".odt", ".pages", ".wps", ".hwp", ".hwpx", ".msg"),
-        *(".xls", ".xlsx", ".xlsm", ".xlsb", ".ods", ".numbers", ".et", ".ppt", ".pptx", ".pps", ".ppsx", ".odp"),
-        *(".key", ".dps", ".vsd", ".vsdx", ".ofd", ".djvu", ".caj", ".ps", ".eps", ".psd"),
-        *(".7z", ".rar", ".zst", ".pst", ".mht", ".mhtml"),
-    }
-)
-"""Names that promise a document, or an archive, of a kind that no reader opens."""
-
 
 def container_kind(head: bytes) -> str:
     """Which kind of container begins with some bytes, "" for none; of ZIP files only `zip_kind` can tell.
@@ -99,7 +89,7 @@ _ZIPS: tuple[tuple[str, Callable[[Collection[str]], bool]], ...] = (
     (COMIC, lambda names: "ComicInfo.xml" in names),
     (EPUB, lambda names: "META-INF/container.xml" in names and "mimetype" in names),
     ("an OpenDocument file", lambda names: "content.xml" in names and "META-INF/manifest.xml" in names),
-    ("a document of Pages, Numbers or Keynote", lambda names: "Index/Document.iwa" in names or "index.apxl" in names),
+    ("an iWork document", lambda names: "Index/Document.iwa" in names or "index.apxl" in names),
     ("an Android app", lambda names: "AndroidManifest.xml" in names),
     ("a Java program", lambda names: "META-INF/MANIFEST.MF" in names and any(n.endswith(".class") for n in names)),
     ("an Office document", lambda names: "[Content_Types].xml" in names and "_rels/.rels" in names),
@@ -121,13 +111,13 @@ _MARKS = (
     ("a CAJ document", (b"CAJ", b"HN\0\0", b"KDH")),
     ("a PostScript document", (b"%!PS", b"\xc5\xd0\xd3\xc6")),
     ("a Photoshop picture", (b"8BPS",)),
-    ("a mail store of Outlook", (b"!BDN",)),
-    ("an attachment of Outlook (TNEF)", (b"\x78\x9f\x3e\x22",)),
+    ("an Outlook mail store", (b"!BDN",)),
+    ("an Outlook attachment", (b"\x78\x9f\x3e\x22",)),
 )
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _STREAMS = (
-    ("an Office document with a password", "EncryptedPackage"),
-    ("a mail of Outlook", "__properties_version1.0"),
+    ("a locked Office document", "EncryptedPackage"),
+    ("an Outlook mail", "__properties_version1.0"),
     ("a Word document", "WordDocument"),
     ("an Excel workbook", "Workbook"),
     ("an Excel workbook", "Book"),
@@ -156,4 +146,4 @@ def other_kind(head: bytes, read_at: Callable[[int, int], bytes] | None = None) 
         for words, name in _STREAMS:
             if f"{name}\0".encode("utf-16-le") in directory:
                 return words
-    return "an Office document of before 2007"
+    return "an old Office document"

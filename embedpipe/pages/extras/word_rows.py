@@ -15,13 +15,25 @@ def have_words(words: "csr_array") -> NDArray[np.bool_]:
     return there
 
 
-def folded(X: Any, buckets: int) -> "csr_array":
-    """Counts, sparse (n, n_buckets), with columns folded to fewer, a power of two; float32."""
+def folded(X: Any, buckets: int, *, spare: bool = False) -> "csr_array":
+    """Counts, sparse (n, n_buckets), with columns folded to fewer, a power of two; float32.
+
+    What is folded to so many already is given back as it is: rows that are used often are folded once.
+
+    Args:
+        X: The counts.
+        buckets: How many columns.
+        spare: X is not needed afterwards: its arrays are used.
+    """
     from scipy.sparse import csr_array  # noqa: PLC0415 - classifiers without words do without it
 
-    rows = csr_array(X)
-    places = (rows.indices % buckets).astype(np.int32), rows.indptr.astype(np.int32)  # as liblinear takes them
-    found = csr_array((rows.data.astype(np.float32), *places), shape=(rows.shape[0], buckets))
+    rows = X if isinstance(X, csr_array) else csr_array(X)
+    if rows.shape[1] == buckets and rows.dtype == np.float32 and rows.has_canonical_format:
+        return rows
+    columns = np.remainder(rows.indices, buckets, out=rows.indices if spare else None)
+    # of the kinds that liblinear takes; the sum below changes all three
+    places = (own.astype(np.int32, copy=not spare) for own in (columns, rows.indptr))
+    found = csr_array((rows.data.astype(np.float32, copy=not spare), *places), shape=(rows.shape[0], buckets))
     found.sum_duplicates()
     return found
 
@@ -62,5 +74,4 @@ def weighted(X: Any, rarity: NDArray[np.float32]) -> "csr_array":
     owner = np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr))
     lengths = np.sqrt(np.bincount(owner, weights=values * values, minlength=rows.shape[0]))
     values /= np.maximum(lengths[owner], 1e-12)
-    rows.data = values.astype(np.float32)
-    return rows
+    return type(rows)((values.astype(np.float32, copy=False), rows.indices, rows.indptr), shape=rows.shape)

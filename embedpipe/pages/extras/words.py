@@ -59,12 +59,19 @@ def _hashes(codes: NDArray[np.uint64], length: int) -> NDArray[np.uint32]:
     return (state >> np.uint64(64 - 18)).astype(np.uint32)
 
 
-def words_of_page(page: Any) -> Words:
-    """Words of a page of a PDF, also of hidden text, such as scanners with recognition write."""
+def words_of_page(page: Any, drawing: Any = None) -> Words:
+    """Words of a page of a PDF, also of hidden text, such as scanners with recognition write.
+
+    Args:
+        page: PyMuPDF's page.
+        drawing: Its display list, where it has been drawn: reading that is twice as fast as going through it again.
+    """
     import pymupdf  # noqa: PLC0415 - only workers read documents
 
     flags = pymupdf.TEXTFLAGS_TEXT & ~pymupdf.TEXT_PRESERVE_IMAGES
-    return hashed(page.get_textpage(flags=flags).extractText())  # as `get_text`, which takes half as long again
+    if drawing is None or page.rotation:  # the text of a turned page is read upright
+        return hashed(page.get_textpage(flags=flags).extractText())  # as `get_text`, which takes half as long again
+    return hashed(pymupdf.TextPage(drawing.get_textpage(flags=flags)).extractText())
 
 
 def as_rows(words: Sequence[Words | None]) -> "csr_array":

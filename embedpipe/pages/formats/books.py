@@ -85,7 +85,8 @@ class BookDocument:
         try:
             if not 0 <= index < self.page_count:
                 raise DocumentError("page_error", f"it has {self.page_count} pages")
-            pixels, width, height = picture_of(self.pdf[index], self._options.recipe)
+            page = self.pdf[index]
+            pixels, width, height, drawing = picture_of(page, self._options.recipe)
         except (DocumentError, MemoryError):
             raise
         except Exception as error:
@@ -93,7 +94,7 @@ class BookDocument:
             raise DocumentError(failure_kind(error, "page_error"), message) from error
         pixels, faint = visible(np.ascontiguousarray(pixels))
         told = (faint, pymupdf.TOOLS.mupdf_warnings().partition("\n")[0])
-        return Rendering(pixels, width, height, message="; ".join(filter(None, told)))
+        return Rendering(pixels, width, height, message="; ".join(filter(None, told)), page=page, drawing=drawing)
 
     def close(self) -> None:
         """Closes the file."""

@@ -82,7 +82,8 @@ class PdfDocument:
         pymupdf.TOOLS.reset_mupdf_warnings()
         try:
             mended = self._mend(index)
-            pixels, width, height = picture_of(self.pdf[index], self._options.recipe)
+            page = self.pdf[index]
+            pixels, width, height, drawing = picture_of(page, self._options.recipe)
         except (DocumentError, MemoryError):
             raise
         except Exception as error:
@@ -99,6 +100,8 @@ class PdfDocument:
             repaired=bool(self.pdf.is_repaired or mended),  # MuPDF may notice only now
             message="; ".join(text for text in told if text),
             stands_for=stands.outcome if stands else "",
+            page=page,
+            drawing=drawing,
         )
 
     def _mend(self, index: int) -> str:
@@ -123,11 +126,11 @@ class PdfDocument:
         self.pdf.close()
 
 
-def picture_of(page: pymupdf.Page, recipe: Recipe) -> tuple[NDArray[np.uint8], float, float]:
+def picture_of(page: pymupdf.Page, recipe: Recipe) -> tuple[NDArray[np.uint8], float, float, pymupdf.DisplayList]:
     """A page of any kind that MuPDF opens, drawn as a recipe says.
 
     Returns:
-        Pixels, uint8 (H, W, 3), and the page's width and height in points.
+        Pixels, uint8 (H, W, 3), the page's width and height in points, and its display list, for `Rendering.drawing`.
 
     Raises:
         DocumentError: The page has no area; and whatever MuPDF raises.
@@ -137,9 +140,10 @@ def picture_of(page: pymupdf.Page, recipe: Recipe) -> tuple[NDArray[np.uint8], f
         raise DocumentError("page_error", f"the page is {width:g} x {height:g} points")
     region, (columns, rows) = plan(width, height, recipe)
     scale = pymupdf.Matrix(columns / (region[2] - region[0]), rows / (region[3] - region[1]))
-    picture = page.get_pixmap(matrix=scale, clip=region, colorspace=pymupdf.csRGB, alpha=False)
+    drawing = page.get_displaylist()  # as `page.get_pixmap` makes one; the text is read from it as well
+    picture = drawing.get_pixmap(matrix=scale, clip=region, colorspace=pymupdf.csRGB, alpha=False)
     pixels = np.frombuffer(picture.samples_mv, np.uint8).reshape(picture.h, picture.stride)[:, : picture.w * 3]
-    return _exact_size(pixels.reshape(picture.h, picture.w, 3), columns, rows), width, height
+    return _exact_size(pixels.reshape(picture.h, picture.w, 3), columns, rows), width, height, drawing
 
 
 def _open_pdf(path: str) -> pymupdf.Document:

@@ -9,6 +9,7 @@ import pymupdf
 import pytest
 from PIL import Image
 
+from embedpipe.index.same_page import sketches
 from embedpipe.index.same_page.sketches import SIDE, inky_blocks, overlay, sketch
 from embedpipe.index.same_page.verification import LIKELY, NEARLY_BLANK
 
@@ -72,3 +73,10 @@ def test_a_page_number_alone_is_nearly_blank(make_pdf: Callable[..., Path]) -> N
     assert 0 < inky_blocks(sketch(np.asarray(number))) < NEARLY_BLANK
     assert inky_blocks(sketch(np.asarray(text(1)))) > 10
     assert inky_blocks(sketch(np.full((300, 200, 3), 255, np.uint8))) == 0
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 8, 63, 64])
+def test_short_medians_are_those_of_numpy(n: int) -> None:
+    """To the last bit: what is laid over what must not change."""
+    values = np.random.default_rng(n).normal(size=n)
+    assert sketches._median(values) == np.median(values)

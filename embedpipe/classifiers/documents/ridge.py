@@ -1,0 +1,159 @@
+"""Whole documents to types: kernel ridge regression on their pictures and words, which judges no page by itself.
+
+Classes are regressed one against the rest (Rifkin, Yeo and Poggio, 2003), each counting the same whatever its number of
+documents. The kernel is the mean of two, as in multiple kernel learning with fixed weights (Lanckriet et al., 2004):
+how alike documents look on the whole, and the words that they share. Both count half between a document that was born
+digital and one that was not: words that were recognised, and scanned pages, are a domain of their own next to what all
+have in common (Daumé, 2007, arXiv:0907.1815). That needs documents of both kinds: with few of one, it counts as the
+other. docs/quality.md compares it with others.
+
+Of more documents than `LANDMARKS` the kernel is approximated from so many of them, drawn at random (Williams and
+Seeger, 2001): nothing is as large as the square of their number.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import solve
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.kernel_ridge import KernelRidge
+from sklearn.pipeline import Pipeline
+from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.validation import check_is_fitted
+
+from embedpipe.classifiers.documents.rows import RidgeArrays, Spans, Wholes, kinship, picture_kernel
+from embedpipe.store.scaling import BlockScaler
+
+LANDMARKS = 2000
+"""Documents that others are compared with at most."""
+
+MOST_DOCUMENTS = 10_000
+"""Documents that are learnt from at most, drawn at random: their rows fit into memory."""
+
+FEWEST_OF_KIND = 50
+"""Documents that were born digital, and as many that were not, below which their kind is not told."""
+
+_BLOCK = 2048
+_JITTER = 1e-7
+
+
+class DocumentRidge(ClassifierMixin, BaseEstimator):
+    """Kernel ridge regression on rows of documents; in a place of `X` it takes `rows.Wholes`.
+
+    Args:
+        blocks: Where each block of a page's features lies.
+        alpha: How much small coefficients are preferred.
+        pictures: Share of pictures in the kernel where words are known; else it is 1.
+        landmarks: Documents that others are compared with at most.
+        sharpness: What decisions are multiplied by: about log odds, so that the weight in a fusion is near others'.
+        kinship: How much more documents of one kind of source are alike.
+
+    Attributes:
+        classes_: Sorted, (n_classes,).
+        scaler_: Scales pictures.
+        landmarks_: Scaled pictures, float16 (m, 2 * dim).
+        digital_: Of the landmarks, see `rows.Wholes`, (m,).
+        dual_coef_: float32 (m, n_classes).
+        word_coef_: float16 (2, n_classes, n_buckets), see `rows.RidgeArrays`; None without words.
+        share_: Of pictures in the kernel.
+        kinship_: How much more documents of one kind of source are alike: `kinship`, or 0 with few of a kind.
+    """
+
+    def __init__(
+        self,
+        blocks: Spans = (),
+        alpha: float = 0.1,
+        pictures: float = 0.6,
+        landmarks: int = LANDMARKS,
+        sharpness: float = 4.0,
+        kinship: float = 1.0,
+    ) -> None:
+        self.blocks = blocks
+        self.alpha = alpha
+        self.pictures = pictures
+        self.landmarks = landmarks
+        self.sharpness = sharpness
+        self.kinship = kinship
+
+    def fit(self, X: Wholes, y: NDArray[Any]) -> Self:
+        """Learns from rows of documents and their classes y, (n,), at least two."""
+        width = X.shape[1] // 2
+        spans = [*self.blocks, *((start + width, stop + width) for start, stop in self.blocks)]
+        self.scaler_ = BlockScaler(spans, facts=len(spans)).fit(X.pictures)
+        self.classes_, column = np.unique(y, return_inverse=True)
+        chosen = np.arange(len(X))
+        if len(X) > self.landmarks:
+            chosen = np.sort(np.random.default_rng(0).permutation(len(X))[: self.landmarks])
+        own = X[chosen]
+        self.landmarks_ = self.scaler_.transform(own.pictures).astype(np.float16)
+        self.digital_ = own.digital
+        self.share_ = self.pictures if X.words is not None and X.words.nnz else 1.0
+        fewest = min(int(np.sum(X.digital == kind)) for kind in (0, 1))
+        self.kinship_ = self.kinship if fewest >= FEWEST_OF_KIND else 0.0
+        targets = (column[:, None] == np.arange(len(self.classes_))) - 1.0 / len(self.classes_)
+        coefficients = self._solved(X, own, targets, compute_sample_weight("balanced", column))
+        self.dual_coef_ = coefficients.astype(np.float32)
+        self.word_coef_ = None
+        if self.share_ < 1.0 and own.words is not None:
+            factor = (1.0 - self.share_) / (1.0 + self.kinship_)
+            kinds = (self.digital_, 1.0 - self.digital_)
+            each = [own.words.T @ (coefficients * (factor * (1.0 + self.kinship_ * kind))[:, None]) for kind in kinds]
+            self.word_coef_ = np.stack([np.asarray(part).T for part in each]).astype(np.float16)
+        return self
+
+    def _solved(
+        self, X: Wholes, own: Wholes, targets: NDArray[np.float64], weights: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """What each landmark counts, (m, n_classes)."""
+        among = self._kernel(own, own)
+        if len(own) == len(X):
+            ridge = KernelRidge(alpha=self.alpha, kernel="precomputed").fit(among, targets, weights)
+            return np.asarray(ridge.dual_coef_)
+        left, right = self.alpha * among, np.zeros((len(own), targets.shape[1]))
+        for first in range(0, len(X), _BLOCK):
+            some = slice(first, first + _BLOCK)
+            kernel = self._kernel(X[some], own)
+            weighted = kernel * weights[some, None]
+            left += weighted.T @ kernel
+            right += weighted.T @ targets[some]
+        left[np.diag_indices_from(left)] += _JITTER * np.trace(left) / len(left)
+        return np.asarray(solve(left, right, assume_a="pos", overwrite_a=True))
+
+    def _kernel(self, X: Wholes, own: Wholes) -> NDArray[np.float64]:
+        """Between documents and landmarks, (n, m)."""
+        scaled = self.scaler_.transform(X.pictures).astype(np.float16).astype(np.float32)
+        landmarks = self.landmarks_.astype(np.float32)
+        found = self.share_ * picture_kernel(scaled, landmarks).astype(np.float64)
+        if self.share_ < 1.0 and X.words is not None and own.words is not None:
+            shared = (X.words @ own.words.T).toarray()
+            found += (1.0 - self.share_) * shared
+        return np.asarray(found * kinship(X.digital, self.digital_, self.kinship_))
+
+    def decision_function(self, X: Wholes) -> NDArray[np.float64]:
+        """The value of each class, higher for likelier ones, (n, n_classes)."""
+        check_is_fitted(self)
+        arrays = RidgeArrays(
+            self.landmarks_.astype(np.float32),
+            self.digital_,
+            self.share_,
+            self.kinship_,
+            self.dual_coef_,
+            self.word_coef_,
+        )
+        return self.sharpness * arrays.decisions(self.scaler_.transform(X.pictures), X)
+
+    def predict(self, X: Wholes) -> NDArray[Any]:
+        """The likeliest class of each document, (n,)."""
+        found: NDArray[Any] = self.classes_[self.decision_function(X).argmax(axis=1)]
+        return found
+
+
+def build_documents(blocks: Sequence[tuple[int, int]]) -> Pipeline:
+    """An unfitted pipeline on rows of documents.
+
+    Args:
+        blocks: Where each block of a page's features lies.
+    """
+    return Pipeline([("document", DocumentRidge([(int(a), int(b)) for a, b in blocks]))])
