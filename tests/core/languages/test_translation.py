@@ -33,6 +33,7 @@ def chinese() -> Iterator[None]:
             "failed: /a/b: c.pdf#page=3: page_error: cannot be rendered: no objects found",
             "失败：/a/b：c.pdf#page=3：page_error：无法渲染：no objects found",
         ),
+        ("may also be book, memo and 5 more", "也可能是 book, memo，另有 5 个"),
         ("sorted: 12 copied, 3 unchanged", "sorted：12 个已复制、3 个未变"),
         ("sorted: nothing to do: 4 unchanged", "sorted：无事可做：4 个未变"),
         (
@@ -63,6 +64,7 @@ def test_what_is_not_known_stays(english: str) -> None:
 def test_words_are_translated_where_they_are_known_to_be_ours() -> None:
     """Headings and statuses; measure words only stand behind numbers."""
     assert (word("novel"), word("scans"), word("mytype")) == ("新类型", "扫描件", "mytype")
+    assert word("ambiguous, novel") == "多可能、新类型"
 
 
 def test_messages_of_errors_whose_parts_vary() -> None:
