@@ -27,8 +27,9 @@ from PIL import Image, ImageFilter
 from embedpipe import Settings, TrainingRecipe, Workspace, embed, load_backbone
 from embedpipe.backbones.engines import Backbone
 from embedpipe.classifiers.bundles import build_classifier, fit_classifier, fit_novelty, log_scores
-from embedpipe.classifiers.evaluation import HeldOut, LabelledPages, grouped_folds, isolated, metrics_of
+from embedpipe.classifiers.evaluation import HeldOut, LabelledPages, grouped_folds, isolated
 from embedpipe.classifiers.lessons.variants import Watch
+from embedpipe.classifiers.metrics import metrics_of
 from embedpipe.classifiers.training import learnt_pages, make_variants
 from embedpipe.pages.rendering import Selection
 from embedpipe.samples.scanning import choose_edge, scan

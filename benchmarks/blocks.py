@@ -25,11 +25,11 @@ from embedpipe.classifiers.evaluation import (
     combined,
     document_answers,
     held_out_distances,
-    metrics_of,
     score_parts,
     with_documents,
 )
 from embedpipe.classifiers.held_out import held_out_of, honest_folds
+from embedpipe.classifiers.metrics import metrics_of
 from embedpipe.classifiers.parts import Plan
 from embedpipe.classifiers.saved.combining import PICTURES
 from embedpipe.classifiers.training import apart, learnt_pages

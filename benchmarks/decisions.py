@@ -27,9 +27,9 @@ from embedpipe.classifiers.evaluation import (
     document_answers,
     document_scores,
     grouped_folds,
-    metrics_of,
     page_answers,
 )
+from embedpipe.classifiers.metrics import metrics_of
 from embedpipe.classifiers.scores.pooling import mean_log_scores, page_weights, weighted_means
 from embedpipe.classifiers.training import Rehearsal, TrainingRecipe, labelled_pages, rehearse
 from embedpipe.pages.rendering import Selection

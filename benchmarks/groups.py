@@ -21,8 +21,9 @@ from sklearn.metrics import adjusted_rand_score
 
 from embedpipe import Workspace
 from embedpipe.classifiers.bundles import Blocks, build_classifier
-from embedpipe.classifiers.evaluation import LabelledPages, cross_validate, grouped_folds, isolated, metrics_of
+from embedpipe.classifiers.evaluation import LabelledPages, cross_validate, grouped_folds, isolated
 from embedpipe.classifiers.groups import with_guesses
+from embedpipe.classifiers.metrics import metrics_of
 from embedpipe.classifiers.training import labelled_pages
 from embedpipe.pages.rendering import Selection
 

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from embedpipe import Workspace
 from embedpipe.classifiers.boundaries import BoundaryModel
 from embedpipe.classifiers.bundles import build_classifier
-from embedpipe.classifiers.evaluation import LabelledPages, cross_validate, expected_calibration_error, grouped_folds
+from embedpipe.classifiers.calibration.confidence import expected_calibration_error
+from embedpipe.classifiers.evaluation import LabelledPages, cross_validate, grouped_folds
 from embedpipe.classifiers.training import labelled_pages
 from embedpipe.pages.rendering import Selection
 

@@ -5,8 +5,8 @@ classifier is one entry in `bundles.CLASSIFIERS`. Scores, folds, calibration and
 of this room and nowhere else. Nothing here loads torch or renders a page.
 
 Other rooms use `boundaries`, `bundles`, `calibration.confidence`, `calibration.decisions`, `calibration.expected`,
-`calibration.probabilities`, `calibration.shift`, `documents.rows`, `evaluation`, `evidence`,
-`figures.learning_curves`, `figures.novelty_figures`, `finetuned`, `gains`, `group_guesses`, `groups`, `held_out`,
-`lessons.missing`, `lessons.variants`, `occlusion`, `parts`, `saved.answering`, `saved.on_disk`, `scores.pooling`,
-`stored_answers`, `training`, `unknowns`.
+`calibration.probabilities`, `calibration.shift`, `documents.rows`, `evaluation`, `figures.learning_curves`,
+`figures.novelty_figures`, `finetuned`, `gains`, `group_guesses`, `groups`, `held_out`, `lessons.missing`,
+`lessons.variants`, `metrics`, `parts`, `reasons.evidence`, `reasons.occlusion`, `saved.answering`, `saved.on_disk`,
+`scores.pooling`, `stored_answers`, `training`, `unknowns`.
 """

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import accuracy_score
 
-from embedpipe.classifiers.evaluation import HeldOut, LabelledPages, document_scores, per_class
+from embedpipe.classifiers.evaluation import HeldOut, LabelledPages, document_scores
+from embedpipe.classifiers.metrics import per_class
 
 _SHOWN = 3
 _SMALLEST = 0.005

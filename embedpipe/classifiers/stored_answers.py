@@ -140,7 +140,12 @@ def decided(workspace: Workspace, store: FeatureStore, bundle: ClassifierBundle)
     if not len(scored.documents):
         return None
     kinds = codes(known_kinds(workspace, scored.documents, np.array(scored.kinds, object)).tolist())
-    (scores,), (distances,), rule = scored.scores, scored.distances, Rule()
+    return _decided(scored, 0, bundle, kinds)
+
+
+def _decided(scored: _Scored, number: int, bundle: ClassifierBundle, kinds: NDArray[np.int64]) -> Decided:
+    """What the classifier of a number decides, all documents that it did not learn being a batch."""
+    scores, distances, rule = scored.scores[number], scored.distances[number], Rule()
     probabilities = np.exp(bundle.documents.scale.log_probabilities(scores, scored.pages))
     told = probabilities.argmax(axis=1)
     fresh = np.array([brief(sha256) not in bundle.learnt for sha256 in scored.documents], bool)
@@ -159,12 +164,13 @@ def told(store: FeatureStore, bundles: Iterable[ClassifierBundle]) -> list[dict[
     """
     bundles = list(bundles)
     scored = _scored(store, bundles)
-    found: list[dict[str, Answer]] = [] if len(scored.documents) else [{} for _ in bundles]
-    for bundle, scores, distances in zip(bundles, scored.scores, scored.distances, strict=True):
-        own = bundle.documents.decide(scores, distances, Rule(), scored.pages)
-        kinds = [bundle.classes[k] for k in own.probabilities.argmax(axis=1)]
-        answers = (Answer(kind, str(status)) for kind, status in zip(kinds, own.status, strict=True))
-        found.append(dict(zip(map(str, scored.documents), answers, strict=True)))
+    if not len(scored.documents):
+        return [{} for _ in bundles]
+    kinds, found = codes(scored.kinds), []
+    for number, bundle in enumerate(bundles):
+        own = _decided(scored, number, bundle, kinds)
+        answers = (Answer(bundle.classes[k], str(s)) for k, s in zip(own.told, own.decisions.status, strict=True))
+        found.append(dict(zip(own.documents, answers, strict=True)))
     return found
 
 

@@ -30,21 +30,19 @@ from embedpipe.classifiers.evaluation import (
     LEARNT,
     HeldOut,
     LabelledPages,
-    confusion,
     cross_validate,
     document_answers,
     document_scores,
     fit_whole,
     grouped_folds,
-    metrics_of,
     page_answers,
-    per_class,
 )
 from embedpipe.classifiers.finetuned import seen_pages
 from embedpipe.classifiers.gains import Gain, gain_of
 from embedpipe.classifiers.group_guesses import separated
 from embedpipe.classifiers.held_out import held_out_of, honest_folds
 from embedpipe.classifiers.lessons import missing, variants
+from embedpipe.classifiers.metrics import confusion, metrics_of, per_class
 from embedpipe.classifiers.parts import Plan, plan
 from embedpipe.classifiers.saved.on_disk import brief
 from embedpipe.classifiers.scores.fusion import Fusion
@@ -155,7 +153,7 @@ class Evaluation:
     """Held-out quality.
 
     Attributes:
-        metrics: Of pages and documents, see `evaluation.metrics_of`.
+        metrics: Of pages and documents, see `metrics.metrics_of`.
         per_class: Of documents, a row per type.
         classes: Types, sorted.
         matrix: Documents by true type (rows) and predicted type (columns).

@@ -7,7 +7,13 @@ Importing a module registers its commands. Heavy modules are imported inside the
 Other rooms use nothing of it.
 """
 
-# ruff: noqa: F401, I001 - importing registers
+# ruff: noqa: E402, F401, I001 - importing registers
+import gc
+
+gc.set_threshold(
+    100_000, 20, 20
+)  # of this program: imports make many objects that stay, and looking through takes long
+
 from embedpipe.commands import (
     embedding,
     labelling,

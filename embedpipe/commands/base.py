@@ -6,7 +6,6 @@ what it uses.
 
 import dataclasses
 import functools
-import gc
 import math
 import os
 import signal
@@ -459,7 +458,6 @@ def main() -> None:
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    gc.set_threshold(50_000, 20, 20)  # imports make many objects that stay: looking through them takes 50 ms
     prepare_streams()
     _settle_home()
     signal.signal(signal.SIGTERM, stop)

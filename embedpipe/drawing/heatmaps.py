@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from embedpipe.classifiers.occlusion import Box
+from embedpipe.classifiers.reasons.occlusion import Box
 from embedpipe.core.languages.translation import translated
 from embedpipe.drawing.pictures import drawable, fitted, font_families, save_figure
 

@@ -76,10 +76,10 @@ class ReportData:
     Attributes:
         title: What was measured.
         facts: How it was measured: names and values.
-        metrics: As of `evaluation.metrics_of`.
-        per_class: As of `evaluation.per_class`, of documents.
+        metrics: As of `metrics.metrics_of`.
+        per_class: As of `metrics.per_class`, of documents.
         classes: Types, in the order of the matrix.
-        matrix: As of `evaluation.confusion`, of documents, (n_classes, n_classes).
+        matrix: As of `metrics.confusion`, of documents, (n_classes, n_classes).
         mistakes: Most confident first.
         intervals: Low and high end of the documents' metrics, by name.
         careless: The metrics if pages were split at random.

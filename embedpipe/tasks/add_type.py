@@ -16,11 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedpipe.classifiers.bundles import ClassifierBundle
-from embedpipe.classifiers.evaluation import LabelledPages, cross_validate, document_scores, per_class
+from embedpipe.classifiers.evaluation import LabelledPages, cross_validate, document_scores
 from embedpipe.classifiers.finetuned import MANIFEST, parts_of
 from embedpipe.classifiers.held_out import held_out_of, honest_folds
 from embedpipe.classifiers.lessons import missing, variants
 from embedpipe.classifiers.lessons.missing import Missing
+from embedpipe.classifiers.metrics import per_class
 from embedpipe.classifiers.stored_answers import statuses, told, total
 from embedpipe.classifiers.training import TrainingRecipe, apart, fit, labelled_pages, learnt_pages
 from embedpipe.core import versions

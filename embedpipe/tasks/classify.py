@@ -41,7 +41,7 @@ from embedpipe.store.workspace import Workspace
 if TYPE_CHECKING:  # only new pages need the network, and only who shows examples the labelled pages
     from embedpipe.backbones.engines import Backbone
     from embedpipe.classifiers.bundles import ClassifierBundle
-    from embedpipe.classifiers.evidence import Examples
+    from embedpipe.classifiers.reasons.evidence import Examples
     from embedpipe.classifiers.saved.answering import Answerer
 
 BY_LABEL = "labels.csv"
@@ -168,7 +168,7 @@ def classify(
 
 def _examples(workspace: Workspace, bundle: "ClassifierBundle | Answerer") -> "Examples | None":
     """The labelled pages, or None where a classifier outlived them: it answers without."""
-    from embedpipe.classifiers.evidence import Examples  # noqa: PLC0415 - reads all labelled pages
+    from embedpipe.classifiers.reasons.evidence import Examples  # noqa: PLC0415 - reads all labelled pages
 
     with contextlib.suppress(ArtifactError, LabelsError):
         store = workspace.open_store(bundle.identity.space)

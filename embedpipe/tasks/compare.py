@@ -10,11 +10,12 @@ import numpy as np
 
 from embedpipe.backbones.engines import Backbone
 from embedpipe.classifiers.bundles import CLASSIFIERS, build_classifier
-from embedpipe.classifiers.evaluation import LEARNT, LabelledPages, cross_validate, group_origins, metrics_of
+from embedpipe.classifiers.evaluation import LEARNT, LabelledPages, cross_validate
 from embedpipe.classifiers.groups import with_guesses
 from embedpipe.classifiers.held_out import held_out_of, honest_folds
 from embedpipe.classifiers.lessons import missing
 from embedpipe.classifiers.lessons.missing import Missing
+from embedpipe.classifiers.metrics import group_origins, metrics_of
 from embedpipe.classifiers.training import labelled_pages
 from embedpipe.core.errors import EmbedpipeError, LabelsError, UnknownNameError
 from embedpipe.core.records import Document
@@ -67,7 +68,7 @@ class Candidate:
         bytes_per_page: What a page takes on disk.
         pages: Its labelled pages; cut down to those that all candidates have before anything is fitted.
         blocks: Where each layer's features lie.
-        metrics: Of `evaluation.metrics_of`, by classifier.
+        metrics: Of `metrics.metrics_of`, by classifier.
         missing: What labels lack in its space.
         frozen: Whether the network was not fine-tuned here.
     """
@@ -100,7 +101,7 @@ class Comparison:
         folds: In how many folds; 0 where too few documents are left that none of the networks was trained on.
         seen_documents: How many of the documents no figure counts, for one of the networks was trained on their group.
         speed_pages: On how many pages the speeds were measured.
-        origins: Of `evaluation.group_origins`: whether groups were given or guessed.
+        origins: Of `metrics.group_origins`: whether groups were given or guessed.
     """
 
     candidates: list[Candidate]

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from embedpipe.backbones.engines import EngineChoice
 from embedpipe.classifiers.bundles import build_classifier, fit_classifier, log_scores
-from embedpipe.classifiers.evaluation import LabelledPages, group_origins, grouped_folds
+from embedpipe.classifiers.evaluation import LabelledPages, grouped_folds
 from embedpipe.classifiers.group_guesses import grouped
 from embedpipe.classifiers.lessons import missing
 from embedpipe.classifiers.lessons.missing import Missing
+from embedpipe.classifiers.metrics import group_origins
 from embedpipe.classifiers.training import labelled_pages
 from embedpipe.core.errors import LabelsError
 from embedpipe.embedding.streaming import Settings
@@ -68,7 +69,7 @@ class Transfers:
         groups: Of the held-out documents.
         unlearnt: Types that are only among the held-out documents.
         missing: What labels lack, and so was neither learnt from nor held out.
-        origins: Of `evaluation.group_origins`, of all documents: whether groups were given or guessed.
+        origins: Of `metrics.group_origins`, of all documents: whether groups were given or guessed.
     """
 
     ways: list[Way]

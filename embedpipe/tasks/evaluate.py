@@ -23,15 +23,7 @@ from embedpipe.classifiers.calibration.confidence import (
 from embedpipe.classifiers.calibration.decisions import Decisions, Rule
 from embedpipe.classifiers.calibration.expected import out_of_hundred, share_right
 from embedpipe.classifiers.calibration.shift import promise
-from embedpipe.classifiers.evaluation import (
-    careless_folds,
-    confusion,
-    cross_validate,
-    document_scores,
-    metrics_of,
-    per_class,
-)
-from embedpipe.classifiers.evidence import Examples
+from embedpipe.classifiers.evaluation import careless_folds, cross_validate, document_scores
 from embedpipe.classifiers.figures.learning_curves import learning_curves
 from embedpipe.classifiers.figures.novelty_figures import novelty_figures
 from embedpipe.classifiers.finetuned import trained_on
@@ -39,6 +31,8 @@ from embedpipe.classifiers.groups import describe
 from embedpipe.classifiers.held_out import FEWEST_UNSEEN
 from embedpipe.classifiers.lessons import missing
 from embedpipe.classifiers.lessons.missing import Missing
+from embedpipe.classifiers.metrics import confusion, metrics_of, per_class
+from embedpipe.classifiers.reasons.evidence import Examples
 from embedpipe.classifiers.training import (
     Evaluation,
     Rehearsal,

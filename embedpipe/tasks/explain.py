@@ -14,8 +14,8 @@ from scipy.special import log_softmax, logsumexp
 from embedpipe.backbones.engines import Backbone
 from embedpipe.backbones.onnx.orientation import turned
 from embedpipe.classifiers.bundles import ClassifierBundle
-from embedpipe.classifiers.evidence import Examples
-from embedpipe.classifiers.occlusion import Box, covered, deciding_boxes, occlusion_map
+from embedpipe.classifiers.reasons.evidence import Examples
+from embedpipe.classifiers.reasons.occlusion import Box, covered, deciding_boxes, occlusion_map
 from embedpipe.core.display import name_of
 from embedpipe.core.errors import ArtifactError, LabelsError, UnknownNameError
 from embedpipe.core.records import Document, Example, PageImage, PageInfo, PageRef

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embedpipe.backbones.onnx.orientation import turned
-from embedpipe.classifiers.evidence import Examples
+from embedpipe.classifiers.reasons.evidence import Examples
 from embedpipe.core.display import display, path_to_text, text_to_path
 from embedpipe.core.errors import LabelsError
 from embedpipe.core.records import SAYS_NOTHING, SHOWN, Document, Example, FeatureBatch, PageInfo, PageRef

@@ -22,6 +22,7 @@ from embedpipe.embedding.intake import Intake, Report
 from embedpipe.embedding.notices import Notices
 from embedpipe.embedding.streaming import Settings
 from embedpipe.pages.walking import FoundFile
+from embedpipe.store.labels import Labels
 from embedpipe.store.page_extras import TABLES
 from embedpipe.store.workspace import Workspace
 from embedpipe.tasks import classify, embed, sort_into
@@ -339,6 +340,7 @@ class _Run:
             rule=self._wish.rule,
             settings=replace(settings, trust_mtime=True),
         )
+        verdicts = classify.with_labels(verdicts, self._labels())
         verdicts += [_failed_verdict(failure) for failure in failed.values()]
         answers = _answers(verdicts, report, answered_by)
         answers, again = self._sorted(answers, verdicts, report, answered_by)
@@ -352,6 +354,14 @@ class _Run:
         whole = [one for one in files if one.path not in again]
         self._arrivals.done(whole)
         self.taken += len(answers) - len(again)
+
+    def _labels(self) -> Labels:
+        """What people labelled by now; nothing where that cannot be read."""
+        try:
+            return self._workspace.labels()
+        except EmbedpipeError as error:
+            self._note(f"warning: labels are not looked at: {error}")
+            return Labels()
 
     def _sorted(
         self, answers: dict[str, Answer], verdicts: list[DocumentVerdict], report: Report, answered_by: str

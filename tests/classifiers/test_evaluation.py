@@ -20,17 +20,14 @@ from embedpipe.classifiers.evaluation import (
     HeldOut,
     LabelledPages,
     careless_folds,
-    confusion,
     cross_validate,
     document_answers,
     document_scores,
     grouped_folds,
     held_out_distances,
     isolated,
-    metrics_of,
-    per_class,
-    top_accuracy,
 )
+from embedpipe.classifiers.metrics import confusion, metrics_of, per_class, top_accuracy
 from embedpipe.classifiers.parts import Part
 from embedpipe.classifiers.scores.pooling import mean_log_scores
 from embedpipe.classifiers.text.words import build_words

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from embedpipe.classifiers.evidence import Examples
+from embedpipe.classifiers.reasons.evidence import Examples
 from embedpipe.core.errors import LabelsError
 from embedpipe.core.records import FeatureBatch, Identity, PageInfo, PageRef, Recipe
 from embedpipe.store.feature_writer import FeatureWriter

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from embedpipe.classifiers.occlusion import Box, covered, deciding_boxes, occlusion_map, paper_colour
+from embedpipe.classifiers.reasons.occlusion import Box, covered, deciding_boxes, occlusion_map, paper_colour
 
 
 def page(height: int = 160, width: int = 120) -> NDArray[np.uint8]:

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from embedpipe.backbones.engines import Backbone
 from embedpipe.classifiers.bundles import ClassifierBundle
-from embedpipe.classifiers.occlusion import Score
+from embedpipe.classifiers.reasons.occlusion import Score
 from embedpipe.classifiers.saved.combining import PICTURES, WORDS
 from embedpipe.classifiers.stored_answers import told
 from embedpipe.classifiers.training import TrainingRecipe, fit

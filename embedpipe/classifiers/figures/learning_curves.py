@@ -11,15 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from embedpipe.classifiers.evaluation import (
-    LEARNT,
-    HeldOut,
-    LabelledPages,
-    cross_validate,
-    document_scores,
-    metrics_of,
-    per_class,
-)
+from embedpipe.classifiers.evaluation import LEARNT, HeldOut, LabelledPages, cross_validate, document_scores
+from embedpipe.classifiers.metrics import metrics_of, per_class
 from embedpipe.classifiers.training import Rehearsal
 
 MORE = 10
