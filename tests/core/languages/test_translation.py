@@ -37,11 +37,12 @@ def chinese() -> Iterator[None]:
         (
             "classifier svm: 7 types, space a-1, held-out documents: accuracy 0.786, macro-F1 0.780; their pages: "
             "accuracy 0.783, macro-F1 0.761; 2 versions",
-            "分类器 svm：7 个类型，空间 a-1，留出文档：准确率 0.786，macro-F1 0.780；其页面：准确率 0.783，macro-F1 0.761；2 个版本",
+            "分类器 svm：7 个类型，空间 a-1，留出文档：准确率 0.786，macro-F1 0.780；"
+            "其页面：准确率 0.783，macro-F1 0.761；2 个版本",
         ),
         (
-            "pages of 3 x 4 pixels failed: the network failed on pages of 3 x 4 pixels, 5 at once: no room",
-            "pages of 3 x 4 pixels failed：网络处理 3 x 4 像素的页面，每批 5 页 时失败：no room",
+            "the network failed on pages of 3 x 4 pixels, 5 at once: no room",
+            "网络处理失败（3 x 4 像素的页面，每批 5 页）：no room",
         ),
         ("sorted: 12 copied, 3 unchanged", "sorted：12 个已复制、3 个未变"),
         ("sorted: nothing to do: 4 unchanged", "sorted：无事可做：4 个未变"),
