@@ -35,10 +35,14 @@ def chinese() -> Iterator[None]:
         ),
         ("may also be book, memo and 5 more", "也可能是 book, memo，另有 5 个"),
         (
-            "classifier svm: 7 types, space a-1, held-out documents: accuracy 0.786, macro-F1 0.780; their pages: "
-            "accuracy 0.783, macro-F1 0.761; 2 versions",
-            "分类器 svm：7 个类型，空间 a-1，留出文档：准确率 0.786，macro-F1 0.780；"
-            "其页面：准确率 0.783，macro-F1 0.761；2 个版本",
+            (
+                "classifier svm: 7 types, space a-1, held-out documents: accuracy 0.786, macro-F1 0.780; their pages: "
+                "accuracy 0.783, macro-F1 0.761; 2 versions"
+            ),
+            (
+                "分类器 svm：7 个类型，空间 a-1，留出文档：准确率 0.786，macro-F1 0.780；"
+                "其页面：准确率 0.783，macro-F1 0.761；2 个版本"
+            ),
         ),
         (
             "the network failed on pages of 3 x 4 pixels, 5 at once: no room",
