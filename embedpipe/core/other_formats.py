@@ -51,7 +51,12 @@ def format_of(name: str, words: str = "") -> str:
         words: What its content is, with an article, where that is known.
     """
     suffix = os.path.splitext(name)[1].lower()
-    return _NAMES.get(suffix) or bare(words) or (f"{suffix} file" if suffix else "")
+    return named_format(name) or bare(words) or (f"{suffix} file" if suffix else "")
+
+
+def named_format(name: str) -> str:
+    """What people call a file by its suffix alone; "" where that is not known."""
+    return _NAMES.get(os.path.splitext(name)[1].lower(), "")
 
 
 def bare(words: str) -> str:

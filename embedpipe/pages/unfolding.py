@@ -10,6 +10,7 @@ from typing import BinaryIO, cast
 
 from embedpipe.core.errors import DocumentError
 from embedpipe.core.files import sha256_of
+from embedpipe.core.other_formats import named_format
 from embedpipe.core.outputs import made_here
 from embedpipe.core.records import Document, PageFailure
 from embedpipe.pages.containers import kinds
@@ -27,7 +28,7 @@ from embedpipe.pages.containers.opening import kind_of, member_file, open_contai
 from embedpipe.pages.containers.places import of_member, outer
 from embedpipe.pages.documents import Limits, recognise, text_reader
 from embedpipe.pages.leftovers import LINK, in_container
-from embedpipe.pages.walking import FoundFile, IgnoredFile, failure, identify, no_document, open_without_waiting
+from embedpipe.pages.walking import UNREAD, FoundFile, IgnoredFile, failure, identify, no_document, open_without_waiting
 
 EMPTY = "empty"
 """Why a container is passed over that holds nothing: a mail without attachments, an empty archive."""
@@ -136,7 +137,8 @@ class _Unfolding:
         except RefusedError:
             raise
         except DocumentError as error:
-            yield failure(path, error.kind, str(error))
+            what = "" if self.found.named else named_format(path)  # a damaged Word document is not looked into either
+            yield IgnoredFile(path, UNREAD, what) if what else failure(path, error.kind, str(error))
         finally:
             if container is not None:
                 container.close()

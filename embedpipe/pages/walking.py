@@ -14,7 +14,7 @@ from typing import BinaryIO
 from embedpipe.core.display import on_disk, path_to_text
 from embedpipe.core.errors import EmbedpipeError
 from embedpipe.core.files import file_time
-from embedpipe.core.other_formats import bare, format_of
+from embedpipe.core.other_formats import bare, format_of, named_format
 from embedpipe.core.outputs import made_here
 from embedpipe.core.records import WHOLE_FILE, Document, PageFailure, PageRef
 from embedpipe.pages.containers.kinds import HEAD, ZIP, container_kind, other_kind
@@ -284,7 +284,7 @@ def no_document(found: FoundFile, head: bytes, words: str = "") -> IgnoredFile |
             return IgnoredFile(found.path, UNREAD, what)
     if not head:
         return failure(found.path, "not_a_document", "the file is empty")
-    if container_kind(head) and not words:
+    if container_kind(head) and not words and not named_format(name):
         return failure(found.path, "not_a_document", f"it holds files: name one of them, as {found.path}{MARK}NAME")
     return not_read(found.path, what or bare(words))
 

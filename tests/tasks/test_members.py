@@ -210,10 +210,8 @@ def test_a_heap_of_everything_adds_up(workspace: Workspace, tiny: Backbone, tmp_
         report.documents + report.duplicates + report.same_files + report.ignored + report.failed_files
     )
     assert (report.documents, report.duplicates) == (kinds, 4 * kinds + 2)
-    assert report.others == {"other": 3, "empty": 1}
-    assert {(f.kind, Path(f.page.source).name) for f in report.failures} == {
-        ("not_a_document", "broken.pdf"),
-        ("not_a_document", "letter.docx"),
-    }
+    assert report.others == {"other": 3, "unread": 3, "empty": 1}
+    assert {(f.kind, Path(f.page.source).name) for f in report.failures} == {("not_a_document", "broken.pdf")}
+    assert {what for _, what in report.unread} == {"Word document"}
     again = embed(workspace, [str(tmp_path / "heap"), str(loose)], tiny)
     assert (again.embedded, again.files, again.failed_files) == (0, report.files, report.failed_files)
