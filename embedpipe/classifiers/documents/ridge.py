@@ -86,8 +86,9 @@ class DocumentRidge(ClassifierMixin, BaseEstimator):
         own = X[chosen]
         self.landmarks_ = self.scaler_.transform(own.pictures).astype(np.float16)
         self.share_ = self.pictures if X.words is not None and X.words.nnz else 1.0
-        centre = compute_sample_weight("balanced", own.digital)
-        centre /= centre.sum()
+        sides = np.stack([own.digital, 1.0 - own.digital]).astype(np.float64)
+        sides = sides[sides.any(axis=1)]
+        centre = np.mean(sides / sides.sum(axis=1, keepdims=True), axis=0)
         means = self._alike(own, own) @ centre
         means -= centre @ means
         targets = (column[:, None] == np.arange(len(self.classes_))) - 1.0 / len(self.classes_)

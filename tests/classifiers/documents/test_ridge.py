@@ -72,12 +72,13 @@ def test_decisions_are_those_of_a_centred_kernel(known: bool) -> None:
     own, y = documents(150, words=True)
     rows = np.flatnonzero((y == "a") | ((y == "b") & ((np.arange(150) > 80) | (own.digital == 0))))
     own, y = own[rows], y[rows]
+    own.digital[:4] = 0.5
     ridge = DocumentRidge(BLOCKS).fit(own, y)
     other, _ = documents(words=True, seed=1)
     if not known:
         other = Wholes(other.pictures, np.full(len(other), 0.5, np.float32))
     among, asked = (alike(ridge, each, own) for each in (own, other))
-    centre = np.mean([(own.digital == kind) / np.sum(own.digital == kind) for kind in (0, 1)], axis=0)
+    centre = np.mean([side / np.sum(side) for side in (own.digital, 1 - own.digital)], axis=0)
     mean = centre @ among @ centre
 
     def centred(kernel: np.ndarray, digital: np.ndarray) -> np.ndarray:
