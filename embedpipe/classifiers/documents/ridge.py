@@ -2,16 +2,17 @@
 
 Classes are regressed one against the rest (Rifkin, Yeo and Poggio, 2003), each counting the same whatever its number of
 documents. The kernel is the mean of two, as in multiple kernel learning with fixed weights (Lanckriet et al., 2004):
-how alike documents look on the whole, and the words that they share. Both count half between a document that was born
-digital and one that was not: words that were recognised, and scanned pages, are a domain of their own next to what all
-have in common (Daumé, 2007, arXiv:0907.1815). That needs documents of both kinds: with few of one, it counts as the
-other. docs/quality.md compares it with others.
+how alike documents look on the whole, and the words that they share. It is centred (Schölkopf, Smola and Müller, 1998)
+at the mean of the kinds of source, each of which counts the same. What is left counts half between a document that was
+born digital and one that was not: words that were recognised, and scanned pages, are a domain of their own next to what
+all have in common (Daumé, 2007, arXiv:0907.1815). Without the centre, halving would shift all decisions about a kind of
+which few were learnt. docs/quality.md compares it with others.
 
 Of more documents than `LANDMARKS` the kernel is approximated from so many of them, drawn at random (Williams and
 Seeger, 2001): nothing is as large as the square of their number.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -23,7 +24,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import check_is_fitted
 
-from embedpipe.classifiers.documents.rows import RidgeArrays, Spans, Wholes, kinship, picture_kernel
+from embedpipe.classifiers.documents.rows import KINDS, RidgeArrays, Spans, Wholes, kinship, picture_kernel
 from embedpipe.store.scaling import BlockScaler
 
 LANDMARKS = 2000
@@ -31,9 +32,6 @@ LANDMARKS = 2000
 
 MOST_DOCUMENTS = 10_000
 """Documents that are learnt from at most, drawn at random: their rows fit into memory."""
-
-FEWEST_OF_KIND = 50
-"""Documents that were born digital, and as many that were not, below which their kind is not told."""
 
 _BLOCK = 2048
 _JITTER = 1e-7
@@ -54,11 +52,10 @@ class DocumentRidge(ClassifierMixin, BaseEstimator):
         classes_: Sorted, (n_classes,).
         scaler_: Scales pictures.
         landmarks_: Scaled pictures, float16 (m, 2 * dim).
-        digital_: Of the landmarks, see `rows.Wholes`, (m,).
-        dual_coef_: float32 (m, n_classes).
-        word_coef_: float16 (2, n_classes, n_buckets), see `rows.RidgeArrays`; None without words.
+        dual_coef_: float32 (2, m, n_classes), see `rows.RidgeArrays`.
+        word_coef_: float16 (2, n_classes, n_buckets); None without words.
+        offset_: float32 (2, n_classes).
         share_: Of pictures in the kernel.
-        kinship_: How much more documents of one kind of source are alike: `kinship`, or 0 with few of a kind.
     """
 
     def __init__(
@@ -88,61 +85,68 @@ class DocumentRidge(ClassifierMixin, BaseEstimator):
             chosen = np.sort(np.random.default_rng(0).permutation(len(X))[: self.landmarks])
         own = X[chosen]
         self.landmarks_ = self.scaler_.transform(own.pictures).astype(np.float16)
-        self.digital_ = own.digital
         self.share_ = self.pictures if X.words is not None and X.words.nnz else 1.0
-        fewest = min(int(np.sum(X.digital == kind)) for kind in (0, 1))
-        self.kinship_ = self.kinship if fewest >= FEWEST_OF_KIND else 0.0
+        sides = np.stack([own.digital, 1.0 - own.digital]).astype(np.float64)
+        sides = sides[sides.any(axis=1)]
+        centre = np.mean(sides / sides.sum(axis=1, keepdims=True), axis=0)
+        means = self._alike(own, own) @ centre
+        means -= centre @ means
         targets = (column[:, None] == np.arange(len(self.classes_))) - 1.0 / len(self.classes_)
-        coefficients = self._solved(X, own, targets, compute_sample_weight("balanced", column))
-        self.dual_coef_ = coefficients.astype(np.float32)
+
+        def kernel(some: Wholes) -> NDArray[np.float64]:
+            """Between documents and landmarks, (n, m)."""
+            plain = self._alike(some, own)
+            plain -= (plain @ centre)[:, None] + means
+            return plain * kinship(some.digital, own.digital, self.kinship)
+
+        coefficients = self._solved(kernel, X, own, targets, compute_sample_weight("balanced", column))
+        each = [coefficients * alike[:, None] for alike in kinship(KINDS, own.digital, self.kinship)]
+        self.offset_ = np.stack([-means @ part for part in each]).astype(np.float32)
+        folded = [part - centre[:, None] * part.sum(axis=0) for part in each]
+        self.dual_coef_ = np.stack(folded).astype(np.float32)
         self.word_coef_ = None
         if self.share_ < 1.0 and own.words is not None:
-            factor = (1.0 - self.share_) / (1.0 + self.kinship_)
-            kinds = (self.digital_, 1.0 - self.digital_)
-            each = [own.words.T @ (coefficients * (factor * (1.0 + self.kinship_ * kind))[:, None]) for kind in kinds]
-            self.word_coef_ = np.stack([np.asarray(part).T for part in each]).astype(np.float16)
+            told = [(1.0 - self.share_) * np.asarray(own.words.T @ part).T for part in folded]
+            self.word_coef_ = np.stack(told).astype(np.float16)
         return self
 
     def _solved(
-        self, X: Wholes, own: Wholes, targets: NDArray[np.float64], weights: NDArray[np.float64]
+        self,
+        kernel_of: Callable[[Wholes], NDArray[np.float64]],
+        X: Wholes,
+        own: Wholes,
+        targets: NDArray[np.float64],
+        weights: NDArray[np.float64],
     ) -> NDArray[np.float64]:
         """What each landmark counts, (m, n_classes)."""
-        among = self._kernel(own, own)
+        among = kernel_of(own)
         if len(own) == len(X):
             ridge = KernelRidge(alpha=self.alpha, kernel="precomputed").fit(among, targets, weights)
             return np.asarray(ridge.dual_coef_)
         left, right = self.alpha * among, np.zeros((len(own), targets.shape[1]))
         for first in range(0, len(X), _BLOCK):
             some = slice(first, first + _BLOCK)
-            kernel = self._kernel(X[some], own)
+            kernel = kernel_of(X[some])
             weighted = kernel * weights[some, None]
             left += weighted.T @ kernel
             right += weighted.T @ targets[some]
         left[np.diag_indices_from(left)] += _JITTER * np.trace(left) / len(left)
         return np.asarray(solve(left, right, assume_a="pos", overwrite_a=True))
 
-    def _kernel(self, X: Wholes, own: Wholes) -> NDArray[np.float64]:
-        """Between documents and landmarks, (n, m)."""
+    def _alike(self, X: Wholes, own: Wholes) -> NDArray[np.float64]:
+        """How alike documents and landmarks are, whatever their kinds, (n, m)."""
         scaled = self.scaler_.transform(X.pictures).astype(np.float16).astype(np.float32)
         landmarks = self.landmarks_.astype(np.float32)
         found = self.share_ * picture_kernel(scaled, landmarks).astype(np.float64)
         if self.share_ < 1.0 and X.words is not None and own.words is not None:
             shared = (X.words @ own.words.T).toarray()
             found += (1.0 - self.share_) * shared
-        return np.asarray(found * kinship(X.digital, self.digital_, self.kinship_))
+        return np.asarray(found)
 
     def decision_function(self, X: Wholes) -> NDArray[np.float64]:
         """The value of each class, higher for likelier ones, (n, n_classes)."""
         check_is_fitted(self)
-        arrays = RidgeArrays(
-            self.landmarks_.astype(np.float32),
-            self.digital_,
-            self.share_,
-            self.kinship_,
-            self.dual_coef_,
-            self.word_coef_,
-        )
-        return self.sharpness * arrays.decisions(self.scaler_.transform(X.pictures), X)
+        return self.sharpness * RidgeArrays.of(vars(self)).decisions(self.scaler_.transform(X.pictures), X)
 
     def predict(self, X: Wholes) -> NDArray[Any]:
         """The likeliest class of each document, (n,)."""

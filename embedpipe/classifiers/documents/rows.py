@@ -24,6 +24,9 @@ WORD_PAGES = 4
 WIDTH = 0.3
 """What a squared distance of pictures counts in the kernel."""
 
+KINDS = np.array([1.0, 0.0], np.float32)
+"""What `Wholes.digital` is of documents that were born digital, and of others."""
+
 _ROWS = 2048
 
 Spans = Sequence[tuple[int, int]]
@@ -158,24 +161,32 @@ def _words(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RidgeArrays:
-    """What a fitted ridge computes with.
+    """What a fitted ridge computes with; the first of two is for documents born digital, the other for others.
 
     Attributes:
         landmarks: Scaled rows of documents, float32 (m, 2 * dim).
-        digital: Of these, (m,).
         share: Of pictures in the kernel, 0..1; words have the rest.
-        kinship: How much more documents of one kind of source are alike.
-        dual_coef: What each counts for each class, (m, n_classes).
-        word_coef: What n-grams count for each class, of documents born digital and of others, (2, n_classes, buckets);
-            None without words.
+        dual_coef: What each counts for each class, (2, m, n_classes).
+        word_coef: What n-grams count for each class, (2, n_classes, buckets); None without words.
+        offset: What is added to each class, (2, n_classes).
     """
 
     landmarks: NDArray[np.float32]
-    digital: NDArray[np.float32]
     share: float
-    kinship: float
     dual_coef: NDArray[np.floating]
     word_coef: NDArray[np.floating] | None
+    offset: NDArray[np.floating]
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Self:
+        """Of the attributes of a fitted ridge, also of one that was saved when kernels were not centred."""
+        coefficients = values["dual_coef_"]
+        if coefficients.ndim == 2:  # noqa: PLR2004 - for all kinds of source; their kinship was applied when asked
+            alike = kinship(KINDS, values["digital_"], float(values["kinship_"]))
+            coefficients = coefficients * alike[:, :, None]
+        offset = values.get("offset_", np.zeros((2, coefficients.shape[2]), np.float32))
+        landmarks = values["landmarks_"].astype(np.float32)
+        return cls(landmarks, float(values["share_"]), coefficients, values["word_coef_"], offset)
 
     def decisions(self, scaled: NDArray[np.float32], wholes: Wholes) -> NDArray[np.float64]:
         """The value of each class, higher for likelier ones, (n, n_classes).
@@ -184,15 +195,15 @@ class RidgeArrays:
             scaled: Scaled pictures of documents, float32 (n, 2 * dim).
             wholes: The documents.
         """
-        found = np.empty((len(wholes), self.dual_coef.shape[1]))
+        digital = wholes.digital.astype(np.float64)
+        shares = np.stack([digital, 1.0 - digital])[:, :, None]
+        found = np.asarray(np.sum(shares * self.offset[:, None], axis=0))
         for first in range(0, len(wholes), _ROWS):
             some = slice(first, first + _ROWS)
             kernel = picture_kernel(scaled[some], self.landmarks)
-            kernel *= kinship(wholes.digital[some], self.digital, self.kinship)
-            found[some] = self.share * (kernel @ self.dual_coef)
+            found[some] += self.share * np.sum(shares[:, some] * (kernel @ self.dual_coef), axis=0)
         if self.word_coef is not None and wholes.words is not None:
-            digital = wholes.digital[:, None].astype(np.float64)
-            for part, coefficients in ((digital, self.word_coef[0]), (1.0 - digital, self.word_coef[1])):
+            for part, coefficients in zip(shares, self.word_coef, strict=True):
                 found += part * np.asarray(wholes.words @ coefficients.T.astype(np.float32), np.float64)
         return found
 

@@ -195,11 +195,7 @@ def _whole(pipeline: Estimator) -> WholeJudge:
     if _kind(saved) != "embedpipe.classifiers.documents.ridge.DocumentRidge":
         raise LookupError(saved.kind)
     values, scaling = saved.values, _scaling(saved.values["scaler_"])
-    landmarks, share, kinship = values["landmarks_"].astype(np.float32), values["share_"], values["kinship_"]
-    arrays = RidgeArrays(
-        landmarks, values["digital_"], float(share), float(kinship), values["dual_coef_"], values["word_coef_"]
-    )
-    sharpness = float(values["sharpness"])
+    arrays, sharpness = RidgeArrays.of(values), float(values["sharpness"])
 
     def scores(wholes: Wholes) -> NDArray[np.float64]:
         return log_softmax(sharpness * arrays.decisions(scaling.transform(wholes.pictures), wholes))
