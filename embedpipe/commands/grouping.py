@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from embedpipe.commands.base import DONE, SOME_FAILED, Classifier, begin, command, open_classifier, say_next
+from embedpipe.commands.terminal.next_steps import typed
 from embedpipe.commands.terminal.options import Common, Space, read_passwords, read_selection
 from embedpipe.commands.terminal.targets import file_option, folder_option
 from embedpipe.commands.terminal.widths import relative, shortened
@@ -125,7 +126,14 @@ def dedupe(
     for line in dedupe_task.left_out(found):
         output.notice(line)
     whole = sum(group.kind != "page" for group in found.groups)
-    say_next(common, output, found=whole, planned=int(bool(moving.move_to or moving.hardlink)))
+    put_aside = moving.move_to if moving.apply and values.get("files") else None
+    say_next(
+        common,
+        output,
+        found=whole,
+        planned=int(bool(moving.move_to or moving.hardlink)),
+        folder=typed([str(put_aside)]) if put_aside else "",
+    )
     return code
 
 
