@@ -13,6 +13,7 @@ from embedpipe.commands.terminal.options import Common, Space, read_passwords, r
 from embedpipe.commands.terminal.targets import file_option, folder_option
 from embedpipe.commands.terminal.widths import relative, shortened
 from embedpipe.core.errors import EmbedpipeError, UsageError
+from embedpipe.core.languages.translation import word
 from embedpipe.core.outputs import HTML, PNG, csv_of
 
 if TYPE_CHECKING:
@@ -196,11 +197,12 @@ def _print_done(done: "Done", what: str, output: "Output") -> None:
     shown = good[:_SHOWN]
     paths = [path for entry in shown for path in (entry.was, entry.source)]
     names = iter(relative(paths) if output.watched else paths)
-    output.table(
-        ("file", "kept", "same"),
-        [(next(names), next(names), "bytes" if entry.kind == "exact" else "pages") for entry in shown],
-        shorten=dict.fromkeys(("file", "kept"), shortened),
-    )
+    if shown:
+        output.table(
+            ("file", "kept", "same"),
+            [(next(names), next(names), "bytes" if entry.kind == "exact" else "pages") for entry in shown],
+            shorten=dict.fromkeys(("file", "kept"), shortened),
+        )
     if len(good) > _SHOWN:
         output.line(f"... and {len(good) - _SHOWN} more: --json lists them all")
     for entry in done.failures[:_SHOWN]:
@@ -210,7 +212,7 @@ def _print_done(done: "Done", what: str, output: "Output") -> None:
     size = f"{len(good)} files, {done.bytes / 1e6:.1f} MB"
     failed = f"; {len(done.failures)} stay where they are" if done.failures else ""
     if done.applied:
-        output.line(f"{what}: {size}{failed}")
+        output.line(f"{word(what)}: {size}{failed}")
     else:
         output.line(f"would be {what}: {size}{failed}; nothing was done: say --apply to do it")
 

@@ -10,6 +10,7 @@ from embedpipe.commands.terminal.options import Common, Space
 from embedpipe.commands.terminal.targets import OutputFile, file_option
 from embedpipe.commands.terminal.widths import relative, shortened
 from embedpipe.core.errors import UsageError
+from embedpipe.core.languages.translation import word
 from embedpipe.core.outputs import HTML, XLSX, csv_of, of_suffix
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def review(
     elif bundle is not None and store is not None:
         bundle.require(store.identity)
         found = review_task.find(workspace, store, bundle, wanted, limit)
-    facts = {"Documents": str(len(found.doubts)), "Answers": ", ".join(wanted)}
+    facts = {"Documents": str(len(found.doubts)), "Answers": ", ".join(map(word, wanted))}
     facts |= {"Classifier": bundle.name} if bundle is not None else {}
     review_task.write(workspace, store, found, out, facts)
     output.result({"written": str(out), **review_task.as_json(found)})

@@ -11,6 +11,7 @@ from typing import Any
 from markupsafe import Markup
 
 from embedpipe.core.display import display, path_to_text
+from embedpipe.core.languages.translation import word
 from embedpipe.drawing.templating import environment, write_html
 
 
@@ -89,7 +90,6 @@ def write_review(
         "none": none,
         "cards": [_card(card) for card in cards],
         "pictures": {key: base64.b64encode(picture).decode("ascii") for key, picture in pictures.items()},
-        "words": {},
     }
     write_html(
         file,
@@ -110,8 +110,8 @@ def _card(card: Card) -> dict[str, Any]:
         "name": display(name),
         "folder": display(folder),
         "pages": card.pages,
-        "status": card.status,
-        "reason": card.reason,
+        "status": word(card.status),
+        "reason": word(card.reason),
         "candidates": [[kind, None if share is None else round(share, 4)] for kind, share in card.candidates],
         "picture": card.picture,
         "looks": [
