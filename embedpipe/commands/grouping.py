@@ -212,7 +212,7 @@ def _print_done(done: "Done", what: str, output: "Output") -> None:
     size = f"{len(good)} files, {done.bytes / 1e6:.1f} MB"
     failed = f"; {len(done.failures)} stay where they are" if done.failures else ""
     if done.applied:
-        output.line(f"{word(what)}: {size}{failed}")
+        output.line(f"{word(what)}: {word(size)}{failed}")
     else:
         output.line(f"would be {what}: {size}{failed}; nothing was done: say --apply to do it")
 
