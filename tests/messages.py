@@ -8,6 +8,7 @@ headings. What is never shown is listed in `UNSAID`.
 from __future__ import annotations
 
 import ast
+import html
 import re
 import sys
 from collections.abc import Iterator
@@ -180,6 +181,21 @@ def _of_templates() -> Iterator[tuple[str, str]]:
         for line, _, message in environment().extract_translations(text):
             for one in (message,) if isinstance(message, str) else filter(None, message):
                 yield f"{place}:{line}", plain(one)
+
+
+_TRANS = re.compile(r"\{%-? *trans\b.*?endtrans *-?%\}", re.DOTALL)
+_CODE = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}|<(style|script|code|kbd)\b.*?</\1>|<!--.*?-->", re.DOTALL)
+_STYLE = re.compile(r"\{% block (style|scripts) %\}.*?\{% endblock %\}", re.DOTALL)
+_READ = re.compile(r'(?:title|alt|placeholder|aria-label)="([^"]*)"')
+
+
+def bare() -> Iterator[tuple[str, str]]:
+    """Place and text of what templates say outside of `{% trans %}`, also in attributes that people read."""
+    for file in sorted(TEMPLATES.glob("*.html")):
+        text = _CODE.sub("", _STYLE.sub("", _TRANS.sub("", file.read_text(encoding="utf-8"))))
+        texts = [*_READ.findall(text), *re.split(r"<[^>]*>", text)]
+        found = (html.unescape(one).strip() for one in texts if "{" not in one)  # CSS has braces
+        yield from ((file.name, one) for one in found if re.search(r"[A-Za-z]{2,}", one))
 
 
 def said() -> tuple[dict[str, str], set[str]]:

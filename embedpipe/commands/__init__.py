@@ -10,9 +10,7 @@ Other rooms use nothing of it.
 # ruff: noqa: E402, F401, I001 - importing registers
 import gc
 
-gc.set_threshold(
-    100_000, 20, 20
-)  # of this program: imports make many objects that stay, and looking through takes long
+gc.set_threshold(100_000, 20, 20)  # imports make many objects that stay, and to look through them takes long
 
 from embedpipe.commands import (
     embedding,

@@ -80,7 +80,7 @@ def doctor(common: Common) -> int:
     for key, value in values.items():
         if key != "advice":
             name = word(key)
-            output.line(f"{' ' * (12 - cell_len(name))}{name}: {value}")
+            output.line(f"{' ' * (12 - cell_len(name))}{name}: {word(str(value))}")
     for advice in values["advice"]:
         output.line(f"to do: {advice}")
     return DONE

@@ -123,7 +123,7 @@ def test_counts_and_formats_are_words_of_one_language(capsys: pytest.CaptureFixt
     )
     assert capsys.readouterr().out.splitlines() == [
         "已分类到 a：3 个已复制、1 个无类型；详见其中的 embedpipe-sorted.csv",
-        "将移走：7 个文件，0.8 MB；尚未做任何改动：加 --apply 才会执行",
+        "将移动：7 个文件，0.8 MB；尚未做任何改动：加 --apply 才会执行",
         "未读取：1 封电子邮件：embedpipe 不读取这些格式；请转换为 PDF（加 --strict 则算作失败）",
     ]
 

@@ -16,7 +16,7 @@ from embedpipe.core.languages.choice import ENGLISH, current
 from embedpipe.core.languages.table import RAW, WORD, Sentence, TableError, load
 
 _WORDS = re.compile(r"[A-Za-z]{2,}")
-_SEPARATORS = re.compile(r"; |: |\. |, | (?=\()")
+_SEPARATORS = re.compile(r"; |: |\. |, | (?=\(|and [\d,]+ more)")
 _LISTED = re.compile(r", | and | or ")
 _NUMBER = re.compile(r"[\d.,]+%?")
 _MEASURE = re.compile(r"^\[(\w+ ?)\]")
@@ -41,11 +41,14 @@ def translated(text: str) -> str:
 
 
 def word(text: str) -> str:
-    """The same for a single word that is known to be ours, such as the heading of a column or a status."""
+    """The same for words that are known to be ours, such as the heading of a column or a list of statuses."""
     language = current()
     if language == ENGLISH:
         return text
-    return _MEASURE.sub("", _table(language).whole.get(text, "")) or translated(text)
+    if found := _table(language).whole.get(text):
+        return _MEASURE.sub("", found)
+    other = translated(text)
+    return other if other != text else _words(_table(language), text) or text
 
 
 def template(text: str) -> str:

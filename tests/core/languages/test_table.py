@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from messages import said
+from messages import bare, said
 
 from embedpipe.core.languages.choice import CHINESE, ENGLISH, use
 from embedpipe.core.languages.table import KINDS, NUMBER, Sentence, TableError, load, parsed, read
@@ -34,6 +34,11 @@ def test_every_sentence_that_people_read_has_a_translation(
     assert not missing, "add to embedpipe/core/languages/zh, or to unsaid.txt where nobody reads it:\n" + "\n".join(
         missing
     )
+
+
+def test_templates_say_all_in_a_way_that_is_translated() -> None:
+    """Fixed text stands in `{% trans %}`."""
+    assert not list(bare())
 
 
 def test_nothing_is_translated_that_nobody_says(

@@ -33,6 +33,21 @@ def chinese() -> Iterator[None]:
             "failed: /a/b: c.pdf#page=3: page_error: cannot be rendered: no objects found",
             "失败：/a/b：c.pdf#page=3：page_error：无法渲染：no objects found",
         ),
+        ("may also be book, memo and 5 more", "也可能是 book, memo，另有 5 个"),
+        (
+            (
+                "classifier svm: 7 types, space a-1, held-out documents: accuracy 0.786, macro-F1 0.780; their pages: "
+                "accuracy 0.783, macro-F1 0.761; 2 versions"
+            ),
+            (
+                "分类器 svm：7 个类型，空间 a-1，留出文档：准确率 0.786，macro-F1 0.780；"
+                "其页面：准确率 0.783，macro-F1 0.761；2 个版本"
+            ),
+        ),
+        (
+            "the network failed on pages of 3 x 4 pixels, 5 at once: no room",
+            "网络处理失败（3 x 4 像素的页面，每批 5 页）：no room",
+        ),
         ("sorted: 12 copied, 3 unchanged", "sorted：12 个已复制、3 个未变"),
         ("sorted: nothing to do: 4 unchanged", "sorted：无事可做：4 个未变"),
         (
@@ -63,6 +78,7 @@ def test_what_is_not_known_stays(english: str) -> None:
 def test_words_are_translated_where_they_are_known_to_be_ours() -> None:
     """Headings and statuses; measure words only stand behind numbers."""
     assert (word("novel"), word("scans"), word("mytype")) == ("新类型", "扫描件", "mytype")
+    assert word("ambiguous, novel") == "多可能、新类型"
 
 
 def test_messages_of_errors_whose_parts_vary() -> None:
