@@ -64,12 +64,13 @@ def _came_in(facts: Facts) -> Section:
         Figure("Not read", f"{facts.outcomes[FAILED]:,}", "files; see below"),
     ]
     common, folders = below(facts)
-    left = folders[_FOLDERS:]
+    shown = len(folders) if len(folders) <= _FOLDERS + 1 else _FOLDERS  # a line on one more is as long as that one
+    left = folders[shown:]
     sources = Counter(row.source_kind for row in documents)
     tables = [
         Table(
             [Column("Folder"), Column("Files", number=True)],
-            [(display(name), count) for name, count in folders[:_FOLDERS]],
+            [(display(name), count) for name, count in folders[:shown]],
             when(
                 len(left),
                 f"and {len(left):,} more folders with {sum(n for _, n in left):,} files; the workbook (.xlsx) has all",
