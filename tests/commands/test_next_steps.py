@@ -47,6 +47,11 @@ LABELLED = STORED | {"labelled": 20, "types": 3}
         ("classify", {}, ""),
         ("dedupe", {"found": 3}, "`dedupe --move-to DIR`"),
         ("dedupe", {"found": 3, "planned": 1}, ""),
+        (
+            "dedupe",
+            {"found": 3, "planned": 1, "folder": "aside"},
+            "`dedupe --move-to aside --undo --apply` puts them back",
+        ),
         ("suggest", {"found": 3, "file": "s.csv"}, "`label s.csv`"),
         ("export", {}, ""),
         ("info", LABELLED | {"classifiers": ("svm",)}, "`classify INBOX --sort-into sorted`"),
