@@ -29,7 +29,7 @@ from embedpipe.commands.terminal.console import (
     prepare_streams,
     say,
 )
-from embedpipe.commands.terminal.options import Common, expand, language_named
+from embedpipe.commands.terminal.options import Common, expand, in_a_job, language_named
 from embedpipe.commands.terminal.panels import panel_of
 from embedpipe.commands.terminal.targets import guarded
 from embedpipe.core.errors import EmbedpipeError, UsageError
@@ -226,7 +226,8 @@ def say_next(common: Common, output: Output, **results: Any) -> None:
         names = frozenset(str(registered.name) for registered in app.registered_commands)
         return next_steps.Known(**{**values, "commands": names, "where": where, **results})
 
-    next_steps.say_next(output, _running.get(), known)
+    if not in_a_job.get():
+        next_steps.say_next(output, _running.get(), known)
 
 
 def print_missing(missing: "Missing", output: Output, of: str = "") -> None:

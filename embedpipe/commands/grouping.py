@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from embedpipe.commands.base import DONE, SOME_FAILED, Classifier, begin, command, open_classifier, say_next
+from embedpipe.commands.terminal.next_steps import typed
 from embedpipe.commands.terminal.options import Common, Space, read_passwords, read_selection
 from embedpipe.commands.terminal.targets import file_option, folder_option
 from embedpipe.commands.terminal.widths import relative, shortened
 from embedpipe.core.errors import EmbedpipeError, UsageError
+from embedpipe.core.languages.translation import word
 from embedpipe.core.outputs import HTML, PNG, csv_of
 
 if TYPE_CHECKING:
@@ -125,7 +127,14 @@ def dedupe(
     for line in dedupe_task.left_out(found):
         output.notice(line)
     whole = sum(group.kind != "page" for group in found.groups)
-    say_next(common, output, found=whole, planned=int(bool(moving.move_to or moving.hardlink)))
+    put_aside = moving.move_to if moving.apply and values.get("files") else None
+    say_next(
+        common,
+        output,
+        found=whole,
+        planned=int(bool(moving.move_to or moving.hardlink)),
+        folder=typed([str(put_aside)]) if put_aside else "",
+    )
     return code
 
 
@@ -188,11 +197,12 @@ def _print_done(done: "Done", what: str, output: "Output") -> None:
     shown = good[:_SHOWN]
     paths = [path for entry in shown for path in (entry.was, entry.source)]
     names = iter(relative(paths) if output.watched else paths)
-    output.table(
-        ("file", "kept", "same"),
-        [(next(names), next(names), "bytes" if entry.kind == "exact" else "pages") for entry in shown],
-        shorten=dict.fromkeys(("file", "kept"), shortened),
-    )
+    if shown:
+        output.table(
+            ("file", "kept", "same"),
+            [(next(names), next(names), "bytes" if entry.kind == "exact" else "pages") for entry in shown],
+            shorten=dict.fromkeys(("file", "kept"), shortened),
+        )
     if len(good) > _SHOWN:
         output.line(f"... and {len(good) - _SHOWN} more: --json lists them all")
     for entry in done.failures[:_SHOWN]:
@@ -202,7 +212,7 @@ def _print_done(done: "Done", what: str, output: "Output") -> None:
     size = f"{len(good)} files, {done.bytes / 1e6:.1f} MB"
     failed = f"; {len(done.failures)} stay where they are" if done.failures else ""
     if done.applied:
-        output.line(f"{what}: {size}{failed}")
+        output.line(f"{word(what)}: {word(size)}{failed}")
     else:
         output.line(f"would be {what}: {size}{failed}; nothing was done: say --apply to do it")
 

@@ -5,10 +5,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from embedpipe.commands.base import DONE, Classifier, begin, command, open_answerer
+from embedpipe.commands.base import DONE, Classifier, begin, command, open_answerer, say_next
 from embedpipe.commands.terminal.options import Common, Space
 from embedpipe.commands.terminal.targets import OutputFile, file_option
+from embedpipe.commands.terminal.widths import relative, shortened
 from embedpipe.core.errors import UsageError
+from embedpipe.core.languages.translation import word
 from embedpipe.core.outputs import HTML, XLSX, csv_of, of_suffix
 
 if TYPE_CHECKING:
@@ -60,25 +62,25 @@ def review(
     elif bundle is not None and store is not None:
         bundle.require(store.identity)
         found = review_task.find(workspace, store, bundle, wanted, limit)
-    facts = {"Documents": str(len(found.doubts)), "Answers": ", ".join(wanted)}
+    facts = {"Documents": str(len(found.doubts)), "Answers": ", ".join(map(word, wanted))}
     facts |= {"Classifier": bundle.name} if bundle is not None else {}
     review_task.write(workspace, store, found, out, facts)
     output.result({"written": str(out), **review_task.as_json(found)})
+    paths = [doubt.path for doubt in found.doubts[:_LINES]]
     output.table(
         ("status", "candidates", "document"),
-        [(d.status, review_task.in_words(d.candidates[:2]).replace("\n", ", "), d.path) for d in found.doubts[:_LINES]],
+        [
+            (doubt.status, review_task.in_words(doubt.candidates[:2]).replace("\n", ", "), path)
+            for doubt, path in zip(found.doubts, relative(paths) if output.watched else paths, strict=False)
+        ],
+        shorten={"document": shortened},
     )
     if len(found.doubts) > _LINES:
         output.line(f"... and {len(found.doubts) - _LINES} more")
     output.line(f"{len(found.doubts)} of {found.asked} documents are to be looked at: written to {out}")
     if found.left_out:
         output.line(f"{found.left_out} more are left out: --limit N takes more, or label these first")
-    how = (
-        "choose, save, and give what it saves to `label`"
-        if out.suffix == ".html"
-        else f"fill it in, then `label {out}`"
-    )
-    output.notice(how)
+    say_next(common, output, found=len(found.doubts), file=str(out))
     return DONE
 
 

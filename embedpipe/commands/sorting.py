@@ -49,7 +49,7 @@ def present(done: "Sorted", output: "Output") -> int:
         output.notice(f"{done.not_linked} are copies: {done.folder} cannot hold hard links to these files")
     if done.unwritten:
         output.notice(f"warning: {done.unwritten}; the next run brings the ledger up to date")
-    output.line(f"sorted into {_summary(done)}; see {LEDGER} there")
+    output.line(f"sorted into {done.folder}: {_summary(done)}; see {LEDGER} there")
     if done.failures:
         output.notice(
             f"{len(done.failures)} documents are not where they belong in {done.folder}: what was copied stays, "
@@ -87,4 +87,4 @@ def _summary(done: "Sorted") -> str:
     }
     told = ", ".join(f"{done.counts[key]} {text}" for key, text in words.items() if done.counts[key])
     changed = any(done.counts[key] for key in ("copied", "linked", "moved", "failed"))
-    return f"{done.folder}: {'' if changed else 'nothing to do: '}{told or 'no documents'}"
+    return told if changed else f"nothing to do: {told or 'no documents'}"

@@ -18,6 +18,7 @@ from embedpipe.commands.base import (
 )
 from embedpipe.commands.terminal.console import agreed
 from embedpipe.commands.terminal.options import AllowMissing, Common, Inputs, Network, Reading, Recognition, Yes
+from embedpipe.commands.terminal.widths import relative
 from embedpipe.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -102,11 +103,13 @@ def _print_changes(outcome: "Outcome", output: "Output") -> None:
         f"of {documents} earlier answers {len(outcome.changed)} change their type, and {len(outcome.status_changed)} "
         "how sure they are"
     )
-    for change in outcome.changed[:_CHANGES_SHOWN]:
+    shown = outcome.changed[:_CHANGES_SHOWN]
+    paths = [change.path for change in shown]
+    for change, path in zip(shown, relative(paths) if output.watched else paths, strict=True):
         label = f" (labelled {change.label})" if change.label else ""
         sure = change.status_after
         sure = sure if change.status_before == sure else f"{change.status_before} -> {sure}"
-        output.line(f"  {change.before} -> {change.after}, {sure}{label}  {change.path}")
+        output.line(f"  {change.before} -> {change.after}, {sure}{label}  {path}")
     if len(outcome.changed) > _CHANGES_SHOWN:
         output.line(f"  ... and {len(outcome.changed) - _CHANGES_SHOWN} more: --json lists them all")
     sides = (outcome.statuses_before, outcome.statuses_after)

@@ -12,6 +12,7 @@ from embedpipe.embedding.page_pictures import page_jpegs
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.workspace import Workspace
 from embedpipe.tasks import dedupe, families
+from embedpipe.tasks.dedupe_plan import without_moved
 from embedpipe.tasks.report_facts import OUTCOMES, gather
 from embedpipe.tasks.report_sections import PICTURES, by_type, examples, paper
 from embedpipe.tasks.report_words import DUPLICATES, Findings, lead
@@ -39,6 +40,8 @@ def take(
         raise ArtifactError(f"no file came in yet: run `embed` on your documents first ({workspace.root} is empty)")
     start = time.perf_counter()
     found = dedupe.find(workspace, store) if duplicates else None
+    if found is not None:
+        without_moved(found)
     seconds = time.perf_counter() - start
     layouts = []
     if not any(row.kind for row in facts.rows) and facts.documents:

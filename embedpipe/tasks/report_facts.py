@@ -25,13 +25,14 @@ from embedpipe.store.labels import NONE, Labels
 from embedpipe.store.parts import ROW_BITS
 from embedpipe.store.sources import CURRENT, EARLIER
 from embedpipe.store.workspace import Workspace
+from embedpipe.tasks.dedupe_plan import MovedFiles
 
 PERSON, CLASSIFIER, NOBODY = "person", "classifier", ""
 """By whom a document has its type."""
 
 BLANK, FAILED, NO_FEATURES, UNTOLD = "blank", "failed", "unembedded", "untold"
-COPY, AWAY = "copy", "gone"
-OUTCOMES = ("labelled", *STATUSES, UNTOLD, BLANK, FAILED, NO_FEATURES, COPY, AWAY)
+COPY, ASIDE, AWAY = "copy", "aside", "gone"
+OUTCOMES = ("labelled", *STATUSES, UNTOLD, BLANK, FAILED, NO_FEATURES, COPY, ASIDE, AWAY)
 """What became of a file; each file has one of them."""
 
 _MOST_OTHERS = 3
@@ -44,7 +45,7 @@ class Row:
     Attributes:
         sha256: Of its content; "" for a file that could not even be read for that.
         path: Where it lies, or was last.
-        outcome: One of `OUTCOMES`, but neither COPY nor AWAY.
+        outcome: One of `OUTCOMES`, but neither COPY, ASIDE nor AWAY.
         pages: How many of its pages have features.
         failed_pages: How many have none, for they could not be read.
         kind: Its type; "" where that is not known.
@@ -278,6 +279,7 @@ def _add_files(workspace: Workspace, rows: Mapping[str, Row], facts: Facts) -> N
     counted: set[str] = set()
     first: dict[str, str] = {}
     away: dict[str, str] = {}
+    moved, aside, gone_from = MovedFiles(), Counter[str](), Counter[str]()
     for document, standing in workspace.sources().standings():
         path, sha256 = document.path, document.sha256
         if standing == EARLIER:
@@ -286,19 +288,22 @@ def _add_files(workspace: Workspace, rows: Mapping[str, Row], facts: Facts) -> N
             continue
         counted.add(path)
         if standing != CURRENT:
-            facts.outcomes[AWAY] += 1
+            gone_from[sha256] += 1
             continue
         facts.folders[os.path.dirname(path)] += 1
         facts.readers[READERS[document.reader].name if document.reader in READERS else document.reader] += 1
+        put_aside = moved.holds(path)
+        aside[sha256] += put_aside
         if sha256 in first:
-            facts.outcomes[COPY] += 1
+            facts.outcomes[ASIDE if put_aside else COPY] += 1
             facts.copies.append((path, rows[sha256].path if sha256 in rows else first[sha256]))
         elif sha256 not in rows:
             first[sha256] = path
             facts.rows.append(Row(sha256, path, NO_FEATURES))
         else:
             first[sha256] = path
-    if gone := len(away.keys() - counted):
+    # What was put aside has gone from where it was, and is counted where it is.
+    if gone := len(away.keys() - counted) + (gone_from - aside).total():
         facts.outcomes[AWAY] += gone
 
 

@@ -64,12 +64,13 @@ def _came_in(facts: Facts) -> Section:
         Figure("Not read", f"{facts.outcomes[FAILED]:,}", "files; see below"),
     ]
     common, folders = below(facts)
-    left = folders[_FOLDERS:]
+    shown = len(folders) if len(folders) <= _FOLDERS + 1 else _FOLDERS  # a line on one more is as long as that one
+    left = folders[shown:]
     sources = Counter(row.source_kind for row in documents)
     tables = [
         Table(
             [Column("Folder"), Column("Files", number=True)],
-            [(display(name), count) for name, count in folders[:_FOLDERS]],
+            [(display(name), count) for name, count in folders[:shown]],
             when(
                 len(left),
                 f"and {len(left):,} more folders with {sum(n for _, n in left):,} files; the workbook (.xlsx) has all",
@@ -226,7 +227,7 @@ def _doubtful(found: Findings) -> Section | None:
 def _copies(found: Findings) -> Section:
     if found.duplicates is None:
         return Section("Duplicates", ["Duplicates were not looked for."])
-    groups = found.duplicates.groups
+    groups, common = found.duplicates.groups, below(found.facts)[0]
     counts = Counter(group.kind for group in groups)
     copies = Counter[str]()
     for group in groups:
@@ -244,7 +245,7 @@ def _copies(found: Findings) -> Section:
     listed = Table(
         columns,
         [
-            (DUPLICATES[g.kind], len(g.copies), _name(g, 0), ", ".join(_name(g, n) for n in _first_others(g)))
+            (DUPLICATES[g.kind], len(g.copies), _name(g, 0, common), ", ".join(_name(g, n, common) for n in _others(g)))
             for g in groups[:_LISTED]
         ],
         when(left, f"and {left:,} more groups, all in the workbook (.xlsx)"),
@@ -256,13 +257,14 @@ def _copies(found: Findings) -> Section:
     return Section("Duplicates", tables=[summary, listed], notes=notes)
 
 
-def _first_others(group: dedupe.Duplicates) -> range:
+def _others(group: dedupe.Duplicates) -> range:
     return range(1, min(len(group.copies), 1 + _NAMES))
 
 
-def _name(group: dedupe.Duplicates, number: int) -> str:
-    page = group.copies[number].page
-    name = display(os.path.basename(group.copies[number].path))
+def _name(group: dedupe.Duplicates, number: int, common: str) -> str:
+    """Where a copy lies, below the folder that the report names."""
+    page, path = group.copies[number].page, group.copies[number].path
+    name = display(os.path.relpath(path, common) if common and os.path.isabs(path) else path)
     return f"{name}#page={page.page_number}" if group.kind == "page" else name
 
 

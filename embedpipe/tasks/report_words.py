@@ -5,7 +5,19 @@ from dataclasses import dataclass
 
 from embedpipe.classifiers.calibration.expected import out_of_hundred
 from embedpipe.tasks import dedupe, families
-from embedpipe.tasks.report_facts import AWAY, BLANK, CLASSIFIER, COPY, FAILED, NO_FEATURES, PERSON, UNTOLD, Facts, Row
+from embedpipe.tasks.report_facts import (
+    ASIDE,
+    AWAY,
+    BLANK,
+    CLASSIFIER,
+    COPY,
+    FAILED,
+    NO_FEATURES,
+    PERSON,
+    UNTOLD,
+    Facts,
+    Row,
+)
 
 OUTCOME_WORDS = {
     "labelled": "type given by a person",
@@ -17,6 +29,7 @@ OUTCOME_WORDS = {
     FAILED: "could not be read",
     NO_FEATURES: "known, but not embedded: run embed on it",
     COPY: "further copy of a file above",
+    ASIDE: "further copy of a file above, put aside",
     AWAY: "not there any more, or passed over by now",
 }
 REASONS = {
@@ -28,6 +41,7 @@ REASONS = {
     "timeout": "took too long",
     "memory": "needs too much memory",
     "crash": "brings the program that draws it down",
+    "other_format": "of a format that is not read, such as Word, Excel or e-mail: convert it to PDF",
     "unreadable": "the file cannot be opened: it is damaged, or reading it is not allowed",
 }
 SOURCES = {"digital": "born digital", "scan": "scans", "photo": "photos", "": "not known"}
@@ -80,6 +94,8 @@ def lead(found: Findings) -> list[str]:
         lines.append(
             when(groups, f"Groups of files, documents or pages that are there more than once: {groups:,}.") or nothing
         )
+        if put_aside := facts.outcomes[ASIDE]:
+            lines.append(f"Further copies that were put aside: {put_aside:,}.")
     every = "Every file could be read."
     lines.append(when(failed, f"Files that could not be read: {failed:,}; the reasons are listed below.") or every)
     return lines

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import typer.main
+from rich.markup import render
 from typer.testing import CliRunner
 
 from embedpipe.commands import app
@@ -39,6 +40,13 @@ def test_every_command_is_in_a_group() -> None:
     """Help lists the commands by job: each stands in one group, in the order of the table."""
     assert commands() == [name for names in PANELS.values() for name in names]
     assert all(panel_of(name) for name in commands())
+
+
+def test_help_shows_every_word_of_its_texts() -> None:
+    """No text has brackets that help takes for its own markup and leaves out."""
+    for name, entry in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
+        for text in (entry.help, *(getattr(given, "help", None) for given in entry.params)):
+            assert render(text or "").plain == (text or ""), name
 
 
 def test_help_shows_the_groups_in_their_order() -> None:

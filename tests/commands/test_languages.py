@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from embedpipe.commands.terminal.console import Output, say
 from embedpipe.core.languages.choice import CHINESE, ENGLISH, use
 from embedpipe.drawing.charts import reliability_chart
 from embedpipe.drawing.galleries import write_gallery
+from embedpipe.drawing.reviews import Card, write_review
 
 
 @pytest.fixture(autouse=True)
@@ -95,6 +97,35 @@ def test_html_says_its_language(tmp_path: Path) -> None:
     assert "Noto Sans CJK SC" in pages["zh"]
     assert '<html lang="en">' in pages["en"]
     assert "Nothing was found." in pages["en"]
+
+
+def test_the_page_to_review_says_all_in_its_language(tmp_path: Path) -> None:
+    """What the page, its script and its answers say; types keep their names."""
+    use(CHINESE)
+    card = Card("1" * 64, "/pile/a.pdf", 1, "ambiguous", "may also be memo", [("letter", 0.5)], [], "")
+    write_review(tmp_path / "r.html", {"Documents": "1"}, [card], types=("letter",), none="none", pictures={})
+    page = (tmp_path / "r.html").read_text(encoding="utf-8")
+    body, script = page.split('<script id="content" type="application/json">')
+    content = json.loads(script.split("</script>")[0])
+    assert content["words"]["{} of {} decided"] == "已决定 {1}，共 {2}"
+    assert (content["cards"][0]["status"], content["cards"][0]["reason"]) == ("多可能", "也可能是 memo")
+    shown = re.sub(r"<style.*?</style>|<[^>]*>", " ", body, flags=re.DOTALL)
+    assert set(re.findall(r"[A-Za-z]{3,}", shown)) == {"CSV", "embedpipe", "label", "FILE", "xlsx"}
+
+
+def test_counts_and_formats_are_words_of_one_language(capsys: pytest.CaptureFixture[str]) -> None:
+    """What stands in lists within a sentence is translated as well."""
+    use(CHINESE)
+    Output().line("sorted into a: 3 copied, 1 without a type; see embedpipe-sorted.csv there")
+    Output().line("would be moved: 7 files, 0.8 MB; nothing was done: say --apply to do it")
+    Output().line(
+        "not read: 1 e-mail: embedpipe does not read these; convert them to PDF (--strict: they are failures)"
+    )
+    assert capsys.readouterr().out.splitlines() == [
+        "已分类到 a：3 个已复制、1 个无类型；详见其中的 embedpipe-sorted.csv",
+        "将移动：7 个文件，0.8 MB；尚未做任何改动：加 --apply 才会执行",
+        "未读取：1 封电子邮件：embedpipe 不读取这些格式；请转换为 PDF（加 --strict 则算作失败）",
+    ]
 
 
 def test_charts_have_fonts_for_every_language() -> None:

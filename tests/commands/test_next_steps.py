@@ -47,9 +47,18 @@ LABELLED = STORED | {"labelled": 20, "types": 3}
         ("classify", {}, ""),
         ("dedupe", {"found": 3}, "`dedupe --move-to DIR`"),
         ("dedupe", {"found": 3, "planned": 1}, ""),
+        (
+            "dedupe",
+            {"found": 3, "planned": 1, "folder": "aside"},
+            "`dedupe --move-to aside --undo --apply` puts them back",
+        ),
         ("suggest", {"found": 3, "file": "s.csv"}, "`label s.csv`"),
         ("export", {}, ""),
         ("info", LABELLED | {"classifiers": ("svm",)}, "`classify INBOX --sort-into sorted`"),
+        ("fit-svm", LABELLED, "`review review.html` shows those of the 5 stored documents"),
+        ("review", {"found": 3, "file": "r.html"}, "`label review-labels.csv`, then `fit-svm`"),
+        ("review", {"found": 3, "file": "r.xlsx"}, "fill in the column label of r.xlsx, then `label r.xlsx`"),
+        ("review", {"file": "r.html"}, ""),
     ],
 )
 def test_the_line_follows_from_what_is_known(command: str, known: dict[str, Any], said: str) -> None:

@@ -11,8 +11,10 @@ from typer.testing import CliRunner
 
 from embedpipe.commands import app, base
 from embedpipe.commands.base import DONE, SOME_FAILED
+from embedpipe.commands.terminal.console import Output
 from embedpipe.commands.unattended import steps
 from embedpipe.core.errors import EmbedpipeError, UsageError
+from embedpipe.core.languages.choice import ENGLISH, use
 from embedpipe.samples import draw_samples
 from embedpipe.store.sorted_ledger import LEDGER
 from embedpipe.store.workspace import Workspace
@@ -88,6 +90,21 @@ def test_a_job_is_what_its_commands_would_do(job: Callable[[str], Path], tmp_pat
     (folder / "documents" / "letter").rename(folder / "documents" / "post")
     again = json.loads(run(str(file), "--json")[1].splitlines()[0])["steps"][1]
     assert again["result"]["classes"] == ["post", "slides"]
+
+
+def test_steps_speak_the_language_of_the_job_and_leave_what_comes_next_to_it(
+    job: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A step does not fall back to the language of the locale, and does not say what stands in the file anyhow."""
+    monkeypatch.setattr(Output, "watched", True)
+    file = job('[embed]\ninputs = ["documents"]\nbackbone = "timm:test_resnet"\nweights = "none"\nsize = 64\n')
+    try:
+        assert base.run(["run", str(file), "--lang", "zh"]) == SOME_FAILED
+    finally:
+        use(ENGLISH)
+    said = capsys.readouterr().out
+    assert "0 份文档" in said
+    assert "`embed" not in said
 
 
 @pytest.mark.parametrize(

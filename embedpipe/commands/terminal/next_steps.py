@@ -31,7 +31,7 @@ class Known:
         answered: Answers.
         planned: Files that a plan would move, link or put back.
         found: Rows of a table that was made: suggestions, doubtful labels, families.
-        file: A table that was written and has a column `label`, or "".
+        file: A table that was written and has a column `label`, or the page of `review`, or "".
         folder: Where files were sorted to, or "".
         inputs: What the command was given, as it can be typed again.
         fit: The command that fits the classifier again; of `finetune`, the network.
@@ -96,12 +96,18 @@ _CLASSIFY = _Line(
     _always, "`classify{where} INBOX --sort-into sorted` copies the files of a folder to a folder for each type"
 )
 
+_REVIEW = _Line(
+    lambda k: k.unlabelled > 0,
+    "`classify{where} INBOX --sort-into sorted` copies the files of a folder to a folder for each type; `review{where} "
+    "review.html` shows those of the {unlabelled} stored documents without a label that it is not sure of",
+)
 _FITTED = (
     _Line(
         lambda k: k.scans > 0 and not k.knows_scans,
         "it has learnt no scans, and {scans} stored ones have no label: `{fit}{where} --augment 4` makes it guess them "
         "better; label 19 of them to have sure answers",
     ),
+    _REVIEW,
     _CLASSIFY,
 )
 STEPS = {
@@ -116,7 +122,7 @@ STEPS = {
         _FIT,
     ),
     "label": (*_LABEL_FIRST, _FIT),
-    "info": (*_LABEL_FIRST, _Line(lambda k: not k.classifiers, _FIT.says), _CLASSIFY),
+    "info": (*_LABEL_FIRST, _Line(lambda k: not k.classifiers, _FIT.says), _REVIEW, _CLASSIFY),
     "demo": (
         _Line(_always, "`embed FOLDER --label-by folder` reads your documents; folders below FOLDER are their types"),
     ),
@@ -149,6 +155,18 @@ STEPS = {
             "`classify{where} {inputs} --sort-into sorted` copies them to a folder for each type",
         ),
     ),
+    "review": (
+        _Line(lambda k: not k.found, ""),
+        _Line(
+            lambda k: k.file.lower().endswith(".xlsx"),
+            "fill in the column label of {file}, then `label{where} {file}` and `{fit}{where}`",
+        ),
+        _Line(
+            _always,
+            "open {file} in a browser and choose; give what it saves to `label{where} review-labels.csv`, then "
+            "`{fit}{where}`",
+        ),
+    ),
     "suggest": (
         _Line(lambda k: not k.found, ""),
         _Line(lambda k: bool(k.file), "fill in the column label of {file}, then `label{where} {file}`"),
@@ -166,6 +184,10 @@ STEPS = {
         _Line(lambda k: k.found > 0 and k.unlabelled > 0, "`label{where} --cluster` lists families to label at once"),
     ),
     "dedupe": (
+        _Line(
+            lambda k: bool(k.folder),
+            "`dedupe{where} --move-to {folder} --undo --apply` puts them back, by the ledger in that folder",
+        ),
         _Line(lambda k: k.planned > 0, ""),  # the plan says so itself
         _Line(
             lambda k: k.found > 0,

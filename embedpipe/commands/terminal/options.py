@@ -43,6 +43,9 @@ def language_named(text: str) -> str:
 rehearsing = ContextVar("rehearsing", default=False)
 """Whether commands only check their options and outputs, and do nothing."""
 
+in_a_job = ContextVar("in_a_job", default=False)
+"""Whether commands are the steps of a job, so that what comes next stands in its file."""
+
 AllowMissing = Annotated[
     bool, typer.Option("--allow-missing", help="Go on although labelled documents have lost their features.")
 ]

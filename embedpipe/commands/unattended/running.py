@@ -15,9 +15,10 @@ import typer
 from embedpipe.commands import base
 from embedpipe.commands.base import DONE, SOME_FAILED, command
 from embedpipe.commands.terminal.console import Output, finish_output, hear
-from embedpipe.commands.terminal.options import Common
+from embedpipe.commands.terminal.options import Common, in_a_job
 from embedpipe.commands.unattended.steps import Job, Planned, check, read
 from embedpipe.core.errors import ArtifactError, EmbedpipeError
+from embedpipe.core.languages.choice import current as current_language
 
 if TYPE_CHECKING:
     from embedpipe.store.workspace import Workspace
@@ -34,7 +35,7 @@ def run(
     ] = Path("embedpipe.toml"),
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the file and say what would be done.")] = False,
 ) -> int:
-    """Do what a job file says: each of its tables is a command with its options, such as [embed] or [classify]."""
+    """Do what a job file says: each of its tables is a command with its options."""
     from embedpipe.store.workspace import Workspace
 
     hear(quiet=common.quiet)
@@ -62,7 +63,11 @@ def _within(folder: Path) -> Iterator[None]:
 def _common(workspace: "Workspace", common: Common) -> list[str]:
     """The options that every step gets."""
     given = {"--share-folder": workspace.share, "--json": common.as_json, "--quiet": common.quiet}
-    return [f"--artifacts={workspace.root}", *(name for name, wanted in given.items() if wanted)]
+    return [
+        f"--artifacts={workspace.root}",
+        f"--lang={current_language()}",
+        *(name for name, wanted in given.items() if wanted),
+    ]
 
 
 def _say(job: Job, workspace: "Workspace", output: Output) -> int:
@@ -106,7 +111,13 @@ class _Run:
         return worst
 
     def _one(self, planned: Planned) -> int:
-        line = [planned.step.command, *self._options, *planned.arguments]
+        token = in_a_job.set(True)
+        try:
+            return self._run([planned.step.command, *self._options, *planned.arguments], planned)
+        finally:
+            in_a_job.reset(token)
+
+    def _run(self, line: list[str], planned: Planned) -> int:
         if not self._output.as_json:
             code = base.run(line)
             finish_output()
