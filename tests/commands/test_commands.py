@@ -252,7 +252,12 @@ def test_label_takes_a_csv(artifacts: Path, pile: Path, tmp_path: Path) -> None:
     table = tmp_path / "labels.csv"
     table.write_text(f"path,label\n{document},article\n", encoding="utf-8")
     labelled = values(run("label", table, "--artifacts", artifacts, "--json"))
-    assert labelled == {"labelled": 1, "types": {"article": 1, "invoice": 5, "paper": 4, "slides": 5}, "none": 0}
+    assert labelled == {
+        "labelled": 1,
+        "types": {"article": 1, "invoice": 5, "paper": 4, "slides": 5},
+        "none": 0,
+        "bad_lines": [],
+    }
     table.write_text(f"path,label\n{document},paper\n", encoding="utf-8")
     assert values(run("label", table, "--artifacts", artifacts, "--json"))["types"]["paper"] == 5
 
@@ -261,7 +266,7 @@ def test_none_of_these(artifacts: Path, pile: Path) -> None:
     """Documents of none of the types are counted beside the types, learnt from as such, and taken back."""
     document, where = next((pile / "paper").iterdir()), ("--artifacts", artifacts)
     labelled = values(run("label", document, "--none", "--json", *where))
-    assert labelled == {"labelled": 1, "types": {"invoice": 5, "paper": 4, "slides": 5}, "none": 1}
+    assert labelled == {"labelled": 1, "types": {"invoice": 5, "paper": 4, "slides": 5}, "none": 1, "bad_lines": []}
     assert values(run("info", "--json", *where))["labels"]["none"] == 1
     assert "none of these: 1" in run("info", *where).stdout
     fitted = run("fit-svm", "--name", "aware", *where).stdout

@@ -27,7 +27,7 @@ from embedpipe.tasks.embed import embed
 
 pytestmark = pytest.mark.usefixtures("spared_devices")
 
-READ = {"labels", "test", "queries", "password_file", "answers"}
+READ = {"labels", "test", "queries", "password_file", "answers", "file"}
 """Parameters that name files to read; a new one that names a file is one of these, or declared as an output."""
 
 COMMANDS = {str(command.name): command.callback for command in app.registered_commands}
@@ -119,6 +119,7 @@ REPLACERS = {
     "core/files.py",
     "core/outputs.py",
     "drawing/projector.py",
+    "embedding/arrivals.py",
     "embedding/cue_table.py",
     "embedding/kind_table.py",
     "finetuning/finetune.py",

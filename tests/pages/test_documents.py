@@ -955,7 +955,7 @@ def test_memory_is_told_from_damage(monkeypatch: pytest.MonkeyPatch, make_pdf: C
     def fail(*_: object, **__: object) -> None:
         raise errors.pop(0)
 
-    monkeypatch.setattr(pymupdf.Page, "get_pixmap", fail)
+    monkeypatch.setattr(pymupdf.Page, "get_displaylist", fail)
     try:
         with pytest.raises(DocumentError) as caught:
             document.render(0)

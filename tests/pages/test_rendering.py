@@ -535,7 +535,9 @@ def survived(nasty: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     try:
         for path in sorted(nasty.iterdir()):
             status = path.stat()
-            item = identify(FoundFile(os.fspath(path), status.st_size, status.st_mtime_ns, False, None), Limits())
+            item = identify(
+                FoundFile(os.fspath(path), status.st_size, status.st_mtime_ns, path.name in NASTY, None), Limits()
+            )
             if isinstance(item, Document):
                 jobs.append(Job(item, Selection.parse("1" if "2548" in path.name else "all")))
             elif isinstance(item, PageFailure):
