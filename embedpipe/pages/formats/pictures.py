@@ -13,6 +13,7 @@ from PIL import Image
 from embedpipe.core.errors import DocumentError
 from embedpipe.pages.contract import BLANK_INK, ReadOptions, Region, Rendering, first_line, ink, plan
 from embedpipe.pages.formats.colours import in_srgb, profile_of
+from embedpipe.pages.formats.depths import in_eight_bits, scale_transparent_value
 from embedpipe.pages.formats.pixel_shapes import SQUARE, Shape, in_square_pixels, stored_shape
 from embedpipe.pages.formats.shades import SIXTEEN_BITS, as_floats, eight_bits, high_value, is_deep, visible
 from embedpipe.pages.source_kinds import taken_by_camera
@@ -88,6 +89,8 @@ class ImageDocument:
     def _open(self) -> Image.Image:
         with pillow_errors("not_a_document") as told:
             image = Image.open(self._path, formats=[self._format])
+            if self._format == "PNG":
+                scale_transparent_value(image)  # before anything loads it
         self._warning = told.warning
         return image
 
@@ -139,6 +142,8 @@ class ImageDocument:
         exif = _exif(image)
         self.taken_by_camera = taken_by_camera(image)
         shape = stored_shape(image, exif, self._path)
+        if self._format == "JPEG2000":
+            image = in_eight_bits(image, self._path)
         highest = high_value(16, _png_bits(self._path)) if image.format == "PNG" and is_deep(image) else SIXTEEN_BITS
         return Picture(image, stored, shape, TURNS.get(exif.get(ORIENTATION, 1)), highest)
 
