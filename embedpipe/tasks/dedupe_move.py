@@ -18,8 +18,9 @@ from embedpipe.core.files import copied, file_time, making, remove_forsaken, sha
 from embedpipe.core.locks import TakenError, alone
 from embedpipe.core.records import Document
 from embedpipe.embedding.reading import Progress
-from embedpipe.pages.documents import recognise
+from embedpipe.pages.documents import Limits, recognise
 from embedpipe.pages.leftovers import DUPLICATES
+from embedpipe.pages.unfolding import identify_at, look_up
 from embedpipe.store import placing
 from embedpipe.store.sources import GONE
 from embedpipe.store.workspace import Workspace
@@ -68,8 +69,7 @@ def carry_out(
     """Moves files to a folder, or makes them hard links of the files that are kept.
 
     Files keep the folders that they lie in below the nearest folder above all that this run and earlier ones move or
-    keep. After a move the sources of the
-    artifacts know the new places.
+    keep. After a move the sources of the artifacts know the new places.
 
     Args:
         workspace: The artifacts.
@@ -330,8 +330,7 @@ class _Run:
             if places is None or not os.path.lexists(places[1]):
                 continue
             gone, there = places
-            with open(there, "rb") as file:
-                reader = recognise(file.read(_HEAD)) or ""
+            reader = _reader(there)
             mtime = file_time(os.stat(there).st_mtime_ns)
             sources.add(Document(there, entry.document, entry.size, mtime, reader), _mount(there))
             if gone in sources.paths(entry.document) and not os.path.lexists(gone):
@@ -390,6 +389,16 @@ def _common(folders: Sequence[str]) -> str:
     with suppress(ValueError):
         return os.path.commonpath(folders) if folders else os.sep
     return os.sep
+
+
+def _reader(path: str) -> str:
+    """The key in READERS of a document; of books in ZIP files and of texts more is read than the begin."""
+    with open(path, "rb") as file:
+        reader = recognise(file.read(_HEAD))
+    if reader:
+        return reader
+    found = identify_at(look_up(path), Limits(texts=True))
+    return found.reader if isinstance(found, Document) else ""
 
 
 def _mount(path: str) -> str:

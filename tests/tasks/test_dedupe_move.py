@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import book_files
 import pymupdf
 import pytest
 
@@ -414,3 +415,10 @@ def test_a_ledger_that_is_damaged_or_missing(workspace: Workspace, pile: Path, t
     file.write_text(file.read_text(encoding="utf-8-sig").replace(",moved,", ",stolen,"), encoding="utf-8")
     with pytest.raises(ArtifactError, match="line 2 is not as it was written"):
         undo(workspace, aside, apply=True)
+
+
+def test_the_kind_of_any_document_is_known_where_it_lies_now(tmp_path: Path) -> None:
+    """Books in ZIP files and texts are opened by their reader after a move as before."""
+    (tmp_path / "book").write_bytes(book_files.epub())
+    (tmp_path / "a.txt").write_text("one line")
+    assert [dedupe_move._reader(str(tmp_path / name)) for name in ("book", "a.txt")] == ["epub", "txt"]
