@@ -145,8 +145,8 @@ class ExtrasWriter:
         for info in infos:
             key = (info.ref.document_sha256, info.ref.page_index)
             for name, writer in self._writers.items():
-                if name == WORDS and key[1] in writer.kept.get(key[0], ()):
-                    continue  # they are the same from whatever network, or were recognised since
+                if key[1] in writer.kept.get(key[0], ()) and (name == WORDS or not info.turned):
+                    continue  # both are the same from whatever network; words may have been recognised since
                 row = row_of(name, info)
                 if row is not None:
                     writer.append(key, row)

@@ -1,22 +1,25 @@
 """Thumbnails and words are kept with the features, filled up where they lack, and forgotten with their document."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from conftest import TINY
 
-from embedpipe.backbones.engines import Backbone
+from embedpipe.backbones.building import load_backbone
+from embedpipe.backbones.engines import Backbone, EngineChoice
 from embedpipe.core.errors import NetworkError
-from embedpipe.core.records import NO_WORDS, TEXT_WORDS, FeatureBatch
+from embedpipe.core.records import NO_WORDS, TEXT_WORDS, FeatureBatch, PageInfo, PageRef
 from embedpipe.embedding.reading import Reading
 from embedpipe.embedding.streaming import Settings
 from embedpipe.pages import rendering
 from embedpipe.pages.documents import Limits
 from embedpipe.pages.extras.thumbnails import LONG_SIDE, pixels_of
 from embedpipe.pages.extras.words import as_rows, hashed
-from embedpipe.store.page_extras import TABLES, THUMBNAILS, WORDS, page_table, thumbnails_of, words_of
+from embedpipe.store.page_extras import TABLES, THUMBNAILS, WORDS, ExtrasWriter, page_table, thumbnails_of, words_of
 from embedpipe.store.workspace import Workspace
 from embedpipe.tasks.embed import embed
 from embedpipe.tasks.forget import forget
@@ -128,3 +131,28 @@ def test_words_are_the_same_stored_or_new(workspace: Workspace, tiny: Backbone, 
     assert rows(read()) == new
     assert new[0]
     assert not new[1]
+
+
+def test_another_network_keeps_nothing_twice(workspace: Workspace, tiny: Backbone, letter: Path) -> None:
+    """What a page shows and says is kept once for all networks; a page that is turned upright is shown as it is now."""
+    embed(workspace, [str(letter)], tiny)
+    other = load_backbone(
+        TINY, weights="none", recipe=replace(tiny.identity.recipe, size=48), choice=EngineChoice("cpu", "fp32", "torch")
+    )
+    assert embed(workspace, [str(letter)], other).embedded == 2
+    for name in TABLES:
+        table = page_table(workspace.root, name)
+        assert sum(part.rows for part in table.parts) == 2
+    pages = workspace.store(space=other.identity.space).pages()
+    keys = list(zip(pages["document_sha256"], pages["page_index"].tolist(), strict=True))
+    before = thumbnails_of(workspace.root, keys)
+    infos = [
+        PageInfo(PageRef(*key, str(letter)), 2, 595, 842, 0.1, turned=180 * (key[1] == 0), thumbnail=b"turned")
+        for key in keys
+    ]
+    writer = ExtrasWriter(workspace.root, [THUMBNAILS])
+    writer.append(infos)
+    writer.flush()
+    now = thumbnails_of(workspace.root, keys)
+    assert [now[key] == b"turned" for key in keys] == [key[1] == 0 for key in keys]
+    assert all(now[key] == before[key] for key in keys if key[1])
