@@ -226,7 +226,8 @@ class Sources:
             forms = (absolute, *(unicodedata.normalize(form, absolute) for form in ("NFC", "NFD")))
             known = next((self._documents[form] for form in forms if form in self._documents), None)
             return known.sha256 if known else None
-        document = self.unchanged(found) or identify_at(found, _KNOWN)
+        limits = _KNOWN if absolute in self._documents else Limits()
+        document = self.unchanged(found) or identify_at(found, limits)
         if not isinstance(document, Document):
             return None
         self.add(document)

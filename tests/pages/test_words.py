@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pymupdf
 import pytest
-from embedpipe.pages.pdf import PdfDocument
 
 from embedpipe.core.records import NO_WORDS, TEXT_WORDS, Recipe
 from embedpipe.pages.contract import ReadOptions
 from embedpipe.pages.extras.words import BUCKETS, as_rows, hashed, words_of_page
+from embedpipe.pages.formats.pdf import PdfDocument
 
 ENGLISH = "Invoice No. 4711, payable within 30 days of the date below"
 EVER, TOTAL = [213, 2056, 9853, 12356], 8841789
