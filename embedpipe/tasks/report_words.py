@@ -81,6 +81,8 @@ def lead(found: Findings) -> list[str]:
         ok, doubtful = facts.outcomes["ok"], len(facts.doubtful())
         lines.append(f"Of the classifier's answers {ok:,} are sure, and {doubtful:,} are doubtful: look at these.")
         lines += expected(facts)[:1]
+    elif person and not facts.outcomes[UNTOLD]:
+        lines.append(f"A person gave {len(person):,} documents their type, and no other one waits for it.")
     elif person:
         lines.append(
             f"A person gave {len(person):,} documents their type; {facts.outcomes[UNTOLD]:,} have none yet, for no "

@@ -3,6 +3,7 @@
 import json
 import shutil
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -24,7 +25,8 @@ from embedpipe.store.workspace import Workspace
 from embedpipe.tasks import report
 from embedpipe.tasks.classify import classify
 from embedpipe.tasks.embed import embed
-from embedpipe.tasks.report_facts import CLASSIFIER, OUTCOMES, PERSON, gather
+from embedpipe.tasks.report_facts import CLASSIFIER, OUTCOMES, PERSON, Facts, Row, gather
+from embedpipe.tasks.report_words import Findings, lead
 
 TYPES = ("letter", "table", "发票")
 
@@ -230,3 +232,11 @@ def test_a_file_of_somebody_is_not_replaced(pile: Path, tmp_path: Path, make_pdf
     head = (tmp_path / "ours.pdf").read_bytes()[:1024]
     assert made_here(tmp_path / "ours.pdf", head)
     assert not made_here(mine, mine.read_bytes()[:1024])
+
+
+def test_documents_that_are_all_labelled_wait_for_no_classifier() -> None:
+    """Where nothing is left to be told, the report does not say that a classifier is missing."""
+    row = Row("1" * 64, "/pile/a.pdf", "labelled", 1, kind="letter", by=PERSON)
+    for outcomes, said in (({"labelled": 1}, "no other one waits"), ({"labelled": 1, "untold": 2}, "2 have none yet")):
+        lines = lead(Findings(Facts([row], Counter(outcomes)), {}, None, 0.0, []))
+        assert sum(said in line for line in lines) == 1
