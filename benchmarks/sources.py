@@ -16,6 +16,7 @@ Markdown, and with `--verdicts` a CSV of every answer.
 """
 
 import csv
+import os
 import re
 import resource
 import shutil
@@ -109,7 +110,7 @@ class Places:
     """
 
     def __init__(self, root: Path, folders: list[Path], labels: Path) -> None:
-        self._root, self._folders, self._labels = root, [str(folder) for folder in folders], labels
+        self._root, self._folders, self._labels = root, [os.path.abspath(folder) for folder in folders], labels
         self._stores: dict[tuple[str, str], FeatureStore] = {}
 
     def each(self, ways: Sequence[Way]) -> Iterator[tuple[Way, Workspace, FeatureStore]]:
