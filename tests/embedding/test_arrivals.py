@@ -154,11 +154,14 @@ def test_a_file_that_is_open_for_writing_is_left(
 
 def test_nothing_is_asked_that_could_end_the_process(inbox: Path) -> None:
     """Where SIGIO has its default action, a writer who breaks a lease would end the process."""
-    assert signal.getsignal(signal.SIGIO) == signal.SIG_DFL
-    with open(inbox / "a.pdf", "wb") as file:
-        file.write(PDF)
-        file.flush()
-        assert not is_written_to(str(inbox / "a.pdf"))
+    before = signal.signal(signal.SIGIO, signal.SIG_DFL)  # `watch` may have run in this process
+    try:
+        with open(inbox / "a.pdf", "wb") as file:
+            file.write(PDF)
+            file.flush()
+            assert not is_written_to(str(inbox / "a.pdf"))
+    finally:
+        signal.signal(signal.SIGIO, before)
 
 
 def test_what_is_gone_is_told_but_not_of_an_empty_folder(inbox: Path, come: Callable[..., Arrivals]) -> None:
