@@ -29,7 +29,7 @@ from embedpipe.commands.terminal.console import (
     prepare_streams,
     say,
 )
-from embedpipe.commands.terminal.options import Common, expand, in_a_job, language_named
+from embedpipe.commands.terminal.options import Common, Space, expand, in_a_job, language_named
 from embedpipe.commands.terminal.panels import panel_of
 from embedpipe.commands.terminal.targets import guarded
 from embedpipe.core.errors import EmbedpipeError, UsageError
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from embedpipe.classifiers.lessons.missing import Missing
     from embedpipe.classifiers.saved.answering import Answerer
     from embedpipe.embedding.intake import Report
+    from embedpipe.store.features import FeatureStore
     from embedpipe.store.label_lists.columns import Wish
     from embedpipe.store.label_lists.lines import BadLine
     from embedpipe.store.labels import Labels
@@ -104,6 +105,10 @@ LabelsFile = Annotated[
 ]
 ErrorRate = Annotated[
     float, typer.Option(help="How often the true type may be missing among the candidates.", min=0.001, max=0.5)
+]
+PrecisionWanted = Annotated[
+    float | None,
+    typer.Option(help="Call an answer ok only where its type is right so often, such as 0.9.", min=0.01, max=1.0),
 ]
 Classifier = Annotated[str | None, typer.Option(help="Name of a fitted classifier, when there are several.")]
 
@@ -433,6 +438,24 @@ def open_classifier(workspace: "Workspace", name: str | None) -> "ClassifierBund
     from embedpipe.classifiers.bundles import ClassifierBundle
 
     return ClassifierBundle.load(classifier_in_use(workspace, name))
+
+
+def store_and_classifier(
+    workspace: "Workspace", space: Space, name: str | None, output: "Output", without: str
+) -> "tuple[FeatureStore, ClassifierBundle | None]":
+    """The store of a space, else of the classifier: of the one of that name, or of the only one, if there is any.
+
+    Where there are several and none is named, `without` says what is lost by that.
+    """
+    bundle = None
+    if name is not None or len(workspace.classifiers()) == 1:
+        bundle = open_classifier(workspace, name)
+    elif workspace.classifiers():
+        output.notice(without)
+    store = workspace.store(space.backbone, bundle.identity.space if bundle and not space.space else space.space)
+    if bundle is not None:
+        bundle.require(store.identity)
+    return store, bundle
 
 
 def open_answerer(workspace: "Workspace", name: str | None) -> "Answerer | ClassifierBundle":

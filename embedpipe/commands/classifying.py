@@ -10,6 +10,7 @@ from embedpipe.commands.answers import Answers
 from embedpipe.commands.base import (
     Classifier,
     ErrorRate,
+    PrecisionWanted,
     begin,
     command,
     exit_code,
@@ -17,6 +18,7 @@ from embedpipe.commands.base import (
     report_counts,
     say_next,
 )
+from embedpipe.commands.sorting import KeepTree, Link, SortInto
 from embedpipe.commands.terminal.next_steps import typed
 from embedpipe.commands.terminal.options import Common, Inputs, Network, Reading, Recognition
 from embedpipe.commands.terminal.targets import file_option, folder_option
@@ -41,16 +43,11 @@ def classify(
     reading: Reading,
     recognition: Recognition,
     classifier: Classifier = None,
-    sort_into: Annotated[Path | None, folder_option("Copy the files into a folder for each type.")] = None,
-    link: Annotated[bool, typer.Option("--link", help="With --sort-into: hard links where that is possible.")] = False,
-    keep_tree: Annotated[
-        bool, typer.Option("--keep-tree", help="With --sort-into: keep nested folders below each type.")
-    ] = False,
+    sort_into: SortInto = None,
+    link: Link = False,
+    keep_tree: KeepTree = False,
     error_rate: ErrorRate = 0.05,
-    precision_wanted: Annotated[
-        float | None,
-        typer.Option(help="Call an answer ok only where its type is right so often, such as 0.9.", min=0.01, max=1.0),
-    ] = None,
+    precision_wanted: PrecisionWanted = None,
     neighbours: Annotated[
         int, typer.Option(help="How many labelled pages to show with each answer (--json).", min=0, max=100)
     ] = 3,

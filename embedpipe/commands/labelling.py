@@ -18,6 +18,7 @@ from embedpipe.commands.base import (
     open_classifier,
     print_missing,
     say_next,
+    store_and_classifier,
     take_labels,
 )
 from embedpipe.commands.reviewing import template_option, write_template
@@ -277,14 +278,8 @@ def suggest(
     from embedpipe.tasks import suggest as suggest_task
 
     workspace, output = begin(common)
-    bundle = None
-    if classifier is not None or len(workspace.classifiers()) == 1:
-        bundle = open_classifier(workspace, classifier)
-    elif workspace.classifiers():
-        output.notice("there are several classifiers: with --classifier NAME the uncertain documents come first")
-    store = workspace.store(space.backbone, bundle.identity.space if bundle and not space.space else space.space)
-    if bundle is not None:
-        bundle.require(store.identity)
+    without = "there are several classifiers: with --classifier NAME the uncertain documents come first"
+    store, bundle = store_and_classifier(workspace, space, classifier, output, without)
     with output.busy("comparing"):
         found = suggest_task.suggest(workspace, store, n, bundle)
     if csv is not None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from embedpipe.commands.base import DONE, Classifier, begin, command, open_answerer, say_next
+from embedpipe.commands.base import DONE, Classifier, begin, command, open_answerer, say_next, store_and_classifier
 from embedpipe.commands.terminal.options import Common, Space
 from embedpipe.commands.terminal.targets import OutputFile, file_option
 from embedpipe.commands.terminal.widths import relative, shortened
@@ -14,7 +14,6 @@ from embedpipe.core.languages.translation import word
 from embedpipe.core.outputs import HTML, XLSX, csv_of, of_suffix
 
 if TYPE_CHECKING:
-    from embedpipe.classifiers.bundles import ClassifierBundle
     from embedpipe.commands.terminal.console import Output
     from embedpipe.store.workspace import Workspace
 
@@ -114,16 +113,8 @@ def write_template(
     from embedpipe.tasks import label_template
 
     check_suffix(out, (".xlsx", ".csv"))
-    bundle: ClassifierBundle | None = None
-    if classifier is not None or len(workspace.classifiers()) == 1:
-        from embedpipe.commands.base import open_classifier
-
-        bundle = open_classifier(workspace, classifier)
-    elif workspace.classifiers():
-        output.notice("there are several classifiers: with --classifier NAME the list has candidates")
-    store = workspace.store(space.backbone, bundle.identity.space if bundle and not space.space else space.space)
-    if bundle is not None:
-        bundle.require(store.identity)
+    without = "there are several classifiers: with --classifier NAME the list has candidates"
+    store, bundle = store_and_classifier(workspace, space, classifier, output, without)
     rows, left_out = label_template.find(workspace, store, bundle, limit)
     label_template.write(workspace, rows, bundle, out)
     output.result({"written": str(out), **label_template.as_json(rows, left_out)})

@@ -1,9 +1,12 @@
 """`classify --sort-into`: classified files into a folder for each type."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from embedpipe.commands.base import DONE, SOME_FAILED
+from embedpipe.commands.terminal.targets import folder_option
 from embedpipe.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -16,6 +19,10 @@ if TYPE_CHECKING:
     from embedpipe.tasks.sort_into import Sorted, Wish
 
 _SHOWN = 10
+
+SortInto = Annotated[Path | None, folder_option("Copy the files into a folder for each type.")]
+Link = Annotated[bool, typer.Option("--link", help="With --sort-into: hard links where that is possible.")]
+KeepTree = Annotated[bool, typer.Option("--keep-tree", help="With --sort-into: keep nested folders below each type.")]
 
 
 def check(sort_into: Path | None, *, link: bool, keep_tree: bool) -> None:

@@ -4,5 +4,5 @@ Nothing here imports from another room, loads a heavy library, or knows what a d
 everywhere: keep it small.
 
 Other rooms use `claims`, `display`, `encodings`, `errors`, `files`, `languages.choice`, `languages.translation`,
-`locks`, `machine`, `memory`, `moved`, `other_formats`, `outputs`, `records`, `sheets`, `tables`, `versions`.
+`machine`, `memory`, `moved`, `other_formats`, `outputs`, `records`, `sheets`, `tables`, `versions`.
 """

@@ -11,7 +11,7 @@ import platform
 import re
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -220,6 +220,29 @@ def read_json(path: Path, remedy: str = "") -> dict[str, Any]:
 
 
 @contextlib.contextmanager
+def held(lock: Path, busy: Callable[[str], str], unwritable: Callable[[str], str]) -> Iterator[None]:
+    """Holds a lock, or says in a sentence why it cannot be had.
+
+    Args:
+        lock: As of `locks.alone`.
+        busy: The sentence where another process has it, made of what the lock advises; "" where it advises nothing.
+        unwritable: The sentence where it cannot be written, made of the reason.
+
+    Raises:
+        BusyError: Another process has it.
+        ArtifactError: Its folder cannot be written.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(alone(lock))
+        except TakenError as error:
+            raise BusyError(busy(str(error))) from None
+        except OSError as error:
+            raise ArtifactError(unwritable(str(error.strerror or error))) from error
+        yield
+
+
+@contextlib.contextmanager
 def writing(folder: Path, what: str, parts: Iterable[str] | None = None) -> Iterator[None]:
     """Holds the one writer's lock of the artifacts, and sweeps what a killed writer left.
 
@@ -233,16 +256,14 @@ def writing(folder: Path, what: str, parts: Iterable[str] | None = None) -> Iter
         ArtifactError: The folder cannot be written.
     """
     holder = folder / ".lock-holder"
-    with contextlib.ExitStack() as stack:
-        try:
-            stack.enter_context(alone(folder / ".lock"))
-        except TakenError as error:
-            who = "another process"
-            with contextlib.suppress(OSError, UnicodeDecodeError):  # it may have ended just now
-                who = holder.read_text(encoding="utf-8")
-            raise BusyError(f"{folder} is being written by {who}: {str(error) or 'wait until it ends'}") from None
-        except OSError as error:
-            raise ArtifactError(f"cannot write to {folder}: {error.strerror or error}") from error
+
+    def busy(advice: str) -> str:
+        who = "another process"
+        with contextlib.suppress(OSError, UnicodeDecodeError):  # it may have ended just now
+            who = holder.read_text(encoding="utf-8")
+        return f"{folder} is being written by {who}: {advice or 'wait until it ends'}"
+
+    with held(folder / ".lock", busy, lambda why: f"cannot write to {folder}: {why}"):
         try:
             with contextlib.suppress(OSError):  # a full disk must not keep the run from its own, clearer error
                 text = f"`{what}` (process {os.getpid()}, since {time.strftime('%H:%M:%S')})"

@@ -8,14 +8,13 @@ one, are still what they were when they were embedded. Nothing is ever written o
 import errno
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from embedpipe.core.errors import ArtifactError, EmbedpipeError
-from embedpipe.core.files import copied, file_time, making, remove_forsaken, sha256_of, synced
-from embedpipe.core.locks import TakenError, alone
+from embedpipe.core.errors import EmbedpipeError
+from embedpipe.core.files import copied, file_time, held, making, remove_forsaken, sha256_of, synced
 from embedpipe.core.records import Document
 from embedpipe.embedding.reading import Progress
 from embedpipe.pages.documents import Limits, recognise
@@ -110,17 +109,12 @@ def undo(workspace: Workspace, move_to: Path | None, *, apply: bool, progress: P
         return _Run(workspace, folder, hard=move_to is None).undo(progress or (lambda *_: None))
 
 
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(alone(folder / _LOCK))
-        except TakenError as error:
-            what = str(error) or "wait until it ends"
-            raise ArtifactError(f"another process moves duplicates to {folder} now: {what}") from None
-        except OSError as error:
-            raise ArtifactError(f"cannot write to {folder}: {error.strerror or error}; nothing was moved") from error
-        yield
+def _alone(folder: Path) -> AbstractContextManager[None]:
+    return held(
+        folder / _LOCK,
+        lambda advice: f"another process moves duplicates to {folder} now: {advice or 'wait until it ends'}",
+        lambda why: f"cannot write to {folder}: {why}; nothing was moved",
+    )
 
 
 class _Run:

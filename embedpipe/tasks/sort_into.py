@@ -9,16 +9,15 @@ import errno
 import os
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 
 from embedpipe.core.display import name_of
-from embedpipe.core.errors import ArtifactError, BusyError
-from embedpipe.core.files import is_temporary, remove_forsaken, sha256_of
-from embedpipe.core.locks import TakenError, alone
+from embedpipe.core.errors import ArtifactError
+from embedpipe.core.files import held, is_temporary, remove_forsaken, sha256_of
 from embedpipe.core.records import Document
 from embedpipe.embedding.reading import Progress
 from embedpipe.pages.containers.opening import on_the_disk
@@ -97,17 +96,12 @@ def sort_into(
         return _Run(wish, list(verdicts), list(copies)).run(progress or (lambda *_: None))
 
 
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(alone(folder / _LOCK))
-        except TakenError as error:
-            what = str(error) or "wait until it ends"
-            raise BusyError(f"another process sorts into {folder} now: {what}") from None
-        except OSError as error:
-            raise ArtifactError(f"cannot write to {folder}: {error.strerror or error}; nothing was copied") from error
-        yield
+def _alone(folder: Path) -> AbstractContextManager[None]:
+    return held(
+        folder / _LOCK,
+        lambda advice: f"another process sorts into {folder} now: {advice or 'wait until it ends'}",
+        lambda why: f"cannot write to {folder}: {why}; nothing was copied",
+    )
 
 
 class _Held:

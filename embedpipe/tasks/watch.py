@@ -8,14 +8,14 @@ import hashlib
 import os
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from embedpipe.core.display import path_to_text
-from embedpipe.core.errors import ArtifactError, BusyError, EmbedpipeError
-from embedpipe.core.locks import TakenError, alone
+from embedpipe.core.errors import BusyError, EmbedpipeError
+from embedpipe.core.files import held
 from embedpipe.core.records import WHOLE_FILE, PageFailure, Prediction
 from embedpipe.embedding.arrivals import Arrivals, Journal
 from embedpipe.embedding.intake import Intake, Report
@@ -157,20 +157,13 @@ def watch(
         return run.taken
 
 
-@contextmanager
-def _alone(workspace: Workspace, key: str, folder: str) -> Iterator[None]:
-    lock = alone(workspace.root / _FOLDER / f"{key}.lock")
-    try:
-        lock.__enter__()
-    except TakenError as error:
-        what = str(error) or "stop it first"
-        raise BusyError(f"another process watches {path_to_text(folder)} for {workspace.root}: {what}") from None
-    except OSError as error:
-        raise ArtifactError(f"cannot write to {workspace.root}: {error.strerror or error}") from error
-    try:
-        yield
-    finally:
-        lock.__exit__(None, None, None)
+def _alone(workspace: Workspace, key: str, folder: str) -> AbstractContextManager[None]:
+    watched, root = path_to_text(folder), workspace.root
+    return held(
+        root / _FOLDER / f"{key}.lock",
+        lambda advice: f"another process watches {watched} for {root}: {advice or 'stop it first'}",
+        lambda why: f"cannot write to {root}: {why}",
+    )
 
 
 class _Run:

@@ -8,11 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from embedpipe.commands.base import DONE, Classifier, ErrorRate, begin, classifier_in_use, command, open_answerer
-from embedpipe.commands.sorting import answered_by, check
+from embedpipe.commands.base import (
+    DONE,
+    Classifier,
+    ErrorRate,
+    PrecisionWanted,
+    begin,
+    classifier_in_use,
+    command,
+    open_answerer,
+)
+from embedpipe.commands.sorting import KeepTree, Link, SortInto, answered_by, check
 from embedpipe.commands.terminal.console import finish_output
 from embedpipe.commands.terminal.options import Common, Network, Reading, Recognition
-from embedpipe.commands.terminal.targets import folder_option
 
 if TYPE_CHECKING:
     from embedpipe.classifiers.bundles import ClassifierBundle
@@ -32,16 +40,11 @@ def watch(
     reading: Reading,
     recognition: Recognition,
     classifier: Classifier = None,
-    sort_into: Annotated[Path | None, folder_option("Copy the files into a folder for each type.")] = None,
-    link: Annotated[bool, typer.Option("--link", help="With --sort-into: hard links where that is possible.")] = False,
-    keep_tree: Annotated[
-        bool, typer.Option("--keep-tree", help="With --sort-into: keep nested folders below each type.")
-    ] = False,
+    sort_into: SortInto = None,
+    link: Link = False,
+    keep_tree: KeepTree = False,
     error_rate: ErrorRate = 0.05,
-    precision_wanted: Annotated[
-        float | None,
-        typer.Option(help="Call an answer ok only where its type is right so often, such as 0.9.", min=0.01, max=1.0),
-    ] = None,
+    precision_wanted: PrecisionWanted = None,
     poll: Annotated[
         float | None,
         typer.Option(
