@@ -16,7 +16,6 @@ from embedpipe.commands import (
     embedding,
     labelling,
     fitting,
-    transferring,
     teaching,
     reviewing,
     classifying,
@@ -24,9 +23,8 @@ from embedpipe.commands import (
     grouping,
     comparing,
     reporting,
-    upkeep,
-    machine,
 )
+from embedpipe.commands.keeping import machine, transferring, upkeep
 from embedpipe.commands.unattended import running, watching
 from embedpipe.commands.base import app, main
 from embedpipe.commands.terminal.panels import place_of
