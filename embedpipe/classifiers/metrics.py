@@ -26,6 +26,7 @@ from embedpipe.classifiers.evaluation import (
     document_answers,
     document_scores,
     page_answers,
+    rounds_of,
 )
 
 _FIGURES = ("accuracy", "balanced_accuracy", "macro_f1", "top5_accuracy", "calibration_error")
@@ -48,12 +49,16 @@ def metrics_of(pages: LabelledPages, held_out: HeldOut) -> dict[str, Any]:
     how = _how_held_out(pages, held_out)
     pages, held_out = held_out.measured(pages)
     how["measured_documents"] = len(set(pages.documents))
+    if held_out.undrawn_documents:
+        how["sample"] = {"of_documents": how["held_out_documents"] + held_out.undrawn_documents, "standard_error": None}
     if not len(pages.y):
         return dict.fromkeys((*_FIGURES, *(f"document_{name}" for name in _FIGURES))) | how
     predicted = np.asarray(held_out.classes, object)[held_out.log_scores.argmax(axis=1)]
     documents = document_scores(pages, held_out)
     verdicts = np.asarray(held_out.classes, object)[documents.log_scores.argmax(axis=1)]
     unknown = np.full(len(pages.y), np.nan)  # no distance changes a probability
+    if "sample" in how and len(documents.y):
+        how["sample"]["standard_error"] = standard_error(verdicts == documents.y, pages.groups[documents.rows])
     return {
         "accuracy": float(accuracy_score(pages.y, predicted)),
         "balanced_accuracy": _balanced_accuracy(pages.y, predicted),
@@ -71,7 +76,7 @@ def _how_held_out(pages: LabelledPages, held_out: HeldOut) -> dict[str, Any]:
     groups = {kind: len(set(pages.groups[pages.y == kind])) for kind in held_out.classes}
     alone = (kind for kind, count in groups.items() if count == 1 and kind not in held_out.seen_types)
     return {
-        "folds": len(np.unique(held_out.folds)),
+        "folds": len(np.unique(rounds_of(held_out.folds))),
         "groups": len(set(pages.groups)),
         "held_out_documents": len(set(pages.documents)),
         "seen_documents": held_out.seen_documents,
@@ -122,6 +127,23 @@ def top_accuracy(scores: NDArray[np.float64], truth: NDArray[np.int64], k: int =
     """
     best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
     return float(np.mean((best == truth[:, None]).any(axis=1)))
+
+
+def standard_error(right: NDArray[np.bool_], groups: NDArray[Any]) -> float | None:
+    """Of a share of right answers, by how much it varies between groups, which were drawn as wholes.
+
+    The ratio estimator of cluster samples (Cochran, 1977); None of a single group.
+
+    Args:
+        right: Which answers are right, (n,).
+        groups: What was drawn together, (n,).
+    """
+    owner = np.unique(groups, return_inverse=True)[1]
+    counts = np.bincount(owner)
+    if len(counts) < 2:  # noqa: PLR2004
+        return None
+    beyond = np.bincount(owner, weights=right) - right.mean() * counts
+    return float(np.sqrt(len(counts) / (len(counts) - 1) * np.sum(beyond**2)) / len(right))
 
 
 def _macro_f1(truth: NDArray[Any], predicted: NDArray[Any]) -> float:

@@ -40,7 +40,7 @@ from embedpipe.classifiers.evaluation import (
 from embedpipe.classifiers.finetuned import seen_pages
 from embedpipe.classifiers.gains import Gain, gain_of
 from embedpipe.classifiers.group_guesses import separated
-from embedpipe.classifiers.held_out import held_out_of, honest_folds
+from embedpipe.classifiers.held_out import drawn_folds, held_out_of
 from embedpipe.classifiers.lessons import missing, variants
 from embedpipe.classifiers.metrics import confusion, metrics_of, per_class
 from embedpipe.classifiers.parts import Plan, plan
@@ -429,8 +429,8 @@ class Rehearsal:
 
     Attributes:
         known: All labelled pages, in groups that share no source, as given or guessed, nor nearly the same picture.
-        folds: Of `evaluation.honest_folds`, for each of these.
-        pages: Those that were held out: all, unless the network itself was trained on some.
+        folds: Of `held_out.drawn_folds`, for each of these.
+        pages: Those that were held out: all, unless there are many or the network itself was trained on some.
         held_out: Their scores.
         of_pages: What decisions on pages are learnt from.
         of_documents: What decisions on documents are learnt from, in the order of `evaluation.document_scores`.
@@ -489,7 +489,7 @@ def rehearse(
     everything = apart(workspace, store, together(found, none_pages(workspace, store, recipe, found)))
     everything = replace(everything, kinds=known_kinds(workspace, everything.documents, everything.kinds))
     known = everything.take(everything.y != NONE) if len(everything.y) > len(found.y) else everything
-    folds = honest_folds(known, seed)
+    folds = drawn_folds(known, seed)
     offered = recipe.plan(store.blocks, known)
     held_out = cross_validate(offered, known, folds)
     chosen = offered.only(held_out.names)
