@@ -1,9 +1,11 @@
 """Honest figures: labelled pages in grouped folds, and what classifiers say of those held out."""
 
+import itertools
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, NamedTuple, Self
+from functools import partial
+from typing import Any, NamedTuple, Self, TypeVar
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -27,6 +29,8 @@ from embedpipe.index.near_duplicates import NEAR_DUPLICATE, connected, near_pair
 from embedpipe.pages.extras.word_rows import have_words
 from embedpipe.pages.source_kinds import codes, document_kind
 from embedpipe.store.scaling import BlockScaler
+
+_T = TypeVar("_T")
 
 FOLDS = 5
 GIVEN, GUESSED, OWN, UNGUESSED = "given", "guessed", "own", "unguessed"
@@ -227,8 +231,8 @@ def rounds_of(folds: NDArray[np.int64]) -> NDArray[np.int64]:
     """In which round each page is held out, (n,).
 
     One classifier answers for all pages of a round, and has learnt from none of them. Each fold is a round of its own,
-    but where folds of many pages share one (`held_out.drawn_folds`): weights and calibrations are then learnt in the
-    other folds as ever, from answers of a classifier that saw none of these pages.
+    but where folds of many pages share one (`lessons.drawn`): weights and calibrations are then learnt in the other
+    folds as ever, from answers of a classifier that saw none of these pages.
 
     Args:
         folds: Of `grouped_folds` or of the functions of `held_out`, (n,).
@@ -443,11 +447,31 @@ def in_each_fold(work: Callable[..., None], folds: NDArray[np.int64], parts: Seq
     # threads: the solvers let go of the interpreter's lock, and the matrix is shared
     numbers = [int(fold) for fold in np.unique(folds) if fold != LEARNT]
     jobs = [(number, part) for number in numbers for part in parts] if parts else [(number,) for number in numbers]
-    at_once, small = min(available_cores(), FOLDS), list[tuple[int, Part]]()
-    if len(folds) > _MANY_PAGES:  # copies of all features would be too large, but words are learnt from some pages only
-        at_once, small = 1, [(number, part) for part in parts if part.name == WORDS for number in numbers]
-    Parallel(n_jobs=at_once, prefer="threads")(delayed(work)(*job) for job in jobs if job not in small)
-    Parallel(n_jobs=min(available_cores(), 2), prefer="threads")(delayed(work)(*job) for job in small)
+    if len(folds) <= _MANY_PAGES:
+        Parallel(n_jobs=min(available_cores(), FOLDS), prefer="threads")(delayed(work)(*job) for job in jobs)
+    elif parts:
+        for number in numbers:
+            at_once(partial(work, number), parts)
+    else:
+        for number in numbers:
+            work(number)
+
+
+def at_once(work: Callable[[Part], _T], parts: Sequence[Part]) -> list[_T]:
+    """What a function gives for each part; words beside the others, which are done one after the other.
+
+    Copies of all features for several parts would be too large, but words are learnt from some pages only.
+    """
+    words, others = ([part for part in parts if (part.name == WORDS) == those] for those in (True, False))
+
+    def several(some: Sequence[Part]) -> list[_T]:
+        return [work(part) for part in some]
+
+    sides = Parallel(n_jobs=min(available_cores(), 2), prefer="threads")(
+        delayed(several)(some) for some in (others, words) if some
+    )
+    found = dict(zip([part.name for part in (*others, *words)], itertools.chain(*sides), strict=True))
+    return [found[part.name] for part in parts]
 
 
 def _few_documents(pages: LabelledPages, among: NDArray[np.bool_], most: int | None, seed: int) -> NDArray[np.int64]:

@@ -13,7 +13,12 @@ from sklearn.metrics import (
     precision_recall_fscore_support,
 )
 
-from embedpipe.classifiers.calibration.confidence import HeldOutScores, expected_calibration_error, nested_decisions
+from embedpipe.classifiers.calibration.confidence import (
+    HeldOutScores,
+    expected_calibration_error,
+    nested_decisions,
+    standard_error,
+)
 from embedpipe.classifiers.calibration.decisions import Rule
 from embedpipe.classifiers.evaluation import (
     GIVEN,
@@ -74,7 +79,9 @@ def metrics_of(pages: LabelledPages, held_out: HeldOut) -> dict[str, Any]:
 def _how_held_out(pages: LabelledPages, held_out: HeldOut) -> dict[str, Any]:
     """How many were held out and how, and what has no figure."""
     groups = {kind: len(set(pages.groups[pages.y == kind])) for kind in held_out.classes}
-    alone = (kind for kind, count in groups.items() if count == 1 and kind not in held_out.seen_types)
+    learnt = set(pages.y if held_out.measurable is None else pages.y[held_out.measurable])  # with undrawn ones of it
+    learnt = learnt if held_out.undrawn_documents else set()
+    alone = (kind for kind, count in groups.items() if count == 1 and kind not in held_out.seen_types | learnt)
     return {
         "folds": len(np.unique(rounds_of(held_out.folds))),
         "groups": len(set(pages.groups)),
@@ -127,23 +134,6 @@ def top_accuracy(scores: NDArray[np.float64], truth: NDArray[np.int64], k: int =
     """
     best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
     return float(np.mean((best == truth[:, None]).any(axis=1)))
-
-
-def standard_error(right: NDArray[np.bool_], groups: NDArray[Any]) -> float | None:
-    """Of a share of right answers, by how much it varies between groups, which were drawn as wholes.
-
-    The ratio estimator of cluster samples (Cochran, 1977); None of a single group.
-
-    Args:
-        right: Which answers are right, (n,).
-        groups: What was drawn together, (n,).
-    """
-    owner = np.unique(groups, return_inverse=True)[1]
-    counts = np.bincount(owner)
-    if len(counts) < 2:  # noqa: PLR2004
-        return None
-    beyond = np.bincount(owner, weights=right) - right.mean() * counts
-    return float(np.sqrt(len(counts) / (len(counts) - 1) * np.sum(beyond**2)) / len(right))
 
 
 def _macro_f1(truth: NDArray[Any], predicted: NDArray[Any]) -> float:

@@ -35,7 +35,9 @@ from embedpipe.classifiers.evaluation import (
 from embedpipe.classifiers.parts import Part, Plan
 from embedpipe.classifiers.saved.combining import DOCUMENT, means_of_parts
 from embedpipe.classifiers.scores.pooling import page_weights
+from embedpipe.index.row_neighbours import EXACT_ROWS
 from embedpipe.store.labels import NONE
+from embedpipe.store.scaling import ScaledRows
 
 GUARD = 0.05
 """Share of the documents of types left out that may be given one and the same known type as "ok"."""
@@ -115,7 +117,12 @@ def fit_detector(
     """
     own = replace(pages, X=pages.X[:, :0])  # the features are copied below
     own = own if rows is None else own.take(rows)
-    lessons = pages.columns_of(plan.parts[0]).lessons(rows)
+    base = pages.columns_of(plan.parts[0])
+    if pages.variants is None and len(own.y) > EXACT_ROWS:  # of many they are not
+        X = ScaledRows(scaling[0], base.X, None if rows is None else np.flatnonzero(rows))
+        weights = pages.weights if rows is None else pages.weights[rows]
+        return fit_novelty(scaling, X, own.y, weights, own.words if WORDS in plan.names else None)
+    lessons = base.lessons(rows)
     counts = own.words if WORDS in plan.names else None
     if counts is not None and own.variants is not None:  # the words of a variant are those of its page
         owner = np.nonzero(~np.isnan(own.variants[:, :, 0]))[0]

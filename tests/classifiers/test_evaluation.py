@@ -26,7 +26,7 @@ from embedpipe.classifiers.evaluation import (
     held_out_distances,
     isolated,
 )
-from embedpipe.classifiers.held_out import careless_folds
+from embedpipe.classifiers.lessons.drawn import careless_folds
 from embedpipe.classifiers.metrics import confusion, metrics_of, per_class, top_accuracy
 from embedpipe.classifiers.parts import Part
 from embedpipe.classifiers.scores.pooling import mean_log_scores
