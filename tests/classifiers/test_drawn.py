@@ -10,7 +10,7 @@ from embedpipe.classifiers.calibration.confidence import standard_error
 from embedpipe.classifiers.evaluation import FOLDS, LEARNT, cross_validate, rounds_of
 from embedpipe.classifiers.held_out import held_out_of
 from embedpipe.classifiers.lessons import drawn
-from embedpipe.classifiers.lessons.drawn import careless_folds, drawn_folds
+from embedpipe.classifiers.lessons.drawn import careless_folds, drawn_folds, judged_folds
 from embedpipe.classifiers.metrics import metrics_of
 
 
@@ -43,6 +43,15 @@ def test_of_many_pages_some_groups_are_held_out_and_the_others_always_learnt_fro
         assert metrics["sample"]["of_documents"] == 200
         assert 0 <= metrics["sample"]["standard_error"] <= 0.2
     assert (drawn_folds(pages) == folds).all()
+
+
+def test_every_label_is_judged_in_fewer_folds_where_there_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of many pages in three, and in five otherwise."""
+    pages = labelled(["a", "b"] * 30, range(60))
+    assert len(np.unique(judged_folds(pages))) == FOLDS
+    monkeypatch.setattr(drawn, "MOST_PAGES", 59)
+    folds = judged_folds(pages)
+    assert (len(np.unique(folds)), (folds == LEARNT).sum()) == (3, 0)
 
 
 def test_pages_at_random_are_as_many(monkeypatch: pytest.MonkeyPatch) -> None:
