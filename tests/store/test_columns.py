@@ -69,8 +69,6 @@ def test_rows_are_found_one_by_one_or_by_arrow(monkeypatch: pytest.MonkeyPatch, 
     names = ["b", "a", "b", "c", "a"]
     parts = {"name": names[:3], "n": [0, 1, 2]}, {"name": names[3:], "n": [3, 0]}
     table = pa.concat_tables([pa.table(part) for part in parts])
-        [pa.table({"name": names[:3], "n": [0, 1, 2]}), pa.table({"name": names[3:], "n": [3, 0]})]
-    )
     assert columns.distinct(table["name"]) == ["b", "a", "c"]
     assert list(columns.rows_with(table, "name", {"a", "c", "d"}, ["n", "name"])) == [(1, "a"), (3, "c"), (0, "a")]
     assert list(columns.rows_with(table, "n", {0}, ["name"])) == [("b",), ("a",)]
