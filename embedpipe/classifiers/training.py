@@ -209,7 +209,7 @@ def _words(store: FeatureStore, pages: LabelledPages) -> csr_array | None:
     table = page_extras.words_table(root)
     kept = table.kept()
     lacking = sum(index not in kept.get(sha256, ()) for sha256, index in keys)
-    words = folded(page_extras.words_in(table, keys), BUCKETS, spare=True)  # once, and not in each fold
+    words = folded(page_extras.words_in(table, keys), BUCKETS, spare=True, heads=True)  # once, for all folds
     if not have_words(words).any():
         return None
     if lacking:
