@@ -6,7 +6,7 @@ A thread feeds the workers and forms batches of one shape; the calling thread dr
 import queue
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field, replace
 from functools import partial
@@ -136,6 +136,7 @@ class PageStream:
 
     Attributes:
         seconds: What each stage took.
+        converted: How many documents each program has made PDFs of, by its name and version.
         seen: Called, in the thread of the feeder, with each page of which only the extras were wanted.
     """
 
@@ -162,6 +163,7 @@ class PageStream:
         workers = settings.workers or render_workers()
         self._workers = max(1, min(workers, files))
         self.seconds = {"render": 0.0, "forward": 0.0, "wait": 0.0}
+        self.converted: Counter[str] = Counter()
         self.stopped = threading.Event()
         self.bytes_finished = 0  # of documents that left the workers
         self.seen: Callable[[PageInfo], None] = lambda _: None
@@ -169,6 +171,7 @@ class PageStream:
     def run(self, jobs: Iterable[Job]) -> Iterator[FeatureBatch | PageFailure]:
         """Yields the features of every wanted page, and a failure for each that has none; in no fixed order."""
         with Renderer(self._options, self._workers) as renderer:
+            self.converted = renderer.stats.converted
             feeder = _Background(self._batches(renderer, jobs), _BATCHES_AHEAD)
             try:
                 yield from self._features(feeder)

@@ -26,7 +26,7 @@ from embedpipe.pages.containers.contract import (
 )
 from embedpipe.pages.containers.opening import kind_of, member_file, open_container, too_deep
 from embedpipe.pages.containers.places import of_member, outer
-from embedpipe.pages.documents import Limits, recognise, text_reader
+from embedpipe.pages.documents import Limits, named_reader, promises_converted, recognise, text_reader
 from embedpipe.pages.leftovers import LINK, in_container
 from embedpipe.pages.walking import UNREAD, FoundFile, IgnoredFile, failure, identify, no_document, open_without_waiting
 
@@ -137,7 +137,8 @@ class _Unfolding:
         except RefusedError:
             raise
         except DocumentError as error:
-            what = "" if self.found.named else named_format(path)  # a damaged Word document is not looked into either
+            # a damaged document that a program would convert fails, one of a format that is not read is passed over
+            what = "" if self.found.named or promises_converted(path) else named_format(path)
             yield IgnoredFile(path, UNREAD, what) if what else failure(path, error.kind, str(error))
         finally:
             if container is not None:
@@ -145,13 +146,14 @@ class _Unfolding:
 
     def _no_container(self, file: BinaryIO, path: str, words: str) -> Item:
         """A ZIP that is one document, or a program."""
-        if path == self.found.path and words in kinds.ZIP_READERS:
+        reader = named_reader(words)
+        if path == self.found.path and reader:
             return identify(self.found, self.limits)
         file.seek(0)
         head = filled(file, kinds.HEAD)
-        if words in kinds.ZIP_READERS:
+        if reader:
             digest, size = self._hash(file, head)
-            return Document(path, digest, size, self.found.mtime_ns, kinds.ZIP_READERS[words])
+            return Document(path, digest, size, self.found.mtime_ns, reader)
         found = self.found if path == self.found.path else FoundFile(path, -1, self.found.mtime_ns, False, None)
         return no_document(found, head, words)
 
@@ -197,7 +199,10 @@ class _Unfolding:
                     copied(content, file, self.limits.file_bytes - len(head), self.allowance)
                 yield from self._opened(file, kind, found.path, depth + 1)
             return
-        reader = recognise(head) or text_reader(found.path, head, self.limits)
+        if kinds.is_ole(head):
+            yield self._of_ole(content, head, found)
+            return
+        reader = named_reader(kinds.other_kind(head)) or recognise(head) or text_reader(found.path, head, self.limits)
         if reader is None or made_here(Path(found.path), head):
             yield no_document(found, head)
             return
@@ -205,6 +210,21 @@ class _Unfolding:
             raise DocumentError("too_large", f"{member.size} bytes, more than --max-file-size {self.limits.file_bytes}")
         digest, size = self._hash(content, head)
         yield Document(found.path, digest, size, found.mtime_ns, str(reader))
+
+    def _of_ole(self, content: BinaryIO, head: bytes, found: FoundFile) -> Item:
+        """An old Office document, or another file of its kind: which, its directory tells, wherever it lies."""
+        with tempfile.TemporaryFile("w+b") as opened:
+            file = cast("BinaryIO", opened)
+            with telling_damage("the folder for temporary files"):
+                file.write(head)
+                copied(content, file, self.limits.file_bytes - len(head), self.allowance)
+            file.flush()
+            words = kinds.other_kind(head, lambda offset, count: os.pread(file.fileno(), count, min(offset, 2**62)))
+            if (reader := named_reader(words)) is None:
+                return no_document(found, head, words)
+            file.seek(0)
+            digest, size = self._hash(file, b"")
+            return Document(found.path, digest, size, found.mtime_ns, reader)
 
     def _hash(self, content: BinaryIO, head: bytes) -> tuple[str, int]:
         digest, size = hashlib.sha256(head), len(head)

@@ -18,9 +18,9 @@ from embedpipe.core.other_formats import bare, format_of, named_format
 from embedpipe.core.outputs import made_here
 from embedpipe.core.records import WHOLE_FILE, Document, PageFailure, PageRef
 from embedpipe.pages.containers.kinds import HEAD, ZIP, container_kind, other_kind
-from embedpipe.pages.containers.opening import zip_reader
+from embedpipe.pages.containers.opening import zip_words
 from embedpipe.pages.containers.places import MARK
-from embedpipe.pages.documents import SUFFIXES, Limits, recognise, text_reader
+from embedpipe.pages.documents import SUFFIXES, Limits, named_reader, recognise, text_reader
 from embedpipe.pages.leftovers import LINK, OURS, Sieve
 
 OTHER, UNREAD = "other", "unread"
@@ -231,8 +231,8 @@ def identify(found: FoundFile, limits: Limits) -> Document | IgnoredFile | PageF
                 return failure(found.path, "unreadable", "it is no longer a regular file")
             head = file.read(HEAD)
             kind = container_kind(head)
-            reader = zip_reader(file) if kind == ZIP else None if kind else recognise(head)
-            reader = reader or (None if kind else text_reader(found.path, head, limits))
+            words = zip_words(file) if kind == ZIP else other_kind(head, partial(_read_at, found.path))
+            reader = named_reader(words) or (None if kind else recognise(head) or text_reader(found.path, head, limits))
             file.seek(len(head))
             if reader is None or (not found.named and made_here(Path(found.path), head)):
                 return no_document(found, head)

@@ -9,8 +9,8 @@ import torch
 
 from embedpipe.backbones.building import BACKBONES
 from embedpipe.backbones.engines import EngineChoice
-from embedpipe.backbones.model_cache import cache_folder
 from embedpipe.backbones.runtime import choose, fast_precision
+from embedpipe.core.cache_folder import cache_folder
 from embedpipe.core.errors import EmbedpipeError
 from embedpipe.core.machine import available_cores
 from embedpipe.core.records import DEFAULT_BACKBONE

@@ -4,7 +4,7 @@ This is the one place that names kinds of file besides `documents.READERS`.
 """
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 
 ZIP, TAR, GZIP, BZIP2, XZ, MAIL, MAILBOX = CONTAINERS = ("zip", "tar", "gzip", "bzip2", "xz", "mail", "mailbox")
 """Kinds of container, see `opening`."""
@@ -97,8 +97,25 @@ _ZIPS: tuple[tuple[str, Callable[[Collection[str]], bool]], ...] = (
 """ZIP files that are one document or program, by the names in them, and no containers of documents."""
 
 
+_more_starts: list[tuple[str, tuple[bytes, ...]]] = []
+_more_zips: list[tuple[str, tuple[str, ...]]] = []
+
+
+def name_kinds(starts: Iterable[tuple[str, tuple[bytes, ...]]], holds: Iterable[tuple[str, tuple[str, ...]]]) -> None:
+    """Has this process know more kinds of file, in the place of those that it was told of before.
+
+    Args:
+        starts: Words for a kind, with the article, and the bytes that one of its files may begin with.
+        holds: Words for a kind of ZIP, and names that all are in it.
+    """
+    _more_starts[:], _more_zips[:] = starts, holds
+
+
 def zip_kind(names: Collection[str]) -> str:
     """What a ZIP with such names is, with its article; "" for an archive."""
+    for words, held in _more_zips:
+        if all(name in names for name in held):
+            return words
     return next((words for words, tells in _ZIPS if tells(names)), "")
 
 
@@ -128,6 +145,11 @@ _STREAMS = (
 _DIRECTORY_BYTES = 8192
 
 
+def is_ole(head: bytes) -> bool:
+    """Whether a file is of the kind that old Office documents and Outlook mails are of; its directory tells which."""
+    return head.startswith(_OLE)
+
+
 def other_kind(head: bytes, read_at: Callable[[int, int], bytes] | None = None) -> str:
     """What people call a file that no reader opens, with its article; "" where that is not known.
 
@@ -135,10 +157,10 @@ def other_kind(head: bytes, read_at: Callable[[int, int], bytes] | None = None) 
         head: The first `HEAD` bytes.
         read_at: Reads so many bytes from an offset, for kinds that the head does not tell.
     """
-    for words, marks in _MARKS:
+    for words, marks in (*_more_starts, *_MARKS):
         if head.startswith(marks):
             return words
-    if not head.startswith(_OLE):
+    if not is_ole(head):
         return ""
     if read_at is not None:
         shift, sector = int.from_bytes(head[30:32], "little"), int.from_bytes(head[48:52], "little")
