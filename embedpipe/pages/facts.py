@@ -27,6 +27,7 @@ from embedpipe.pages.extraction import run_guarded
 from embedpipe.pages.formats import books
 from embedpipe.pages.formats.colours import profile_of
 from embedpipe.pages.formats.pdf import PdfDocument
+from embedpipe.pages.formats.pdf_fonts import CJK_FALLBACK
 from embedpipe.pages.formats.pdf_mending import hidden_layers
 from embedpipe.pages.formats.pictures import ORIENTATION, ImageDocument
 
@@ -131,8 +132,16 @@ def _of_pdf(opened: PdfDocument) -> dict[str, Any]:
         "password_used": bool(opened.password),
         "repaired": bool(pdf.is_repaired),
         "hidden_layers": hidden_layers(pdf),
+        "page_labels": _labels(pdf),
         "fonts_not_embedded": _not_embedded(opened),
     }
+
+
+def _labels(pdf: pymupdf.Document) -> list[str]:
+    """What pages call themselves (`iv`, `A-3`), of the first ones; empty where these are their numbers."""
+    count = min(pdf.page_count, _MOST_PAGES)
+    labels = [str(pdf[index].get_label()) for index in range(count)] if pdf.get_page_labels() else []
+    return labels if labels != [str(number) for number in range(1, count + 1)] else []
 
 
 def _not_embedded(opened: OpenDocument) -> list[str]:
@@ -147,7 +156,7 @@ def _not_embedded(opened: OpenDocument) -> list[str]:
             continue
         for _, extension, kind, name, *_ in fonts:
             if extension == "n/a" and kind != "Type3":
-                instead = "its CJK fallback" if kind == "Type0" else "a substitute"
+                instead = f"its CJK fallback, {CJK_FALLBACK}" if kind == "Type0" else "a substitute"
                 instead = "a font of the same measures" if name.startswith(_STANDARD) else instead
                 found[f"{name}: MuPDF draws {instead}"] = None
     return list(found)

@@ -56,7 +56,7 @@ def test_each_file_is_told(pile: Path, tiny: Backbone, tmp_path: Path) -> None:
     assert set(told) == {"发票.pdf", "notes.txt", "b", "c.png", "d.docx"}
     invoice = told["发票.pdf"]
     assert invoice.containers == [str(pile / "a.zip")]
-    assert invoice.facts["fonts_not_embedded"] == ["SimSun: MuPDF draws its CJK fallback"]
+    assert invoice.facts["fonts_not_embedded"] == ["SimSun: MuPDF draws its CJK fallback, Droid Sans Fallback"]
     assert invoice.facts["hidden_layers"] == ["Draft"]
     assert invoice.facts["repaired"]
     assert "PyMuPDF" in invoice.facts["library"]

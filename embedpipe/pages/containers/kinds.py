@@ -4,7 +4,8 @@ This is the one place that names kinds of file besides `documents.READERS`.
 """
 
 import re
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 
 ZIP, TAR, GZIP, BZIP2, XZ, MAIL, MAILBOX = CONTAINERS = ("zip", "tar", "gzip", "bzip2", "xz", "mail", "mailbox")
 """Kinds of container, see `opening`."""
@@ -97,23 +98,26 @@ _ZIPS: tuple[tuple[str, Callable[[Collection[str]], bool]], ...] = (
 """ZIP files that are one document or program, by the names in them, and no containers of documents."""
 
 
-_more_starts: list[tuple[str, tuple[bytes, ...]]] = []
-_more_zips: list[tuple[str, tuple[str, ...]]] = []
+@dataclass(frozen=True, slots=True)
+class MoreKinds:
+    """Kinds of file that a user has named: words with the article, and what tells them; they go before the others.
 
-
-def name_kinds(starts: Iterable[tuple[str, tuple[bytes, ...]]], holds: Iterable[tuple[str, tuple[str, ...]]]) -> None:
-    """Has this process know more kinds of file, in the place of those that it was told of before.
-
-    Args:
-        starts: Words for a kind, with the article, and the bytes that one of its files may begin with.
-        holds: Words for a kind of ZIP, and names that all are in it.
+    Attributes:
+        starts: What a file may begin with.
+        holds: Names in a ZIP, all of them.
     """
-    _more_starts[:], _more_zips[:] = starts, holds
+
+    starts: tuple[tuple[str, tuple[bytes, ...]], ...] = ()
+    holds: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+
+more: Callable[[], MoreKinds] = MoreKinds
+"""Gives the kinds that count now; set by `converting.table`."""
 
 
 def zip_kind(names: Collection[str]) -> str:
     """What a ZIP with such names is, with its article; "" for an archive."""
-    for words, held in _more_zips:
+    for words, held in more().holds:
         if all(name in names for name in held):
             return words
     return next((words for words, tells in _ZIPS if tells(names)), "")
@@ -157,7 +161,7 @@ def other_kind(head: bytes, read_at: Callable[[int, int], bytes] | None = None) 
         head: The first `HEAD` bytes.
         read_at: Reads so many bytes from an offset, for kinds that the head does not tell.
     """
-    for words, marks in (*_more_starts, *_MARKS):
+    for words, marks in (*more().starts, *_MARKS):
         if head.startswith(marks):
             return words
     if not is_ole(head):

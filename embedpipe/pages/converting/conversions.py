@@ -93,9 +93,8 @@ class Conversions:
             raise DocumentError("needs_converter", message)
         program = converter.found()
         if program is None:
-            raise DocumentError(
-                "needs_converter", f"{converter.name} documents need {converter.made_by}: {converter.get}"
-            )
+            message = f"{converter.name} documents need {converter.made_by}, which is not here: {converter.get}"
+            raise DocumentError("needs_converter", message)
         version = version_of(program, converter.version[1:]) if converter.version else ""
         made_by = f"{converter.made_by} {version}".strip()
         file = kept.place(document.sha256, made_by, converter.command)

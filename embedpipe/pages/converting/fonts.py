@@ -6,8 +6,8 @@ import zipfile
 import zlib
 
 _NAMES = re.compile(
-    rb"(?:w:(?:ascii|hAnsi|eastAsia)|typeface|FontName|(?:style|svg|fo):font-(?:name|family)|<(?:\w+:)?(?:name|rFont) val)"
-    rb'="([^"]{1,100})"'
+    rb"(?:w:(?:ascii|hAnsi|eastAsia)|typeface|FontName|(?:style|svg|fo):font-(?:name|family)"
+    rb'|<(?:\w+:)?(?:name|rFont) val)="([^"]{1,100})"'
 )
 """Of Word (`w:rFonts`), of PowerPoint and its themes (`typeface`), of Excel (`<name val=`), OpenDocument, and OFD."""
 

@@ -1,11 +1,13 @@
 """Which program makes a PDF of which kind of document: what is built in, and what a `readers.toml` says otherwise."""
 
 import functools
+import importlib.util
 import os
 import shutil
+import sys
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +97,17 @@ _OFFICE = Converter(
     "libreoffice-impress-nogui; others: libreoffice.org)",
 )
 
+_OFD = Converter(
+    "OFD",
+    (".ofd",),
+    ("an OFD document",),
+    ("ofd-converter",),
+    "ofd-converter",
+    ("ofd-converter", "{input}", "{output}"),
+    (),
+    "pip install easyofd (reads most electronic invoices), or name a program in a readers.toml",
+)
+
 CONVERTERS: dict[str, Converter] = {
     "office": _OFFICE,
     "hwp": replace(
@@ -104,18 +117,24 @@ CONVERTERS: dict[str, Converter] = {
         kinds=("an HWP document",),
         fails="LibreOffice opens HWP documents with the extension H2Orestart only",
     ),
-    "ofd": Converter(
-        "OFD",
-        (".ofd",),
-        ("an OFD document",),
-        ("ofd-converter",),
-        "ofd-converter",
-        ("ofd-converter", "{input}", "{output}"),
-        (),
-        "name a program that makes PDFs of OFD documents in a readers.toml (see docs/formats.md)",
-    ),
+    "ofd": _OFD,
 }
 """What is built in, by the key in `documents.READERS`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The converters that count, and the kinds of file that only these know."""
+
+    converters: Mapping[str, Converter]
+    more: kinds.MoreKinds = field(default_factory=kinds.MoreKinds)
+
+
+def _now() -> Table:
+    return _named(os.environ.get(VARIABLE, ""))
+
+
+kinds.more = lambda: _now().more
 
 
 def active() -> Mapping[str, Converter]:
@@ -124,13 +143,13 @@ def active() -> Mapping[str, Converter]:
     Raises:
         UsageError: The `readers.toml` cannot be read, or says what cannot be.
     """
-    return _named(os.environ.get(VARIABLE, ""))
+    return _now().converters
 
 
 def use(file: str) -> Mapping[str, Converter]:
     """Has this process, and those that it starts, go by a `readers.toml`, or by `NONE`; raises as `active` does."""
     named = file if file == NONE else os.path.abspath(file)
-    converters = _named(named)
+    converters = _named(named).converters
     os.environ[VARIABLE] = named
     return converters
 
@@ -140,21 +159,29 @@ def converter_of(words: str) -> str | None:
     return next((key for key, converter in active().items() if words in converter.kinds), None)
 
 
-@functools.cache
-def _named(file: str) -> Mapping[str, Converter]:
-    if not file:
-        kinds.name_kinds((), ())
+def _built_in() -> dict[str, Converter]:
+    """Those that count without a `readers.toml`: for OFD a program of that name, else the package easyofd."""
+    if _OFD.found() or not importlib.util.find_spec("easyofd"):
         return CONVERTERS
+    script = str(Path(__file__).with_name("easy_ofd.py"))
+    python = (sys.executable, "-P", script)  # without this folder among those that modules are looked for in
+    easy = replace(_OFD, program=(sys.executable,), made_by="easyofd", command=(*python, "{input}", "{output}"))
+    return {**CONVERTERS, "ofd": replace(easy, version=(*python, "--version"))}
+
+
+@functools.cache
+def _named(file: str) -> Table:
+    if not file:
+        return Table(_built_in())
     if file == NONE:
-        kinds.name_kinds((), ())
-        return {}
+        return Table({})
     try:
         told = tomllib.loads(Path(file).read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"--readers {file}: {error.strerror or error}") from None
     except ValueError as error:
         raise UsageError(f"--readers {file}: no TOML: {error}") from None
-    converters = dict(CONVERTERS)
+    converters = dict(_built_in())
     named = _Kinds([], [])
     for key, values in told.items():
         if not isinstance(values, dict):
@@ -166,8 +193,8 @@ def _named(file: str) -> Mapping[str, Converter]:
         converters.pop(key, None)
         if entry is not None:
             converters[key] = entry
-    kinds.name_kinds(named.starts, named.holds)
-    return dict(sorted(converters.items(), key=lambda pair: pair[0] not in told))
+    ordered = dict(sorted(converters.items(), key=lambda pair: pair[0] not in told))
+    return Table(ordered, kinds.MoreKinds(tuple(named.starts), tuple(named.holds)))
 
 
 @dataclass(slots=True)
@@ -209,6 +236,7 @@ def _entry(key: str, told: dict[str, Any], built_in: Converter | None, named: _K
         command = values["command"]
         changes |= {"command": command, "program": command[:1], "version": (), "fails": ""}
         changes.setdefault("made_by", os.path.basename(command[0]))
+        changes.setdefault("get", f"its place in the readers.toml is {command[0]}")
     if "program" in values:
         changes["program"] = (values["program"],)
     if "version" in values:
