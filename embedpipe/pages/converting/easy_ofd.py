@@ -23,9 +23,9 @@ def main() -> int:
     source, target = map(Path, sys.argv[1:])
     logging.disable(logging.CRITICAL)
     import pymupdf  # noqa: PLC0415 - not for the version
-    from loguru import logger  # type: ignore[import-not-found,unused-ignore]  # noqa: PLC0415 - of easyofd
-    from reportlab.pdfbase import pdfmetrics  # type: ignore[import-not-found,unused-ignore]  # noqa: PLC0415 - likewise
-    from reportlab.pdfbase.ttfonts import TTFont  # type: ignore[import-not-found,unused-ignore]  # noqa: PLC0415
+    from loguru import logger  # noqa: PLC0415 - of easyofd
+    from reportlab.pdfbase import pdfmetrics  # noqa: PLC0415 - likewise
+    from reportlab.pdfbase.ttfonts import TTFont  # noqa: PLC0415
 
     logger.remove()
     letters = pymupdf.Font("cjk").buffer
@@ -36,7 +36,7 @@ def main() -> int:
         return font
 
     pdfmetrics.findFontAndRegister = fallback
-    from easyofd.ofd import OFD  # type: ignore[import-not-found,unused-ignore]  # noqa: PLC0415 - prints as it loads
+    from easyofd.ofd import OFD  # noqa: PLC0415 - prints as it loads
 
     document = OFD()
     document.read(source.read_bytes(), fmt="binary")
