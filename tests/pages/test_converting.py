@@ -1,5 +1,6 @@
 """Documents that a program makes PDFs of: whatever it does is an outcome, and it does it once."""
 
+import importlib.util
 import os
 import shutil
 import threading
@@ -284,3 +285,17 @@ def test_fonts_that_a_document_names(tmp_path: Path) -> None:
     ):
         (tmp_path / "a").write_bytes(content)
         assert named_fonts(str(tmp_path / "a")) == fonts
+
+
+@pytest.mark.skipif(importlib.util.find_spec("easyofd") is None, reason="easyofd is not installed")
+def test_easyofd_converts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An OFD document becomes a page of its size, with its text in a font that has it."""
+    monkeypatch.setenv(table.VARIABLE, "")
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    document = put(tmp_path, office_files.ofd(), "a.ofd")
+    assert convert(document, LIMITS).made_by.startswith(("easyofd 2", "ofd-converter"))
+    opened = open_document(document.path, document.reader, ReadOptions())
+    drawn = opened.render(0)
+    assert (drawn.width, drawn.height) == pytest.approx((210 / 25.4 * 72, 140 / 25.4 * 72), abs=1)
+    assert "电子发票" in opened.pdf[0].get_text()
+    opened.close()
