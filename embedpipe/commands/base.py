@@ -388,8 +388,15 @@ def print_metrics(metrics: dict[str, Any], output: Output) -> None:
         )
         return
     print_quality(metrics, output)
+    if sample := metrics.get("sample"):
+        output.line(
+            f"measured on {metrics['held_out_documents']:,} of {sample['of_documents']:,} documents, in whole groups; "
+            f"standard error of their accuracy: {figure(sample['standard_error'])}"
+        )
+    folds = metrics["folds"]
     output.line(
-        f"{metrics['folds']} folds; documents of one group were never on both sides ({metrics['groups']} groups)"
+        f"{folds} fold{'s' if folds != 1 else ''}; documents of one group were never on both sides "
+        f"({metrics['groups']} groups)"
     )
     print_groups(metrics, output)
     if metrics["types_not_held_out"]:

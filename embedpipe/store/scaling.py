@@ -14,6 +14,33 @@ _MANY = 20_000
 """Of more rows, sums are added up in blocks."""
 
 
+class ScaledRows:
+    """Rows as a fitted scaler gives them, some at a time: all of them would be a second copy of all features.
+
+    Args:
+        scaler: The scaler.
+        X: Features, (m, n_features).
+        rows: Which of these, (n,); all if not given.
+    """
+
+    def __init__(self, scaler: "BlockScaler", X: NDArray[np.float32], rows: NDArray[np.int64] | None = None) -> None:
+        self._scaler, self._X = scaler, X
+        self._rows = np.arange(len(X)) if rows is None else rows
+
+    def __len__(self) -> int:
+        """How many rows."""
+        return len(self._rows)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and features."""
+        return len(self._rows), self._X.shape[1]
+
+    def __getitem__(self, some: slice | NDArray[np.int64]) -> NDArray[np.floating]:
+        """Some rows, scaled."""
+        return self._scaler.transform_in_place(self._X[self._rows[some]])
+
+
 class BlockScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     """Gives every block of features the same weight.
 
