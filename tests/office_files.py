@@ -26,7 +26,7 @@ def zipped(files: dict[str, str | bytes]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, content in files.items():
-            archive.writestr(name, content)
+            archive.writestr(zipfile.ZipInfo(name), content)  # of no time: the same bytes each time
     return buffer.getvalue()
 
 
@@ -90,12 +90,24 @@ FAKE = """#!/bin/sh
 here=$(dirname "$0")
 echo "$1" >> "$here/calls"
 if grep -q HANGS "$1"; then sleep 60 & echo $! > "$here/child"; wait; fi
+if grep -q WAITS "$1"; then while [ ! -e "$here/go" ]; do sleep 0.05; done; fi
 if grep -q EATS "$1"; then head -c 400000000 /dev/zero | tail >/dev/null; exit 1; fi
 if grep -q CRASHES "$1"; then kill -SEGV $$; fi
 if grep -q FAILS "$1"; then echo "Error: source file could not be loaded"; exit 0; fi
 if grep -q LIES "$1"; then echo "no PDF" > "$2"; exit 0; fi
 if grep -q LINKS "$1"; then ln -s "$here/one.pdf" "$2"; exit 0; fi
 cp "$here/one.pdf" "$2"
+"""
+
+SEVERAL = """#!/bin/sh
+here=$(dirname "$0")
+out=$1; shift
+echo "$#" >> "$here/calls"
+for file in "$@"; do
+  if grep -q CRASHES "$file"; then kill -SEGV $$; fi
+  if grep -q FAILS "$file"; then continue; fi
+  cp "$here/one.pdf" "$out/$(basename "$file" .docx).pdf"
+done
 """
 
 

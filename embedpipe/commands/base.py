@@ -335,7 +335,7 @@ def print_counts(report: "Report", output: Output) -> None:
     if report.members:
         output.line(f"of these files, {report.members} lie in archives, mails and mailboxes")
     for program, count in sorted(report.converted.items()):
-        output.line(f"documents that {program} made PDFs of: {count}")
+        output.line(f"documents that are read by the PDF that {program} makes of them: {count}")
     print_passed_over(report, output)
     if report.interrupted:
         output.line("interrupted: everything so far is kept, the same command goes on from here")

@@ -2,9 +2,9 @@
 
 import importlib.util
 import os
-import shutil
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import office_files
@@ -98,6 +98,27 @@ def test_a_stop_ends_the_program(office: Path, tmp_path: Path) -> None:
     assert time.monotonic() < begin + 40
 
 
+def test_several_at_a_time(office: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program that takes several is given those that wait; one that brings it down costs the others nothing."""
+    (office / "many").write_text(office_files.SEVERAL)
+    (office / "many").chmod(0o755)
+    command = f'command = ["{office}/many", "{{outdir}}", "{{input}}"]'
+    (tmp_path / "r.toml").write_text(f"[office]\n{command}\nseveral = 8\n")
+    monkeypatch.setenv(table.VARIABLE, str(tmp_path / "r.toml"))
+    texts = ["1", "2", "FAILS", "3", "CRASHES", "4"]
+    documents = [put(tmp_path, office_files.docx(text), f"{n}.docx") for n, text in enumerate(texts)]
+    documents.append(put(tmp_path, office_files.doc("EncryptedPackage"), "locked.docx"))
+    with Conversions(LIMITS) as conversions:
+        conversions._pool = ThreadPoolExecutor(1)
+        hold = threading.Event()
+        conversions._pool.submit(hold.wait)
+        futures = [conversions.submit(one) for one in documents]
+        hold.set()
+        errors = [getattr(future.exception(60), "kind", "") for future in futures]
+    assert errors == ["", "", "not_a_document", "", "crash", "", "encrypted"]
+    assert (office / "calls").read_text().split() == ["6", "1", "1", "1"]
+
+
 def test_without_the_program_it_is_told_what_to_do(office: Path, tmp_path: Path) -> None:
     """As long as it is missing, and no longer; and nothing is converted where that was asked for."""
     document = put(tmp_path, office_files.docx())
@@ -109,19 +130,19 @@ def test_without_the_program_it_is_told_what_to_do(office: Path, tmp_path: Path)
     assert convert(document, LIMITS).made_by
 
 
-def test_pages_are_drawn_while_programs_run(office: Path, tmp_path: Path, make_pdf: object) -> None:
-    """A program that hangs keeps no PDF from being drawn, and each document comes out once."""
-    hanging = put(tmp_path, office_files.docx("HANGS"))
-    good = put(tmp_path, office_files.docx(), "good.docx")
-    shutil.copy(office / "one.pdf", tmp_path / "b.pdf")
-    plain = put(tmp_path, (tmp_path / "b.pdf").read_bytes(), "b.pdf")
+def test_pages_are_drawn_while_programs_run(office: Path, tmp_path: Path) -> None:
+    """A program that takes long keeps no PDF from being drawn, and each document comes out once."""
+    waiting = put(tmp_path, office_files.docx("WAITS"))
+    good = put(tmp_path, office_files.docx("FAILS"), "bad.docx")
+    plain = put(tmp_path, (office / "one.pdf").read_bytes(), "b.pdf")
     order = []
-    with Renderer(ReadOptions(limits=Limits(convert_seconds=2)), workers=1) as renderer:
-        for step in renderer.render(Job(one, Selection()) for one in (hanging, good, plain)):
+    with Renderer(ReadOptions(limits=Limits(convert_seconds=90)), workers=1) as renderer:
+        for step in renderer.render(Job(one, Selection()) for one in (waiting, good, plain)):
             order += [(Path(step.document.path).name, isinstance(page, PageImage)) for page in step.results]
+            (office / "go").touch()
         assert dict(renderer.stats.converted) == {"Fake Office 7.1": 1}
     assert order[0] == ("b.pdf", True)
-    assert sorted(order) == [("a.docx", False), ("b.pdf", True), ("good.docx", True)]
+    assert sorted(order) == [("a.docx", True), ("b.pdf", True), ("bad.docx", False)]
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,7 @@ class Converter:
         fails: Where the program opens none of these documents without an addition: how to get that; else "".
         seconds: That one document may take; 0 for the limit of the run.
         memory_bytes: That one process of it may take; 0 for the limit of the run.
+        several: Documents that it takes at a time, each in the place of a part of the command that is `{input}`.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Converter:
     fails: str = ""
     seconds: float = 0.0
     memory_bytes: int = 0
+    several: int = 1
 
     def found(self) -> str | None:
         """Where the program is; None where it is not."""
@@ -95,6 +97,7 @@ _OFFICE = Converter(
     ("soffice", "--version"),
     "install LibreOffice (Debian, Ubuntu: apt install libreoffice-writer-nogui libreoffice-calc-nogui "
     "libreoffice-impress-nogui; others: libreoffice.org)",
+    several=8,
 )
 
 _OFD = Converter(
@@ -207,7 +210,7 @@ class _Kinds:
 
 _TEXTS = ("program", "made_by", "name", "get")
 _LISTS = ("suffixes", "command", "version", "kinds", "starts", "holds")
-_NUMBERS = ("seconds", "megabytes")
+_NUMBERS = ("seconds", "megabytes", "several")
 
 
 def _entry(key: str, told: dict[str, Any], built_in: Converter | None, named: _Kinds) -> Converter | None:
@@ -231,21 +234,28 @@ def _entry(key: str, told: dict[str, Any], built_in: Converter | None, named: _K
         named.holds.append((own, values.pop("holds")))
     known = tuple(f"{'an' if word[:1] in 'AEIOUaeiou' else 'a'} {word}" for word in values.pop("kinds", ()))
     entry = built_in or Converter(key, (f".{key}",), (), (), key, ())
-    changes: dict[str, Any] = {name: values[name] for name in ("name", "made_by", "suffixes", "get") if name in values}
-    if "command" in values:
-        command = values["command"]
-        changes |= {"command": command, "program": command[:1], "version": (), "fails": ""}
-        changes.setdefault("made_by", os.path.basename(command[0]))
-        changes.setdefault("get", f"its place in the readers.toml is {command[0]}")
-    if "program" in values:
-        changes["program"] = (values["program"],)
-    if "version" in values:
-        changes["version"] = values["version"]
+    changes = _changes(values)
     if recognised:
         changes["kinds"] = (*entry.kinds, *known, own)
-    changes |= {"seconds": float(values.get("seconds", entry.seconds))}
-    changes |= {"memory_bytes": int(values.get("megabytes", 0)) * _MEGABYTE or entry.memory_bytes}
     return replace(entry, **changes)
+
+
+def _changes(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The attributes of a converter that checked values change."""
+    plain = ("name", "made_by", "suffixes", "get", "version", "seconds", "several")
+    changes: dict[str, Any] = {}
+    if "command" in values:
+        command = values["command"]
+        changes = {"command": command, "program": command[:1], "version": (), "fails": "", "several": 1}
+        changes |= {"made_by": os.path.basename(command[0]), "get": f"its place in the readers.toml is {command[0]}"}
+    changes |= {name: values[name] for name in plain if name in values}
+    if "program" in values:
+        changes["program"] = (values["program"],)
+    if "megabytes" in values:
+        changes["memory_bytes"] = int(values["megabytes"]) * _MEGABYTE
+    if "several" in values:
+        changes["several"] = max(1, int(values["several"]))
+    return changes
 
 
 def _value(key: str, name: str, value: Any) -> Any:
