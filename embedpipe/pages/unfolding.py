@@ -218,8 +218,12 @@ class _Unfolding:
             with telling_damage("the folder for temporary files"):
                 file.write(head)
                 copied(content, file, self.limits.file_bytes - len(head), self.allowance)
-            file.flush()
-            words = kinds.other_kind(head, lambda offset, count: os.pread(file.fileno(), count, min(offset, 2**62)))
+
+            def read_at(offset: int, count: int) -> bytes:
+                file.seek(offset)
+                return file.read(count)
+
+            words = kinds.other_kind(head, read_at)
             if (reader := named_reader(words)) is None:
                 return no_document(found, head, words)
             file.seek(0)

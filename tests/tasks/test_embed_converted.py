@@ -22,6 +22,7 @@ from embedpipe.embedding.streaming import Settings
 from embedpipe.pages.contract import Limits
 from embedpipe.pages.converting import libre_office, table
 from embedpipe.store.workspace import Workspace
+from embedpipe.tasks import info
 from embedpipe.tasks.embed import embed
 from embedpipe.tasks.embed_explain import explain, in_words
 
@@ -56,6 +57,9 @@ def test_they_are_embedded_like_others(
     (part,) = store.path.glob("part-*.parquet")
     assert pq.read_schema(part).metadata[b"converters"] == b"Fake Office 7.1"
     assert office_files.calls(office) == 3
+    held = info.take(workspace)
+    assert held["spaces"][0]["converted"] == {"Fake Office 7.1": 2}
+    assert "  pages of documents that Fake Office 7.1 made PDFs of: 2" in list(info.describe(held, failures=False))
     again = embed(workspace, [str(pile)], tiny, settings=SETTINGS)
     assert (again.embedded, again.skipped, again.failed_files) == (0, 2, 1)
     (workspace.root / "pages" / "thumbnails.json").unlink()

@@ -30,7 +30,7 @@ class ConvertedDocument:
     def render(self, index: int) -> Rendering:
         """Renders a page of the PDF."""
         drawn = self._opened.render(index)
-        told = f"converted by {self.made_by}"
+        told = f"converted by {self.made_by}"  # begins with `table.CONVERTED_BY`
         return replace(drawn, message=f"{told}; {drawn.message}" if drawn.message else told)
 
     def close(self) -> None:

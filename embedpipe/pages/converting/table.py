@@ -20,6 +20,9 @@ VARIABLE = "EMBEDPIPE_READERS"
 NONE = "none"
 """In the place of a file: no document is converted, and what would be is of a format that is not read."""
 
+CONVERTED_BY = "converted by "
+"""Begins the message of a page of a PDF that a program has made; its name, its version, and `; ` come after that."""
+
 _MEGABYTE = 1024**2
 
 _LIBRE_OFFICE = (
