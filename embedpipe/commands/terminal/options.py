@@ -237,7 +237,7 @@ class Recognition:
 
 @dataclass(frozen=True)
 class Sharing:
-    """Of `embed`, where a heap is more than one machine or one session does."""
+    """Of commands that share a heap."""
 
     shard: Annotated[
         str | None, typer.Option(metavar="I/N", help="Read only the I-th of N shards of the files, from 1/N to N/N.")
