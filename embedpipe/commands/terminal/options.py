@@ -270,7 +270,7 @@ class Sharing:
                 raise UsageError(f"--shard {self.shard}: write I/N, counted from 1, such as 3/16") from None
         if shard is not None and self.plan is not None:
             raise UsageError("--plan: it tells of all shards, so leave --shard out")
-        budget = None if self.budget is None else read_duration("--budget", self.budget)
+        budget = None if self.budget is None else read_duration(self.budget)
         return dataclasses.replace(settings, shard=shard, budget=budget)
 
 
@@ -355,13 +355,13 @@ class Labelling:
         return Settings(passwords=read_passwords(self.password_file))
 
 
-def read_duration(option: str, text: str) -> float:
-    """Seconds of a time such as 2h, 90m, 1h30m, 45s or 1d; raises UsageError where it is none."""
+def read_duration(text: str) -> float:
+    """Seconds of `--budget`, a time such as 2h, 90m, 1h30m, 45s or 1d; raises UsageError where it is none."""
     match = re.fullmatch(r"(?:(\d{1,4})d)?(?:(\d{1,6})h)?(?:(\d{1,8})m)?(?:(\d{1,9})s)?", text.replace(" ", "").lower())
     numbers = [int(number or 0) for number in match.groups()] if match else []
     seconds = sum(number * unit for number, unit in zip(numbers, (86400, 3600, 60, 1), strict=False))
     if not seconds:
-        raise UsageError(f"{option} {text}: write a time such as 2h, 90m or 1h30m")
+        raise UsageError(f"--budget {text}: write a time such as 2h, 90m or 1h30m")
     return float(seconds)
 
 
