@@ -22,6 +22,8 @@ class Report:
 
     Attributes:
         same_files: Further names of files that were met already: hard links, links, folders under two names.
+        elsewhere: Files that belong to other shards; they are not among `files`.
+        out_of_time: Whether the run stopped by itself, for its budget was used up.
         members: Documents in archives, mails and mailboxes; each counts as a file, and the container does not.
         others: How many files were ignored for which reason, see `walking.IgnoredFile`.
         unread: Ignored files in formats that are not read: path, and what people call them.
@@ -62,6 +64,8 @@ class Report:
     unread: list[tuple[str, str]] = field(default_factory=list)
     stages: dict[str, float] = field(default_factory=dict)
     interrupted: bool = False
+    elsewhere: int = 0
+    out_of_time: bool = False
     filled: int = 0
     kept_labels: int = 0
     shift: Shift = field(default_factory=Shift)
@@ -120,7 +124,7 @@ class Intake:
 
     def size(self) -> tuple[int, int]:
         """Files and bytes to come; walks the inputs once, without opening a file."""
-        found = [item.size for item in self._walk() if isinstance(item, FoundFile)]
+        found = [item.size for item in self._walk() if isinstance(item, FoundFile) and self._is_ours(item.path)]
         return len(found), sum(found)
 
     def _walk(self) -> Iterator[Found]:
@@ -128,14 +132,22 @@ class Intake:
 
     def __iter__(self) -> Iterator[Document | PageFailure]:
         for found in self._walk():
-            self._report.files += 1
             self._meet(found)
-            if isinstance(found, FoundFile) and found.same_as is not None:
+            if not self._is_ours(path := _path_of(found)):
+                self._report.elsewhere += 1
+                self._await(path, CURRENT)
+                continue
+            self._report.files += 1
+            if isinstance(found, FoundFile) and found.same_as is not None and self._is_ours(found.same_as):
                 self._same(found, found.same_as)
                 continue
             yield from self._items_of(found)
             self.bytes_done += found.size if isinstance(found, FoundFile) else 0
         self.complete = True
+
+    def _is_ours(self, path: str) -> bool:
+        """Whether a file belongs to the shard that is read, if it is one."""
+        return self._settings.shard is None or self._settings.shard.holds(path, self._roots)
 
     def _items_of(self, found: Found) -> Iterator[Document | PageFailure]:
         """What is new of a file, or of the members of a container, each of which counts as a file."""
@@ -195,9 +207,8 @@ class Intake:
     def _meet(self, found: Found) -> None:
         """Counts what is there below each input, so that an empty folder is told from one of which files are gone."""
         if not isinstance(found, IgnoredFile):
-            path = found.path if isinstance(found, FoundFile) else found.page.source
             for root in self._roots:
-                self._met[root] += _below(path, root)
+                self._met[root] += _below(_path_of(found), root)
 
     def _await(self, path: str, standing: str) -> None:
         """Notes what a known path holds now, where that is no document; of a container also of all that it held."""
@@ -267,6 +278,10 @@ def _type_folder(found: FoundFile, path: str) -> str | None:
         return found.type_folder
     folder, slash, _ = path[len(found.path) + len(MARK) :].partition(MARK)[0].partition(os.sep)
     return folder if slash else None
+
+
+def _path_of(found: Found) -> str:
+    return found.page.source if isinstance(found, PageFailure) else found.path
 
 
 def _below(path: str, root: str) -> bool:
