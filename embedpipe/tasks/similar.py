@@ -5,7 +5,6 @@ query among the pages of the other, and of each page of the other among those of
 """
 
 import functools
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,8 @@ from numpy.typing import NDArray
 
 from embedpipe.core.display import name_of, whole_number
 from embedpipe.core.errors import ArtifactError, DocumentError, SpaceMismatchError, UsageError
+from embedpipe.core.objects.places import exists
+from embedpipe.core.objects.urls import absolute
 from embedpipe.core.records import Document, FeatureBatch, Neighbour, PageRef
 from embedpipe.embedding.streaming import PageStream, Settings, render_page
 from embedpipe.index.page_index import fresh_index
@@ -105,7 +106,7 @@ def parse_query(text: str) -> tuple[str, int]:
         UsageError: N is no page number.
     """
     path, mark, number = text.rpartition("#page=")
-    if not mark or (os.path.exists(text) and not os.path.exists(path)):
+    if not mark or (exists(text) and not exists(path)):
         return text, 0
     page = whole_number(number)
     if not page:
@@ -376,9 +377,8 @@ def as_stored(X: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def identify_query(path: str) -> Document:
     """The document at a path; raises DocumentError."""
-    absolute = os.path.abspath(path)
     try:
-        found = look_up(absolute)
+        found = look_up(absolute(path))
     except OSError as error:
         raise DocumentError("unreadable", f"cannot read {path}: {error.strerror or error}") from error
     item = identify_at(found, Limits(texts=True))
