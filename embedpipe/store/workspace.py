@@ -33,6 +33,7 @@ class Workspace:
         root: The folder; it need not exist yet. Of artifacts in object storage it is their copy on this machine, see
             `remote.mirror`.
         share: It may be one that holds other files already.
+        beside: Other artifacts whose stored pages and labels count as well, for who only reads; see `catalogue`.
     """
 
     def __init__(self, root: str | Path = "artifacts", *, share: bool = False) -> None:
@@ -47,6 +48,7 @@ class Workspace:
             self._mirror = mirror_of(absolute(url), cache_folder())
             self.root = self._mirror.folder
         self.share = share
+        self.beside: tuple[Workspace, ...] = ()
         self._told: set[str] = set()
 
     def claim(self) -> None:
@@ -76,6 +78,13 @@ class Workspace:
         """The labels; empty where there are none yet. Lines of labels.csv with a mistake are warned of, once each."""
         labels = Labels.load(self.labels_file, self.sources().sha256_at)
         self._tell(labels.problems())
+        return labels
+
+    def all_labels(self) -> Labels:
+        """The labels of these artifacts and of those beside; of what several label, those of the first count."""
+        labels = self.labels()
+        for other in self.beside:
+            labels.rows = other.labels().rows | labels.rows
         return labels
 
     def _tell(self, problems: Iterable[str]) -> None:

@@ -24,7 +24,7 @@ from typing import Any
 
 from embedpipe.core import claims
 from embedpipe.core.errors import ArtifactError
-from embedpipe.core.files import is_temporary, read_json, replacing, sha256_of, write_json
+from embedpipe.core.files import is_temporary, making, read_json, sha256_of, synced, write_json
 from embedpipe.core.locks import TakenError, alone
 from embedpipe.core.objects.places import Status, below, scan
 from embedpipe.core.objects.service import called
@@ -109,14 +109,14 @@ class Mirror:
     def _fetched(self, there: dict[str, Status], name: str) -> tuple[str, Known] | None:
         """Fetches an object; None where it is gone by now, which the next look tells."""
         file, url, status = self.folder / name, joined(self.url, name), there[name]
-        try:
-            with replacing(file) as temporary:
+        with making(file.parent) as temporary:
+            try:
                 called(url, lambda system: _checked(system.get_file(url, str(temporary)), temporary, status.st_size))
-                os.utime(temporary, ns=(status.st_mtime_ns, status.st_mtime_ns))
-        except ArtifactError as error:
-            if isinstance(error.__cause__, FileNotFoundError):
+            except FileNotFoundError:
                 return None
-            raise
+            os.utime(temporary, ns=(status.st_mtime_ns, status.st_mtime_ns))
+            synced(temporary)
+            os.replace(temporary, file)
         return name, (status.etag, *_size_and_time(file))
 
     def _give_times(self, fetched: set[str], known: dict[str, Known]) -> None:
@@ -280,9 +280,12 @@ class Mirror:
         try:
             yield
         except OSError as error:
-            kept = "; what was done is kept on this machine, and goes with the next command that writes"
+            why = error.strerror or error
+            if what == "read":
+                raise ArtifactError(f"cannot read {self.url}: {why}") from error
             raise ArtifactError(
-                f"cannot {what} {self.url}: {error.strerror}{kept if what != 'read' else ''}"
+                f"cannot write to {self.url}: {why}; what was done is kept on this machine, and goes with the next "
+                "command that writes"
             ) from error
 
 
