@@ -26,6 +26,8 @@ class Report:
 
     Attributes:
         same_files: Further names of files that were met already: hard links, links, folders under two names.
+        elsewhere: Files that belong to other shards; they are not among `files`.
+        out_of_time: Whether the run stopped by itself, for its budget was used up.
         members: Documents in archives, mails and mailboxes; each counts as a file, and the container does not.
         others: How many files were ignored for which reason, see `walking.IgnoredFile`.
         unread: Ignored files in formats that are not read: path, and what people call them.
@@ -66,6 +68,8 @@ class Report:
     unread: list[tuple[str, str]] = field(default_factory=list)
     stages: dict[str, float] = field(default_factory=dict)
     interrupted: bool = False
+    elsewhere: int = 0
+    out_of_time: bool = False
     filled: int = 0
     kept_labels: int = 0
     shift: Shift = field(default_factory=Shift)
@@ -129,7 +133,7 @@ class Intake:
 
     def size(self) -> tuple[int, int]:
         """Files and bytes to come; walks the inputs once, without opening a file."""
-        found = [item.size for item in self._walk() if isinstance(item, FoundFile)]
+        found = [item.size for item in self._walk() if isinstance(item, FoundFile) and self._is_ours(item.path)]
         return len(found), sum(found)
 
     def _walk(self) -> Iterator[Found]:
@@ -137,9 +141,13 @@ class Intake:
 
     def __iter__(self) -> Iterator[Document | PageFailure]:
         for found in ahead(self._walk(), self._fetched_first):
-            self._report.files += 1
             self._meet(found)
-            if isinstance(found, FoundFile) and found.same_as is not None:
+            if not self._is_ours(path := _path_of(found)):
+                self._report.elsewhere += 1
+                self._await(path, CURRENT)
+                continue
+            self._report.files += 1
+            if isinstance(found, FoundFile) and found.same_as is not None and self._is_ours(found.same_as):
                 self._same(found, found.same_as)
                 continue
             yield from self._items_of(found)
@@ -148,10 +156,16 @@ class Intake:
 
     def _fetched_first(self, found: Found) -> str | None:
         """The object that a file is, where it will be read as a whole: a document by its name, and not known."""
-        if not isinstance(found, FoundFile) or not is_url(found.path) or found.size > self._settings.limits.file_bytes:
+        if not isinstance(found, FoundFile) or not is_url(found.path) or not self._is_ours(found.path):
+            return None
+        if found.size > self._settings.limits.file_bytes:
             return None
         is_document = os.path.splitext(found.path)[1].lower() in (*SUFFIXES, *_CONTAINERS)
         return found.path if is_document and self._sources.unchanged(found) is None else None
+
+    def _is_ours(self, path: str) -> bool:
+        """Whether a file belongs to the shard that is read, if it is one."""
+        return self._settings.shard is None or self._settings.shard.holds(path, self._roots)
 
     def _items_of(self, found: Found) -> Iterator[Document | PageFailure]:
         """What is new of a file, or of the members of a container, each of which counts as a file."""
@@ -214,9 +228,8 @@ class Intake:
         if isinstance(found, PageFailure) and is_url(found.page.source):
             self._unlisted.append(found.page.source)
         if not isinstance(found, IgnoredFile):
-            path = found.path if isinstance(found, FoundFile) else found.page.source
             for root in self._roots:
-                self._met[root] += _below(path, root)
+                self._met[root] += _below(_path_of(found), root)
 
     def _await(self, path: str, standing: str) -> None:
         """Notes what a known path holds now, where that is no document; of a container also of all that it held."""
@@ -292,6 +305,10 @@ def _type_folder(found: FoundFile, path: str) -> str | None:
         return found.type_folder
     folder, slash, _ = path[len(found.path) + len(MARK) :].partition(MARK)[0].partition(os.sep)
     return folder if slash else None
+
+
+def _path_of(found: Found) -> str:
+    return found.page.source if isinstance(found, PageFailure) else found.path
 
 
 def _below(path: str, root: str) -> bool:

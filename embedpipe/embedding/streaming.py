@@ -20,6 +20,7 @@ from embedpipe.backbones.onnx.orientation import turned
 from embedpipe.core.errors import DocumentError, NetworkError
 from embedpipe.core.machine import render_workers
 from embedpipe.core.records import Document, FeatureBatch, PageFailure, PageImage, PageInfo, Recipe
+from embedpipe.embedding.sharding import Shard
 from embedpipe.pages.augmentation import Variants, larger
 from embedpipe.pages.documents import WORDS, Limits, ReadOptions
 from embedpipe.pages.extras.ocr import Ocr
@@ -50,6 +51,8 @@ class Settings:
         follow_links: Follow links below the inputs.
         strict: Documents and pictures in formats that are not read count as failures, see `walking.IgnoredFile`.
         ocr: Whether pages are read by text recognition, and how.
+        shard: Read only the files of this shard; None for all.
+        budget: Seconds after which a run stops by itself, and can be continued; None for no limit.
         page_seconds: Earlier name of `limits.page_seconds`.
         page_bytes: Earlier name of `limits.page_bytes`.
     """
@@ -64,6 +67,8 @@ class Settings:
     follow_links: bool = False
     ocr: Ocr = field(default_factory=Ocr)
     strict: bool = False
+    shard: Shard | None = None
+    budget: float | None = None
     page_seconds: InitVar[float | None] = None
     page_bytes: InitVar[int | None] = None
 

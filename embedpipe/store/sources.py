@@ -30,8 +30,8 @@ of the whole folder found; PASSED_OVER if they are there, and a walk does not re
 
 _EARLIEST = {"path": pa.string(), "sha256": pa.string(), "size": pa.int64(), "mtime_ns": pa.int64()}
 _FIRST = pa.schema({**_EARLIEST, "reader": pa.string()})
-_SCHEMA = pa.schema([*_FIRST, pa.field("standing", pa.string()), pa.field("mount", pa.string())])
-"""Tables of earlier versions lack the last two."""
+SCHEMA = pa.schema([*_FIRST, pa.field("standing", pa.string()), pa.field("mount", pa.string())])
+"""Of the table; those of earlier versions lack the last two columns."""
 
 
 _KNOWN = Limits(texts=True)
@@ -55,7 +55,7 @@ class Sources:
         self.damaged = file.exists()
         with contextlib.suppress(OSError, ValueError, pa.ArrowException):
             table = read(file)
-            self.damaged = table.schema.remove_metadata() not in (_FIRST, _SCHEMA)
+            self.damaged = table.schema.remove_metadata() not in (_FIRST, SCHEMA)
             for row in [] if self.damaged else table.to_pylist():
                 standing, mount = row.pop("standing", CURRENT), row.pop("mount", "")
                 self._load(Document(**{**row, "path": text_to_path(row["path"])}), standing, mount)
@@ -270,7 +270,7 @@ class Sources:
         columns["standing"] = [standing for _, standing in rows]
         columns["mount"] = [path_to_text(self.mount(d.path)) for d, _ in rows]
         with replacing(self._file) as temporary:
-            pq.write_table(pa.table(columns, schema=_SCHEMA), temporary, compression="zstd", write_page_checksum=True)
+            pq.write_table(pa.table(columns, schema=SCHEMA), temporary, compression="zstd", write_page_checksum=True)
 
 
 def file_of(path: str) -> object:

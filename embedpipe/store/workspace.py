@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from embedpipe.backbones.names import full_name
@@ -76,7 +76,7 @@ class Workspace:
 
     def labels(self) -> Labels:
         """The labels; empty where there are none yet. Lines of labels.csv with a mistake are warned of, once each."""
-        labels = Labels.load(self.labels_file, self.sources().sha256_at)
+        labels = Labels.load(self.labels_file, self._finder())
         self._tell(labels.problems())
         return labels
 
@@ -86,6 +86,11 @@ class Workspace:
         for other in self.beside:
             labels.rows = other.labels().rows | labels.rows
         return labels
+
+    def _finder(self) -> Callable[[str], str | None]:
+        """What tells the document at a path; the table of all places is read where a line has no SHA-256."""
+        sources = functools.cache(self.sources)
+        return lambda path: sources().sha256_at(path)
 
     def _tell(self, problems: Iterable[str]) -> None:
         for problem in problems:
@@ -110,7 +115,7 @@ class Workspace:
         self._tell(labels.look_alikes())
 
         def counts() -> tuple[int, int, int, int]:
-            return labels.count, *labels.compared(Labels.load(self.labels_file, self.sources().sha256_at))
+            return labels.count, *labels.compared(Labels.load(self.labels_file, self._finder()))
 
         history = self.label_history()
         if history.damage:

@@ -3,6 +3,7 @@
 intake (walk, identify) -> streaming (render, network) -> FeatureWriter and ExtrasWriter, in a thread of its own
 """
 
+import math
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -79,7 +80,8 @@ def embed(
         progress: Called now and then.
 
     Returns:
-        What was done. On Ctrl-C everything that was computed is kept, and `interrupted` is set.
+        What was done. On Ctrl-C everything that was computed is kept, and `interrupted` is set; where
+        `settings.budget` is used up, `out_of_time` is.
 
     Raises:
         EmbedpipeError: An input does not exist, or the artifacts cannot be written; or folders hold answers, not
@@ -95,7 +97,7 @@ def embed(
         report.kept_labels = label.follow_files(workspace, report.changed)
         if label_by_folder:
             label.take_folders(workspace, run.in_folders, "embed --label-by folder")
-        if "words" in keep and run.settings.ocr and not report.interrupted:
+        if "words" in keep and run.settings.ocr and not (report.interrupted or report.out_of_time):
             run.recognise(workspace, progress or (lambda _: None))
         return report
 
@@ -135,11 +137,13 @@ class _EmbedRun:
         self._retry_failed = retry_failed
         self._documents: dict[str, Document] = {}
         self._bytes_handed_out = 0
+        self._end = math.inf  # of the budget
         self._books = threading.Lock()  # the feeder's thread finds failures too, while the writer's counts pages
 
     def run(self, inputs: Iterable[Input], progress: Callable[[Progress], None]) -> Report:
         """Does the work; see `embed`."""
         begin = time.perf_counter()
+        self._end = math.inf if self.settings.budget is None else begin + self.settings.budget
         intake = Intake(inputs, self.settings, self._sources, self.report)
         files, total = intake.size()
         stream = PageStream(self._backbone, self.settings, files, extras=self._made)
@@ -155,6 +159,8 @@ class _EmbedRun:
                     unpacked = intake.bytes_unpacked
                     done = intake.bytes_done + unpacked - self._bytes_handed_out + stream.bytes_finished
                     progress(Progress(self.report.embedded, done, total + unpacked))
+                    if self._out_of_time():
+                        break
             except KeyboardInterrupt:
                 self.report.interrupted = True
             if pending is not None:
@@ -167,6 +173,12 @@ class _EmbedRun:
         self.report.stages = {**stream.seconds, "write": writing}
         return self.report
 
+    def _out_of_time(self) -> bool:
+        """Whether the budget is used up, which is noted."""
+        if time.perf_counter() >= self._end:
+            self.report.out_of_time = True
+        return self.report.out_of_time
+
     def recognise(self, workspace: Workspace, progress: Callable[[Progress], None]) -> None:
         """Recognises the text of the pages of this run that are to be recognised and were not; see `embed`."""
         begin = time.perf_counter()
@@ -176,10 +188,12 @@ class _EmbedRun:
 
         def tell(done: int, total: int) -> None:
             progress(Progress(done, done, total, "recognising text"))
+            if self._out_of_time():
+                raise KeyboardInterrupt  # which ends it, with all that was recognised kept
 
         found = {self._documents[sha256]: indices for sha256, indices in wanted.items()}
         complete = keep_recognised(workspace, found, self.settings, self.report.recognised, tell)
-        self.report.interrupted = not complete
+        self.report.interrupted = not (complete or self.report.out_of_time)
         self.report.stages["recognise"] = time.perf_counter() - begin
 
     def _failed_documents(self, intake: Intake) -> int:
@@ -189,7 +203,7 @@ class _EmbedRun:
 
     def _jobs(self, intake: Intake, stopped: threading.Event) -> Iterator[Job]:
         for item in intake:
-            if stopped.is_set():
+            if stopped.is_set() or self._out_of_time():
                 return
             with self._books:
                 if isinstance(item, PageFailure):

@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 PAUSE = 5.0
 """Seconds between two looks at what a writer has written so far."""
 
-_KEPT_HERE = frozenset({"index", "explanations", "demo", ".lock", ".lock-holder"})
+_KEPT_HERE = frozenset({"index", "shards", "explanations", "demo", ".lock", ".lock-holder"})
 _FOLDERS = tuple(name for name in claims.FOLDERS if name not in _KEPT_HERE)
 _FILES = tuple(name for name in claims.FILES if name not in _KEPT_HERE)
 _AT_ONCE, _MOST_LOOKS = 8, 10
