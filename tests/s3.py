@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-BUCKET = "papers"
+BUCKETS = itertools.count()
 
 Answer = tuple[str, bytes]
 """Status line and body in place of the server's."""
@@ -32,6 +34,35 @@ class Server:
     bucket: str = ""
     requests: list[tuple[str, str, str]] = field(default_factory=list)
     fault: Callable[[str, str], Answer | int | float | None] = lambda _method, _path: None
+
+    def put(self, name: str, content: bytes | Path) -> str:
+        """Writes an object, or all files below a folder; returns its URL."""
+        from embedpipe.core.objects.places import forget_statuses
+        from embedpipe.core.objects.service import file_system
+
+        url = f"{self.bucket}/{name}" if name else self.bucket
+        if isinstance(content, bytes):
+            file_system("s3").pipe_file(url, content)
+        else:
+            for file in [content] if content.is_file() else filter(Path.is_file, content.rglob("*")):
+                place = f"{url}/{file.relative_to(content).as_posix()}" if file != content else url
+                file_system("s3").put_file(str(file), place)
+        forget_statuses()
+        self.requests.clear()
+        return url
+
+    def names(self) -> list[str]:
+        """Keys of all objects of the bucket."""
+        from embedpipe.core.objects.places import below
+
+        return sorted(below(self.bucket))
+
+    def get(self, name: str) -> bytes:
+        """Content of an object."""
+        from embedpipe.core.objects.service import file_system
+
+        content: bytes = file_system("s3").cat_file(f"{self.bucket}/{name}")
+        return content
 
     def of(self, method: str, end: str = "") -> list[tuple[str, str, str]]:
         """The requests of a method whose path ends so."""
