@@ -50,7 +50,9 @@ def test_objects_are_embedded_as_files_are_and_fetched_once(
     report = embed(workspace, [url], tiny, settings=ONE, label_by_folder=True)
     assert (report.documents, report.embedded, report.ignored, report.failed) == (3, 6, 1, 0)
     assert rows(workspace) == rows(here)
-    assert set(workspace.sources().present()) == {f"{url}/{n}" for n in ("letter/a b.pdf", "form/ü.pdf", "form/scan.png")}
+    assert set(workspace.sources().present()) == {
+        f"{url}/{n}" for n in ("letter/a b.pdf", "form/ü.pdf", "form/scan.png")
+    }
     assert sorted(label.label for label in workspace.labels().rows.values()) == ["form", "form", "letter"]
     assert len(s3.of("GET", ".pdf")) == 2
     assert [request[2] for request in s3.of("GET", ".bin")] == ["bytes=0-1048575"]

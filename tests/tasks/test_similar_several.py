@@ -24,15 +24,13 @@ ONE = Settings(workers=1)
 
 @pytest.fixture(scope="module")
 def piles(tiny: Backbone, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A heap in one store, and in three of which two share a document."""
+    """A heap in one store, and in three."""
     folder = tmp_path_factory.mktemp("piles")
-    draw_samples(folder / "heap", per_type=4, types=("slides", "letter", "paper"))
+    draw_samples(folder / "heap", per_type=2, types=("slides", "letter", "paper"))
     embed(Workspace(folder / "whole"), [str(folder / "heap")], tiny, settings=ONE, label_by_folder=True)
     for n in (1, 2, 3):
         settings = Settings(workers=1, shard=Shard(n, 3))
         embed(Workspace(folder / f"s{n}"), [str(folder / "heap")], tiny, settings=settings, label_by_folder=True)
-    twice = next(iter(Workspace(folder / "s1").sources().present()))
-    embed(Workspace(folder / "s2"), [twice], tiny, settings=ONE)
     return folder
 
 
@@ -71,6 +69,19 @@ def test_the_nearest_of_all_are_those_of_one_store(
     assert len(set(several.find(queries[0], Wanted(30)).artifacts)) == 3
 
 
+def test_a_page_that_several_hold_is_found_once(piles: Path, several: Several, tiny: Backbone, tmp_path: Path) -> None:
+    """It is that of the artifacts that were named first."""
+    shutil.copytree(piles / "s1", tmp_path / "s1")
+    twice = Several.open(
+        [*(f.workspace for f in several.finders), Workspace(tmp_path / "s1")], (None, None), lambda *_: tiny, ONE
+    )
+    query = next(iter(Workspace(piles / "s2").sources().present()))
+    found = twice.find(query, Wanted(100))
+    pages = [fact[:2] for fact in facts(found)]
+    assert len(pages) == len(set(pages)) == sum(len(finder.pages) for finder in several.finders) - 1
+    assert str(tmp_path / "s1") not in found.artifacts
+
+
 def test_what_cannot_be_asked_of_several_is_said(several: Several, piles: Path) -> None:
     """Words are weighed within a store; a type that none has is known by all of them."""
     query = next(iter(Workspace(piles / "s1").sources().present()))
@@ -87,7 +98,6 @@ def test_one_that_fails_does_not_spoil_the_rest(several: Several, piles: Path, m
         raise OSError(5, "Input/output error")
 
     query = next(iter(Workspace(piles / "s1").sources().present()))
-    monkeypatch.setattr(several.finders[2].index, "_read", fail)
     monkeypatch.setattr(several.finders[2], "nearest", fail)
     found = several.find(query, Wanted(10))
     assert len(found.neighbours) == 10

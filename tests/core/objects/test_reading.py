@@ -38,7 +38,13 @@ def ranges(server: Server, end: str) -> list[str]:
 
 def test_urls_are_told_from_paths_and_file_urls_are_paths(tmp_path: Path) -> None:
     """A drive of Windows is no scheme, and `Path` makes one slash of two."""
-    assert [is_url(text) for text in ("s3://a", "C:/a", "C://a", "a/s3://b", "/a")] == [True, False, False, False, False]
+    assert [is_url(text) for text in ("s3://a", "C:/a", "C://a", "a/s3://b", "/a")] == [
+        True,
+        False,
+        False,
+        False,
+        False,
+    ]
     assert absolute(f"file://{tmp_path}/a%20b/") == str(tmp_path / "a b")
     assert absolute("S3://Bucket/a//b/") == "s3://Bucket/a//b"
     assert as_written(Path("s3://bucket/a b")) == "s3://bucket/a b"
@@ -167,7 +173,10 @@ def test_folders_are_listed_as_on_a_disk(s3: Server, caplog: pytest.LogCaptureFi
     for name in ("in/b.pdf", "in/a b/ü.pdf", "in/", "in/a b/"):
         s3.put(name, b"" if name.endswith("/") else b"x")
     s3.put("in//c.pdf", b"x")
-    assert [(entry.name, entry.is_dir()) for entry in places.scan(f"{s3.bucket}/in")] == [("a b", True), ("b.pdf", False)]
+    assert [(entry.name, entry.is_dir()) for entry in places.scan(f"{s3.bucket}/in")] == [
+        ("a b", True),
+        ("b.pdf", False),
+    ]
     assert [entry.path for entry in places.scan(f"{s3.bucket}/in/a b")] == [f"{s3.bucket}/in/a b/ü.pdf"]
     del caplog
     assert places.is_folder(f"{s3.bucket}/in")

@@ -42,7 +42,9 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> Call
 
 def writes(server: Server) -> list[str]:
     """Names of what was written below the artifacts, in order."""
-    return [path.split("/artifacts/")[1] for method, path, _ in server.requests if method == "PUT" and ".lock" not in path]
+    return [
+        path.split("/artifacts/")[1] for method, path, _ in server.requests if method == "PUT" and ".lock" not in path
+    ]
 
 
 def test_what_one_machine_writes_another_reads(
@@ -55,7 +57,9 @@ def test_what_one_machine_writes_another_reads(
     for manifest, part in (("features/", "part-"), ("pages/words", "-000000"), ("pages/thumbnails", "-000000")):
         parts = [n for n, name in enumerate(order) if name.startswith(manifest) and part in name]
         assert parts
-        assert max(parts) < max(n for n, name in enumerate(order) if name.startswith(manifest) and name.endswith(".json"))
+        assert max(parts) < max(
+            n for n, name in enumerate(order) if name.startswith(manifest) and name.endswith(".json")
+        )
     assert not any(name.startswith(("index/", ".lock")) for name in s3.names())
 
     s3.requests.clear()
@@ -188,7 +192,10 @@ def test_a_long_run_sends_what_is_finished(
 def test_other_objects_are_not_touched(s3: Server, machine: Callable[[str], Workspace], place: str) -> None:
     """Artifacts are put beside other objects only where that is asked for; those are neither fetched nor removed."""
     s3.put("artifacts/thesis.pdf", b"content")
-    with pytest.raises(ArtifactError, match=r"holds other files \(thesis.pdf\) and no artifacts"), machine("a").writing("x"):
+    with (
+        pytest.raises(ArtifactError, match=r"holds other files \(thesis.pdf\) and no artifacts"),
+        machine("a").writing("x"),
+    ):
         pass
     machine("a")
     shared = Workspace(place, share=True)
