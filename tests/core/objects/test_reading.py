@@ -196,7 +196,7 @@ def test_schemes_and_libraries_that_are_not_there_are_said(monkeypatch: pytest.M
     monkeypatch.setattr(fsspec, "filesystem", missing)
     with pytest.raises(EmbedpipeError, match=r"s3:// needs a library .*embedpipe\[s3\]"):
         service.file_system.__wrapped__("s3")
-    with pytest.raises(EmbedpipeError, match="gs:// needs a library .*Install s3fs"):
+    with pytest.raises(EmbedpipeError, match=r"gs:// needs a library .*Install s3fs"):
         service.file_system.__wrapped__("gs")
 
 

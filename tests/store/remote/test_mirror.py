@@ -129,10 +129,15 @@ def test_a_writer_that_was_taken_over_sends_nothing(
     """It learns so when it renews its lock."""
     monkeypatch.setattr(lock, "RENEWED_SECONDS", 0.05)
     workspace = machine("a")
-    with pytest.raises(ArtifactError, match="was taken over by another writer"), workspace.writing("label"):
-        s3.put("artifacts/.lock", b"{}")
-        time.sleep(0.3)
-        (workspace.root / "labels.csv").write_text("document,label\n", encoding="utf-8")
+
+    def write() -> None:
+        with workspace.writing("label"):
+            s3.put("artifacts/.lock", b"{}")
+            time.sleep(0.3)
+            (workspace.root / "labels.csv").write_text("document,label\n", encoding="utf-8")
+
+    with pytest.raises(ArtifactError, match="was taken over by another writer"):
+        write()
     assert "artifacts/labels.csv" not in s3.names()
     assert s3.get("artifacts/.lock") == b"{}"
 
@@ -145,7 +150,7 @@ def test_what_was_not_sent_goes_with_the_next_writer_or_is_put_aside(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """A failing service or a kill loses nothing that this machine has; what somebody else wrote since is never undone."""
+    """A failing service or a kill loses nothing that this machine has; what somebody else wrote since stays."""
     one, two, three = (str(make_pdf(f"{n}.pdf", [str(n)])) for n in range(3))
     embed(machine("a"), [one], tiny, settings=ONE)
     s3.fault = lambda method, _path: error("500 Internal Server Error", "InternalError") if method == "PUT" else None
