@@ -64,6 +64,7 @@ class RayActors:
         home = self._ray.get_runtime_context().get_node_id()
         self._hub = self._actor(_Hub, home, 0, 0).remote()
         self._running: dict[str, _Running] = {}
+        self._idle: dict[str, Any] = {}
         self._early: deque[Event] = deque()
 
     @property
@@ -94,11 +95,13 @@ class RayActors:
         if not free:
             self._early.append(Lost(work.shard, "no node is left"))
             return
-        node = free[0]
+        node = next((node for node in free if node in self._idle), free[0])
         cores, gpus = nodes[node].get("CPU", 1), nodes[node].get("GPU", 0)
         if not work.settings.workers and cores < (os.cpu_count() or 1):  # fewer than the machine has: so it is shared
             work = replace(work, settings=replace(work.settings, workers=int(cores)))
-        actor = self._actor(_Worker, node, cores, gpus).remote(self._hub, _version())
+        actor = self._idle.pop(node, None)  # it has loaded all libraries
+        if actor is None:
+            actor = self._actor(_Worker, node, cores, gpus).remote(self._hub, _version())
         self._running[work.shard] = _Running(actor, node, actor.work.remote(work))
 
     def events(self, seconds: float) -> Iterable[Event]:
@@ -121,18 +124,19 @@ class RayActors:
         try:
             event: Done | Lost = self._ray.get(running.answer)
         except self._ray.exceptions.RayError as error:
-            event = Lost(shard, _why(error))
-        self._end(running)
+            self._end(running.actor)
+            return Lost(shard, _why(error))
+        self._idle[running.node] = running.actor
         return event
 
-    def _end(self, running: _Running) -> None:
+    def _end(self, actor: Any) -> None:
         with contextlib.suppress(self._ray.exceptions.RayError):
-            self._ray.kill(running.actor)
+            self._ray.kill(actor)
 
     def give_up(self, shard: str) -> None:
         """Kills the actor of a shard."""
         if shard in self._running:
-            self._end(self._running.pop(shard))
+            self._end(self._running.pop(shard).actor)
 
     def stop(self) -> None:
         """Asks all workers to end."""
@@ -143,7 +147,8 @@ class RayActors:
         with contextlib.suppress(Exception):  # the cluster may be gone
             for shard in list(self._running):
                 self.give_up(shard)
-            self._ray.kill(self._hub)
+            for actor in (*self._idle.values(), self._hub):
+                self._end(actor)
         if self._own:
             self._ray.shutdown()
 
