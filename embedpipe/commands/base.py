@@ -155,10 +155,44 @@ def _check(options: Mapping[str, object]) -> None:
 
 def begin(common: Common) -> "tuple[Workspace, Output]":
     """The workspace of a command, and its output."""
+    from embedpipe.store.catalogue import listed
     from embedpipe.store.workspace import Workspace
 
     hear(quiet=common.quiet)
+    places = listed(common.artifacts) if "," in str(common.artifacts) else []
+    if len(places) > 1:
+        raise UsageError(
+            f"--artifacts {common.artifacts}: only classify and similar look into several at once; name one"
+        )
     return Workspace(common.artifacts, share=common.share_folder), Output(common.as_json, common.quiet)
+
+
+def begin_several(common: Common) -> "tuple[Workspace, Output, list[tuple[str, str]]]":
+    """The workspace of a command that looks into several artifacts, and its output.
+
+    Returns:
+        The first that can be read, with the others beside it; the output; and those that cannot be read, with reasons.
+    """
+    from embedpipe.store.catalogue import listed, reached
+
+    places = listed(common.artifacts)
+    if len(places) == 1:
+        workspace, output = begin(dataclasses.replace(common, artifacts=Path(places[0])))
+        return workspace, output, []
+    hear(quiet=common.quiet)
+    found, lost = reached(places, share=common.share_folder)
+    found[0].beside = tuple(found[1:])
+    return found[0], Output(common.as_json, common.quiet), lost
+
+
+def holder_of_classifier(workspace: "Workspace") -> "Workspace":
+    """The first of several artifacts that has a classifier."""
+    return next((one for one in (workspace, *workspace.beside) if one.classifiers()), workspace)
+
+
+def as_unreached(lost: "Sequence[tuple[str, str]]") -> dict[str, Any]:
+    """Artifacts that cannot be read, as JSON; nothing where there are none."""
+    return {"unreached": [{"artifacts": place, "reason": why} for place, why in lost]} if lost else {}
 
 
 def take_labels(
@@ -221,10 +255,11 @@ def say_next(common: Common, output: Output, **results: Any) -> None:
     from embedpipe.tasks import info
 
     def known() -> next_steps.Known:
+        from embedpipe.store.catalogue import listed
         from embedpipe.store.workspace import Workspace
 
         try:
-            found = info.standing(Workspace(common.artifacts))
+            found = info.standing(Workspace(listed(common.artifacts)[0]))
         except EmbedpipeError:  # it was said, or will be by the command that needs it
             found = info.Standing(0, 0, 0, 0, ())
         values = {field.name: getattr(found, field.name) for field in dataclasses.fields(found)}
@@ -395,8 +430,15 @@ def print_metrics(metrics: dict[str, Any], output: Output) -> None:
         )
         return
     print_quality(metrics, output)
+    if sample := metrics.get("sample"):
+        output.line(
+            f"measured on {metrics['held_out_documents']:,} of {sample['of_documents']:,} documents, in whole groups; "
+            f"standard error of their accuracy: {figure(sample['standard_error'])}"
+        )
+    folds = metrics["folds"]
     output.line(
-        f"{metrics['folds']} folds; documents of one group were never on both sides ({metrics['groups']} groups)"
+        f"{folds} fold{'s' if folds != 1 else ''}; documents of one group were never on both sides "
+        f"({metrics['groups']} groups)"
     )
     print_groups(metrics, output)
     if metrics["types_not_held_out"]:
