@@ -51,6 +51,8 @@ if TYPE_CHECKING:
     from embedpipe.store.workspace import Workspace
 
 DONE, ERROR, USAGE, SOME_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
+OUT_OF_TIME = 75
+"""A budget is used up and the same command goes on: what `sysexits.h` calls a temporary failure, to be tried again."""
 PIPE_CLOSED = 141
 """Like INTERRUPTED what a shell reports for a program that a signal ended: stdout has no reader any more."""
 _FAILURES_SHOWN = 10
@@ -306,6 +308,8 @@ def report_json(report: "Report") -> dict[str, Any]:
         "pages_per_second": round(rate, 2),
         "stages": {stage: round(seconds, 3) for stage, seconds in report.stages.items()},
         "interrupted": report.interrupted,
+        "out_of_time": report.out_of_time,
+        "elsewhere": report.elsewhere,
         "ocr": report.recognised.as_json(),
         "failures": [
             {"path": f.page.source, "page": f.page.page_number or None, "kind": f.kind, "message": f.message}
@@ -369,6 +373,10 @@ def print_counts(report: "Report", output: Output) -> None:
     if report.members:
         output.line(f"of these files, {report.members} lie in archives, mails and mailboxes")
     print_passed_over(report, output)
+    if report.elsewhere:
+        output.line(f"files of other shards: {report.elsewhere}")
+    if report.out_of_time:
+        output.line("the time of --budget is used up: everything so far is kept, the same command goes on from here")
     if report.interrupted:
         output.line("interrupted: everything so far is kept, the same command goes on from here")
 
@@ -397,9 +405,11 @@ def print_passed_over(report: "Report", output: Output) -> None:
 
 
 def exit_code(report: "Report") -> int:
-    """Done, some failed, or interrupted."""
+    """Done, some failed, interrupted, or out of time."""
     if report.interrupted:
         return INTERRUPTED
+    if report.out_of_time:
+        return OUT_OF_TIME
     return SOME_FAILED if report.failed else DONE
 
 

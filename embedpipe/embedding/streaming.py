@@ -6,7 +6,7 @@ A thread feeds the workers and forms batches of one shape; the calling thread dr
 import queue
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field, replace
 from functools import partial
@@ -141,6 +141,7 @@ class PageStream:
 
     Attributes:
         seconds: What each stage took.
+        workers: Render processes.
         seen: Called, in the thread of the feeder, with each page of which only the extras were wanted.
     """
 
@@ -165,16 +166,20 @@ class PageStream:
         if variants is not None:
             self._options = replace(self._options, recipe=larger(identity.recipe), variants=variants)
         workers = settings.workers or render_workers()
-        self._workers = max(1, min(workers, files))
+        self.workers = max(1, min(workers, files))
         self.seconds = {"render": 0.0, "forward": 0.0, "wait": 0.0}
+        self._running: tuple[Renderer, _Background[list[PageImage] | PageFailure]] | None = None
         self.stopped = threading.Event()
         self.bytes_finished = 0  # of documents that left the workers
+        self.documents_finished = self.pages_finished = 0  # likewise
+        self._rendered: Counter[str] = Counter()  # pages of documents that are not finished
         self.seen: Callable[[PageInfo], None] = lambda _: None
 
     def run(self, jobs: Iterable[Job]) -> Iterator[FeatureBatch | PageFailure]:
         """Yields the features of every wanted page, and a failure for each that has none; in no fixed order."""
-        with Renderer(self._options, self._workers) as renderer:
+        with Renderer(self._options, self.workers) as renderer:
             feeder = _Background(self._batches(renderer, jobs), _BATCHES_AHEAD)
+            self._running = renderer, feeder
             try:
                 yield from self._features(feeder)
             finally:
@@ -184,6 +189,15 @@ class PageStream:
                 feeder.join()
                 self.seconds["render"] += renderer.stats.seconds
                 self.seconds["wait"] += feeder.waited
+                self._running = None
+
+    def so_far(self) -> dict[str, float]:
+        """What each stage took until now, while it runs."""
+        if self._running is None:
+            return dict(self.seconds)
+        renderer, feeder = self._running
+        now = {"render": renderer.stats.seconds, "wait": feeder.waited}
+        return {stage: seconds + now.get(stage, 0.0) for stage, seconds in self.seconds.items()}
 
     def _features(self, batches: Iterable[list[PageImage] | PageFailure]) -> Iterator[FeatureBatch | PageFailure]:
         """Sends batches through the network; the next one is laid out while the network works."""
@@ -252,7 +266,11 @@ class PageStream:
         waiting: dict[tuple[int, ...], list[PageImage]] = {}
         count = 0
         for rendered in renderer.render(jobs):
-            self.bytes_finished += rendered.document.size if rendered.finished else 0
+            self._rendered[rendered.document.sha256] += len(rendered.results)
+            if rendered.finished:
+                self.bytes_finished += rendered.document.size
+                self.documents_finished += 1
+                self.pages_finished += self._rendered.pop(rendered.document.sha256)
             for result in self._upright(rendered.results):
                 if isinstance(result, PageFailure):
                     yield result

@@ -1,6 +1,10 @@
 """Artifacts of two machines become one: each page once, nothing lost, whatever was killed."""
 
+import errno
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,11 +13,14 @@ import numpy as np
 import pymupdf
 import pytest
 
+from embedpipe.core.errors import ArtifactError
 from embedpipe.embedding.sharding import Shard
 from embedpipe.embedding.streaming import Settings
+from embedpipe.index.page_index import fresh_index
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.labels import Label
 from embedpipe.store.page_extras import TABLES, page_table
+from embedpipe.store.parts import Part
 from embedpipe.store.workspace import Workspace
 from embedpipe.tasks.embed import embed
 from embedpipe.tasks.forget import forget
@@ -145,3 +152,149 @@ def test_labels_that_differ_are_listed(shards: list[Workspace], workspace: Works
         "b": ({"x", "y"}, ""),
         "c": ({"x", "y", "z"}, "z"),
     }
+
+
+_KILLED = """
+import os, signal, sys
+from embedpipe.index.page_index import fresh_index
+from embedpipe.store.features import FeatureStore
+from embedpipe.store.parts import Part
+from embedpipe.store.workspace import Workspace
+from embedpipe.tasks.merge import merge
+
+into, *others = map(Workspace, sys.argv[1:])
+left = 0
+
+def dying(call):
+    def run(*args, **more):
+        global left
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return call(*args, **more)
+    return run
+
+for name in ("link", "replace", "unlink", "mkdir"):
+    setattr(os, name, dying(getattr(os, name)))
+
+def once(kill_at):
+    global left
+    for manifest in into.root.glob("features/*/manifest.json"):
+        table = FeatureStore.open(manifest.parent).table()
+        pages = list(zip(table["document_sha256"].to_pylist(), table["page_index"].to_pylist()))
+        assert len(pages) in (0, 24) and len(set(pages)) == len(pages), len(pages)
+    left = kill_at
+    merge(into, others)
+
+killed = 0
+for step in (*range(1, 200, 2), 0):
+    if (child := os.fork()) == 0:
+        try:
+            once(step)
+        except BaseException as error:
+            print(type(error).__name__, error, flush=True)
+            os._exit(1)
+        os._exit(0)
+    status = os.waitpid(child, 0)[1]
+    assert status in (0, signal.SIGKILL), status
+    killed += status == signal.SIGKILL
+    if status == 0:
+        break
+print(killed)
+"""
+
+
+def test_a_merge_that_is_killed_at_every_step_loses_and_doubles_nothing(
+    pile: Path, shards: list[Workspace], workspace: Workspace
+) -> None:
+    """SIGKILL before each link, rename and removal in turn; the next run goes on, and the last one ends well."""
+    arguments = [str(one.root) for one in (workspace, *shards)]
+    done = subprocess.run([sys.executable, "-c", _KILLED, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert int(done.stdout) >= 20, done.stdout
+    assert features(workspace) == features(Workspace(pile / "whole"))
+    (space,) = workspace.spaces()
+    assert workspace.open_store(space).verify() == []
+    for name in TABLES:
+        table = page_table(workspace.root, name)
+        assert sum(part.rows for part in table.parts) == 24
+        assert {file.name for file in table.files()} == {part.name for part in table.parts}
+
+
+def test_what_a_killed_merge_linked_is_adopted_once(
+    pile: Path, shards: list[Workspace], workspace: Workspace, tiny: "Backbone", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`embed` takes in parts that are not listed, without the pages that others have; `merge` then knows them."""
+    kept = FeatureStore.replace_parts
+
+    def dying(store: FeatureStore, parts: list[Part]) -> None:
+        if parts:
+            raise KeyboardInterrupt
+        kept(store, parts)
+
+    monkeypatch.setattr(FeatureStore, "replace_parts", dying)
+    with pytest.raises(KeyboardInterrupt):
+        merge(workspace, shards)
+    monkeypatch.undo()
+    report = embed(workspace, [str(pile / "heap")], tiny, settings=Settings(workers=1))
+    assert (report.embedded, report.skipped) == (0, 24)
+    assert features(workspace) == features(Workspace(pile / "whole"))
+    assert sum(taken.taken for taken in merge(workspace, shards).stores[0].sources) == 0
+
+
+def test_another_disk_gets_copies(
+    pile: Path, shards: list[Workspace], workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nothing can be linked, parts are copied and compared."""
+
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(errno.EXDEV, "another disk")
+
+    monkeypatch.setattr(os, "link", refused)
+    (joined,) = merge(workspace, shards).stores
+    assert sum(taken.copied for taken in joined.sources) == 2
+    assert features(workspace) == features(Workspace(pile / "whole"))
+
+
+def test_a_damaged_part_is_left_out_and_said(shards: list[Workspace], workspace: Workspace) -> None:
+    """The others are taken; after `embed` has made it again, so is the rest."""
+    (space,) = shards[0].spaces()
+    (part,) = shards[0].store_path(space).glob("part-*.parquet")
+    part.write_bytes(part.read_bytes()[:-100])
+    merged = merge(workspace, shards)
+    assert merged.damaged == 1
+    assert merged.stores[0].after == merged.stores[0].sources[1].taken
+
+
+def test_without_its_manifest_merged_parts_are_adopted_once(
+    pile: Path, shards: list[Workspace], workspace: Workspace, tiny: "Backbone"
+) -> None:
+    """The manifest says which rows do not count; where it is lost, that is found again."""
+    (joined,) = merge(workspace, shards).stores
+    (workspace.store_path(joined.space) / "manifest.json").unlink()
+    embed(workspace, [str(pile / "heap")], tiny, settings=Settings(workers=1))
+    assert features(workspace) == features(Workspace(pile / "whole"))
+
+
+def test_the_index_follows(shards: list[Workspace], pile: Path, workspace: Workspace) -> None:
+    """An index that was there before the merge finds the pages that came with it, each once."""
+    merge(workspace, shards[:1])
+    (space,) = workspace.spaces()
+    before = fresh_index(workspace.open_store(space), workspace.index_path(space))
+    assert len(before.page_ids) < 24
+    merge(workspace, shards[1:])
+    store = workspace.open_store(space)
+    index = fresh_index(store, workspace.index_path(space))
+    assert sorted(index.page_ids.tolist()) == sorted(store.pages()["page_id"])
+    assert len(index.page_ids) == 24
+
+
+def test_other_spaces_are_refused(shards: list[Workspace], workspace: Workspace, tmp_path: Path) -> None:
+    """Pages of two spaces never go together unless one is chosen; what is no artifacts is said."""
+    (space,) = shards[1].spaces()
+    shards[1].store_path(space).rename(shards[1].store_path("other-00000000"))
+    with pytest.raises(ArtifactError, match="only pages of one space"):
+        merge(workspace, shards)
+    (tmp_path / "nothing").mkdir()
+    with pytest.raises(ArtifactError, match="holds no artifacts"):
+        merge(workspace, [Workspace(tmp_path / "nothing")])
