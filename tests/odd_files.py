@@ -43,14 +43,13 @@ def psd(image: Image.Image | None = None, depth: int = 8, version: int = 1, *, f
     values = np.atleast_3d(np.asarray(image)).astype(np.uint16)
     if image.mode == "CMYK":
         values = 255 - values
-    if depth == 16:
-        channels = (values * 257).astype(">u2")
-    else:
-        channels = values.astype(np.uint8)
+    channels = (values * 257).astype(">u2") if depth == 16 else values.astype(np.uint8)
     count = values.shape[2]
     head = b"8BPS" + struct.pack(">H6xHIIHH", version, count, image.height, image.width, depth, modes[image.mode])
     told = struct.pack(">IB", 1, flattened) + bytes(16) + struct.pack(">I", 1)
-    resource = b"8BIM" + struct.pack(">H", 1057) + b"\0\0" + struct.pack(">I", len(told)) + told + b"\0" * (len(told) % 2)
+    resource = (
+        b"8BIM" + struct.pack(">H", 1057) + b"\0\0" + struct.pack(">I", len(told)) + told + b"\0" * (len(told) % 2)
+    )
     layers = bytes(4 if version == 1 else 8)
     pixels = b"".join(channels[:, :, n].tobytes() for n in range(count))
     return head + bytes(4) + struct.pack(">I", len(resource)) + resource + layers + b"\0\0" + pixels

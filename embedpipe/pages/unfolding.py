@@ -36,6 +36,7 @@ EMPTY = "empty"
 
 Item = Document | IgnoredFile | PageFailure
 
+_MAILS = (kinds.MAIL, kinds.OUTLOOK)
 _TOLD_BY_PAGES = ("encrypted", "unreadable", "not_a_document")
 """What is wrong with a whole PDF is the outcome of its pages, and not told once more for what is attached to it."""
 
@@ -182,7 +183,7 @@ class _Unfolding:
     def _empty(self, path: str, kind: str) -> Item:
         if not (self.found.named and path == self.found.path):
             return IgnoredFile(path, EMPTY)
-        why = "a mail without attachments, whose own text is not read" if kind == kinds.MAIL else "it holds no files"
+        why = "a mail without attachments, whose own text is not read" if kind in _MAILS else "it holds no files"
         return failure(path, "no_pages", why)
 
     def _member(self, member: Member, path: str, depth: int) -> Iterator[Item]:

@@ -12,8 +12,6 @@ from embedpipe.pages.containers.contract import RefusedError, telling_damage
 from embedpipe.pages.containers.unpacking import Sink
 from embedpipe.pages.contract import Limits
 
-_SEALED = "packed with a password: put it on a line of its own in a --password-file"
-
 
 class _Writer(Py7zIO):
     """Takes one member."""
@@ -75,8 +73,8 @@ def unpack(file: BinaryIO, sink: Sink, limits: Limits) -> None:
     for word in words:
         if _unpack(file, sink, word):
             return
-    tried = "none of the passwords opens it, " if limits.passwords else ""
-    raise DocumentError("encrypted", tried + _SEALED)
+    tried = "none of the passwords opens it" if limits.passwords else "packed with a password"
+    raise DocumentError("encrypted", f"{tried}: put it on a line of its own in a --password-file")
 
 
 def _unpack(file: BinaryIO, sink: Sink, password: str | None) -> bool:

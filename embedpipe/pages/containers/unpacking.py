@@ -161,7 +161,8 @@ def unpacked(file: BinaryIO, kind: str, allowance: Allowance) -> UnpackedContain
         if is_capped() or sys.platform != "linux":
             told = _unpack(kind, file, target, allowance)
         else:
-            seconds = allowance.limits.page_seconds + allowance.most / _BYTES_A_SECOND
+            tries = len(allowance.limits.passwords)  # a second each: archives make them slow on purpose
+            seconds = allowance.limits.page_seconds + allowance.most / _BYTES_A_SECOND + tries
             paths = [f"/proc/{os.getpid()}/fd/{one.fileno()}" for one in (file, target)]
             told = guarded(_unpack_paths, (kind, *paths, allowance), seconds, allowance.limits.page_bytes)
         allowance.unpacked += told.count
