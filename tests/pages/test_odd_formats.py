@@ -139,6 +139,22 @@ class TestCaj:
         drawn = read(put(tmp_path, odd_files.caj(2, told=5)), "caj")
         assert (drawn.repaired, drawn.message) == (True, "damaged: 3 of its 5 pages are missing")
 
+    def test_objects_that_are_there_twice(self, tmp_path: Path) -> None:
+        """A copy that is cut where the next object begins does not hide that, and the whole copy counts."""
+        content = odd_files.caj(3)
+        begin = content.index(b"10 0 obj")
+        cut = content[begin : begin + 40] + b"11 0 obj<</Type/Page/Par"
+        file = put(tmp_path, content[:begin] + cut + content[begin:])
+        drawn = read(file, "caj")
+        assert (drawn.message, drawn.repaired) == ("", False)
+        assert drawn.ink > 0.3
+        second = open_document(os.fspath(file), "caj", ReadOptions())
+        assert [second.render(index).ink > 0.3 for index in range(3)] == [True, True, True]
+        second.close()
+        later = content.rindex(b"<?xml")
+        file = put(tmp_path, content[:later] + content[begin : begin + 40] + content[later:])
+        assert read(file, "caj").ink > 0.3
+
     @pytest.mark.parametrize(("begin", "kind"), [(b"HN\0\0", "HN"), (b"\xc8" + bytes(7), "C8")])
     def test_other_kinds_are_named(self, tmp_path: Path, begin: bytes, kind: str) -> None:
         """They are documents that another program has to convert."""

@@ -7,6 +7,7 @@ PDF behind a fixed mask. HN and C8 hold pages in an encoding of their own, and a
 
 import re
 from dataclasses import replace
+from itertools import zip_longest
 
 import numpy as np
 
@@ -19,7 +20,7 @@ _OTHERS = {b"HN\0\0": "HN", b"\xc8" + bytes(7): "C8"}
 
 _MASK, _MASKED_FROM = b"FZHMEI", 254
 _COUNT_AT, _POINTER_AT = 0x10, 0x14
-_OBJECT = re.compile(rb"(?<![0-9])([0-9]{1,8})[ \t\r\n]+0[ \t\r\n]+obj\b(.*?)(?:\bendobj\b|\bstream\b)", re.DOTALL)
+_BEGIN = re.compile(rb"(?<![0-9])([0-9]{1,8})[ \t\r\n]+0[ \t\r\n]+obj\b")
 _PARENT = re.compile(rb"/Parent\s+([0-9]{1,8})\s+0\s+R")
 _BOX = re.compile(rb"/MediaBox\s*\[[-+.0-9\s]{7,80}\]")
 _PAGE = re.compile(rb"/Type\s*/Page(?![A-Za-z])")
@@ -79,17 +80,37 @@ def _body(content: bytes) -> bytes:
     return content[begin:end]
 
 
+def _objects(body: bytes, shift: int) -> tuple[dict[int, int], list[int]]:
+    """Where objects begin, and which of them are pages, in the order of the file.
+
+    Some are there twice, and one of the two is cut where the next begins: the whole one counts, and of whole ones the last.
+
+    Args:
+        body: The objects.
+        shift: Bytes before them.
+    """
+    places: dict[int, int] = {}
+    whole: set[int] = set()
+    pages: dict[int, None] = {}
+    starts = list(_BEGIN.finditer(body))
+    for match, following in zip_longest(starts, starts[1:]):
+        number, segment = int(match[1]), body[match.end() : following.start() if following else len(body)]
+        is_whole = b"endobj" in segment
+        if number in whole and not is_whole:
+            continue
+        places[number] = match.start() + shift
+        if is_whole:
+            whole.add(number)
+        pages.pop(number, None)
+        if _PAGE.search(segment.partition(b"stream")[0]):
+            pages[number] = None
+    return places, list(pages)
+
+
 def _completed(body: bytes) -> bytes:
     """Objects of a PDF with what they lack: a catalogue, a tree of their pages in the order of the file, a table."""
     header = b"%PDF-1.4\n"
-    places: dict[int, int] = {}
-    pages: dict[int, None] = {}
-    for match in _OBJECT.finditer(body):
-        number = int(match[1])
-        places[number] = match.start() + len(header)
-        pages.pop(number, None)
-        if _PAGE.search(match[2]):
-            pages[number] = None
+    places, pages = _objects(body, len(header))
     if not pages:
         raise DocumentError("no_pages", "the PDF in the CAJ document has no pages")
     above = {int(number) for number in _PARENT.findall(body)} - places.keys()
