@@ -4,8 +4,8 @@
 
 FOLDER is made. The documents differ from one another; each is drawn, stored in one of the formats, and put beside the
 others, or into an archive, a mail, a mailbox or a PDF. Among them are copies, damaged and encrypted files, empty ones,
-and files that are no documents. Then `embed` is run twice on the folder. Prints a Markdown table of what there is and of
-what became of it, and fails where the counts do not add up.
+and files that are no documents. Then `embed` is run twice on the folder. Prints a Markdown table of what there is
+and of what became of it, and fails where the counts do not add up.
 """
 
 import bz2
@@ -33,7 +33,25 @@ from PIL import Image, ImageDraw
 from psd_tools import PSDImage
 
 PASSWORD = "s3cret"  # noqa: S105 - of the heap
-WORDS = "invoice letter report total page name of the and for with date number order price thanks regards".split()
+WORDS = [
+    "invoice",
+    "letter",
+    "report",
+    "total",
+    "page",
+    "name",
+    "of",
+    "the",
+    "and",
+    "for",
+    "with",
+    "date",
+    "number",
+    "order",
+    "price",
+    "thanks",
+    "regards",
+]
 
 
 def text(number: int) -> str:

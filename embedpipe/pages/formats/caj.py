@@ -83,7 +83,8 @@ def _body(content: bytes) -> bytes:
 def _objects(body: bytes, shift: int) -> tuple[dict[int, int], list[int]]:
     """Where objects begin, and which of them are pages, in the order of the file.
 
-    Some are there twice, and one of the two is cut where the next begins: the whole one counts, and of whole ones the last.
+    Some are there twice, and one of the two is cut where the next object begins: the whole one counts, of several the
+    last.
 
     Args:
         body: The objects.
