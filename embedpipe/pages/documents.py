@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from embedpipe.core.errors import DocumentError
-from embedpipe.pages.containers.opening import member_file
+from embedpipe.pages.containers.opening import held_file
 from embedpipe.pages.contract import (
     BLANK_INK,
     INK_CONTRAST,
@@ -240,9 +240,9 @@ def text_reader(path: str, head: bytes, limits: Limits) -> str | None:
 
 
 def open_document(path: str, reader: str, options: ReadOptions) -> OpenDocument:
-    """Opens a file, or a member of a container, with a reader of the table; raises DocumentError."""
+    """Opens a file, a member of a container or an object, with a reader of the table; raises DocumentError."""
     opener: Any = READERS[reader].open
-    held = member_file(path, options.limits)
+    held = held_file(path, options.limits)
     if held is None:
         return opener(path, options)  # type: ignore[no-any-return]
     opened: OpenDocument = opener(held.path, options)

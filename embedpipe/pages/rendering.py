@@ -6,7 +6,6 @@ page at fault is lost, and its neighbours are rendered again where they went dow
 """
 
 import contextlib
-import os
 import signal
 import sys
 import time
@@ -23,6 +22,9 @@ from pebble import ProcessExpired, ProcessPool
 
 from embedpipe.core.errors import DocumentError, EmbedpipeError
 from embedpipe.core.files import file_time
+from embedpipe.core.objects.places import stat
+from embedpipe.core.objects.reading import fetched
+from embedpipe.core.objects.urls import is_url
 from embedpipe.core.records import (
     OCR_WORDS,
     PLACEHOLDER,
@@ -35,6 +37,7 @@ from embedpipe.core.records import (
     Recipe,
     Words,
 )
+from embedpipe.pages.containers.contract import telling_damage
 from embedpipe.pages.containers.places import outer
 from embedpipe.pages.contract import Selection, first_line
 from embedpipe.pages.cues import UNKNOWN, page_cues
@@ -312,7 +315,7 @@ def _work(job: Job, indices: list[int] | None, slot: int) -> _Answer:
     document = job.document
     _marks[slot] = _OPENING
     try:
-        with _alarm():
+        with _fetched(document), _alarm():  # in this order: a network may be slower than a page
             opened = _open(document, _options)
     except (DocumentError, MemoryError) as error:
         return _Answer(_failures(document, indices, *_reason(error)), [], time.perf_counter() - begin)
@@ -322,6 +325,15 @@ def _work(job: Job, indices: list[int] | None, slot: int) -> _Answer:
         indices, rest = wanted[: _pages_per_task(_options)], wanted[_pages_per_task(_options) :]
     results = [result for index in indices for result in _render_page(job, opened, index, slot)]
     return _Answer(results, rest, time.perf_counter() - begin)
+
+
+def _fetched(document: Document) -> "contextlib.AbstractContextManager[object]":
+    """Has the content of an object here; nothing is done for other documents, nor for one that is open already."""
+    last = _last.get(_options.recipe)
+    if not is_url(document.path) or outer(document.path) != document.path or (last and last[0] == document):
+        return contextlib.nullcontext()
+    with telling_damage("it"):
+        return contextlib.closing(fetched(document.path))
 
 
 def _open(document: Document, options: ReadOptions) -> OpenDocument:
@@ -334,7 +346,7 @@ def _open(document: Document, options: ReadOptions) -> OpenDocument:
         del _last[options.recipe]
     file = outer(document.path)
     try:
-        status = os.stat(file)
+        status = stat(file)
     except OSError as error:
         raise DocumentError("unreadable", f"cannot be read: {error.strerror or error}") from None
     size = status.st_size if file == document.path else document.size

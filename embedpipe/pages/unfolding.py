@@ -11,6 +11,8 @@ from typing import BinaryIO, cast
 
 from embedpipe.core.errors import DocumentError
 from embedpipe.core.files import sha256_of
+from embedpipe.core.objects.places import stat
+from embedpipe.core.objects.reading import opened
 from embedpipe.core.other_formats import named_format
 from embedpipe.core.outputs import made_here
 from embedpipe.core.records import Document, PageFailure
@@ -29,7 +31,16 @@ from embedpipe.pages.containers.opening import kind_of, member_file, open_contai
 from embedpipe.pages.containers.places import of_member, outer
 from embedpipe.pages.documents import Limits, recognise, text_reader
 from embedpipe.pages.leftovers import LINK, in_container
-from embedpipe.pages.walking import UNREAD, FoundFile, IgnoredFile, failure, identify, no_document, open_without_waiting
+from embedpipe.pages.walking import (
+    UNREAD,
+    FoundFile,
+    IgnoredFile,
+    failure,
+    identify,
+    identify_open,
+    no_document,
+    open_without_waiting,
+)
 
 EMPTY = "empty"
 """Why a container is passed over that holds nothing: a mail without attachments, an empty archive."""
@@ -66,14 +77,14 @@ def unfold(
             yield from _attached(found, limits, known, tuple(exclude))
         return
     try:
-        with open(found.path, "rb", opener=open_without_waiting) as file:
+        with opened(found.path, open_without_waiting) as file:
             kind = kind_of(file) if found.size > 0 else ""
             if kind:
                 yield from _Unfolding(found, limits, known, tuple(exclude)).of_file(file, kind)
                 return
+            item = identify_open(file, found, limits)
     except OSError:
-        pass  # `identify` says why
-    item = identify(found, limits)
+        item = identify(found, limits)  # it says why
     yield item
     if limits.attachments and isinstance(item, Document) and item.reader == kinds.PDF:
         yield from _attached(found, limits, known, tuple(exclude))
@@ -84,7 +95,7 @@ def _attached(
 ) -> Iterator[Item]:
     """What is attached to a PDF on the disk."""
     try:
-        with open(found.path, "rb", opener=open_without_waiting) as file:
+        with opened(found.path, open_without_waiting) as file:
             yield from _Unfolding(found, limits, known, exclude).of_file(file, kinds.PDF)
     except OSError as error:
         yield failure(found.path, "unreadable", f"cannot be read: {error.strerror or error}")
@@ -97,7 +108,7 @@ def look_up(path: str) -> FoundFile:
         OSError: There is no such file.
     """
     file = outer(path)
-    status = os.stat(file)
+    status = stat(file)
     return FoundFile(path, status.st_size if file == path else -1, status.st_mtime_ns, named=True, type_folder=None)
 
 

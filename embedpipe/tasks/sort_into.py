@@ -18,6 +18,7 @@ from pathlib import Path
 from embedpipe.core.display import name_of
 from embedpipe.core.errors import ArtifactError
 from embedpipe.core.files import held, is_temporary, remove_forsaken, sha256_of
+from embedpipe.core.objects.urls import absolute
 from embedpipe.core.records import Document
 from embedpipe.embedding.reading import Progress
 from embedpipe.pages.containers.opening import on_the_disk
@@ -143,10 +144,10 @@ class _Run:
 
     def __init__(self, wish: Wish, verdicts: list[DocumentVerdict], copies: list[Document]) -> None:
         self._wish, self._folder = wish, wish.folder
-        self._root = os.path.abspath(wish.folder)
+        self._root = absolute(str(wish.folder))
         self._verdicts, self._copies = verdicts, copies
         self._ledger, self._held = Ledger(wish.folder), _Held(wish.folder)
-        self._sources = {os.path.abspath(path) for path in (*(v.path for v in verdicts), *(c.path for c in copies))}
+        self._sources = {absolute(path) for path in (*(v.path for v in verdicts), *(c.path for c in copies))}
         self._result = Sorted(wish.folder)
         self._full = False
         self._ours: dict[str, Entry] = {}
@@ -272,7 +273,7 @@ class _Run:
         typed = told.label is not None or (verdict.labelled and told.status == "novel")
         message = (verdict.message or told.status) if not typed else reason(verdict) if verdict.labelled else ""
         return Entry(
-            os.path.abspath(verdict.path),
+            absolute(verdict.path),
             verdict.document_sha256,
             "planned" if typed else "failed" if told.status == "failed" else "no type",
             type=name_of(told.label or ""),
@@ -297,12 +298,10 @@ class _Run:
         made = {entry.document: entry.copy for entry in entries}
         found = []
         for copy in self._copies:
-            place = self._below(os.path.abspath(copy.path))
+            place = self._below(absolute(copy.path))
             if place is None or not (place in self._own_places or self._is_theirs(place)):
                 message = "the same content as another file"
-                entry = Entry(
-                    os.path.abspath(copy.path), copy.sha256, "duplicate", made.get(copy.sha256, ""), message=message
-                )
+                entry = Entry(absolute(copy.path), copy.sha256, "duplicate", made.get(copy.sha256, ""), message=message)
                 found.append(self._counted(entry, "duplicate"))
         return found
 
@@ -343,7 +342,7 @@ class _Run:
 
     def _tree(self, source: str) -> str:
         """The folders between an input folder and a file in it, with a slash before each."""
-        roots = [root for root in map(os.path.abspath, self._wish.inputs) if source.startswith(f"{root}{os.sep}")]
+        roots = [root for root in map(absolute, self._wish.inputs) if source.startswith(f"{root}{os.sep}")]
         if not roots:
             return ""
         folders = os.path.dirname(os.path.relpath(source, max(roots, key=len)))

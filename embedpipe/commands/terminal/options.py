@@ -241,6 +241,45 @@ class Recognition:
 
 
 @dataclass(frozen=True)
+class Sharing:
+    """Of `embed`, where a heap is more than one machine or one session does."""
+
+    shard: Annotated[
+        str | None, typer.Option(metavar="I/N", help="Read only the I-th of N shards of the files, from 1/N to N/N.")
+    ] = None
+    plan: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Say what each of N shards would cost; keep nothing.", min=1, max=10_000),
+    ] = None
+    budget: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Stop by itself after 2h, 90m or 1h30m, so that it can go on; exit code 75."),
+    ] = None
+
+    def check(self) -> None:
+        """Raises UsageError as `on` does."""
+        from embedpipe.embedding.streaming import Settings
+
+        self.on(Settings())
+
+    def on(self, settings: "Settings") -> "Settings":
+        """Adds shard and budget; raises UsageError for what is none, or does not go together."""
+        from embedpipe.embedding.sharding import Shard
+
+        if self.shard is None:
+            shard = None
+        else:
+            try:
+                shard = Shard.parse(self.shard)
+            except ValueError:
+                raise UsageError(f"--shard {self.shard}: write I/N, counted from 1, such as 3/16") from None
+        if shard is not None and self.plan is not None:
+            raise UsageError("--plan: it tells of all shards, so leave --shard out")
+        budget = None if self.budget is None else read_duration("--budget", self.budget)
+        return dataclasses.replace(settings, shard=shard, budget=budget)
+
+
+@dataclass(frozen=True)
 class Space:
     """Of commands that work on stored features."""
 
@@ -319,6 +358,16 @@ class Labelling:
         from embedpipe.embedding.streaming import Settings
 
         return Settings(passwords=read_passwords(self.password_file))
+
+
+def read_duration(option: str, text: str) -> float:
+    """Seconds of a time such as 2h, 90m, 1h30m, 45s or 1d; raises UsageError where it is none."""
+    match = re.fullmatch(r"(?:(\d{1,4})d)?(?:(\d{1,6})h)?(?:(\d{1,8})m)?(?:(\d{1,9})s)?", text.replace(" ", "").lower())
+    numbers = [int(number or 0) for number in match.groups()] if match else []
+    seconds = sum(number * unit for number, unit in zip(numbers, (86400, 3600, 60, 1), strict=False))
+    if not seconds:
+        raise UsageError(f"{option} {text}: write a time such as 2h, 90m or 1h30m")
+    return float(seconds)
 
 
 def read_globs(patterns: list[str]) -> tuple[str, ...]:

@@ -181,7 +181,8 @@ def telling_damage(what: str) -> Iterator[None]:
         raise DocumentError("memory", f"{what} needs more memory than there is") from None
     except OSError as error:
         if error.errno is not None:
-            raise DocumentError("unreadable", f"{what} cannot be read: {os.strerror(error.errno)}") from error
+            why = error.strerror or os.strerror(error.errno)
+            raise DocumentError("unreadable", f"{what} cannot be read: {why}") from error
         raise DocumentError("unreadable", f"{what} is damaged: {first_line(error)}") from error
     except Exception as error:  # zipfile, tarfile, zlib and lzma raise many kinds
         raise DocumentError("unreadable", f"{what} is damaged: {first_line(error)}") from error

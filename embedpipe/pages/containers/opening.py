@@ -17,6 +17,10 @@ from typing import BinaryIO, cast
 
 from embedpipe.core.errors import DocumentError
 from embedpipe.core.files import file_time
+from embedpipe.core.objects.places import stat
+from embedpipe.core.objects.reading import Copy, fetched
+from embedpipe.core.objects.reading import opened as opened_anywhere
+from embedpipe.core.objects.urls import is_url
 from embedpipe.pages.containers import kinds
 from embedpipe.pages.containers.contract import Allowance, Container, Member, copied, filled, found_in, telling_damage
 from embedpipe.pages.containers.places import pieces
@@ -182,7 +186,7 @@ _last = _Last()
 def _container(file: str, names: tuple[str, ...], limits: Limits) -> Container:
     """The container that a file is, or one in it."""
     with telling_damage("its container"):
-        status = os.stat(file)
+        status = stat(file)
     key = (file, status.st_size, file_time(status.st_mtime_ns), status.st_ino, *names)
     if key in _last.opened:
         _last.opened.move_to_end(key)
@@ -195,7 +199,7 @@ def _container(file: str, names: tuple[str, ...], limits: Limits) -> Container:
         content, known = held.file, member.kind
     else:
         with telling_damage("its container"):
-            held = content = open(file, "rb")  # noqa: SIM115 - kept
+            held = content = opened_anywhere(file)
         known = ""
     try:
         with telling_damage("its container"):
@@ -237,15 +241,27 @@ def too_deep(limits: Limits) -> str:
     return f"lies in more than --max-depth {limits.depth} containers, one in the other"
 
 
-@contextlib.contextmanager
-def on_the_disk(path: str, limits: Limits | None = None) -> Iterator[str]:
-    """Gives a path that any program function can open: the same, or that of a copy of a member for as long as it takes.
+def held_file(path: str, limits: Limits) -> "MemberFile | Copy | None":
+    """The content of what a path means, where that is no file on the disk: a member, or an object by its URL.
 
     Raises:
-        OSError: A member cannot be read.
+        DocumentError: It cannot be read, or lies too deep.
+    """
+    if is_url(path) and len(pieces(path)) == 1:
+        with telling_damage("it"):
+            return fetched(path)
+    return member_file(path, limits)
+
+
+@contextlib.contextmanager
+def on_the_disk(path: str, limits: Limits | None = None) -> Iterator[str]:
+    """Gives a path that any program function can open: the same, or that of a copy for as long as it takes.
+
+    Raises:
+        OSError: A member, or an object, cannot be read.
     """
     try:
-        held = member_file(path, limits or Limits())
+        held = held_file(path, limits or Limits())
     except DocumentError as error:
         raise OSError(str(error)) from error
     if held is None:

@@ -6,6 +6,7 @@ killed (`guarding`), which hands back the file and where in it each member lies.
 
 import importlib
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -148,7 +149,7 @@ def unpacked(file: BinaryIO, kind: str, allowance: Allowance) -> UnpackedContain
     """Unpacks a container.
 
     Args:
-        file: Opened for reading, with a number of the system.
+        file: Opened for reading.
         kind: A key of `_UNPACKERS`.
         allowance: Counts what is unpacked.
 
@@ -156,6 +157,15 @@ def unpacked(file: BinaryIO, kind: str, allowance: Allowance) -> UnpackedContain
         DocumentError: Nothing could be unpacked: it took too long or too much, or crashed its process.
     """
     what = _UNPACKERS[kind][1]
+    try:
+        file.fileno()
+    except (OSError, AttributeError):  # of object storage: the libraries need a file of the system
+        with tempfile.TemporaryFile(prefix="embedpipe-") as held:
+            with telling_damage(what):
+                file.seek(0)
+                shutil.copyfileobj(file, held)
+                held.flush()
+            return unpacked(cast("BinaryIO", held), kind, allowance)
     target = cast("BinaryIO", tempfile.TemporaryFile(prefix="embedpipe-"))  # noqa: SIM115 - its container closes it
     try:
         if is_capped() or sys.platform != "linux":
