@@ -6,6 +6,7 @@ import sys
 import time
 import zipfile
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import py7zr
 import pymupdf
@@ -17,7 +18,8 @@ from pages.test_containers import mailed, pdf, put, sevenzipped, zipped
 from embedpipe.core.errors import DocumentError
 from embedpipe.core.records import Document, PageFailure
 from embedpipe.pages import guarding
-from embedpipe.pages.containers import unpacking
+from embedpipe.pages.containers import kinds, unpacking
+from embedpipe.pages.containers.contract import Allowance
 from embedpipe.pages.documents import Limits, ReadOptions, open_document
 from embedpipe.pages.unfolding import Item, identify_at, look_up, unfold
 
@@ -300,3 +302,11 @@ def _seems_right(archive: zipfile.ZipFile, word: str) -> bool:
     except RuntimeError:
         return False
     return True
+
+
+def test_a_file_without_a_number_is_unpacked_as_well() -> None:
+    """As those of object storage are."""
+    for kind, content in ((kinds.SEVENZIP, sevenzipped([("a.pdf", pdf())])), (kinds.PDF, carrier())):
+        container = unpacking.unpacked(cast("BinaryIO", io.BytesIO(content)), kind, Allowance(len(content), Limits()))
+        assert "a.pdf" in {member.name for member in container} or kind == kinds.PDF
+        container.close()
