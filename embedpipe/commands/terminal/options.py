@@ -167,8 +167,12 @@ class Reading:
     text_files: Annotated[
         bool, typer.Option("--text-files", help="Read texts as well: .txt, .text, .md and .markdown.")
     ] = False
+    attachments: Annotated[
+        bool,
+        typer.Option("--attachments", help="Look into PDFs for files that are attached to them, as portfolios do."),
+    ] = False
     password_file: Annotated[
-        Path | None, typer.Option(help="Passwords to try on encrypted PDFs, one a line.", dir_okay=False)
+        Path | None, typer.Option(help="Passwords to try on PDFs, archives and members, one a line.", dir_okay=False)
     ] = None
     trust_mtime: Annotated[
         bool, typer.Option("--trust-mtime", help="Do not hash files again whose size and time are unchanged.")
@@ -205,6 +209,7 @@ class Reading:
                 depth=self.max_depth,
                 unpacked_bytes=self.max_unpacked * megabyte,
                 texts=self.text_files,
+                attachments=self.attachments,
             ),
             passwords=read_passwords(self.password_file),
             workers=_auto_or_number("--workers", self.workers) or 0,
