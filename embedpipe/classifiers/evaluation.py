@@ -280,15 +280,15 @@ def score_parts(
         train, test = _few_documents(pages, rounds != fold, most_documents, seed), np.flatnonzero(rounds == fold)
         if part is plan.parts[0]:
             measurable[test] = np.isin(pages.y[test].astype(str), np.unique(pages.y[train]).astype(str))
-        lessons = pages.lessons_of(part, train)
+        lessons, rows = part_lessons(pages, part, train)
         types = np.unique(lessons.y)
         if len(types) < 2:  # noqa: PLR2004
             scores[part.name][test] = np.nan if part.name == WORDS else IMPOSSIBLE
             if part.name != WORDS:
                 scores[part.name][test[:, None], np.searchsorted(classes, types)] = 0.0
             return
-        fitted = fit_classifier(part.build(), *lessons, spare=True)
-        del lessons  # as large as nearly all pages
+        fitted = fit_classifier(part.build(), *lessons, rows)
+        del lessons  # may be as large as nearly all pages
         scores[part.name][test] = part_scores(part.name, fitted, pages.inputs_of(part)[test], list(types), classes)
 
     in_each_fold(score, rounds, plan.parts)
@@ -298,6 +298,15 @@ def score_parts(
     own = {name: values[held_out] for name, values in scores.items()}
     found = HeldOut(classes, own[plan.parts[0].name], folds[held_out], *known, measurable[held_out])
     return replace(found, undrawn_documents=len(set(pages.documents[undrawn]))), own
+
+
+def part_lessons(
+    pages: LabelledPages, part: Part, rows: NDArray[np.int64] | None = None
+) -> tuple[Lessons, NDArray[np.int64] | None]:
+    """As `LabelledPages.lessons_of`; of many pages without variants all features, and the rows that are learnt from."""
+    if rows is None or len(rows) <= _MANY_PAGES or part.name == WORDS or pages.variants is not None:
+        return pages.lessons_of(part, rows), None
+    return Lessons(pages.columns_of(part).X, pages.y[rows], pages.weights[rows]), rows
 
 
 def _left_out(pages: LabelledPages, held_out: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

@@ -143,7 +143,11 @@ def distances_of_all(plan: Plan, pages: LabelledPages, folds: NDArray[np.int64])
     def measure(fold: int) -> None:
         known, test = (rounds != fold) & (pages.y != NONE), rounds == fold
         scaling = part.build()
-        scaling[:-1].fit(pages.columns_of(part).lessons(known).X)
+        base = pages.columns_of(part)
+        if pages.variants is None:
+            scaling[0].fit_some(base.X, np.flatnonzero(known))
+        else:
+            scaling[:-1].fit(base.lessons(known).X)
         detector = fit_detector(scaling, plan, pages, rounds != fold)
         distances[test] = measured(scaling, detector, part, pages.take(test))
 

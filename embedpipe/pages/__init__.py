@@ -6,5 +6,5 @@ new input format is one entry in `documents.READERS`. Nothing here knows of netw
 Other rooms use `augmentation`, `containers.opening`, `containers.places`, `contract`, `converting.conversions`,
 `converting.kept`, `converting.libre_office`, `converting.table`, `cues`, `documents`, `extraction`, `extras.ocr`,
 `extras.thumbnails`, `extras.word_rows`, `extras.words`, `facts`, `leftovers`, `rendering`, `source_kinds`,
-`unfolding`, `walking`.
+`unfolding`, `walking`, `workers`.
 """

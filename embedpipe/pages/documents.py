@@ -16,7 +16,7 @@ from embedpipe.core.errors import DocumentError
 from embedpipe.core.files import sha256_of
 from embedpipe.core.records import Document
 from embedpipe.pages.containers.kinds import ZIP_READERS
-from embedpipe.pages.containers.opening import member_file, on_the_disk
+from embedpipe.pages.containers.opening import held_file, on_the_disk
 from embedpipe.pages.contract import (
     BLANK_INK,
     INK_CONTRAST,
@@ -144,6 +144,28 @@ def _open_avif(path: str, options: ReadOptions) -> OpenDocument:
     return _open_picture("AVIF", path, options)
 
 
+def _open_djvu(path: str, options: ReadOptions) -> OpenDocument:
+    try:
+        from embedpipe.pages.formats.djvu import DjvuDocument  # noqa: PLC0415 - an extra
+    except ImportError:
+        raise DocumentError("needs_converter", "DjVu documents need the extra djvu") from None
+    return DjvuDocument(path, options)
+
+
+def _open_photoshop(path: str, options: ReadOptions) -> OpenDocument:
+    try:
+        from embedpipe.pages.formats.photoshop import PhotoshopDocument  # noqa: PLC0415 - an extra
+    except ImportError:
+        raise DocumentError("needs_converter", "pictures of Photoshop need the extra psd") from None
+    return PhotoshopDocument(path, options)
+
+
+def _open_caj(path: str, options: ReadOptions) -> OpenDocument:
+    from embedpipe.pages.formats.caj import CajDocument  # noqa: PLC0415 - see `load_decoders`
+
+    return CajDocument(path, options)
+
+
 def _load_heif() -> bool:
     """Has Pillow open HEIF; False where the extra is not installed."""
     try:
@@ -187,6 +209,21 @@ READERS: dict[str, Reader] = {
         (".heic", ".heif", ".hif", ".heics", ".heifs"),
         lambda head: bool((brands := _brands(head)) & _HEIF) and not brands & {b"avif", b"avis"},
         _open_heif,
+    ),
+    "djvu": Reader(
+        "DjVu",
+        (".djvu", ".djv"),
+        lambda head: head.startswith(b"AT&TFORM") and head[12:16] in (b"DJVU", b"DJVM"),
+        _open_djvu,
+    ),
+    "psd": Reader(
+        "PSD", (".psd", ".psb"), lambda head: head.startswith((b"8BPS\0\x01", b"8BPS\0\x02")), _open_photoshop
+    ),
+    "caj": Reader(
+        "CAJ",
+        (".caj", ".kdh", ".nh"),
+        lambda head: head.startswith((b"CAJ\0", b"KDH ", b"HN\0\0", b"\xc8" + bytes(7))),
+        _open_caj,
     ),
     "xps": _book("XPS", "xps", (".xps", ".oxps"), _never),
     "epub": _book("EPUB", "epub", (".epub",), _never),
@@ -263,7 +300,7 @@ def open_document(path: str, reader: str, options: ReadOptions, converted: Conve
         opened.made_by = made.made_by
         return opened  # type: ignore[no-any-return]
     opener: Any = READERS[reader].open
-    held = member_file(path, options.limits)
+    held = held_file(path, options.limits)
     if held is None:
         return opener(path, options)  # type: ignore[no-any-return]
     opened = opener(held.path, options)

@@ -18,7 +18,7 @@ from typing import Self
 from embedpipe.core.errors import DocumentError
 from embedpipe.core.records import Document
 from embedpipe.pages.containers.kinds import HEAD, other_kind
-from embedpipe.pages.containers.opening import member_file
+from embedpipe.pages.containers.opening import held_file
 from embedpipe.pages.contract import Limits
 from embedpipe.pages.converting import kept, libre_office
 from embedpipe.pages.converting.running import Caps, Ended, run
@@ -234,7 +234,7 @@ class Conversions:
 
     def _copy(self, document: Document, target: Path) -> None:
         """Copies a document, or a member, and makes sure that it is the one that was found."""
-        held = member_file(document.path, self._limits)
+        held = held_file(document.path, self._limits)
         digest = hashlib.sha256()
         try:
             with open(held.path if held else document.path, "rb") as source, open(target, "xb") as file:
