@@ -58,7 +58,7 @@ PIPE_CLOSED = 141
 _FAILURES_SHOWN = 10
 _PARTIAL = {
     "placeholder": "nothing of their documents is on these pages (dynamic forms, portfolios): they get no type",
-    "cover": "their documents also have embedded files, which are not read",
+    "cover": "their documents also have embedded files, which --attachments reads",
 }
 """What is said of pages that stand for more than they show."""
 _NAMES = frozenset({"name", "as_type", "group"})  # options that are kept, in tables and as folders

@@ -23,6 +23,7 @@ from embedpipe.core.languages.choice import named as named_language
 
 if TYPE_CHECKING:
     from embedpipe.backbones.engines import Backbone
+    from embedpipe.backbones.model_cache import Wanted
     from embedpipe.core.records import Identity
     from embedpipe.embedding.streaming import Settings
     from embedpipe.pages.contract import Selection
@@ -109,6 +110,15 @@ class Network:
 
             check_names(self.device, self.precision, self.engine)
 
+    def wanted(self, recipe: Mapping[str, Any] | None = None, upright: str | None = None) -> "Wanted":
+        """What is asked for, of a new space; arguments as of `load`."""
+        from embedpipe.backbones.engines import EngineChoice
+        from embedpipe.backbones.model_cache import Wanted
+        from embedpipe.core.records import DEFAULT_BACKBONE
+
+        choice = EngineChoice(self.device, self.precision, self.engine)
+        return Wanted(self.backbone or DEFAULT_BACKBONE, self.weights, None, recipe or {}, choice, upright)
+
     def load(
         self,
         workspace: "Workspace",
@@ -128,12 +138,10 @@ class Network:
         from embedpipe.backbones.model_cache import Wanted
         from embedpipe.backbones.names import full_name
         from embedpipe.classifiers import finetuned
-        from embedpipe.core.records import DEFAULT_BACKBONE
 
         choice = EngineChoice(self.device, self.precision, self.engine)
         if identity is None:
-            name = self.backbone or DEFAULT_BACKBONE
-            asked = Wanted(name, self.weights, None, recipe or {}, choice, upright)
+            asked = self.wanted(recipe, upright)
             return finetuned.load(workspace, asked.members(), asked)
         name = self.backbone or identity.backbone
         asked = Wanted(name, self.weights, identity.recipe, {}, choice, identity.upright)
@@ -159,8 +167,12 @@ class Reading:
     text_files: Annotated[
         bool, typer.Option("--text-files", help="Read texts as well: .txt, .text, .md and .markdown.")
     ] = False
+    attachments: Annotated[
+        bool,
+        typer.Option("--attachments", help="Look into PDFs for files that are attached to them, as portfolios do."),
+    ] = False
     password_file: Annotated[
-        Path | None, typer.Option(help="Passwords to try on encrypted PDFs, one a line.", dir_okay=False)
+        Path | None, typer.Option(help="Passwords to try on PDFs, archives and members, one a line.", dir_okay=False)
     ] = None
     trust_mtime: Annotated[
         bool, typer.Option("--trust-mtime", help="Do not hash files again whose size and time are unchanged.")
@@ -197,6 +209,7 @@ class Reading:
                 depth=self.max_depth,
                 unpacked_bytes=self.max_unpacked * megabyte,
                 texts=self.text_files,
+                attachments=self.attachments,
             ),
             passwords=read_passwords(self.password_file),
             workers=_auto_or_number("--workers", self.workers) or 0,
@@ -250,6 +263,24 @@ class Sharing:
         str | None,
         typer.Option(metavar="TIME", help="Stop by itself after 2h, 90m or 1h30m, so that it can go on; exit code 75."),
     ] = None
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Embed on all nodes of a Ray cluster: HOST:PORT, auto (one that is found, else one that is started "
+            "here), or local.",
+        ),
+    ] = None
+    shards: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="With --ray: how many shards are handed out.",
+            min=1,
+            max=10_000,
+            show_default="4 for each node",
+        ),
+    ] = None
 
     def check(self) -> None:
         """Raises UsageError as `on` does."""
@@ -270,6 +301,8 @@ class Sharing:
                 raise UsageError(f"--shard {self.shard}: write I/N, counted from 1, such as 3/16") from None
         if shard is not None and self.plan is not None:
             raise UsageError("--plan: it tells of all shards, so leave --shard out")
+        if self.shards is not None and self.ray is None:
+            raise UsageError("--shards: it goes with --ray; `--shard I/N` reads one of N shards here")
         budget = None if self.budget is None else read_duration(self.budget)
         return dataclasses.replace(settings, shard=shard, budget=budget)
 
