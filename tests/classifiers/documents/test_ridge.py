@@ -77,7 +77,7 @@ def test_types_are_told_by_heads() -> None:
     silent = np.arange(len(truth)) % 4 == 0
     assert np.mean(plain.predict(other)[silent] == truth[silent]) < 0.5
     assert np.mean(ridge.predict(with_heads(other, truth))[silent] == truth[silent]) > 0.55
-    assert np.mean(ridge.predict(other)[~silent] == truth[~silent]) > 0.95
+    assert np.mean(ridge.predict(other)[~silent] == truth[~silent]) > 0.65  # by pictures and words
     # a classifier that learnt from no heads, as of earlier versions, passes over them
     np.testing.assert_array_equal(plain.decision_function(with_heads(other, truth)), plain.decision_function(other))
     empty = Wholes(own.pictures, own.digital, csr_array(hstack([own.words, csr_array((len(y), HEADS))], "csr")))
