@@ -118,10 +118,11 @@ class DocumentRidge(ClassifierMixin, BaseEstimator):
         dual, offset = self._learnt(self._look_alike, *lessons)
         told = [np.empty((len(self.classes_), 0), np.float32)] * len(KINDS)
         for start, stop, counted in self._words(own.words):
-            theirs = own.words[:, start:stop]
+            columns = slice(start, stop)
+            theirs = csr_array(own.words)[:, columns]
 
-            def shared(some: Wholes, theirs: csr_array = theirs, start: int = start, stop: int = stop) -> Any:
-                return shared_words(some.words[:, start:stop], theirs).astype(np.float64)
+            def shared(some: Wholes, theirs: csr_array = theirs, columns: slice = columns) -> NDArray[np.float64]:
+                return shared_words(csr_array(some.words)[:, columns], theirs).astype(np.float64)
 
             parts, more = self._learnt(shared, *lessons)
             offset += counted * more
