@@ -8,7 +8,7 @@ was killed is adopted by the next writer.
 import logging
 import platform
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -29,6 +29,7 @@ from embedpipe.store.parts import (
     ROW_BITS,
     Part,
     aside,
+    manifest_format,
     number_after,
     part_files,
     part_number,
@@ -163,7 +164,8 @@ class FeatureStore:
                 "blocks": self.blocks,
                 "versions": {"python": platform.python_version()} | {name: version(name) for name in libraries},
                 "next_number": self.next_number,
-                "parts": [asdict(part) for part in self.parts],
+                "parts": [part.as_json() for part in self.parts],
+                **manifest_format(self.parts),
             },
         )
 
@@ -263,13 +265,18 @@ class FeatureStore:
         X: NDArray[np.float16] = array_of(table["embedding"].combine_chunks().flatten()).reshape(-1, self.dim)
         return X
 
-    def read(self, part: Part, columns: Sequence[str]) -> pa.Table | None:
+    def read(self, part: Part, columns: Sequence[str], *, whole: bool = False) -> pa.Table | None:
         """Reads columns of a part with their checksums; None for a damaged one.
 
         That is named in a warning and left out of this snapshot as a whole: else some of its columns would be used.
+
+        Args:
+            part: Which.
+            columns: Their names.
+            whole: Also the rows that do not count.
         """
         try:
-            table = read_columns(self.path / part.name, columns)
+            table = _as_listed(part, read_columns(self.path / part.name, columns), whole=whole)
             expected = COLUMNS | {"embedding": pa.list_(pa.float16(), self.dim)}
             if {field.name: field.type for field in table.schema} != {name: expected[name] for name in columns}:
                 raise ValueError("its columns are not those of a store")  # their description has no checksum
@@ -362,6 +369,16 @@ class FeatureStore:
                     f"{part_contents.path_of(self.path, number)}: damaged; the next `embed` writes it again"
                 )
         return problems
+
+
+def _as_listed(part: Part, table: pa.Table, *, whole: bool) -> pa.Table:
+    """The rows of a part that count, with page ids by its number here: one of another store has those of its own."""
+    place = table.schema.get_field_index("page_id")
+    if part.linked and place >= 0:
+        ids = (array_of(table["page_id"]) & ((1 << ROW_BITS) - 1)) | (part.number << ROW_BITS)
+        table = table.set_column(place, "page_id", numbers(ids))
+    counting = None if whole else part.counting(table.num_rows)
+    return table if counting is None else table.take(numbers(np.flatnonzero(counting)))
 
 
 def _frame(table: pa.Table) -> "pd.DataFrame":

@@ -389,8 +389,8 @@ def test_dry_run_writes_nothing(pile: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "a").exists()
 
 
-PAGES = 12_000
-"""Several parts' worth, so that a run is still at it when its first part is there."""
+PAGES = 4_000
+"""Two parts' worth, so that a run is still at it when its first part is there."""
 
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
