@@ -151,7 +151,7 @@ class TestCaj:
         second = open_document(os.fspath(file), "caj", ReadOptions())
         assert [second.render(index).ink > 0.3 for index in range(3)] == [True, True, True]
         second.close()
-        later = content.rindex(b"<?xml")
+        later = content.index(b"22 0 obj")  # what comes after the last object is not looked at
         file = put(tmp_path, content[:later] + content[begin : begin + 40] + content[later:])
         second = open_document(os.fspath(file), "caj", ReadOptions())
         shades = [second.render(index).ink for index in range(3)]
