@@ -5,5 +5,5 @@ does one whole `embed` with its own render processes, limits and network, into a
 counts and names of parts come out. What starts workers and hears of them is an `Executor` of `protocol`; another engine
 is another one. What becomes of lost shards is decided in `job` alone.
 
-Other rooms use nothing of it.
+Other rooms use `job`, `protocol`, `ray_actors`.
 """

@@ -1,9 +1,9 @@
 """The executor over the nodes of a Ray cluster: a worker is an actor that does one whole `embed` on its node.
 
 Only a `Work` goes in, which is paths and numbers, and `Told`, `Done` and `Lost` come out: Ray's object store never sees a
-pixel or a feature. That is why these are Ray's actors and not a dataset of Ray Data, which would move rows between nodes,
-and would start lost work again by rules of its own, besides those of `job`. An actor takes all cores of its node, as Ray
-counts them, and its GPUs; it has render processes, time limits and a network of its own, as any `embed`.
+pixel or a feature. So these are Ray's actors and not a dataset of Ray Data, which would move rows between nodes, and
+start lost work again by rules of its own besides those of `job`. An actor takes all cores of its node, as Ray counts
+them, and its GPUs; it has render processes, time limits and a network of its own, as any `embed`.
 """
 
 import contextlib
@@ -11,6 +11,7 @@ import functools
 import importlib.metadata
 import logging
 import os
+import signal
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -23,7 +24,7 @@ from embedpipe.core.errors import EmbedpipeError
 
 log = logging.getLogger(__name__)
 AUTO, LOCAL = "auto", "local"
-"""In place of an address: a cluster that is found, or else one that is started here; always one that is started here."""
+"""In place of an address: a cluster that is found, else one that is started here; always one that is started here."""
 
 _STORE_BYTES = 80 * 1024**2
 """Of Ray's object store where a cluster is started here: it holds a few kilobytes."""
@@ -62,15 +63,11 @@ class RayActors:
         if self._own:
             _connect(self._ray, address)
         home = self._ray.get_runtime_context().get_node_id()
+        self.name = f"Ray, {len(self._nodes())} nodes"
         self._hub = self._actor(_Hub, home, 0, 0).remote()
         self._running: dict[str, _Running] = {}
         self._idle: dict[str, Any] = {}
         self._early: deque[Event] = deque()
-
-    @property
-    def name(self) -> str:
-        """For people."""
-        return f"Ray, {len(self._nodes())} nodes"
 
     @property
     def slots(self) -> int:
@@ -112,7 +109,9 @@ class RayActors:
         while not found:
             by_answer = {running.answer: shard for shard, running in self._running.items()}
             left = max(0.0, min(_STEP_SECONDS, end - time.monotonic()))
-            ready = self._ray.wait(list(by_answer), timeout=left)[0] if by_answer else time.sleep(left) or []
+            ready = self._ray.wait(list(by_answer), timeout=left)[0] if by_answer else []
+            if not by_answer:
+                time.sleep(left)
             told = self._ray.get(self._hub.taken.remote())
             found = [*told, *(self._ended(by_answer[answer]) for answer in ready)]
             if time.monotonic() >= end:
@@ -225,6 +224,15 @@ def _ray() -> Any:
 
 def _connect(ray: Any, address: str) -> None:
     """Joins a cluster, or starts one here; Ray writes nothing to the terminal."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        _join(ray, address)
+    finally:
+        with contextlib.suppress(ValueError, TypeError):  # not the main thread, or a handler of another language
+            signal.signal(signal.SIGTERM, before)  # Ray sets one of its own, which ends the process at once
+
+
+def _join(ray: Any, address: str) -> None:
     common = {"logging_level": logging.ERROR, "log_to_driver": False, "configure_logging": True}
     with _silent():
         if address in (AUTO, LOCAL):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from embedpipe.backbones.names import UPRIGHT
+from embedpipe.commands import spreading
 from embedpipe.commands.base import (
     DONE,
     SOME_FAILED,
@@ -208,6 +209,7 @@ def embed(
     from embedpipe.tasks import embed as embed_task
 
     started = time.perf_counter()
+    spreading.check(common, sharing, on_one=explain or dry_run)
     workspace, output = begin(common)
     _check_choices(label_by, resize, upright, annotations)
     if save_pages is not None and not explain:
@@ -215,6 +217,13 @@ def embed(
     settings = sharing.on(recognition.on(reading.settings()))
     changes = {"size": size, "resize": resize, "layers": layers, "annotations": annotations}
     recipe = {key: value for key, value in changes.items() if value is not None}
+    keep = [name for name, left_out in (("thumbnails", no_thumbnails), ("words", no_words)) if not left_out]
+    if sharing.ray is not None:
+        from embedpipe.cluster.job import Job
+
+        wanted, by_folder = network.wanted(recipe, upright), label_by == "folder"
+        job = Job(tuple(inputs), 1, wanted, settings, tuple(keep), by_folder, retry_failed)
+        return spreading.on_ray(workspace, sharing, job, labels, output)
     backbone = network.load(workspace, recipe=recipe, upright=upright)
     if dry_run:
         return _dry_run(workspace, inputs, backbone, settings, output)
@@ -222,7 +231,6 @@ def embed(
         return _plan(inputs, backbone, settings, sharing.plan, output)
     if explain:
         return _explain(inputs, backbone, settings, save_pages, output)
-    keep = [name for name, left_out in (("thumbnails", no_thumbnails), ("words", no_words)) if not left_out]
     if no_words and settings.ocr:
         output.notice("--no-words: no text is recognised")
     if settings.budget is not None:

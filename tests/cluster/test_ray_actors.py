@@ -26,8 +26,7 @@ from embedpipe.tasks.embed import embed
 from embedpipe.tasks.merge import merge
 
 ray: Any = pytest.importorskip("ray", reason="the extra ray is not installed")
-ONE = Settings(workers=1, batch_size=1)
-"""Pages in batches of another size may differ in their last bit, on one machine as well."""
+ONE = Settings(workers=1)
 
 SMALL = {"num_cpus": 1, "object_store_memory": 80 * 1024**2}
 pytestmark = [
@@ -73,7 +72,9 @@ def heap(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def expected(heap: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, int], bytes]:
     """What one process makes of them."""
     workspace = Workspace(tmp_path_factory.mktemp("whole") / "artifacts")
-    embed(workspace, [str(heap)], finetuned.load(workspace, WANTED.members(), WANTED), settings=ONE)
+    for _ in range(2):  # a network that was compiled just now rounds a few pages otherwise than its kept plan
+        backbone = finetuned.load(workspace, WANTED.members(), WANTED)
+    embed(workspace, [str(heap)], backbone, settings=ONE)
     return rows(workspace)
 
 
@@ -142,32 +143,34 @@ def test_the_same_rows_as_in_one_process(
     assert standing.counts()["embedded"] == len(expected) == 240
 
 
-def test_work_of_a_killed_worker_is_done_again(
+def test_work_of_a_killed_and_of_a_silent_worker_is_done_again(
     nodes: Any, heap: Path, expected: dict[tuple[str, int], bytes], workspace: Workspace
 ) -> None:
-    """By another one; so is that of one that tells nothing any more."""
+    """By others; a shard that never comes is embedded in a folder beside that of the first."""
+    job = job_of(heap, tries=6)
     kill = Once(workspace, lambda: os.kill(at_work(nodes)[0], signal.SIGKILL))
-    standing = run(workspace, job_of(heap), RayActors(nodes.address), kill)
-    assert kill.done
-    assert [lost.why.partition(":")[0] for lost in standing.losses] == ["ActorDiedError"]
-    assert finished(workspace, standing) == expected
+    stopped: list[int] = []
 
+    def watch(standing: Standing) -> None:
+        kill(standing)
+        if kill.done and standing.losses and not stopped and at_work(nodes):
+            stopped.append(at_work(nodes)[0])
+            os.kill(stopped[0], signal.SIGSTOP)
+            object.__setattr__(job, "silence", 2.0)
+        elif any("nothing was heard" in lost.why for lost in standing.losses):
+            object.__setattr__(job, "silence", 900.0)
 
-def test_a_silent_worker_is_given_up(
-    nodes: Any, heap: Path, expected: dict[tuple[str, int], bytes], workspace: Workspace
-) -> None:
-    """A shard that never comes is embedded elsewhere, in a folder beside that of the first."""
-    stop = Once(workspace, lambda: os.kill(at_work(nodes)[0], signal.SIGSTOP))
-    standing = run(workspace, job_of(heap, silence=6.0), RayActors(nodes.address), stop)
-    assert stop.done
+    standing = run(workspace, job, RayActors(nodes.address), watch)
+    assert stopped
+    assert standing.losses[0].why.startswith("ActorDiedError: ")
     assert any("nothing was heard" in lost.why for lost in standing.losses)
     assert finished(workspace, standing) == expected
 
 
-def test_ctrl_c_keeps_what_was_done_and_the_next_run_goes_on(
+def test_ctrl_c_and_a_killed_driver_leave_what_the_next_run_goes_on_from(
     nodes: Any, heap: Path, expected: dict[tuple[str, int], bytes], workspace: Workspace
 ) -> None:
-    """Every worker ends its store well."""
+    """After Ctrl-C every worker ends its store well; a driver that is killed takes its workers along."""
 
     def interrupt() -> None:
         raise KeyboardInterrupt
@@ -177,17 +180,11 @@ def test_ctrl_c_keeps_what_was_done_and_the_next_run_goes_on(
     assert standing.losses == []
     assert at_work(nodes) == []
     assert not any(workspace.root.glob("shards/*/.lock-holder"))
-    again = run(workspace, job_of(heap), RayActors(nodes.address), lambda _: None)
-    assert finished(workspace, again) == expected
 
-
-def test_a_killed_driver_takes_its_workers_along_and_another_goes_on(
-    nodes: Any, heap: Path, expected: dict[tuple[str, int], bytes], workspace: Workspace
-) -> None:
-    """Nothing runs on without it."""
+    place, pile = str(workspace.root), str(heap)
     code = (
         "from pathlib import Path\nfrom cluster.test_ray_actors import *\n"
-        f"run(Workspace({str(workspace.root)!r}), job_of(Path({str(heap)!r})), RayActors({nodes.address!r}), lambda _: None)"
+        f"run(Workspace({place!r}), job_of(Path({pile!r})), RayActors({nodes.address!r}), lambda _: None)"
     )
     paths = os.pathsep.join((str(Path(__file__).parents[1]), os.environ["PYTHONPATH"]))
     driver = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": paths})

@@ -23,6 +23,7 @@ from embedpipe.core.languages.choice import named as named_language
 
 if TYPE_CHECKING:
     from embedpipe.backbones.engines import Backbone
+    from embedpipe.backbones.model_cache import Wanted
     from embedpipe.core.records import Identity
     from embedpipe.embedding.streaming import Settings
     from embedpipe.pages.contract import Selection
@@ -109,6 +110,15 @@ class Network:
 
             check_names(self.device, self.precision, self.engine)
 
+    def wanted(self, recipe: Mapping[str, Any] | None = None, upright: str | None = None) -> "Wanted":
+        """What is asked for, of a new space; arguments as of `load`."""
+        from embedpipe.backbones.engines import EngineChoice
+        from embedpipe.backbones.model_cache import Wanted
+        from embedpipe.core.records import DEFAULT_BACKBONE
+
+        choice = EngineChoice(self.device, self.precision, self.engine)
+        return Wanted(self.backbone or DEFAULT_BACKBONE, self.weights, None, recipe or {}, choice, upright)
+
     def load(
         self,
         workspace: "Workspace",
@@ -128,12 +138,10 @@ class Network:
         from embedpipe.backbones.model_cache import Wanted
         from embedpipe.backbones.names import full_name
         from embedpipe.classifiers import finetuned
-        from embedpipe.core.records import DEFAULT_BACKBONE
 
         choice = EngineChoice(self.device, self.precision, self.engine)
         if identity is None:
-            name = self.backbone or DEFAULT_BACKBONE
-            asked = Wanted(name, self.weights, None, recipe or {}, choice, upright)
+            asked = self.wanted(recipe, upright)
             return finetuned.load(workspace, asked.members(), asked)
         name = self.backbone or identity.backbone
         asked = Wanted(name, self.weights, identity.recipe, {}, choice, identity.upright)
@@ -156,6 +164,18 @@ class Reading:
     max_members: Annotated[int, typer.Option(help="Most files in an archive or a mailbox.", min=1)] = 200_000
     max_depth: Annotated[int, typer.Option(help="Most containers that a document may lie in.", min=1, max=20)] = 6
     max_unpacked: Annotated[int, typer.Option(help="Most megabytes that one file may unpack to.", min=1)] = 65_536
+    convert_timeout: Annotated[
+        float, typer.Option(help="Seconds that a program may take to make a PDF of a document.", min=1, max=86_400)
+    ] = 180.0
+    readers: Annotated[
+        str | None,
+        typer.Option(
+            envvar="EMBEDPIPE_READERS",
+            metavar="FILE",
+            help="A readers.toml: which programs make PDFs of documents; or `none`.",
+            show_default="LibreOffice, if it is there",
+        ),
+    ] = None
     text_files: Annotated[
         bool, typer.Option("--text-files", help="Read texts as well: .txt, .text, .md and .markdown.")
     ] = False
@@ -186,8 +206,11 @@ class Reading:
     def settings(self) -> "Settings":
         """As the pipeline takes them; raises UsageError for what cannot be read."""
         from embedpipe.embedding.streaming import Settings
+        from embedpipe.pages.converting import table
         from embedpipe.pages.documents import Limits
 
+        if self.readers:
+            table.use(self.readers)
         megabyte = 1024**2
         return Settings(
             selection=read_selection(self.pages),
@@ -200,6 +223,7 @@ class Reading:
                 members=self.max_members,
                 depth=self.max_depth,
                 unpacked_bytes=self.max_unpacked * megabyte,
+                convert_seconds=self.convert_timeout,
                 texts=self.text_files,
                 attachments=self.attachments,
             ),
@@ -242,7 +266,7 @@ class Recognition:
 
 @dataclass(frozen=True)
 class Sharing:
-    """Of `embed`, where a heap is more than one machine or one session does."""
+    """Of commands that share a heap."""
 
     shard: Annotated[
         str | None, typer.Option(metavar="I/N", help="Read only the I-th of N shards of the files, from 1/N to N/N.")
@@ -254,6 +278,24 @@ class Sharing:
     budget: Annotated[
         str | None,
         typer.Option(metavar="TIME", help="Stop by itself after 2h, 90m or 1h30m, so that it can go on; exit code 75."),
+    ] = None
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Embed on all nodes of a Ray cluster: HOST:PORT, auto (one that is found, else one that is started "
+            "here), or local.",
+        ),
+    ] = None
+    shards: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="With --ray: how many shards are handed out.",
+            min=1,
+            max=10_000,
+            show_default="4 for each node",
+        ),
     ] = None
 
     def check(self) -> None:
@@ -275,7 +317,9 @@ class Sharing:
                 raise UsageError(f"--shard {self.shard}: write I/N, counted from 1, such as 3/16") from None
         if shard is not None and self.plan is not None:
             raise UsageError("--plan: it tells of all shards, so leave --shard out")
-        budget = None if self.budget is None else read_duration("--budget", self.budget)
+        if self.shards is not None and self.ray is None:
+            raise UsageError("--shards: it goes with --ray; `--shard I/N` reads one of N shards here")
+        budget = None if self.budget is None else read_duration(self.budget)
         return dataclasses.replace(settings, shard=shard, budget=budget)
 
 
@@ -360,13 +404,13 @@ class Labelling:
         return Settings(passwords=read_passwords(self.password_file))
 
 
-def read_duration(option: str, text: str) -> float:
-    """Seconds of a time such as 2h, 90m, 1h30m, 45s or 1d; raises UsageError where it is none."""
+def read_duration(text: str) -> float:
+    """Seconds of `--budget`, a time such as 2h, 90m, 1h30m, 45s or 1d; raises UsageError where it is none."""
     match = re.fullmatch(r"(?:(\d{1,4})d)?(?:(\d{1,6})h)?(?:(\d{1,8})m)?(?:(\d{1,9})s)?", text.replace(" ", "").lower())
     numbers = [int(number or 0) for number in match.groups()] if match else []
     seconds = sum(number * unit for number, unit in zip(numbers, (86400, 3600, 60, 1), strict=False))
     if not seconds:
-        raise UsageError(f"{option} {text}: write a time such as 2h, 90m or 1h30m")
+        raise UsageError(f"--budget {text}: write a time such as 2h, 90m or 1h30m")
     return float(seconds)
 
 
