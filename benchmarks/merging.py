@@ -7,7 +7,6 @@ parts, manifests, tables of words and of sources are real. `--books` opens the r
 books take in memory. It needs about 260 bytes of disk for each row.
 """
 
-import argparse
 import hashlib
 import json
 import resource
@@ -17,9 +16,11 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import pyarrow as pa
+import typer
 
 from embedpipe.core.records import Document, Identity, Recipe
 from embedpipe.store.feature_writer import ROWS_PER_PART, FeatureWriter
@@ -90,22 +91,21 @@ def fill(root: Path, number: int, rows: int, stores: int) -> None:
     sources.save()
 
 
-def main() -> None:
+def main(
+    folder: Annotated[Path, typer.Option(help="Where stores are made, and stay for the next time.")],
+    rows: int = 10_000_000,
+    stores: int = 16,
+    books: Annotated[bool, typer.Option("--books")] = False,
+) -> None:
     """Makes the stores, merges them in a process of its own, and prints what that took."""
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--rows", type=int, default=10_000_000)
-    options.add_argument("--stores", type=int, default=16)
-    options.add_argument("--folder", type=Path, required=True)
-    options.add_argument("--books", action="store_true")
-    given = options.parse_args()
-    roots = [given.folder / f"store-{number:02d}" for number in range(given.stores)]
+    roots = [folder / f"store-{number:02d}" for number in range(stores)]
     for number, root in enumerate(roots):
         if not (root / "sources.parquet").exists():
             begin = time.perf_counter()
             shutil.rmtree(root, ignore_errors=True)
-            fill(root, number, given.rows // given.stores, given.stores)
+            fill(root, number, rows // stores, stores)
             print(f"{root}: {time.perf_counter() - begin:.0f} s", flush=True)
-    into = given.folder / "merged"
+    into = folder / "merged"
     shutil.rmtree(into, ignore_errors=True)
     program = "from embedpipe.commands import main; main()"
     command = [sys.executable, "-c", program, "merge", *map(str, roots), "--into", str(into), "--json"]
@@ -116,20 +116,20 @@ def main() -> None:
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     (space,) = json.loads(done.stdout)["spaces"]
     print(
-        f"{given.rows} rows of {given.stores} stores: {time.perf_counter() - begin:.1f} s, "
+        f"{rows} rows of {stores} stores: {time.perf_counter() - begin:.1f} s, "
         f"{after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime:.1f} s of processor time, "
         f"{after.ru_maxrss / 1024:.0f} MB at most; {space['after']} pages, "
         f"{sum(s['twice'] for s in space['sources'])} twice"
     )
-    if given.books:
+    if books:
         low = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         workspace = Workspace(into)
-        books = FeatureWriter(FeatureStore.open(workspace.store_path(IDENTITY.space)), {}), workspace.sources()
+        kept = FeatureWriter(FeatureStore.open(workspace.store_path(IDENTITY.space)), {}), workspace.sources()
         extras = [PageTableWriter(page_table(into, name)).kept for name in TABLES]
         high = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        tables = len(books) + len(extras)
-        print(f"books of `embed`: {(high - low) * 1024 / given.rows:.0f} bytes a page ({tables} tables)")
+        tables = len(kept) + len(extras)
+        print(f"books of `embed`: {(high - low) * 1024 / rows:.0f} bytes a page ({tables} tables)")
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -41,6 +41,11 @@ class LocalProcesses:
         """How many works may run at once."""
         return self._count
 
+    @property
+    def running(self) -> dict[str, int]:
+        """The processes of shards, by their numbers."""
+        return {shard: running.process.pid or 0 for shard, running in self._running.items()}
+
     def start(self, work: Work) -> None:
         """Begins a work."""
         ours, theirs = self._context.Pipe()

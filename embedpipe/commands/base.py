@@ -58,7 +58,7 @@ PIPE_CLOSED = 141
 _FAILURES_SHOWN = 10
 _PARTIAL = {
     "placeholder": "nothing of their documents is on these pages (dynamic forms, portfolios): they get no type",
-    "cover": "their documents also have embedded files, which are not read",
+    "cover": "their documents also have embedded files, which --attachments reads",
 }
 """What is said of pages that stand for more than they show."""
 _NAMES = frozenset({"name", "as_type", "group"})  # options that are kept, in tables and as folders
@@ -430,8 +430,15 @@ def print_metrics(metrics: dict[str, Any], output: Output) -> None:
         )
         return
     print_quality(metrics, output)
+    if sample := metrics.get("sample"):
+        output.line(
+            f"measured on {metrics['held_out_documents']:,} of {sample['of_documents']:,} documents, in whole groups; "
+            f"standard error of their accuracy: {figure(sample['standard_error'])}"
+        )
+    folds = metrics["folds"]
     output.line(
-        f"{metrics['folds']} folds; documents of one group were never on both sides ({metrics['groups']} groups)"
+        f"{folds} fold{'s' if folds != 1 else ''}; documents of one group were never on both sides "
+        f"({metrics['groups']} groups)"
     )
     print_groups(metrics, output)
     if metrics["types_not_held_out"]:

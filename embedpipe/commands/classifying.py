@@ -92,7 +92,7 @@ def classify(
     else:
         from embedpipe.tasks.sort_into import Wish
 
-        wish = Wish(sort_into, inputs, link=link, keep_tree=keep_tree, answered_by=answered_by)
+        wish = Wish(sort_into, inputs, link=link, keep_tree=keep_tree, answered_by=answered_by, limits=settings.limits)
     with output.progress("reading files") as bar:
         verdicts, report = classify_task.classify(
             workspace,

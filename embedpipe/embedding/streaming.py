@@ -43,7 +43,7 @@ class Settings:
     Attributes:
         selection: Which pages of each document.
         limits: What documents and pages may cost.
-        passwords: To try on encrypted PDFs.
+        passwords: To try on encrypted PDFs and members of archives.
         workers: Render processes; 0 for as many as suit the cores and the memory.
         batch_size: Pages per call of the network; 0 for what suits the engine.
         trust_mtime: Take size and time of change for the content of files that were hashed before.
@@ -76,7 +76,7 @@ class Settings:
         """Takes limits by their earlier names."""
         given = {"page_seconds": page_seconds, "page_bytes": page_bytes}
         changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-        object.__setattr__(self, "limits", replace(self.limits, **changes))
+        object.__setattr__(self, "limits", replace(self.limits, **changes).with_passwords(self.passwords))
 
 
 class _Background(Generic[T]):

@@ -126,6 +126,28 @@ def _open_avif(path: str, options: ReadOptions) -> OpenDocument:
     return _open_picture("AVIF", path, options)
 
 
+def _open_djvu(path: str, options: ReadOptions) -> OpenDocument:
+    try:
+        from embedpipe.pages.formats.djvu import DjvuDocument  # noqa: PLC0415 - an extra
+    except ImportError:
+        raise DocumentError("needs_converter", "DjVu documents need the extra djvu") from None
+    return DjvuDocument(path, options)
+
+
+def _open_photoshop(path: str, options: ReadOptions) -> OpenDocument:
+    try:
+        from embedpipe.pages.formats.photoshop import PhotoshopDocument  # noqa: PLC0415 - an extra
+    except ImportError:
+        raise DocumentError("needs_converter", "pictures of Photoshop need the extra psd") from None
+    return PhotoshopDocument(path, options)
+
+
+def _open_caj(path: str, options: ReadOptions) -> OpenDocument:
+    from embedpipe.pages.formats.caj import CajDocument  # noqa: PLC0415 - see `load_decoders`
+
+    return CajDocument(path, options)
+
+
 def _load_heif() -> bool:
     """Has Pillow open HEIF; False where the extra is not installed."""
     try:
@@ -169,6 +191,21 @@ READERS: dict[str, Reader] = {
         (".heic", ".heif", ".hif", ".heics", ".heifs"),
         lambda head: bool((brands := _brands(head)) & _HEIF) and not brands & {b"avif", b"avis"},
         _open_heif,
+    ),
+    "djvu": Reader(
+        "DjVu",
+        (".djvu", ".djv"),
+        lambda head: head.startswith(b"AT&TFORM") and head[12:16] in (b"DJVU", b"DJVM"),
+        _open_djvu,
+    ),
+    "psd": Reader(
+        "PSD", (".psd", ".psb"), lambda head: head.startswith((b"8BPS\0\x01", b"8BPS\0\x02")), _open_photoshop
+    ),
+    "caj": Reader(
+        "CAJ",
+        (".caj", ".kdh", ".nh"),
+        lambda head: head.startswith((b"CAJ\0", b"KDH ", b"HN\0\0", b"\xc8" + bytes(7))),
+        _open_caj,
     ),
     "xps": _book("XPS", "xps", (".xps", ".oxps"), _never),
     "epub": _book("EPUB", "epub", (".epub",), _never),

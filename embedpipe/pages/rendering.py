@@ -55,6 +55,7 @@ from embedpipe.pages.documents import (
 from embedpipe.pages.extras.ocr import PATIENCE, PageReader
 from embedpipe.pages.extras.thumbnails import LONG_SIDE, thumbnail
 from embedpipe.pages.extras.words import hashed, words_of_page
+from embedpipe.pages.guarding import be_capped
 from embedpipe.pages.source_kinds import UNKNOWN as UNKNOWN_KIND
 from embedpipe.pages.source_kinds import page_kind
 from embedpipe.pages.workers import Numbers, WorkerContext, silence
@@ -290,13 +291,7 @@ def start_worker(options: ReadOptions, marks: Numbers) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it could not be blocked before
     if hasattr(signal, "SIGALRM"):
         signal.signal(signal.SIGALRM, signal.SIG_DFL)  # the kernel ends the process; a handler would wait for MuPDF
-    with contextlib.suppress(ImportError, OSError, ValueError):
-        import resource  # noqa: PLC0415 - not on Windows
-
-        used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()  # noqa: SIM115
-        cap = used + options.limits.page_bytes + (options.recogniser.address_space if options.recogniser else 0)
-        resource.setrlimit(resource.RLIMIT_AS, (cap, cap))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    be_capped(options.limits.page_bytes + (options.recogniser.address_space if options.recogniser else 0))
 
 
 @contextlib.contextmanager
@@ -433,7 +428,7 @@ def _words(drawn: Rendering) -> Words | None:
     if _read is not None:
         return _recognised(drawn, _read)
     try:
-        return words_of_page(drawn.page, drawn.drawing) if drawn.page is not None else Words()
+        return words_of_page(drawn.page, drawn.drawing) if drawn.page is not None else hashed(drawn.text)
     except MemoryError:
         raise
     except Exception as error:  # noqa: BLE001 - MuPDF raises many kinds

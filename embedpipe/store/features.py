@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from embedpipe.core.display import text_to_path
@@ -23,7 +22,7 @@ from embedpipe.core.errors import ArtifactError, SpaceMismatchError
 from embedpipe.core.files import read_json, write_json
 from embedpipe.core.records import WHOLE_FILE, Identity, PageFailure, PageRef
 from embedpipe.store import part_contents
-from embedpipe.store.columns import array_of, by_value, empty, numbers, texts
+from embedpipe.store.columns import array_of, by_value, empty, numbers, rows_at, texts, texts_at
 from embedpipe.store.failure_table import FAILURES_FILE, key_of, read_failures
 from embedpipe.store.parts import (
     COLUMNS,
@@ -191,13 +190,12 @@ class FeatureStore:
     def _current(self, pages: pa.Table, standing: "Callable[[str, str], str]") -> pa.Table:
         """The pages of documents that are current; notes the others."""
         documents, own = by_value(pages["document_sha256"])
-        sources = pages["source"].take(numbers(np.unique(own, return_index=True)[1])).to_pylist()
+        sources = texts_at(pages["source"], np.unique(own, return_index=True)[1])
         told = [standing(sha256, text_to_path(source)) for sha256, source in zip(documents, sources, strict=True)]
-        away = np.array([bool(text) for text in told], bool)[own]
-        standings = texts(told).take(numbers(own))
-        gone = pages.select(["page_id", "document_sha256"]).append_column("standing", standings)
-        self._set_aside = gone.take(numbers(np.flatnonzero(away)))
-        return pages.take(numbers(np.flatnonzero(~away))) if away.any() else pages
+        away = np.flatnonzero(np.array([bool(text) for text in told], bool)[own])
+        gone = rows_at(pages.select(["page_id", "document_sha256"]), away)
+        self._set_aside = gone.append_column("standing", texts(told[number] for number in own[away].tolist()))
+        return rows_at(pages, np.setdiff1d(np.arange(len(pages)), away)) if len(away) else pages
 
     def batches(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
         """Yields (page ids, features float32 (n, dim)) part by part: the matrix is never whole in memory."""
@@ -245,6 +243,8 @@ class FeatureStore:
             wanted = [part for part in self.parts if part.number in set(page_ids >> ROW_BITS)]
             tables = [table for part in wanted if (table := self.read(part, list(COLUMNS))) is not None]
             table = pa.concat_tables([empty(_COLUMNS), *tables])
+            import pyarrow.compute as pc  # noqa: PLC0415 - see `columns`
+
             places = pc.index_in(numbers(page_ids), table["page_id"])
             if places.null_count:
                 raise ArtifactError(

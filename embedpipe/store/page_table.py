@@ -17,13 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from embedpipe.core.errors import ArtifactError
 from embedpipe.core.files import read_json, replacing, sha256_of, write_json
-from embedpipe.store.columns import array_of, by_value, empty, numbers
+from embedpipe.store.columns import array_of, by_value, empty, numbers, rows_at
 from embedpipe.store.parts import ASIDE, Part, manifest_format, put_aside, suspect, verify_parts
 
 if TYPE_CHECKING:
@@ -179,7 +178,7 @@ class PageTable:
         _, own = by_value(table["document_sha256"])
         keys = own * (1 + int(array_of(table["page_index"]).max(initial=0))) + array_of(table["page_index"])
         _, last = np.unique(keys[::-1], return_index=True)
-        return table.select(list(columns)).take(numbers(np.sort(len(keys) - 1 - last)))
+        return rows_at(table.select(list(columns)), np.sort(len(keys) - 1 - last))
 
     def _read_part(self, part: Part, columns: list[str], rows: "NDArray[np.int64] | None" = None) -> pa.Table | None:
         """Columns of a part, or of some of its rows, ascending; None, and a note beside it, where it is damaged."""
@@ -321,6 +320,8 @@ class PageTableWriter:
         Returns:
             How many rows were removed.
         """
+        import pyarrow.compute as pc  # noqa: PLC0415 - see `columns`
+
         self.flush()
         table, forgotten = self.table, pa.array(list(sha256s), pa.string())
         places, parts, removed = table.places(), list(table.parts), 0

@@ -6,7 +6,7 @@ query among the pages of the other, and of each page of the other among those of
 
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -197,7 +197,7 @@ class Finder:
             UsageError: No page has the type that was asked for.
         """
         path, index = parse_query(query)
-        return self.find_like(identify_query(path), index, wanted)
+        return self.find_like(identify_query(path, self.settings.limits), index, wanted)
 
     def find_like(self, document: Document, index: int, wanted: Wanted) -> LookAlikes:
         """The same, of a document that was looked into; `index` is that of its page."""
@@ -424,13 +424,13 @@ def as_stored(X: NDArray[np.float32]) -> NDArray[np.float32]:
     return X.astype(np.float16).astype(np.float32)
 
 
-def identify_query(path: str) -> Document:
-    """The document at a path; raises DocumentError."""
+def identify_query(path: str, limits: Limits | None = None) -> Document:
+    """The document at a path, or that of a member, which may need a password; raises DocumentError."""
     try:
         found = look_up(absolute(path))
     except OSError as error:
         raise DocumentError("unreadable", f"cannot read {path}: {error.strerror or error}") from error
-    item = identify_at(found, Limits(texts=True))
+    item = identify_at(found, replace(limits or Limits(), texts=True))
     if not isinstance(item, Document):
         reason = getattr(item, "message", "it is no document")
         raise DocumentError("not_a_document", f"{path}: {reason}")

@@ -94,7 +94,7 @@ class Several:
                 f"--by {wanted.by}: words are compared within one store; `merge` the artifacts, or name one"
             )
         path, index = parse_query(query)
-        document = identify_query(path)
+        document = identify_query(path, self.finders[0].settings.limits if self.finders else None)
         answers: list[tuple[Finder, LookAlikes]] = []
         without: list[NoSuchTypeError] = []
         for finder in list(self.finders):

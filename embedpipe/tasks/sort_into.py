@@ -22,6 +22,7 @@ from embedpipe.core.objects.urls import absolute
 from embedpipe.core.records import Document
 from embedpipe.embedding.reading import Progress
 from embedpipe.pages.containers.opening import on_the_disk
+from embedpipe.pages.contract import Limits
 from embedpipe.store import placing
 from embedpipe.store.sorted_ledger import AMBIGUOUS, NOVEL, RESERVED, Entry, Ledger, file_name
 from embedpipe.tasks.classify import BY_LABEL, DocumentVerdict, reason
@@ -40,6 +41,7 @@ class Wish:
         link: Make hard links where the file system can, else copies.
         keep_tree: Keep the folders that a file lies in, below the folder of its type.
         answered_by: Name and version of the classifier, for the ledger.
+        limits: How members of containers are opened: the passwords that they may need.
     """
 
     folder: Path
@@ -47,6 +49,7 @@ class Wish:
     link: bool = False
     keep_tree: bool = False
     answered_by: str = ""
+    limits: Limits = field(default_factory=Limits)
 
 
 @dataclass(slots=True)
@@ -249,7 +252,7 @@ class _Run:
         own_source = self._below(source) in self._own_places
         if ours is not None and own_source:
             entry = replace(entry, source=ours.source)
-        with suppress(OSError), on_the_disk(source) as path:
+        with suppress(OSError), on_the_disk(source, self._wish.limits) as path:
             size = os.stat(path).st_size
         theirs = [place for place in self._held.places(entry.document, size) if self._is_theirs(place)]
         if ours is not None and self._held.hash(ours.copy) == entry.document:
@@ -367,7 +370,7 @@ class _Run:
             return self._counted(replace(entry, state=self._ours[entry.document].state, was=""), "moved")
         if self._wish.link and placing.link(entry.source, target, entry.document):
             return self._counted(replace(entry, state="linked"), "linked")
-        placing.copy(entry.source, target, entry.document)
+        placing.copy(entry.source, target, entry.document, self._wish.limits)
         self._result.not_linked += self._wish.link
         return self._counted(replace(entry, state="copied"), "copied")
 

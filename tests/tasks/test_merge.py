@@ -287,6 +287,9 @@ def test_the_index_follows(shards: list[Workspace], pile: Path, workspace: Works
     index = fresh_index(store, workspace.index_path(space))
     assert sorted(index.page_ids.tolist()) == sorted(store.pages()["page_id"])
     assert len(index.page_ids) == 24
+    rows, good = index.stored_rows(index.page_ids)  # read in place, also of parts with rows that do not count
+    assert good.all()
+    assert np.array_equal(rows, store.features(index.page_ids).astype(np.float16))
 
 
 def test_other_spaces_are_refused(shards: list[Workspace], workspace: Workspace, tmp_path: Path) -> None:

@@ -167,8 +167,12 @@ class Reading:
     text_files: Annotated[
         bool, typer.Option("--text-files", help="Read texts as well: .txt, .text, .md and .markdown.")
     ] = False
+    attachments: Annotated[
+        bool,
+        typer.Option("--attachments", help="Look into PDFs for files that are attached to them, as portfolios do."),
+    ] = False
     password_file: Annotated[
-        Path | None, typer.Option(help="Passwords to try on encrypted PDFs, one a line.", dir_okay=False)
+        Path | None, typer.Option(help="Passwords to try on PDFs, archives and members, one a line.", dir_okay=False)
     ] = None
     trust_mtime: Annotated[
         bool, typer.Option("--trust-mtime", help="Do not hash files again whose size and time are unchanged.")
@@ -205,6 +209,7 @@ class Reading:
                 depth=self.max_depth,
                 unpacked_bytes=self.max_unpacked * megabyte,
                 texts=self.text_files,
+                attachments=self.attachments,
             ),
             passwords=read_passwords(self.password_file),
             workers=_auto_or_number("--workers", self.workers) or 0,
@@ -245,7 +250,7 @@ class Recognition:
 
 @dataclass(frozen=True)
 class Sharing:
-    """Of `embed`, where a heap is more than one machine or one session does."""
+    """Of commands that share a heap."""
 
     shard: Annotated[
         str | None, typer.Option(metavar="I/N", help="Read only the I-th of N shards of the files, from 1/N to N/N.")
@@ -298,7 +303,7 @@ class Sharing:
             raise UsageError("--plan: it tells of all shards, so leave --shard out")
         if self.shards is not None and self.ray is None:
             raise UsageError("--shards: it goes with --ray; `--shard I/N` reads one of N shards here")
-        budget = None if self.budget is None else read_duration("--budget", self.budget)
+        budget = None if self.budget is None else read_duration(self.budget)
         return dataclasses.replace(settings, shard=shard, budget=budget)
 
 
@@ -383,13 +388,13 @@ class Labelling:
         return Settings(passwords=read_passwords(self.password_file))
 
 
-def read_duration(option: str, text: str) -> float:
-    """Seconds of a time such as 2h, 90m, 1h30m, 45s or 1d; raises UsageError where it is none."""
+def read_duration(text: str) -> float:
+    """Seconds of `--budget`, a time such as 2h, 90m, 1h30m, 45s or 1d; raises UsageError where it is none."""
     match = re.fullmatch(r"(?:(\d{1,4})d)?(?:(\d{1,6})h)?(?:(\d{1,8})m)?(?:(\d{1,9})s)?", text.replace(" ", "").lower())
     numbers = [int(number or 0) for number in match.groups()] if match else []
     seconds = sum(number * unit for number, unit in zip(numbers, (86400, 3600, 60, 1), strict=False))
     if not seconds:
-        raise UsageError(f"{option} {text}: write a time such as 2h, 90m or 1h30m")
+        raise UsageError(f"--budget {text}: write a time such as 2h, 90m or 1h30m")
     return float(seconds)
 
 

@@ -22,7 +22,7 @@ from embedpipe.core.objects.reading import Copy, fetched
 from embedpipe.core.objects.reading import opened as opened_anywhere
 from embedpipe.core.objects.urls import is_url
 from embedpipe.pages.containers import kinds
-from embedpipe.pages.containers.contract import Allowance, Container, Member, copied, filled, telling_damage
+from embedpipe.pages.containers.contract import Allowance, Container, Member, copied, filled, found_in, telling_damage
 from embedpipe.pages.containers.places import pieces
 from embedpipe.pages.contract import Limits
 
@@ -42,6 +42,12 @@ def open_container(file: BinaryIO, kind: str, name: str, allowance: Allowance) -
         DocumentError: It is damaged, or too large.
     """
     file.seek(0)
+    if kind == kinds.OUTLOOK and (words := _other_than_mail(file)):
+        return NoContainer(words)
+    if kind in (kinds.SEVENZIP, kinds.OUTLOOK, kinds.PDF):
+        from embedpipe.pages.containers.unpacking import unpacked  # noqa: PLC0415 - most runs open none
+
+        return unpacked(file, kind, allowance)
     if kind in (kinds.MAIL, kinds.MAILBOX):
         from embedpipe.pages.containers import mail  # noqa: PLC0415 - most runs open none
 
@@ -49,14 +55,60 @@ def open_container(file: BinaryIO, kind: str, name: str, allowance: Allowance) -
     from embedpipe.pages.containers import archives  # noqa: PLC0415 - likewise
 
     if kind in (kinds.ZIP, kinds.TAR):
-        return archives.ZipContainer(file) if kind == kinds.ZIP else archives.TarContainer(file)
+        passwords = allowance.limits.passwords
+        return archives.ZipContainer(file, passwords) if kind == kinds.ZIP else archives.TarContainer(file)
     return archives.compressed(file, kind, name, allowance)
 
 
-def kind_of(file: BinaryIO) -> str:
-    """The kind of container that a file is, "" for none; leaves the file at its begin."""
+class NoContainer:
+    """A file that begins as containers do, and is none.
+
+    Args:
+        stands_for: What it is, with its article.
+    """
+
+    def __init__(self, stands_for: str) -> None:
+        self.stands_for = stands_for
+
+    def __iter__(self) -> Iterator[Member]:
+        """Nothing."""
+        return iter(())
+
+    def find(self, name: str) -> Member:
+        """Raises DocumentError."""
+        return found_in({}, name)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def _other_than_mail(file: BinaryIO) -> str:
+    """What a file is that begins as Outlook mails do, with its article; "" for a mail."""
+
+    def read_at(offset: int, count: int) -> bytes:
+        file.seek(offset)
+        return file.read(count)
+
+    with telling_damage("the file"):
+        words = kinds.other_kind(read_at(0, kinds.HEAD), read_at)
+        file.seek(0)
+    return "" if words == kinds.OUTLOOK_MAIL else words
+
+
+def kind_of(file: BinaryIO, *, attachments: bool = False) -> str:
+    """The kind of container that a file is, "" for none; leaves the file at its begin.
+
+    Args:
+        file: Opened for reading.
+        attachments: Whether a PDF counts as one.
+    """
     file.seek(0)
-    kind = kinds.container_kind(filled(file, kinds.HEAD))
+    head = filled(file, kinds.HEAD)
+    kind = kinds.container_kind(head)
+    if kind == kinds.OUTLOOK and _other_than_mail(file):
+        kind = ""
+    if not kind and attachments and b"%PDF-" in head:
+        kind = kinds.PDF
     file.seek(0)
     return kind
 
@@ -151,7 +203,7 @@ def _container(file: str, names: tuple[str, ...], limits: Limits) -> Container:
         known = ""
     try:
         with telling_damage("its container"):
-            kind = known or kind_of(content)
+            kind = known or kind_of(content, attachments=True)
         if not kind:
             raise DocumentError("unreadable", "what it was in is no container any more")
         opened = _Opened(open_container(content, kind, os.path.basename(names[-1] if names else file), allowance), held)

@@ -116,7 +116,7 @@ def join(store: FeatureStore, others: Sequence[FeatureStore], tell: Tell = lambd
     """
     for other in others:
         if other.identity != store.identity:
-            raise SpaceMismatchError(f"{other.path} and {store.path}", other.identity, store.identity)
+            raise SpaceMismatchError(f"the store {store.path}", store.identity, other.identity)
     _remove_links(store, others)
     heal(store)
     return _Join(store, others, tell).run()
