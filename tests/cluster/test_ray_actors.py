@@ -141,21 +141,21 @@ def test_the_same_rows_as_in_one_process(
 ) -> None:
     """Bit for bit, by both nodes and the command; what goes through Ray are names and numbers."""
     whole = Workspace(tmp_path / "whole")
-    embed(whole, [str(heap)], tiny, settings=Settings(workers=1, batch_size=1))
+    inputs = [str(heap / "0.pdf"), str(heap / "1.pdf")]
+    embed(whole, inputs, tiny, settings=Settings(workers=1, batch_size=1))
     network = "--backbone timm:test_resnet --weights none --size 64 --layers penultimate --engine torch"
     common = f"--precision fp32 --device cpu --workers 1 --batch-size 1 --artifacts {workspace.root} --json"
-    command = ["embed", str(heap), *f"{network} {common} --ray {nodes.address}".split()]
-    assert command_line(command) == 0
+    command = ["embed", *inputs, *f"{network} {common} --ray {nodes.address}".split()]
+    assert command_line([*command, "--shards", "2"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert (told["embedded"], told["shards"], told["losses"], told["lost"]) == (240, 8, [], {})
-    assert sum(len(parts) for parts in told["parts"].values()) == sum(bool(parts) for parts in told["parts"].values())
-    assert list(told["spaces"].values()) == [240]
+    assert (told["embedded"], told["shards"], told["losses"], told["lost"]) == (40, 2, [], {})
+    assert list(told["spaces"].values()) == [40]
     assert rows(workspace) == rows(whole)
     assert len(json.dumps(told)) < 5000
 
     assert command_line(command) == 0
     told = json.loads(capsys.readouterr().out)
-    assert (told["embedded"], told["skipped"], told["shards"]) == (0, 240, 8)
+    assert (told["embedded"], told["skipped"], told["shards"]) == (0, 40, 2)
     assert command_line([*command, "--shards", "3"]) == 2
     assert command_line([*command, "--dry-run"]) == 2
     assert "Traceback" not in capsys.readouterr().err
