@@ -141,6 +141,7 @@ class PageStream:
 
     Attributes:
         seconds: What each stage took.
+        converted: How many documents each program has made PDFs of, by its name and version.
         workers: Render processes.
         seen: Called, in the thread of the feeder, with each page of which only the extras were wanted.
     """
@@ -168,6 +169,7 @@ class PageStream:
         workers = settings.workers or render_workers()
         self.workers = max(1, min(workers, files))
         self.seconds = {"render": 0.0, "forward": 0.0, "wait": 0.0}
+        self.converted: Counter[str] = Counter()
         self._running: tuple[Renderer, _Background[list[PageImage] | PageFailure]] | None = None
         self.stopped = threading.Event()
         self.bytes_finished = 0  # of documents that left the workers
@@ -178,6 +180,7 @@ class PageStream:
     def run(self, jobs: Iterable[Job]) -> Iterator[FeatureBatch | PageFailure]:
         """Yields the features of every wanted page, and a failure for each that has none; in no fixed order."""
         with Renderer(self._options, self.workers) as renderer:
+            self.converted = renderer.stats.converted
             feeder = _Background(self._batches(renderer, jobs), _BATCHES_AHEAD)
             self._running = renderer, feeder
             try:

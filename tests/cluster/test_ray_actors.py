@@ -22,7 +22,8 @@ from embedpipe.cluster.job import Job, Standing, ended, folders, run
 from embedpipe.cluster.protocol import INTERRUPTED
 from embedpipe.cluster.ray_actors import RayActors
 from embedpipe.commands.base import run as command_line
-from embedpipe.core.errors import EmbedpipeError
+from embedpipe.commands.spreading import shard_count
+from embedpipe.core.errors import EmbedpipeError, UsageError
 from embedpipe.embedding.streaming import Settings
 from embedpipe.store.workspace import Workspace
 from embedpipe.tasks.embed import embed
@@ -153,10 +154,10 @@ def test_the_same_rows_as_in_one_process(
     assert rows(workspace) == rows(whole)
     assert len(json.dumps(told)) < 5000
 
-    assert command_line(command) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert (told["embedded"], told["skipped"], told["shards"]) == (0, 40, 2)
-    assert command_line([*command, "--shards", "3"]) == 2
+    assert shard_count(workspace, None, slots=9) == shard_count(workspace, 2, slots=9) == 2
+    with pytest.raises(UsageError, match="holds 2 shards of an earlier run"):
+        shard_count(workspace, 3, slots=2)
+    assert shard_count(whole, None, slots=2) == 8
     assert command_line([*command, "--dry-run"]) == 2
     assert "Traceback" not in capsys.readouterr().err
 
