@@ -1,8 +1,9 @@
 """Features of files and folders: from the store where it holds them, else through rendering and network, not kept."""
 
+import functools
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,8 +37,6 @@ from embedpipe.store.page_table import PageTable
 from embedpipe.store.workspace import Workspace
 
 if TYPE_CHECKING:  # only new pages need the network
-    from scipy.sparse import csr_array
-
     from embedpipe.backbones.engines import Backbone
 
 
@@ -47,11 +46,38 @@ Progress = Callable[[str, int, int, int], None]
 """Takes the stage, how many pages or files are done, and bytes done of how many."""
 
 
+@dataclass(eq=False)
+class _Stored:
+    """The stored pages of some artifacts, and where those of each document are."""
+
+    workspace: Workspace
+    store: FeatureStore
+    pages: pa.Table
+    rows: dict[str, NDArray[np.int64]]
+
+    @classmethod
+    def of(cls, workspace: Workspace, identity: Identity) -> "_Stored | None":
+        """Those of a space; None where there are none: then every page is new."""
+        try:
+            store = FeatureStore.open(workspace.store_path(identity.space))
+        except ArtifactError:
+            return None
+        if store.identity != identity:
+            return None
+        pages = store.table()
+        return cls(workspace, store, pages, _rows_by_document(pages))
+
+    @functools.cached_property
+    def words(self) -> PageTable:
+        """Of the pages, opened once for all documents."""
+        return words_table(self.workspace.root)
+
+
 class Reading:
     """One reading of files and folders.
 
     Args:
-        workspace: Where stored features are looked up.
+        workspace: Where stored features are looked up, and in the artifacts beside it.
         identity: The space that is wanted.
         settings: How documents are read.
         cues: Join the cues of each page to its features, as a last block.
@@ -74,19 +100,10 @@ class Reading:
         self._settings = settings
         self.options = ReadOptions(limits=settings.limits, passwords=settings.passwords)
         self._cues, self._words = cues, words
-        self._table: PageTable | None = None
         if settings.ocr and not words:
             log.warning("--ocr: this classifier learnt from pictures alone, so no text is recognised")
-        self._store: FeatureStore | None = None
-        self._rows: dict[str, NDArray[np.int64]] = {}
-        try:
-            store = FeatureStore.open(workspace.store_path(identity.space))
-        except ArtifactError:
-            return  # nothing is stored: every page is new
-        if store.identity == identity:
-            self._store = store
-            self._pages = store.table()
-            self._rows = _rows_by_document(self._pages)
+        found = (_Stored.of(one, identity) for one in (workspace, *workspace.beside))
+        self._stores = [one for one in found if one is not None]
 
     def read(self, inputs: Iterable[Input], backbone: "Callable[[], Backbone]") -> Iterator[FeatureBatch | PageFailure]:
         """Yields the features of every wanted page, rounded as in the store, and a failure for each that has none.
@@ -143,10 +160,10 @@ class Reading:
     def _stored(self, document: Document) -> tuple[FeatureBatch | None, Job | None]:
         """What the store holds of the wanted pages of a document, in their order, and what is missing."""
         selection = self._settings.selection
-        rows = self._rows.get(document.sha256)
-        if rows is None or self._store is None:
+        held = next((one for one in self._stores if document.sha256 in one.rows), None)
+        if held is None:
             return None, Job(document, selection)
-        pages = self._pages.take(numbers(rows))
+        pages = held.pages.take(numbers(held.rows[document.sha256]))
         wanted = set(selection.indices(pages["page_count"][0].as_py()))
         indices = array_of(pages["page_index"])
         order = np.argsort(indices, kind="stable")
@@ -164,18 +181,12 @@ class Reading:
             )
             for index, count, *others, kind, turned in zip(*(pages[name].to_pylist() for name in columns), strict=True)
         )
-        X = self._store.features(array_of(pages["page_id"]))
+        X = held.store.features(array_of(pages["page_id"]))
         keys = [(document.sha256, info.ref.page_index) for info in infos]
-        words = self._kept_words(keys) if self._words else None
+        words = words_in(held.words, keys) if self._words else None
         if self._cues:
-            X = np.hstack([X, cues_of(self._workspace, keys, self.options)])
+            X = np.hstack([X, cues_of(held.workspace, keys, self.options)])
         return FeatureBatch(infos, X, words), job
-
-    def _kept_words(self, keys: list[tuple[str, int]]) -> "csr_array":
-        """The words of stored pages; their table is opened once, for all documents."""
-        if self._table is None:
-            self._table = words_table(self._workspace.root)
-        return words_in(self._table, keys)
 
     def _streamed(self, backbone: "Backbone", jobs: list[Job]) -> Iterator[FeatureBatch | PageFailure]:
         extras = frozenset({WORDS} if self._words else ())

@@ -5,7 +5,8 @@ program can show. A task joins the other rooms and prints nothing. A new command
 task goes about it can be changed in its file alone.
 
 Other rooms use `add_type`, `bench`, `bench_at_scale`, `check_labels`, `classifiers`, `classify`, `compare`,
-`compare_transfer`, `dedupe`, `dedupe_move`, `dedupe_plan`, `demo`, `doctor`, `embed`, `embed_explain`, `evaluate`,
-`explain`, `explain_stage`, `export`, `families`, `forget`, `info`, `info_verify`, `label`, `label_cluster`,
-`label_template`, `map`, `report`, `review`, `similar`, `sort_into`, `spaces`, `split`, `suggest`, `watch`.
+`compare_transfer`, `dedupe`, `dedupe_move`, `dedupe_plan`, `demo`, `doctor`, `embed`, `embed_explain`,
+`embed_forecast`, `embed_plan`, `evaluate`, `explain`, `explain_stage`, `export`, `families`, `forget`, `info`,
+`info_verify`, `label`, `label_cluster`, `label_template`, `map`, `merge`, `report`, `review`, `similar`,
+`similar_several`, `sort_into`, `spaces`, `split`, `suggest`, `watch`.
 """

@@ -1,7 +1,6 @@
 """`forget`: documents removed from features, cues, failures, labels and sources, and what learnt from them."""
 
 import contextlib
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -9,7 +8,10 @@ from embedpipe.classifiers.saved.on_disk import may_have_learnt, variant_folders
 from embedpipe.core import versions
 from embedpipe.core.errors import ArtifactError, EmbedpipeError
 from embedpipe.core.files import read_json
+from embedpipe.core.objects.places import is_folder
+from embedpipe.core.objects.urls import absolute
 from embedpipe.embedding import cue_table, kind_table
+from embedpipe.pages.converting import kept as converted
 from embedpipe.store.feature_writer import FeatureWriter
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.labels import is_sha256
@@ -86,6 +88,8 @@ def forget(workspace: Workspace, documents: Iterable[str], *, gone: bool = False
         extras = ExtrasWriter(workspace.root, TABLES)
         known |= extras.documents()
         extras.forget(set(hashes))
+        for sha256 in hashes:
+            converted.forget(sha256)
         cue_table.forget(workspace, set(hashes))
         kind_table.forget(workspace, set(hashes))
     here = [sha256 for sha256 in hashes if sha256 in known]
@@ -113,10 +117,10 @@ def _stored_places(workspace: Workspace) -> dict[str, set[str]]:
 
 def _versions(sources: Sources, stored: dict[str, set[str]], path: str) -> list[str]:
     """What is, and was, at the path of a file, or at those below a folder; nothing where it is unknown."""
-    absolute = os.path.abspath(path)
-    paths = sources.below(absolute) if os.path.isdir(absolute) or not sources.holds(absolute) else [absolute]
+    top = absolute(path)
+    paths = sources.below(top) if is_folder(top) or not sources.holds(top) else [top]
     found: dict[str, None] = {}
-    for place in paths or [absolute]:
+    for place in paths or [top]:
         sha256 = sources.sha256_at(place)
         found.update(dict.fromkeys([*([sha256] if sha256 else []), *sources.versions_at(place)]))
         found.update(dict.fromkeys(s for s, at in stored.items() if place in at and sources.standing(s, place)))

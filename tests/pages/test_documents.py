@@ -8,6 +8,7 @@ from pathlib import Path
 
 import book_files
 import numpy as np
+import odd_files
 import pymupdf
 import pytest
 from hypothesis import given
@@ -18,6 +19,7 @@ from embedpipe.core.errors import DocumentError
 from embedpipe.core.records import FAILURES, SHORTEST_SIDE, Recipe
 from embedpipe.pages.documents import (
     BLANK_INK,
+    CONVERTED,
     PHOTO_CROP,
     READERS,
     SHAPE_STEP,
@@ -34,7 +36,7 @@ from embedpipe.pages.formats.pictures import MORE_PICTURES
 from embedpipe.pages.unfolding import look_up
 from embedpipe.pages.walking import identify
 
-KEYS = sorted(set(READERS) - {"txt"})  # any text is one: see test_books
+KEYS = sorted(set(READERS) - {"txt"} - CONVERTED)  # any text is one: see test_books; test_converting has the others
 BOOKS = {
     "xps": book_files.xps,
     "epub": book_files.epub,
@@ -43,6 +45,7 @@ BOOKS = {
     "svg": book_files.svg,
     "cbz": lambda: book_files.cbz([Image.new("L", (60, 80), 9)]),
 }
+BY_HAND = {"djvu": odd_files.djvu, "psd": odd_files.psd, "caj": odd_files.caj}
 LAID_OUT = ("epub", "fb2", "mobi", "cbz")
 """Kinds whose samples show no dark bar, or are not of the size of the others."""
 
@@ -95,8 +98,8 @@ def sample(folder: Path, key: str, size: tuple[int, int] = (200, 280)) -> Path:
             page.draw_rect((0, 0, width, height * 0.4), color=None, fill=(0.1, 0.1, 0.1))
             document.save(file)
         return file
-    if key in BOOKS:
-        file.write_bytes(BOOKS[key]())
+    if key in BOOKS or key in BY_HAND:
+        file.write_bytes((BOOKS | BY_HAND)[key]())
         return file
     if key == "heif":
         file.write_bytes(base64.b64decode(HEIC))

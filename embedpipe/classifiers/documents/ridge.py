@@ -41,6 +41,22 @@ MOST_DOCUMENTS = 10_000
 
 _BLOCK = 2048
 _JITTER = 1e-7
+_COMMON = 0.1
+
+
+def shared_words(X: csr_array, others: csr_array) -> NDArray[np.float32]:
+    """Inner products of rows of n-grams, (n, m).
+
+    Among many rows, n-grams that a tenth of them have are multiplied as dense columns: a product of sparse rows takes
+    time for each pair of rows that share one, and nearly all do.
+    """
+    common = np.bincount(others.indices, minlength=others.shape[1]) >= _COMMON * others.shape[0]
+    if others.shape[0] < LANDMARKS or not common.any():
+        return np.asarray((X @ others.T).toarray())
+    some, rest = np.flatnonzero(common), np.flatnonzero(~common)
+    found = X[:, some].toarray() @ others[:, some].toarray().T
+    found += (X[:, rest] @ others[:, rest].T).toarray()
+    return np.asarray(found)
 
 
 class DocumentRidge(ClassifierMixin, BaseEstimator):
@@ -105,7 +121,7 @@ class DocumentRidge(ClassifierMixin, BaseEstimator):
             theirs = own.words[:, start:stop]
 
             def shared(some: Wholes, theirs: csr_array = theirs, start: int = start, stop: int = stop) -> Any:
-                return (some.words[:, start:stop] @ theirs.T).toarray().astype(np.float64)
+                return shared_words(some.words[:, start:stop], theirs).astype(np.float64)
 
             parts, more = self._learnt(shared, *lessons)
             offset += counted * more

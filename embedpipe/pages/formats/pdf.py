@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from embedpipe.core.errors import DocumentError
 from embedpipe.core.records import Recipe
 from embedpipe.pages.contract import ReadOptions, Rendering, failure_kind, first_line, plan
+from embedpipe.pages.formats.pdf_fonts import CJK_FALLBACK, cjk_fallbacks
 from embedpipe.pages.formats.pdf_mending import (
     hide_annotations,
     mend_boxes,
@@ -19,6 +20,8 @@ from embedpipe.pages.formats.pdf_mending import (
 from embedpipe.pages.formats.shades import visible
 from embedpipe.pages.formats.stand_ins import stand_in
 
+_FONTS_SHOWN = 3
+
 pymupdf.TOOLS.mupdf_display_errors(False)
 pymupdf.TOOLS.mupdf_display_warnings(False)
 
@@ -26,22 +29,28 @@ pymupdf.TOOLS.mupdf_display_warnings(False)
 class PdfDocument:
     """A PDF, opened with PyMuPDF. Scripts, launch actions and attachments are never touched.
 
+    Args:
+        path: The file.
+        options: What is asked.
+        content: The PDF itself, where the file is of another kind.
+
     Attributes:
         pdf: The document, for `extraction`.
         password: The one that opened it, or "".
         taken_by_camera: Never; what a page shows tells.
 
     Raises:
-        DocumentError: It cannot be opened, is encrypted, has no pages, or has too many.
+        DocumentError: It cannot be opened, is encrypted, has no pages or too many, or is a form whose pages only
+            Adobe's programs lay out.
     """
 
-    def __init__(self, path: str, options: ReadOptions) -> None:
+    def __init__(self, path: str, options: ReadOptions, content: bytes | None = None) -> None:
         self._options = options
         self.password = ""
         self.taken_by_camera = False
         pymupdf.TOOLS.reset_mupdf_warnings()
         try:
-            self.pdf = _open_pdf(path)
+            self.pdf = _open_pdf(path) if content is None else pymupdf.open(stream=content, filetype="pdf")
             if not self.pdf.is_pdf:  # MuPDF opens whatever it knows
                 self.pdf.close()
                 raise DocumentError("not_a_document", "not a PDF")
@@ -52,7 +61,10 @@ class PdfDocument:
         try:
             self.page_count = self._count_pages()
             self._stand_in = stand_in(self.pdf)
+            if self._stand_in and self._stand_in.all_pages:
+                raise DocumentError("needs_converter", self._stand_in.message)
             self._mended: dict[int, str] = {}
+            self._instead: dict[int, str] = {}
         except DocumentError:
             self.close()
             raise
@@ -92,7 +104,8 @@ class PdfDocument:
             ) from error
         pixels, faint = visible(pixels)
         stands = self._stand_in if self._stand_in and self._stand_in.of_page(index) else None
-        told = (stands.message if stands else "", mended, faint, pymupdf.TOOLS.mupdf_warnings().partition("\n")[0])
+        warned = pymupdf.TOOLS.mupdf_warnings().partition("\n")[0]
+        told = (stands.message if stands else "", mended, faint, self._instead.get(index, ""), warned)
         return Rendering(
             pixels,
             width,
@@ -114,6 +127,7 @@ class PdfDocument:
                 if self._options.recipe.annotations == "hide":
                     hide_annotations(page)
                 settle_signatures(page)
+                self._instead[index] = _instead(cjk_fallbacks(page))
                 self._mended[index] = mend_boxes(page)
             except MemoryError:
                 raise
@@ -124,6 +138,11 @@ class PdfDocument:
     def close(self) -> None:
         """Closes the file."""
         self.pdf.close()
+
+
+def _instead(fonts: list[str]) -> str:
+    """Says what is drawn for fonts that the file does not hold."""
+    return f"drawn in {CJK_FALLBACK}, for the file does not hold {', '.join(fonts[:_FONTS_SHOWN])}" if fonts else ""
 
 
 def picture_of(page: pymupdf.Page, recipe: Recipe) -> tuple[NDArray[np.uint8], float, float, pymupdf.DisplayList]:

@@ -6,7 +6,8 @@ from scipy.sparse import csr_array, hstack
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
-from embedpipe.classifiers.documents.ridge import DocumentRidge, build_documents
+from embedpipe.classifiers.documents import ridge as module
+from embedpipe.classifiers.documents.ridge import DocumentRidge, build_documents, shared_words
 from embedpipe.classifiers.documents.rows import BUCKETS, Wholes, kinship, picture_kernel
 from embedpipe.pages.extras.word_rows import HEADS
 
@@ -198,3 +199,14 @@ def test_a_ridge_that_was_saved_before_kernels_were_centred_answers_as_then(word
         each = [other.words @ part.T.astype(np.float32) for part in ridge.word_coef_]
         expected += np.where(other.digital[:, None] == 1, *each)
     np.testing.assert_allclose(before.decision_function(other), ridge.sharpness * expected, atol=1e-3)
+
+
+def test_shared_words_are_the_same_by_dense_and_sparse_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inner products of rows, whichever n-grams are common."""
+    rng = np.random.default_rng(0)
+    dense = rng.random((70, 40)) * (rng.random((70, 40)) < np.linspace(0, 0.6, 40))
+    rows = csr_array(dense.astype(np.float32))
+    plain = shared_words(rows[:50], rows)
+    monkeypatch.setattr(module, "LANDMARKS", 60)
+    np.testing.assert_allclose(shared_words(rows[:50], rows), plain, atol=1e-5)
+    np.testing.assert_allclose(plain, dense[:50] @ dense.T, atol=1e-4)
