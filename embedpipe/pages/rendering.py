@@ -37,6 +37,7 @@ from embedpipe.core.records import (
     Recipe,
     Words,
 )
+from embedpipe.pages.containers import sharing
 from embedpipe.pages.containers.contract import telling_damage
 from embedpipe.pages.containers.places import outer
 from embedpipe.pages.contract import Selection, first_line
@@ -162,7 +163,7 @@ class Renderer:
             max_workers=workers,
             max_tasks=TASKS_PER_WORKER,
             initializer=start_worker,
-            initargs=(options, self._marks),
+            initargs=(options, self._marks, sharing.place()),
             context=context,
         )
         self._waiting: deque[_Task] = deque()
@@ -186,6 +187,7 @@ class Renderer:
         self._conversions.stop()
         self._pool.stop()  # type: ignore[no-untyped-call]
         self._pool.join(timeout=10)
+        sharing.clear()
 
     def render(self, jobs: Iterable[Job]) -> Iterator[Rendered]:
         """Yields results as they come, in no fixed order; documents are drawn from `jobs` only when there is room.
@@ -321,10 +323,17 @@ _last: dict[Recipe, tuple[Document, OpenDocument]] = {}
 _read: PageReader | None = None
 
 
-def start_worker(options: ReadOptions, marks: Numbers) -> None:
-    """Makes a fresh process one that may be killed, and that cannot take more memory than it is given."""
+def start_worker(options: ReadOptions, marks: Numbers, shared: str = "") -> None:
+    """Makes a fresh process one that may be killed, and that cannot take more memory than it is given.
+
+    Args:
+        options: How documents are read.
+        marks: What each task is at.
+        shared: Where the list is of what the parent has unpacked, see `containers.sharing`.
+    """
     global _options, _marks, _read  # noqa: PLW0603 - one per worker process
     _options, _marks = options, marks
+    sharing.follow(shared)
     load_decoders()  # before the memory is counted that it starts with
     silence()
     _read = options.recogniser.load() if options.recogniser else None

@@ -15,7 +15,6 @@ Seeger, 2001): nothing is as large as the square of their number.
 """
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -58,18 +57,6 @@ def shared_words(X: csr_array, others: csr_array) -> NDArray[np.float32]:
     found = X[:, some].toarray() @ others[:, some].toarray().T
     found += (X[:, rest] @ others[:, rest].T).toarray()
     return np.asarray(found)
-
-
-def _taken(wholes: Wholes, columns: slice) -> csr_array:
-    """Some columns of words, which are known."""
-    if wholes.words is None:
-        raise ValueError("documents without words beside others with words")
-    return wholes.words[:, columns]
-
-
-def _share(wholes: Wholes, *, others: csr_array, columns: slice) -> NDArray[np.float64]:
-    """What documents share with others by some columns of words, (n, m)."""
-    return shared_words(_taken(wholes, columns), others).astype(np.float64)
 
 
 class DocumentRidge(ClassifierMixin, BaseEstimator):
@@ -130,9 +117,14 @@ class DocumentRidge(ClassifierMixin, BaseEstimator):
         self.share_ = 1.0
         dual, offset = self._learnt(self._look_alike, *lessons)
         told = [np.empty((len(self.classes_), 0), np.float32)] * len(KINDS)
-        for columns, counted in self._words(own.words):
-            theirs = _taken(own, columns)
-            parts, more = self._learnt(partial(_share, others=theirs, columns=columns), *lessons)
+        for start, stop, counted in self._words(own.words):
+            columns = slice(start, stop)
+            theirs = csr_array(own.words)[:, columns]
+
+            def shared(some: Wholes, theirs: csr_array = theirs, columns: slice = columns) -> NDArray[np.float64]:
+                return shared_words(csr_array(some.words)[:, columns], theirs).astype(np.float64)
+
+            parts, more = self._learnt(shared, *lessons)
             offset += counted * more
             each = [counted * np.asarray(theirs.T @ part).T for part in parts]
             told = [np.concatenate(pair, axis=1) for pair in zip(told, each, strict=True)]
@@ -140,13 +132,13 @@ class DocumentRidge(ClassifierMixin, BaseEstimator):
         self.word_coef_ = np.stack(told).astype(np.float16) if told[0].size else None
         return self
 
-    def _words(self, words: csr_array | None) -> list[tuple[slice, float]]:
+    def _words(self, words: csr_array | None) -> list[tuple[int, int, float]]:
         """Columns of all words and of heads, and what decisions by these count, as far as there are any."""
         if words is None or not words.nnz:
             return []
         if not (words.indices >= BUCKETS).any():
-            return [(slice(BUCKETS), self.words + self.heads)]
-        return [(slice(BUCKETS), self.words), (slice(BUCKETS, words.shape[1]), self.heads)]
+            return [(0, BUCKETS, self.words + self.heads)]
+        return [(0, BUCKETS, self.words), (BUCKETS, words.shape[1], self.heads)]
 
     def _learnt(
         self,
