@@ -43,7 +43,7 @@ class Workspace:
         self.root = Path(absolute(url)) if is_url(url) else Path(root)
         self._mirror: Mirror | None = None
         if is_url(url) and scheme_of(url) != "file":
-            from embedpipe.backbones.model_cache import cache_folder  # noqa: PLC0415 - loads what runs networks
+            from embedpipe.core.cache_folder import cache_folder  # noqa: PLC0415 - only stores elsewhere need it
 
             self._mirror = mirror_of(absolute(url), cache_folder())
             self.root = self._mirror.folder

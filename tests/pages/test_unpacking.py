@@ -5,6 +5,7 @@ import os
 import sys
 import time
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -13,12 +14,12 @@ import pymupdf
 import pytest
 import pyzipper
 from ole_files import compound, outlook_mail
-from pages.test_containers import mailed, pdf, put, sevenzipped, zipped
+from pages.test_containers import MAKERS, mailed, pdf, put, sevenzipped, zipped
 
 from embedpipe.core.errors import DocumentError
 from embedpipe.core.records import Document, PageFailure
 from embedpipe.pages import guarding
-from embedpipe.pages.containers import kinds, unpacking
+from embedpipe.pages.containers import archives, kinds, sharing, unpacking
 from embedpipe.pages.containers.contract import Allowance
 from embedpipe.pages.documents import Limits, ReadOptions, open_document
 from embedpipe.pages.unfolding import Item, identify_at, look_up, unfold
@@ -310,3 +311,63 @@ def test_a_file_without_a_number_is_unpacked_as_well() -> None:
         container = unpacking.unpacked(cast("BinaryIO", io.BytesIO(content)), kind, Allowance(len(content), Limits()))
         assert "a.pdf" in {member.name for member in container} or kind == kinds.PDF
         container.close()
+
+
+class TestSharing:
+    """What this process unpacks as a whole, its workers find."""
+
+    @pytest.fixture
+    def shared(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+        """Copies of any size are shared; the place of the list."""
+        monkeypatch.setattr(sharing, "_LEAST_BYTES", 1)
+        place = sharing.place()
+        if not place:
+            pytest.skip("the system shows no open files of other processes")
+        yield place
+        sharing.follow("")
+        sharing.clear()
+
+    @pytest.mark.parametrize("kind", ["7z", "tar.gz"])
+    def test_a_worker_finds_it(self, tmp_path: Path, shared: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """With the same members, and without unpacking it; where the archive is another one by now, it unpacks."""
+        file = put(tmp_path, MAKERS[kind]([("a.pdf", pdf()), ("b.pdf", pdf("2"))]))
+        here = items(file)
+        sharing.follow(shared)
+        monkeypatch.setattr(unpacking, "guarded", None)
+        monkeypatch.setattr(archives, "copied", None)
+        assert items(file) == here
+        with open(file, "rb") as source:
+            copy, _ = sharing.find(source) or pytest.fail("it is not shared")
+            copy.close()
+        file.write_bytes(MAKERS[kind]([("c.pdf", pdf("3"))]))
+        with open(file, "rb") as source:
+            assert sharing.find(source) is None
+
+    def test_a_number_that_means_another_file_is_noticed(self, tmp_path: Path, shared: str) -> None:
+        """And copies that are let go are not looked for."""
+        file = put(tmp_path, MAKERS["tar.gz"]([("a.pdf", pdf())]))
+        items(file)
+        (number, _) = next(iter(sharing._shared.copies.values()))
+        os.ftruncate(number, 3000)
+        sharing.follow(shared)
+        assert found(file) == {"a.pdf": "pdf"}
+        with open(file, "rb") as source:
+            assert sharing.find(source) is None
+        sharing.clear()
+        with open(file, "rb") as source:
+            assert sharing.find(source) is None
+
+    def test_no_more_is_kept_than_is_allowed(self, tmp_path: Path, shared: str) -> None:
+        """The first ones go; what lies in another file is not shared."""
+        for number in range(12):
+            items(put(tmp_path, MAKERS["tar.gz"]([(f"{number}.pdf", pdf(str(number)))]), f"{number}"))
+        assert len(sharing._shared.copies) == 8
+        with open(tmp_path / "0", "rb") as first, open(tmp_path / "11", "rb") as last:
+            sharing.follow(shared)
+            assert sharing.find(first) is None
+            copy, _ = sharing.find(last) or pytest.fail("it is not shared")
+            copy.close()
+        sharing.follow("")
+        sharing.clear()
+        items(put(tmp_path, zipped([("in.tar.gz", MAKERS["tar.gz"]([("a.pdf", pdf())]))])))
+        assert not sharing._shared.copies

@@ -65,7 +65,7 @@ def test_only_the_last_batches_can_be_undone(workspace: Workspace, monkeypatch: 
     assert decide.batches_file(workspace).stat().st_size < 2000
     fresh = LabelBook(workspace)
     assert fresh.redo().number == 8
-    assert [entry.number for entry in fresh.entries()][0] == 8
+    assert fresh.entries()[0].number == 8
     assert len(fresh.entries()) <= 4
     with pytest.raises(LabelsError, match="no batch 1"):
         fresh.undo(1)
