@@ -52,7 +52,7 @@ function touched({ columns, width, height, total }, from, to) {
   return found;
 }
 
-export function Grid({ rows, size = "medium", chosen, onChoose, onOpen, at, onMove, label, filter = "all", keys = {} }) {
+export function Grid({ rows, size = "medium", chosen, onChoose, onOpen, at, onMove, label, filter = "all", keys = {}, toggles = false, kind = "" }) {
   const box = useRef(null);
   const [seen, setSeen] = useState({ top: 0, width: 800, height: 600 });
   const [active, setActive] = useState(0);
@@ -113,7 +113,7 @@ export function Grid({ rows, size = "medium", chosen, onChoose, onOpen, at, onMo
   const keyed = (event) => {
     const page = Math.max(1, Math.floor(seen.height / tileHeight)) * columns;
     const steps = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns, ArrowUp: -columns, PageDown: page, PageUp: -page, Home: -rows.length, End: rows.length };
-    if (event.key in steps && !event.altKey) move(focus + steps[event.key], event);
+    if (event.key in steps && !event.altKey && !event.ctrlKey) move(focus + steps[event.key], event);
     else if (event.key === " ") { toggle(focus); anchor.current = focus; }
     else if (event.key === "Enter") onOpen(idOf(focus));
     else if (event.key === "a" && (event.ctrlKey || event.metaKey)) only(Array.from(rows, (row) => documents.id[row]));
@@ -130,7 +130,7 @@ export function Grid({ rows, size = "medium", chosen, onChoose, onOpen, at, onMo
   const placeAt = ({ x, y }) => touched(geometry, { x, y }, { x, y })[0];
   const down = (event) => {
     if (event.button !== 0 || event.pointerType === "touch" || event.offsetX > box.current.clientWidth) return;
-    lasso.current = { from: spot(event), moved: false, before: event.ctrlKey || event.metaKey || event.shiftKey ? new Set(chosen) : new Set() };
+    lasso.current = { from: spot(event), moved: false, before: toggles || event.ctrlKey || event.metaKey || event.shiftKey ? new Set(chosen) : new Set() };
   };
   const dragged = (event) => {
     const start = lasso.current;
@@ -150,10 +150,10 @@ export function Grid({ rows, size = "medium", chosen, onChoose, onOpen, at, onMo
     setFrame(null);
     if (!start || start.moved) return;
     const place = placeAt(spot(event));
-    if (place === undefined) { only([]); return; }
+    if (place === undefined) { if (!toggles) only([]); return; }
     setActive(place);
     if (event.shiftKey) only(range(anchor.current, place));
-    else if (event.ctrlKey || event.metaKey) { toggle(place); anchor.current = place; }
+    else if (toggles || event.ctrlKey || event.metaKey) { toggle(place); anchor.current = place; }
     else { only([idOf(place)]); anchor.current = place; }
   };
   const tapped = (event) => { // fingers choose by a tap, as there is no Ctrl
@@ -164,7 +164,7 @@ export function Grid({ rows, size = "medium", chosen, onChoose, onOpen, at, onMo
   const opened = (event) => { const place = placeAt(spot(event)); if (place !== undefined) onOpen(idOf(place)); };
 
   const shown = useMemo(() => Array.from(rows.subarray(first * columns, last * columns)), [rows, first, last, columns]);
-  return html`<div ref=${box} class=${`scroll grid ${size}`} role="listbox" aria-multiselectable="true" aria-label=${label} tabindex="0" aria-activedescendant=${
+  return html`<div ref=${box} class=${`scroll grid ${size} ${kind}`} role="listbox" aria-multiselectable="true" aria-label=${label} tabindex="0" aria-activedescendant=${
       rows.length && focus >= first * columns && focus < last * columns ? `tile-${idOf(focus)}` : undefined}
       onScroll=${scrolled} onKeyDown=${keyed} onPointerDown=${down} onPointerMove=${dragged} onPointerUp=${up} onClick=${tapped} onDblClick=${opened}>
     <div class="all" role="presentation" style=${{ height: `${lines * tileHeight}px` }}>

@@ -13,7 +13,7 @@ import { Families } from "./families.js";
 import { Heap } from "./heap.js";
 import { Intake } from "./intake.js";
 import { Lookalikes } from "./lookalikes.js";
-import { Map as MapView } from "./map.js";
+import { MapView } from "./map.js";
 import { Piles } from "./piles.js";
 import { Queue } from "./queue.js";
 import { Refit } from "./refit.js";

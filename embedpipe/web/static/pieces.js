@@ -14,7 +14,7 @@ export function Type({ name, number = -1 }) {
 }
 
 const STATES = { ok: () => say("ok"), ambiguous: () => say("ambiguous"), novel: () => say("novel"), checked: () => say("checked"), suggested: () => say("suggested"),
-  queued: () => say("waiting"), running: () => say("running"), done: () => say("done"), failed: () => say("failed"), cancelled: () => say("cancelled") };
+  queued: () => say("waiting"), running: () => say("running"), done: () => say("done"), failed: () => say("failed"), cancelled: () => say("cancelled"), interrupted: () => say("interrupted"), blank: () => say("blank") };
 export const stateName = (state) => (STATES[state] ? STATES[state]() : state);
 export const Mark = ({ state }) => (state ? html`<span class=${`mark ${state}`}>${stateName(state)}</span>` : null);
 
