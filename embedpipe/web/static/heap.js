@@ -128,7 +128,7 @@ export function Heap({ values }) {
   return html`<div class="tools"><${Filters} values=${values} /><span class="gap"></span>
       <span class="dim number" role="status">${rows.length === store.documents.count ? say("{} documents", count(rows.length)) : say("{} of {} documents", count(rows.length), count(store.documents.count))}</span>
       <span class="sizes" role="group" aria-label=${say("Size of the pictures")}>${Object.keys(SIZES).map((one) => html`<button key=${one} class="plain" aria-pressed=${one === size}
-        aria-label=${{ small: say("small"), medium: say("medium"), large: say("large") }[one]} onClick=${() => change({ size: one === "medium" ? "" : one })}><i class=${`box ${one}`}></i></button>`)}</span></div>
+        aria-label=${{ small: say("small pictures"), medium: say("pictures of medium size"), large: say("large pictures") }[one]} onClick=${() => change({ size: one === "medium" ? "" : one })}><i class=${`box ${one}`}></i></button>`)}</span></div>
     ${ids.length > 0 && html`<${SelectionBar} ids=${ids} />`}
     <div class="beside">
       ${rows.length ? html`<${Grid} rows=${rows} size=${size} chosen=${chosen} onChoose=${select} at=${values.at} label=${say("Documents")} filter=${[values.type, values.state, values.status, values.folder, values.text, values.sort, values.order].join("\n")}

@@ -41,8 +41,8 @@ export function JobCard({ job }) {
   return html`<article class="card job" aria-label=${job.title}><header><h3><bdi>${job.title}</bdi></h3><${Mark} state=${job.state} /><span class="gap"></span>
       ${!isReadOnly() && !isOver(job) && html`<button onClick=${() => ask(job, "cancel")}>${say("Cancel")}</button>`}
       ${!isReadOnly() && job.can_resume && ["interrupted", "failed", "cancelled"].includes(job.state) && html`<button class="main" onClick=${() => ask(job, "resume")}>${say("Go on")}</button>`}</header>
-    ${!isOver(job) && progress && html`<div class="progress"><${Bar} share=${progress.total ? progress.done / progress.total : 0} kind="first" label=${say("{} of {}", progress.done, progress.total ?? "?")} />
-      <span class="number small">${progress.total ? say("{} of {}", count(progress.done), count(progress.total)) : (UNITS[progress.unit] || UNITS.steps)(count(progress.done))}</span>
+    ${!isOver(job) && progress && html`<div class="progress"><${Bar} share=${progress.total ? progress.done / progress.total : 0} kind="first" label=${say("{} of {} done", count(progress.done), count(progress.total ?? 0))} />
+      <span class="number small">${progress.total ? say("{} of {} done", count(progress.done), count(progress.total)) : (UNITS[progress.unit] || UNITS.steps)(count(progress.done))}</span>
       ${progress.rate > 0 && html`<span class="number small dim">${say("{} a second", decimal(progress.rate, 1))}</span>`}<span class="number small dim">${left(progress.seconds_left)}</span>
       <span class="dim small"><bdi>${progress.stage}</bdi></span></div>`}
     ${job.message && html`<p class=${job.state === "failed" ? "down" : "dim"}><bdi>${job.message}</bdi></p>`}

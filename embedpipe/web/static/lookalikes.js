@@ -8,7 +8,7 @@ import { Empty, Failed, Picture, Type, useLoaded, Waiting } from "./pieces.js";
 import { rowOf, store, typeNumber, useStore } from "./store.js";
 import { html, useEffect, useMemo, useRef, useState } from "./vendor/preact.js";
 
-const PARTS = { "": () => say("whole page"), "0,0,1,0.2": () => say("head"), "0,0.2,1,0.8": () => say("middle"), "0,0.8,1,1": () => say("foot") };
+const PARTS = { "": () => say("whole page"), "0,0,1,0.2": () => say("top of the page"), "0,0.2,1,0.8": () => say("middle of the page"), "0,0.8,1,1": () => say("foot of the page") };
 const LEAST = 0.02; // of the page: a smaller box was a click
 const round = (value) => Math.round(1000 * Math.max(0, Math.min(1, value))) / 1000;
 
