@@ -1,15 +1,30 @@
-// Small pictures for a view that scrolls: the newest wanted come first, and none is fetched that has left the view again.
+// Small pictures for a view that scrolls: what was drawn last comes first, from its top, and none is fetched that has left
+// the view again.
 import { useEffect, useState } from "./vendor/preact.js";
 
 const AT_ONCE = 4; // connections that a browser has beside the one that waits for events
 const KEPT = 6000;
 const known = new Map(); // address to true, or false where there is none
-const wanted = new Map(); // address to those who wait, last come last
+const wanted = new Map(); // address to those who wait, in the order in which they came
 let busy = 0;
+let drawing = 0; // the number of the drawing, which asks for many at once
+
+const isBefore = (one, other) => one.rank < other.rank || (one.rank === other.rank && one.drawing > other.drawing);
+
+// All that is asked for before the next pause belongs to one drawing.
+let isOpen = false;
+function current() {
+  if (!isOpen) {
+    isOpen = true;
+    drawing++;
+    setTimeout(() => { isOpen = false; next(); });
+  }
+  return drawing;
+}
 
 function next() {
   while (busy < AT_ONCE && wanted.size) {
-    const [address, waiting] = [...wanted].reduce((best, one) => (one[1].rank <= best[1].rank ? one : best));
+    const [address, waiting] = [...wanted].reduce((best, one) => (isBefore(one[1], best[1]) ? one : best));
     wanted.delete(address);
     busy++;
     const image = new Image();
@@ -34,10 +49,9 @@ export function usePicture(address, rank = 0) {
     if (known.get(address) !== undefined) { set({ address, there: known.get(address) }); return undefined; }
     const tell = (found) => set({ address, there: found });
     const waiting = wanted.get(address) || { tells: new Set(), rank };
-    wanted.delete(address); // the newest last
+    waiting.drawing = current();
     wanted.set(address, waiting);
     waiting.tells.add(tell);
-    queueMicrotask(next);
     return () => {
       waiting.tells.delete(tell);
       if (!waiting.tells.size) wanted.delete(address);
@@ -53,7 +67,6 @@ export function forgetMissing() { for (const [address, there] of known) if (!the
 export function prefetch(addresses) {
   for (const address of addresses) {
     if (known.get(address) || wanted.has(address)) continue;
-    wanted.set(address, { tells: new Set(), rank: 2 });
+    wanted.set(address, { tells: new Set(), rank: 2, drawing: current() });
   }
-  next();
 }
