@@ -12,6 +12,7 @@ import { Confusion } from "./confusion.js";
 import { Families } from "./families.js";
 import { Heap } from "./heap.js";
 import { Intake } from "./intake.js";
+import { Labels } from "./labels.js";
 import { Lookalikes } from "./lookalikes.js";
 import { MapView } from "./map.js";
 import { Piles } from "./piles.js";
@@ -24,15 +25,16 @@ const VIEWS = [
   null,
   ["lookalikes", () => say("Look-alikes"), Lookalikes], ["twins", () => say("Twins"), Twins], ["piles", () => say("Piles"), Piles],
   null,
-  ["intake", () => say("Intake"), Intake], ["refit", () => say("Refit"), Refit], ["confusion", () => say("Mistakes"), Confusion],
+  ["intake", () => say("Intake"), Intake], ["labels", () => say("Labels"), Labels], ["refit", () => say("Refit"), Refit], ["confusion", () => say("Mistakes"), Confusion],
 ];
 const KEYS = [
-  ["g h · g f · g q · g m …", () => say("go to the view that begins with this letter")], ["/", () => say("search")], ["l", () => say("label what is chosen")], ["Ctrl Z", () => say("take back")],
+  ["g, then h f q m k t p i l r c", () => say("go to heap, families, queue, map, look-alikes, twins, piles, intake, labels, refit, mistakes")], ["/", () => say("search")], ["l", () => say("label what is chosen")], ["Ctrl Z", () => say("take back")],
   ["Ctrl Shift Z", () => say("do again")], ["?", () => say("these keys")],
 ];
 const SELECTS = new Set(["heap", "map"]);
+const LETTERS = { lookalikes: "k", confusion: "c" }; // keys after "g" that are not the first letter
 const visit = (name) => go(name, SELECTS.has(name) ? carried() : {});
-toGo(Object.fromEntries(VIEWS.filter(Boolean).map(([name]) => [name === "confusion" ? "c" : name[0], () => visit(name)])));
+toGo(Object.fromEntries(VIEWS.filter(Boolean).map(([name]) => [LETTERS[name] || name[0], () => visit(name)])));
 
 function Rail({ view }) {
   const { documents } = store;
@@ -57,7 +59,7 @@ function Head({ help }) {
       <span class="bar" aria-hidden="true"><i style=${{ width: `${(100 * found.checked) / found.total}%` }}></i><i class="suggested" style=${{ width: `${(100 * found.suggested) / found.total}%` }}></i></span>
       <span class="number small">${say("{} of {} checked", count(found.checked), count(found.total))}</span></div>`}
     <div class="right">
-      ${running.map((job) => html`<a key=${job.job} class="button small" href=${addressOf("intake")}><span class="spinner" aria-hidden="true"></span><bdi>${job.title}</bdi>
+      ${running.map((job) => html`<a key=${job.job} class="button small" href=${addressOf("intake")}><span class="spinner" aria-hidden="true"></span><bdi class="wide">${job.title}</bdi>
         ${job.progress?.total ? html`<span class="number">${Math.floor((100 * job.progress.done) / job.progress.total)} %</span>` : ""}</a>`)}
       ${!isReadOnly() && html`<button class="plain" disabled=${!canUndo} onClick=${takeBack} title="Ctrl+Z" aria-label=${say("Undo")}><${Icon} name="undo" /></button>
       <button class="plain" disabled=${!canRedo} onClick=${doAgain} title="Ctrl+Shift+Z" aria-label=${say("Redo")}><${Icon} name="redo" /></button>`}

@@ -50,6 +50,7 @@ const ICONS = {
   confusion: "M4 4h16v16H4zM4 9.3h16M4 14.6h16M9.3 4v16M14.6 4v16",
   piles: "M4 7h16M4 17h16M3 12h3M9 12h2M14 12h2M19 12h2",
   intake: "M12 4v10M8 10l4 4 4-4M4 16v4h16v-4",
+  labels: "M4 4h8l8 8-8 8-8-8zM8.5 8.5h.01",
   refit: "M20 11a8 8 0 0 0-14.5-4L3 9.5M3 5v4.5h4.5M4 13a8 8 0 0 0 14.5 4l2.5-2.5M21 19v-4.5h-4.5",
   undo: "M4 9h10a6 6 0 0 1 0 12h-3M4 9l4-4M4 9l4 4",
   redo: "M20 9H10a6 6 0 0 0 0 12h3M20 9l-4-4M20 9l-4 4",
