@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -33,6 +33,7 @@ from embedpipe.store.columns import array_of, by_value, numbers
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.page_extras import word_counts, words_in, words_table
 from embedpipe.store.page_table import PageTable
+from embedpipe.store.sources import Sources
 from embedpipe.store.workspace import Workspace
 
 if TYPE_CHECKING:  # only new pages need the network
@@ -42,6 +43,10 @@ if TYPE_CHECKING:  # only new pages need the network
 
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+_NOWHERE = "no-sources"
+"""In place of the sources, which take long to read, where the inputs lie in none of the folders that these know."""
 
 Progress = Callable[[str, int, int, int], None]
 """Takes the stage, how many pages or files are done, and bytes done of how many."""
@@ -79,14 +84,16 @@ class Reading:
             log.warning("--ocr: this classifier learnt from pictures alone, so no text is recognised")
         self._store: FeatureStore | None = None
         self._rows: dict[str, NDArray[np.int64]] = {}
-        try:
-            store = FeatureStore.open(workspace.store_path(identity.space))
-        except ArtifactError:
-            return  # nothing is stored: every page is new
-        if store.identity == identity:
-            self._store = store
-            self._pages = store.table()
-            self._rows = _rows_by_document(self._pages)
+        found = self._shared(identity.space, lambda: _stored(workspace, identity))
+        if found is not None:
+            self._store, self._pages, self._rows = found
+
+    def _shared(self, space: str, make: Callable[[], T]) -> T:
+        """What is read of the store: once for several readings where the program stays."""
+        if self._settings.warm is None:
+            return make()
+        manifest = self._workspace.store_path(space) / "manifest.json"
+        return self._settings.warm.kept(("stored", manifest), [manifest], make)
 
     def read(self, inputs: Iterable[Input], backbone: "Callable[[], Backbone]") -> Iterator[FeatureBatch | PageFailure]:
         """Yields the features of every wanted page, rounded as in the store, and a failure for each that has none.
@@ -98,7 +105,8 @@ class Reading:
         Raises:
             EmbedpipeError: An input does not exist.
         """
-        intake = Intake(inputs, self._settings, self._workspace.sources(), self.report)
+        sources = self._workspace.sources() if self._settings.warm is None else Sources(self._workspace.root / _NOWHERE)
+        intake = Intake(inputs, self._settings, sources, self.report)
         self.found.extend(intake if self.progress is None else told(intake, self.progress))
         documents = {item.sha256: item for item in self.found if isinstance(item, Document)}
         items = self._items(backbone)
@@ -200,6 +208,20 @@ def told(intake: Intake, progress: Progress) -> Iterator[Document | PageFailure]
     for number, item in enumerate(intake, 1):
         progress("reading files", number, intake.bytes_done, total)
         yield item
+
+
+def _stored(
+    workspace: Workspace, identity: Identity
+) -> tuple[FeatureStore, pa.Table, dict[str, NDArray[np.int64]]] | None:
+    """The store of a space, its pages, and the rows of each document; None where nothing of it is stored."""
+    try:
+        store = FeatureStore.open(workspace.store_path(identity.space))
+    except ArtifactError:
+        return None
+    if store.identity != identity:
+        return None
+    pages = store.table()
+    return store, pages, _rows_by_document(pages)
 
 
 def _rows_by_document(pages: pa.Table) -> dict[str, NDArray[np.int64]]:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import InitVar, dataclass, field, replace
 from functools import partial
 from typing import Any, Generic, TypeVar
@@ -20,6 +21,7 @@ from embedpipe.backbones.onnx.orientation import turned
 from embedpipe.core.errors import DocumentError, NetworkError
 from embedpipe.core.machine import render_workers
 from embedpipe.core.records import Document, FeatureBatch, PageFailure, PageImage, PageInfo, Recipe
+from embedpipe.embedding.warm import Warm
 from embedpipe.pages.augmentation import Variants, larger
 from embedpipe.pages.documents import WORDS, Limits, ReadOptions
 from embedpipe.pages.extras.ocr import Ocr
@@ -50,6 +52,7 @@ class Settings:
         follow_links: Follow links below the inputs.
         strict: Documents and pictures in formats that are not read count as failures, see `walking.IgnoredFile`.
         ocr: Whether pages are read by text recognition, and how.
+        warm: What a program that stays keeps between readings; None where each starts its own workers.
         page_seconds: Earlier name of `limits.page_seconds`.
         page_bytes: Earlier name of `limits.page_bytes`.
     """
@@ -64,6 +67,7 @@ class Settings:
     follow_links: bool = False
     ocr: Ocr = field(default_factory=Ocr)
     strict: bool = False
+    warm: Warm | None = None
     page_seconds: InitVar[float | None] = None
     page_bytes: InitVar[int | None] = None
 
@@ -161,6 +165,7 @@ class PageStream:
             self._options = replace(self._options, recipe=larger(identity.recipe), variants=variants)
         workers = settings.workers or render_workers()
         self._workers = max(1, min(workers, files))
+        self._warm = settings.warm
         self.seconds = {"render": 0.0, "forward": 0.0, "wait": 0.0}
         self.stopped = threading.Event()
         self.bytes_finished = 0  # of documents that left the workers
@@ -168,17 +173,24 @@ class PageStream:
 
     def run(self, jobs: Iterable[Job]) -> Iterator[FeatureBatch | PageFailure]:
         """Yields the features of every wanted page, and a failure for each that has none; in no fixed order."""
-        with Renderer(self._options, self._workers) as renderer:
+        with self._renderer() as renderer:
+            before = renderer.stats.seconds
             feeder = _Background(self._batches(renderer, jobs), _BATCHES_AHEAD)
             try:
                 yield from self._features(feeder)
             finally:
                 self.stopped.set()
                 feeder.stop()
-                renderer.stop()
+                if self._warm is None or not renderer.idle:
+                    renderer.stop()
                 feeder.join()
-                self.seconds["render"] += renderer.stats.seconds
+                self.seconds["render"] += renderer.stats.seconds - before
                 self.seconds["wait"] += feeder.waited
+
+    def _renderer(self) -> AbstractContextManager[Renderer]:
+        if self._warm is None:
+            return Renderer(self._options, self._workers)
+        return self._warm.renderer(self._options, self._workers)
 
     def _features(self, batches: Iterable[list[PageImage] | PageFailure]) -> Iterator[FeatureBatch | PageFailure]:
         """Sends batches through the network; the next one is laid out while the network works."""

@@ -162,6 +162,11 @@ class Finder:
         self.sources = self.workspace.sources()
         self._thumbnails: dict[Key, bytes] = {}
 
+    def tell_labels(self, labels: Labels) -> None:
+        """Takes the labels as they are now, where they have changed since they were read."""
+        self.__dict__.pop("_types", None)
+        self.__dict__["_labels"] = labels
+
     def find(self, query: str, wanted: Wanted) -> LookAlikes:
         """What looks most like a query.
 
@@ -175,7 +180,29 @@ class Finder:
             UsageError: No page has the type that was asked for.
         """
         path, index = parse_query(query)
-        document = identify_query(path)
+        return self.find_of(identify_query(path), index, wanted)
+
+    def find_stored(self, sha256: str, index: int, wanted: Wanted) -> LookAlikes:
+        """As `find`, of a page that the store holds, whose file need not be there unless boxes are compared.
+
+        Args:
+            sha256: Its document.
+            index: Of the page, from 0.
+            wanted: What may be found.
+
+        Raises:
+            ArtifactError: The store does not hold it.
+        """
+        own = self._pages_of(sha256)
+        row = np.flatnonzero(self.pages.loc[own, "page_index"].to_numpy() == index)
+        if not len(row):
+            raise ArtifactError(f"page {index + 1} of document {sha256[:12]} is not in the store")
+        path = self.sources.path_of(sha256, str(self.pages.loc[own[row[0]], "source"]))
+        there = self.sources.document(sha256) if wanted.box is not None or wanted.by != PICTURES else None
+        return self.find_of(there or Document(path, sha256, 0, 0, ""), index, wanted)
+
+    def find_of(self, document: Document, index: int, wanted: Wanted) -> LookAlikes:
+        """As `find`, of a document that is identified, and the index of one of its pages, from 0."""
         if wanted.whole_document:
             return self._documents_like(document, wanted)
         page = PageRef(document.sha256, index, document.path)
@@ -313,9 +340,11 @@ class Finder:
         self, query: PageRef, document: Document, ids: NDArray[np.int64], scores: NDArray[np.float32]
     ) -> LookAlikes:
         neighbours = [Neighbour(ref, float(score)) for ref, score in zip(self.refs(ids), scores, strict=True)]
-        labels = self._labels.of_pages(self.pages.loc[ids])["label"]
+        rows = self._labels.rows
+        found = [(n.page.document_sha256, n.page.page_number) for n in neighbours]
+        labels = [row.label if (row := rows.get(key) or rows.get((key[0], 0))) else None for key in found]
         thumbnail = self._thumbnails.get((query.document_sha256, query.page_index), b"")
-        return LookAlikes(query, document, neighbours, [label or None for label in labels], thumbnail)
+        return LookAlikes(query, document, neighbours, labels, thumbnail)
 
     def refs(self, ids: Sequence[int] | NDArray[np.int64]) -> list[PageRef]:
         """Pages by their ids, with the places where their documents are now."""
