@@ -24,7 +24,7 @@ document.addEventListener("keydown", (event) => {
   if (event.isComposing || event.defaultPrevented || isHeld(event.target) || document.querySelector("dialog[open]")) return;
   const name = named(event);
   // A focused button or link is pressed by its own keys.
-  if ((name === "Enter" || name === "space") && event.target.closest("button, a, summary, [role=slider]")) return;
+  if ((name === "Enter" || name === "space") && event.target.closest?.("button, a, summary, [role=slider]")) return;
   if (name === "g" && event.timeStamp - going > 1500) { going = event.timeStamp; return; }
   const place = event.timeStamp - going <= 1500 && places[name];
   going = 0;
@@ -47,3 +47,9 @@ export function useKeys(actions, { below = false } = {}) {
     return () => layers.splice(layers.indexOf(layer), 1);
   }, []);
 }
+
+// A button that was clicked gives the focus back: the next Space is for the view, and does not press it again.
+document.addEventListener("click", (event) => {
+  const pressed = event.detail > 0 && document.activeElement?.closest?.("#main button, #main a");
+  if (pressed && !document.querySelector("dialog[open]")) document.getElementById("main").focus({ preventScroll: true });
+});

@@ -116,7 +116,7 @@ function Drawn({ value, values }) {
   const matches = useMemo(() => (words.length ? Uint8Array.from(rows, (row) => (words.every((word) => store.documents.name[row].toLocaleLowerCase().includes(word)) ? 1 : 0)) : null), [rows, values.text]);
   useEffect(() => {
     const pale = matches ? matches.map((one) => 1 - one) : chosen.size ? Uint8Array.from(rows, (row) => (chosen.has(store.documents.id[row]) ? 0 : 1)) : null;
-    scatter.current.colour(of, groups.map((group) => ({ ...group, visible: !hidden.has(group.key) })), pale);
+    scatter.current.colour(of, groups.map((group) => ({ ...group, visible: !hidden.has(group.key) })), pale, matches);
   }, [of, groups, hidden, matches, round]);
   const loops = values.loop === "1";
   const mouse = useMouse(scatter, rows, loops, setTip);

@@ -39,14 +39,14 @@ function Gap({ after, isCut, probability, onToggle, isHere, onFocus }) {
 
 function Pile({ value, values }) {
   const { document: id, pages } = value;
-  const proposed = value.cuts.filter((cut) => value.parts.some((part) => part.last === cut.after && part.last < pages)).map((cut) => cut.after);
-  const fromParts = proposed.length ? proposed : value.parts.map((part) => part.last).filter((last) => last < pages);
+  const proposed = value.parts.map(({ pages: [first, last], type, confidence, boundary_confidence: sure }) => ({ first, last, type, confidence, sure }));
+  const fromParts = proposed.map((part) => part.last).filter((last) => last < pages);
   const cuts = useMemo(() => new Set(values.cuts ? (values.cuts === "-" ? [] : values.cuts.split(",").map(Number).filter((after) => after >= 1 && after < pages)) : fromParts), [values.cuts, value]);
   const [types, setTypes] = useState(() => new Map());
   const [here, setHere] = useState(1);
   const [job, setJob] = useState(null);
-  const probability = new Map(value.cuts.map((cut) => [cut.after, cut.probability]));
-  const parts = partsOf(cuts, pages, types, value.parts);
+  const probability = new Map(proposed.map((part) => [part.first - 1, part.sure]));
+  const parts = partsOf(cuts, pages, types, proposed);
   const set = (next) => change({ cuts: written(next) });
   const toggle = (after) => { const next = new Set(cuts); if (!next.delete(after)) next.add(after); set(next); };
   const moveCut = (step) => {
@@ -72,7 +72,7 @@ function Pile({ value, values }) {
   return html`<div class="tools"><a class="button" href=${addressOf("piles")}>←</a><h2><bdi>${row >= 0 ? store.documents.name[row] : id}</bdi></h2><span class="dim number" role="status">${parts.length === 1 ? say("one document") : say("{} documents", count(parts.length))} · ${say("{} pages", count(pages))}</span><span class="gap"></span>
       <button onClick=${() => change({ cuts: "" })} disabled=${!values.cuts}>${say("Cuts as proposed")}</button>
       ${!isReadOnly() && html`<button class="main" onClick=${confirm}><kbd>c</kbd> ${say("Confirm the types")}</button><button onClick=${write}>${say("Write the parts")}</button>`}</div>
-    <p class="hint dim small">${say("Click between two pages to cut or to merge; arrows go along, x cuts or merges, Shift and an arrow move a cut. Nothing is written until you say so.")}</p>
+    ${value.note && html`<div class="notice"><bdi>${value.note}</bdi></div>`}<p class="hint dim small">${say("Click between two pages to cut or to merge; arrows go along, x cuts or merges, Shift and an arrow move a cut. Nothing is written until you say so.")}</p>
     ${job && html`<div class="notice">${store.jobs.get(job.job)?.state === "done" ? say("The parts are written.") : store.jobs.get(job.job)?.state === "failed" ? html`<bdi>${store.jobs.get(job.job).message}</bdi>` : html`<${JobLine} job=${job} />`}</div>`}
     <div class="scroll pile" tabindex="0" role="region" aria-label=${say("Pages and cuts")}>${parts.map((part) => html`<section key=${part.first} class="part" aria-label=${say("Pages {} to {}", part.first, part.last)}>
       <header><button class="plain" disabled=${isReadOnly()} onClick=${() => typed(part)}><${Type} name=${part.type === NO_TYPE ? nameOf(part.type) : part.type || ""} number=${typeNumber(part.type)} /></button><span class="dim small number">${part.first === part.last ? say("page {}", part.first) : `${part.first}–${part.last}`} ${share(part.confidence)}</span></header>

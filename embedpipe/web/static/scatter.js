@@ -21,7 +21,7 @@ function outline(pen, shape, middle, r) {
 export class Scatter {
   constructor(canvas) {
     this.canvas = canvas;
-    this.pen = canvas.getContext("2d");
+    this.pen = canvas.getContext("2d", { willReadFrequently: true }); // kept in memory, where it is written
     this.view = { scale: 1, left: 0, top: 0 };
     this.fitted = 1;
     this.loop = null;
@@ -42,10 +42,10 @@ export class Scatter {
     Object.assign(this, { starts, members });
   }
 
-  // `of`: the group of each point; `groups`: {colour, shape, visible}; `pale`: 1 for each point that recedes, or null.
-  // Rare groups are drawn last, so that none is buried.
-  colour(of, groups, pale) {
-    Object.assign(this, { of, groups, pale });
+  // `of`: the group of each point; `groups`: {colour, shape, visible}; `pale`: 1 for each point that recedes, or null;
+  // `found`: 1 for each point that a search found, or null: no loop chooses another. Rare groups are drawn last, so that none is buried.
+  colour(of, groups, pale, found) {
+    Object.assign(this, { of, groups, pale, found });
     const sizes = new Uint32Array(groups.length);
     for (const group of of) sizes[group]++;
     const ranks = [...groups.keys()].sort((a, b) => sizes[b] - sizes[a]), rank = new Uint32Array(groups.length);
@@ -159,7 +159,7 @@ export class Scatter {
     this.pen.stroke();
   }
 
-  isShown(i) { return this.groups[this.of[i]].visible && !(this.pale && this.pale[i]); }
+  isShown(i) { return this.groups[this.of[i]].visible && !(this.found && !this.found[i]); }
 
   // The point nearest to a place on the screen, or -1.
   at(x, y) {

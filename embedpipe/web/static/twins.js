@@ -6,7 +6,7 @@ import { Thumb } from "./grid.js";
 import { count, decimal, say } from "./i18n.js";
 import { useKeys } from "./keys.js";
 import { csv, download, Empty } from "./pieces.js";
-import { useStore } from "./store.js";
+import { rowOf, store, useStore } from "./store.js";
 import { html, useEffect, useRef, useState } from "./vendor/preact.js";
 
 const BLINK = 700; // milliseconds: slower than three times a second, which harms nobody
@@ -48,6 +48,9 @@ async function differences(canvas, one, other) {
   return found / differs.length;
 }
 
+// A twin page is always shown; of twin documents, the page that was asked for.
+const pageOf = (one, page) => one.page || page;
+
 function Blink({ pair, page, marks, blinks, front }) {
   const canvas = useRef(null);
   const [share, setShare] = useState(null);
@@ -57,7 +60,7 @@ function Blink({ pair, page, marks, blinks, front }) {
     if (!marks) return undefined;
     let isOld = false;
     const made = document.createElement("canvas");
-    differences(made, large(first.document, page), large(second.document, page)).then((found) => {
+    differences(made, large(first.document, pageOf(first, page)), large(second.document, pageOf(second, page))).then((found) => {
       if (isOld) return;
       canvas.current.width = made.width;
       canvas.current.height = made.height;
@@ -65,19 +68,23 @@ function Blink({ pair, page, marks, blinks, front }) {
       setShare(found);
     }, () => {});
     return () => { isOld = true; };
-  }, [first.document, second.document, page, marks]);
+  }, [first, second, page, marks]);
   return html`<div class="blink" data-front=${front} data-differs=${share === null ? "" : share}><div class="sheets">
-      ${pair.map((one, number) => html`<img key=${one.document} src=${large(one.document, page)} alt=${number === front ? say("{}, page {}", one.path, page) : ""} class=${number === front ? "front" : ""} style=${{ backgroundImage: `url(${small(one.document, page)})` }} />`)}
+      ${pair.map((one, number) => html`<img key=${number} src=${large(one.document, pageOf(one, page))} alt=${number === front ? say("{}, page {}", one.path, pageOf(one, page)) : ""} class=${number === front ? "front" : ""} style=${{ backgroundImage: `url(${small(one.document, pageOf(one, page))})` }} />`)}
       <canvas ref=${canvas} hidden=${!marks || share === null} aria-hidden="true"></canvas></div>
     <p class="small" role="status">${blinks ? "" : html`<bdi>${pair[front].path}</bdi>`}${marks && share !== null ? html` <b>${share < 0.00002 ? say("no difference is seen") : say("{} of the page differs", `${decimal(100 * share, share < 0.001 ? 3 : 1)} %`)}</b>` : ""}</p></div>`;
 }
 
+// What one member is called in the address, where the one that stays is kept.
+const keyOf = (one) => `${one.path}#${one.page || ""}`;
 // Which member of a group stays: the one that was chosen here, else the one the server would keep.
-const keptOf = (group, chosen) => group.members.find((one) => chosen.has(one.document)) || group.members.find((one) => one.keep) || group.members[0];
+const keptOf = (group, chosen) => group.members.find((one) => chosen.has(keyOf(one))) || group.members.find((one) => one.keep) || group.members[0];
+const KINDS = { file: () => say("the same file"), document: () => say("the same document"), page: () => say("the same page") };
+const pagesOf = (one) => (one.page ? 1 : store.documents.pages[rowOf(one.document)] || 1);
 
 function keepList(groups, chosen) {
-  const rows = groups.flatMap((group) => group.members.flatMap((one) => (one.paths?.length ? one.paths : [one.path]).map((path) => [group.twins, group.kind, path, keptOf(group, chosen) === one ? "yes" : "no", one.score ?? "", one.pages, one.document])));
-  download("keep-list.csv", csv([["group", "kind", "path", "keep", "score", "pages", "document"], ...rows]));
+  const rows = groups.flatMap((group) => group.members.map((one) => [group.group, group.kind, keptOf(group, chosen) === one ? "yes" : "no", one.path, one.page || "", one.agreement ?? ""]));
+  download("keep-list.csv", csv([["group", "kind", "keep", "path", "page", "agreement"], ...rows]));
 }
 
 export function Twins({ values }) {
@@ -85,12 +92,12 @@ export function Twins({ values }) {
   const loaded = useDerived("twins", "/twins");
   const [front, setFront] = useState(0);
   const groups = loaded.value?.groups || [];
-  const place = Math.max(0, groups.findIndex((one) => String(one.twins) === values.group));
+  const place = Math.max(0, groups.findIndex((one) => String(one.group) === values.group));
   const group = groups[place];
-  const chosen = new Set((values.keep || "").split(",").filter(Boolean));
+  const chosen = new Set((values.keep || "").split("\n").filter(Boolean));
   const other = Math.min(Number(values.other) || 1, (group?.members.length || 2) - 1);
   const pair = group && group.members.length > 1 ? [group.members[0], group.members[other]] : null;
-  const pages = pair ? Math.min(pair[0].pages || 1, pair[1].pages || 1) : 1;
+  const pages = pair ? Math.min(...pair.map(pagesOf)) : 1;
   const page = Math.min(pages, Number(values.page) || 1);
   const blinks = values.blink === "1", marks = values.marks !== "0";
   useEffect(() => {
@@ -98,11 +105,11 @@ export function Twins({ values }) {
     const timer = setInterval(() => setFront((before) => 1 - before), BLINK);
     return () => clearInterval(timer);
   }, [blinks]);
-  const goTo = (number) => { const next = groups[Math.max(0, Math.min(groups.length - 1, number))]; if (next) change({ group: next.twins, other: "", page: "" }); };
+  const goTo = (number) => { const next = groups[Math.max(0, Math.min(groups.length - 1, number))]; if (next) change({ group: next.group, other: "", page: "" }); };
   const keep = (member) => {
-    for (const one of group.members) chosen.delete(one.document);
-    if (!member.keep) chosen.add(member.document);
-    change({ keep: [...chosen].join(",") });
+    for (const one of group.members) chosen.delete(keyOf(one));
+    if (!member.keep) chosen.add(keyOf(member));
+    change({ keep: [...chosen].join("\n") });
   };
   useKeys({
     b: () => change({ blink: blinks ? "" : "1" }), space: () => setFront((before) => 1 - before), d: () => change({ marks: marks ? "0" : "" }), j: () => goTo(place + 1), k: () => goTo(place - 1),
@@ -114,12 +121,11 @@ export function Twins({ values }) {
   return html`<${Stale} value=${loaded.value} /><div class="tools"><b class="number">${groups.length === 1 ? say("One group") : say("{} groups", count(groups.length))}</b><span class="dim">${say("Nothing is deleted here.")}</span><span class="gap"></span>
       <button aria-pressed=${blinks} onClick=${() => change({ blink: blinks ? "" : "1" })}><kbd>b</kbd> ${say("blink")}</button><button onClick=${() => setFront(1 - front)}><kbd>${say("space")}</kbd> ${say("the other one")}</button>
       <button aria-pressed=${marks} onClick=${() => change({ marks: marks ? "0" : "" })}><kbd>d</kbd> ${say("mark what differs")}</button><button onClick=${() => keepList(groups, chosen)}>${say("Keep-list as CSV")}</button></div>
-    <div class="twins"><nav class="list scroll" aria-label=${say("Groups")} tabindex="0"><ul>${groups.map((one) => html`<li key=${one.twins}><button class="family" aria-current=${one === group ? "true" : undefined} onClick=${() => change({ group: one.twins, other: "", page: "" })}>
-        <span class="front"><${Thumb} document=${one.members[0].document} /></span><span class="told"><b class="number">${one.members.length === 1 ? say("one document, several files") : say("{} documents", count(one.members.length))}</b><span class="dim small"><bdi>${one.kind}</bdi></span></span></button></li>`)}</ul></nav>
+    <div class="twins"><nav class="list scroll" aria-label=${say("Groups")} tabindex="0"><ul>${groups.map((one) => html`<li key=${one.group}><button class="family" aria-current=${one === group ? "true" : undefined} onClick=${() => change({ group: one.group, other: "", page: "" })}>
+        <span class="front"><${Thumb} document=${one.members[0].document} /></span><span class="told"><b class="number">${say("{} times", count(one.members.length))}</b><span class="dim small">${KINDS[one.kind] ? KINDS[one.kind]() : one.kind}</span></span></button></li>`)}</ul></nav>
       <section class="scroll seen" tabindex="0" aria-label=${say("Two pages over each other")}>${pair && html`<${Blink} pair=${pair} page=${page} marks=${marks} blinks=${blinks} front=${front} />`}
         ${pages > 1 && html`<div class="actions"><button disabled=${page < 2} onClick=${() => change({ page: page - 1 })}>←</button><span class="number">${say("page {} of {}", page, pages)}</span><button disabled=${page >= pages} onClick=${() => change({ page: page + 1 })}>→</button></div>`}</section>
-      <aside class="panel" aria-label=${say("Which one stays")}><h2>${say("Which one stays")}</h2><fieldset class="members"><legend class="hidden-text">${say("Which one stays")}</legend>${group.members.map((one, number) => html`<div key=${one.document} class="member"><label><input type="radio" name="keep" checked=${keptOf(group, chosen) === one} onChange=${() => keep(one)} /> <bdi>${one.path}</bdi></label>
-          <span class="dim small number">${one.pages === 1 ? say("one page") : say("{} pages", count(one.pages))}${one.score !== undefined && one.score !== null ? ` · ${decimal(one.score, 3)}` : ""}</span>
-          ${one.paths?.length > 1 && html`<ul class="small dim">${one.paths.filter((path) => path !== one.path).map((path) => html`<li><bdi>${path}</bdi></li>`)}</ul>`}
-          <span class="actions">${number > 0 && number !== other && html`<button onClick=${() => change({ other: number, page: "" })}>${say("Compare with this one")}</button>`}<a class="small" href=${addressOf("heap", { doc: one.document })}>${say("Show in the heap")}</a></span></div>`)}</fieldset></aside></div>`;
+      <aside class="panel" aria-label=${say("Which one stays")}><h2>${say("Which one stays")}</h2><fieldset class="members"><legend class="hidden-text">${say("Which one stays")}</legend>${group.members.map((one, number) => html`<div key=${keyOf(one)} class="member"><label><input type="radio" name="keep" checked=${keptOf(group, chosen) === one} onChange=${() => keep(one)} /> <bdi>${one.path}</bdi></label>
+          <span class="dim small number">${one.page ? say("page {}", one.page) : pagesOf(one) === 1 ? say("one page") : say("{} pages", count(pagesOf(one)))} · ${decimal(one.agreement, 3)}</span>
+          <span class="actions">${number > 0 && number !== other && html`<button onClick=${() => change({ other: number, page: "" })}>${say("Compare with this one")}</button>`}<a class="small" href=${addressOf("heap", { doc: one.document, page: one.page || "" })}>${say("Show in the heap")}</a></span></div>`)}</fieldset></aside></div>`;
 }
