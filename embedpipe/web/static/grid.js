@@ -114,7 +114,7 @@ export function Grid({ rows, size = "medium", chosen, onChoose, onOpen, at, onMo
     const page = Math.max(1, Math.floor(seen.height / tileHeight)) * columns;
     const steps = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns, ArrowUp: -columns, PageDown: page, PageUp: -page, Home: -rows.length, End: rows.length };
     if (event.key in steps && !event.altKey && !event.ctrlKey) move(focus + steps[event.key], event);
-    else if (event.key === " ") { toggle(focus); anchor.current = focus; }
+    else if (event.key === " " && !toggles) { toggle(focus); anchor.current = focus; }
     else if (event.key === "Enter") onOpen(idOf(focus));
     else if (event.key === "a" && (event.ctrlKey || event.metaKey)) only(Array.from(rows, (row) => documents.id[row]));
     else if (event.key === "Escape" && chosen.size) only([]);

@@ -55,8 +55,14 @@ function useScatter(canvas, rows, columns, values) {
     const made = new Scatter(canvas.current);
     scatter.current = made;
     canvas.current.scatter = made;
-    const places = (values.at || "").split(",").map(Number);
-    const observer = new ResizeObserver(() => { const first = !made.width; made.resize(); if (first) { made.fit(); if (places.length === 3 && places.every(Number.isFinite)) made.view = { scale: places[0] * made.fitted, left: made.width / 2 - places[1] * places[0] * made.fitted, top: made.height / 2 - places[2] * places[0] * made.fitted }; } made.redraw(); });
+    const [zoom, x, y] = (values.at || "").split(",").map(Number);
+    const observer = new ResizeObserver(() => {
+      const isFirst = !made.width;
+      made.resize();
+      if (isFirst || !made.isMoved) made.fit();
+      if (isFirst && Number.isFinite(zoom * x * y)) made.show(zoom, x, y);
+      made.redraw();
+    });
     observer.observe(canvas.current);
     const dark = matchMedia("(prefers-color-scheme: dark)"), repaint = () => { made.marks = null; made.redraw(); };
     dark.addEventListener("change", repaint);
@@ -70,7 +76,7 @@ function useScatter(canvas, rows, columns, values) {
 function useMouse(scatter, rows, loops, setTip) {
   const drag = useRef(null);
   const spot = (event) => { const edge = event.currentTarget.getBoundingClientRect(); return [event.clientX - edge.left, event.clientY - edge.top]; };
-  const kept = () => { const { view, fitted, width, height } = scatter.current, scale = view.scale / fitted; changeQuietly({ at: [scale, (width / 2 - view.left) / view.scale, (height / 2 - view.top) / view.scale].map((value) => value.toFixed(3)).join(",") }); };
+  const kept = () => changeQuietly({ at: scatter.current.shown().map((value) => value.toFixed(3)).join(",") });
   const moved = (event) => {
     const map = scatter.current, [x, y] = spot(event), start = drag.current;
     if (!start) { const i = map.at(x, y); if (i !== map.focus) { map.focus = i; map.redraw(); } setTip(i < 0 ? null : { row: rows[i], x, y, width: map.width }); return; }

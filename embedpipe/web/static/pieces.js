@@ -21,18 +21,38 @@ export const Mark = ({ state }) => (state ? html`<span class=${`mark ${state}`}>
 export const Bar = ({ share, kind = "", label }) => html`<span class="bar" role="img" aria-label=${label || `${Math.round(100 * share)} %`}>
   <i class=${kind} style=${{ width: `${Math.max(0, Math.min(100, 100 * share))}%` }}></i></span>`;
 
+// Large pictures that are here already; those to come are fetched one after the other, so that they do not take all
+// connections that a browser has.
+const fetched = new Set();
+let coming = [];
+let isFetching = false;
+function fetchNext() {
+  const src = coming.shift();
+  isFetching = Boolean(src);
+  if (!src) return;
+  const image = new Image();
+  image.onload = () => { fetched.add(src); fetchNext(); };
+  image.onerror = fetchNext;
+  image.src = src;
+}
+export function prefetchLarge(addresses) {
+  coming = addresses.filter((src) => !fetched.has(src));
+  if (!isFetching) fetchNext();
+}
+
 // A page; the small picture stands for the large one until that is there, so that nothing is ever blank.
 export function Picture({ src, small, alt = "", ...rest }) {
   const [failed, setFailed] = useState("");
   const [loaded, setLoaded] = useState("");
+  const isLoaded = loaded === src || fetched.has(src);
   useEffect(() => {
-    if (!small || !src || loaded === src) return undefined;
+    if (!small || !src || isLoaded) return undefined;
     const image = new Image();
     image.onload = () => setLoaded(src);
     image.src = src;
     return () => { image.onload = null; };
   }, [src, small]);
-  const shown = small && loaded !== src ? small : src;
+  const shown = small && !isLoaded ? small : src;
   return html`<span class="picture" ...${rest}>${
     !shown || failed === shown
       ? html`<span class="none">${say("no picture")}</span>`

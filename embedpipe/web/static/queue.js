@@ -7,7 +7,7 @@ import { count, decimal, say, share } from "./i18n.js";
 import { useKeys } from "./keys.js";
 import { prefetch } from "./loader.js";
 import { askType, NO_TYPE, nameOf } from "./labelling.js";
-import { Empty, Failed, Icon, Mark, Picture, tellError, toast, Type, Waiting } from "./pieces.js";
+import { Empty, Failed, Icon, Mark, Picture, prefetchLarge, tellError, toast, Type, Waiting } from "./pieces.js";
 import { CHECKED, isReadOnly, rowOf, setLabels, store, typeNumber, undo, useEvents, useStore } from "./store.js";
 import { html, useCallback, useEffect, useRef, useState } from "./vendor/preact.js";
 
@@ -46,7 +46,7 @@ function useQueue(first) {
 function usePrefetched(items) {
   useEffect(() => {
     const next = items.slice(0, AHEAD + 1);
-    for (const { document } of next) new Image().src = large(document);
+    prefetchLarge(next.slice(1).map(({ document }) => large(document)));
     prefetch(next.flatMap((item) => [small(item.document), ...(item.nearest || []).map((look) => small(look.document, look.page))]));
   }, [items[0]?.document, items.length]);
 }

@@ -66,6 +66,7 @@ export class Scatter {
     this.canvas.width = Math.max(1, Math.round(clientWidth * this.ratio));
     this.canvas.height = Math.max(1, Math.round(clientHeight * this.ratio));
     this.row = this.canvas.width + 2 * FRAME;
+    this.stretch = Math.max(1, Math.min(1.9, clientWidth / Math.max(1, clientHeight))); // a wide window shows a wide map
     this.sheet = new ImageData(this.row, this.canvas.height + 2 * FRAME);
     this.pixels = new Uint32Array(this.sheet.data.buffer);
     this.marks = null;
@@ -73,19 +74,29 @@ export class Scatter {
 
   fit() {
     const margin = 28;
-    this.fitted = Math.max(20, Math.min(this.width, this.height) - 2 * margin);
-    this.view = { scale: this.fitted, left: (this.width - this.fitted) / 2, top: (this.height - this.fitted) / 2 };
+    this.fitted = Math.max(20, Math.min((this.width - 2 * margin) / this.stretch, this.height - 2 * margin));
+    this.view = { scale: this.fitted, left: (this.width - this.fitted * this.stretch) / 2, top: (this.height - this.fitted) / 2 };
+    this.isMoved = false;
     this.redraw();
   }
 
   zoom(factor, x = this.width / 2, y = this.height / 2) {
     const { view } = this, scale = Math.max(this.fitted / 2, Math.min(this.fitted * 400, view.scale * factor)), share = scale / view.scale;
     this.view = { scale, left: x - (x - view.left) * share, top: y - (y - view.top) * share };
+    this.isMoved = true;
     this.redraw();
   }
 
-  pan(dx, dy) { this.view.left += dx; this.view.top += dy; this.redraw(); }
-  place(i) { return [this.xs[i] * this.view.scale + this.view.left, (1 - this.ys[i]) * this.view.scale + this.view.top]; }
+  // How far it is zoomed, and what is in the middle; and the way back, for the address.
+  shown() { const { view } = this; return [view.scale / this.fitted, (this.width / 2 - view.left) / (view.scale * this.stretch), (this.height / 2 - view.top) / view.scale]; }
+  show(zoom, x, y) {
+    const scale = Math.max(0.5, Math.min(400, zoom)) * this.fitted;
+    this.view = { scale, left: this.width / 2 - x * scale * this.stretch, top: this.height / 2 - y * scale };
+    this.isMoved = true;
+  }
+
+  pan(dx, dy) { this.view.left += dx; this.view.top += dy; this.isMoved = true; this.redraw(); }
+  place(i) { return [this.xs[i] * this.stretch * this.view.scale + this.view.left, (1 - this.ys[i]) * this.view.scale + this.view.top]; }
   redraw() { this.waiting ||= requestAnimationFrame(() => { this.waiting = 0; this.draw(); }); }
 
   mark(shape, colour, share) {
@@ -127,10 +138,10 @@ export class Scatter {
   }
 
   put(pale) {
-    const { view, ratio, width, height, groups, row, pixels, xs, ys } = this;
+    const { view, ratio, width, height, groups, row, pixels, xs, ys } = this, across = view.scale * this.stretch;
     for (const i of this.order) {
       if ((this.pale ? this.pale[i] : 0) !== pale || !groups[this.of[i]].visible) continue;
-      const x = xs[i] * view.scale + view.left, y = (1 - ys[i]) * view.scale + view.top;
+      const x = xs[i] * across + view.left, y = (1 - ys[i]) * view.scale + view.top;
       if (x < 0 || y < 0 || x > width || y > height) continue;
       const { offsets, colours } = this.marks[this.of[i]][pale];
       const middle = (Math.round(y * ratio) + FRAME) * row + Math.round(x * ratio) + FRAME;
@@ -164,7 +175,7 @@ export class Scatter {
   // The point nearest to a place on the screen, or -1.
   at(x, y) {
     const { view } = this, reach = (this.radius || 3) + REACH, clamp = (value) => Math.max(0, Math.min(CELLS - 1, Math.floor(value * CELLS)));
-    const u = (x - view.left) / view.scale, v = 1 - (y - view.top) / view.scale, away = reach / view.scale;
+    const u = (x - view.left) / (view.scale * this.stretch), v = 1 - (y - view.top) / view.scale, away = reach / view.scale;
     let best = -1, nearest = reach * reach;
     for (let line = clamp(v - away); line <= clamp(v + away); line++) {
       for (let at = this.starts[line * CELLS + clamp(u - away)]; at < this.starts[line * CELLS + clamp(u + away) + 1]; at++) {

@@ -39,8 +39,8 @@ def draw(folder: Path) -> None:
     with pymupdf.open() as blank:
         blank.new_page().insert_text((60, 90), "Nothing of the kind", fontsize=30)
         blank.save(folder / HOSTILE)
-    with pymupdf.open(pdfs[0]) as twin:
-        twin[0].draw_rect((500, 20, 505, 25), fill=(0, 0, 0))
+    with pymupdf.open(next(file for file in pdfs if file.parent.name == "letter")) as twin:
+        twin[0].draw_rect((555, 20, 559, 24), fill=(0.2, 0.2, 0.2))
         twin.save(folder / "twin.pdf", garbage=4)
     with pymupdf.open() as pile:
         for file in pdfs[1:12:4]:
