@@ -37,7 +37,20 @@ _PROSE = re.compile(
 PREFIXES = ("error: ", "warning: ")
 """What a line may begin with, which is translated by itself."""
 _HELP = frozenset(
-    {"Option", "Argument", "Typer", "file_option", "folder_option", "debug", "cast", "compile", "TypeVar"}
+    {
+        "Option",
+        "Argument",
+        "Typer",
+        "file_option",
+        "folder_option",
+        "debug",
+        "cast",
+        "compile",
+        "TypeVar",
+        "Field",
+        "Query",
+        "FastAPI",
+    }
 )
 _NOT_SAID = frozenset({"help", "rich_help_panel", "show_default", "metavar", "loc", "family", "name"})
 _HEADINGS = {"table": 0, "progress": 0, "UnknownNameError": 0, "_Figure": 0, "write_gallery": 1, "Group": 0}

@@ -59,6 +59,7 @@ def make_app(
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        default_response_class=problems.Answer,
         openapi_tags=[
             {"name": name} for name in ("documents", "labels", "answers", "views", "jobs", "intake", "server")
         ],

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers, MutableHeaders, QueryParams
 from starlette.exceptions import HTTPException
 
-from embedpipe.web.problems import language_of, problem
+from embedpipe.web.problems import asked_in, language_of, problem
 from embedpipe.web.settings import ServeSettings
 
 Scope = MutableMapping[str, Any]
@@ -91,12 +91,13 @@ class Guard:
                 own.setdefault("Cache-Control", "no-store")
             await send(message)
 
+        language = language_of(headers, QueryParams(scope["query_string"]))
+        asked_in.set(language)
         refusal = self._refusal(scope, headers)
         if refusal is not None:
             code, detail = refusal
             if code == "unauthorized" and self._brought(headers):
                 await asyncio.sleep(_WRONG_TOKEN_SECONDS)  # who guesses shall not guess often
-            language = language_of(headers, QueryParams(scope["query_string"]))
             await problem(code, detail, language)(scope, receive, dressed)
             return
         await self._app(scope, self._bounded(scope, receive), dressed)

@@ -15,18 +15,21 @@ from embedpipe.core.errors import ArtifactError, UnknownNameError
 from embedpipe.core.files import read_json
 from embedpipe.embedding.warm import Warm, mark_of
 from embedpipe.store.features import FeatureStore
-from embedpipe.store.workspace import Sources, Workspace
+from embedpipe.store.workspace import Sources
 from embedpipe.tasks.heap import Stock, Survey, labels_of, stock
 from embedpipe.tasks.queue import Ranking
 from embedpipe.web.events import Events
 from embedpipe.web.pictures import Thumbnails
 from embedpipe.web.scribe import Scribe
-from embedpipe.web.settings import ServeSettings, reading_json
+from embedpipe.web.settings import ServeSettings, reading_json, workspace_of
 from embedpipe.web.working.derived import MISSING, PENDING, STALE, Derived
 from embedpipe.web.working.ledger import Job, Ledger
 from embedpipe.web.working.runner import Runner
 
 T = TypeVar("T")
+
+_FAILURES = 200
+"""Failures of a job that are told; `info --failures` lists all."""
 
 _LOOK_AGAIN = 1.0
 """Seconds after which it is seen what another process has changed."""
@@ -62,8 +65,8 @@ class Hub:
 
     def __init__(self, settings: ServeSettings) -> None:
         self.settings = settings
-        self.workspace = Workspace(settings.root)
         self._aside = tempfile.TemporaryDirectory(prefix="embedpipe-serve-") if settings.read_only else None
+        self.workspace = workspace_of(settings.root, self._aside.name if self._aside is not None else None)
         if self._aside is None:
             self.workspace.claim()
         self.work = Path(self._aside.name) if self._aside is not None else settings.root / "serve"
@@ -74,6 +77,7 @@ class Hub:
         how = {
             "network": asdict(settings.network),
             "reading": reading_json(settings.reading),
+            "aside": self._aside.name if self._aside is not None else None,
         }
         self.runner = Runner(self.ledger, settings.root.absolute(), how, settings.caps.jobs, self._tell_job)
         self.derived = Derived(self.work / "derived", self.ledger, self.runner)
@@ -246,7 +250,10 @@ class Hub:
 
     def job_json(self, job: Job) -> dict[str, Any]:
         """A job as it is told."""
-        told = self.ledger.result(job.name) if job.over else {}
+        told = (self.ledger.result(job.name).get("result") or {}) if job.over else {}
+        failures = told.get("failures", [])
+        if len(failures) > _FAILURES:
+            told = {**told, "failures": failures[:_FAILURES]}
         progress = self.ledger.progress(job.name)
         return {
             "job": job.name,
@@ -266,7 +273,7 @@ class Hub:
                 "seconds_left": progress.get("seconds_left"),
             },
             "message": job.message,
-            "result": told.get("result"),
+            "result": told or None,
             "can_resume": job.kind in RESUMED and job.over and job.state != "done",
         }
 

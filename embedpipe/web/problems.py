@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 from fastapi import Request
@@ -36,6 +37,7 @@ TITLES = {
     "not_found": (404, "There is no such thing"),
     "method_not_allowed": (405, "This cannot be done here"),
     "conflict": (409, "This cannot be done now"),
+    "gone": (410, "This is not there any more"),
     "too_large": (413, "This is too large"),
     "unsupported_media_type": (415, "The body is of another kind than is taken here"),
     "unprocessable": (422, "A value is wrong"),
@@ -49,6 +51,40 @@ _OF_STATUS = {status: code for code, (status, _) in reversed(TITLES.items())}
 
 _RETRY_AFTER = "2"
 """Seconds."""
+
+
+_SAID = frozenset({"title", "message", "stage", "note", "notes", "reason", "finding", "promise", "advice"})
+"""Keys of answers whose values are sentences."""
+
+asked_in: ContextVar[str] = ContextVar("asked_in", default=ENGLISH)
+"""The language of the request that is answered."""
+
+
+class Answer(Response):
+    """JSON for whoever asked: sentences in his language; names that are not UTF-8 as they are, escaped."""
+
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        """The body."""
+        return as_json(said(content, asked_in.get()))
+
+
+def as_json(content: Any) -> bytes:
+    """JSON in UTF-8; halves of characters, which stand for bytes of names that are not UTF-8, are escaped."""
+    text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.encode("utf-8", "backslashreplace")
+
+
+def said(content: Any, language: str, *, sentence: bool = False) -> Any:
+    """An answer with its sentences in a language."""
+    if language == ENGLISH:
+        return content
+    if isinstance(content, Mapping):
+        return {key: said(value, language, sentence=key in _SAID) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [said(value, language, sentence=sentence) for value in content]
+    return translated(content, language) if sentence and isinstance(content, str) else content
 
 
 class ProblemError(Exception):
@@ -89,8 +125,7 @@ def problem(code: str, detail: str, language: str = ENGLISH, **more: Any) -> Res
     headers = {"Retry-After": _RETRY_AFTER} if code == "busy" else {}
     if code == "unauthorized":
         headers["WWW-Authenticate"] = "Bearer"
-    content = json.dumps(values, ensure_ascii=False).encode("utf-8", "replace")
-    return Response(content, status, headers, MEDIA_TYPE)
+    return Response(as_json(values), status, headers, MEDIA_TYPE)
 
 
 def code_of(error: Exception) -> str:

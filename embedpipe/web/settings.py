@@ -5,10 +5,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from embedpipe.core.errors import ArtifactError
 from embedpipe.embedding.streaming import Settings
 from embedpipe.pages.contract import Selection
 from embedpipe.pages.documents import Limits
 from embedpipe.pages.extras.ocr import Ocr
+from embedpipe.store.workspace import Workspace
 
 MEGABYTE = 1024**2
 
@@ -109,3 +111,24 @@ def reading_of(values: Mapping[str, Any]) -> Settings:
 
 _PLAIN = ("passwords", "workers", "batch_size", "trust_mtime", "exclude", "follow_links", "strict")
 """Fields of `Settings` that JSON can hold as they are."""
+
+
+class _ReadOnly(Workspace):
+    """Artifacts that are only read; what has to be made of them is made in a folder aside."""
+
+    def __init__(self, root: Path, aside: Path) -> None:
+        super().__init__(root)
+        self._aside = aside
+
+    def claim(self) -> None:
+        """Refuses; raises ArtifactError."""
+        raise ArtifactError("this server was started with --read-only: nothing can be changed")
+
+    def index_path(self, space: str) -> Path:
+        """The folder of a space's index, aside."""
+        return self._aside / "index" / space
+
+
+def workspace_of(root: Path, aside: str | None) -> Workspace:
+    """The artifacts; where they are only read, `aside` is a folder for what has to be made of them."""
+    return Workspace(root) if aside is None else _ReadOnly(root, Path(aside))

@@ -25,6 +25,9 @@ router = APIRouter(responses=PROBLEMS)
 
 _FOLDERS = 500
 _LONGEST = 1000
+_QUICK = {"knn": ["pictures"]}
+"""What a kind of classifier learns from that is fitted while somebody waits."""
+
 _METHODS = ("auto", "pca", "umap")
 _LEAST_PILE = 2
 _MOST_PILES = 1000
@@ -35,8 +38,14 @@ class Refit(BaseModel):
     """What is fitted."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"kind": "knn"}]})
-    kind: str = Field(max_length=20)
-    name: str | None = Field(None, max_length=100)
+    kind: str = Field(max_length=20, description="svm, knn or head.")
+    name: str | None = Field(None, max_length=100, description="Of the classifier; its kind if left out.")
+    blocks: list[str] | None = Field(
+        None,
+        max_length=50,
+        description="As --blocks. Left out, knn learns from pictures alone, which takes seconds, and the others as "
+        "they did before; an empty list has each choose.",
+    )
 
 
 class Embed(BaseModel):
@@ -127,7 +136,8 @@ def refit(hub: TheHub, wish: Refit) -> dict[str, Any]:
     name = wish.name or wish.kind
     if name.startswith(".") or "/" in name or "\\" in name or not name.isprintable():
         raise ProblemError("unprocessable", f"name: {name!r} has slashes, or a dot at its beginning: it names a folder")
-    values = {"kind": wish.kind, "name": name, "space": _space(hub)}
+    blocks = _QUICK.get(wish.kind, []) if wish.blocks is None else wish.blocks
+    values = {"kind": wish.kind, "name": name, "space": _space(hub), "blocks": blocks}
     return submitted(hub, hub.runner.submit("refit", f"fit {name}", values))
 
 

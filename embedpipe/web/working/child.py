@@ -1,10 +1,12 @@
 """The process of a job: does it, says how far it is, and ends with the server that started it.
 
-    python -m embedpipe.web.working.child JOB_FOLDER
+    python -m embedpipe.web.working.child [--spare]
 
-It is told what to do on its standard input, whose end says that the server is gone.
+It is told what to do on its standard input, whose end says that the server is gone. A spare one loads what most jobs
+need before it is told: that takes longer than many a job.
 """
 
+import importlib
 import json
 import logging
 import os
@@ -19,9 +21,17 @@ from typing import Any
 
 from embedpipe.core.errors import EmbedpipeError
 from embedpipe.core.memory import is_lack_of_memory
-from embedpipe.store.workspace import Workspace
+from embedpipe.web.settings import workspace_of
 from embedpipe.web.working.kinds import KINDS, Task
 from embedpipe.web.working.ledger import tell_progress, tell_result, write_plain
+
+_OFTEN = (
+    "embedpipe.classifiers.training",
+    "embedpipe.tasks.heap",
+    "embedpipe.tasks.families",
+    "embedpipe.tasks.changes",
+)
+"""Modules of jobs that people wait for."""
 
 _PAUSE = 0.2
 """Seconds between two words on how far it is."""
@@ -57,13 +67,24 @@ class _Teller:
         }
 
 
-def main(folder: Path) -> int:
-    """Does the job of a folder; returns the exit code."""
-    order = json.loads(_order())
+def main(*, spare: bool = False) -> int:
+    """Does the job that it is told to do; returns the exit code."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's to answer
+    if spare:
+        for module in _OFTEN:
+            importlib.import_module(module)
+    told = _order()
+    if not told:
+        return 0
+    order = json.loads(told)
+    folder = Path(order["folder"])
+    with open(folder / "log.txt", "ab") as log:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
     threading.Thread(target=_end_with_server, daemon=True).start()
     signal.signal(signal.SIGTERM, _stop)
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s")
-    workspace = Workspace(order["root"])
+    workspace = workspace_of(Path(order["root"]), order["how"]["aside"])
     derived = order.get("derived")
 
     def keep(values: Mapping[str, Any]) -> None:
@@ -113,4 +134,4 @@ def _end_with_server() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main(spare="--spare" in sys.argv))

@@ -1,6 +1,8 @@
 """The kinds of job: each is one task, with how far it is said to whoever waits. Runs in the process of a job."""
 
+import contextlib
 import os
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -10,7 +12,7 @@ from typing import Any
 from embedpipe.classifiers.bundles import ClassifierBundle
 from embedpipe.classifiers.saved.on_disk import MANIFEST
 from embedpipe.core import versions
-from embedpipe.core.errors import ArtifactError, EmbedpipeError, UsageError
+from embedpipe.core.errors import ArtifactError, BusyError, EmbedpipeError, UsageError
 from embedpipe.core.files import read_json
 from embedpipe.embedding.streaming import Settings
 from embedpipe.store.features import FeatureStore
@@ -21,7 +23,8 @@ from embedpipe.web.settings import NetworkWish, reading_of
 Tell = Callable[..., None]
 """Takes `done`, `total`, `unit` and `stage`, of those that are known."""
 
-_PILE = "pages"
+_LOOK_AGAIN = 1.0
+"""Seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +103,15 @@ def refit(task: Task) -> dict[str, Any]:
     from embedpipe.classifiers.training import TrainingRecipe, fit, make_variants  # noqa: PLC0415 - see `embed`
 
     kind, name = str(task.wish["kind"]), task.wish.get("name") or str(task.wish["kind"])
-    store, recipe = task.store(), TrainingRecipe(kind)
-    try:
+    store, recipe = (
+        task.store(),
+        TrainingRecipe(kind, blocks=tuple(task.wish["blocks"]) if task.wish["blocks"] else None),
+    )
+    with contextlib.suppress(ArtifactError, LookupError, TypeError):
         before = read_json(task.workspace.classifier_path(name) / MANIFEST)["fitted_on"]
-        if before["kind"] == kind:
+        if before["kind"] == kind and not task.wish["blocks"]:
             recipe = TrainingRecipe.as_asked(before)
-    except (ArtifactError, LookupError, TypeError):
-        pass
+    _wait_for_others(task)
     if recipe.augment:
         task.tell(stage="making variants of pages")
         network = partial(load, task.workspace, task.network, store.identity)
@@ -122,6 +127,17 @@ def refit(task: Task) -> dict[str, Any]:
         "seconds": round(bundle.fitted_on["seconds"], 3),
         "metrics": bundle.metrics,
     }
+
+
+def _wait_for_others(task: Task) -> None:
+    """Waits until nobody writes to the artifacts: what is fitted meanwhile could not be kept."""
+    while True:
+        try:
+            with task.workspace.writing("fit"):
+                return
+        except BusyError as error:
+            task.tell(stage=f"waiting: {error}")
+            time.sleep(_LOOK_AGAIN)
 
 
 def answers(task: Task) -> dict[str, Any]:

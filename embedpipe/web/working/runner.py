@@ -19,7 +19,8 @@ _LOOK_AGAIN = 0.1
 _GRACE = 20.0
 """Seconds that a job may take to end well once it is cancelled."""
 
-_LINES = {"embed": "intake"}
+_INTAKE, _OTHERS = "intake", "others"
+_LINES = {"embed": _INTAKE}
 """Jobs that wait in a line of their own, for they may take hours; all others wait for each other."""
 
 
@@ -38,12 +39,13 @@ class Runner:
         self, ledger: Ledger, root: Path, how: Mapping[str, Any], most: int, tell: Callable[[Job], None]
     ) -> None:
         self._ledger, self._root, self._how, self._most, self._tell = ledger, root, how, most, tell
-        self._lines: dict[str, queue.Queue[str | None]] = {name: queue.Queue() for name in ("intake", "others")}
+        self._lines: dict[str, queue.Queue[str | None]] = {name: queue.Queue() for name in (_INTAKE, _OTHERS)}
         self._derived: dict[str, Mapping[str, Any]] = {}
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._cancelled: set[str] = set()
         self._lock = threading.Lock()
         self._closed = False
+        self._spare: subprocess.Popen[bytes] | None = None
         self._threads = [
             threading.Thread(target=self._work, args=(line,), name=f"embedpipe-jobs-{name}", daemon=True)
             for name, line in self._lines.items()
@@ -69,7 +71,7 @@ class Runner:
             if derived is not None:
                 self._derived[job.name] = derived
         self._tell(job)
-        self._lines[_LINES.get(kind, "others")].put(job.name)
+        self._lines[_LINES.get(kind, _OTHERS)].put(job.name)
         return job
 
     def cancel(self, name: str) -> Job | None:
@@ -96,6 +98,9 @@ class Runner:
             processes = list(self._running.values())
         for process in processes:
             _end(process, signal.SIGTERM)
+        if self._spare is not None:
+            _end(self._spare, signal.SIGKILL)
+            _forget(self._spare)
         for thread in self._threads:
             thread.join(timeout=_GRACE)
         self._ledger.interrupt()
@@ -112,14 +117,8 @@ class Runner:
     def _run(self, job: Job) -> None:
         folder, derived = self._ledger.folder(job.name), self._derived.pop(job.name, None)
         order = {"kind": job.kind, "wish": job.wish, "root": str(self._root), "how": self._how, "derived": derived}
-        with open(folder / "log.txt", "ab") as log:
-            process = subprocess.Popen(  # noqa: S603 - this interpreter, and a folder of ours
-                [sys.executable, "-m", "embedpipe.web.working.child", str(folder)],
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+        order["folder"] = str(folder)
+        process = self._process(spared=_LINES.get(job.kind, _OTHERS) == _OTHERS)
         assert process.stdin is not None
         with self._lock:
             self._running[job.name] = process
@@ -131,11 +130,21 @@ class Runner:
         if cancelled or self._closed:
             _end(process, signal.SIGTERM)
         code = self._watch(job.name, process)
-        with contextlib.suppress(OSError):
-            process.stdin.close()
+        _forget(process)
         with self._lock:
             del self._running[job.name]
         self._settle(job.name, code)
+        if self._spare is None and not self._closed and _LINES.get(job.kind, _OTHERS) == _OTHERS:
+            self._spare = _started("--spare")
+
+    def _process(self, *, spared: bool) -> "subprocess.Popen[bytes]":
+        """A process that waits to be told what to do: the spare one, where it is still there and may be taken."""
+        if spared and self._spare is not None:
+            spare, self._spare = self._spare, None
+            if spare.poll() is None:
+                return spare
+            _forget(spare)
+        return _started()
 
     def _watch(self, name: str, process: "subprocess.Popen[bytes]") -> int:
         """Waits for a process, tells how far it is, and ends it where it does not end when it is told to."""
@@ -180,3 +189,21 @@ def _end(process: "subprocess.Popen[bytes]", number: int) -> None:
             os.killpg(process.pid, number)
         else:
             process.terminate()
+
+
+def _started(*options: str) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(  # noqa: S603 - this interpreter, and nothing of anybody else's
+        [sys.executable, "-m", "embedpipe.web.working.child", *options],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def _forget(process: "subprocess.Popen[bytes]") -> None:
+    """Closes what is left of a process that has ended."""
+    process.wait()
+    if process.stdin is not None:
+        with contextlib.suppress(OSError):
+            process.stdin.close()
