@@ -6,6 +6,10 @@ import { isReadOnly, store, useStore } from "./store.js";
 import { html, useEffect, useState } from "./vendor/preact.js";
 
 const UNITS = { pages: (number) => say("{} pages", number), documents: (number) => say("{} documents", number), steps: (number) => say("{} steps", number) };
+// What is said of a job that read files, by the keys of `embed --json`.
+const COUNTED = {
+  documents: () => say("documents"), pages: () => say("pages"), embedded: () => say("pages read"), skipped: () => say("pages that were there already"), duplicates: () => say("files that are there twice"), failed_files: () => say("files not read"),
+};
 const isOver = (job) => !["running", "queued"].includes(job.state);
 
 function left(seconds) {
@@ -37,7 +41,7 @@ export function JobCard({ job }) {
   useEffect(() => { if (job.kind === "embed") get(`/jobs/${job.job}`).then((answer) => setWhole(answer.job?.job ? answer.job : answer), () => {}); }, [job.job, job.state, Math.floor((progress?.done || 0) / 50)]);
   const result = whole?.result || job.result;
   const failures = result?.failures || whole?.failures;
-  const numbers = Object.entries(result || {}).filter(([, value]) => typeof value === "number");
+  const numbers = Object.entries(COUNTED).filter(([name]) => result?.[name] > 0);
   return html`<article class="card job" aria-label=${job.title}><header><h3><bdi>${job.title}</bdi></h3><${Mark} state=${job.state} /><span class="gap"></span>
       ${!isReadOnly() && !isOver(job) && html`<button onClick=${() => ask(job, "cancel")}>${say("Cancel")}</button>`}
       ${!isReadOnly() && job.can_resume && ["interrupted", "failed", "cancelled"].includes(job.state) && html`<button class="main" onClick=${() => ask(job, "resume")}>${say("Go on")}</button>`}</header>
@@ -46,6 +50,6 @@ export function JobCard({ job }) {
       ${progress.rate > 0 && html`<span class="number small dim">${say("{} a second", decimal(progress.rate, 1))}</span>`}<span class="number small dim">${left(progress.seconds_left)}</span>
       <span class="dim small"><bdi>${progress.stage}</bdi></span></div>`}
     ${job.message && html`<p class=${job.state === "failed" ? "down" : "dim"}><bdi>${job.message}</bdi></p>`}
-    ${isOver(job) && job.kind === "embed" && numbers.length > 0 && html`<dl class="facts small">${numbers.map(([name, value]) => html`<div key=${name}><dt><bdi>${name.replaceAll("_", " ")}</bdi></dt><dd>${count(value)}</dd></div>`)}</dl>`}
+    ${isOver(job) && job.kind === "embed" && numbers.length > 0 && html`<dl class="facts small">${numbers.map(([name, text]) => html`<div key=${name}><dt>${text()}</dt><dd>${count(result[name])}</dd></div>`)}</dl>`}
     <${Failures} failures=${failures} /></article>`;
 }

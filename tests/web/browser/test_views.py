@@ -183,19 +183,19 @@ def test_files_are_taken_in_while_the_page_is_closed(page: Page, open_page: Call
     """Sent files are read by a job that goes on; what cannot be read is named with its reason."""
     before = int(columns(page)["count"])
     view(page, "intake")
-    good, bad = tmp_path / "fresh <b>.png", tmp_path / "broken.pdf"
+    good, bad = tmp_path / "fresh scan.png", tmp_path / "broken.pdf"
     from PIL import Image  # noqa: PLC0415 - this test alone needs it
 
     Image.radial_gradient("L").convert("RGB").resize((400, 560)).save(good)
     bad.write_bytes(b"%PDF-1.7 nothing")
     page.wait_for_selector("[data-name=files]", state="attached")
     page.set_input_files("[data-name=files]", [good, bad])
-    page.wait_for_selector(".job")
+    page.wait_for_selector(".job:has-text('uploaded')")
     page.context.close()
     later = open_page("#/intake")
     later.wait_for_selector(".failures td")
     assert "broken.pdf" in later.locator(".failures").first.inner_text()
-    later.wait_for_selector(".job .mark.done")
+    later.wait_for_selector(".job:has-text('uploaded') .mark.done")
     view(later, "heap", "?text=fresh")
     later.wait_for_selector(".tile")
     assert later.locator(".tile .name").inner_text() == good.name
