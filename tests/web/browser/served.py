@@ -135,9 +135,8 @@ def checked(page: Page) -> int:
 
 def wait_checked(page: Page, number: int) -> None:
     """Waits until so many documents have a checked label."""
-    page.wait_for_function(
-        "wanted => document.querySelector('#head .progress .number').innerText.startsWith(wanted + ' ')", arg=str(number)
-    )
+    begins = "start => document.querySelector('#head .progress .number').innerText.startsWith(start)"
+    page.wait_for_function(begins, arg=f"{number} ")
 
 
 def columns(page: Page) -> dict[str, Any]:

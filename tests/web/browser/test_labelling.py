@@ -75,7 +75,9 @@ def test_a_selection_is_labelled_and_taken_back_after_a_reload(page: Page) -> No
     page.keyboard.type("Brief")
     page.keyboard.press("Enter")
     wait_checked(page, before + unlabelled)
-    page.wait_for_function("() => fetch('/types').then((a) => a.json()).then((t) => t.types.some((one) => one.type === 'Brief'))")
+    page.wait_for_function(
+        "() => fetch('/types').then((a) => a.json()).then((t) => t.types.some((one) => one.type === 'Brief'))"
+    )
     page.reload()
     page.wait_for_selector("#head button[aria-label=Undo]:not(:disabled)")
     page.keyboard.press("Control+z")
