@@ -10,12 +10,18 @@ export function here() {
 }
 
 export function addressOf(view, values = {}) {
-  const kept = Object.entries(values).filter(([, value]) => value !== undefined && value !== null && value !== "" && value !== false);
-  const query = new URLSearchParams(kept.map(([name, value]) => [name, value === true ? "1" : String(value)])).toString();
+  const kept = Object.entries(values).filter(
+    ([, value]) => value !== undefined && value !== null && value !== "" && value !== false,
+  );
+  const query = new URLSearchParams(
+    kept.map(([name, value]) => [name, value === true ? "1" : String(value)]),
+  ).toString();
   return `#/${view}${query ? `?${query}` : ""}`;
 }
 
-function tell() { for (const listener of listeners) listener(here()); }
+function tell() {
+  for (const listener of listeners) listener(here());
+}
 
 // Another view, or other values of this one, that "back" shall leave again.
 export function go(view, values) {
@@ -41,7 +47,8 @@ export function changeQuietly(values) {
   pending = pending.view === view ? { view, values: { ...pending.values, ...values } } : { view, values };
   waiting = setTimeout(() => {
     const now = here();
-    if (now.view === pending.view) history.replaceState(null, "", addressOf(now.view, { ...now.values, ...pending.values }));
+    if (now.view === pending.view)
+      history.replaceState(null, "", addressOf(now.view, { ...now.values, ...pending.values }));
     pending = {};
   }, 120);
 }

@@ -9,27 +9,42 @@ export class Problem extends Error {
 }
 
 export class Unreachable extends Error {
-  constructor() { super(say("The server does not answer.")); this.name = "Unreachable"; }
+  constructor() {
+    super(say("The server does not answer."));
+    this.name = "Unreachable";
+  }
 }
 
 // One for each open page, so that "undo" takes back what this page did; a reload keeps it.
 export const client = (() => {
-  const made = () => [...crypto.getRandomValues(new Uint8Array(9))].map((byte) => byte.toString(36).padStart(2, "0")).join("");
+  const made = () =>
+    [...crypto.getRandomValues(new Uint8Array(9))].map((byte) => byte.toString(36).padStart(2, "0")).join("");
   try {
     const kept = sessionStorage.getItem("embedpipe-client") || made();
     sessionStorage.setItem("embedpipe-client", kept);
     return kept;
-  } catch { return made(); }
+  } catch {
+    return made();
+  }
 })();
 
 let onUnauthorized = () => {};
-export const whenUnauthorized = (action) => { onUnauthorized = action; };
-const pause = (seconds) => new Promise((done) => { setTimeout(done, 1000 * seconds); });
+export const whenUnauthorized = (action) => {
+  onUnauthorized = action;
+};
+const pause = (seconds) =>
+  new Promise((done) => {
+    setTimeout(done, 1000 * seconds);
+  });
 
 async function once(path, options) {
   let answer;
   try {
-    answer = await fetch(path, { credentials: "same-origin", ...options, headers: { "Accept-Language": tag(), ...options.headers } });
+    answer = await fetch(path, {
+      credentials: "same-origin",
+      ...options,
+      headers: { "Accept-Language": tag(), ...options.headers },
+    });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Unreachable();
@@ -45,7 +60,9 @@ async function once(path, options) {
 // A server with all its slots taken says when to come back: questions wait for that twice before they give up.
 async function ask(path, options = {}, tries = 3) {
   for (let number = 1; ; number++) {
-    try { return await once(path, options); } catch (error) {
+    try {
+      return await once(path, options);
+    } catch (error) {
       if (error.status !== 503 || number >= tries) throw error;
       await pause(Math.min(5, error.after));
     }
@@ -70,12 +87,19 @@ export async function getUnlessSame(path, etag) {
 }
 
 export async function post(path, body = {}, signal) {
-  const answer = await ask(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), signal });
+  const answer = await ask(path, {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify(body),
+    signal,
+  });
   return answer.status === 204 ? null : answer.json();
 }
 
 export async function send(path, values, file, { kind = "application/octet-stream", signal } = {}) {
-  return (await ask(addressOf(path, values), { method: "POST", headers: { "Content-Type": kind }, body: file, signal })).json();
+  return (
+    await ask(addressOf(path, values), { method: "POST", headers: { "Content-Type": kind }, body: file, signal })
+  ).json();
 }
 
 export const file = async (path, values) => (await ask(addressOf(path, values))).blob();

@@ -9,7 +9,15 @@ import { html, useCallback } from "./vendor/preact.js";
 
 export function useDerived(what, path, values = {}) {
   const loaded = useLoaded((signal) => get(path, values, signal), [path, JSON.stringify(values)]);
-  useEvents(["derived", "reset"], useCallback((event) => { if (event.event === "reset" || event.what === what) loaded.again(); }, [what]));
+  useEvents(
+    ["derived", "reset"],
+    useCallback(
+      (event) => {
+        if (event.event === "reset" || event.what === what) loaded.again();
+      },
+      [what],
+    ),
+  );
   return loaded;
 }
 
@@ -18,16 +26,43 @@ export function JobLine({ job }) {
   const now = store.jobs.get(job?.job) || job;
   if (!now) return null;
   const { done, total, stage } = now.progress || {};
-  return html`<div class="jobline"><span class="spinner" aria-hidden="true"></span><bdi>${stage || now.title}</bdi>${total > 0 && html`<${Bar} share=${done / total} kind="first" /><span class="number small">${done} / ${total}</span>`}</div>`;
+  return html`
+    <div class="jobline">
+      <span class="spinner" aria-hidden="true"></span>
+      <bdi>${stage || now.title}</bdi>
+      ${
+        total > 0 &&
+        html`
+          <${Bar} share=${done / total} kind="first" />
+          <span class="number small">${done} / ${total}</span>
+        `
+      }
+    </div>
+  `;
 }
 
 // What stands in place of a result that is not there; null where it is.
 export function instead({ value, error, again }, title) {
-  if (error && !value) return html`<${Failed} error=${error} retry=${again} />`;
-  if (!value) return html`<${Waiting} />`;
+  if (error && !value)
+    return html`
+      <${Failed} error=${error} retry=${again} />
+    `;
+  if (!value)
+    return html`
+      <${Waiting} />
+    `;
   if (value.state === "pending") return html`<${Empty} title=${title}><${JobLine} job=${value.job} /></${Empty}>`;
-  if (value.state === "failed") return html`<${Empty} title=${say("This could not be made.")}><p><bdi>${value.message}</bdi></p><button onClick=${again}>${say("Try again")}</button><a href=${addressOf("intake")}>${say("Jobs")}</a></${Empty}>`;
+  if (value.state === "failed")
+    return html`<${Empty} title=${say("This could not be made.")}><p><bdi>${value.message}</bdi></p><button onClick=${again}>${say("Try again")}</button><a href=${addressOf("intake")}>${say("Jobs")}</a></${Empty}>`;
   return null;
 }
 
-export const Stale = ({ value }) => (value?.state === "stale" ? html`<div class="notice">${say("This is being made anew; what is shown is from before.")} <${JobLine} job=${value.job} /></div>` : null);
+export const Stale = ({ value }) =>
+  value?.state === "stale"
+    ? html`
+        <div class="notice">
+          ${say("This is being made anew; what is shown is from before.")}
+          <${JobLine} job=${value.job} />
+        </div>
+      `
+    : null;

@@ -17,7 +17,10 @@ function current() {
   if (!isOpen) {
     isOpen = true;
     drawing++;
-    setTimeout(() => { isOpen = false; next(); });
+    setTimeout(() => {
+      isOpen = false;
+      next();
+    });
   }
   return drawing;
 }
@@ -35,7 +38,13 @@ function next() {
       for (const tell of waiting.tells) tell(there);
       next();
     };
-    image.onload = () => (image.decode ? image.decode().then(() => end(true), () => end(true)) : end(true));
+    image.onload = () =>
+      image.decode
+        ? image.decode().then(
+            () => end(true),
+            () => end(true),
+          )
+        : end(true);
     image.onerror = () => end(false);
     image.src = address;
   }
@@ -46,7 +55,10 @@ export function usePicture(address, rank = 0) {
   const [state, set] = useState({ address, there: known.get(address) });
   const there = state.address === address ? state.there : known.get(address);
   useEffect(() => {
-    if (known.get(address) !== undefined) { set({ address, there: known.get(address) }); return undefined; }
+    if (known.get(address) !== undefined) {
+      set({ address, there: known.get(address) });
+      return undefined;
+    }
     const tell = (found) => set({ address, there: found });
     const waiting = wanted.get(address) || { tells: new Set(), rank };
     waiting.drawing = current();
@@ -61,7 +73,9 @@ export function usePicture(address, rank = 0) {
 }
 
 // After pictures were missing (a file was being read, the server was away), they are asked for again.
-export function forgetMissing() { for (const [address, there] of known) if (!there) known.delete(address); }
+export function forgetMissing() {
+  for (const [address, there] of known) if (!there) known.delete(address);
+}
 
 // Fetches pictures that will be shown next.
 export function prefetch(addresses) {

@@ -10,16 +10,41 @@ const SHAPES = ["", "square", "diamond"];
 export const shapeOf = (number) => (number < 0 || number >= 3 * HUES ? "" : SHAPES[Math.floor(number / HUES)]);
 
 export function Type({ name, number = -1 }) {
-  return html`<span class="type"><i class=${`${hueOf(number)} ${shapeOf(number)}`} aria-hidden="true"></i><bdi>${name || say("no type")}</bdi></span>`;
+  return html`
+    <span class="type">
+      <i class=${`${hueOf(number)} ${shapeOf(number)}`} aria-hidden="true"></i>
+      <bdi>${name || say("no type")}</bdi>
+    </span>
+  `;
 }
 
-const STATES = { ok: () => say("ok"), ambiguous: () => say("ambiguous"), novel: () => say("novel"), checked: () => say("checked"), suggested: () => say("suggested"),
-  queued: () => say("waiting"), running: () => say("running"), done: () => say("done"), failed: () => say("failed"), cancelled: () => say("cancelled"), interrupted: () => say("interrupted"), blank: () => say("blank") };
+const STATES = {
+  ok: () => say("ok"),
+  ambiguous: () => say("ambiguous"),
+  novel: () => say("novel"),
+  checked: () => say("checked"),
+  suggested: () => say("suggested"),
+  queued: () => say("waiting"),
+  running: () => say("running"),
+  done: () => say("done"),
+  failed: () => say("failed"),
+  cancelled: () => say("cancelled"),
+  interrupted: () => say("interrupted"),
+  blank: () => say("blank"),
+};
 export const stateName = (state) => (STATES[state] ? STATES[state]() : state);
-export const Mark = ({ state }) => (state ? html`<span class=${`mark ${state}`}>${stateName(state)}</span>` : null);
+export const Mark = ({ state }) =>
+  state
+    ? html`
+        <span class=${`mark ${state}`}>${stateName(state)}</span>
+      `
+    : null;
 
-export const Bar = ({ share, kind = "", label }) => html`<span class="bar" role="img" aria-label=${label || `${Math.round(100 * share)} %`}>
-  <i class=${kind} style=${{ width: `${Math.max(0, Math.min(100, 100 * share))}%` }}></i></span>`;
+export const Bar = ({ share, kind = "", label }) => html`
+  <span class="bar" role="img" aria-label=${label || `${Math.round(100 * share)} %`}>
+    <i class=${kind} style=${{ width: `${Math.max(0, Math.min(100, 100 * share))}%` }}></i>
+  </span>
+`;
 
 // Large pictures that are here already; those to come are fetched one after the other, so that they do not take all
 // connections that a browser has.
@@ -31,7 +56,10 @@ function fetchNext() {
   isFetching = Boolean(src);
   if (!src) return;
   const image = new Image();
-  image.onload = () => { fetched.add(src); fetchNext(); };
+  image.onload = () => {
+    fetched.add(src);
+    fetchNext();
+  };
   image.onerror = fetchNext;
   image.src = src;
 }
@@ -50,14 +78,24 @@ export function Picture({ src, small, alt = "", ...rest }) {
     const image = new Image();
     image.onload = () => setLoaded(src);
     image.src = src;
-    return () => { image.onload = null; };
+    return () => {
+      image.onload = null;
+    };
   }, [src, small]);
   const shown = small && !isLoaded ? small : src;
-  return html`<span class="picture" ...${rest}>${
-    !shown || failed === shown
-      ? html`<span class="none">${say("no picture")}</span>`
-      : html`<img src=${shown} alt=${alt} decoding="async" draggable=${false} onError=${() => setFailed(shown)} />`
-  }</span>`;
+  return html`
+    <span class="picture" ...${rest}>
+      ${
+        !shown || failed === shown
+          ? html`
+              <span class="none">${say("no picture")}</span>
+            `
+          : html`
+              <img src=${shown} alt=${alt} decoding="async" draggable=${false} onError=${() => setFailed(shown)} />
+            `
+      }
+    </span>
+  `;
 }
 
 const ICONS = {
@@ -77,12 +115,33 @@ const ICONS = {
   close: "M6 6l12 12M18 6L6 18",
   keys: "M3 6h18v12H3zM7 10h.01M11 10h.01M15 10h.01M8 14h8",
 };
-export const Icon = ({ name }) => html`<svg class="icon" viewBox="0 0 24 24" aria-hidden="true" stroke-width=${name === "map" ? 3 : 1.7}><path d=${ICONS[name]} /></svg>`;
+export const Icon = ({ name }) => html`
+  <svg class="icon" viewBox="0 0 24 24" aria-hidden="true" stroke-width=${name === "map" ? 3 : 1.7}>
+    <path d=${ICONS[name]} />
+  </svg>
+`;
 
-export const Empty = ({ title, children }) => html`<div class="empty"><h2>${title}</h2>${children}</div>`;
-export const Waiting = () => html`<div class="empty" role="status">${say("Loading …")}</div>`;
-export const Failed = ({ error, retry }) => html`<div class="empty" role="alert"><h2>${say("This did not work.")}</h2><p><bdi>${error.message}</bdi></p>
-  ${retry && html`<button onClick=${retry}>${say("Try again")}</button>`}</div>`;
+export const Empty = ({ title, children }) => html`
+  <div class="empty">
+    <h2>${title}</h2>
+    ${children}
+  </div>
+`;
+export const Waiting = () => html`
+  <div class="empty" role="status">${say("Loading …")}</div>
+`;
+export const Failed = ({ error, retry }) => html`
+  <div class="empty" role="alert">
+    <h2>${say("This did not work.")}</h2>
+    <p><bdi>${error.message}</bdi></p>
+    ${
+      retry &&
+      html`
+        <button onClick=${retry}>${say("Try again")}</button>
+      `
+    }
+  </div>
+`;
 
 // The browser's own dialog keeps the focus inside and closes with Escape.
 export function Dialog({ title, onClose, children }) {
@@ -92,8 +151,19 @@ export function Dialog({ title, onClose, children }) {
     box.current.showModal();
     return () => before?.isConnected && before.focus?.();
   }, []);
-  return html`<dialog ref=${box} aria-label=${title} onClose=${onClose} onClick=${(event) => event.target === box.current && onClose()}>
-    <div class="form"><h2>${title}</h2>${children}</div></dialog>`;
+  return html`
+    <dialog
+      ref=${box}
+      aria-label=${title}
+      onClose=${onClose}
+      onClick=${(event) => event.target === box.current && onClose()}
+    >
+      <div class="form">
+        <h2>${title}</h2>
+        ${children}
+      </div>
+    </dialog>
+  `;
 }
 
 // Short messages at the foot of the page, with one thing to do about them.
@@ -103,7 +173,10 @@ const toastListeners = new Set();
 export function toast(message, { action, label, bad = false, seconds = bad ? 12 : 6 } = {}) {
   const number = nextToast++;
   told = [...told.slice(-2), { number, message, action, label, bad }];
-  const drop = () => { told = told.filter((one) => one.number !== number); for (const listener of toastListeners) listener(told); };
+  const drop = () => {
+    told = told.filter((one) => one.number !== number);
+    for (const listener of toastListeners) listener(told);
+  };
   told[told.length - 1].drop = drop;
   for (const listener of toastListeners) listener(told);
   setTimeout(drop, 1000 * seconds);
@@ -112,10 +185,35 @@ export const tellError = (error) => error.name !== "AbortError" && toast(error.m
 
 export function Toasts() {
   const [shown, set] = useState(told);
-  useEffect(() => { toastListeners.add(set); return () => toastListeners.delete(set); }, []);
-  return html`<div id="toasts" role="status">${shown.map((one) => html`<div key=${one.number} class=${one.bad ? "bad" : ""}><bdi>${one.message}</bdi>
-    ${one.action && html`<button onClick=${() => { one.drop(); one.action(); }}>${one.label}</button>`}
-    <button onClick=${one.drop} aria-label=${say("Close")}>✕</button></div>`)}</div>`;
+  useEffect(() => {
+    toastListeners.add(set);
+    return () => toastListeners.delete(set);
+  }, []);
+  return html`
+    <div id="toasts" role="status">
+      ${shown.map(
+        (one) => html`
+          <div key=${one.number} class=${one.bad ? "bad" : ""}>
+            <bdi>${one.message}</bdi>
+            ${
+              one.action &&
+              html`
+                <button
+                  onClick=${() => {
+                    one.drop();
+                    one.action();
+                  }}
+                >
+                  ${one.label}
+                </button>
+              `
+            }
+            <button onClick=${one.drop} aria-label=${say("Close")}>✕</button>
+          </div>
+        `,
+      )}
+    </div>
+  `;
 }
 
 // What a view loads: its value, its error, and a way to ask again; an answer that comes too late is dropped.

@@ -19,13 +19,20 @@ function encoded() {
 
 function decoded(text) {
   let bytes;
-  try { bytes = atob(text.replaceAll("-", "+").replaceAll("_", "/")); } catch { return []; }
+  try {
+    bytes = atob(text.replaceAll("-", "+").replaceAll("_", "/"));
+  } catch {
+    return [];
+  }
   const wanted = new Set();
-  for (let at = 0; at + BYTES <= bytes.length; at += BYTES) wanted.add(toHex(Array.from(bytes.slice(at, at + BYTES), (one) => one.charCodeAt(0))));
+  for (let at = 0; at + BYTES <= bytes.length; at += BYTES)
+    wanted.add(toHex(Array.from(bytes.slice(at, at + BYTES), (one) => one.charCodeAt(0))));
   return store.documents.id.filter((id) => wanted.has(id.slice(0, 2 * BYTES)));
 }
 
-function tell() { for (const listener of listeners) listener(); }
+function tell() {
+  for (const listener of listeners) listener();
+}
 
 // Changes what is chosen: select((chosen) => chosen.add(id)).
 export function select(action) {
@@ -59,4 +66,3 @@ export function useSelection() {
   }, []);
   return { chosen: selection, round };
 }
-
