@@ -33,7 +33,7 @@ BEFORE, TOP, FAR, BOTH = (
     "distance, pictures (before)",
     "top probability, pictures",
     "distance",
-    "**distance and top probability**",
+    "**distance and entropy**",
 )
 SAME, MIXED, OTHER = (
     "20 examples of the type",

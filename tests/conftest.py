@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from s3 import Server
+
     from embedpipe.backbones.engines import Backbone
     from embedpipe.store.workspace import Workspace
 
@@ -158,3 +160,43 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[Server]:
+    """A real S3 server on this machine, and the environment that has every client find it."""
+    for name in ("moto", "flask_cors", "s3fs"):
+        pytest.importorskip(name, reason=f"the extra s3, or the test server, is not installed: {name}")
+    from s3 import serving
+
+    from embedpipe.core.objects import service
+
+    with serving() as server, pytest.MonkeyPatch.context() as patch:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            patch.setenv(name, "testing")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        patch.setenv("AWS_ENDPOINT_URL", server.url)
+        patch.setattr(service, "FIRST_PAUSE", 0.002)
+        service.file_system.cache_clear()
+        yield server
+        service.file_system.cache_clear()
+
+
+@pytest.fixture
+def s3(s3_server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Server:
+    """The server with an empty bucket, and a cache of its own as another machine has."""
+    from s3 import BUCKETS
+
+    from embedpipe.backbones.model_cache import CACHE_VARIABLE
+    from embedpipe.core.objects import places, service
+    from embedpipe.store.remote import mirror
+
+    s3_server.fault = lambda _method, _path: None
+    name = f"papers-{next(BUCKETS)}"
+    service.file_system("s3").mkdir(name)
+    monkeypatch.setattr(mirror, "_mirrors", {})
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    places.forget_statuses()
+    s3_server.bucket = f"s3://{name}"
+    s3_server.requests.clear()
+    return s3_server

@@ -34,7 +34,7 @@ def test_imports_only_point_down() -> None:
             "torch",
         ),
         (["embedpipe.backbones.building"], "sklearn"),
-        (["embedpipe.tasks.info"], "pandas sklearn scipy faiss pymupdf PIL pebble asyncio"),
+        (["embedpipe.tasks.info"], "pandas sklearn scipy faiss pymupdf PIL pebble asyncio pyarrow.compute"),
         (
             [
                 "embedpipe.embedding.reading",

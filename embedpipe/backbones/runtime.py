@@ -272,4 +272,6 @@ def convert(network: FeatureNetwork) -> Any:
     """The network as an OpenVINO model for any shape and batch."""
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")  # tracing warns of shapes that become constants; the contract test checks
-        return load_openvino().convert_model(network, example_input=network.example())
+        example = network.example()  # traced here: OpenVINO traces twice, for the same model
+        traced = torch.jit.freeze(torch.jit.trace(network, example, check_trace=False).eval())  # type: ignore[no-untyped-call]
+        return load_openvino().convert_model(traced, example_input=example)

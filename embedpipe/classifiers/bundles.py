@@ -42,7 +42,7 @@ from embedpipe.classifiers.scores.logits import log_softmax
 from embedpipe.core.errors import ArtifactError, EmbedpipeError, SpaceMismatchError, UnknownNameError
 from embedpipe.core.files import read_json, replacing, sha256_of, write_json
 from embedpipe.core.records import Identity
-from embedpipe.store.scaling import BlockScaler
+from embedpipe.store.scaling import BlockScaler, ScaledRows
 
 __all__ = [
     "CLASSIFIERS",
@@ -152,8 +152,7 @@ def fit_classifier(
     X: NDArray[np.float32] | csr_array | Wholes,
     y: NDArray[Any],
     weights: NDArray[np.float64],
-    *,
-    spare: bool = False,
+    rows: NDArray[np.int64] | None = None,
 ) -> Pipeline:
     """Fits a pipeline, giving weights to estimators that take them; k-NN does not, nor one on documents.
 
@@ -162,7 +161,7 @@ def fit_classifier(
         X: float32 (n, dim), counts of words, or documents.
         y: Types, (n,).
         weights: Of the rows, (n,).
-        spare: X is not needed afterwards: many rows are scaled where they are.
+        rows: Which rows of features X these are, (n,): many are not copied; all if not given.
 
     Raises:
         EmbedpipeError: A hyper-parameter has a value that the estimator refuses.
@@ -170,15 +169,17 @@ def fit_classifier(
     kind = classifier.steps[-1][0]
     extra = {} if kind in ("knn", DOCUMENT) else {f"{kind}__sample_weight": weights}
     try:
-        if isinstance(X, np.ndarray) and len(X) > many_rows.MANY_ROWS:
+        if isinstance(X, np.ndarray) and len(y) > many_rows.MANY_ROWS:
             scaling, estimator = classifier
-            scaling.fit(X)
-            scaled = scaling.transform_in_place(X) if spare else scaling.transform(X)
-            if many_rows.can_fit(estimator, len(X)):
-                many_rows.fit(estimator, scaled, y, weights)
+            scaled = ScaledRows(scaling.fit(X) if rows is None else scaling.fit_some(X, rows), X, rows)
+            if kind == "knn":
+                estimator.fit(scaled, y)
+            elif many_rows.can_fit(estimator, len(y)):
+                many_rows.fit(estimator, scaled.halved(), y, weights)
             else:
-                estimator.fit(scaled, y, **({} if kind == "knn" else {"sample_weight": weights}))
+                estimator.fit(scaled[:], y, sample_weight=weights)
             return classifier
+        X = X if rows is None else X[rows]
         with _one_draw if isinstance(classifier[-1], LinearSVC) else contextlib.nullcontext():
             fitted: Pipeline = classifier.fit(X, y, **extra)
     except ValueError as error:
@@ -228,7 +229,7 @@ def whole_judge(parts: FittedParts) -> WholeJudge | None:
 
 def fit_novelty(
     classifier: Pipeline,
-    X: NDArray[np.float32],
+    X: NDArray[np.float32] | ScaledRows,
     y: NDArray[Any],
     weights: NDArray[np.float64],
     words: csr_array | None = None,
@@ -239,13 +240,15 @@ def fit_novelty(
 
     Args:
         classifier: Fitted, or at least its steps before the last.
-        X: float32 (n, dim).
+        X: float32 (n, dim); or rows that its scaler gives.
         y: Types, or `labels.NONE`, (n,).
         weights: Of the rows, (n,).
         words: Counts of their words, (n, n_buckets); None to measure features alone.
         spare: X is not needed afterwards: it is scaled where it is.
     """
-    scaled = classifier[0].transform_in_place(X) if spare else classifier[:-1].transform(X)
+    scaled = X
+    if not isinstance(X, ScaledRows):
+        scaled = classifier[0].transform_in_place(X) if spare else classifier[:-1].transform(X)
     return NoveltyDetector().fit(scaled, y, weights, words)
 
 

@@ -1,9 +1,11 @@
 """Honest figures: labelled pages in grouped folds, and what classifiers say of those held out."""
 
+import itertools
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, NamedTuple, Self
+from functools import partial
+from typing import Any, NamedTuple, Self, TypeVar
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -28,6 +30,8 @@ from embedpipe.pages.extras.word_rows import have_words
 from embedpipe.pages.source_kinds import codes, document_kind
 from embedpipe.store.scaling import BlockScaler
 
+_T = TypeVar("_T")
+
 FOLDS = 5
 GIVEN, GUESSED, OWN, UNGUESSED = "given", "guessed", "own", "unguessed"
 """Where a document's group comes from: its label; a guess that joins it with others, or that found no others; or
@@ -38,6 +42,9 @@ _MANY_PAGES = 20_000
 
 LEARNT = -1
 """In place of a fold: the page is always learnt from and never held out."""
+
+ROUNDS = 100
+"""Folds whose numbers differ by a multiple of this are held out in one round, see `rounds_of`."""
 
 
 class Lessons(NamedTuple):
@@ -148,6 +155,7 @@ class HeldOut:
         whole: Scores of the document of each page, (n, n_classes), where a part judges documents; None where a document
             is judged by its pages alone.
         document_fusion: How that part is weighted; None without.
+        undrawn_documents: How many more there are, which have no score because others were drawn to be held out.
     """
 
     classes: list[str]
@@ -160,6 +168,7 @@ class HeldOut:
     alone: NDArray[np.float64] | None = None
     whole: NDArray[np.float64] | None = None
     document_fusion: Fusion | None = None
+    undrawn_documents: int = 0
 
     @property
     def names(self) -> list[str]:
@@ -218,6 +227,19 @@ def grouped_folds(pages: LabelledPages, n_folds: int = FOLDS, seed: int = 0) -> 
     return folds
 
 
+def rounds_of(folds: NDArray[np.int64]) -> NDArray[np.int64]:
+    """In which round each page is held out, (n,).
+
+    One classifier answers for all pages of a round, and has learnt from none of them. Each fold is a round of its own,
+    but where folds of many pages share one (`lessons.drawn`): weights and calibrations are then learnt in the other
+    folds as ever, from answers of a classifier that saw none of these pages.
+
+    Args:
+        folds: Of `grouped_folds` or of the functions of `held_out`, (n,).
+    """
+    return np.where(folds == LEARNT, LEARNT, folds % ROUNDS)
+
+
 def cross_validate(
     build: Callable[[], Pipeline] | Plan,
     pages: LabelledPages,
@@ -252,28 +274,47 @@ def score_parts(
     """Scores by the first part, and by each of the parts, of what `cross_validate` holds out; see there."""
     classes = sorted(set(pages.y))
     scores = {part.name: np.full((len(pages.y), len(classes)), IMPOSSIBLE) for part in plan.parts}
-    measurable = np.zeros(len(pages.y), bool)
+    measurable, rounds = np.zeros(len(pages.y), bool), rounds_of(folds)
 
     def score(fold: int, part: Part) -> None:
-        train, test = _few_documents(pages, folds != fold, most_documents, seed), np.flatnonzero(folds == fold)
+        train, test = _few_documents(pages, rounds != fold, most_documents, seed), np.flatnonzero(rounds == fold)
         if part is plan.parts[0]:
             measurable[test] = np.isin(pages.y[test].astype(str), np.unique(pages.y[train]).astype(str))
-        lessons = pages.lessons_of(part, train)
+        lessons, rows = part_lessons(pages, part, train)
         types = np.unique(lessons.y)
         if len(types) < 2:  # noqa: PLR2004
             scores[part.name][test] = np.nan if part.name == WORDS else IMPOSSIBLE
             if part.name != WORDS:
                 scores[part.name][test[:, None], np.searchsorted(classes, types)] = 0.0
             return
-        fitted = fit_classifier(part.build(), *lessons, spare=True)
-        del lessons  # as large as nearly all pages
+        fitted = fit_classifier(part.build(), *lessons, rows)
+        del lessons  # may be as large as nearly all pages
         scores[part.name][test] = part_scores(part.name, fitted, pages.inputs_of(part)[test], list(types), classes)
 
-    in_each_fold(score, folds, plan.parts)
-    held_out, seen = folds != LEARNT, folds == LEARNT
+    in_each_fold(score, rounds, plan.parts)
+    held_out = folds != LEARNT
+    seen, undrawn = _left_out(pages, held_out)
     known = len(set(pages.documents[seen])), frozenset(pages.y[seen])
     own = {name: values[held_out] for name, values in scores.items()}
-    return HeldOut(classes, own[plan.parts[0].name], folds[held_out], *known, measurable[held_out]), own
+    found = HeldOut(classes, own[plan.parts[0].name], folds[held_out], *known, measurable[held_out])
+    return replace(found, undrawn_documents=len(set(pages.documents[undrawn]))), own
+
+
+def part_lessons(
+    pages: LabelledPages, part: Part, rows: NDArray[np.int64] | None = None
+) -> tuple[Lessons, NDArray[np.int64] | None]:
+    """As `LabelledPages.lessons_of`; of many pages without variants all features, and the rows that are learnt from."""
+    if rows is None or len(rows) <= _MANY_PAGES or part.name == WORDS or pages.variants is not None:
+        return pages.lessons_of(part, rows), None
+    return Lessons(pages.columns_of(part).X, pages.y[rows], pages.weights[rows]), rows
+
+
+def _left_out(pages: LabelledPages, held_out: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Pages that are never held out: those that the network was trained on, and those that were not drawn."""
+    if pages.seen is None:
+        return np.zeros(len(held_out), bool), ~held_out
+    seen = np.isin(pages.groups, pages.groups[pages.seen]) | (not held_out.any())
+    return ~held_out & seen, ~held_out & ~seen
 
 
 def combined(plan: Plan, pages: LabelledPages, found: HeldOut, scores: dict[str, NDArray[np.float64]]) -> HeldOut:
@@ -342,15 +383,15 @@ def with_documents(
     if part is None:
         return found
     words = WORDS in found.names
-    scores = np.zeros((len(pages.y), len(found.classes)))
+    scores, rounds = np.zeros((len(pages.y), len(found.classes))), rounds_of(folds)
 
     def score(fold: int) -> None:
-        train, test = _few_documents(pages, folds != fold, most_documents, seed), np.flatnonzero(folds == fold)
+        train, test = _few_documents(pages, rounds != fold, most_documents, seed), np.flatnonzero(rounds == fold)
         fitted = fit_whole(part, pages, train, words=words)
         if fitted is not None:
             scores[test] = whole_scores(part, fitted, pages, test, found.classes, words=words)
 
-    in_each_fold(score, folds)
+    in_each_fold(score, rounds)
     held, own = pages.take(folds != LEARNT), scores[folds != LEARNT]
     owner = owners(held.documents, held.y)
     _, first = np.unique(owner, return_index=True)
@@ -415,11 +456,31 @@ def in_each_fold(work: Callable[..., None], folds: NDArray[np.int64], parts: Seq
     # threads: the solvers let go of the interpreter's lock, and the matrix is shared
     numbers = [int(fold) for fold in np.unique(folds) if fold != LEARNT]
     jobs = [(number, part) for number in numbers for part in parts] if parts else [(number,) for number in numbers]
-    at_once, small = min(available_cores(), FOLDS), list[tuple[int, Part]]()
-    if len(folds) > _MANY_PAGES:  # copies of all features would be too large, but words are learnt from some pages only
-        at_once, small = 1, [(number, part) for part in parts if part.name == WORDS for number in numbers]
-    Parallel(n_jobs=at_once, prefer="threads")(delayed(work)(*job) for job in jobs if job not in small)
-    Parallel(n_jobs=min(available_cores(), 2), prefer="threads")(delayed(work)(*job) for job in small)
+    if len(folds) <= _MANY_PAGES:
+        Parallel(n_jobs=min(available_cores(), FOLDS), prefer="threads")(delayed(work)(*job) for job in jobs)
+    elif parts:
+        for number in numbers:
+            at_once(partial(work, number), parts)
+    else:
+        for number in numbers:
+            work(number)
+
+
+def at_once(work: Callable[[Part], _T], parts: Sequence[Part]) -> list[_T]:
+    """What a function gives for each part; words beside the others, which are done one after the other.
+
+    Copies of all features for several parts would be too large, but words are learnt from some pages only.
+    """
+    words, others = ([part for part in parts if (part.name == WORDS) == those] for those in (True, False))
+
+    def several(some: Sequence[Part]) -> list[_T]:
+        return [work(part) for part in some]
+
+    sides = Parallel(n_jobs=min(available_cores(), 2), prefer="threads")(
+        delayed(several)(some) for some in (others, words) if some
+    )
+    found = dict(zip([part.name for part in (*others, *words)], itertools.chain(*sides), strict=True))
+    return [found[part.name] for part in parts]
 
 
 def _few_documents(pages: LabelledPages, among: NDArray[np.bool_], most: int | None, seed: int) -> NDArray[np.int64]:
@@ -435,25 +496,20 @@ def _few_documents(pages: LabelledPages, among: NDArray[np.bool_], most: int | N
     return np.flatnonzero(chosen)
 
 
-def careless_folds(pages: LabelledPages) -> NDArray[np.int64]:
-    """Folds of pages at random, as people split them who forget that pages of one document look alike, (n,)."""
-    return np.random.default_rng(0).permutation(len(pages.y)) % FOLDS
-
-
 def held_out_distances(
     build: Callable[[], Pipeline], pages: LabelledPages, folds: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     """How far each of `held_out.held_out_of(pages, folds)` is from the pages of the other folds, (n,); `novelty`."""
-    distances = np.empty(len(pages.y))
+    distances, rounds = np.empty(len(pages.y)), rounds_of(folds)
 
     def measure(fold: int) -> None:
-        lessons, test = pages.lessons(folds != fold), folds == fold
+        lessons, test = pages.lessons(rounds != fold), rounds == fold
         scaling = build()
         scaling[:-1].fit(lessons.X)
         detector = fit_novelty(scaling, *lessons)
         distances[test] = detector.distances(scaling[:-1].transform(pages.X[test]))
 
-    in_each_fold(measure, folds)
+    in_each_fold(measure, rounds)
     held_out: NDArray[np.float64] = distances[folds != LEARNT]
     return held_out
 

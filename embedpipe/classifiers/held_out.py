@@ -8,14 +8,14 @@ import contextlib
 import numpy as np
 from numpy.typing import NDArray
 
-from embedpipe.classifiers.evaluation import LEARNT, LabelledPages, grouped_folds
+from embedpipe.classifiers.evaluation import FOLDS, LEARNT, LabelledPages, grouped_folds
 from embedpipe.core.errors import LabelsError
 
 FEWEST_UNSEEN = 10
 """Documents that a trained network has not seen, below which no figure is claimed."""
 
 
-def honest_folds(pages: LabelledPages, seed: int = 0) -> NDArray[np.int64]:
+def honest_folds(pages: LabelledPages, seed: int = 0, n_folds: int = FOLDS) -> NDArray[np.int64]:
     """As `evaluation.grouped_folds`, of the pages that the network has not seen; the others are `LEARNT` from, (n,).
 
     A network that was trained on a page's type gives features that contain it, also for a classifier that never saw
@@ -25,18 +25,19 @@ def honest_folds(pages: LabelledPages, seed: int = 0) -> NDArray[np.int64]:
     Args:
         pages: Labelled ones, with groups.
         seed: Of the division.
+        n_folds: How many folds, fewer where there are fewer groups.
 
     Raises:
         LabelsError: There are fewer than two types, or fewer than two groups.
     """
-    folds = grouped_folds(pages, seed=seed)
+    folds = grouped_folds(pages, n_folds, seed)
     if pages.seen is None or not pages.seen.any():
         return folds
     seen = np.isin(pages.groups, pages.groups[pages.seen])  # groups may have been joined since
     folds = np.full(len(folds), LEARNT)
     if len(np.unique(pages.documents[~seen])) >= FEWEST_UNSEEN:
         with contextlib.suppress(LabelsError):  # all of one type, or of one group
-            folds[~seen] = grouped_folds(pages.take(~seen), seed=seed)
+            folds[~seen] = grouped_folds(pages.take(~seen), n_folds, seed)
     return folds
 
 

@@ -59,12 +59,12 @@ def can_fit(estimator: object, rows: int) -> bool:
     return all(params[name] == usual[name] for name in fixed if name in usual) and 0 < params["C"] < np.inf
 
 
-def fit(estimator: Any, X: NDArray[np.float32], y: NDArray[Any], weights: NDArray[np.float64]) -> None:
+def fit(estimator: Any, X: NDArray[np.floating], y: NDArray[Any], weights: NDArray[np.float64]) -> None:
     """Fits an estimator for which `can_fit` holds, in place, as its own `fit` would.
 
     Args:
         estimator: Gets `coef_`, `intercept_`, `classes_`, `n_iter_` and `n_features_in_`.
-        X: Rows, float32 (n, dim).
+        X: Rows, float32 or float16 (n, dim).
         y: Classes, (n,), at least two of them.
         weights: Of the rows, (n,).
     """
@@ -101,7 +101,7 @@ class _Objective:
         penalised: Whether the intercept is, as the other parameters are.
     """
 
-    X: NDArray[np.float32]
+    X: NDArray[np.floating]
     column: NDArray[np.int64]
     costs: NDArray[np.float32]
     losses: Losses
@@ -135,14 +135,14 @@ class _Stretched:
         penalised: Whether the intercept is, as the other parameters are.
     """
 
-    def __init__(self, X: NDArray[np.float32], curvatures: NDArray[np.float32], *, penalised: bool) -> None:
+    def __init__(self, X: NDArray[np.floating], curvatures: NDArray[np.float32], *, penalised: bool) -> None:
         rows = np.sort(np.random.default_rng(0).permutation(len(X))[:_SAMPLE])
         total = float(curvatures.sum())
         share = total / max(float(curvatures[rows].sum()), 1e-12)
         hessian = np.zeros((X.shape[1] + 1,) * 2)
         for first in range(0, len(rows), _BLOCK):
             some = rows[first : first + _BLOCK]
-            block = np.column_stack([X[some], np.ones(len(some), np.float32)])
+            block = np.column_stack([X[some].astype(np.float32), np.ones(len(some), np.float32)])
             block *= np.sqrt(curvatures[some] * np.float32(share))[:, None]
             hessian += block.T @ block
         hessian[np.diag_indices_from(hessian)] += 1.0
@@ -166,7 +166,7 @@ class _Stretched:
 
 
 def _sums(
-    X: NDArray[np.float32],
+    X: NDArray[np.floating],
     column: NDArray[np.int64],
     costs: NDArray[np.float32],
     W: NDArray[np.float32],
@@ -176,10 +176,11 @@ def _sums(
     total, slopes = 0.0, np.zeros(W.shape)
     for first in range(0, len(X), _BLOCK):
         rows = slice(first, first + _BLOCK)
-        loss, slope = losses(X[rows] @ W[:-1] + W[-1], column[rows])
+        block = X[rows].astype(np.float32, copy=False)
+        loss, slope = losses(block @ W[:-1] + W[-1], column[rows])
         total += float(loss @ costs[rows])
         slope *= costs[rows, None]
-        slopes[:-1] += X[rows].T @ slope
+        slopes[:-1] += block.T @ slope
         slopes[-1] += slope.sum(axis=0)
     return total, slopes
 

@@ -13,7 +13,12 @@ from sklearn.metrics import (
     precision_recall_fscore_support,
 )
 
-from embedpipe.classifiers.calibration.confidence import HeldOutScores, expected_calibration_error, nested_decisions
+from embedpipe.classifiers.calibration.confidence import (
+    HeldOutScores,
+    expected_calibration_error,
+    nested_decisions,
+    standard_error,
+)
 from embedpipe.classifiers.calibration.decisions import Rule
 from embedpipe.classifiers.evaluation import (
     GIVEN,
@@ -26,6 +31,7 @@ from embedpipe.classifiers.evaluation import (
     document_answers,
     document_scores,
     page_answers,
+    rounds_of,
 )
 
 _FIGURES = ("accuracy", "balanced_accuracy", "macro_f1", "top5_accuracy", "calibration_error")
@@ -48,12 +54,16 @@ def metrics_of(pages: LabelledPages, held_out: HeldOut) -> dict[str, Any]:
     how = _how_held_out(pages, held_out)
     pages, held_out = held_out.measured(pages)
     how["measured_documents"] = len(set(pages.documents))
+    if held_out.undrawn_documents:
+        how["sample"] = {"of_documents": how["held_out_documents"] + held_out.undrawn_documents, "standard_error": None}
     if not len(pages.y):
         return dict.fromkeys((*_FIGURES, *(f"document_{name}" for name in _FIGURES))) | how
     predicted = np.asarray(held_out.classes, object)[held_out.log_scores.argmax(axis=1)]
     documents = document_scores(pages, held_out)
     verdicts = np.asarray(held_out.classes, object)[documents.log_scores.argmax(axis=1)]
     unknown = np.full(len(pages.y), np.nan)  # no distance changes a probability
+    if "sample" in how and len(documents.y):
+        how["sample"]["standard_error"] = standard_error(verdicts == documents.y, pages.groups[documents.rows])
     return {
         "accuracy": float(accuracy_score(pages.y, predicted)),
         "balanced_accuracy": _balanced_accuracy(pages.y, predicted),
@@ -69,9 +79,11 @@ def metrics_of(pages: LabelledPages, held_out: HeldOut) -> dict[str, Any]:
 def _how_held_out(pages: LabelledPages, held_out: HeldOut) -> dict[str, Any]:
     """How many were held out and how, and what has no figure."""
     groups = {kind: len(set(pages.groups[pages.y == kind])) for kind in held_out.classes}
-    alone = (kind for kind, count in groups.items() if count == 1 and kind not in held_out.seen_types)
+    learnt = set(pages.y if held_out.measurable is None else pages.y[held_out.measurable])  # with undrawn ones of it
+    learnt = learnt if held_out.undrawn_documents else set()
+    alone = (kind for kind, count in groups.items() if count == 1 and kind not in held_out.seen_types | learnt)
     return {
-        "folds": len(np.unique(held_out.folds)),
+        "folds": len(np.unique(rounds_of(held_out.folds))),
         "groups": len(set(pages.groups)),
         "held_out_documents": len(set(pages.documents)),
         "seen_documents": held_out.seen_documents,

@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from embedpipe.classifiers.scores.nearest import flat_index, unit_rows, vote_shares
 from embedpipe.index.row_neighbours import EXACT_ROWS, Layout, sampled, search
+from embedpipe.store.scaling import ScaledRows
 
 _BLOCK, _SMALL_BLOCK = 20_000, 4096
 _AXES = 512
@@ -44,16 +45,20 @@ class FaissKNeighborsClassifier(ClassifierMixin, BaseEstimator):
         self.n_neighbors = n_neighbors
         self.temperature = temperature
 
-    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
+    def fit(self, X: ArrayLike | ScaledRows, y: ArrayLike) -> Self:
         """Keeps the rows X, (n, n_features), and their classes y, (n,)."""
         self._validate_params()
-        checked, y = validate_data(self, X, y, dtype=np.float32)
+        checked: NDArray[np.float32] | ScaledRows
+        if isinstance(X, ScaledRows):  # many, which were validated where their scaler was fitted
+            checked, self.n_features_in_ = X, X.shape[1]
+        else:
+            checked, y = validate_data(self, X, y, dtype=np.float32)
         check_classification_targets(y)
         self.classes_, self._classes_of_rows = np.unique(y, return_inverse=True)
         for name in ("_axes", "_centroids"):  # of an earlier fit
             self.__dict__.pop(name, None)
         if len(checked) <= EXACT_ROWS:
-            self._rows, self._layout = unit_rows(checked), None
+            self._rows, self._layout = unit_rows(checked[:]), None
             self._index = flat_index(self._rows)
         else:
             n = len(checked)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,6 +31,7 @@ from embedpipe.classifiers.evaluation import (
     LEARNT,
     HeldOut,
     LabelledPages,
+    at_once,
     cross_validate,
     document_answers,
     document_scores,
@@ -40,10 +42,11 @@ from embedpipe.classifiers.evaluation import (
 from embedpipe.classifiers.finetuned import seen_pages
 from embedpipe.classifiers.gains import Gain, gain_of
 from embedpipe.classifiers.group_guesses import separated
-from embedpipe.classifiers.held_out import held_out_of, honest_folds
+from embedpipe.classifiers.held_out import held_out_of
 from embedpipe.classifiers.lessons import missing, variants
+from embedpipe.classifiers.lessons.drawn import drawn_folds
 from embedpipe.classifiers.metrics import confusion, metrics_of, per_class
-from embedpipe.classifiers.parts import Plan, plan
+from embedpipe.classifiers.parts import Part, Plan, plan
 from embedpipe.classifiers.saved.on_disk import brief
 from embedpipe.classifiers.scores.fusion import Fusion
 from embedpipe.classifiers.text.words import BUCKETS, shrunk
@@ -206,7 +209,7 @@ def _words(store: FeatureStore, pages: LabelledPages) -> csr_array | None:
     table = page_extras.words_table(root)
     kept = table.kept()
     lacking = sum(index not in kept.get(sha256, ()) for sha256, index in keys)
-    words = folded(page_extras.words_in(table, keys), BUCKETS, spare=True)  # once, and not in each fold
+    words = folded(page_extras.words_in(table, keys), BUCKETS, spare=True, heads=True)  # once, for all folds
     if not have_words(words).any():
         return None
     if lacking:
@@ -352,7 +355,7 @@ def fit(
     held = rehearse(workspace, store, recipe, allow_missing=allow_missing)
     pages, base = held.known, held.plan.parts[0]
     lessons = pages.lessons_of(base)
-    fitted = {part.name: fit_classifier(part.build(), *pages.lessons_of(part)) for part in held.plan.parts}
+    fitted = dict(zip(held.plan.names, at_once(partial(_fitted, pages), held.plan.parts), strict=False))
     bundle = ClassifierBundle(
         name=name or recipe.kind,
         pipeline=fitted[PICTURES],
@@ -395,6 +398,10 @@ def fit(
     return bundle
 
 
+def _fitted(pages: LabelledPages, part: Part) -> Pipeline:
+    return fit_classifier(part.build(), *pages.lessons_of(part))
+
+
 def _whole(held: "Rehearsal") -> tuple[Pipeline | None, Fusion | None]:
     """The part that judges documents, fitted on all of them, and its weights."""
     part, fusion = held.plan.whole, held.held_out.document_fusion
@@ -429,8 +436,8 @@ class Rehearsal:
 
     Attributes:
         known: All labelled pages, in groups that share no source, as given or guessed, nor nearly the same picture.
-        folds: Of `evaluation.honest_folds`, for each of these.
-        pages: Those that were held out: all, unless the network itself was trained on some.
+        folds: Of `lessons.drawn.drawn_folds`, for each of these.
+        pages: Those that were held out: all, unless there are many or the network itself was trained on some.
         held_out: Their scores.
         of_pages: What decisions on pages are learnt from.
         of_documents: What decisions on documents are learnt from, in the order of `evaluation.document_scores`.
@@ -489,13 +496,14 @@ def rehearse(
     everything = apart(workspace, store, together(found, none_pages(workspace, store, recipe, found)))
     everything = replace(everything, kinds=known_kinds(workspace, everything.documents, everything.kinds))
     known = everything.take(everything.y != NONE) if len(everything.y) > len(found.y) else everything
-    folds = honest_folds(known, seed)
+    folds = drawn_folds(known, seed)
     offered = recipe.plan(store.blocks, known)
     held_out = cross_validate(offered, known, folds)
     chosen = offered.only(held_out.names)
     all_folds = folds_of_all(everything, folds)
     far = distances_of_all(chosen, everything, all_folds)
-    pages, distances = held_out_of(known, folds), far[: len(folds)][folds != LEARNT]
+    rest = replace(known, X=known.X[:, :0], words=None, variants=None) if (folds == LEARNT).any() else known
+    pages, distances = held_out_of(rest, folds), far[: len(folds)][folds != LEARNT]  # figures need no features
     strangers = leave_types_out(chosen, held_out, everything)
     of_pages, of_documents = page_answers(pages, held_out, distances), document_answers(pages, held_out, distances)
     if strangers is not None:

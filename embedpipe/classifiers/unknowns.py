@@ -21,6 +21,7 @@ from embedpipe.classifiers.calibration.decisions import Calibration, Decisions, 
 from embedpipe.classifiers.calibration.novelty import NoveltyDetector
 from embedpipe.classifiers.documents.labelled import owners
 from embedpipe.classifiers.evaluation import (
+    FOLDS,
     LEARNT,
     HeldOut,
     LabelledPages,
@@ -28,12 +29,15 @@ from embedpipe.classifiers.evaluation import (
     fit_whole,
     in_each_fold,
     page_answers,
+    rounds_of,
     whole_scores,
 )
 from embedpipe.classifiers.parts import Part, Plan
 from embedpipe.classifiers.saved.combining import DOCUMENT, means_of_parts
 from embedpipe.classifiers.scores.pooling import page_weights
+from embedpipe.index.row_neighbours import EXACT_ROWS
 from embedpipe.store.labels import NONE
+from embedpipe.store.scaling import ScaledRows
 
 GUARD = 0.05
 """Share of the documents of types left out that may be given one and the same known type as "ok"."""
@@ -84,12 +88,16 @@ def _joined(pages: LabelledPages, none: LabelledPages, name: str) -> Any:
 def folds_of_all(pages: LabelledPages, folds: NDArray[np.int64]) -> NDArray[np.int64]:
     """Folds of pages of types, and of those of none: with their group, or spread evenly, (n,).
 
+    Where there is one round, of a part of all pages, others of none are learnt from.
+
     Args:
         pages: Of `together`.
         folds: Of the pages of types, (n_types,).
     """
     known = dict(zip(pages.groups[: len(folds)], folds.tolist(), strict=True))
     numbers = sorted({fold for fold in known.values() if fold != LEARNT}) or [LEARNT]
+    if len(np.unique(rounds_of(np.array(numbers)))) == 1:
+        numbers += [LEARNT] * (FOLDS - 1) * len(numbers)
     others = [group for group in dict.fromkeys(pages.groups[len(folds) :]) if group not in known]
     order = np.random.default_rng(0).permutation(len(others))
     known |= {others[place]: numbers[k % len(numbers)] for k, place in enumerate(order)}
@@ -109,7 +117,12 @@ def fit_detector(
     """
     own = replace(pages, X=pages.X[:, :0])  # the features are copied below
     own = own if rows is None else own.take(rows)
-    lessons = pages.columns_of(plan.parts[0]).lessons(rows)
+    base = pages.columns_of(plan.parts[0])
+    if pages.variants is None and len(own.y) > EXACT_ROWS:  # of many they are not
+        X = ScaledRows(scaling[0], base.X, None if rows is None else np.flatnonzero(rows))
+        weights = pages.weights if rows is None else pages.weights[rows]
+        return fit_novelty(scaling, X, own.y, weights, own.words if WORDS in plan.names else None)
+    lessons = base.lessons(rows)
     counts = own.words if WORDS in plan.names else None
     if counts is not None and own.variants is not None:  # the words of a variant are those of its page
         owner = np.nonzero(~np.isnan(own.variants[:, :, 0]))[0]
@@ -125,16 +138,20 @@ def distances_of_all(plan: Plan, pages: LabelledPages, folds: NDArray[np.int64])
         pages: Of `together`.
         folds: Of `folds_of_all`.
     """
-    distances, part = np.full(len(pages.y), np.nan), plan.parts[0]
+    distances, part, rounds = np.full(len(pages.y), np.nan), plan.parts[0], rounds_of(folds)
 
     def measure(fold: int) -> None:
-        known, test = (folds != fold) & (pages.y != NONE), folds == fold
+        known, test = (rounds != fold) & (pages.y != NONE), rounds == fold
         scaling = part.build()
-        scaling[:-1].fit(pages.columns_of(part).lessons(known).X)
-        detector = fit_detector(scaling, plan, pages, folds != fold)
+        base = pages.columns_of(part)
+        if pages.variants is None:
+            scaling[0].fit_some(base.X, np.flatnonzero(known))
+        else:
+            scaling[:-1].fit(base.lessons(known).X)
+        detector = fit_detector(scaling, plan, pages, rounds != fold)
         distances[test] = measured(scaling, detector, part, pages.take(test))
 
-    in_each_fold(measure, folds)
+    in_each_fold(measure, rounds)
     return distances
 
 

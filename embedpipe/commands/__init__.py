@@ -24,7 +24,7 @@ from embedpipe.commands import (
     comparing,
     reporting,
 )
-from embedpipe.commands.keeping import machine, transferring, upkeep
+from embedpipe.commands.keeping import machine, merging, transferring, upkeep
 from embedpipe.commands.serving import serve
 from embedpipe.commands.unattended import running, watching
 from embedpipe.commands.base import app, main

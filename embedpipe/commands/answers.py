@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from embedpipe.commands import sorting
 from embedpipe.commands.base import DONE, print_counts, print_failures
 from embedpipe.commands.terminal.widths import cut, relative, shortened
+from embedpipe.core.objects.urls import absolute
 
 if TYPE_CHECKING:
     from embedpipe.commands.terminal.console import Output
@@ -70,7 +71,7 @@ class Answers:
                 "candidates": " ".join(kind for kind, _ in verdict.prediction.candidates),
                 "document": verdict.document_sha256,
                 "answered_by": BY_LABEL if verdict.labelled else self.answered_by,
-                "target": path_to_text(targets.get(os.path.abspath(verdict.path), "")),
+                "target": path_to_text(targets.get(absolute(verdict.path), "")),
             }
             for verdict, document in zip(self.verdicts, self.documents, strict=True)
         ]
@@ -82,7 +83,7 @@ class Answers:
             return {}
         entries = [entry for entry in self.done.entries if entry.copy]
         found = {entry.document: os.path.join(self.done.folder, *entry.copy.split("/")) for entry in entries}
-        own = ((os.path.abspath(v.path), found.get(v.document_sha256, "")) for v in self.verdicts)
+        own = ((absolute(v.path), found.get(v.document_sha256, "")) for v in self.verdicts)
         return {path: target for path, target in own if target}
 
     def present(self, promise: str, advice: Sequence[str], output: "Output") -> int:

@@ -51,12 +51,14 @@ if TYPE_CHECKING:
     from embedpipe.store.workspace import Workspace
 
 DONE, ERROR, USAGE, SOME_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
+OUT_OF_TIME = 75
+"""A budget is used up and the same command goes on: what `sysexits.h` calls a temporary failure, to be tried again."""
 PIPE_CLOSED = 141
 """Like INTERRUPTED what a shell reports for a program that a signal ended: stdout has no reader any more."""
 _FAILURES_SHOWN = 10
 _PARTIAL = {
     "placeholder": "nothing of their documents is on these pages (dynamic forms, portfolios): they get no type",
-    "cover": "their documents also have embedded files, which are not read",
+    "cover": "their documents also have embedded files, which --attachments reads",
 }
 """What is said of pages that stand for more than they show."""
 _NAMES = frozenset({"name", "as_type", "group"})  # options that are kept, in tables and as folders
@@ -153,10 +155,44 @@ def _check(options: Mapping[str, object]) -> None:
 
 def begin(common: Common) -> "tuple[Workspace, Output]":
     """The workspace of a command, and its output."""
+    from embedpipe.store.catalogue import listed
     from embedpipe.store.workspace import Workspace
 
     hear(quiet=common.quiet)
+    places = listed(common.artifacts) if "," in str(common.artifacts) else []
+    if len(places) > 1:
+        raise UsageError(
+            f"--artifacts {common.artifacts}: only classify and similar look into several at once; name one"
+        )
     return Workspace(common.artifacts, share=common.share_folder), Output(common.as_json, common.quiet)
+
+
+def begin_several(common: Common) -> "tuple[Workspace, Output, list[tuple[str, str]]]":
+    """The workspace of a command that looks into several artifacts, and its output.
+
+    Returns:
+        The first that can be read, with the others beside it; the output; and those that cannot be read, with reasons.
+    """
+    from embedpipe.store.catalogue import listed, reached
+
+    places = listed(common.artifacts)
+    if len(places) == 1:
+        workspace, output = begin(dataclasses.replace(common, artifacts=Path(places[0])))
+        return workspace, output, []
+    hear(quiet=common.quiet)
+    found, lost = reached(places, share=common.share_folder)
+    found[0].beside = tuple(found[1:])
+    return found[0], Output(common.as_json, common.quiet), lost
+
+
+def holder_of_classifier(workspace: "Workspace") -> "Workspace":
+    """The first of several artifacts that has a classifier."""
+    return next((one for one in (workspace, *workspace.beside) if one.classifiers()), workspace)
+
+
+def as_unreached(lost: "Sequence[tuple[str, str]]") -> dict[str, Any]:
+    """Artifacts that cannot be read, as JSON; nothing where there are none."""
+    return {"unreached": [{"artifacts": place, "reason": why} for place, why in lost]} if lost else {}
 
 
 def take_labels(
@@ -219,10 +255,11 @@ def say_next(common: Common, output: Output, **results: Any) -> None:
     from embedpipe.tasks import info
 
     def known() -> next_steps.Known:
+        from embedpipe.store.catalogue import listed
         from embedpipe.store.workspace import Workspace
 
         try:
-            found = info.standing(Workspace(common.artifacts))
+            found = info.standing(Workspace(listed(common.artifacts)[0]))
         except EmbedpipeError:  # it was said, or will be by the command that needs it
             found = info.Standing(0, 0, 0, 0, ())
         values = {field.name: getattr(found, field.name) for field in dataclasses.fields(found)}
@@ -286,6 +323,10 @@ def print_counts(report: "Report", output: Output) -> None:
     if report.members:
         output.line(f"of these files, {report.members} lie in archives, mails and mailboxes")
     print_passed_over(report, output)
+    if report.elsewhere:
+        output.line(f"files of other shards: {report.elsewhere}")
+    if report.out_of_time:
+        output.line("the time of --budget is used up: everything so far is kept, the same command goes on from here")
     if report.interrupted:
         output.line("interrupted: everything so far is kept, the same command goes on from here")
 
@@ -314,9 +355,11 @@ def print_passed_over(report: "Report", output: Output) -> None:
 
 
 def exit_code(report: "Report") -> int:
-    """Done, some failed, or interrupted."""
+    """Done, some failed, interrupted, or out of time."""
     if report.interrupted:
         return INTERRUPTED
+    if report.out_of_time:
+        return OUT_OF_TIME
     return SOME_FAILED if report.failed else DONE
 
 
@@ -337,8 +380,15 @@ def print_metrics(metrics: dict[str, Any], output: Output) -> None:
         )
         return
     print_quality(metrics, output)
+    if sample := metrics.get("sample"):
+        output.line(
+            f"measured on {metrics['held_out_documents']:,} of {sample['of_documents']:,} documents, in whole groups; "
+            f"standard error of their accuracy: {figure(sample['standard_error'])}"
+        )
+    folds = metrics["folds"]
     output.line(
-        f"{metrics['folds']} folds; documents of one group were never on both sides ({metrics['groups']} groups)"
+        f"{folds} fold{'s' if folds != 1 else ''}; documents of one group were never on both sides "
+        f"({metrics['groups']} groups)"
     )
     print_groups(metrics, output)
     if metrics["types_not_held_out"]:

@@ -8,12 +8,16 @@ import typer
 
 from embedpipe.commands.answers import Answers
 from embedpipe.commands.base import (
+    DONE,
+    SOME_FAILED,
     Classifier,
     ErrorRate,
     PrecisionWanted,
-    begin,
+    as_unreached,
+    begin_several,
     command,
     exit_code,
+    holder_of_classifier,
     open_answerer,
     report_counts,
     say_next,
@@ -65,11 +69,11 @@ def classify(
     from embedpipe.commands import splitting as splitting_command
     from embedpipe.tasks import classify as classify_task
 
-    workspace, output = begin(common)
+    workspace, output, unreached = begin_several(common)
     settings = recognition.on(reading.settings())
     splitting_command.check(split=split, write=write, blank_separates=blank_separates, sort_into=sort_into)
     sorting_command.check(sort_into, link=link, keep_tree=keep_tree)
-    bundle = open_answerer(workspace, classifier)
+    bundle = open_answerer(holder_of_classifier(workspace), classifier)
     answered_by = sorting_command.answered_by(workspace, bundle)
     load = partial(network.load, workspace, bundle.identity)
     rule = Rule(error_rate, precision_wanted)
@@ -88,7 +92,7 @@ def classify(
     else:
         from embedpipe.tasks.sort_into import Wish
 
-        wish = Wish(sort_into, inputs, link=link, keep_tree=keep_tree, answered_by=answered_by)
+        wish = Wish(sort_into, inputs, link=link, keep_tree=keep_tree, answered_by=answered_by, limits=settings.limits)
     with output.progress("reading files") as bar:
         verdicts, report = classify_task.classify(
             workspace,
@@ -103,6 +107,7 @@ def classify(
     answers = Answers(classify_task.with_labels(verdicts, _labels(workspace, output)), report, answered_by)
     found = shift.as_json(report.shift, bundle.name, error_rate)
     values = {"classifier": bundle.name, "documents": answers.documents, "shift": found, **report_counts(report)}
+    values |= as_unreached(unreached)
     values["promise"] = shift.promise(bundle.documents, error_rate)
     smallest = bundle.documents.smallest_error_rate()
     advice = [_too_few(smallest), *found["advice"]] if smallest > error_rate else found["advice"]
@@ -119,7 +124,7 @@ def classify(
     results = {"doubtful": doubtful, "answered": len(answers.verdicts), "inputs": typed(inputs)}
     fit = f"fit-{bundle.name}" if bundle.name in ("svm", "knn", "head") else f"fit-svm --name {typed([bundle.name])}"
     say_next(common, output, **results, fit=fit, file=str(csv or ""), folder=str(sort_into or ""))
-    return exit_code(report) or missing
+    return exit_code(report) or missing or (SOME_FAILED if unreached else DONE)
 
 
 def _too_few(smallest: float) -> str:
@@ -132,7 +137,7 @@ def _labels(workspace: "Workspace", output: "Output") -> "Labels":
     from embedpipe.store.labels import Labels
 
     try:
-        return workspace.labels()
+        return workspace.all_labels()
     except EmbedpipeError as error:
         output.notice(f"warning: labels are not looked at: {error}")
         return Labels()

@@ -1,11 +1,14 @@
 """`embed`: what goes into the artifacts."""
 
+import dataclasses
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from embedpipe.backbones.names import UPRIGHT
+from embedpipe.commands import spreading
 from embedpipe.commands.base import (
     DONE,
     SOME_FAILED,
@@ -19,7 +22,7 @@ from embedpipe.commands.base import (
     take_labels,
 )
 from embedpipe.commands.terminal.next_steps import typed
-from embedpipe.commands.terminal.options import Common, Inputs, Network, Reading, Recognition
+from embedpipe.commands.terminal.options import Common, Inputs, Network, Reading, Recognition, Sharing
 from embedpipe.commands.terminal.targets import folder_option
 from embedpipe.core.display import path_to_text
 from embedpipe.core.errors import UsageError
@@ -27,9 +30,12 @@ from embedpipe.core.outputs import PNG
 
 if TYPE_CHECKING:
     from embedpipe.backbones.engines import Backbone
-    from embedpipe.commands.terminal.console import Output
+    from embedpipe.commands.terminal.console import Output, ProgressBar
     from embedpipe.embedding.intake import Report
     from embedpipe.embedding.streaming import Settings
+    from embedpipe.store.workspace import Workspace
+    from embedpipe.tasks.embed import Progress
+    from embedpipe.tasks.embed_forecast import Forecast
 
 
 def _print_changes(report: "Report", output: "Output") -> None:
@@ -80,6 +86,89 @@ def _explain(
     return SOME_FAILED if failed else DONE
 
 
+class _Watch:
+    """Moves the bar, and says once what the rest will take."""
+
+    def __init__(self, output: "Output", bar: "ProgressBar") -> None:
+        self.forecast: Forecast | None = None
+        self._output, self._bar = output, bar
+
+    def __call__(self, progress: "Progress") -> None:
+        """Takes what `embed` tells."""
+        self._bar(progress)
+        if progress.forecast is not None:
+            self.forecast = progress.forecast
+            for line in progress.forecast.lines():
+                self._output.notice(line)
+
+
+def _dry_run(
+    workspace: "Workspace", inputs: list[str], backbone: "Backbone", settings: "Settings", output: "Output"
+) -> int:
+    """Says what would be done."""
+    from embedpipe.tasks import embed as embed_task
+
+    with output.progress("reading files") as bar:
+        plan = embed_task.plan_run(workspace, inputs, backbone, settings, bar)
+    output.result(plan)
+    output.line(embed_task.describe_plan(plan))
+    if settings.ocr:
+        output.notice("recognition of text is not in this estimate: count about a second a page and core")
+    return DONE
+
+
+def _plan(inputs: list[str], backbone: "Backbone", settings: "Settings", count: int, output: "Output") -> int:
+    """Says what each shard will cost."""
+    from embedpipe.tasks.embed_forecast import in_bytes, in_hours
+    from embedpipe.tasks.embed_plan import plan_shards
+
+    with output.progress("finding files") as bar:
+        plan = plan_shards(inputs, backbone, settings, count, progress=bar)
+    output.result(dataclasses.asdict(plan) | {"balance": round(plan.balance, 3)})
+    output.table(
+        ("shard", "files", "size", "pages", "time", "disk"),
+        [
+            (s.shard, s.files, in_bytes(s.bytes), round(s.pages), in_hours(s.seconds), in_bytes(s.disk))
+            for s in plan.shards
+        ],
+    )
+    pages, disk = sum(s.pages for s in plan.shards), sum(s.disk for s in plan.shards)
+    output.line(
+        f"{sum(s.files for s in plan.shards)} files, about {pages:.0f} pages and {in_bytes(disk)} of disk; "
+        f"{plan.rate:.0f} pages/s on this machine, so one alone takes {in_hours(pages / plan.rate if plan.rate else 0)}"
+    )
+    output.line(
+        f"the longest shard takes {plan.balance:.2f} times the mean: with more shards than machines, all end at about "
+        "the same time"
+    )
+    output.line(f"told from {plan.sampled_files} files and {plan.sampled_pages} pages of them; nothing was written")
+    return DONE
+
+
+def _tell(
+    report: "Report", backbone: "Backbone", settings: "Settings", forecast: "Forecast | None", output: "Output"
+) -> None:
+    """What was done."""
+    values = report_json(report)
+    values |= {
+        "shard": str(settings.shard) if settings.shard else None,
+        "forecast": dataclasses.asdict(forecast) if forecast else None,
+        "device": backbone.engine.device,
+        "precision": backbone.engine.precision,
+        "engine": backbone.engine.name,
+        "backbone": backbone.identity.backbone,
+        "space": backbone.identity.space,
+        "dim": backbone.dim,
+    }
+    output.result(values)
+    print_report(report, output)
+    if report.filled:
+        output.line(f"stored pages drawn again for thumbnails and words: {report.filled}")
+    _print_changes(report, output)
+    engine = f"{backbone.engine.name} on {backbone.engine.device} in {backbone.engine.precision}"
+    output.line(f"space {backbone.identity.space}: {backbone.dim} features a page, {engine}")
+
+
 @command("embed")
 def embed(
     inputs: Inputs,
@@ -87,6 +176,7 @@ def embed(
     network: Network,
     reading: Reading,
     recognition: Recognition,
+    sharing: Sharing,
     size: Annotated[int | None, typer.Option(help="Pixels of the long side.", min=32, max=2048)] = None,
     resize: Annotated[str | None, typer.Option(help="aspect, squash, or crop (the usual photo recipe).")] = None,
     layers: Annotated[str | None, typer.Option(help="stages, penultimate, or penultimate+stages.")] = None,
@@ -118,29 +208,35 @@ def embed(
     """Render and embed every page of files and folders that the store does not hold yet."""
     from embedpipe.tasks import embed as embed_task
 
+    started = time.perf_counter()
+    spreading.check(common, sharing, on_one=explain or dry_run)
     workspace, output = begin(common)
     _check_choices(label_by, resize, upright, annotations)
     if save_pages is not None and not explain:
         raise UsageError("--save-pages: it goes with --explain, which draws the pages")
-    settings = recognition.on(reading.settings())
+    settings = sharing.on(recognition.on(reading.settings()))
     changes = {"size": size, "resize": resize, "layers": layers, "annotations": annotations}
     recipe = {key: value for key, value in changes.items() if value is not None}
-    if dry_run:
-        with output.progress("reading files") as bar:
-            loaded = network.load(workspace, recipe=recipe, upright=upright)
-            plan = embed_task.plan_run(workspace, inputs, loaded, settings, bar)
-        output.result(plan)
-        output.line(embed_task.describe_plan(plan))
-        if settings.ocr:
-            output.notice("recognition of text is not in this estimate: count about a second a page and core")
-        return DONE
+    keep = [name for name, left_out in (("thumbnails", no_thumbnails), ("words", no_words)) if not left_out]
+    if sharing.ray is not None:
+        from embedpipe.cluster.job import Job
+
+        wanted, by_folder = network.wanted(recipe, upright), label_by == "folder"
+        job = Job(tuple(inputs), 1, wanted, settings, tuple(keep), by_folder, retry_failed)
+        return spreading.on_ray(workspace, sharing, job, labels, output)
     backbone = network.load(workspace, recipe=recipe, upright=upright)
+    if dry_run:
+        return _dry_run(workspace, inputs, backbone, settings, output)
+    if sharing.plan is not None:
+        return _plan(inputs, backbone, settings, sharing.plan, output)
     if explain:
         return _explain(inputs, backbone, settings, save_pages, output)
-    keep = [name for name, left_out in (("thumbnails", no_thumbnails), ("words", no_words)) if not left_out]
     if no_words and settings.ocr:
         output.notice("--no-words: no text is recognised")
+    if settings.budget is not None:
+        settings = dataclasses.replace(settings, budget=settings.budget - (time.perf_counter() - started))
     with output.progress("embedding") as bar:
+        watch = _Watch(output, bar)
         report = embed_task.embed(
             workspace,
             inputs,
@@ -149,26 +245,11 @@ def embed(
             label_by_folder=label_by == "folder",
             retry_failed=retry_failed,
             keep=keep,
-            progress=bar,
+            progress=watch,
         )
     if labels is not None:
         take_labels(workspace, str(labels), output)
-    values = report_json(report)
-    values |= {
-        "device": backbone.engine.device,
-        "precision": backbone.engine.precision,
-        "engine": backbone.engine.name,
-        "backbone": backbone.identity.backbone,
-        "space": backbone.identity.space,
-        "dim": backbone.dim,
-    }
-    output.result(values)
-    print_report(report, output)
-    if report.filled:
-        output.line(f"stored pages drawn again for thumbnails and words: {report.filled}")
-    _print_changes(report, output)
-    engine = f"{backbone.engine.name} on {backbone.engine.device} in {backbone.engine.precision}"
-    output.line(f"space {backbone.identity.space}: {backbone.dim} features a page, {engine}")
-    if not report.interrupted:
+    _tell(report, backbone, settings, watch.forecast, output)
+    if not (report.interrupted or report.out_of_time or settings.shard):
         say_next(common, output, inputs=typed(inputs))
     return exit_code(report)

@@ -1,11 +1,22 @@
 """`similar`, `index` and `explain`: pages that look alike, what finds them, and what a type rests on."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from embedpipe.commands.base import DONE, Classifier, begin, command, open_classifier, say_next
+from embedpipe.commands.base import (
+    DONE,
+    SOME_FAILED,
+    Classifier,
+    as_unreached,
+    begin,
+    begin_several,
+    command,
+    open_classifier,
+    say_next,
+)
 from embedpipe.commands.terminal.options import Common, Network, Reading, Space
 from embedpipe.commands.terminal.targets import file_option
 from embedpipe.core.errors import EmbedpipeError, UsageError
@@ -52,8 +63,9 @@ def similar(
     from embedpipe.classifiers.lessons import missing
     from embedpipe.embedding.regions import parse_box
     from embedpipe.tasks import similar as similar_task
+    from embedpipe.tasks.similar_several import Several
 
-    workspace, output = begin(common)
+    workspace, output, unreached = begin_several(common)
     asked = _queries(query, queries)
     if png is not None and len(asked) > 1:
         raise UsageError("--png draws one query: use --html for several")
@@ -67,23 +79,32 @@ def similar(
         )
     region = None if box is None else parse_box(box)
     wanted = similar_task.Wanted(k, page_type, other_documents, whole_document, region, by)
-    store = workspace.store(network.backbone, space)
-    finder = similar_task.Finder(workspace, store, lambda: network.load(workspace, store.identity), reading.settings())
+    finder: similar_task.Finder | Several
+    if workspace.beside:
+        everywhere = (workspace, *workspace.beside)
+        finder = Several.open(everywhere, (network.backbone, space), network.load, reading.settings())
+        stores = [one.store for one in finder.finders]
+    else:
+        stores = [store := workspace.store(network.backbone, space)]
+        load = partial(network.load, workspace, store.identity)
+        finder = similar_task.Finder(workspace, store, load, reading.settings())
     with output.busy("searching"):
         answers = [finder.find(text, wanted) for text in asked]
     if png is not None:
         similar_task.draw(workspace, answers[0], png)
         output.notice(f"drawn: {png}")
     if html is not None:
-        facts = {"Queries": str(len(asked)), "Type": page_type or "all", "Space": store.identity.space}
+        facts = {"Queries": str(len(asked)), "Type": page_type or "all", "Space": stores[0].identity.space}
         similar_task.write_html(workspace, answers, facts, html)
         output.notice(f"written: {html}")
     values = [similar_task.as_json(found) for found in answers]
-    lost = missing.lost_pages(store, without="they are not found")
-    output.result((values[0] if queries is None else {"queries": values}) | {"missing": lost})
+    lost = [missing.lost_pages(store, without="they are not found") for store in stores]
+    unreached += finder.lost if isinstance(finder, Several) else []
+    answer = (values[0] if queries is None else {"queries": values}) | {"missing": lost[0] if len(lost) == 1 else lost}
+    output.result(answer | as_unreached(unreached))
     for found in values:
         _print(found, output, with_query=queries is not None)
-    return DONE
+    return SOME_FAILED if unreached else DONE
 
 
 def _print(found: dict[str, Any], output: "Output", *, with_query: bool) -> None:

@@ -4,6 +4,6 @@ Nothing here imports from another room, loads a heavy library, or knows what a d
 everywhere: keep it small.
 
 Other rooms use `claims`, `display`, `encodings`, `errors`, `files`, `languages.choice`, `languages.table`,
-`languages.translation`, `machine`, `memory`, `moved`, `other_formats`, `outputs`, `records`, `sheets`, `tables`,
-`versions`.
+`languages.translation`, `locks`, `machine`, `memory`, `moved`, `objects.places`, `objects.reading`, `objects.service`,
+`objects.urls`, `other_formats`, `outputs`, `records`, `sheets`, `tables`, `versions`.
 """

@@ -23,6 +23,7 @@ FOLDERS = (
     "watched",
     "duplicates",
     "serve",
+    "shards",
 )
 """What artifacts hold, besides `FILES`."""
 

@@ -18,8 +18,8 @@ from typing import Any
 from embedpipe.core.errors import ArtifactError, BusyError
 from embedpipe.core.locks import TakenError, alone, runs
 
-FORMAT = 1
-"""Version of all manifests; a higher one was written by a newer embedpipe."""
+FORMAT, NEWEST = 1, 2
+"""Version of manifests, where they do not say another one, and the newest that is read."""
 
 _TEMPORARY = ".embedpipe-"
 _EARLIER = ".tmp-"
@@ -216,7 +216,7 @@ def read_json(path: Path, remedy: str = "") -> dict[str, Any]:
         raise ArtifactError(f"{path} is damaged: {type(error).__name__}{remedy}") from error
     if checksum is not None and checksum != _checksum(values):
         raise ArtifactError(f"{path} is damaged: its checksum is not that of its content{remedy}")
-    if version > FORMAT:
+    if version > NEWEST:
         raise ArtifactError(f"{path} was written by a newer embedpipe (format {version}): upgrade this one")
     result: dict[str, Any] = values
     return result

@@ -101,7 +101,7 @@ class Words:
     """Counts of the hashed n-grams of a page.
 
     Attributes:
-        columns: Their buckets, uint32 (k,), ascending.
+        columns: Their buckets, uint32 (k,), ascending; those of the page's head come last, see `extras.word_rows`.
         counts: How often each comes, uint16 (k,).
         characters: Of the text, without spaces.
         origin: One of `WORD_ORIGINS`.
@@ -184,7 +184,7 @@ class FeatureBatch:
     Attributes:
         pages: The pages.
         X: float32 (n, dim), row i belongs to `pages[i]`.
-        words: Counts of their hashed n-grams, sparse (n, `words.BUCKETS`); None where they were not asked for.
+        words: Counts of their hashed n-grams, sparse (n, `words.WIDTH`); None where they were not asked for.
     """
 
     pages: tuple[PageInfo, ...]

@@ -6,11 +6,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from embedpipe.core.objects.places import is_folder
+from embedpipe.core.objects.reading import ahead
+from embedpipe.core.objects.urls import absolute, bucket_of, is_url
 from embedpipe.core.other_formats import counted
 from embedpipe.core.records import WHOLE_FILE, Document, PageFailure, Shift
 from embedpipe.embedding.recognition import Recognised
 from embedpipe.embedding.streaming import Settings
 from embedpipe.pages.containers.places import MARK, exists, holders
+from embedpipe.pages.documents import SUFFIXES
 from embedpipe.pages.unfolding import Item, unfold
 from embedpipe.pages.walking import UNREAD, Found, FoundFile, IgnoredFile, Input, not_read, walk
 from embedpipe.store.sources import CURRENT, EARLIER, GONE, PASSED_OVER, Sources
@@ -24,6 +28,8 @@ class Report:
 
     Attributes:
         same_files: Further names of files that were met already: hard links, links, folders under two names.
+        elsewhere: Files that belong to other shards; they are not among `files`.
+        out_of_time: Whether the run stopped by itself, for its budget was used up.
         members: Documents in archives, mails and mailboxes; each counts as a file, and the container does not.
         others: How many files were ignored for which reason, see `walking.IgnoredFile`.
         unread: Ignored files in formats that are not read: path, and what people call them.
@@ -64,6 +70,8 @@ class Report:
     unread: list[tuple[str, str]] = field(default_factory=list)
     stages: dict[str, float] = field(default_factory=dict)
     interrupted: bool = False
+    elsewhere: int = 0
+    out_of_time: bool = False
     filled: int = 0
     kept_labels: int = 0
     shift: Shift = field(default_factory=Shift)
@@ -109,6 +117,8 @@ class Report:
             "pages_per_second": round(rate, 2),
             "stages": {stage: round(seconds, 3) for stage, seconds in self.stages.items()},
             "interrupted": self.interrupted,
+            "out_of_time": self.out_of_time,
+            "elsewhere": self.elsewhere,
             "ocr": self.recognised.as_json(),
             "failures": [
                 {"path": f.page.source, "page": f.page.page_number or None, "kind": f.kind, "message": f.message}
@@ -145,6 +155,10 @@ class Report:
             self.failed_pages += 1
 
 
+_CONTAINERS = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".eml", ".mbox")
+"""Names that promise members; content tells, but an object has to be fetched for that."""
+
+
 class Intake:
     """Walks the inputs, hashes what it finds, and says which documents still have pages to do.
 
@@ -165,10 +179,11 @@ class Intake:
         self._sources = sources
         self._report = report
         self.complete = False
+        self._unlisted: list[str] = []
         self._at: dict[str, Document] = {}
         self._mounts: dict[str, str] = {}
-        given = (os.path.abspath(one) for one in self._inputs if isinstance(one, str))
-        self._roots = [root for root in given if os.path.isdir(root)]
+        given = (absolute(one) for one in self._inputs if isinstance(one, str))
+        self._roots = [root for root in given if is_folder(root)]
         self._awaited = {path: CURRENT for root in self._roots for path in sources.present_below(root)}
         self._held: dict[str, list[str]] = {}
         for path in self._awaited:
@@ -178,26 +193,44 @@ class Intake:
 
     def size(self) -> tuple[int, int]:
         """Files and bytes to come; walks the inputs once, without opening a file."""
-        found = [item.size for item in self._walk() if isinstance(item, FoundFile)]
+        found = [item.size for item in self._walk() if isinstance(item, FoundFile) and self._is_ours(item.path)]
         return len(found), sum(found)
 
     def _walk(self) -> Iterator[Found]:
         return walk(self._inputs, self._settings.exclude, follow_links=self._settings.follow_links)
 
     def __iter__(self) -> Iterator[Document | PageFailure]:
-        for found in self._walk():
-            self._report.files += 1
+        for found in ahead(self._walk(), self._fetched_first):
             self._meet(found)
-            if isinstance(found, FoundFile) and found.same_as is not None:
+            if not self._is_ours(path := _path_of(found)):
+                self._report.elsewhere += 1
+                self._await(path, CURRENT)
+                continue
+            self._report.files += 1
+            if isinstance(found, FoundFile) and found.same_as is not None and self._is_ours(found.same_as):
                 self._same(found, found.same_as)
                 continue
             yield from self._items_of(found)
             self.bytes_done += found.size if isinstance(found, FoundFile) else 0
         self.complete = True
 
+    def _fetched_first(self, found: Found) -> str | None:
+        """The object that a file is, where it will be read as a whole: a document by its name, and not known."""
+        if not isinstance(found, FoundFile) or not is_url(found.path) or not self._is_ours(found.path):
+            return None
+        if found.size > self._settings.limits.file_bytes:
+            return None
+        is_document = os.path.splitext(found.path)[1].lower() in (*SUFFIXES, *_CONTAINERS)
+        return found.path if is_document and self._sources.unchanged(found) is None else None
+
+    def _is_ours(self, path: str) -> bool:
+        """Whether a file belongs to the shard that is read, if it is one."""
+        return self._settings.shard is None or self._settings.shard.holds(path, self._roots)
+
     def _items_of(self, found: Found) -> Iterator[Document | PageFailure]:
         """What is new of a file, or of the members of a container, each of which counts as a file."""
-        known = self._sources.unchanged if self._settings.trust_mtime else lambda _: None
+        told = isinstance(found, FoundFile) and is_url(found.path)  # their time also tells the ETag
+        known = self._sources.unchanged if self._settings.trust_mtime or told else lambda _: None
         items: Iterable[Item] = (
             [found]
             if not isinstance(found, FoundFile)
@@ -252,10 +285,11 @@ class Intake:
 
     def _meet(self, found: Found) -> None:
         """Counts what is there below each input, so that an empty folder is told from one of which files are gone."""
+        if isinstance(found, PageFailure) and is_url(found.page.source):
+            self._unlisted.append(found.page.source)
         if not isinstance(found, IgnoredFile):
-            path = found.path if isinstance(found, FoundFile) else found.page.source
             for root in self._roots:
-                self._met[root] += _below(path, root)
+                self._met[root] += _below(_path_of(found), root)
 
     def _await(self, path: str, standing: str) -> None:
         """Notes what a known path holds now, where that is no document; of a container also of all that it held."""
@@ -287,10 +321,10 @@ class Intake:
                 self._report.gone.append(path)
             elif standing == PASSED_OVER:
                 self._report.left.append(path)
-            elif _is_gone(path):
+            elif self._is_gone(path):
                 lost = not self._is_mounted(path) or not any(self._met[r] for r in self._roots if _below(path, r))
                 (self._report.unreachable if lost else self._report.gone).append(path)
-            elif exists(path):
+            elif not is_url(path) and exists(path):
                 self._report.left.append(path)
         self._sources.leave([p for p in self._report.gone if self._awaited[p] == EARLIER], EARLIER)
         self._sources.leave([p for p in self._report.gone if self._awaited[p] != EARLIER], GONE)
@@ -299,10 +333,16 @@ class Intake:
     def in_reach(self, path: str) -> bool:
         """Whether a path lies in a folder that was walked to the end, and is there or known to be gone."""
         below = self.complete and any(_below(path, root) and self._met[root] for root in self._roots)
-        return below and (exists(path) or _is_gone(path))
+        return below and (self._is_gone(path) or is_url(path) or exists(path))
+
+    def _is_gone(self, path: str) -> bool:
+        """Whether there is certainly nothing at a path; of objects the lists of their folders have told."""
+        return not any(_below(path, folder) for folder in self._unlisted) if is_url(path) else _is_gone(path)
 
     def _mount(self, folder: str) -> str:
         """Where the file system of a folder is mounted."""
+        if is_url(folder):
+            return bucket_of(folder)
         passed, at = [], folder
         while at not in self._mounts:
             passed.append(at)
@@ -316,7 +356,7 @@ class Intake:
 
     def _is_mounted(self, path: str) -> bool:
         mount = self._sources.mount(path)
-        return not mount or os.path.ismount(mount)
+        return not mount or is_url(mount) or os.path.ismount(mount)
 
 
 def _type_folder(found: FoundFile, path: str) -> str | None:
@@ -325,6 +365,10 @@ def _type_folder(found: FoundFile, path: str) -> str | None:
         return found.type_folder
     folder, slash, _ = path[len(found.path) + len(MARK) :].partition(MARK)[0].partition(os.sep)
     return folder if slash else None
+
+
+def _path_of(found: Found) -> str:
+    return found.page.source if isinstance(found, PageFailure) else found.path
 
 
 def _below(path: str, root: str) -> bool:

@@ -1,9 +1,10 @@
 """Features of files and folders: from the store where it holds them, else through rendering and network, not kept."""
 
+import functools
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -37,14 +38,11 @@ from embedpipe.store.sources import Sources
 from embedpipe.store.workspace import Workspace
 
 if TYPE_CHECKING:  # only new pages need the network
-    from scipy.sparse import csr_array
-
     from embedpipe.backbones.engines import Backbone
 
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
 _NOWHERE = "no-sources"
 """In place of the sources, which take long to read, where the inputs lie in none of the folders that these know."""
 
@@ -52,11 +50,38 @@ Progress = Callable[[str, int, int, int], None]
 """Takes the stage, how many pages or files are done, and bytes done of how many."""
 
 
+@dataclass(eq=False)
+class _Stored:
+    """The stored pages of some artifacts, and where those of each document are."""
+
+    workspace: Workspace
+    store: FeatureStore
+    pages: pa.Table
+    rows: dict[str, NDArray[np.int64]]
+
+    @classmethod
+    def of(cls, workspace: Workspace, identity: Identity) -> "_Stored | None":
+        """Those of a space; None where there are none: then every page is new."""
+        try:
+            store = FeatureStore.open(workspace.store_path(identity.space))
+        except ArtifactError:
+            return None
+        if store.identity != identity:
+            return None
+        pages = store.table()
+        return cls(workspace, store, pages, _rows_by_document(pages))
+
+    @functools.cached_property
+    def words(self) -> PageTable:
+        """Of the pages, opened once for all documents."""
+        return words_table(self.workspace.root)
+
+
 class Reading:
     """One reading of files and folders.
 
     Args:
-        workspace: Where stored features are looked up.
+        workspace: Where stored features are looked up, and in the artifacts beside it.
         identity: The space that is wanted.
         settings: How documents are read.
         cues: Join the cues of each page to its features, as a last block.
@@ -79,21 +104,17 @@ class Reading:
         self._settings = settings
         self.options = ReadOptions(limits=settings.limits, passwords=settings.passwords)
         self._cues, self._words = cues, words
-        self._table: PageTable | None = None
         if settings.ocr and not words:
             log.warning("--ocr: this classifier learnt from pictures alone, so no text is recognised")
-        self._store: FeatureStore | None = None
-        self._rows: dict[str, NDArray[np.int64]] = {}
-        found = self._shared(identity.space, lambda: _stored(workspace, identity))
-        if found is not None:
-            self._store, self._pages, self._rows = found
+        found = (self._held(one, identity) for one in (workspace, *workspace.beside))
+        self._stores = [one for one in found if one is not None]
 
-    def _shared(self, space: str, make: Callable[[], T]) -> T:
-        """What is read of the store: once for several readings where the program stays."""
+    def _held(self, workspace: Workspace, identity: Identity) -> _Stored | None:
+        """The stored pages of some artifacts; read once for many readings where the program stays."""
         if self._settings.warm is None:
-            return make()
-        manifest = self._workspace.store_path(space) / "manifest.json"
-        return self._settings.warm.kept(("stored", manifest), [manifest], make)
+            return _Stored.of(workspace, identity)
+        files = [workspace.store_path(identity.space) / "manifest.json", workspace.root / "pages" / "words.json"]
+        return self._settings.warm.kept(("stored", *files), files, lambda: _Stored.of(workspace, identity))
 
     def read(self, inputs: Iterable[Input], backbone: "Callable[[], Backbone]") -> Iterator[FeatureBatch | PageFailure]:
         """Yields the features of every wanted page, rounded as in the store, and a failure for each that has none.
@@ -120,7 +141,7 @@ class Reading:
     def _say_unread(self) -> None:
         """Says that pages were read without recognition, where the words that are kept came from it."""
         unread = self.report.recognised.unread
-        if unread and word_counts(self._workspace.root)[OCR_WORDS]:
+        if unread and self._settings.warm is None and word_counts(self._workspace.root)[OCR_WORDS]:
             log.warning(
                 "pages without text, and without words, for nothing was recognised: %d; of stored ones it was: --ocr "
                 "auto reads these alike",
@@ -151,10 +172,10 @@ class Reading:
     def _stored(self, document: Document) -> tuple[FeatureBatch | None, Job | None]:
         """What the store holds of the wanted pages of a document, in their order, and what is missing."""
         selection = self._settings.selection
-        rows = self._rows.get(document.sha256)
-        if rows is None or self._store is None:
+        held = next((one for one in self._stores if document.sha256 in one.rows), None)
+        if held is None:
             return None, Job(document, selection)
-        pages = self._pages.take(numbers(rows))
+        pages = held.pages.take(numbers(held.rows[document.sha256]))
         wanted = set(selection.indices(pages["page_count"][0].as_py()))
         indices = array_of(pages["page_index"])
         order = np.argsort(indices, kind="stable")
@@ -172,18 +193,12 @@ class Reading:
             )
             for index, count, *others, kind, turned in zip(*(pages[name].to_pylist() for name in columns), strict=True)
         )
-        X = self._store.features(array_of(pages["page_id"]))
+        X = held.store.features(array_of(pages["page_id"]))
         keys = [(document.sha256, info.ref.page_index) for info in infos]
-        words = self._kept_words(keys) if self._words else None
+        words = words_in(held.words, keys) if self._words else None
         if self._cues:
-            X = np.hstack([X, cues_of(self._workspace, keys, self.options)])
+            X = np.hstack([X, cues_of(held.workspace, keys, self.options)])
         return FeatureBatch(infos, X, words), job
-
-    def _kept_words(self, keys: list[tuple[str, int]]) -> "csr_array":
-        """The words of stored pages; their table is opened once, for all documents."""
-        if self._table is None:
-            self._table = words_table(self._workspace.root)
-        return words_in(self._table, keys)
 
     def _streamed(self, backbone: "Backbone", jobs: list[Job]) -> Iterator[FeatureBatch | PageFailure]:
         extras = frozenset({WORDS} if self._words else ())
@@ -208,20 +223,6 @@ def told(intake: Intake, progress: Progress) -> Iterator[Document | PageFailure]
     for number, item in enumerate(intake, 1):
         progress("reading files", number, intake.bytes_done, total)
         yield item
-
-
-def _stored(
-    workspace: Workspace, identity: Identity
-) -> tuple[FeatureStore, pa.Table, dict[str, NDArray[np.int64]]] | None:
-    """The store of a space, its pages, and the rows of each document; None where nothing of it is stored."""
-    try:
-        store = FeatureStore.open(workspace.store_path(identity.space))
-    except ArtifactError:
-        return None
-    if store.identity != identity:
-        return None
-    pages = store.table()
-    return store, pages, _rows_by_document(pages)
 
 
 def _rows_by_document(pages: pa.Table) -> dict[str, NDArray[np.int64]]:

@@ -6,7 +6,7 @@ A thread feeds the workers and forms batches of one shape; the calling thread dr
 import queue
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import InitVar, dataclass, field, replace
@@ -21,6 +21,7 @@ from embedpipe.backbones.onnx.orientation import turned
 from embedpipe.core.errors import DocumentError, NetworkError
 from embedpipe.core.machine import render_workers
 from embedpipe.core.records import Document, FeatureBatch, PageFailure, PageImage, PageInfo, Recipe
+from embedpipe.embedding.sharding import Shard
 from embedpipe.embedding.warm import Warm
 from embedpipe.pages.augmentation import Variants, larger
 from embedpipe.pages.documents import WORDS, Limits, ReadOptions
@@ -44,7 +45,7 @@ class Settings:
     Attributes:
         selection: Which pages of each document.
         limits: What documents and pages may cost.
-        passwords: To try on encrypted PDFs.
+        passwords: To try on encrypted PDFs and members of archives.
         workers: Render processes; 0 for as many as suit the cores and the memory.
         batch_size: Pages per call of the network; 0 for what suits the engine.
         trust_mtime: Take size and time of change for the content of files that were hashed before.
@@ -53,6 +54,8 @@ class Settings:
         strict: Documents and pictures in formats that are not read count as failures, see `walking.IgnoredFile`.
         ocr: Whether pages are read by text recognition, and how.
         warm: What a program that stays keeps between readings; None where each starts its own workers.
+        shard: Read only the files of this shard; None for all.
+        budget: Seconds after which a run stops by itself, and can be continued; None for no limit.
         page_seconds: Earlier name of `limits.page_seconds`.
         page_bytes: Earlier name of `limits.page_bytes`.
     """
@@ -68,6 +71,8 @@ class Settings:
     ocr: Ocr = field(default_factory=Ocr)
     strict: bool = False
     warm: Warm | None = None
+    shard: Shard | None = None
+    budget: float | None = None
     page_seconds: InitVar[float | None] = None
     page_bytes: InitVar[int | None] = None
 
@@ -75,7 +80,7 @@ class Settings:
         """Takes limits by their earlier names."""
         given = {"page_seconds": page_seconds, "page_bytes": page_bytes}
         changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-        object.__setattr__(self, "limits", replace(self.limits, **changes))
+        object.__setattr__(self, "limits", replace(self.limits, **changes).with_passwords(self.passwords))
 
 
 class _Background(Generic[T]):
@@ -140,6 +145,7 @@ class PageStream:
 
     Attributes:
         seconds: What each stage took.
+        workers: Render processes.
         seen: Called, in the thread of the feeder, with each page of which only the extras were wanted.
     """
 
@@ -164,11 +170,14 @@ class PageStream:
         if variants is not None:
             self._options = replace(self._options, recipe=larger(identity.recipe), variants=variants)
         workers = settings.workers or render_workers()
-        self._workers = max(1, min(workers, files))
+        self.workers = max(1, min(workers, files))
         self._warm = settings.warm
         self.seconds = {"render": 0.0, "forward": 0.0, "wait": 0.0}
+        self._running: tuple[Renderer, _Background[list[PageImage] | PageFailure]] | None = None
         self.stopped = threading.Event()
         self.bytes_finished = 0  # of documents that left the workers
+        self.documents_finished = self.pages_finished = 0  # likewise
+        self._rendered: Counter[str] = Counter()  # pages of documents that are not finished
         self.seen: Callable[[PageInfo], None] = lambda _: None
 
     def run(self, jobs: Iterable[Job]) -> Iterator[FeatureBatch | PageFailure]:
@@ -176,6 +185,7 @@ class PageStream:
         with self._renderer() as renderer:
             before = renderer.stats.seconds
             feeder = _Background(self._batches(renderer, jobs), _BATCHES_AHEAD)
+            self._running = renderer, feeder
             try:
                 yield from self._features(feeder)
             finally:
@@ -186,11 +196,20 @@ class PageStream:
                 feeder.join()
                 self.seconds["render"] += renderer.stats.seconds - before
                 self.seconds["wait"] += feeder.waited
+                self._running = None
+
+    def so_far(self) -> dict[str, float]:
+        """What each stage took until now, while it runs."""
+        if self._running is None:
+            return dict(self.seconds)
+        renderer, feeder = self._running
+        now = {"render": renderer.stats.seconds, "wait": feeder.waited}
+        return {stage: seconds + now.get(stage, 0.0) for stage, seconds in self.seconds.items()}
 
     def _renderer(self) -> AbstractContextManager[Renderer]:
         if self._warm is None:
-            return Renderer(self._options, self._workers)
-        return self._warm.renderer(self._options, self._workers)
+            return Renderer(self._options, self.workers)
+        return self._warm.renderer(self._options, self.workers)
 
     def _features(self, batches: Iterable[list[PageImage] | PageFailure]) -> Iterator[FeatureBatch | PageFailure]:
         """Sends batches through the network; the next one is laid out while the network works."""
@@ -259,7 +278,11 @@ class PageStream:
         waiting: dict[tuple[int, ...], list[PageImage]] = {}
         count = 0
         for rendered in renderer.render(jobs):
-            self.bytes_finished += rendered.document.size if rendered.finished else 0
+            self._rendered[rendered.document.sha256] += len(rendered.results)
+            if rendered.finished:
+                self.bytes_finished += rendered.document.size
+                self.documents_finished += 1
+                self.pages_finished += self._rendered.pop(rendered.document.sha256)
             for result in self._upright(rendered.results):
                 if isinstance(result, PageFailure):
                     yield result

@@ -19,6 +19,9 @@ pairs."""
 _BLOCK = 4096
 _ROUNDED = 5e-4  # by which products with float16 are too small at most
 _PAIRS = 4096
+_PROBES = 8
+"""Lists that are looked at: so near rows lie in few. Of 21,127 pairs from a cosine of 0.9 on one was missed, of 5,660
+from 0.95 on none."""
 
 
 def near_pairs(
@@ -57,7 +60,7 @@ def near_pairs(
 def _pairs_of_many(
     unit: NDArray[np.float32], threshold: float, most_exact: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    index, n = RowIndex(unit, most_exact), len(unit)
+    index, n = RowIndex(unit, most_exact, _PROBES), len(unit)
     lost = np.sqrt(np.maximum(1.0 - np.einsum("ij,ij->i", index.rows, index.rows), 0.0))  # by the projection
     keys, crowded = [], np.zeros(n, bool)
     for start in range(0, n, _BLOCK):

@@ -144,6 +144,21 @@ def update(
     return new
 
 
+def compared(indexes: Sequence[PageIndex]) -> list[PageIndex]:
+    """Indexes of several stores whose cosines compare: with the scaling that one index of all their pages would have.
+
+    Args:
+        indexes: Of stores of one space; they are not changed.
+    """
+    moments = [one for index in indexes for one in index.moments.values()]
+    scaler, found = Moments.total(moments, _blocks(indexes[0].store)).scaler(), []
+    for index in indexes:
+        new = replace(index, scaler=scaler, segments=[segment.scaled(scaler) for segment in index.segments])
+        new.setting = drifted(new) if new.rescaled else new.setting
+        found.append(new)
+    return found
+
+
 def _scaled(index: PageIndex) -> PageIndex:
     """Gives an index that is not in use yet the scaling of all pages that it holds, as a new one would have it.
 

@@ -104,14 +104,17 @@ class RowIndex:
     Args:
         unit: float32 (n, dim).
         most_exact: Up to so many rows all are compared.
+        probes: Lists that are looked at where there are more.
     """
 
-    def __init__(self, unit: NDArray[np.float32], most_exact: int = EXACT_ROWS) -> None:
+    def __init__(self, unit: NDArray[np.float32], most_exact: int = EXACT_ROWS, probes: int = _PROBES) -> None:
         sample = unit[:0] if len(unit) <= most_exact else unit[sampled(len(unit))]
         self.layout = Layout.of(sample, len(unit), most_exact)
         del sample  # hundreds of megabytes
         self.rows = unit if self.layout.exact else self.layout.project(unit)
         self._index = self.layout.index(self.rows)
+        if not self.exact:
+            self._index.nprobe = min(probes, len(self.layout.centroids))
 
     @property
     def exact(self) -> bool:

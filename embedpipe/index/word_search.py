@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from embedpipe.pages.extras.word_rows import weighted
+from embedpipe.pages.extras.word_rows import folded, weighted
 from embedpipe.pages.extras.words import BUCKETS
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.page_extras import PageWords
@@ -45,7 +45,7 @@ class WordSearch:
             self._kept = [(ids, self.unit(counts)) for ids, counts in self._kept]
 
     def unit(self, counts: csr_array) -> csr_array:
-        """Counts, sparse (n, BUCKETS), as weighted rows of unit length."""
+        """Counts, sparse (n, WIDTH), as weighted rows of unit length."""
         return weighted(counts, self._rarity)
 
     def search(
@@ -54,7 +54,7 @@ class WordSearch:
         """The k pages whose words are most like those of a query; pages that share no n-gram are none.
 
         Args:
-            query: Counts of one page, sparse (1, BUCKETS).
+            query: Counts of one page, sparse (1, WIDTH).
             k: How many pages.
             allowed: Ids of the pages that may be found; None for all.
 
@@ -86,4 +86,4 @@ class WordSearch:
     def _read(self) -> Iterator[tuple[NDArray[np.int64], csr_array]]:
         for start in range(0, len(self._ids), _BATCH):
             ids = self._ids[start : start + _BATCH]
-            yield ids, self._words.of(ids)
+            yield ids, folded(self._words.of(ids), BUCKETS)

@@ -5,5 +5,5 @@ new input format is one entry in `documents.READERS`. Nothing here knows of netw
 
 Other rooms use `augmentation`, `containers.opening`, `containers.places`, `contract`, `cues`, `documents`,
 `extraction`, `extras.ocr`, `extras.thumbnails`, `extras.word_rows`, `extras.words`, `facts`, `leftovers`, `rendering`,
-`source_kinds`, `unfolding`, `walking`.
+`source_kinds`, `unfolding`, `walking`, `workers`.
 """

@@ -1,7 +1,7 @@
 """What the readers of all kinds of file share: what is asked of them, what they give, and how a page is laid out."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -101,6 +101,8 @@ class Limits:
         depth: Most containers that a document may lie in, one in the other.
         unpacked_bytes: Most bytes that one file may unpack to; also at most so many times its size as documents do.
         texts: Whether plain texts, by names such as `a.txt` and `a.md`, are documents.
+        attachments: Whether files that are attached to PDFs are looked into.
+        passwords: To try on members of archives; those of `ReadOptions` are added to them.
     """
 
     file_bytes: int = 2 * 1024**3
@@ -112,6 +114,12 @@ class Limits:
     depth: int = 6
     unpacked_bytes: int = 64 * 1024**3
     texts: bool = False
+    attachments: bool = False
+    passwords: tuple[str, ...] = field(default=(), repr=False)
+
+    def with_passwords(self, passwords: tuple[str, ...]) -> "Limits":
+        """The same with more passwords to try."""
+        return replace(self, passwords=tuple(dict.fromkeys((*self.passwords, *passwords))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +130,7 @@ class ReadOptions:
         recipe: Size and resize rule; with `variants`, that of the larger page that they are made of.
         interpolation: How images are scaled.
         limits: What is refused.
-        passwords: To try on encrypted PDFs.
+        passwords: To try on encrypted PDFs and members of archives.
         cues: Whether to tell the cues of each page.
         extras: What else is made of each page: `THUMBNAILS`, `WORDS`.
         recogniser: Reads the words from the picture of each page, whether the document tells them or not.
@@ -138,6 +146,11 @@ class ReadOptions:
     variants: "Variants | None" = None
     recogniser: "Recogniser | None" = None
 
+    def __post_init__(self) -> None:
+        """Hands the passwords on to those who open containers."""
+        if self.passwords:
+            object.__setattr__(self, "limits", self.limits.with_passwords(self.passwords))
+
 
 @dataclass(frozen=True, slots=True)
 class Rendering:
@@ -145,7 +158,7 @@ class Rendering:
 
     `stands_for` is one of `records.PARTIAL` where the document has more than its pages show, else "". Of a PDF, `page`
     is PyMuPDF's page and `drawing` its display list, for those who read more than its picture: to load the page and to
-    go through its content again would take as long as the rest.
+    go through its content again would take as long as the rest. `text` is what lies behind a page of another kind.
     """
 
     pixels: NDArray[np.uint8]
@@ -156,6 +169,7 @@ class Rendering:
     stands_for: str = ""
     page: Any = None
     drawing: Any = None
+    text: str = ""
 
     @property
     def ink(self) -> float:

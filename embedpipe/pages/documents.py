@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from embedpipe.core.errors import DocumentError
-from embedpipe.pages.containers.opening import member_file
+from embedpipe.pages.containers.opening import held_file
 from embedpipe.pages.contract import (
     BLANK_INK,
     INK_CONTRAST,
@@ -126,6 +126,28 @@ def _open_avif(path: str, options: ReadOptions) -> OpenDocument:
     return _open_picture("AVIF", path, options)
 
 
+def _open_djvu(path: str, options: ReadOptions) -> OpenDocument:
+    try:
+        from embedpipe.pages.formats.djvu import DjvuDocument  # noqa: PLC0415 - an extra
+    except ImportError:
+        raise DocumentError("needs_converter", "DjVu documents need the extra djvu") from None
+    return DjvuDocument(path, options)
+
+
+def _open_photoshop(path: str, options: ReadOptions) -> OpenDocument:
+    try:
+        from embedpipe.pages.formats.photoshop import PhotoshopDocument  # noqa: PLC0415 - an extra
+    except ImportError:
+        raise DocumentError("needs_converter", "pictures of Photoshop need the extra psd") from None
+    return PhotoshopDocument(path, options)
+
+
+def _open_caj(path: str, options: ReadOptions) -> OpenDocument:
+    from embedpipe.pages.formats.caj import CajDocument  # noqa: PLC0415 - see `load_decoders`
+
+    return CajDocument(path, options)
+
+
 def _load_heif() -> bool:
     """Has Pillow open HEIF; False where the extra is not installed."""
     try:
@@ -170,6 +192,21 @@ READERS: dict[str, Reader] = {
         lambda head: bool((brands := _brands(head)) & _HEIF) and not brands & {b"avif", b"avis"},
         _open_heif,
     ),
+    "djvu": Reader(
+        "DjVu",
+        (".djvu", ".djv"),
+        lambda head: head.startswith(b"AT&TFORM") and head[12:16] in (b"DJVU", b"DJVM"),
+        _open_djvu,
+    ),
+    "psd": Reader(
+        "PSD", (".psd", ".psb"), lambda head: head.startswith((b"8BPS\0\x01", b"8BPS\0\x02")), _open_photoshop
+    ),
+    "caj": Reader(
+        "CAJ",
+        (".caj", ".kdh", ".nh"),
+        lambda head: head.startswith((b"CAJ\0", b"KDH ", b"HN\0\0", b"\xc8" + bytes(7))),
+        _open_caj,
+    ),
     "xps": _book("XPS", "xps", (".xps", ".oxps"), _never),
     "epub": _book("EPUB", "epub", (".epub",), _never),
     "cbz": _book("CBZ", "cbz", (".cbz",), _never),
@@ -203,9 +240,9 @@ def text_reader(path: str, head: bytes, limits: Limits) -> str | None:
 
 
 def open_document(path: str, reader: str, options: ReadOptions) -> OpenDocument:
-    """Opens a file, or a member of a container, with a reader of the table; raises DocumentError."""
+    """Opens a file, a member of a container or an object, with a reader of the table; raises DocumentError."""
     opener: Any = READERS[reader].open
-    held = member_file(path, options.limits)
+    held = held_file(path, options.limits)
     if held is None:
         return opener(path, options)  # type: ignore[no-any-return]
     opened: OpenDocument = opener(held.path, options)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pymupdf
 from numpy.typing import NDArray
-from pebble import ProcessExpired, ProcessPool
+from pebble import ProcessPool
 from PIL import Image
 
 from embedpipe.core.errors import DocumentError
@@ -19,6 +19,7 @@ from embedpipe.pages.documents import OpenDocument, ReadOptions, open_document
 from embedpipe.pages.formats.pdf import PdfDocument
 from embedpipe.pages.formats.tiff import TiffDocument
 from embedpipe.pages.formats.tiff_parts import copy_pictures
+from embedpipe.pages.guarding import result_of
 from embedpipe.pages.rendering import start_worker
 from embedpipe.pages.workers import WorkerContext
 
@@ -242,12 +243,6 @@ def run_guarded(
     with ProcessPool(max_workers=1, initializer=start_worker, initargs=initial, context=context) as pool:
         for function, arguments, seconds in calls:
             try:
-                yield pool.schedule(function, args=arguments, timeout=seconds).result()
+                yield result_of(pool.schedule(function, args=arguments, timeout=seconds), seconds)
             except DocumentError as error:
                 yield error
-            except TimeoutError:
-                yield DocumentError("timeout", f"not finished after {seconds:g} s (--page-timeout)")
-            except MemoryError:
-                yield DocumentError("memory", "needs more memory than --page-memory allows")
-            except ProcessExpired as error:
-                yield DocumentError("crash", f"the decoder crashed the worker (exit code {error.exitcode})")

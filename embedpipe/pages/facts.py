@@ -1,6 +1,7 @@
 """What is known of how a document is read: library, layers, fonts, profiles. Told by a guarded worker, for people."""
 
 from collections.abc import Iterable, Iterator
+from importlib.metadata import version
 from typing import Any
 
 import pymupdf
@@ -19,6 +20,9 @@ from embedpipe.pages.formats.pictures import ORIENTATION, ImageDocument
 
 _MOST_PAGES = 100
 """Pages whose fonts are looked at."""
+
+_EXTRAS = {"heif": "pi-heif", "djvu": "djvu-rs", "psd": "psd-tools"}
+"""Distributions of libraries that are extras: they are here, for the document was opened."""
 
 _STANDARD = ("Courier", "Helvetica", "Times", "Symbol", "ZapfDingbats")
 
@@ -55,12 +59,10 @@ def _facts(document: Document, options: ReadOptions) -> dict[str, Any]:
 
 
 def _library(reader: str) -> str:
-    if reader == "pdf" or reader in BOOKS:
+    if reader in ("pdf", "caj") or reader in BOOKS:
         return f"PyMuPDF {pymupdf.VersionBind} (MuPDF {pymupdf.VersionFitz})"
-    if reader == "heif":
-        import pi_heif  # noqa: PLC0415 - an extra; it is here, for the document opened
-
-        return f"pi-heif {pi_heif.__version__}, Pillow {pillow_version}"
+    if reader in _EXTRAS:
+        return f"{_EXTRAS[reader]} {version(_EXTRAS[reader])}, Pillow {pillow_version}"
     return f"Pillow {pillow_version}"
 
 

@@ -14,6 +14,9 @@ from embedpipe.core import claims
 from embedpipe.core.display import text_to_path
 from embedpipe.core.errors import EmbedpipeError
 from embedpipe.core.files import is_temporary
+from embedpipe.core.objects.places import Entry, exists
+from embedpipe.core.objects.places import stat as stat_of
+from embedpipe.core.objects.urls import absolute, is_url, joined
 from embedpipe.core.tables import read_table
 from embedpipe.pages.containers.places import is_member
 
@@ -63,7 +66,7 @@ class Sieve:
         self._exclude = [pattern.strip("/") or pattern for pattern in exclude]
         self._ledgers: dict[str, dict[str, tuple[str, int]]] = {}
 
-    def folder(self, entry: os.DirEntry[str], below: str) -> str:
+    def folder(self, entry: "os.DirEntry[str] | Entry", below: str) -> str:
         """Of a folder; `below` is its path below the input, with slashes."""
         name = entry.name.casefold()
         if name in _FOLDERS or name.startswith("."):
@@ -79,7 +82,7 @@ class Sieve:
             return ""
         return OURS
 
-    def file(self, entry: os.DirEntry[str], below: str, size: int) -> str:
+    def file(self, entry: "os.DirEntry[str] | Entry", below: str, size: int) -> str:
         """Of a file, by its name and place."""
         name = entry.name.casefold()
         if is_temporary(entry.name) or entry.name in LEDGERS or self._is_of_artifacts(entry):
@@ -90,7 +93,7 @@ class Sieve:
             return EXCLUDED
         return OURS if self._is_copy(entry.path, size) else ""
 
-    def _is_of_artifacts(self, entry: os.DirEntry[str]) -> bool:
+    def _is_of_artifacts(self, entry: "os.DirEntry[str] | Entry") -> bool:
         return entry.name in claims.FILES and os.path.dirname(entry.path) in self._claimed
 
     def _is_excluded(self, name: str, below: str) -> bool:
@@ -106,8 +109,8 @@ class Sieve:
         with suppress(OSError):
             if is_member(source):  # its size is known to its container only
                 return True
-            status = os.stat(source)
-            if not stat.S_ISREG(status.st_mode) or os.path.abspath(source) == path:
+            status = stat_of(source)
+            if not stat.S_ISREG(status.st_mode) or absolute(source) == path:
                 return False
             return size == (status.st_size if of < 0 else of)
         return False
@@ -162,4 +165,6 @@ def _copies(folder: str, ledger: str) -> dict[str, tuple[str, int]]:
 
 
 def _holds_artifacts(folder: str) -> bool:
+    if is_url(folder):
+        return exists(joined(folder, claims.MANIFEST))
     return any(os.path.exists(os.path.join(folder, name)) for name in _SIGNS) and claims.claimed(Path(folder))

@@ -6,7 +6,6 @@ page at fault is lost, and its neighbours are rendered again where they went dow
 """
 
 import contextlib
-import os
 import signal
 import sys
 import time
@@ -23,6 +22,9 @@ from pebble import ProcessExpired, ProcessPool
 
 from embedpipe.core.errors import DocumentError, EmbedpipeError
 from embedpipe.core.files import file_time
+from embedpipe.core.objects.places import stat
+from embedpipe.core.objects.reading import fetched
+from embedpipe.core.objects.urls import is_url
 from embedpipe.core.records import (
     OCR_WORDS,
     PLACEHOLDER,
@@ -35,6 +37,7 @@ from embedpipe.core.records import (
     Recipe,
     Words,
 )
+from embedpipe.pages.containers.contract import telling_damage
 from embedpipe.pages.containers.places import outer
 from embedpipe.pages.contract import Selection, first_line
 from embedpipe.pages.cues import UNKNOWN, page_cues
@@ -52,6 +55,7 @@ from embedpipe.pages.documents import (
 from embedpipe.pages.extras.ocr import PATIENCE, PageReader
 from embedpipe.pages.extras.thumbnails import LONG_SIDE, thumbnail
 from embedpipe.pages.extras.words import hashed, words_of_page
+from embedpipe.pages.guarding import be_capped
 from embedpipe.pages.source_kinds import UNKNOWN as UNKNOWN_KIND
 from embedpipe.pages.source_kinds import page_kind
 from embedpipe.pages.workers import Numbers, WorkerContext, silence
@@ -292,13 +296,7 @@ def start_worker(options: ReadOptions, marks: Numbers) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it could not be blocked before
     if hasattr(signal, "SIGALRM"):
         signal.signal(signal.SIGALRM, signal.SIG_DFL)  # the kernel ends the process; a handler would wait for MuPDF
-    with contextlib.suppress(ImportError, OSError, ValueError):
-        import resource  # noqa: PLC0415 - not on Windows
-
-        used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()  # noqa: SIM115
-        cap = used + options.limits.page_bytes + (options.recogniser.address_space if options.recogniser else 0)
-        resource.setrlimit(resource.RLIMIT_AS, (cap, cap))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    be_capped(options.limits.page_bytes + (options.recogniser.address_space if options.recogniser else 0))
 
 
 @contextlib.contextmanager
@@ -322,7 +320,7 @@ def _work(job: Job, indices: list[int] | None, slot: int) -> _Answer:
     document = job.document
     _marks[slot] = _OPENING
     try:
-        with _alarm():
+        with _fetched(document), _alarm():  # in this order: a network may be slower than a page
             opened = _open(document, _options)
     except (DocumentError, MemoryError) as error:
         return _Answer(_failures(document, indices, *_reason(error)), [], time.perf_counter() - begin)
@@ -332,6 +330,15 @@ def _work(job: Job, indices: list[int] | None, slot: int) -> _Answer:
         indices, rest = wanted[: _pages_per_task(_options)], wanted[_pages_per_task(_options) :]
     results = [result for index in indices for result in _render_page(job, opened, index, slot)]
     return _Answer(results, rest, time.perf_counter() - begin)
+
+
+def _fetched(document: Document) -> "contextlib.AbstractContextManager[object]":
+    """Has the content of an object here; nothing is done for other documents, nor for one that is open already."""
+    last = _last.get(_options.recipe)
+    if not is_url(document.path) or outer(document.path) != document.path or (last and last[0] == document):
+        return contextlib.nullcontext()
+    with telling_damage("it"):
+        return contextlib.closing(fetched(document.path))
 
 
 def _open(document: Document, options: ReadOptions) -> OpenDocument:
@@ -344,7 +351,7 @@ def _open(document: Document, options: ReadOptions) -> OpenDocument:
         del _last[options.recipe]
     file = outer(document.path)
     try:
-        status = os.stat(file)
+        status = stat(file)
     except OSError as error:
         raise DocumentError("unreadable", f"cannot be read: {error.strerror or error}") from None
     size = status.st_size if file == document.path else document.size
@@ -426,7 +433,7 @@ def _words(drawn: Rendering) -> Words | None:
     if _read is not None:
         return _recognised(drawn, _read)
     try:
-        return words_of_page(drawn.page, drawn.drawing) if drawn.page is not None else Words()
+        return words_of_page(drawn.page, drawn.drawing) if drawn.page is not None else hashed(drawn.text)
     except MemoryError:
         raise
     except Exception as error:  # noqa: BLE001 - MuPDF raises many kinds

@@ -1,5 +1,6 @@
 """Files to documents: a file is one, or none, or a container whose members are looked into as files are."""
 
+import contextlib
 import hashlib
 import os
 import tempfile
@@ -10,6 +11,8 @@ from typing import BinaryIO, cast
 
 from embedpipe.core.errors import DocumentError
 from embedpipe.core.files import sha256_of
+from embedpipe.core.objects.places import stat
+from embedpipe.core.objects.reading import opened
 from embedpipe.core.other_formats import named_format
 from embedpipe.core.outputs import made_here
 from embedpipe.core.records import Document, PageFailure
@@ -28,12 +31,25 @@ from embedpipe.pages.containers.opening import kind_of, member_file, open_contai
 from embedpipe.pages.containers.places import of_member, outer
 from embedpipe.pages.documents import Limits, recognise, text_reader
 from embedpipe.pages.leftovers import LINK, in_container
-from embedpipe.pages.walking import UNREAD, FoundFile, IgnoredFile, failure, identify, no_document, open_without_waiting
+from embedpipe.pages.walking import (
+    UNREAD,
+    FoundFile,
+    IgnoredFile,
+    failure,
+    identify,
+    identify_open,
+    no_document,
+    open_without_waiting,
+)
 
 EMPTY = "empty"
 """Why a container is passed over that holds nothing: a mail without attachments, an empty archive."""
 
 Item = Document | IgnoredFile | PageFailure
+
+_MAILS = (kinds.MAIL, kinds.OUTLOOK)
+_TOLD_BY_PAGES = ("encrypted", "unreadable", "not_a_document")
+"""What is wrong with a whole PDF is the outcome of its pages, and not told once more for what is attached to it."""
 
 
 def unfold(
@@ -57,16 +73,32 @@ def unfold(
     document = known(found)
     if document is not None:
         yield document
+        if limits.attachments and document.reader == kinds.PDF:
+            yield from _attached(found, limits, known, tuple(exclude))
         return
     try:
-        with open(found.path, "rb", opener=open_without_waiting) as file:
+        with opened(found.path, open_without_waiting) as file:
             kind = kind_of(file) if found.size > 0 else ""
             if kind:
                 yield from _Unfolding(found, limits, known, tuple(exclude)).of_file(file, kind)
                 return
+            item = identify_open(file, found, limits)
     except OSError:
-        pass  # `identify` says why
-    yield identify(found, limits)
+        item = identify(found, limits)  # it says why
+    yield item
+    if limits.attachments and isinstance(item, Document) and item.reader == kinds.PDF:
+        yield from _attached(found, limits, known, tuple(exclude))
+
+
+def _attached(
+    found: FoundFile, limits: Limits, known: Callable[[FoundFile], Document | None], exclude: tuple[str, ...]
+) -> Iterator[Item]:
+    """What is attached to a PDF on the disk."""
+    try:
+        with opened(found.path, open_without_waiting) as file:
+            yield from _Unfolding(found, limits, known, exclude).of_file(file, kinds.PDF)
+    except OSError as error:
+        yield failure(found.path, "unreadable", f"cannot be read: {error.strerror or error}")
 
 
 def look_up(path: str) -> FoundFile:
@@ -76,7 +108,7 @@ def look_up(path: str) -> FoundFile:
         OSError: There is no such file.
     """
     file = outer(path)
-    status = os.stat(file)
+    status = stat(file)
     return FoundFile(path, status.st_size if file == path else -1, status.st_mtime_ns, named=True, type_folder=None)
 
 
@@ -129,14 +161,18 @@ class _Unfolding:
                 return
             count = 0
             for member in container:
+                if depth > self.limits.depth:
+                    raise DocumentError("too_large", too_deep(self.limits))
                 count += 1
                 self.allowance.count_member()
                 yield from self._member(member, path, depth)
-            if not count:
+            if not count and kind != kinds.PDF:
                 yield self._empty(path, kind)
         except RefusedError:
             raise
         except DocumentError as error:
+            if kind == kinds.PDF and error.kind in _TOLD_BY_PAGES:
+                return
             what = "" if self.found.named else named_format(path)  # a damaged Word document is not looked into either
             yield IgnoredFile(path, UNREAD, what) if what else failure(path, error.kind, str(error))
         finally:
@@ -158,7 +194,7 @@ class _Unfolding:
     def _empty(self, path: str, kind: str) -> Item:
         if not (self.found.named and path == self.found.path):
             return IgnoredFile(path, EMPTY)
-        why = "a mail without attachments, whose own text is not read" if kind == kinds.MAIL else "it holds no files"
+        why = "a mail without attachments, whose own text is not read" if kind in _MAILS else "it holds no files"
         return failure(path, "no_pages", why)
 
     def _member(self, member: Member, path: str, depth: int) -> Iterator[Item]:
@@ -190,11 +226,7 @@ class _Unfolding:
         if kind:
             if depth >= self.limits.depth:
                 raise DocumentError("too_large", too_deep(self.limits))
-            with tempfile.TemporaryFile("w+b") as opened:
-                file = cast("BinaryIO", opened)
-                with telling_damage("the folder for temporary files"):
-                    file.write(head)
-                    copied(content, file, self.limits.file_bytes - len(head), self.allowance)
+            with self._spooled(content, head) as file:
                 yield from self._opened(file, kind, found.path, depth + 1)
             return
         reader = recognise(head) or text_reader(found.path, head, self.limits)
@@ -203,8 +235,24 @@ class _Unfolding:
             return
         if member.size > self.limits.file_bytes:
             raise DocumentError("too_large", f"{member.size} bytes, more than --max-file-size {self.limits.file_bytes}")
+        if reader == kinds.PDF and self.limits.attachments:
+            with self._spooled(content, head) as file:
+                yield Document(found.path, *self._hash(file, b""), found.mtime_ns, str(reader))
+                yield from self._opened(file, kinds.PDF, found.path, depth + 1)
+            return
         digest, size = self._hash(content, head)
         yield Document(found.path, digest, size, found.mtime_ns, str(reader))
+
+    @contextlib.contextmanager
+    def _spooled(self, content: BinaryIO, head: bytes) -> Iterator[BinaryIO]:
+        """A member as a file without a name, for as long as it is needed."""
+        with tempfile.TemporaryFile("w+b") as opened:
+            file = cast("BinaryIO", opened)
+            with telling_damage("the folder for temporary files"):
+                file.write(head)
+                copied(content, file, self.limits.file_bytes - len(head), self.allowance)
+                file.seek(0)
+            yield file
 
     def _hash(self, content: BinaryIO, head: bytes) -> tuple[str, int]:
         digest, size = hashlib.sha256(head), len(head)

@@ -11,9 +11,12 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from embedpipe.core.display import on_disk, path_to_text
+from embedpipe.core.display import path_to_text
 from embedpipe.core.errors import EmbedpipeError
 from embedpipe.core.files import file_time
+from embedpipe.core.objects import places
+from embedpipe.core.objects.reading import local_path, opened
+from embedpipe.core.objects.urls import absolute
 from embedpipe.core.other_formats import bare, format_of, named_format
 from embedpipe.core.outputs import made_here
 from embedpipe.core.records import WHOLE_FILE, Document, PageFailure, PageRef
@@ -96,21 +99,21 @@ def walk(inputs: Iterable[Input], exclude: Sequence[str] = (), *, follow_links: 
         EmbedpipeError: An input does not exist or is neither a file nor a folder.
     """
     seen: set[str] = set()
-    places: dict[tuple[int, int], str] = {}
+    met: dict[tuple[int, int], str] = {}
     for given in inputs:
         if isinstance(given, FoundFile):
             seen.add(given.path)
             yield given
             continue
-        root = on_disk(os.path.abspath(given))
+        root = absolute(given)
         try:
-            status = os.stat(root)
+            status = places.stat(root)
         except OSError as error:
             raise EmbedpipeError(f"cannot read {path_to_text(given)}: {error.strerror or error}") from None
         if stat.S_ISDIR(status.st_mode):
-            found = _Folder(root, exclude, places, follow_links=follow_links).walk()
+            found = _Folder(root, exclude, met, follow_links=follow_links).walk()
         elif stat.S_ISREG(status.st_mode):
-            same = _same(places, status, root)
+            same = _same(met, status, root)
             found = iter([FoundFile(root, status.st_size, status.st_mtime_ns, True, None, same)])
         else:
             raise EmbedpipeError(f"{path_to_text(given)} is neither a file nor a folder")
@@ -121,9 +124,9 @@ def walk(inputs: Iterable[Input], exclude: Sequence[str] = (), *, follow_links: 
                 yield item
 
 
-def _same(places: dict[tuple[int, int], str], status: os.stat_result, path: str) -> str | None:
+def _same(met: dict[tuple[int, int], str], status: "os.stat_result | places.Status", path: str) -> str | None:
     """The other path at which a file was met, if any. A file system without numbers of files has 0 for all."""
-    first = places.setdefault((status.st_dev, status.st_ino), path) if status.st_ino else path
+    first = met.setdefault((status.st_dev, status.st_ino), path) if status.st_ino else path
     return None if first == path else first
 
 
@@ -131,11 +134,11 @@ class _Folder:
     """The walk below one input folder."""
 
     def __init__(
-        self, root: str, exclude: Sequence[str], places: dict[tuple[int, int], str], *, follow_links: bool
+        self, root: str, exclude: Sequence[str], met: dict[tuple[int, int], str], *, follow_links: bool
     ) -> None:
         self._root = root
         self._sieve = Sieve(root, exclude)
-        self._places = places
+        self._met = met
         self._follow = follow_links
         self._walked: set[tuple[int, int]] = set()
 
@@ -148,7 +151,7 @@ class _Folder:
                 if self._follow and self._was_walked(folder):
                     yield IgnoredFile(folder, LINK)
                     continue
-                entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+                entries = places.scan(folder)
             except FileNotFoundError:
                 continue
             except OSError as error:
@@ -170,20 +173,20 @@ class _Folder:
                     yield item
             pending.extend(reversed(folders))
 
-    def _is_folder(self, entry: os.DirEntry[str]) -> bool:
+    def _is_folder(self, entry: "os.DirEntry[str] | places.Entry") -> bool:
         with contextlib.suppress(OSError):  # links that lead in a circle
             return entry.is_dir(follow_symlinks=self._follow)
         return False
 
     def _was_walked(self, folder: str) -> bool:
-        status = os.stat(folder)
+        status = places.stat(folder)
         key = (status.st_dev, status.st_ino)
         if key in self._walked and status.st_ino:
             return True
         self._walked.add(key)
         return False
 
-    def _file(self, entry: os.DirEntry[str], below: str) -> Found | None:
+    def _file(self, entry: "os.DirEntry[str] | places.Entry", below: str) -> Found | None:
         """A file of a folder; None for what is no file, or has vanished."""
         link = entry.is_symlink()
         try:
@@ -199,7 +202,7 @@ class _Folder:
         if kind:
             return IgnoredFile(entry.path, kind)
         type_folder = below.split("/", 1)[0] if below else None
-        same = _same(self._places, status, entry.path)
+        same = _same(self._met, status, entry.path)
         return FoundFile(entry.path, status.st_size, status.st_mtime_ns, False, type_folder, same)
 
 
@@ -208,12 +211,11 @@ def _files_below(folder: str, kind: str) -> Iterator[IgnoredFile]:
     pending = [folder]
     while pending:
         try:
-            with os.scandir(pending.pop()) as entries:
-                for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
-                        pending.append(entry.path)
-                    else:
-                        yield IgnoredFile(entry.path, kind)
+            for entry in places.scan(pending.pop()):
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append(entry.path)
+                else:
+                    yield IgnoredFile(entry.path, kind)
         except OSError:
             continue  # nothing of it is wanted
 
@@ -226,22 +228,29 @@ def identify(found: FoundFile, limits: Limits) -> Document | IgnoredFile | PageF
         read and the user did not name it, else a failure of the whole file.
     """
     try:
-        with open(found.path, "rb", opener=open_without_waiting) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                return failure(found.path, "unreadable", "it is no longer a regular file")
-            head = file.read(HEAD)
-            kind = container_kind(head)
-            reader = zip_reader(file) if kind == ZIP else None if kind else recognise(head)
-            reader = reader or (None if kind else text_reader(found.path, head, limits))
-            file.seek(len(head))
-            if reader is None or (not found.named and made_here(Path(found.path), head)):
-                return no_document(found, head)
-            if found.size > limits.file_bytes:
-                message = f"{found.size} bytes, more than --max-file-size {limits.file_bytes}"
-                return failure(found.path, "too_large", message)
-            digest, size = _hash(file, head, limits.file_bytes)
+        with opened(found.path, open_without_waiting) as file:
+            return identify_open(file, found, limits)
     except OSError as error:
         return failure(found.path, "unreadable", f"cannot be read: {error.strerror or error}")
+
+
+def identify_open(file: BinaryIO, found: FoundFile, limits: Limits) -> Document | IgnoredFile | PageFailure:
+    """The same, of a file that was opened; raises OSError."""
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        return failure(found.path, "unreadable", "it is no longer a regular file")
+    head = file.read(HEAD)
+    kind = container_kind(head)
+    reader = zip_reader(file) if kind == ZIP else None if kind else recognise(head)
+    reader = reader or (None if kind else text_reader(found.path, head, limits))
+    file.seek(len(head))
+    is_large = found.size > limits.file_bytes
+    path = found.path if reader is None or found.named or is_large else local_path(file, found.path)
+    if reader is None or (not found.named and made_here(Path(path), head)):
+        return no_document(found, head)
+    if is_large:
+        message = f"{found.size} bytes, more than --max-file-size {limits.file_bytes}"
+        return failure(found.path, "too_large", message)
+    digest, size = _hash(file, head, limits.file_bytes)
     if size > limits.file_bytes:
         return failure(found.path, "too_large", f"grew past --max-file-size {limits.file_bytes} while it was read")
     return Document(found.path, digest, size, found.mtime_ns, reader)
@@ -296,7 +305,7 @@ def not_read(path: str, what: str = "") -> PageFailure:
 
 
 def _read_at(path: str, offset: int, count: int) -> bytes:
-    with contextlib.suppress(OSError), open(path, "rb") as file:
+    with contextlib.suppress(OSError), opened(path) as file:
         file.seek(offset)
         return file.read(count)
     return b""

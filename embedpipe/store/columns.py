@@ -1,6 +1,11 @@
-"""Parquet and Arrow without pandas, which `pq.read_table`, `pa.array` and `to_numpy` load, and which takes long."""
+"""Parquet and Arrow without pandas, which `pq.read_table`, `pa.array` and `to_numpy` load, and which takes long.
 
-from collections.abc import Iterable, Sequence
+Nor is `pyarrow.compute` loaded for some thousand rows, which tables load for whatever they filter: to make its three
+hundred functions takes longer than to look at the rows one by one.
+"""
+
+import itertools
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +13,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+
+_MANY_ROWS = 100_000
+"""Of so many rows `pyarrow.compute` finds some sooner, the time to load it included."""
+
+_MANY_RUNS = 1000
+"""Of so many runs of rows likewise."""
 
 
 def read(file: Path, columns: Sequence[str] | None = None) -> pa.Table:
@@ -59,9 +70,55 @@ def empty(schema: pa.Schema) -> pa.Table:
     return pa.Table.from_batches([], schema)
 
 
+def distinct(column: pa.ChunkedArray) -> list[str]:
+    """The distinct texts of a column, in the order of their first rows."""
+    if len(column) > _MANY_ROWS:
+        return list(column.unique().to_pylist())
+    return list(dict.fromkeys(column.to_pylist()))
+
+
+def rows_with(table: pa.Table, name: str, wanted: Collection[Any], columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    """Values of some columns of those rows whose column `name` has one of the wanted values, in order.
+
+    Args:
+        table: The rows.
+        name: Of a column of texts or whole numbers.
+        wanted: What it may hold.
+        columns: Names of the columns that are given.
+    """
+    values = table[name]
+    if len(values) > _MANY_ROWS:
+        import pyarrow.compute as pc  # noqa: PLC0415 - see above
+
+        numeric = pa.types.is_integer(values.type)
+        some = pa.array(list(wanted), values.type) if numeric else texts(wanted)
+        table = table.filter(pc.is_in(values, some))
+    lists = (table[column].to_pylist() for column in columns)
+    chosen = (value in wanted for value in table[name].to_pylist())
+    return itertools.compress(zip(*lists, strict=True), chosen)
+
+
+def rows_at(table: pa.Table, places: NDArray[np.int64]) -> pa.Table:
+    """Some rows of a table, in the order of their places, (n,)."""
+    runs = np.split(places, np.flatnonzero(np.diff(places) != 1) + 1) if len(places) else []
+    if len(runs) > _MANY_RUNS:
+        return table.take(numbers(places))
+    return pa.concat_tables([table.slice(0, 0), *(table.slice(int(run[0]), len(run)) for run in runs)])
+
+
+def texts_at(column: pa.ChunkedArray, places: NDArray[np.int64]) -> list[str]:
+    """The texts in some rows of a column, in the order of their places, (n,)."""
+    if len(column) > _MANY_ROWS:
+        return list(column.take(numbers(places)).to_pylist())
+    values = column.to_pylist()
+    return [values[place] for place in places.tolist()]
+
+
 def by_value(column: pa.ChunkedArray) -> tuple[list[str], NDArray[np.int64]]:
     """The distinct texts of a column in the order of their first rows, and which of them each row has, (n,)."""
-    if not len(column):
-        return [], np.empty(0, np.int64)
+    if len(column) <= _MANY_ROWS:
+        values = column.to_pylist()
+        known = {value: number for number, value in enumerate(dict.fromkeys(values))}
+        return list(known), np.fromiter(map(known.__getitem__, values), np.int64, len(values))
     encoded = column.combine_chunks().dictionary_encode()
     return encoded.dictionary.to_pylist(), array_of(encoded.indices).astype(np.int64)

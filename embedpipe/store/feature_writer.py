@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,19 +26,8 @@ from embedpipe.store.failure_table import (
     failure_row,
 )
 from embedpipe.store.features import FeatureStore
-from embedpipe.store.parts import (
-    COLUMNS,
-    ROW_BITS,
-    ROWS_PER_GROUP,
-    Part,
-    number_after,
-    part_files,
-    part_number,
-    put_aside,
-    readable_rows,
-    revised_name,
-    suspicion,
-)
+from embedpipe.store.joining.healing import heal
+from embedpipe.store.parts import COLUMNS, ROW_BITS, ROWS_PER_GROUP, Part, number_after, revised_name, suspicion
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +52,7 @@ class FeatureWriter:
         self.store = store
         self._knobs = knobs
         self._buffer = _Buffer()
-        self._heal()
+        heal(store)
         self._keep_contents()
         self._failures: dict[Key | str, PageFailure] = {failure_key(f): f for f in store.failures()}
         self._failures_changed = False
@@ -73,44 +61,6 @@ class FeatureWriter:
         self.known: dict[str, set[int]] = {}
         for sha256, index in zip(pages["document_sha256"], pages["page_index"], strict=True):
             self.known.setdefault(sha256, set()).add(index)
-
-    def _heal(self) -> None:
-        """Puts damaged parts aside and adopts those that a killed writer had finished but not listed.
-
-        A part whose size and time are as noted is hashed only where a reader has found it damaged: on a large store
-        that took longer than the run.
-        """
-        store = self.store
-        listed = {part.name for part in store.listed}
-        good = []
-        for part in store.listed:
-            whole = part.renewed(store.path)
-            if whole is not None:
-                good.append(whole)
-                continue
-            file = store.path / part.name
-            log.warning("%s is damaged: put aside; its %d pages are embedded again when met", file, part.rows)
-            self._remember(part.number, file)
-            put_aside(file)
-        numbers = {part.number for part in store.listed}
-        unlisted = [file for file in part_files(store.path) if file.name not in listed]
-        for file in [file for file in unlisted if part_number(file.name) in numbers]:
-            file.unlink()  # what `forget` replaced, or did not come to list
-            unlisted.remove(file)
-        rows = {file: readable_rows(file, store.identity.space) for file in unlisted}
-        found = {part_number(file.name): file for file, count in rows.items() if count is not None}  # newest last
-        good += [Part.of(file, rows[file] or 0, sha256_of(file)) for file in found.values()]
-        after = 1 + max(part_contents.numbers(store.path), default=-1)  # also where manifest and last part are gone
-        if good != store.listed or after > store.next_number:
-            store.next_number = max(after, store.next_number)
-            store.replace_parts(good)
-
-    def _remember(self, number: int, file: Path) -> None:
-        """Keeps what a damaged part held, where an earlier version did not and it can still be read."""
-        if part_contents.read(self.store.path, number) is None:
-            rows = part_contents.salvage(file)
-            if rows is not None:
-                part_contents.write(self.store.path, number, rows)
 
     def _keep_contents(self) -> None:
         """Keeps what each part holds, where an earlier version or a killed run did not, or the table is damaged."""
@@ -195,14 +145,16 @@ class FeatureWriter:
         part_contents.forget(store.path, forgotten)
         parts, removed = [], 0
         for part in store.parts:
-            table = store.read(part, [*COLUMNS, "embedding"])
+            table = store.read(part, [*COLUMNS, "embedding"], whole=True)
             if table is None:
                 continue  # it may hold the documents: it goes with what is not listed
-            kept = table.filter(pc.invert(pc.is_in(table["document_sha256"], pa.array(forgotten, pa.string()))))
-            if kept.num_rows == table.num_rows:
+            hit = pc.is_in(table["document_sha256"], pa.array(forgotten, pa.string()))
+            if not pc.any(hit).as_py():
                 parts.append(part)
                 continue
-            removed += table.num_rows - kept.num_rows
+            counting = part.counting(table.num_rows)
+            kept = table.filter(pc.invert(hit) if counting is None else pc.and_(pc.invert(hit), pa.array(counting)))
+            removed += part.rows - kept.num_rows
             parts.append(self._write_table(revised_name(part.name, store.path), kept))
         store.replace_parts(parts)
         listed = {part.name for part in parts}

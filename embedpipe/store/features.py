@@ -8,14 +8,13 @@ was killed is adopted by the next writer.
 import logging
 import platform
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from embedpipe.core.display import text_to_path
@@ -23,13 +22,14 @@ from embedpipe.core.errors import ArtifactError, SpaceMismatchError
 from embedpipe.core.files import read_json, write_json
 from embedpipe.core.records import WHOLE_FILE, Identity, PageFailure, PageRef
 from embedpipe.store import part_contents
-from embedpipe.store.columns import array_of, by_value, empty, numbers, texts
+from embedpipe.store.columns import array_of, by_value, empty, numbers, rows_at, texts, texts_at
 from embedpipe.store.failure_table import FAILURES_FILE, key_of, read_failures
 from embedpipe.store.parts import (
     COLUMNS,
     ROW_BITS,
     Part,
     aside,
+    manifest_format,
     number_after,
     part_files,
     part_number,
@@ -164,7 +164,8 @@ class FeatureStore:
                 "blocks": self.blocks,
                 "versions": {"python": platform.python_version()} | {name: version(name) for name in libraries},
                 "next_number": self.next_number,
-                "parts": [asdict(part) for part in self.parts],
+                "parts": [part.as_json() for part in self.parts],
+                **manifest_format(self.parts),
             },
         )
 
@@ -189,13 +190,12 @@ class FeatureStore:
     def _current(self, pages: pa.Table, standing: "Callable[[str, str], str]") -> pa.Table:
         """The pages of documents that are current; notes the others."""
         documents, own = by_value(pages["document_sha256"])
-        sources = pages["source"].take(numbers(np.unique(own, return_index=True)[1])).to_pylist()
+        sources = texts_at(pages["source"], np.unique(own, return_index=True)[1])
         told = [standing(sha256, text_to_path(source)) for sha256, source in zip(documents, sources, strict=True)]
-        away = np.array([bool(text) for text in told], bool)[own]
-        standings = texts(told).take(numbers(own))
-        gone = pages.select(["page_id", "document_sha256"]).append_column("standing", standings)
-        self._set_aside = gone.take(numbers(np.flatnonzero(away)))
-        return pages.take(numbers(np.flatnonzero(~away))) if away.any() else pages
+        away = np.flatnonzero(np.array([bool(text) for text in told], bool)[own])
+        gone = rows_at(pages.select(["page_id", "document_sha256"]), away)
+        self._set_aside = gone.append_column("standing", texts(told[number] for number in own[away].tolist()))
+        return rows_at(pages, np.setdiff1d(np.arange(len(pages)), away)) if len(away) else pages
 
     def batches(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
         """Yields (page ids, features float32 (n, dim)) part by part: the matrix is never whole in memory."""
@@ -243,6 +243,8 @@ class FeatureStore:
             wanted = [part for part in self.parts if part.number in set(page_ids >> ROW_BITS)]
             tables = [table for part in wanted if (table := self.read(part, list(COLUMNS))) is not None]
             table = pa.concat_tables([empty(_COLUMNS), *tables])
+            import pyarrow.compute as pc  # noqa: PLC0415 - see `columns`
+
             places = pc.index_in(numbers(page_ids), table["page_id"])
             if places.null_count:
                 raise ArtifactError(
@@ -263,13 +265,18 @@ class FeatureStore:
         X: NDArray[np.float16] = array_of(table["embedding"].combine_chunks().flatten()).reshape(-1, self.dim)
         return X
 
-    def read(self, part: Part, columns: Sequence[str]) -> pa.Table | None:
+    def read(self, part: Part, columns: Sequence[str], *, whole: bool = False) -> pa.Table | None:
         """Reads columns of a part with their checksums; None for a damaged one.
 
         That is named in a warning and left out of this snapshot as a whole: else some of its columns would be used.
+
+        Args:
+            part: Which.
+            columns: Their names.
+            whole: Also the rows that do not count.
         """
         try:
-            table = read_columns(self.path / part.name, columns)
+            table = _as_listed(part, read_columns(self.path / part.name, columns), whole=whole)
             expected = COLUMNS | {"embedding": pa.list_(pa.float16(), self.dim)}
             if {field.name: field.type for field in table.schema} != {name: expected[name] for name in columns}:
                 raise ValueError("its columns are not those of a store")  # their description has no checksum
@@ -362,6 +369,16 @@ class FeatureStore:
                     f"{part_contents.path_of(self.path, number)}: damaged; the next `embed` writes it again"
                 )
         return problems
+
+
+def _as_listed(part: Part, table: pa.Table, *, whole: bool) -> pa.Table:
+    """The rows of a part that count, with page ids by its number here: one of another store has those of its own."""
+    place = table.schema.get_field_index("page_id")
+    if part.linked and place >= 0:
+        ids = (array_of(table["page_id"]) & ((1 << ROW_BITS) - 1)) | (part.number << ROW_BITS)
+        table = table.set_column(place, "page_id", numbers(ids))
+    counting = None if whole else part.counting(table.num_rows)
+    return table if counting is None else table.take(numbers(np.flatnonzero(counting)))
 
 
 def _frame(table: pa.Table) -> "pd.DataFrame":

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from embedpipe.core.records import NO_WORDS, PageInfo, Words
 from embedpipe.pages.contract import THUMBNAILS, WORDS
-from embedpipe.pages.extras.words import BUCKETS, FEWEST_CHARACTERS
+from embedpipe.pages.extras.words import FEWEST_CHARACTERS, WIDTH
 from embedpipe.store.columns import array_of
 from embedpipe.store.failure_table import as_utf8
 from embedpipe.store.features import FeatureStore
@@ -60,7 +60,7 @@ def words_of(root: Path, keys: Sequence[Key]) -> "csr_array":
 
 
 def words_in(table: PageTable, keys: Sequence[Key]) -> "csr_array":
-    """Counts of the n-grams of pages, float32 (n, BUCKETS); rows without any for pages whose words are not kept.
+    """Counts of the n-grams of pages, float32 (n, WIDTH); rows without any for pages whose words are not kept.
 
     Args:
         table: Of words; which row belongs to which page is read once for each that is opened.
@@ -73,7 +73,7 @@ def words_in(table: PageTable, keys: Sequence[Key]) -> "csr_array":
     lengths[found[POSITION].to_numpy()] = found["columns"].combine_chunks().value_lengths().fill_null(0).to_numpy()
     starts = np.concatenate([[0], np.cumsum(lengths)])
     columns, counts = (found[name].combine_chunks().flatten().to_numpy() for name in ("columns", "counts"))
-    rows = csr_array((counts.astype(np.float32), columns.astype(np.int32), starts), shape=(len(keys), BUCKETS))
+    rows = csr_array((counts.astype(np.float32), columns.astype(np.int32), starts), shape=(len(keys), WIDTH))
     del found, columns, counts
     pa.default_memory_pool().release_unused()
     return rows

@@ -9,22 +9,21 @@ writer. A part that cannot be read is left out with a warning: its pages count a
 files are met.
 """
 
+import functools
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from embedpipe.core.errors import ArtifactError
 from embedpipe.core.files import read_json, replacing, sha256_of, write_json
-from embedpipe.store.columns import array_of, by_value, empty, numbers
-from embedpipe.store.parts import ASIDE, Part, put_aside, suspect, verify_parts
+from embedpipe.store.columns import array_of, by_value, empty, numbers, rows_at
+from embedpipe.store.parts import ASIDE, Part, manifest_format, put_aside, suspect, verify_parts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -108,8 +107,9 @@ class PageTable:
                 table = self._read_part(part, [*KEY])
                 if table is None:
                     continue
-                frame = table.to_pandas()
-                frames.append(frame.assign(part=len(readable), row=np.arange(len(frame))))
+                frame = table.to_pandas().assign(part=len(readable), row=np.arange(table.num_rows))
+                counting = part.counting(table.num_rows)
+                frames.append(frame if counting is None else frame[counting])
                 readable.append(part)
             self.parts = readable
             empty = pd.DataFrame({"document_sha256": [], "page_index": [], "part": [], "row": []})
@@ -166,21 +166,27 @@ class PageTable:
     def newest(self, columns: Sequence[str]) -> pa.Table:
         """These columns of every page, of the row written last where a page has several; without pandas."""
         wanted = list(dict.fromkeys([*KEY, *columns]))
-        tables = [table for part in list(self.parts) if (table := self._read_part(part, wanted)) is not None]
+        tables = []
+        for part in list(self.parts):
+            table = self._read_part(part, wanted)
+            if table is not None:
+                counting = part.counting(table.num_rows)
+                tables.append(table if counting is None else table.take(numbers(np.flatnonzero(counting))))
         if not tables:
             return empty(pa.schema([(name, (KEY | self.columns)[name]) for name in columns]))
         table = pa.concat_tables(tables)
         _, own = by_value(table["document_sha256"])
         keys = own * (1 + int(array_of(table["page_index"]).max(initial=0))) + array_of(table["page_index"])
         _, last = np.unique(keys[::-1], return_index=True)
-        return table.select(list(columns)).take(numbers(np.sort(len(keys) - 1 - last)))
+        return rows_at(table.select(list(columns)), np.sort(len(keys) - 1 - last))
 
     def _read_part(self, part: Part, columns: list[str], rows: "NDArray[np.int64] | None" = None) -> pa.Table | None:
         """Columns of a part, or of some of its rows, ascending; None, and a note beside it, where it is damaged."""
         file = self.folder / part.name
         try:
             with pq.ParquetFile(file, page_checksum_verification=True) as opened:
-                if opened.metadata.num_rows != part.rows:
+                counting = part.counting(opened.metadata.num_rows)
+                if part.rows != (opened.metadata.num_rows if counting is None else counting.sum()):
                     raise ValueError("it has other rows than its manifest says")
                 if rows is None:
                     return opened.read(columns)
@@ -213,9 +219,14 @@ class PageTableWriter:
         self.table = table
         self._rows: list[dict[str, Any]] = []
         self._heal()
-        self.kept = table.kept()
-        if table.damaged:
+
+    @functools.cached_property
+    def kept(self) -> dict[str, set[int]]:
+        """Page indices that have a row, by document."""
+        kept = self.table.kept()
+        if self.table.damaged:
             self._heal()
+        return kept
 
     def _heal(self) -> None:
         """Puts damaged parts aside and takes in those that a killed writer had finished but not listed."""
@@ -239,7 +250,7 @@ class PageTableWriter:
         changed = good != table.parts or bool(table.damaged) or bool(table.manifest_damage)
         after = 1 + max((table.number_of(table.folder / part.name) for part in good), default=-1)
         if changed:
-            self._list(sorted(good, key=lambda part: part.name), max(after, table.next_number))
+            self.list_parts(sorted(good, key=lambda part: part.name), max(after, table.next_number))
 
     def _readable_rows(self, file: Path) -> int | None:
         try:
@@ -248,10 +259,11 @@ class PageTableWriter:
             return None
         return table.num_rows if table.schema.remove_metadata().equals(self.table.schema) else None
 
-    def _list(self, parts: list[Part], next_number: int) -> None:
+    def list_parts(self, parts: list[Part], next_number: int) -> None:
+        """Makes these the parts of the table."""
         table = self.table
-        values = {"parts": [asdict(part) for part in parts], "next_number": next_number}
-        write_json(table.manifest, values)
+        values = {"parts": [part.as_json() for part in parts], "next_number": next_number}
+        write_json(table.manifest, values | manifest_format(parts))
         table.parts, table.damaged, table.next_number, table.manifest_damage = parts, [], next_number, ""
         table._places = None  # noqa: SLF001 - its own writer
 
@@ -276,7 +288,7 @@ class PageTableWriter:
             return
         columns = [pa.array([row[name] for row in self._rows], kind) for name, kind in self._fields()]
         part = self._write(pa.table(columns, schema=self.table.schema))
-        self._list([*self.table.parts, part], self.table.next_number + 1)
+        self.list_parts([*self.table.parts, part], self.table.next_number + 1)
         self._rows = []
 
     def _fields(self) -> list[tuple[str, pa.DataType]]:
@@ -308,6 +320,8 @@ class PageTableWriter:
         Returns:
             How many rows were removed.
         """
+        import pyarrow.compute as pc  # noqa: PLC0415 - see `columns`
+
         self.flush()
         table, forgotten = self.table, pa.array(list(sha256s), pa.string())
         places, parts, removed = table.places(), list(table.parts), 0
@@ -332,7 +346,7 @@ class PageTableWriter:
                 parts.append(self._write(kept))
                 number += 1
         if gone:
-            self._list(parts, number)
+            self.list_parts(parts, number)
         for file in [*gone, *table.folder.glob(f"{table.name}-*{ASIDE}")]:
             file.unlink(missing_ok=True)
         for sha256 in forgotten.to_pylist():

@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from embedpipe.core.files import replacing
@@ -71,6 +70,8 @@ def forget(folder: Path, sha256s: Iterable[str]) -> None:
     Raises:
         ArtifactError: The disk is full or cannot be written.
     """
+    import pyarrow.compute as pc  # noqa: PLC0415 - see `columns`
+
     forgotten = pa.array(list(sha256s), pa.string())
     for number in numbers(folder):
         table = read(folder, number)

@@ -1,13 +1,18 @@
 """The Parquet parts of a store: their columns, names, revisions, and what was put aside."""
 
+import base64
 import contextlib
 import re
+import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from embedpipe.core.files import sha256_of
 from embedpipe.store.columns import read, repeated
@@ -34,19 +39,35 @@ COLUMNS = {
 }
 ADDED: dict[str, str | float] = {"source_kind": "", "turned": 0}
 """Columns that parts of earlier versions lack, and what they are read as."""
+_MERGED = ("omitted", "linked")
+FORMAT_MERGED = 2
+"""Format of manifests that list such parts: earlier versions would count their rows twice."""
 ASIDE = ".damaged"
 """Ends the name of what a writer has put aside."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A finished file of rows, as the manifest lists it; its size and time say whether it has to be hashed again."""
+    """A finished file of rows, as the manifest lists it; its size and time say whether it has to be hashed again.
+
+    Attributes:
+        name: Of the file.
+        rows: How many of its rows count.
+        sha256: Of the file.
+        size: Bytes.
+        mtime_ns: Time of the last change, nanoseconds.
+        omitted: Which of its rows do not count, for their pages are in other parts: see `without`. "" for none. So
+            stores are merged without writing a part again.
+        linked: Whether it was made for another store, and its rows' page ids begin with another number.
+    """
 
     name: str
     rows: int
     sha256: str
     size: int = -1
     mtime_ns: int = -1
+    omitted: str = ""
+    linked: bool = False
 
     @classmethod
     def of(cls, file: Path, rows: int, sha256: str, name: str = "") -> "Part":
@@ -71,7 +92,39 @@ class Part:
         """
         whole = self.is_whole(folder)
         suspicion(folder / self.name).unlink(missing_ok=True)
-        return Part.of(folder / self.name, self.rows, self.sha256) if whole else None
+        if not whole:
+            return None
+        now = Part.of(folder / self.name, self.rows, self.sha256)
+        return replace(now, omitted=self.omitted, linked=self.linked)
+
+    def without(self, omitted: NDArray[np.bool_]) -> "Part":
+        """The part of which some rows do not count.
+
+        Args:
+            omitted: Which rows of the file, (n,); those that did not count before are among them.
+        """
+        bits = np.packbits(omitted, bitorder="little").tobytes()
+        text = base64.b64encode(zlib.compress(bits, 9)).decode("ascii") if omitted.any() else ""
+        return replace(self, rows=int((~omitted).sum()), omitted=text)
+
+    def counting(self, rows: int) -> NDArray[np.bool_] | None:
+        """Which of the rows of its file count, (rows,); None where all do.
+
+        Raises:
+            ValueError: The file has other rows than the manifest says.
+        """
+        if not self.omitted:
+            return None
+        bits = np.frombuffer(zlib.decompress(base64.b64decode(self.omitted)), np.uint8)
+        if len(bits) != (rows + 7) // 8:
+            raise ValueError("it has other rows than its manifest says")
+        counting: NDArray[np.bool_] = np.unpackbits(bits, count=rows, bitorder="little") == 0
+        return counting
+
+    def as_json(self) -> dict[str, Any]:
+        """As manifests list it: what merged parts alone have is left out of others, which earlier versions read."""
+        values = asdict(self)
+        return {name: value for name, value in values.items() if name not in _MERGED or value}
 
     @property
     def number(self) -> int:
@@ -114,6 +167,11 @@ def read_columns(file: Path, columns: Sequence[str]) -> pa.Table:
 def aside(folder: Path) -> list[Path]:
     """What writers have put aside in the folder of a store: damaged parts and manifests."""
     return sorted(folder.glob(f"*{ASIDE}"))
+
+
+def manifest_format(parts: Iterable[Part]) -> dict[str, int]:
+    """What a manifest says of its format beside that of all manifests, where it lists parts of other stores."""
+    return {"format": FORMAT_MERGED} if any(part.omitted or part.linked for part in parts) else {}
 
 
 def part_number(name: str) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from embedpipe.core.files import copied, making, sha256_of, synced
 from embedpipe.pages.containers.opening import on_the_disk
+from embedpipe.pages.contract import Limits
 from embedpipe.store.sorted_ledger import shortened
 
 _LONGEST_NAME = 255
@@ -43,8 +44,14 @@ def _longest_name(folder: Path) -> int:
     return _LONGEST_NAME
 
 
-def copy(source: str, target: Path, digest: str) -> None:
+def copy(source: str, target: Path, digest: str, limits: Limits | None = None) -> None:
     """Copies a file with its times and rights.
+
+    Args:
+        source: A file, or a member of a container.
+        target: The copy.
+        digest: SHA-256 of the content.
+        limits: How a member is opened.
 
     Raises:
         FileExistsError: The name is taken.
@@ -53,7 +60,7 @@ def copy(source: str, target: Path, digest: str) -> None:
     """
     _make_folder(target.parent)
     with making(target.parent) as temporary:
-        with on_the_disk(source) as path:
+        with on_the_disk(source, limits) as path:
             copied(path, temporary)
         if sha256_of(temporary) != digest:
             raise ChangedError

@@ -14,6 +14,40 @@ _MANY = 20_000
 """Of more rows, sums are added up in blocks."""
 
 
+class ScaledRows:
+    """Rows as a fitted scaler gives them, some at a time: all of them would be a second copy of all features.
+
+    Args:
+        scaler: The scaler.
+        X: Features, (m, n_features).
+        rows: Which of these, (n,); all if not given.
+    """
+
+    def __init__(self, scaler: "BlockScaler", X: NDArray[np.float32], rows: NDArray[np.int64] | None = None) -> None:
+        self._scaler, self._X = scaler, X
+        self._rows = np.arange(len(X)) if rows is None else rows
+
+    def __len__(self) -> int:
+        """How many rows."""
+        return len(self._rows)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and features."""
+        return len(self._rows), self._X.shape[1]
+
+    def __getitem__(self, some: slice | NDArray[np.int64]) -> NDArray[np.floating]:
+        """Some rows, scaled."""
+        return self._scaler.transform_in_place(self._X[self._rows[some]])
+
+    def halved(self) -> NDArray[np.float16]:
+        """All of them in half the bytes, float16 (n, n_features), as precise as a store is."""
+        found = np.empty(self.shape, np.float16)
+        for first in range(0, len(self), _ROWS):
+            found[first : first + _ROWS] = self[first : first + _ROWS]
+        return found
+
+
 class BlockScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     """Gives every block of features the same weight.
 
@@ -56,18 +90,25 @@ class BlockScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             self.scale_[start:stop] = 1.0 / (lengths * np.sqrt(len(blocks)))
         return self
 
-    def _fit_many(self, rows: NDArray[np.floating]) -> Self:
+    def fit_some(self, X: NDArray[np.float32], rows: NDArray[np.int64]) -> Self:
+        """As `fit`, of some rows, (n,), of X; many are not copied."""
+        if len(rows) <= _MANY or self.facts:
+            return self.fit(X[rows])
+        return self._fit_many(validate_data(self, X, dtype=np.float32), rows)
+
+    def _fit_many(self, X: NDArray[np.floating], rows: NDArray[np.int64] | None = None) -> Self:
         """As `fit`, of rows that are not copied: their sums are added up in blocks, as float64."""
-        blocks = self._blocks()
-        total, squares = np.zeros(rows.shape[1]), np.zeros(len(blocks))
-        for first in range(0, len(rows), _ROWS):
-            unit = self._unit(rows[first : first + _ROWS]).astype(np.float64)
+        blocks, n = self._blocks(), len(X) if rows is None else len(rows)
+        total, squares = np.zeros(X.shape[1]), np.zeros(len(blocks))
+        for first in range(0, n, _ROWS):
+            some = slice(first, first + _ROWS)
+            unit = self._unit(X[some] if rows is None else X[rows[some]]).astype(np.float64)
             total += unit.sum(axis=0)
             squares += [float((unit[:, start:stop] ** 2).sum()) for start, stop in blocks]
-        mean = total / len(rows)
-        self.mean_, self.scale_ = mean.astype(rows.dtype), np.ones(rows.shape[1], rows.dtype)
+        mean = total / n
+        self.mean_, self.scale_ = mean.astype(X.dtype), np.ones(X.shape[1], X.dtype)
         for (start, stop), square in zip(blocks, squares, strict=True):
-            spread = max(square / len(rows) - float(mean[start:stop] @ mean[start:stop]), 0.0)
+            spread = max(square / n - float(mean[start:stop] @ mean[start:stop]), 0.0)
             self.scale_[start:stop] = 1.0 / (max(np.sqrt(spread), CONSTANT) * np.sqrt(len(blocks)))
         return self
 

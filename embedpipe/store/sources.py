@@ -14,8 +14,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from embedpipe.core.display import on_disk, path_to_text, text_to_path
+from embedpipe.core.display import path_to_text, text_to_path
 from embedpipe.core.files import replacing, sha256_of
+from embedpipe.core.objects.urls import absolute, is_url
 from embedpipe.core.records import Document
 from embedpipe.pages.containers.places import MARK, exists, outer
 from embedpipe.pages.documents import Limits
@@ -29,8 +30,8 @@ of the whole folder found; PASSED_OVER if they are there, and a walk does not re
 
 _EARLIEST = {"path": pa.string(), "sha256": pa.string(), "size": pa.int64(), "mtime_ns": pa.int64()}
 _FIRST = pa.schema({**_EARLIEST, "reader": pa.string()})
-_SCHEMA = pa.schema([*_FIRST, pa.field("standing", pa.string()), pa.field("mount", pa.string())])
-"""Tables of earlier versions lack the last two."""
+SCHEMA = pa.schema([*_FIRST, pa.field("standing", pa.string()), pa.field("mount", pa.string())])
+"""Of the table; those of earlier versions lack the last two columns."""
 
 
 _KNOWN = Limits(texts=True)
@@ -54,7 +55,7 @@ class Sources:
         self.damaged = file.exists()
         with contextlib.suppress(OSError, ValueError, pa.ArrowException):
             table = read(file)
-            self.damaged = table.schema.remove_metadata() not in (_FIRST, _SCHEMA)
+            self.damaged = table.schema.remove_metadata() not in (_FIRST, SCHEMA)
             for row in [] if self.damaged else table.to_pylist():
                 standing, mount = row.pop("standing", CURRENT), row.pop("mount", "")
                 self._load(Document(**{**row, "path": text_to_path(row["path"])}), standing, mount)
@@ -196,6 +197,8 @@ class Sources:
     def path_of(self, sha256: str, otherwise: str) -> str:
         """A path at which the document is now, or was last."""
         paths = self._paths.get(sha256, [])
+        if len(paths) == 1:  # nothing to choose from, and asking for objects takes long
+            return paths[0]
         return next((path for path in paths if exists(path)), paths[-1] if paths else otherwise)
 
     def paths(self, sha256: str) -> list[str]:
@@ -219,14 +222,14 @@ class Sources:
 
     def sha256_at(self, path: str) -> str | None:
         """Hash of the document at a path: known, or read from the file."""
-        absolute = on_disk(os.path.abspath(path))
+        known_as = absolute(path)
         try:
-            found = self._now(absolute)
+            found = self._now(known_as)
         except OSError:
-            forms = (absolute, *(unicodedata.normalize(form, absolute) for form in ("NFC", "NFD")))
+            forms = (known_as, *(unicodedata.normalize(form, known_as) for form in ("NFC", "NFD")))
             known = next((self._documents[form] for form in forms if form in self._documents), None)
             return known.sha256 if known else None
-        limits = _KNOWN if absolute in self._documents else Limits()
+        limits = _KNOWN if known_as in self._documents else Limits()
         document = self.unchanged(found) or identify_at(found, limits)
         if not isinstance(document, Document):
             return None
@@ -239,11 +242,11 @@ class Sources:
 
     def holds(self, path: str) -> bool:
         """Whether a document is known at a path, or one of the same content elsewhere."""
-        absolute = os.path.abspath(path)
-        if absolute in self._documents:
-            return True
+        known_as = absolute(path)
+        if known_as in self._documents or is_url(known_as):
+            return known_as in self._documents
         with contextlib.suppress(OSError):
-            size = os.stat(absolute).st_size
+            size = os.stat(known_as).st_size
             return any(d.size == size for d in self._documents.values()) and bool(
                 self._paths.get(sha256_of(Path(path)))
             )
@@ -267,7 +270,7 @@ class Sources:
         columns["standing"] = [standing for _, standing in rows]
         columns["mount"] = [path_to_text(self.mount(d.path)) for d, _ in rows]
         with replacing(self._file) as temporary:
-            pq.write_table(pa.table(columns, schema=_SCHEMA), temporary, compression="zstd", write_page_checksum=True)
+            pq.write_table(pa.table(columns, schema=SCHEMA), temporary, compression="zstd", write_page_checksum=True)
 
 
 def file_of(path: str) -> object:

@@ -3,17 +3,19 @@
 import contextlib
 import functools
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from embedpipe.backbones.names import full_name
 from embedpipe.core import claims, versions
 from embedpipe.core.errors import ArtifactError, UnknownNameError
 from embedpipe.core.files import waiting, writing
+from embedpipe.core.objects.urls import absolute, as_written, is_url, scheme_of
 from embedpipe.core.records import Identity
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.label_history import History
 from embedpipe.store.labels import Labels
+from embedpipe.store.remote.mirror import Mirror, mirror_of
 from embedpipe.store.sources import Sources
 
 __all__ = ["FINETUNED", "Sources", "Workspace"]
@@ -28,15 +30,25 @@ class Workspace:
     """The folder `artifacts`.
 
     Attributes:
-        root: The folder; it need not exist yet.
+        root: The folder; it need not exist yet. Of artifacts in object storage it is their copy on this machine, see
+            `remote.mirror`.
         share: It may be one that holds other files already.
+        beside: Other artifacts whose stored pages and labels count as well, for who only reads; see `catalogue`.
     """
 
     def __init__(self, root: str | Path = "artifacts", *, share: bool = False) -> None:
         if not str(root).strip():
             raise ArtifactError("the folder of the artifacts has no name: is a variable not set?")
-        self.root = Path(root)
+        url = as_written(root)
+        self.root = Path(absolute(url)) if is_url(url) else Path(root)
+        self._mirror: Mirror | None = None
+        if is_url(url) and scheme_of(url) != "file":
+            from embedpipe.backbones.model_cache import cache_folder  # noqa: PLC0415 - loads what runs networks
+
+            self._mirror = mirror_of(absolute(url), cache_folder())
+            self.root = self._mirror.folder
         self.share = share
+        self.beside: tuple[Workspace, ...] = ()
         self._told: set[str] = set()
 
     def claim(self) -> None:
@@ -46,8 +58,11 @@ class Workspace:
     @contextlib.contextmanager
     def writing(self, what: str) -> Iterator[None]:
         """Holds the lock of the one writer; raises ArtifactError naming who holds it, or as `claim` does."""
-        self.claim()
-        with writing(self.root, what, claims.FOLDERS):
+        with contextlib.ExitStack() as stack:
+            if self._mirror is not None:
+                stack.enter_context(self._mirror.writing(what, share=self.share))
+            self.claim()
+            stack.enter_context(writing(self.root, what, claims.FOLDERS))
             yield
 
     def sources(self) -> Sources:
@@ -61,9 +76,21 @@ class Workspace:
 
     def labels(self) -> Labels:
         """The labels; empty where there are none yet. Lines of labels.csv with a mistake are warned of, once each."""
-        labels = Labels.load(self.labels_file, self.sources().sha256_at)
+        labels = Labels.load(self.labels_file, self._finder())
         self._tell(labels.problems())
         return labels
+
+    def all_labels(self) -> Labels:
+        """The labels of these artifacts and of those beside; of what several label, those of the first count."""
+        labels = self.labels()
+        for other in self.beside:
+            labels.rows = other.labels().rows | labels.rows
+        return labels
+
+    def _finder(self) -> Callable[[str], str | None]:
+        """What tells the document at a path; the table of all places is read where a line has no SHA-256."""
+        sources = functools.cache(self.sources)
+        return lambda path: sources().sha256_at(path)
 
     def _tell(self, problems: Iterable[str]) -> None:
         for problem in problems:
@@ -112,7 +139,7 @@ class Workspace:
         self._tell(labels.look_alikes())
 
         def counts() -> tuple[int, int, int, int]:
-            return labels.count, *labels.compared(before or Labels.load(self.labels_file, self.sources().sha256_at))
+            return labels.count, *labels.compared(before or Labels.load(self.labels_file, self._finder()))
 
         history = self.label_history()
         if history.damage:

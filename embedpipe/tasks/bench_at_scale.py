@@ -24,6 +24,7 @@ from embedpipe.core.errors import EmbedpipeError, UnknownNameError
 from embedpipe.core.files import sha256_of
 from embedpipe.core.records import SAYS_NOTHING, TEXT_WORDS, Document, FeatureBatch, PageInfo, PageRef, Words
 from embedpipe.pages.documents import WORDS
+from embedpipe.pages.extras.word_rows import HEADS
 from embedpipe.pages.extras.words import BUCKETS
 from embedpipe.store.feature_writer import FeatureWriter
 from embedpipe.store.features import FeatureStore
@@ -56,6 +57,7 @@ COMMANDS: Mapping[str, Sequence[str]] = {
 """What is measured, by name; later ones use what earlier ones made."""
 
 _NGRAMS, _NGRAMS_OF_PAGE = 20_000, 800
+_NGRAMS_OF_HEADS, _NGRAMS_OF_HEAD = 2000, 200
 _NEEDS = {"suggest": "fit-svm", "check-labels": "fit-svm", "evaluate": "fit-knn"}
 _TYPES = 16
 _PROGRAM = "from embedpipe.commands import main; main()"
@@ -212,12 +214,14 @@ class _Vocabularies:
         self._rng = rng
         self._common = rng.choice(BUCKETS, _NGRAMS)
         self._own = {kind: rng.choice(BUCKETS, _NGRAMS) for kind in types}
+        self._heads = {kind: BUCKETS + rng.choice(HEADS, _NGRAMS_OF_HEADS) for kind in types}
 
     def page(self, kind: str) -> Words:
         """The words of a page of a type; its n-grams follow Zipf's law, as those of texts do."""
         places = self._rng.zipf(1.3, (2, _NGRAMS_OF_PAGE)) % _NGRAMS
         drawn = np.concatenate([self._common[places[0]], self._own[kind][places[1][: _NGRAMS_OF_PAGE // 4]]])
-        columns, counts = np.unique(drawn, return_counts=True)
+        head = self._heads[kind][self._rng.zipf(1.3, _NGRAMS_OF_HEAD) % _NGRAMS_OF_HEADS]
+        columns, counts = np.unique(np.concatenate([drawn, head]), return_counts=True)
         return Words(columns.astype(np.uint32), np.minimum(counts, 2**16 - 1).astype(np.uint16), 2000, TEXT_WORDS)
 
 

@@ -12,8 +12,9 @@ from scipy.special import softmax
 
 from embedpipe.classifiers.calibration.probabilities import best_temperature
 from embedpipe.classifiers.evaluation import LabelledPages, cross_validate, document_scores
-from embedpipe.classifiers.held_out import held_out_of, honest_folds
+from embedpipe.classifiers.held_out import held_out_of
 from embedpipe.classifiers.lessons import missing
+from embedpipe.classifiers.lessons.drawn import judged_folds
 from embedpipe.classifiers.lessons.missing import Missing
 from embedpipe.classifiers.training import TrainingRecipe, apart, learnt_pages
 from embedpipe.core.display import path_to_text
@@ -134,7 +135,7 @@ def check(workspace: Workspace, store: FeatureStore, recipe: TrainingRecipe) -> 
     pages = learnt_pages(workspace, told, recipe)
     sources = workspace.sources()
     known = apart(workspace, told, pages)  # a copy would confirm a wrong label
-    folds = honest_folds(known)
+    folds = judged_folds(known)
     held_out = cross_validate(recipe.plan(told.blocks, known), known, folds)
     judged, classes = held_out_of(known, folds), held_out.classes
     alone = [kind for kind in classes if len(set(known.groups[known.y == kind])) == 1]

@@ -3,6 +3,7 @@
 intake (walk, identify) -> streaming (render, network) -> FeatureWriter and ExtrasWriter, in a thread of its own
 """
 
+import math
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from embedpipe.backbones.engines import Backbone
+from embedpipe.core.machine import available_cores
 from embedpipe.core.other_formats import counted, in_words
 from embedpipe.core.records import (
     OTHER_FORMAT,
@@ -33,6 +35,7 @@ from embedpipe.store.page_extras import TABLES, ExtrasWriter
 from embedpipe.store.sorted_ledger import refuse_unknown
 from embedpipe.store.workspace import Workspace
 from embedpipe.tasks import label
+from embedpipe.tasks.embed_forecast import AGAIN, FIRST_PAGES, Forecast, Heap, Load, forecast, page_bytes
 
 _SAMPLED_DOCUMENTS = 16
 
@@ -46,12 +49,14 @@ class Progress:
         bytes_done: Bytes of the files that are done; of recognition, its pages.
         bytes_total: Of all.
         stage: What is done to the pages.
+        forecast: What the rest takes; told once, after the first pages.
     """
 
     pages: int
     bytes_done: int
     bytes_total: int
     stage: str = "embedding"
+    forecast: Forecast | None = None
 
 
 def embed(
@@ -79,7 +84,8 @@ def embed(
         progress: Called now and then.
 
     Returns:
-        What was done. On Ctrl-C everything that was computed is kept, and `interrupted` is set.
+        What was done. On Ctrl-C everything that was computed is kept, and `interrupted` is set; where
+        `settings.budget` is used up, `out_of_time` is.
 
     Raises:
         EmbedpipeError: An input does not exist, or the artifacts cannot be written; or folders hold answers, not
@@ -95,7 +101,7 @@ def embed(
         report.kept_labels = label.follow_files(workspace, report.changed)
         if label_by_folder:
             label.take_folders(workspace, run.in_folders, "embed --label-by folder")
-        if "words" in keep and run.settings.ocr and not report.interrupted:
+        if "words" in keep and run.settings.ocr and not (report.interrupted or report.out_of_time):
             run.recognise(workspace, progress or (lambda _: None))
         return report
 
@@ -135,14 +141,19 @@ class _EmbedRun:
         self._retry_failed = retry_failed
         self._documents: dict[str, Document] = {}
         self._bytes_handed_out = 0
+        self._end = math.inf  # of the budget
+        self._sized: list[PageInfo] = []  # pages that the next forecast is made of
+        self._foreseen_at, self._files, self._handed_out = FIRST_PAGES, 0, 0
+        self._first = self._reading = 0.0
         self._books = threading.Lock()  # the feeder's thread finds failures too, while the writer's counts pages
 
     def run(self, inputs: Iterable[Input], progress: Callable[[Progress], None]) -> Report:
         """Does the work; see `embed`."""
         begin = time.perf_counter()
+        self._end = math.inf if self.settings.budget is None else begin + self.settings.budget
         intake = Intake(inputs, self.settings, self._sources, self.report)
-        files, total = intake.size()
-        stream = PageStream(self._backbone, self.settings, files, extras=self._made)
+        self._files, total = intake.size()
+        stream = PageStream(self._backbone, self.settings, self._files, extras=self._made)
         stream.seen = self._fill
         writing = 0.0
         with ThreadPoolExecutor(1, "embedpipe-writer") as pool:
@@ -154,7 +165,10 @@ class _EmbedRun:
                     pending = pool.submit(self._keep, item)
                     unpacked = intake.bytes_unpacked
                     done = intake.bytes_done + unpacked - self._bytes_handed_out + stream.bytes_finished
-                    progress(Progress(self.report.embedded, done, total + unpacked))
+                    foreseen = self._foreseen(stream, total + unpacked - done)
+                    progress(Progress(self.report.embedded, done, total + unpacked, forecast=foreseen))
+                    if self._out_of_time():
+                        break
             except KeyboardInterrupt:
                 self.report.interrupted = True
             if pending is not None:
@@ -167,6 +181,40 @@ class _EmbedRun:
         self.report.stages = {**stream.seconds, "write": writing}
         return self.report
 
+    def _foreseen(self, stream: PageStream, bytes_left: int) -> Forecast | None:
+        """What the rest takes, when enough pages are done for the first time, or ten times as many as the last time."""
+        if self.report.embedded < self._foreseen_at or not stream.pages_finished:
+            return None
+        self._foreseen_at = AGAIN * self.report.embedded
+        engine, spent = self._backbone.engine, stream.so_far()
+        load = Load(
+            time.perf_counter() - self._first,
+            spent["render"],
+            spent["forward"],
+            spent["wait"],
+            self._reading,
+            stream.workers,
+            available_cores(),
+            engine.device,
+        )
+        going = self._handed_out - stream.documents_finished
+        heap = Heap(
+            stream.pages_finished,
+            stream.documents_finished,
+            stream.bytes_finished,
+            self._files - self.report.files + going,
+            bytes_left,
+        )
+        sized, self._sized = page_bytes(self._sized, self.writer.store.dim), []
+        stored = sum(map(len, self.writer.known.values()))
+        return forecast(load, self.report.embedded, heap, sized, self.writer.store.path, stored)
+
+    def _out_of_time(self) -> bool:
+        """Whether the budget is used up, which is noted."""
+        if time.perf_counter() >= self._end:
+            self.report.out_of_time = True
+        return self.report.out_of_time
+
     def recognise(self, workspace: Workspace, progress: Callable[[Progress], None]) -> None:
         """Recognises the text of the pages of this run that are to be recognised and were not; see `embed`."""
         begin = time.perf_counter()
@@ -176,10 +224,12 @@ class _EmbedRun:
 
         def tell(done: int, total: int) -> None:
             progress(Progress(done, done, total, "recognising text"))
+            if self._out_of_time():
+                raise KeyboardInterrupt  # which ends it, with all that was recognised kept
 
         found = {self._documents[sha256]: indices for sha256, indices in wanted.items()}
         complete = keep_recognised(workspace, found, self.settings, self.report.recognised, tell)
-        self.report.interrupted = not complete
+        self.report.interrupted = not (complete or self.report.out_of_time)
         self.report.stages["recognise"] = time.perf_counter() - begin
 
     def _failed_documents(self, intake: Intake) -> int:
@@ -188,8 +238,12 @@ class _EmbedRun:
         )
 
     def _jobs(self, intake: Intake, stopped: threading.Event) -> Iterator[Job]:
-        for item in intake:
-            if stopped.is_set():
+        items = iter(intake)
+        while True:
+            begin = time.perf_counter()
+            item = next(items, None)
+            self._reading += (time.perf_counter() - begin) if self._first else 0.0
+            if item is None or stopped.is_set() or self._out_of_time():
                 return
             with self._books:
                 if isinstance(item, PageFailure):
@@ -197,7 +251,9 @@ class _EmbedRun:
                     continue
                 job = self._missing(item)
             if job is not None:
+                self._first = self._first or time.perf_counter()
                 self._bytes_handed_out += job.document.size
+                self._handed_out += 1
                 yield job
 
     def _note(self, failure: PageFailure) -> None:
@@ -246,6 +302,7 @@ class _EmbedRun:
                 self.extras.append(item.pages)  # first: features without them would have their pages drawn again
                 self.writer.append(item)
                 self.report.embedded += len(item.pages)
+                self._sized += item.pages if len(self._sized) < FIRST_PAGES else ()
                 self.report.outcomes.update(info.outcome for info in item.pages)
         return time.perf_counter() - begin
 

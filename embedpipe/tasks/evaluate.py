@@ -23,13 +23,14 @@ from embedpipe.classifiers.calibration.confidence import (
 from embedpipe.classifiers.calibration.decisions import Decisions, Rule
 from embedpipe.classifiers.calibration.expected import out_of_hundred, share_right
 from embedpipe.classifiers.calibration.shift import promise
-from embedpipe.classifiers.evaluation import careless_folds, cross_validate, document_scores
+from embedpipe.classifiers.evaluation import cross_validate, document_scores
 from embedpipe.classifiers.figures.learning_curves import learning_curves
 from embedpipe.classifiers.figures.novelty_figures import novelty_figures
 from embedpipe.classifiers.finetuned import trained_on
 from embedpipe.classifiers.groups import describe
-from embedpipe.classifiers.held_out import FEWEST_UNSEEN
+from embedpipe.classifiers.held_out import FEWEST_UNSEEN, held_out_of
 from embedpipe.classifiers.lessons import missing
+from embedpipe.classifiers.lessons.drawn import careless_folds
 from embedpipe.classifiers.lessons.missing import Missing
 from embedpipe.classifiers.metrics import confusion, metrics_of, per_class
 from embedpipe.classifiers.reasons.evidence import Examples
@@ -132,12 +133,13 @@ def assess(
     groups = held.pages.groups[document_scores(held.pages, held.held_out).rows[measured]]
     bootstrap = Bootstrap(truth, told, groups, len(held.held_out.classes)) if len(truth) else None
     curves = learning_curves(held)
-    careless = metrics_of(held.known, cross_validate(held.plan, held.known, careless_folds(held.known)))
+    careless = careless_folds(len(held.known.y))
+    flattering = metrics_of(held_out_of(held.known, careless), cross_validate(held.plan, held.known, careless))
     return Assessment(
         evaluation=evaluate_held(held),
         intervals=bootstrap.metrics() if bootstrap else {},
         per_class_intervals=bootstrap.per_class() if bootstrap else [],
-        careless={name: careless[name] if len(truth) else None for name in _COMPARED},
+        careless={name: flattering[name] if len(truth) else None for name in _COMPARED},
         decisions=_decisions(held, rule),
         reliability=reliability(confidence, right) if len(truth) else [],
         risk_coverage=risk_coverage(confidence, right) if len(truth) else [],

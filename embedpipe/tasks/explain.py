@@ -129,7 +129,7 @@ def explain(
         raise UnknownNameError(f"type of the classifier {bundle.name}", kind, bundle.classes)
     settings = settings or Settings()
     path, index = parse_query(query)
-    document = identify_query(path)
+    document = identify_query(path, settings.limits)
     identity = backbone.identity
     page = render_page(
         document,

@@ -70,7 +70,8 @@ def stage_maps(
         raise UnknownNameError("stage", stage, [str(known) for known in stages])
     path, index = parse_query(query)
     recipe = default_recipe(preprocessing)
-    page = render_page(identify_query(path), index, recipe, preprocessing.interpolation, settings or Settings())
+    settings = settings or Settings()
+    page = render_page(identify_query(path, settings.limits), index, recipe, preprocessing.interpolation, settings)
     maps = run_to(network, stages[known[-1]], preprocessing, page.pixels)
     return StageMaps(known[-1], tuple(stages), maps, page)
 

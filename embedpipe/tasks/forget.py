@@ -1,7 +1,6 @@
 """`forget`: documents removed from features, cues, failures, labels and sources, and what learnt from them."""
 
 import contextlib
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -9,6 +8,8 @@ from embedpipe.classifiers.saved.on_disk import may_have_learnt, variant_folders
 from embedpipe.core import versions
 from embedpipe.core.errors import ArtifactError, EmbedpipeError
 from embedpipe.core.files import read_json
+from embedpipe.core.objects.places import is_folder
+from embedpipe.core.objects.urls import absolute
 from embedpipe.embedding import cue_table, kind_table
 from embedpipe.store.feature_writer import FeatureWriter
 from embedpipe.store.features import FeatureStore
@@ -113,10 +114,10 @@ def _stored_places(workspace: Workspace) -> dict[str, set[str]]:
 
 def _versions(sources: Sources, stored: dict[str, set[str]], path: str) -> list[str]:
     """What is, and was, at the path of a file, or at those below a folder; nothing where it is unknown."""
-    absolute = os.path.abspath(path)
-    paths = sources.below(absolute) if os.path.isdir(absolute) or not sources.holds(absolute) else [absolute]
+    top = absolute(path)
+    paths = sources.below(top) if is_folder(top) or not sources.holds(top) else [top]
     found: dict[str, None] = {}
-    for place in paths or [absolute]:
+    for place in paths or [top]:
         sha256 = sources.sha256_at(place)
         found.update(dict.fromkeys([*([sha256] if sha256 else []), *sources.versions_at(place)]))
         found.update(dict.fromkeys(s for s, at in stored.items() if place in at and sources.standing(s, place)))

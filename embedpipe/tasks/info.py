@@ -8,8 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-import pyarrow.compute as pc
-
 from embedpipe.classifiers.lessons import missing
 from embedpipe.classifiers.saved.on_disk import check_model, variant_folders
 from embedpipe.core import versions
@@ -19,6 +17,7 @@ from embedpipe.core.other_formats import counted, in_words
 from embedpipe.core.records import NO_WORDS, OCR_WORDS, OTHER_FORMAT, TEXT_WORDS
 from embedpipe.index import inventory
 from embedpipe.store import page_extras
+from embedpipe.store.columns import distinct, rows_with
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.labels import Labels
 from embedpipe.store.page_extras import TABLES, page_table
@@ -106,13 +105,13 @@ def _space(workspace: Workspace, space: str, labels: Callable[[], Labels], damag
         "identity": store.identity.to_json(),
         "dim": store.dim,
         "pages": len(pages),
-        "documents": len(pages["document_sha256"].unique()),
+        "documents": len(distinct(pages["document_sha256"])),
         "not_current": _not_current(store),
         "parts": len(store.parts),
         "megabytes": _megabytes(store.path.iterdir()),
         "variants": _attempt(damaged, lambda: _variants(store.path)),
         "outcomes": dict(Counter(pages["outcome"].to_pylist())),
-        "lost": {"pages": len(lost.pages), "documents": len(lost.pages["document_sha256"].unique())},
+        "lost": {"pages": len(lost.pages), "documents": len(distinct(lost.pages["document_sha256"]))},
         "missing": lacking.as_json() if lacking else None,
         "index": _attempt(damaged, lambda: inventory.describe(workspace.index_path(space))),
         "failures": [
@@ -319,9 +318,8 @@ def standing(workspace: Workspace) -> Standing:
     best: dict[str, str] = {}
     for space in workspace.spaces():
         table = workspace.open_store(space).table()
-        firsts = table.filter(pc.equal(table["page_index"], 0))
-        kinds = dict.fromkeys(table["document_sha256"].unique().to_pylist(), "")
-        kinds |= dict(zip(firsts["document_sha256"].to_pylist(), firsts["source_kind"].to_pylist(), strict=True))
+        kinds = dict.fromkeys(distinct(table["document_sha256"]), "")
+        kinds |= dict(rows_with(table, "page_index", {0}, ("document_sha256", "source_kind")))
         best = max(best, kinds, key=len)
     scans = sum(kind in ("scan", "photo") for sha256, kind in best.items() if sha256 not in labelled)
     known = len(best.keys() & labelled)

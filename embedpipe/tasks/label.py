@@ -10,6 +10,8 @@ from typing import Any
 from embedpipe.core.display import on_disk, path_to_text
 from embedpipe.core.errors import LabelsError
 from embedpipe.core.files import is_temporary
+from embedpipe.core.objects.places import is_folder
+from embedpipe.core.objects.urls import absolute, is_url
 from embedpipe.core.records import Document
 from embedpipe.core.tables import write_csv
 from embedpipe.pages.documents import Limits
@@ -50,12 +52,12 @@ def take(
         BadLinesError: Lines of the list cannot be understood; not where `wish.partial`.
         LabelsError: There are none, or the list cannot be understood.
     """
-    source, sources = on_disk(source), workspace.sources()
+    source, sources = _as_named(source), workspace.sources()
     with workspace.writing("label"), workspace.changing_labels():
         labels = workspace.labels()
         if none and (new := _all_none(source)):
             count = labels.add(new)
-        elif os.path.isdir(source):
+        elif is_folder(source):
             refuse_unknown([source])
             new, not_taken = _of_folder(source)
             count = labels.add(new)
@@ -100,8 +102,8 @@ def read(workspace: Workspace, source: str) -> dict[str, str]:
     Raises:
         LabelsError: There are none, or the CSV cannot be understood.
     """
-    source = on_disk(source)
-    if os.path.isdir(source):
+    source = _as_named(source)
+    if is_folder(source):
         refuse_unknown([source])
         labels = Labels()
         new, not_taken = _of_folder(source)
@@ -288,7 +290,7 @@ def _all_none(source: str) -> list[Label]:
     files = [item for item in found if not is_temporary(os.path.basename(item.path))]
     documents = [item for file in files for item in unfold(file, Limits())]
     labels = [Label(item.sha256, item.path, NONE) for item in documents if isinstance(item, Document)]
-    if not labels and os.path.isdir(source):
+    if not labels and is_folder(source):
         raise LabelsError(f"no documents below {source}: all that are below it are to be none of the types")
     return labels
 
@@ -303,6 +305,11 @@ def _of_folder(folder: str) -> tuple[list[Label], str]:
             if kind is not None:
                 labels += [Label(document.sha256, document.path, path_to_text(kind)) for document in documents]
     return labels, folders.told()
+
+
+def _as_named(source: str) -> str:
+    """A source as it is on the disk, or its URL."""
+    return absolute(source) if is_url(source) else on_disk(source)
 
 
 def _say(*notes: str) -> None:

@@ -5,9 +5,8 @@ query among the pages of the other, and of each page of the other among those of
 """
 
 import functools
-import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,8 @@ from numpy.typing import NDArray
 
 from embedpipe.core.display import name_of, whole_number
 from embedpipe.core.errors import ArtifactError, DocumentError, SpaceMismatchError, UsageError
+from embedpipe.core.objects.places import exists
+from embedpipe.core.objects.urls import absolute
 from embedpipe.core.records import Document, FeatureBatch, Neighbour, PageRef
 from embedpipe.embedding.streaming import PageStream, Settings, render_page
 from embedpipe.index.page_index import fresh_index
@@ -64,6 +65,8 @@ class LookAlikes:
             page that looks most like one of the query's.
         labels: Type of each neighbour, or None.
         thumbnail: Of the query, where the store does not hold it; else empty.
+        artifacts: Where each neighbour was found, where there are several.
+        thumbnails: Of neighbours in other artifacts than the first.
     """
 
     query: PageRef
@@ -71,6 +74,8 @@ class LookAlikes:
     neighbours: list[Neighbour]
     labels: list[str | None]
     thumbnail: bytes = b""
+    artifacts: Sequence[str] = ()
+    thumbnails: Mapping[Key, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +100,20 @@ class Wanted:
     by: str = PICTURES
 
 
+class NoSuchTypeError(UsageError):
+    """No page has the type that was asked for.
+
+    Args:
+        label: The type.
+        known: The types that there are.
+    """
+
+    def __init__(self, label: str, known: Iterable[str]) -> None:
+        self.known = set(known)
+        there = ", ".join(sorted(self.known)) or "none yet"
+        super().__init__(f"--type {label}: no page in the store has this type; known: {there}")
+
+
 def parse_query(text: str) -> tuple[str, int]:
     """Reads `FILE#page=N`, or just a file for its first page.
 
@@ -105,7 +124,7 @@ def parse_query(text: str) -> tuple[str, int]:
         UsageError: N is no page number.
     """
     path, mark, number = text.rpartition("#page=")
-    if not mark or (os.path.exists(text) and not os.path.exists(path)):
+    if not mark or (exists(text) and not exists(path)):
         return text, 0
     page = whole_number(number)
     if not page:
@@ -148,19 +167,22 @@ class Finder:
         store: The features.
         backbone: Loads the backbone; called only for pages that the store does not hold, and once.
         settings: How the queries' documents are read.
+        peers: Finders of other stores that are asked for the features of a query as well, see `similar_several`.
     """
 
     workspace: Workspace
     store: FeatureStore
     backbone: "Callable[[], Backbone]"
     settings: Settings = field(default_factory=Settings)
+    peers: "Sequence[Finder]" = ()
 
     def __post_init__(self) -> None:
         """Opens the index."""
         self.index = fresh_index(self.store, self.workspace.index_path(self.store.identity.space))
         self.pages = self.store.pages().set_index("page_id", drop=False)
         self.sources = self.workspace.sources()
-        self._thumbnails: dict[Key, bytes] = {}
+        self.drawn: dict[Key, bytes] = {}
+        self._computed: dict[Job, NDArray[np.float32]] = {}
 
     def tell_labels(self, labels: Labels) -> None:
         """Takes the labels as they are now, where they have changed since they were read."""
@@ -180,7 +202,7 @@ class Finder:
             UsageError: No page has the type that was asked for.
         """
         path, index = parse_query(query)
-        return self.find_of(identify_query(path), index, wanted)
+        return self.find_like(identify_query(path, self.settings.limits), index, wanted)
 
     def find_stored(self, sha256: str, index: int, wanted: Wanted) -> LookAlikes:
         """As `find`, of a page that the store holds, whose file need not be there unless boxes are compared.
@@ -193,20 +215,20 @@ class Finder:
         Raises:
             ArtifactError: The store does not hold it.
         """
-        own = self._pages_of(sha256)
+        own = self.pages_of(sha256)
         row = np.flatnonzero(self.pages.loc[own, "page_index"].to_numpy() == index)
         if not len(row):
             raise ArtifactError(f"page {index + 1} of document {sha256[:12]} is not in the store")
         path = self.sources.path_of(sha256, str(self.pages.loc[own[row[0]], "source"]))
         there = self.sources.document(sha256) if wanted.box is not None or wanted.by != PICTURES else None
-        return self.find_of(there or Document(path, sha256, 0, 0, ""), index, wanted)
+        return self.find_like(there or Document(path, sha256, 0, 0, ""), index, wanted)
 
-    def find_of(self, document: Document, index: int, wanted: Wanted) -> LookAlikes:
-        """As `find`, of a document that is identified, and the index of one of its pages, from 0."""
+    def find_like(self, document: Document, index: int, wanted: Wanted) -> LookAlikes:
+        """The same, of a document that was looked into; `index` is that of its page."""
         if wanted.whole_document:
             return self._documents_like(document, wanted)
         page = PageRef(document.sha256, index, document.path)
-        own = self._pages_of(document.sha256)
+        own = self.pages_of(document.sha256)
         left_out = own if wanted.other_documents else own[self.pages.loc[own, "page_index"].to_numpy() == index]
         if wanted.by != PICTURES:
             return self._answer(page, document, *self._by_words(page, document, wanted, left_out))
@@ -285,32 +307,43 @@ class Finder:
 
     def features_of(self, page: PageRef, document: Document) -> NDArray[np.float32]:
         """Features of a page from the store, else from the network, float32 (1, dim)."""
-        own = self._pages_of(page.document_sha256)
-        own = own[self.pages.loc[own, "page_index"].to_numpy() == page.page_index]
-        if len(own):
-            return self.store.features(own)
+        for one in self.peers or [self]:
+            own = one.pages_of(page.document_sha256)
+            own = own[one.pages.loc[own, "page_index"].to_numpy() == page.page_index]
+            if len(own):
+                values, good = one.index.stored_rows(own)  # in place: the store would read all of their part
+                return values.astype(np.float32) if good.all() else one.store.features(own)
         selection = Selection(((page.page_number, page.page_number),))
-        return self._new_features(Job(document, selection))
+        return self.new_features(Job(document, selection))
+
+    def holds(self, document: Document) -> bool:
+        """Whether the store has pages of a document."""
+        return len(self.pages_of(document.sha256)) > 0
 
     def _documents_like(self, document: Document, wanted: Wanted) -> LookAlikes:
-        own = self._pages_of(document.sha256)
-        X = self.store.features(own) if len(own) else self._new_features(Job(document, self.settings.selection))
-        own_pages = self.pages.loc[own]
-        seen = np.isin(own, own_pages.index[own_pages["outcome"] != "blank"])
-        X = X[seen] if seen.any() else X
+        own, X = self.pages_of(document.sha256), self._features_of_all(document)
         cosines, ids = self.nearest(X, _PAGES_OF_A_DOCUMENT, wanted.label, own)
         found = pd.Series(np.concatenate(cosines), self.pages.loc[np.concatenate(ids), "document_sha256"].to_numpy())
         candidates = found.groupby(level=0).sum().nlargest(max(_DOCUMENTS, wanted.k)).index
         scores, best = [], []
         unit = self.index.unit(X)
         for sha256 in candidates:
-            theirs = self._pages_of(sha256)
+            theirs = self.pages_of(sha256)
             matrix = unit @ self.index.unit(self.store.features(theirs)).T
             scores.append((matrix.max(axis=0).mean() + matrix.max(axis=1).mean()) / 2)
             best.append(theirs[matrix.max(axis=0).argmax()])
         order = np.argsort(-np.array(scores), kind="stable")[: wanted.k]
         query = PageRef(document.sha256, 0, document.path)
         return self._answer(query, document, np.array(best, np.int64)[order], np.array(scores, np.float32)[order])
+
+    def _features_of_all(self, document: Document) -> NDArray[np.float32]:
+        """Features of the pages of a document that say something, float32 (n, dim)."""
+        holder = next((one for one in self.peers or [self] if one.holds(document)), None)
+        if holder is None:
+            return self.new_features(Job(document, self.settings.selection))
+        own = holder.pages_of(document.sha256)
+        X, seen = holder.store.features(own), (holder.pages.loc[own, "outcome"] != "blank").to_numpy(bool)
+        return X[seen] if seen.any() else X
 
     def _boxes_like(
         self, query: PageRef, document: Document, candidates: NDArray[np.int64], k: int, box: Region
@@ -343,7 +376,8 @@ class Finder:
         rows = self._labels.rows
         found = [(n.page.document_sha256, n.page.page_number) for n in neighbours]
         labels = [row.label if (row := rows.get(key) or rows.get((key[0], 0))) else None for key in found]
-        thumbnail = self._thumbnails.get((query.document_sha256, query.page_index), b"")
+        drawn = self.peers[0].drawn if self.peers else self.drawn
+        thumbnail = drawn.get((query.document_sha256, query.page_index), b"")
         return LookAlikes(query, document, neighbours, labels, thumbnail)
 
     def refs(self, ids: Sequence[int] | NDArray[np.int64]) -> list[PageRef]:
@@ -366,14 +400,14 @@ class Finder:
         types: pd.Series[Any] = self._labels.of_pages(self.pages)["label"]
         return types
 
-    def _pages_of(self, sha256: str) -> NDArray[np.int64]:
+    def pages_of(self, sha256: str) -> NDArray[np.int64]:
+        """Ids of the stored pages of a document."""
         return self._ids_of_documents.get(sha256, np.empty(0, np.int64))
 
     def _of_type(self, label: str) -> NDArray[np.int64]:
         ids = self.pages.index.to_numpy(np.int64)[(self._types == name_of(label)).to_numpy(bool)]
         if not len(ids):
-            known = ", ".join(sorted({str(t) for t in self._types.dropna()})) or "none yet"
-            raise UsageError(f"--type {label}: no page in the store has this type; known: {known}")
+            raise NoSuchTypeError(label, map(str, self._types.dropna()))
         return ids
 
     @functools.cached_property
@@ -384,18 +418,32 @@ class Finder:
             raise SpaceMismatchError("the store", self.store.identity, loaded.identity)
         return loaded
 
-    def _new_features(self, job: Job) -> NDArray[np.float32]:
+    def new_features(self, job: Job) -> NDArray[np.float32]:
+        """Features from the network, computed once for all peers."""
+        first = self.peers[0] if self.peers else self
+        if first is not self:
+            return first.new_features(job)
+        if job not in self._computed:
+            self._computed = {job: self._computed_now(job)}
+        return self._computed[job]
+
+    def _computed_now(self, job: Job) -> NDArray[np.float32]:
         rows: dict[int, NDArray[np.float32]] = {}
         for item in PageStream(self.network, self.settings, 1, extras=frozenset({THUMBNAILS})).run([job]):
             if not isinstance(item, FeatureBatch):
                 raise DocumentError(item.kind, f"{item.page}: {item.message}")
             rows.update({info.ref.page_index: row for info, row in zip(item.pages, item.X, strict=True)})
             for info in item.pages:
-                self._thumbnails[info.ref.document_sha256, info.ref.page_index] = info.thumbnail or b""
+                self.drawn[info.ref.document_sha256, info.ref.page_index] = info.thumbnail or b""
         if not rows:
             wanted = job.selection.ranges[0][0] if job.selection.ranges else 1
             raise DocumentError("page_error", f"{job.document.path} has no page {wanted}")
         return as_stored(np.stack([rows[index] for index in sorted(rows)]))
+
+
+def key_of(page: PageRef) -> Key:
+    """What a page is known by, wherever its document lies."""
+    return page.document_sha256, page.page_index
 
 
 def as_stored(X: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -403,14 +451,13 @@ def as_stored(X: NDArray[np.float32]) -> NDArray[np.float32]:
     return X.astype(np.float16).astype(np.float32)
 
 
-def identify_query(path: str) -> Document:
-    """The document at a path; raises DocumentError."""
-    absolute = os.path.abspath(path)
+def identify_query(path: str, limits: Limits | None = None) -> Document:
+    """The document at a path, or that of a member, which may need a password; raises DocumentError."""
     try:
-        found = look_up(absolute)
+        found = look_up(absolute(path))
     except OSError as error:
         raise DocumentError("unreadable", f"cannot read {path}: {error.strerror or error}") from error
-    item = identify_at(found, Limits(texts=True))
+    item = identify_at(found, replace(limits or Limits(), texts=True))
     if not isinstance(item, Document):
         reason = getattr(item, "message", "it is no document")
         raise DocumentError("not_a_document", f"{path}: {reason}")
@@ -425,6 +472,7 @@ def as_json(found: LookAlikes) -> dict[str, Any]:
             {"path": n.page.source, "page": n.page.page_number, "score": round(n.score, 5), "label": label}
             for n, label in zip(found.neighbours, found.labels, strict=True)
         ],
+        **({"artifacts": list(found.artifacts)} if found.artifacts else {}),
     }
 
 
@@ -442,7 +490,9 @@ def _tiles(workspace: Workspace, answers: Sequence[LookAlikes]) -> "list[list[Ti
     from embedpipe.drawing.galleries import MOST_PICTURES  # noqa: PLC0415 - most answers are not drawn
     from embedpipe.drawing.tiles import tile_groups  # noqa: PLC0415 - likewise
 
-    new = {(found.query.document_sha256, found.query.page_index): found.thumbnail for found in answers}
+    new = {key_of(found.query): found.thumbnail for found in answers}
+    for found in answers:
+        new |= found.thumbnails
     return tile_groups(workspace, [_pages_with_details(found) for found in answers], most=MOST_PICTURES, known=new)
 
 

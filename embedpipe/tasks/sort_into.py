@@ -18,9 +18,11 @@ from pathlib import Path
 from embedpipe.core.display import name_of
 from embedpipe.core.errors import ArtifactError
 from embedpipe.core.files import held, is_temporary, remove_forsaken, sha256_of
+from embedpipe.core.objects.urls import absolute
 from embedpipe.core.records import Document
 from embedpipe.embedding.reading import Progress
 from embedpipe.pages.containers.opening import on_the_disk
+from embedpipe.pages.contract import Limits
 from embedpipe.store import placing
 from embedpipe.store.sorted_ledger import AMBIGUOUS, NOVEL, RESERVED, Entry, Ledger, file_name
 from embedpipe.tasks.classify import BY_LABEL, DocumentVerdict, reason
@@ -39,6 +41,7 @@ class Wish:
         link: Make hard links where the file system can, else copies.
         keep_tree: Keep the folders that a file lies in, below the folder of its type.
         answered_by: Name and version of the classifier, for the ledger.
+        limits: How members of containers are opened: the passwords that they may need.
     """
 
     folder: Path
@@ -46,6 +49,7 @@ class Wish:
     link: bool = False
     keep_tree: bool = False
     answered_by: str = ""
+    limits: Limits = field(default_factory=Limits)
 
 
 @dataclass(slots=True)
@@ -140,10 +144,10 @@ class _Run:
 
     def __init__(self, wish: Wish, verdicts: list[DocumentVerdict], copies: list[Document]) -> None:
         self._wish, self._folder = wish, wish.folder
-        self._root = os.path.abspath(wish.folder)
+        self._root = absolute(str(wish.folder))
         self._verdicts, self._copies = verdicts, copies
         self._ledger, self._held = Ledger(wish.folder), _Held(wish.folder)
-        self._sources = {os.path.abspath(path) for path in (*(v.path for v in verdicts), *(c.path for c in copies))}
+        self._sources = {absolute(path) for path in (*(v.path for v in verdicts), *(c.path for c in copies))}
         self._result = Sorted(wish.folder)
         self._full = False
         self._ours: dict[str, Entry] = {}
@@ -248,7 +252,7 @@ class _Run:
         own_source = self._below(source) in self._own_places
         if ours is not None and own_source:
             entry = replace(entry, source=ours.source)
-        with suppress(OSError), on_the_disk(source) as path:
+        with suppress(OSError), on_the_disk(source, self._wish.limits) as path:
             size = os.stat(path).st_size
         theirs = [place for place in self._held.places(entry.document, size) if self._is_theirs(place)]
         if ours is not None and self._held.hash(ours.copy) == entry.document:
@@ -269,7 +273,7 @@ class _Run:
         typed = told.label is not None or (verdict.labelled and told.status == "novel")
         message = (verdict.message or told.status) if not typed else reason(verdict) if verdict.labelled else ""
         return Entry(
-            os.path.abspath(verdict.path),
+            absolute(verdict.path),
             verdict.document_sha256,
             "planned" if typed else "failed" if told.status == "failed" else "no type",
             type=name_of(told.label or ""),
@@ -294,12 +298,10 @@ class _Run:
         made = {entry.document: entry.copy for entry in entries}
         found = []
         for copy in self._copies:
-            place = self._below(os.path.abspath(copy.path))
+            place = self._below(absolute(copy.path))
             if place is None or not (place in self._own_places or self._is_theirs(place)):
                 message = "the same content as another file"
-                entry = Entry(
-                    os.path.abspath(copy.path), copy.sha256, "duplicate", made.get(copy.sha256, ""), message=message
-                )
+                entry = Entry(absolute(copy.path), copy.sha256, "duplicate", made.get(copy.sha256, ""), message=message)
                 found.append(self._counted(entry, "duplicate"))
         return found
 
@@ -340,7 +342,7 @@ class _Run:
 
     def _tree(self, source: str) -> str:
         """The folders between an input folder and a file in it, with a slash before each."""
-        roots = [root for root in map(os.path.abspath, self._wish.inputs) if source.startswith(f"{root}{os.sep}")]
+        roots = [root for root in map(absolute, self._wish.inputs) if source.startswith(f"{root}{os.sep}")]
         if not roots:
             return ""
         folders = os.path.dirname(os.path.relpath(source, max(roots, key=len)))
@@ -368,7 +370,7 @@ class _Run:
             return self._counted(replace(entry, state=self._ours[entry.document].state, was=""), "moved")
         if self._wish.link and placing.link(entry.source, target, entry.document):
             return self._counted(replace(entry, state="linked"), "linked")
-        placing.copy(entry.source, target, entry.document)
+        placing.copy(entry.source, target, entry.document, self._wish.limits)
         self._result.not_linked += self._wish.link
         return self._counted(replace(entry, state="copied"), "copied")
 

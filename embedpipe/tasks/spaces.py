@@ -9,6 +9,7 @@ from typing import Any
 from embedpipe.core import versions
 from embedpipe.core.errors import ArtifactError, UnknownNameError
 from embedpipe.core.files import read_json
+from embedpipe.core.objects.urls import is_url
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.workspace import Workspace
 
@@ -83,7 +84,7 @@ def _space(workspace: Workspace, name: str) -> Space:
     except ArtifactError:
         pass  # it can be removed all the same
     sources = workspace.sources()
-    gone = sum(not any(map(os.path.exists, sources.paths(sha256))) for sha256 in documents)
+    gone = sum(not any(is_url(path) or os.path.exists(path) for path in sources.paths(sha256)) for sha256 in documents)
     folders = (workspace.store_path(name), workspace.index_path(name))
     size = sum(file.stat().st_size for folder in folders for file in folder.rglob("*") if file.is_file())
     fitted = tuple(classifier for classifier in workspace.classifiers() if _space_of(workspace, classifier) == name)

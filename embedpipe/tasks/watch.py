@@ -363,7 +363,8 @@ class _Run:
         unread = {path for path, answer in answers.items() if answer.message.startswith("unreadable: ")}
         if self._wish.sort is None:
             return answers, unread
-        done = sort_into.sort_into(verdicts, report.copies, replace(self._wish.sort, answered_by=answered_by))
+        wish = replace(self._wish.sort, answered_by=answered_by, limits=self._wish.settings.limits)
+        done = sort_into.sort_into(verdicts, report.copies, wish)
         for entry in done.entries:
             answer = answers.get(entry.source)
             if answer is not None and entry.copy:

@@ -126,12 +126,10 @@ def scale_to_one(layer: nn.Module, _inputs: object, output: torch.Tensor) -> tor
 
 @pytest.fixture(scope="module", autouse=True)
 def _spared() -> Iterator[None]:
-    """One thread, whatever else runs here; and networks are traced once: that the engines agree is tested anyway."""
+    """One thread, whatever else runs here."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(torch.jit, "trace", functools.partial(torch.jit.trace, check_trace=False))
-        yield
+    yield
     torch.set_num_threads(before)
 
 

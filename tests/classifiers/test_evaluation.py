@@ -19,7 +19,6 @@ from embedpipe.classifiers.evaluation import (
     FOLDS,
     HeldOut,
     LabelledPages,
-    careless_folds,
     cross_validate,
     document_answers,
     document_scores,
@@ -27,6 +26,7 @@ from embedpipe.classifiers.evaluation import (
     held_out_distances,
     isolated,
 )
+from embedpipe.classifiers.lessons.drawn import careless_folds
 from embedpipe.classifiers.metrics import confusion, metrics_of, per_class, top_accuracy
 from embedpipe.classifiers.parts import Part
 from embedpipe.classifiers.scores.pooling import mean_log_scores
@@ -396,7 +396,7 @@ def test_few_documents_are_learnt_from_when_asked() -> None:
 def test_a_careless_split_tears_documents_apart() -> None:
     """Folds of pages at random hold pages of the same document on both sides, and all pages once."""
     pages = labelled(["a"] * 40, np.repeat(range(4), 10))
-    folds = careless_folds(pages)
+    folds = careless_folds(len(pages.y))
     assert all(len(set(folds[pages.documents == document])) > 1 for document in range(4))
     assert np.bincount(folds).tolist() == [8] * 5
 

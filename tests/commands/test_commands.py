@@ -1,4 +1,4 @@
-"""The command line through the installed script: JSON keys, exit codes, one-line errors."""
+"""The command line: JSON keys, exit codes, one-line errors."""
 
 import csv
 import json
@@ -14,6 +14,7 @@ from typing import Any
 
 import pymupdf
 import pytest
+from commands import in_process
 from PIL import Image
 
 from embedpipe.samples import draw_samples
@@ -26,10 +27,15 @@ SCRIPT = Path(sys.executable).with_name("embedpipe")
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
-def run(*arguments: str | Path, cwd: Path | None = None, **options: Any) -> "subprocess.CompletedProcess[str]":
+def run(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
+    """Runs a command line in this process."""
+    return in_process.run([str(argument) for argument in arguments])
+
+
+def run_installed(*arguments: str | Path, **options: Any) -> "subprocess.CompletedProcess[str]":
     """Runs the installed script."""
     command = [str(SCRIPT), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=200, cwd=cwd, **options)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=200, **options)
 
 
 def values(done: "subprocess.CompletedProcess[str]") -> Any:
@@ -349,7 +355,7 @@ def test_unlabelled_and_single_type_pages_cannot_be_fitted(pile: Path, tmp_path:
 def test_missing_weights_name_the_file_to_fetch(pile: Path, tmp_path: Path) -> None:
     """Offline, a backbone without weights is one line with URL and place, never random weights."""
     environment = os.environ | {"TORCH_HOME": str(tmp_path / "torch"), "HTTPS_PROXY": "http://127.0.0.1:9"}
-    done = run("embed", pile, "--backbone", "resnet50", "--artifacts", tmp_path / "a", env=environment)
+    done = run_installed("embed", pile, "--backbone", "resnet50", "--artifacts", tmp_path / "a", env=environment)
     error = one_line(done)
     assert "resnet50-11ad3fa6.pth" in error
     assert str(tmp_path / "torch") in error
@@ -371,7 +377,7 @@ def test_another_networks_features_are_refused(pile: Path, artifacts: Path) -> N
 
 def test_wrong_usage_is_exit_code_2() -> None:
     """Unknown options and missing arguments are usage errors."""
-    assert run("embed").returncode == 2
+    assert run_installed("embed").returncode == 2
     assert run("fit-svm", "--no-such-option").returncode == 2
 
 
@@ -383,8 +389,8 @@ def test_dry_run_writes_nothing(pile: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "a").exists()
 
 
-PAGES = 12_000
-"""Several parts' worth, so that a run is still at it when its first part is there."""
+PAGES = 4_000
+"""Two parts' worth, so that a run is still at it when its first part is there."""
 
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])

@@ -7,8 +7,6 @@ tested is what the commands make of their options, over small artifacts.
 import dataclasses
 import errno
 import functools
-import io
-import logging
 import os
 import shutil
 import subprocess
@@ -21,6 +19,7 @@ from typing import Any
 import pymupdf
 import pytest
 import typer
+from commands.in_process import run
 
 from embedpipe.backbones import catalogue
 from embedpipe.backbones.engines import Backbone
@@ -161,20 +160,6 @@ def light(monkeypatch: pytest.MonkeyPatch, tiny: Backbone) -> None:
     monkeypatch.setattr(Network, "load", sparing)
 
 
-def run(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> tuple[int, str]:
-    """Exit code and stderr of a command line, in this process; only --debug would let an exception show."""
-    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", "backslashreplace", write_through=True) for _ in range(2))
-    log = logging.getLogger("embedpipe")
-    handlers, level = log.handlers[:], log.level
-    with monkeypatch.context() as patch:
-        patch.setattr(sys, "stdout", out)
-        patch.setattr(sys, "stderr", err)
-        code = base.run(arguments)
-    log.handlers[:] = handlers
-    log.setLevel(level)
-    return code, err.buffer.getvalue().decode()  # type: ignore[attr-defined]
-
-
 def trials(command: Any) -> Iterator[tuple[str, list[str]]]:
     """Every parameter of a command with each odd value: its name, and the command line."""
     given = BASE.get(command.name, [])
@@ -207,7 +192,8 @@ def trials(command: Any) -> Iterator[tuple[str, list[str]]]:
 def test_odd_values_end_in_one_line(name: str, place: Path, light: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Never a traceback, and one line that is no guess of an unexpected error; numbers out of place are exit code 2."""
     for option, arguments in trials(GROUP.commands[name]):
-        code, said = run(arguments, monkeypatch)
+        done = run(arguments)
+        code, said = done.returncode, done.stderr
         shown = f"{[a[:60] for a in arguments]}: {code} {said[:600]}"
         errors = [line for line in said.splitlines() if line.startswith("error: ")]
         assert code in (0, 1, 2, 3), shown
@@ -240,7 +226,8 @@ def test_a_wrong_command_line_is_exit_code_2(
     arguments: list[str], place: Path, light: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever is wrong with an option, typer's own checks and ours speak the same way: one line, exit code 2."""
-    code, said = run(arguments, monkeypatch)
+    done = run(arguments)
+    code, said = done.returncode, done.stderr
     assert (code, said.count("\n"), said.startswith("error: ")) == (2, 1, True), said
 
 
@@ -271,11 +258,12 @@ def test_every_exception_is_a_line_and_a_code(
     with monkeypatch.context() as patch:
         patch.setattr(console, "abandon_output", lambda: None)
         patch.setattr(base, "abandon_output", lambda: None)
-        found, said = run(["info"], monkeypatch)
+        done = run(["info"])
+        found, said = done.returncode, done.stderr
     assert (found, said.count("\n")) == (code, bool(words))
     assert words in said
     if words:
-        assert "Traceback" in run(["info", "--debug"], monkeypatch)[1]
+        assert "Traceback" in run(["info", "--debug"]).stderr
 
 
 def test_what_came_of_too_little_memory_is_known() -> None:

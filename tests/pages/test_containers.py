@@ -14,9 +14,11 @@ from collections.abc import Iterable
 from email.message import EmailMessage
 from pathlib import Path
 
+import py7zr
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from ole_files import compound, outlook_mail
 
 from embedpipe.core.errors import DocumentError
 from embedpipe.core.records import FAILURES, Document, PageFailure
@@ -81,6 +83,15 @@ def mailbox(mails: Iterable[bytes]) -> bytes:
     return b"".join(b"From a@example.org Thu Jan  1 00:00:00 1970\n" + one + b"\n" for one in mails)
 
 
+def sevenzipped(files: Files, password: str | None = None, *, names: bool = False) -> bytes:
+    """A 7-Zip archive of one block; with a password, which may hide the names as well."""
+    buffer = io.BytesIO()
+    with py7zr.SevenZipFile(buffer, "w", password=password, header_encryption=names) as archive:
+        for name, content in files:
+            archive.writestr(content, name)
+    return buffer.getvalue()
+
+
 MAKERS = {
     "zip": zipped,
     "tar": tarred,
@@ -88,7 +99,11 @@ MAKERS = {
     "tar.bz2": lambda files: bz2.compress(tarred(files)),
     "tar.xz": lambda files: lzma.compress(tarred(files)),
     "eml": mailed,
+    "7z": sevenzipped,
+    "msg": lambda files: compound(outlook_mail(list(files))),
 }
+MAILS = ("eml", "msg")
+"""Kinds whose members have no folders."""
 
 
 def told(file: Path, **limits: int) -> dict[str, str]:
@@ -115,7 +130,7 @@ class TestEveryContainer:
     def test_members_are_documents_known_by_content(self, tmp_path: Path, kind: str) -> None:
         """Each member has the hash and the size of its content, and is opened and found again by its path."""
         contents = (
-            {"a.pdf": pdf("one"), "deep/er/b": pdf("two")} if kind != "eml" else {"a.pdf": pdf("1"), "b": pdf("2")}
+            {"a.pdf": pdf("one"), "deep/er/b": pdf("two")} if kind not in MAILS else {"a.pdf": pdf("1"), "b": pdf("2")}
         )
         file = put(tmp_path, MAKERS[kind](contents.items()))
         items = list(unfold(look_up(os.fspath(file)), Limits()))
@@ -153,7 +168,7 @@ class TestEveryContainer:
         for tenth in range(1, 10):
             items = list(unfold(look_up(os.fspath(put(tmp_path, whole[: len(whole) * tenth // 10]))), Limits()))
             documents = [item for item in items if isinstance(item, Document)]
-            if kind != "eml":  # a mail that was cut in an attachment is one that is shorter
+            if kind not in MAILS:  # a mail that was cut in an attachment is one that is shorter
                 assert {item.sha256 for item in documents} <= hashes
                 assert len(documents) == len(files) or any(isinstance(item, PageFailure) for item in items)
 
@@ -188,7 +203,7 @@ class TestEveryContainer:
         found = told(put(tmp_path, MAKERS[kind]([("bomb.zip", zipped([("in.zip", bomb)])), ("b.pdf", pdf())])))
         assert found[""] == "too_large"
         assert len(found) < 4
-        if not kind.startswith("tar."):
+        if not kind.startswith(("tar.", "7z")):
             allowed = told(tmp_path / "x", unpacked_bytes=1 << 16)
             assert allowed[""] == "too_large"
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import book_files
 import numpy as np
+import odd_files
 import pymupdf
 import pytest
 from hypothesis import given
@@ -43,6 +44,7 @@ BOOKS = {
     "svg": book_files.svg,
     "cbz": lambda: book_files.cbz([Image.new("L", (60, 80), 9)]),
 }
+BY_HAND = {"djvu": odd_files.djvu, "psd": odd_files.psd, "caj": odd_files.caj}
 LAID_OUT = ("epub", "fb2", "mobi", "cbz")
 """Kinds whose samples show no dark bar, or are not of the size of the others."""
 
@@ -95,8 +97,8 @@ def sample(folder: Path, key: str, size: tuple[int, int] = (200, 280)) -> Path:
             page.draw_rect((0, 0, width, height * 0.4), color=None, fill=(0.1, 0.1, 0.1))
             document.save(file)
         return file
-    if key in BOOKS:
-        file.write_bytes(BOOKS[key]())
+    if key in BOOKS or key in BY_HAND:
+        file.write_bytes((BOOKS | BY_HAND)[key]())
         return file
     if key == "heif":
         file.write_bytes(base64.b64decode(HEIC))

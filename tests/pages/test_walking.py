@@ -334,7 +334,7 @@ class TestIdentify:
             ("A.DOCX", b"PK\x03\x04", "Word document"),
             ("empty.docx", b"", "Word document"),
             ("a.jxl", b"\xff\n", "JPEG XL picture"),
-            ("a.msg", b"\xd0\xcf\x11\xe0", "e-mail"),
+            ("a.emlx", b"\xd0\xcf\x11\xe0", "e-mail"),
             ("no suffix", b"{\\rtf1\0", "RTF document"),
             ("old", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "old Office document"),
             ("a.xyz", b"\0\1", ".xyz file"),

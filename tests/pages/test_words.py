@@ -8,7 +8,8 @@ import pytest
 
 from embedpipe.core.records import NO_WORDS, TEXT_WORDS, Recipe
 from embedpipe.pages.contract import ReadOptions
-from embedpipe.pages.extras.words import BUCKETS, as_rows, hashed, words_of_page
+from embedpipe.pages.extras.word_rows import HEADS, folded
+from embedpipe.pages.extras.words import BUCKETS, HEAD_CHARACTERS, WIDTH, as_rows, hashed, words_of_page
 from embedpipe.pages.formats.pdf import PdfDocument
 
 ENGLISH = "Invoice No. 4711, payable within 30 days of the date below"
@@ -22,9 +23,11 @@ def test_words_of_any_script_are_counted_in_ascending_buckets(text: str) -> None
     words = hashed(text)
     assert words.origin == TEXT_WORDS
     assert (np.diff(words.columns.astype(np.int64)) > 0).all()
-    assert words.columns.max() < BUCKETS
+    assert BUCKETS < words.columns.max() < WIDTH
     length = len(text) + 2
-    assert words.counts.sum() == sum(length - n + 1 for n in (2, 3, 4))
+    of_heads = words.columns >= BUCKETS
+    assert words.counts[~of_heads].sum() == sum(length - n + 1 for n in (2, 3, 4))
+    assert words.counts[of_heads].sum() == words.counts[~of_heads].sum()  # a short text is a head as a whole
     assert words.characters == len(text.replace(" ", ""))
 
 
@@ -38,6 +41,8 @@ def test_case_width_digits_and_spaces_make_no_difference() -> None:
 def test_similar_texts_share_n_grams_and_different_ones_do_not() -> None:
     """The cosine of two texts is high where they share words."""
     rows = as_rows([hashed(ENGLISH), hashed(ENGLISH + " again"), hashed(CHINESE), None])
+    assert rows.shape == (4, WIDTH)
+    rows = folded(rows, BUCKETS)
     cosines = (rows @ rows.T).toarray() / np.sqrt(np.outer(*[(rows**2).sum(axis=1) + 1e-9] * 2))
     assert cosines[0, 1] > 0.9
     assert cosines[0, 2] < 0.1
@@ -57,7 +62,23 @@ def test_the_buckets_of_a_text_stay_as_they_are() -> None:
     """Stored words of an earlier version can be compared with new ones."""
     words = hashed("the same as ever before")
     assert words.columns[:4].tolist() == EVER
-    assert int(words.columns.astype(np.int64).sum()) == TOTAL
+    assert int(words.columns[words.columns < BUCKETS].astype(np.int64).sum()) == TOTAL
+
+
+def test_the_head_of_a_page_has_columns_of_its_own() -> None:
+    """What comes after the first characters changes all others; case and digits make no difference in it either."""
+    head = "Invoice No. 4711 of the firm ".ljust(HEAD_CHARACTERS, "x")
+    one, other, third = (hashed(text) for text in (head + " and one", head.upper() + " or other", "and one " + head))
+    told = [words.columns[words.columns >= BUCKETS].tolist() for words in (one, other, third)]
+    assert told[0] == told[1] != told[2]
+    assert one.columns[one.columns < BUCKETS].tolist() != other.columns[other.columns < BUCKETS].tolist()
+    rows = as_rows([one])
+    kept = folded(rows, 64, heads=True)
+    assert kept.shape == (1, 64 + HEADS)
+    assert (kept[:, 64:] != rows[:, BUCKETS:]).nnz == 0
+    alone = folded(rows, 64)
+    assert alone.shape == (1, 64)
+    assert (kept[:, :64] != alone).nnz == 0
 
 
 @pytest.mark.parametrize("turned", [0, 90, 180, 270])

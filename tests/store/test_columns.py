@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from embedpipe.store import columns
 from embedpipe.store.columns import array_of, by_value, numbers, read, repeated, texts
 
 
@@ -58,3 +59,22 @@ def test_nothing_of_it_loads_pandas(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code, str(file)], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("most", [0, 100_000])
+def test_rows_are_found_one_by_one_or_by_arrow(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    """Few rows without `pyarrow.compute`, many with it: the same ones, in their order."""
+    monkeypatch.setattr(columns, "_MANY_ROWS", most)
+    monkeypatch.setattr(columns, "_MANY_RUNS", most // 1000)
+    names = ["b", "a", "b", "c", "a"]
+    parts = {"name": names[:3], "n": [0, 1, 2]}, {"name": names[3:], "n": [3, 0]}
+    table = pa.concat_tables([pa.table(part) for part in parts])
+    assert columns.distinct(table["name"]) == ["b", "a", "c"]
+    assert list(columns.rows_with(table, "name", {"a", "c", "d"}, ["n", "name"])) == [(1, "a"), (3, "c"), (0, "a")]
+    assert list(columns.rows_with(table, "n", {0}, ["name"])) == [("b",), ("a",)]
+    assert columns.texts_at(table["name"], np.array([3, 0])) == ["c", "b"]
+    for places in ([], [1, 2, 4], [4, 0, 1], list(range(5))):
+        found = columns.rows_at(table, np.array(places, np.int64))
+        assert found.to_pylist() == [{"name": names[place], "n": [0, 1, 2, 3, 0][place]} for place in places]
+    told, own = columns.by_value(table["name"])
+    assert (told, own.tolist()) == (["b", "a", "c"], [0, 1, 0, 2, 1])

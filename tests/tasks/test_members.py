@@ -1,5 +1,6 @@
 """Documents in archives and mails go through every task as files do."""
 
+import json
 import os
 import shutil
 import tarfile
@@ -7,7 +8,11 @@ import zipfile
 from email.message import EmailMessage
 from pathlib import Path
 
+import pymupdf
 import pytest
+import pyzipper
+from ole_files import compound, outlook_mail
+from pages.test_containers import sevenzipped
 from pages.test_documents import sample
 from typer.testing import CliRunner
 
@@ -25,7 +30,7 @@ from embedpipe.store.page_extras import TABLES
 from embedpipe.store.sorted_ledger import Ledger
 from embedpipe.store.workspace import Workspace
 from embedpipe.tasks import label
-from embedpipe.tasks.classify import classify
+from embedpipe.tasks.classify import as_json, classify
 from embedpipe.tasks.embed import embed
 from embedpipe.tasks.forget import forget
 from embedpipe.tasks.similar import Finder, Wanted
@@ -96,6 +101,62 @@ def test_members_are_embedded_labelled_found_and_sorted(workspace: Workspace, ti
     assert {sha256_of(target / e.copy) for e in entries} == {v.document_sha256 for v in verdicts}
     repeated = sort_into(verdicts, (), Wish(target, [new], answered_by="svm version 1"))
     assert repeated.counts["unchanged"] == 3
+
+
+def packed(folder: Path, files: list[Path]) -> dict[str, Path]:
+    """The same files in a container of each of the kinds that need a library, a password or an option."""
+    contents = [(file.name, file.read_bytes()) for file in files]
+    (folder / "a.7z").write_bytes(sevenzipped(contents, "s3cret"))
+    (folder / "a.msg").write_bytes(compound(outlook_mail(contents)))
+    with pyzipper.AESZipFile(folder / "a.zip", "w", encryption=pyzipper.WZ_AES) as archive:
+        archive.setpassword(b"s3cret")
+        for name, content in contents:
+            archive.writestr(name, content)
+    with pymupdf.open() as document:
+        document.new_page().insert_text((72, 72), "what came with it")
+        for name, content in contents:
+            document.embfile_add(name, content, filename=name, ufilename=name)
+        document.save(folder / "a.pdf")
+    return {kind: folder / f"a.{kind}" for kind in ("7z", "msg", "zip", "pdf")}
+
+
+def test_members_behind_passwords_and_options(
+    workspace: Workspace, tiny: Backbone, drawn: Path, tmp_path: Path
+) -> None:
+    """By their paths they are embedded, found again, compared, classified, copied, labelled and forgotten."""
+    (tmp_path / "pile").mkdir()
+    made = packed(tmp_path / "pile", sorted((drawn / "letter").iterdir()))
+    files, pile = sorted((drawn / "letter").iterdir()), [str(tmp_path / "pile")]
+    options = Settings(limits=Limits(attachments=True), passwords=("s3cret",))
+    report = embed(workspace, [*pile, str(drawn / "slides"), str(drawn / "paper")], tiny, settings=options)
+    assert (report.failed, report.members, report.duplicates) == (0, 12, 9)
+    assert report.files == report.documents + report.duplicates == 12 + 1 + 6
+    again = embed(workspace, pile, tiny, settings=options)
+    assert (again.embedded, again.filled, again.members, again.failed) == (0, 0, 12, 0)
+    (tmp_path / "l.csv").write_text(
+        "path,label\n"
+        + "".join(f"{made['7z']}!/{file.name},letter\n" for file in files)
+        + "".join(f"{f},{f.parent.name}\n" for kind in ("slides", "paper") for f in (drawn / kind).iterdir()),
+        encoding="utf-8",
+    )
+    label.take(workspace, str(tmp_path / "l.csv"), "label")
+    assert workspace.labels().types() == dict.fromkeys(TYPES, 3)
+
+    bundle = fit(workspace, workspace.store(), TrainingRecipe("svm"))
+    finder = Finder(workspace, workspace.store(), lambda: tiny, settings=options)
+    for kind, place in made.items():
+        found = finder.find(f"{place}!/{files[1].name}#page=1", Wanted(3))
+        assert found.query.document_sha256 == sha256_of(files[1]), kind
+        verdicts, done = classify(workspace, [str(place)], bundle, lambda: tiny, settings=options)
+        members = [v for v in verdicts if "!/" in v.path]
+        assert [v.path for v in members] == [f"{place}!/{file.name}" for file in files]
+        sort_into(members, done.copies, Wish(tmp_path / kind, [str(place)], answered_by="svm version 1"))
+        copies = Ledger(tmp_path / kind).entries
+        assert {sha256_of(tmp_path / kind / e.copy) for e in copies} == {sha256_of(file) for file in files}
+        assert all(json.loads(json.dumps(as_json(v)))["path"] == v.path for v in members)
+    for place in (f"{made['msg']}!/{files[0].name}", f"{made['zip']}!/{files[1].name}", made["7z"], made["pdf"]):
+        assert len(forget(workspace, [str(place)]).documents) == 1
+    assert not {sha256_of(file) for file in files} & set(workspace.store().pages()["document_sha256"])
 
 
 def test_pages_are_drawn_again_from_their_container(workspace: Workspace, tiny: Backbone, pile: Path) -> None:

@@ -195,6 +195,23 @@ class Bootstrap:
         ]
 
 
+def standard_error(right: NDArray[np.bool_], groups: NDArray[Any]) -> float | None:
+    """Of a share of right answers, by how much it varies between groups, which were drawn as wholes.
+
+    The ratio estimator of cluster samples (Cochran, 1977); None of a single group.
+
+    Args:
+        right: Which answers are right, (n,).
+        groups: What was drawn together, (n,).
+    """
+    owner = np.unique(groups, return_inverse=True)[1]
+    counts = np.bincount(owner)
+    if len(counts) < 2:  # noqa: PLR2004
+        return None
+    beyond = np.bincount(owner, weights=right) - right.mean() * counts
+    return float(np.sqrt(len(counts) / (len(counts) - 1) * np.sum(beyond**2)) / len(right))
+
+
 def _interval(value: NDArray[np.float64], drawn: NDArray[np.float64]) -> Interval:
     low, high = np.nanquantile(np.nan_to_num(drawn), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(float(np.nan_to_num(value[0])), float(low), float(high))

@@ -10,7 +10,8 @@ Everything is learnt from held-out pages and documents, whose groups the classif
   kind of which too few were held out has no promise, its answers are never sure, and its candidates are as many as
   when the distribution had changed (Cauchois et al., 2020, arXiv:2008.04267);
 - novelty, as the conformal p-value (Bates et al., 2023, arXiv:2104.08279) of how strange a row is: few held-out rows
-  are as far from the labelled pages, and few have as small a top probability (Hendrycks and Gimpel, 2017,
+  are as far from the labelled pages, and of few is the entropy of the probabilities as large (Lakshminarayanan,
+  Pritzel and Blundell, 2017, arXiv:1612.01474), which says more than the top one alone (Hendrycks and Gimpel, 2017,
   arXiv:1610.02136); both shares together by Fisher's method (1925);
 - how far a sure answer of a type may be from the labelled pages (`unknowns`);
 - the confidence from which a type reaches a wanted precision, counted as if one more of its answers were wrong.
@@ -95,10 +96,12 @@ class Calibration:
         groups: Numbers of what belongs together, for `shift`, (n,); None where that is not known.
         learnt: Whether the true type was among those that were learnt when the row was held out, which it is not where
             all its documents are of one group, (n,); None where that is not known.
-        doubt: Whether a small top probability counts as strange, as a great distance does, (); None for no, as in
-            earlier versions.
+        doubt: Whether doubt about the type counts as strange, as a great distance does, (); None for no, as in earlier
+            versions.
         farthest: How far an answer of each type may be from the labelled pages and be "ok", see `unknowns.limited`,
             (n_classes,); None for any distance.
+        entropy: Of the calibrated probabilities, (n,): how much the type is in doubt. None in earlier versions, where a
+            small top probability says that.
     """
 
     scale: ProbabilityScale
@@ -113,6 +116,7 @@ class Calibration:
     learnt: NDArray[np.bool_] | None = None
     doubt: NDArray[np.bool_] | None = None
     farthest: NDArray[np.float64] | None = None
+    entropy: NDArray[np.float64] | None = None
 
     @classmethod
     def fit(
@@ -155,6 +159,7 @@ class Calibration:
             groups=None if groups is None else np.unique(groups, return_inverse=True)[1],
             learnt=scores[rows, truth] > _NEVER_LEARNT,
             doubt=np.array(True),
+            entropy=_entropy(probabilities),
         )
 
     def smallest_error_rate(self) -> float:
@@ -211,7 +216,7 @@ class Calibration:
                 largest[rows] = own.largest_nonconformity(rule.error_rate)
             else:
                 largest[rows] = self._robust_nonconformity(rule.error_rate)
-            novelty[rows] = own.novelty(distances[rows], probabilities[rows].max(axis=1))
+            novelty[rows] = own.novelty(distances[rows], probabilities[rows])
             if rule.precision_wanted is not None:
                 least[rows] = own.thresholds(rule.precision_wanted, scores.shape[1])[best[rows]]
         if shifted is not None and shifted.any():
@@ -229,17 +234,17 @@ class Calibration:
         return Decisions(probabilities, candidates, novelty, status, measured)
 
     def novelty(
-        self, distances: NDArray[np.float64], confidence: NDArray[np.float64] | None = None
+        self, distances: NDArray[np.float64], probabilities: NDArray[np.float64] | None = None
     ) -> NDArray[np.float64]:
         """Share of known, held-out rows that are less strange, one more counted as stranger, (n,).
 
         Args:
             distances: From the labelled pages, (n,).
-            confidence: Top probabilities, (n,); only the distances count if not given.
+            probabilities: Calibrated, (n, n_classes); only the distances count if not given.
         """
         known, asked = self.distances, distances
-        if self.doubt is not None and confidence is not None:
-            known, asked = self._strange(self.distances, self.confidence), self._strange(distances, confidence)
+        if self.doubt is not None and probabilities is not None:
+            known, asked = self._strange(self.distances), self._strange(distances, probabilities)
         order = np.argsort(known, kind="stable")
         nearer = np.concatenate([[0.0], np.cumsum(self.weights[order])])
         places = np.searchsorted(known[order], asked, side="left")
@@ -253,10 +258,16 @@ class Calibration:
         """What the novelty of new rows ranks, the larger the stranger, (n,); arguments as of `decide`."""
         if self.doubt is None:
             return distances
-        return self._strange(distances, np.exp(self.scale.log_probabilities(scores, pages)).max(axis=1))
+        return self._strange(distances, np.exp(self.scale.log_probabilities(scores, pages)))
 
-    def _strange(self, distances: NDArray[np.float64], confidence: NDArray[np.float64]) -> NDArray[np.float64]:
-        return self._rarity(self.distances, distances) + self._rarity(-self.confidence, -confidence)
+    def _strange(
+        self, distances: NDArray[np.float64], probabilities: NDArray[np.float64] | None = None
+    ) -> NDArray[np.float64]:
+        """Of new rows; of the held-out ones themselves where no probabilities are given."""
+        doubts = known = -self.confidence if self.entropy is None else self.entropy
+        if probabilities is not None:
+            doubts = -probabilities.max(axis=1) if self.entropy is None else _entropy(probabilities)
+        return self._rarity(self.distances, distances) + self._rarity(known, doubts)
 
     def _rarity(self, known: NDArray[np.float64], asked: NDArray[np.float64]) -> NDArray[np.float64]:
         """Minus the logarithm of the share of held-out rows with as large a value, one more counted as such, (n,).
@@ -329,6 +340,12 @@ class Calibration:
     def with_kinds(self) -> Self:
         """The same; without kinds every row becomes one of an unknown kind: nothing was measured of any."""
         return self if self.kinds is not None else replace(self, kinds=np.full(len(self.truth), -1))
+
+
+def _entropy(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of each row, in natural units, (n,)."""
+    found: NDArray[np.float64] = -np.sum(probabilities * np.log(np.maximum(probabilities, 1e-300)), axis=1)
+    return found
 
 
 def robust_rate(error_rate: float) -> float:

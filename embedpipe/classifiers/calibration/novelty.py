@@ -13,6 +13,7 @@ from embedpipe.classifiers.scores.nearest import distances_of, flat_index, unit_
 from embedpipe.classifiers.text.word_space import WordSpace
 from embedpipe.index.row_neighbours import EXACT_ROWS, Layout, sampled
 from embedpipe.store.labels import NONE
+from embedpipe.store.scaling import ScaledRows
 
 _BLOCK = 4096
 _FOR_COVARIANCE = 20_000
@@ -57,7 +58,7 @@ class NoveltyDetector(BaseEstimator):
 
     def fit(
         self,
-        X: ArrayLike,
+        X: ArrayLike | ScaledRows,
         y: ArrayLike,
         sample_weight: NDArray[np.float64] | None = None,
         words: csr_array | None = None,
@@ -70,12 +71,16 @@ class NoveltyDetector(BaseEstimator):
             sample_weight: What each row counts, (n,).
             words: Counts of the n-grams of each row, (n, n_buckets); None where they are not known.
         """
-        checked, y = validate_data(self, X, y, dtype=np.float32)
+        checked: NDArray[np.float32] | ScaledRows
+        if isinstance(X, ScaledRows):  # many, which were validated where their scaler was fitted
+            checked, self.n_features_in_ = X, X.shape[1]
+        else:
+            checked, y = validate_data(self, X, y, dtype=np.float32)
         if words is not None:
             self.word_space_ = WordSpace().fit(words)
         n = len(checked)
         space = None if self.word_space_ is None else self._space(n, words)
-        whole = _beside(checked, space) if n <= EXACT_ROWS else None
+        whole = _beside(checked[:], space) if n <= EXACT_ROWS else None
         step = n if n <= EXACT_ROWS else _BLOCK
         blocks = [slice(first, first + step) for first in range(0, n, step)]
 

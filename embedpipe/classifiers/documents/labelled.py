@@ -10,8 +10,8 @@ from scipy.sparse import csr_array
 from embedpipe.classifiers.documents.ridge import MOST_DOCUMENTS
 from embedpipe.classifiers.documents.rows import Spans, Wholes, joined, wholes_of
 
-_DOCUMENTS = 4096
-"""So many documents are asked about at a time."""
+_DOCUMENTS = 2048
+"""So many documents are made at a time: their pages are copied."""
 
 
 class Pages(Protocol):
@@ -70,7 +70,7 @@ class Rows:
             chosen = np.isin(owner, np.random.default_rng(0).permutation(count)[:most])
             rows, owner = rows[chosen], np.unique(owner[chosen], return_inverse=True)[1]
         y = pages.y[rows[np.unique(owner, return_index=True)[1]]]
-        each = [self._wholes(rows, owner)]
+        each = [self._wholes(rows, owner) if count <= _DOCUMENTS else joined([own for _, _, own in self.asked(rows)])]
         each += [
             self._wholes(rows, owner, pages.variants[rows, copy])
             for copy in range(copies)
@@ -79,7 +79,7 @@ class Rows:
         return (each[0] if len(each) == 1 else joined(each)), np.tile(y, len(each))
 
     def asked(self, rows: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], Wholes]]:
-        """Documents to ask about, some at a time: places in `rows`, which document each is of, and the documents."""
+        """Documents in the order of `owners`, some at a time: places in `rows`, which document each is of, and they."""
         owner = owners(self._pages.documents[rows], self._pages.y[rows])
         order = np.argsort(owner, kind="stable")
         cuts = np.searchsorted(owner[order], np.arange(_DOCUMENTS, len(rows), _DOCUMENTS))

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedpipe.classifiers.scores.pooling import page_weights
-from embedpipe.pages.extras.word_rows import folded
+from embedpipe.pages.extras.word_rows import folded, have_words
 from embedpipe.pages.source_kinds import DIGITAL, UNKNOWN, document_kind
 from embedpipe.store.moments import unit_blocks
 
@@ -42,6 +42,7 @@ class Wholes:
             (n, 2 * dim).
         digital: 1 for a document that was born digital, 0 for a scan or a photo, a half where that is not known, (n,).
         words: Logarithms of counts of n-grams, means of the first pages, at unit length, sparse float32 (n, `BUCKETS`);
+            then, where heads are known, those of the first one, at unit length as well (n, `BUCKETS` + `HEADS`).
             None where no words are known.
     """
 
@@ -144,19 +145,30 @@ def _words(
     words: "csr_array", order: NDArray[np.int64], starts: NDArray[np.int64], shares: NDArray[np.float32]
 ) -> "csr_array":
     """Of the first pages of documents, whose pages follow one another in some order."""
-    from scipy.sparse import csr_array  # noqa: PLC0415 - classifiers without words do without it
+    from scipy.sparse import csr_array, hstack  # noqa: PLC0415 - classifiers without words do without it
 
     sizes = np.diff(np.append(starts, len(order)))
     place = np.arange(len(order)) - np.repeat(starts, sizes)
     kept = np.flatnonzero(place < WORD_PAGES)
-    counts = folded(words[order[kept]], BUCKETS)
+    counts = folded(words[order[kept]], BUCKETS, heads=True)
     counts.data = np.log(counts.data) + np.float32(1.0)
     owner = np.repeat(np.arange(len(starts)), sizes)[kept]
-    sums = csr_array((shares[kept], (owner, np.arange(len(kept)))), shape=(len(starts), len(kept))) @ counts
-    own = np.repeat(np.arange(len(starts)), np.diff(sums.indptr))
-    lengths = np.sqrt(np.bincount(own, weights=sums.data.astype(np.float64) ** 2, minlength=len(starts)))
-    sums.data = (sums.data / np.maximum(lengths[own], 1e-12)).astype(np.float32)
-    return sums
+
+    def sums(weights: NDArray[np.float32], rows: "csr_array") -> "csr_array":
+        """Of the pages of each document, at unit length."""
+        found = csr_array((weights, (owner, np.arange(len(kept)))), shape=(len(starts), len(kept))) @ rows
+        own = np.repeat(np.arange(len(starts)), np.diff(found.indptr))
+        lengths = np.sqrt(np.bincount(own, weights=found.data.astype(np.float64) ** 2, minlength=len(starts)))
+        found.data = (found.data / np.maximum(lengths[own], 1e-12)).astype(np.float32)
+        return found
+
+    if counts.shape[1] == BUCKETS:
+        return sums(shares[kept], counts)
+    heads = counts[:, BUCKETS:]
+    there = np.flatnonzero(have_words(heads))
+    first = np.zeros(len(kept), np.float32)
+    first[there[np.unique(owner[there], return_index=True)[1]]] = 1.0
+    return csr_array(hstack([sums(shares[kept], counts[:, :BUCKETS]), sums(first, heads)], "csr"))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -167,7 +179,8 @@ class RidgeArrays:
         landmarks: Scaled rows of documents, float32 (m, 2 * dim).
         share: Of pictures in the kernel, 0..1; words have the rest.
         dual_coef: What each counts for each class, (2, m, n_classes).
-        word_coef: What n-grams count for each class, (2, n_classes, buckets); None without words.
+        word_coef: What n-grams count for each class, (2, n_classes, buckets), with those of heads where they were
+            learnt; None without words.
         offset: What is added to each class, (2, n_classes).
     """
 
@@ -203,8 +216,10 @@ class RidgeArrays:
             kernel = picture_kernel(scaled[some], self.landmarks)
             found[some] += self.share * np.sum(shares[:, some] * (kernel @ self.dual_coef), axis=0)
         if self.word_coef is not None and wholes.words is not None:
-            for part, coefficients in zip(shares, self.word_coef, strict=True):
-                found += part * np.asarray(wholes.words @ coefficients.T.astype(np.float32), np.float64)
+            both = min(wholes.words.shape[1], self.word_coef.shape[2])  # either may be without heads
+            words = wholes.words if both == wholes.words.shape[1] else wholes.words[:, :both]
+            for part, coefficients in zip(shares, self.word_coef[:, :, :both], strict=True):
+                found += part * np.asarray(words @ coefficients.T.astype(np.float32), np.float64)
         return found
 
 

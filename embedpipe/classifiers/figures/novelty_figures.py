@@ -34,6 +34,7 @@ def novelty_figures(held: Rehearsal) -> dict[str, Any] | None:
         return None
     found: dict[str, Any] = {"left_out": None, "none": None}
     examples = held.everything.take(held.everything.y == NONE)
+    examples = examples.take(~np.isnan(held.none_distances))
     plain = _without_examples(held) if len(examples.y) else held.of_documents
     if held.strangers is not None:
         others = held.strangers
@@ -66,7 +67,7 @@ def _of_examples(held: Rehearsal, examples: LabelledPages, plain: HeldOutScores)
         named = replace(examples, y=np.full(len(examples.y), classes[0], object))  # of none of these, whatever it says
         return document_answers(named, answers, distances)
 
-    aware = asked(held.none_distances)
+    aware = asked(held.none_distances[~np.isnan(held.none_distances)])
     statuses = decided(held.of_documents.calibration(), aware).status
     return {
         "documents": len(aware.truth),

@@ -25,15 +25,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
-import pyarrow.compute as pc
-
 from embedpipe.classifiers.saved.on_disk import brief
 from embedpipe.core import versions
 from embedpipe.core.errors import ArtifactError
 from embedpipe.core.files import read_json
 from embedpipe.core.records import SAYS_NOTHING, WHOLE_FILE
 from embedpipe.pages.contract import Selection
-from embedpipe.store.columns import texts
+from embedpipe.store.columns import distinct, rows_with
 from embedpipe.store.features import FeatureStore, Lost
 from embedpipe.store.labels import NONE, Label, Labels
 from embedpipe.store.sources import EARLIER, GONE, PASSED_OVER
@@ -274,11 +272,9 @@ def _documents(
 ) -> dict[str, _Document]:
     """What the store knows of labelled documents."""
     documents: dict[str, _Document] = {}
-    wanted = texts(labelled)
+    columns = ("document_sha256", "page_index", "page_count", "outcome")
     for there, table in ((True, store.table()), (False, lost.pages)):
-        rows = table.filter(pc.is_in(table["document_sha256"], wanted))
-        columns = (rows[name].to_pylist() for name in ("document_sha256", "page_index", "page_count", "outcome"))
-        for sha256, index, count, outcome in zip(*columns, strict=True):
+        for sha256, index, count, outcome in rows_with(table, "document_sha256", labelled, columns):
             document = documents.setdefault(sha256, _Document(selection))
             (document.live if there else document.lost)[index] = outcome
             document.count = count
@@ -337,7 +333,7 @@ def lost_pages(store: FeatureStore, *, without: str = "", allow: bool = True) ->
     """
     lost = store.origin.lost()
     files = [*lost.files, *lost.unread]
-    documents = len(lost.pages["document_sha256"].unique())
+    documents = len(distinct(lost.pages["document_sha256"]))
     if files:
         many = f"{len(lost.pages)} pages of {documents} documents" if len(lost.pages) else "pages"
         parts = ", ".join(file.name for file in files[:_NAMED])

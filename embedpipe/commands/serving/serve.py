@@ -60,7 +60,9 @@ def serve(
     max_upload: Annotated[int, typer.Option(help="Megabytes of the largest uploaded file.", min=1)] = 256,
     max_uploads: Annotated[int, typer.Option(help="Megabytes of all uploaded files that are kept.", min=1)] = 8192,
     max_waiting: Annotated[int, typer.Option(help="Most requests that wait for the network.", min=0, max=10_000)] = 64,
-    fresh_files: Annotated[bool, typer.Option("--fresh-files", hidden=True)] = False,
+    fresh_files: Annotated[
+        bool, typer.Option("--fresh-files", help="Read the page's own files at each request, for who changes these.")
+    ] = False,
 ) -> int:
     """Show the artifacts as a page to work at, and answer programs (REST), until Ctrl-C."""
     try:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from embedpipe.tasks.embed import Progress
 
 _LONGEST = 2000
+_MIRRORS = "embedpipe.store.remote.mirror"
+"""Looked up where it was loaded: most commands start without."""
 """Characters of an error: a name of ten thousand would hide the message."""
 _WIDE = 1000
 """Columns of an output that is no terminal: nothing is wrapped or cut for the programs that read it."""
@@ -283,7 +285,11 @@ def say(text: str) -> None:
 
 
 def _said(text: str, stream: TextIO) -> str:
-    """A text in the language of the process; in English where the encoding of the stream lacks its characters."""
+    """A text in the language of the process; in English where the encoding of the stream lacks its characters.
+
+    Artifacts in object storage are called by their URL, not by their copy on this machine.
+    """
+    text = sys.modules[_MIRRORS].shown(text) if _MIRRORS in sys.modules else text
     other = word(text)
     try:
         other.encode(stream.encoding or "utf-8", "surrogateescape")

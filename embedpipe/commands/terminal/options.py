@@ -23,6 +23,7 @@ from embedpipe.core.languages.choice import named as named_language
 
 if TYPE_CHECKING:
     from embedpipe.backbones.engines import Backbone
+    from embedpipe.backbones.model_cache import Wanted
     from embedpipe.core.records import Identity
     from embedpipe.embedding.streaming import Settings
     from embedpipe.pages.contract import Selection
@@ -109,6 +110,15 @@ class Network:
 
             check_names(self.device, self.precision, self.engine)
 
+    def wanted(self, recipe: Mapping[str, Any] | None = None, upright: str | None = None) -> "Wanted":
+        """What is asked for, of a new space; arguments as of `load`."""
+        from embedpipe.backbones.engines import EngineChoice
+        from embedpipe.backbones.model_cache import Wanted
+        from embedpipe.core.records import DEFAULT_BACKBONE
+
+        choice = EngineChoice(self.device, self.precision, self.engine)
+        return Wanted(self.backbone or DEFAULT_BACKBONE, self.weights, None, recipe or {}, choice, upright)
+
     def load(
         self,
         workspace: "Workspace",
@@ -128,12 +138,10 @@ class Network:
         from embedpipe.backbones.model_cache import Wanted
         from embedpipe.backbones.names import full_name
         from embedpipe.classifiers import finetuned
-        from embedpipe.core.records import DEFAULT_BACKBONE
 
         choice = EngineChoice(self.device, self.precision, self.engine)
         if identity is None:
-            name = self.backbone or DEFAULT_BACKBONE
-            asked = Wanted(name, self.weights, None, recipe or {}, choice, upright)
+            asked = self.wanted(recipe, upright)
             return finetuned.load(workspace, asked.members(), asked)
         name = self.backbone or identity.backbone
         asked = Wanted(name, self.weights, identity.recipe, {}, choice, identity.upright)
@@ -159,8 +167,12 @@ class Reading:
     text_files: Annotated[
         bool, typer.Option("--text-files", help="Read texts as well: .txt, .text, .md and .markdown.")
     ] = False
+    attachments: Annotated[
+        bool,
+        typer.Option("--attachments", help="Look into PDFs for files that are attached to them, as portfolios do."),
+    ] = False
     password_file: Annotated[
-        Path | None, typer.Option(help="Passwords to try on encrypted PDFs, one a line.", dir_okay=False)
+        Path | None, typer.Option(help="Passwords to try on PDFs, archives and members, one a line.", dir_okay=False)
     ] = None
     trust_mtime: Annotated[
         bool, typer.Option("--trust-mtime", help="Do not hash files again whose size and time are unchanged.")
@@ -197,6 +209,7 @@ class Reading:
                 depth=self.max_depth,
                 unpacked_bytes=self.max_unpacked * megabyte,
                 texts=self.text_files,
+                attachments=self.attachments,
             ),
             passwords=read_passwords(self.password_file),
             workers=_auto_or_number("--workers", self.workers) or 0,
@@ -233,6 +246,65 @@ class Recognition:
         if ocr:
             ocr.recogniser.check()
         return dataclasses.replace(settings, ocr=ocr)
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """Of commands that share a heap."""
+
+    shard: Annotated[
+        str | None, typer.Option(metavar="I/N", help="Read only the I-th of N shards of the files, from 1/N to N/N.")
+    ] = None
+    plan: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Say what each of N shards would cost; keep nothing.", min=1, max=10_000),
+    ] = None
+    budget: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Stop by itself after 2h, 90m or 1h30m, so that it can go on; exit code 75."),
+    ] = None
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Embed on all nodes of a Ray cluster: HOST:PORT, auto (one that is found, else one that is started "
+            "here), or local.",
+        ),
+    ] = None
+    shards: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="With --ray: how many shards are handed out.",
+            min=1,
+            max=10_000,
+            show_default="4 for each node",
+        ),
+    ] = None
+
+    def check(self) -> None:
+        """Raises UsageError as `on` does."""
+        from embedpipe.embedding.streaming import Settings
+
+        self.on(Settings())
+
+    def on(self, settings: "Settings") -> "Settings":
+        """Adds shard and budget; raises UsageError for what is none, or does not go together."""
+        from embedpipe.embedding.sharding import Shard
+
+        if self.shard is None:
+            shard = None
+        else:
+            try:
+                shard = Shard.parse(self.shard)
+            except ValueError:
+                raise UsageError(f"--shard {self.shard}: write I/N, counted from 1, such as 3/16") from None
+        if shard is not None and self.plan is not None:
+            raise UsageError("--plan: it tells of all shards, so leave --shard out")
+        if self.shards is not None and self.ray is None:
+            raise UsageError("--shards: it goes with --ray; `--shard I/N` reads one of N shards here")
+        budget = None if self.budget is None else read_duration(self.budget)
+        return dataclasses.replace(settings, shard=shard, budget=budget)
 
 
 @dataclass(frozen=True)
@@ -314,6 +386,16 @@ class Labelling:
         from embedpipe.embedding.streaming import Settings
 
         return Settings(passwords=read_passwords(self.password_file))
+
+
+def read_duration(text: str) -> float:
+    """Seconds of `--budget`, a time such as 2h, 90m, 1h30m, 45s or 1d; raises UsageError where it is none."""
+    match = re.fullmatch(r"(?:(\d{1,4})d)?(?:(\d{1,6})h)?(?:(\d{1,8})m)?(?:(\d{1,9})s)?", text.replace(" ", "").lower())
+    numbers = [int(number or 0) for number in match.groups()] if match else []
+    seconds = sum(number * unit for number, unit in zip(numbers, (86400, 3600, 60, 1), strict=False))
+    if not seconds:
+        raise UsageError(f"--budget {text}: write a time such as 2h, 90m or 1h30m")
+    return float(seconds)
 
 
 def read_globs(patterns: list[str]) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from typer.models import OptionInfo
 from embedpipe.core import outputs
 from embedpipe.core.claims import FILES, FOLDERS, claimed
 from embedpipe.core.errors import ArtifactError, EmbedpipeError
+from embedpipe.core.objects.urls import is_url
 from embedpipe.core.outputs import Kind
 
 _HEAD = 1024
@@ -196,12 +197,21 @@ def _same(path: Path, other: Path) -> bool:
     return os.path.realpath(path) == os.path.realpath(other)
 
 
+def _places(artifacts: Path) -> list[str]:
+    """The artifacts that an option names; what is no catalogue is named by the command itself."""
+    from embedpipe.store.catalogue import listed
+
+    with contextlib.suppress(ArtifactError):
+        return listed(artifacts)
+    return [str(artifacts)]
+
+
 class _Guard:
     """What a command must not write over."""
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self._force = bool(options.get("force"))
-        self._artifacts: Path = options["artifacts"]
+        self._places = _places(options["artifacts"])
         self._read = [path for name, value in options.items() if name != "artifacts" for path in _inputs(name, value)]
         self._sources: Any = None
 
@@ -225,12 +235,12 @@ class _Guard:
 
     def _check_artifacts(self, one: Asked, path: Path) -> None:
         """Refuses what the artifacts keep."""
-        root = os.path.realpath(self._artifacts)
-        inside = os.path.relpath(os.path.realpath(path), root).split(os.sep)
         kept = (set(FOLDERS) - {"demo", "explanations"}) | set(FILES)
-        is_kept = inside[0] in kept and claimed(self._artifacts)
-        if is_kept or any(_same(path, self._artifacts / name) for name in FILES if path.exists()):
-            raise EmbedpipeError(f"{one.option} {one.path} is among what the artifacts keep: name another place")
+        for artifacts in (Path(place) for place in self._places if not is_url(place)):
+            inside = os.path.relpath(os.path.realpath(path), os.path.realpath(artifacts)).split(os.sep)
+            is_kept = inside[0] in kept and claimed(artifacts)
+            if is_kept or any(_same(path, artifacts / name) for name in FILES if path.exists()):
+                raise EmbedpipeError(f"{one.option} {one.path} is among what the artifacts keep: name another place")
 
     def check_file(self, one: Asked, path: Path, kind: Kind) -> None:
         """Refuses an input, a document of the store, and unless forced what was not made here."""
@@ -265,8 +275,9 @@ class _Guard:
         from embedpipe.store.workspace import Workspace
 
         if self._sources is None:
-            self._sources = Workspace(self._artifacts).sources()
-        return any(self._sources.holds(str(place)) for place in {path, outputs.followed(path), path.resolve()})
+            self._sources = [Workspace(place).sources() for place in self._places]
+        places = {path, outputs.followed(path), path.resolve()}
+        return any(sources.holds(str(place)) for sources in self._sources for place in places)
 
     def _is_below_an_input(self, path: Path) -> bool:
         """Whether a file is a document in a folder that the command reads."""

@@ -60,6 +60,9 @@ _PICTURES = 128
 _AT_A_TIME = 64
 """Pairs that are looked at before the groups are: those that are in one group by then need not be."""
 
+_LISTED = 65_536
+"""Pairs that are made lists at once, which are ten times as large."""
+
 _AT_ONCE = 128
 """Pairs whose sketches are laid over each other as wholes in one call, 6 MB."""
 
@@ -127,7 +130,8 @@ def _by_component(pairs: _Pairs, n: int) -> _Pairs:
 def _chunks(pairs: _Pairs, most: int) -> Iterator[_Pairs]:
     """Cuts pairs into runs of few pages."""
     start, seen = 0, set[int]()
-    for number, pair in enumerate(pairs.tolist()):
+    blocks = (pairs[first : first + _LISTED].tolist() for first in range(0, len(pairs), _LISTED))
+    for number, pair in enumerate(chain.from_iterable(blocks)):
         if len(seen) + sum(row not in seen for row in pair) > most:
             yield pairs[start:number]
             start, seen = number, set()

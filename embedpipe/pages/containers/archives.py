@@ -1,6 +1,7 @@
 """ZIP, TAR and compressed files, with the standard library. All of it is read in place; no member is written."""
 
 import bz2
+import contextlib
 import gzip
 import io
 import lzma
@@ -9,12 +10,12 @@ import stat
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, BinaryIO, cast
 
 from embedpipe.core.errors import DocumentError
-from embedpipe.pages.containers.contract import Allowance, Member, copied, filled, telling_damage
+from embedpipe.pages.containers.contract import CHUNK, Allowance, Member, copied, filled, found_in, telling_damage
 from embedpipe.pages.containers.kinds import BZIP2, GZIP, HEAD, is_tar, zip_kind
 from embedpipe.pages.containers.naming import Names, decoded
 
@@ -22,8 +23,9 @@ _LARGEST_DIRECTORY = 128 * 1024**2
 _XZ_MEMORY = 512 * 1024**2
 _UTF8_NAME = 0x800
 _ENCRYPTED = 0x1
+_AES = 99
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
-_METHOD_NAMES = {9: "Deflate64", 93: "Zstandard", 95: "XZ", 98: "PPMd", 99: "AES"}
+_METHOD_NAMES = {9: "Deflate64", 93: "Zstandard", 95: "XZ", 98: "PPMd"}
 _OF_DOS = "cp437"
 
 
@@ -59,11 +61,20 @@ class Told:
 
 
 class ZipContainer:
-    """A ZIP."""
+    """A ZIP.
 
-    def __init__(self, file: BinaryIO) -> None:
+    Args:
+        file: Opened for reading.
+        passwords: To try on its members.
+    """
+
+    def __init__(self, file: BinaryIO, passwords: Sequence[str] = ()) -> None:
+        self._guarded = _Guarded(file)
+        self._passwords = [word for text in passwords for word in _in_bytes(text)]
+        self._sealed: Any = None
+        self._entries: dict[int, Any] = {}
         with telling_damage("the ZIP"):
-            self._zip = zipfile.ZipFile(cast("Any", _Guarded(file)))
+            self._zip = zipfile.ZipFile(cast("Any", self._guarded))
         self._infos = [info for info in self._zip.infolist() if not info.orig_filename.endswith(("/", "\\"))]
         self.stands_for = zip_kind({info.filename for info in self._infos})
         self._found: dict[str, Member] = {}
@@ -86,23 +97,86 @@ class ZipContainer:
         return [read.get(id(info), info.filename) for info in self._infos]
 
     def _open(self, info: zipfile.ZipInfo) -> BinaryIO:
-        if info.flag_bits & _ENCRYPTED:
-            raise DocumentError("encrypted", "packed with a password: unpack it, and read the unpacked files")
-        if info.compress_type not in _METHODS:
+        is_sealed = bool(info.flag_bits & _ENCRYPTED)
+        if info.compress_type not in _METHODS and not (is_sealed and info.compress_type == _AES):
             method = _METHOD_NAMES.get(info.compress_type, str(info.compress_type))
             raise DocumentError("unreadable", f"packed by the method {method}, which is not read: unpack it first")
+        if is_sealed:
+            return self._open_sealed(info)
         with telling_damage("the ZIP"):
             return cast("BinaryIO", Told(self._zip.open(info), "the ZIP"))
+
+    def _open_sealed(self, info: zipfile.ZipInfo) -> BinaryIO:
+        """Opens a member that is packed with a password.
+
+        Of the old encryption one byte tells whether a password is right: one in 256 wrong ones seems so. Where several
+        seem so, the one is taken with which the whole member has the right checksum.
+        """
+        archive, entry = (self._zip, info) if info.compress_type != _AES else self._found_for_aes(info)
+        seeming = [word for word in self._passwords if _opens(archive, entry, word)]
+        if len(seeming) > 1:
+            seeming = [word for word in seeming if _is_whole(archive, entry, word)][:1] or seeming[:1]
+        if not seeming:
+            tried = "none of the passwords opens it" if self._passwords else "packed with a password"
+            raise DocumentError("encrypted", f"{tried}: put it on a line of its own in a --password-file")
+        self._passwords.sort(key=lambda word: word != seeming[0])  # most likely that of the next one, too
+        with telling_damage("the ZIP"):
+            return cast("BinaryIO", Told(archive.open(entry, pwd=seeming[0]), "the ZIP"))
+
+    def _found_for_aes(self, info: zipfile.ZipInfo) -> tuple[Any, Any]:
+        """The same ZIP by a library that knows the encryption of WinZip and 7-Zip, and the same member in it."""
+        if self._sealed is None:
+            try:
+                import pyzipper  # noqa: PLC0415 - an extra
+            except ImportError:
+                raise DocumentError("needs_converter", "packed with AES: that needs the extra archives") from None
+            with telling_damage("the ZIP"):
+                self._sealed = pyzipper.AESZipFile(self._guarded)
+                self._entries = {entry.header_offset: entry for entry in self._sealed.infolist()}
+        return self._sealed, self._entries[info.header_offset]
 
     def find(self, name: str) -> Member:
         """The member of a name; raises DocumentError."""
         if not self._found:
             iter(self)
-        return _found(self._found, name)
+        return found_in(self._found, name)
 
     def close(self) -> None:
         """Closes it; the file stays open."""
         self._zip.close()
+        if self._sealed is not None:
+            self._sealed.close()
+
+
+def _in_bytes(password: str) -> list[bytes]:
+    """A password as programs may have written it: in UTF-8, or as Windows in China does."""
+    forms = [password.encode("utf-8", "surrogateescape")]
+    with contextlib.suppress(UnicodeEncodeError):
+        forms.append(password.encode("gb18030"))
+    return list(dict.fromkeys(form for form in forms if form))
+
+
+def _opens(archive: Any, entry: Any, password: bytes) -> bool:
+    """Whether a password seems to be that of a member."""
+    try:
+        with telling_damage("the ZIP"):
+            archive.open(entry, pwd=password).close()
+    except DocumentError as error:
+        if type(error.__cause__) is RuntimeError:  # how both libraries say that it is not
+            return False
+        raise
+    return True
+
+
+def _is_whole(archive: Any, entry: Any, password: bytes) -> bool:
+    """Whether a member can be read to its end with a password."""
+    try:
+        with telling_damage("the ZIP"), archive.open(entry, pwd=password) as content:
+            while content.read(CHUNK):
+                pass
+    except DocumentError:
+        return False
+    return True
 
 
 class TarContainer:
@@ -153,7 +227,7 @@ class TarContainer:
         """The member of a name; raises DocumentError."""
         if name not in self._found and not self._read:
             next((member for member in self if member.name == name), None)
-        return _found(self._found, name)
+        return found_in(self._found, name)
 
     def close(self) -> None:
         """Closes it; the file stays open."""
@@ -174,7 +248,7 @@ class SingleContainer:
 
     def find(self, name: str) -> Member:
         """The one; its container may have another name by now."""
-        return self._member if name else _found({}, name)
+        return self._member if name else found_in({}, name)
 
     def close(self) -> None:
         """Nothing is open."""
@@ -256,12 +330,6 @@ class _Xz(io.RawIOBase):
             if content:
                 buffer[: len(content)] = content
                 return len(content)
-
-
-def _found(members: dict[str, Member], name: str) -> Member:
-    if name not in members:
-        raise DocumentError("unreadable", "it is not in its container any more; run `embed` on that again")
-    return members[name]
 
 
 def _unescaped(name: str) -> str:

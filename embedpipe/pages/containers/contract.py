@@ -131,6 +131,45 @@ def filled(content: BinaryIO, size: int) -> bytes:
     return found
 
 
+def found_in(members: dict[str, Member], name: str) -> Member:
+    """The member of a name; raises DocumentError."""
+    if name not in members:
+        raise DocumentError("unreadable", "it is not in its container any more; run `embed` on that again")
+    return members[name]
+
+
+class Span:
+    """A part of a file, opened for reading; other parts may be read meanwhile.
+
+    Args:
+        file: Stays open.
+        begin: First byte.
+        end: Byte after the last.
+        what: The file, for messages.
+    """
+
+    def __init__(self, file: BinaryIO, begin: int, end: int, what: str) -> None:
+        self._file, self._at, self._end, self._what = file, begin, end, what
+
+    def skip_line(self, longest: int) -> None:
+        """Begins after its first line."""
+        with telling_damage(self._what):
+            self._file.seek(self._at)
+            self._at = min(self._at + len(self._file.readline(longest)), self._end)
+
+    def read(self, size: int = -1) -> bytes:
+        """Reads on."""
+        left = self._end - self._at
+        with telling_damage(self._what):
+            self._file.seek(self._at)
+            content = self._file.read(left if size < 0 else min(size, left))
+        self._at += len(content)
+        return content
+
+    def close(self) -> None:
+        """The file stays open."""
+
+
 @contextlib.contextmanager
 def telling_damage(what: str) -> Iterator[None]:
     """Turns all that libraries raise on damaged and hostile files into DocumentError."""
@@ -142,7 +181,8 @@ def telling_damage(what: str) -> Iterator[None]:
         raise DocumentError("memory", f"{what} needs more memory than there is") from None
     except OSError as error:
         if error.errno is not None:
-            raise DocumentError("unreadable", f"{what} cannot be read: {os.strerror(error.errno)}") from error
+            why = error.strerror or os.strerror(error.errno)
+            raise DocumentError("unreadable", f"{what} cannot be read: {why}") from error
         raise DocumentError("unreadable", f"{what} is damaged: {first_line(error)}") from error
     except Exception as error:  # zipfile, tarfile, zlib and lzma raise many kinds
         raise DocumentError("unreadable", f"{what} is damaged: {first_line(error)}") from error

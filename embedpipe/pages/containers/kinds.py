@@ -6,17 +6,25 @@ This is the one place that names kinds of file besides `documents.READERS`.
 import re
 from collections.abc import Callable, Collection
 
-ZIP, TAR, GZIP, BZIP2, XZ, MAIL, MAILBOX = CONTAINERS = ("zip", "tar", "gzip", "bzip2", "xz", "mail", "mailbox")
+ZIP, TAR, GZIP, BZIP2, XZ, MAIL, MAILBOX = ("zip", "tar", "gzip", "bzip2", "xz", "mail", "mailbox")
+SEVENZIP, OUTLOOK = ("7z", "msg")
+CONTAINERS = (ZIP, TAR, GZIP, BZIP2, XZ, MAIL, MAILBOX, SEVENZIP, OUTLOOK)
 """Kinds of container, see `opening`."""
+
+PDF = "pdf"
+"""A document that may also be gone into, for what is attached to it."""
 
 HEAD = 1024
 """Bytes from the begin of a file that are looked at."""
 
+_OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _STARTS = (
     (ZIP, (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08PK\x03\x04")),
     (GZIP, (b"\x1f\x8b\x08",)),
     (BZIP2, tuple(b"BZh%d1AY&SY" % level for level in range(1, 10))),
     (XZ, (b"\xfd7zXZ\0",)),
+    (SEVENZIP, (b"7z\xbc\xaf\x27\x1c",)),
+    (OUTLOOK, (_OLE,)),
 )
 _HEADER = re.compile(rb"([!-9;-~]{1,76}):[ \t]?")
 _OF_MAILS = frozenset(
@@ -34,7 +42,9 @@ _CHECKSUM = slice(148, 156)
 
 
 def container_kind(head: bytes) -> str:
-    """Which kind of container begins with some bytes, "" for none; of ZIP files only `zip_kind` can tell.
+    """Which kind of container begins with some bytes, "" for none.
+
+    Of ZIP files only `zip_kind` can tell, of those that begin as Outlook mails do (OLE) only `other_kind`.
 
     Args:
         head: The first `HEAD` bytes of a file, or all of it.
@@ -104,20 +114,17 @@ def zip_kind(names: Collection[str]) -> str:
 
 _MARKS = (
     ("an RTF document", (b"{\\rtf",)),
-    ("a 7-Zip archive", (b"7z\xbc\xaf\x27\x1c",)),
     ("a RAR archive", (b"Rar!\x1a\x07",)),
     ("a Zstandard archive", (b"\x28\xb5\x2f\xfd",)),
     ("a DjVu document", (b"AT&TFORM",)),
-    ("a CAJ document", (b"CAJ", b"HN\0\0", b"KDH")),
     ("a PostScript document", (b"%!PS", b"\xc5\xd0\xd3\xc6")),
-    ("a Photoshop picture", (b"8BPS",)),
     ("an Outlook mail store", (b"!BDN",)),
     ("an Outlook attachment", (b"\x78\x9f\x3e\x22",)),
 )
-_OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+OUTLOOK_MAIL = "an Outlook mail"
 _STREAMS = (
     ("a locked Office document", "EncryptedPackage"),
-    ("an Outlook mail", "__properties_version1.0"),
+    (OUTLOOK_MAIL, "__properties_version1.0"),
     ("a Word document", "WordDocument"),
     ("an Excel workbook", "Workbook"),
     ("an Excel workbook", "Book"),

@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any, BinaryIO, cast
 
 from embedpipe.core.errors import DocumentError
-from embedpipe.pages.containers.contract import CHUNK, Member, telling_damage
+from embedpipe.pages.containers.contract import CHUNK, Member, Span, telling_damage
 from embedpipe.pages.containers.kinds import MAIL, MAILBOX_BEGIN
 from embedpipe.pages.containers.naming import Names, decoded
 
@@ -167,7 +167,9 @@ class MailboxContainer:
         yield base
 
     def _open(self, begin: int, end: int) -> BinaryIO:
-        return cast("BinaryIO", _Piece(self._file, begin, end))
+        message = Span(self._file, begin, end, "the mailbox")
+        message.skip_line(_LOOK_AHEAD)  # the line before it
+        return cast("BinaryIO", message)
 
     def find(self, name: str) -> Member:
         """The message that begins where a name says; raises DocumentError."""
@@ -177,31 +179,6 @@ class MailboxContainer:
         if not match or begin != int(match[2]) or end < 0:
             raise DocumentError("unreadable", "it is not in its mailbox any more; run `embed` on that again")
         return self._message(int(match[1]), begin, end)
-
-    def close(self) -> None:
-        """The file stays open."""
-
-
-class _Piece:
-    """A message of a mailbox, without the line before it; other pieces may be read meanwhile."""
-
-    def __init__(self, file: BinaryIO, begin: int, end: int) -> None:
-        self._file, self._at, self._end = file, begin, end
-        self._skip_line()
-
-    def _skip_line(self) -> None:
-        with telling_damage("the mailbox"):
-            self._file.seek(self._at)
-            self._at = min(self._at + len(self._file.readline(_LOOK_AHEAD)), self._end)
-
-    def read(self, size: int = -1) -> bytes:
-        """Reads on."""
-        left = self._end - self._at
-        with telling_damage("the mailbox"):
-            self._file.seek(self._at)
-            content = self._file.read(left if size < 0 else min(size, left))
-        self._at += len(content)
-        return content
 
     def close(self) -> None:
         """The file stays open."""

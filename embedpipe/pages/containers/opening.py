@@ -17,8 +17,12 @@ from typing import BinaryIO, cast
 
 from embedpipe.core.errors import DocumentError
 from embedpipe.core.files import file_time
+from embedpipe.core.objects.places import stat
+from embedpipe.core.objects.reading import Copy, fetched
+from embedpipe.core.objects.reading import opened as opened_anywhere
+from embedpipe.core.objects.urls import is_url
 from embedpipe.pages.containers import kinds
-from embedpipe.pages.containers.contract import Allowance, Container, Member, copied, filled, telling_damage
+from embedpipe.pages.containers.contract import Allowance, Container, Member, copied, filled, found_in, telling_damage
 from embedpipe.pages.containers.places import pieces
 from embedpipe.pages.contract import Limits
 
@@ -38,6 +42,12 @@ def open_container(file: BinaryIO, kind: str, name: str, allowance: Allowance) -
         DocumentError: It is damaged, or too large.
     """
     file.seek(0)
+    if kind == kinds.OUTLOOK and (words := _other_than_mail(file)):
+        return NoContainer(words)
+    if kind in (kinds.SEVENZIP, kinds.OUTLOOK, kinds.PDF):
+        from embedpipe.pages.containers.unpacking import unpacked  # noqa: PLC0415 - most runs open none
+
+        return unpacked(file, kind, allowance)
     if kind in (kinds.MAIL, kinds.MAILBOX):
         from embedpipe.pages.containers import mail  # noqa: PLC0415 - most runs open none
 
@@ -45,14 +55,60 @@ def open_container(file: BinaryIO, kind: str, name: str, allowance: Allowance) -
     from embedpipe.pages.containers import archives  # noqa: PLC0415 - likewise
 
     if kind in (kinds.ZIP, kinds.TAR):
-        return archives.ZipContainer(file) if kind == kinds.ZIP else archives.TarContainer(file)
+        passwords = allowance.limits.passwords
+        return archives.ZipContainer(file, passwords) if kind == kinds.ZIP else archives.TarContainer(file)
     return archives.compressed(file, kind, name, allowance)
 
 
-def kind_of(file: BinaryIO) -> str:
-    """The kind of container that a file is, "" for none; leaves the file at its begin."""
+class NoContainer:
+    """A file that begins as containers do, and is none.
+
+    Args:
+        stands_for: What it is, with its article.
+    """
+
+    def __init__(self, stands_for: str) -> None:
+        self.stands_for = stands_for
+
+    def __iter__(self) -> Iterator[Member]:
+        """Nothing."""
+        return iter(())
+
+    def find(self, name: str) -> Member:
+        """Raises DocumentError."""
+        return found_in({}, name)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def _other_than_mail(file: BinaryIO) -> str:
+    """What a file is that begins as Outlook mails do, with its article; "" for a mail."""
+
+    def read_at(offset: int, count: int) -> bytes:
+        file.seek(offset)
+        return file.read(count)
+
+    with telling_damage("the file"):
+        words = kinds.other_kind(read_at(0, kinds.HEAD), read_at)
+        file.seek(0)
+    return "" if words == kinds.OUTLOOK_MAIL else words
+
+
+def kind_of(file: BinaryIO, *, attachments: bool = False) -> str:
+    """The kind of container that a file is, "" for none; leaves the file at its begin.
+
+    Args:
+        file: Opened for reading.
+        attachments: Whether a PDF counts as one.
+    """
     file.seek(0)
-    kind = kinds.container_kind(filled(file, kinds.HEAD))
+    head = filled(file, kinds.HEAD)
+    kind = kinds.container_kind(head)
+    if kind == kinds.OUTLOOK and _other_than_mail(file):
+        kind = ""
+    if not kind and attachments and b"%PDF-" in head:
+        kind = kinds.PDF
     file.seek(0)
     return kind
 
@@ -130,7 +186,7 @@ _last = _Last()
 def _container(file: str, names: tuple[str, ...], limits: Limits) -> Container:
     """The container that a file is, or one in it."""
     with telling_damage("its container"):
-        status = os.stat(file)
+        status = stat(file)
     key = (file, status.st_size, file_time(status.st_mtime_ns), status.st_ino, *names)
     if key in _last.opened:
         _last.opened.move_to_end(key)
@@ -143,11 +199,11 @@ def _container(file: str, names: tuple[str, ...], limits: Limits) -> Container:
         content, known = held.file, member.kind
     else:
         with telling_damage("its container"):
-            held = content = open(file, "rb")  # noqa: SIM115 - kept
+            held = content = opened_anywhere(file)
         known = ""
     try:
         with telling_damage("its container"):
-            kind = known or kind_of(content)
+            kind = known or kind_of(content, attachments=True)
         if not kind:
             raise DocumentError("unreadable", "what it was in is no container any more")
         opened = _Opened(open_container(content, kind, os.path.basename(names[-1] if names else file), allowance), held)
@@ -185,15 +241,27 @@ def too_deep(limits: Limits) -> str:
     return f"lies in more than --max-depth {limits.depth} containers, one in the other"
 
 
-@contextlib.contextmanager
-def on_the_disk(path: str, limits: Limits | None = None) -> Iterator[str]:
-    """Gives a path that any program function can open: the same, or that of a copy of a member for as long as it takes.
+def held_file(path: str, limits: Limits) -> "MemberFile | Copy | None":
+    """The content of what a path means, where that is no file on the disk: a member, or an object by its URL.
 
     Raises:
-        OSError: A member cannot be read.
+        DocumentError: It cannot be read, or lies too deep.
+    """
+    if is_url(path) and len(pieces(path)) == 1:
+        with telling_damage("it"):
+            return fetched(path)
+    return member_file(path, limits)
+
+
+@contextlib.contextmanager
+def on_the_disk(path: str, limits: Limits | None = None) -> Iterator[str]:
+    """Gives a path that any program function can open: the same, or that of a copy for as long as it takes.
+
+    Raises:
+        OSError: A member, or an object, cannot be read.
     """
     try:
-        held = member_file(path, limits or Limits())
+        held = held_file(path, limits or Limits())
     except DocumentError as error:
         raise OSError(str(error)) from error
     if held is None:

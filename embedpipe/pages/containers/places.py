@@ -2,6 +2,10 @@
 
 import os
 
+from embedpipe.core.objects.places import exists as is_reached
+from embedpipe.core.objects.places import is_file
+from embedpipe.core.objects.urls import is_url
+
 MARK = "!" + os.sep
 """Between a container and the name of a member in it. No name of a member holds it, see `naming`."""
 
@@ -11,11 +15,11 @@ def pieces(path: str) -> list[str]:
 
     A file or folder that is there under the very path is what is meant, whatever its name looks like.
     """
-    if MARK not in path or os.path.lexists(path):
+    if MARK not in path or (not is_url(path) and os.path.lexists(path)):
         return [path]
     at = path.find(MARK)
     while at > 0:
-        if os.path.isfile(path[:at]):
+        if is_file(path[:at]):
             return [path[:at], *path[at + len(MARK) :].split(MARK)]
         at = path.find(MARK, at + 1)
     return [path]
@@ -47,4 +51,4 @@ def of_member(container: str, name: str) -> str:
 
 def exists(path: str) -> bool:
     """Whether there is a file at a path, or the container of a member, whatever that holds by now."""
-    return os.path.exists(outer(path))
+    return is_reached(outer(path))

@@ -1,4 +1,8 @@
-"""Counts of words as rows that a classifier takes. Loads no scikit-learn."""
+"""Counts of words as rows that a classifier takes. Loads no scikit-learn.
+
+A row has columns for the n-grams anywhere on a page, a power of two of them, and may have `HEADS` more after these for
+the n-grams of its head, the first characters. What a page is says its head: "Invoice", "Dear Sir", "Chapter 1".
+"""
 
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +12,9 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
+HEADS = 2**13
+"""Columns of the n-grams of heads, after all others; rows of earlier versions have none."""
+
 
 def have_words(words: "csr_array") -> NDArray[np.bool_]:
     """Which rows hold any n-gram, (n,)."""
@@ -15,7 +22,13 @@ def have_words(words: "csr_array") -> NDArray[np.bool_]:
     return there
 
 
-def folded(X: Any, buckets: int, *, spare: bool = False) -> "csr_array":
+def body_width(width: int) -> int:
+    """How many columns of rows are not of heads."""
+    rest = width - HEADS
+    return rest if rest > HEADS and rest & (rest - 1) == 0 else width
+
+
+def folded(X: Any, buckets: int, *, spare: bool = False, heads: bool = False) -> "csr_array":
     """Counts, sparse (n, n_buckets), with columns folded to fewer, a power of two; float32.
 
     What is folded to so many already is given back as it is: rows that are used often are folded once.
@@ -24,16 +37,24 @@ def folded(X: Any, buckets: int, *, spare: bool = False) -> "csr_array":
         X: The counts.
         buckets: How many columns.
         spare: X is not needed afterwards: its arrays are used.
+        heads: Keep the columns of heads, where there are any, as they are.
     """
     from scipy.sparse import csr_array  # noqa: PLC0415 - classifiers without words do without it
 
     rows = X if isinstance(X, csr_array) else csr_array(X)
-    if rows.shape[1] == buckets and rows.dtype == np.float32 and rows.has_canonical_format:
+    width = body_width(rows.shape[1])
+    if width < rows.shape[1] and not heads:
+        rows = rows[:, :width]
+    more = rows.shape[1] - width
+    if width == buckets and rows.dtype == np.float32 and rows.has_canonical_format:
         return rows
+    of_heads = rows.indices >= width
+    moved = rows.indices[of_heads] + (buckets - width)
     columns = np.remainder(rows.indices, buckets, out=rows.indices if spare else None)
+    columns[of_heads] = moved
     # of the kinds that liblinear takes; the sum below changes all three
     places = (own.astype(np.int32, copy=not spare) for own in (columns, rows.indptr))
-    found = csr_array((rows.data.astype(np.float32, copy=not spare), *places), shape=(rows.shape[0], buckets))
+    found = csr_array((rows.data.astype(np.float32, copy=not spare), *places), shape=(rows.shape[0], buckets + more))
     found.sum_duplicates()
     return found
 

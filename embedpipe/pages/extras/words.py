@@ -12,12 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedpipe.core.records import TEXT_WORDS, Words
+from embedpipe.pages.extras.word_rows import HEADS
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 BUCKETS = 2**18
-"""Width of the rows: n-grams of one bucket are not told apart."""
+"""Of n-grams anywhere on a page; those of one bucket are not told apart."""
+
+WIDTH = BUCKETS + HEADS
+"""Of the rows: the n-grams of a page's head have columns of their own, see `word_rows`."""
+
+HEAD_CHARACTERS = 150
+"""First characters of a page that are its head."""
 
 FEWEST_CHARACTERS = 16
 """A page with fewer has no words: what it shows is a picture, with a page number at most."""
@@ -44,10 +51,15 @@ def hashed(text: str, origin: str = TEXT_WORDS) -> Words:
     characters = len(plain) - plain.count(" ")
     if characters < FEWEST_CHARACTERS:
         return Words(characters=characters)
-    codes = np.frombuffer(f" {plain} ".encode("utf-32-le", "replace"), np.uint32).astype(np.uint64)
-    grams = np.concatenate([_hashes(codes, length) for length in _LENGTHS])
-    columns, counts = np.unique(grams, return_counts=True)
+    whole, head = _grams(plain), _grams(plain[:HEAD_CHARACTERS])
+    columns, counts = np.unique(np.concatenate([whole, BUCKETS + head % np.uint32(HEADS)]), return_counts=True)
     return Words(columns, np.minimum(counts, 2**16 - 1).astype(np.uint16), characters, origin)
+
+
+def _grams(plain: str) -> NDArray[np.uint32]:
+    """Buckets of all n-grams of a text."""
+    codes = np.frombuffer(f" {plain} ".encode("utf-32-le", "replace"), np.uint32).astype(np.uint64)
+    return np.concatenate([_hashes(codes, length) for length in _LENGTHS])
 
 
 def _hashes(codes: NDArray[np.uint64], length: int) -> NDArray[np.uint32]:
@@ -75,7 +87,7 @@ def words_of_page(page: Any, drawing: Any = None) -> Words:
 
 
 def as_rows(words: Sequence[Words | None]) -> "csr_array":
-    """Counts of pages as sparse rows, float32 (n, BUCKETS); None counts as no words."""
+    """Counts of pages as sparse rows, float32 (n, WIDTH); None counts as no words."""
     from scipy.sparse import csr_array  # noqa: PLC0415 - workers, which make the words, do without it
 
     lengths = [len(own.columns) if own else 0 for own in words]
@@ -83,5 +95,5 @@ def as_rows(words: Sequence[Words | None]) -> "csr_array":
     there = [own for own in words if own]
     columns = np.concatenate([own.columns for own in there]) if there else np.empty(0, np.uint32)
     counts = np.concatenate([own.counts for own in there]) if there else np.empty(0, np.uint16)
-    shape = (len(lengths), BUCKETS)
+    shape = (len(lengths), WIDTH)
     return csr_array((counts.astype(np.float32), columns.astype(np.int32), starts), shape=shape)

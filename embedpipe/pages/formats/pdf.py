@@ -26,6 +26,11 @@ pymupdf.TOOLS.mupdf_display_warnings(False)
 class PdfDocument:
     """A PDF, opened with PyMuPDF. Scripts, launch actions and attachments are never touched.
 
+    Args:
+        path: The file.
+        options: What is asked.
+        content: The PDF itself, where the file is of another kind.
+
     Attributes:
         pdf: The document, for `extraction`.
         password: The one that opened it, or "".
@@ -35,13 +40,13 @@ class PdfDocument:
         DocumentError: It cannot be opened, is encrypted, has no pages, or has too many.
     """
 
-    def __init__(self, path: str, options: ReadOptions) -> None:
+    def __init__(self, path: str, options: ReadOptions, content: bytes | None = None) -> None:
         self._options = options
         self.password = ""
         self.taken_by_camera = False
         pymupdf.TOOLS.reset_mupdf_warnings()
         try:
-            self.pdf = _open_pdf(path)
+            self.pdf = _open_pdf(path) if content is None else pymupdf.open(stream=content, filetype="pdf")
             if not self.pdf.is_pdf:  # MuPDF opens whatever it knows
                 self.pdf.close()
                 raise DocumentError("not_a_document", "not a PDF")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from embedpipe.core.errors import DocumentError
-from embedpipe.pages.contract import BLANK_INK, ReadOptions, Region, Rendering, first_line, ink, plan
+from embedpipe.pages.contract import BLANK_INK, Limits, ReadOptions, Region, Rendering, first_line, ink, plan
 from embedpipe.pages.formats.colours import in_srgb, profile_of
 from embedpipe.pages.formats.depths import in_eight_bits, scale_transparent_value
 from embedpipe.pages.formats.pixel_shapes import SQUARE, Shape, in_square_pixels, stored_shape
@@ -125,9 +125,7 @@ class ImageDocument:
 
     def check_size(self, width: int, height: int) -> None:
         """Raises DocumentError where a picture has more pixels than are allowed."""
-        if width * height > self._options.limits.pixels:
-            most = f"--max-pixels {self._options.limits.pixels // 1_000_000} megapixels"
-            raise DocumentError("too_large", f"{width} x {height} pixels, more than {most}")
+        check_size(width, height, self._options.limits)
 
     def picture(self, index: int) -> Picture:
         """The stored picture `index`; raises DocumentError and whatever Pillow raises."""
@@ -150,6 +148,13 @@ class ImageDocument:
     def close(self) -> None:
         """Closes the file."""
         self._image.close()
+
+
+def check_size(width: int, height: int, limits: Limits) -> None:
+    """Raises DocumentError where a picture has more pixels than are allowed."""
+    if width * height > limits.pixels:
+        most = f"--max-pixels {limits.pixels // 1_000_000} megapixels"
+        raise DocumentError("too_large", f"{width} x {height} pixels, more than {most}")
 
 
 def draw(picture: Picture, options: ReadOptions) -> Rendering:

@@ -59,12 +59,10 @@ def stand_in(pdf: pymupdf.Document) -> StandIn | None:
         portfolio = bool(_mu.pdf_is_dict(_get(root, "Collection")))
         files = f"{len(names)} embedded file{'s' * (len(names) != 1)}{_listed(names)}"
         if portfolio and pdf.page_count == 1:
-            message = f"the page is the cover of a portfolio of {files}: save these as files of their own"
+            message = f"the page is the cover of a portfolio of {files}: read them with --attachments"
             return StandIn(PLACEHOLDER, message)
         if portfolio or names:
-            return StandIn(
-                COVER, f"the document also has {files}, which no page shows: save these as files of their own"
-            )
+            return StandIn(COVER, f"the document also has {files}, which no page shows: read them with --attachments")
     return None
 
 

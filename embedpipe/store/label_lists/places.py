@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-from embedpipe.core.display import alike, on_disk, path_to_text, text_to_path
+from embedpipe.core.display import alike, path_to_text, text_to_path
+from embedpipe.core.objects.urls import absolute, is_url
 from embedpipe.core.tables import unguard
 
 _SHOWN = 3
@@ -126,9 +127,9 @@ class Places:
             tails += [os.path.join(*parts[start:]) for start in range(len(parts))]
         for folder in self._folders:
             for tail in tails if folder == self._root else tails[:1]:
-                path = os.path.join(folder, tail)
+                path = tail if is_url(tail) else os.path.join(folder, tail)
                 if sha256 := self._find(path):
-                    return [_Place((), on_disk(os.path.abspath(path)), sha256)]
+                    return [_Place((), absolute(path), sha256)]
         return []
 
     def _end_of(self, text: str) -> list[_Place]:

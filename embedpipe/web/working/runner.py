@@ -98,11 +98,12 @@ class Runner:
             processes = list(self._running.values())
         for process in processes:
             _end(process, signal.SIGTERM)
+        for thread in self._threads:
+            thread.join(timeout=_GRACE)
         if self._spare is not None:
             _end(self._spare, signal.SIGKILL)
             _forget(self._spare)
-        for thread in self._threads:
-            thread.join(timeout=_GRACE)
+            self._spare = None
         self._ledger.interrupt()
 
     def _work(self, line: "queue.Queue[str | None]") -> None:

@@ -77,6 +77,22 @@ def test_novelty_is_the_share_of_known_rows_that_are_nearer() -> None:
     assert few.novelty(np.array([0.25, 0.0, 9.0])) == pytest.approx([2 / 5, 0, 4 / 5])
 
 
+def test_doubt_among_many_types_is_stranger_than_among_two() -> None:
+    """With one top probability, at one distance; what an earlier version saved goes by the top probability alone."""
+    known = np.log([[0.5, 0.48, 0.01, 0.01]] * 20 + [[0.97, 0.01, 0.01, 0.01]] * 20)
+    few = Calibration.fit(known, np.repeat([0, 1, 0], [10, 10, 20]), np.ones(40))
+    asked = few.scale.log_probabilities(known[:1], None)
+    two, many = np.log([[0.6, 0.398, 0.001, 0.001], [0.6, 0.14, 0.13, 0.13]])[:, None]
+    assert np.exp(asked).max() < 0.7
+    assert few.strangeness(two, np.ones(1)) < few.strangeness(many, np.ones(1))
+    assert few.decide(two, np.ones(1), Rule()).novelty < few.decide(many, np.ones(1), Rule()).novelty
+    before = few.to_arrays()
+    del before["entropy"]
+    old = Calibration.from_arrays(before)
+    assert old.strangeness(two, np.ones(1)) == old.strangeness(many, np.ones(1))
+    assert old.decide(two, np.ones(1), Rule()).novelty == old.decide(many, np.ones(1), Rule()).novelty
+
+
 @pytest.mark.parametrize("precision", [0.7, 0.9])
 def test_answers_above_the_threshold_are_right_as_often_as_wished(calibration: Calibration, precision: float) -> None:
     """On rows of the same kind, answers that pass their type's threshold reach the wished precision."""

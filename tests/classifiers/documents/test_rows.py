@@ -7,6 +7,7 @@ import pytest
 from scipy.sparse import csr_array
 
 from embedpipe.classifiers.documents.rows import BUCKETS, WORD_PAGES, Assembly, Gathered, joined, kinship, wholes_of
+from embedpipe.pages.extras.word_rows import HEADS
 from embedpipe.store.moments import unit_blocks
 
 BLOCKS = [(0, 4), (4, 6)]
@@ -44,6 +45,21 @@ def test_a_row_is_the_weighted_mean_of_pages_and_the_first_page() -> None:
         logs = np.log(np.where(counts > 0, counts, 1)) + (counts > 0)
         expected = weights[:WORD_PAGES] @ logs
         np.testing.assert_allclose(found.words.toarray()[document, :40], expected / np.linalg.norm(expected), atol=1e-6)
+
+
+def test_the_head_of_a_document_is_that_of_its_first_page_with_words() -> None:
+    """At unit length, beside its other words, whatever these are."""
+    own = pages((3, 2))
+    rows = np.zeros((5, 2**15 + HEADS), np.float32)
+    rows[:, 7] = 1.0
+    rows[own.indices == 0, 2**15 + 1] = 2.0
+    rows[own.indices == 1, 2**15 + 2] = 1.0
+    rows[(own.indices == 0) & (own.owner == 1)] = 0.0
+    found = wholes_of(own.X, BLOCKS, own.indices, own.owner, words=csr_array(rows)).words.toarray()
+    assert found.shape == (2, BUCKETS + HEADS)
+    assert found[:, BUCKETS + 1].tolist() == [1.0, 0.0]
+    assert found[:, BUCKETS + 2].tolist() == [0.0, 1.0]
+    np.testing.assert_allclose(np.sum(found, axis=1), 2.0, atol=1e-6)
 
 
 def test_the_order_of_pages_does_not_matter() -> None:
