@@ -9,7 +9,7 @@ from fastapi import APIRouter, Body, Query, Request
 from starlette.responses import Response
 
 from embedpipe.core.languages.choice import CHINESE, LANGUAGES, current
-from embedpipe.core.languages.table import read
+from embedpipe.core.languages.table import load
 from embedpipe.web import guard
 from embedpipe.web.hub import Hub, folder_name
 from embedpipe.web.problems import ProblemError
@@ -36,10 +36,6 @@ _KINDS = {
 }
 """Kinds of files of the page."""
 
-_PAGE_LINES = "page.txt"
-"""Holds the sentences of the page in another language."""
-
-
 @functools.cache
 def _files() -> dict[str, bytes]:
     """The files of the page, by their path: nothing else can be asked for."""
@@ -59,6 +55,13 @@ def _files() -> dict[str, bytes]:
 
 
 @functools.cache
+def _said_in(language: str) -> dict[str, str]:
+    """What the scripts of the page say, in another language: of the table, the sentences that stand in them."""
+    scripts = "".join(content.decode() for name, content in _files().items() if name.endswith(".js"))
+    return {line.english: line.other for line in load(language) if f'"{line.english}"' in scripts}
+
+
+@functools.cache
 def _etag(path: str) -> str:
     import hashlib  # noqa: PLC0415 - once for each file
 
@@ -69,6 +72,7 @@ def _file(request: Request, path: str) -> Response:
     if request.app.state.fresh_files:  # whoever works on the page sees each change
         _files.cache_clear()
         _etag.cache_clear()
+        _said_in.cache_clear()
     content = _files().get(path)
     if content is None:
         raise ProblemError("not_found", "the page has no such file")
@@ -104,10 +108,7 @@ def translations(language: str) -> dict[str, str]:
         raise ProblemError("not_found", f"there are {' and '.join(LANGUAGES)}")
     if language != CHINESE:
         return {}
-    table = resources.files("embedpipe.core.languages") / language / _PAGE_LINES
-    if not table.is_file():
-        return {}
-    return {line.english: line.other for line in read(table.read_text(encoding="utf-8"), _PAGE_LINES)}
+    return _said_in(language)
 
 
 @router.get("/healthz", tags=["server"], openapi_extra={"x-no-token": True})
