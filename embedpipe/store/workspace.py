@@ -13,7 +13,7 @@ from embedpipe.core.files import waiting, writing
 from embedpipe.core.objects.urls import absolute, as_written, is_url, scheme_of
 from embedpipe.core.records import Identity
 from embedpipe.store.features import FeatureStore
-from embedpipe.store.label_history import History
+from embedpipe.store.label_lists.history import History
 from embedpipe.store.labels import Labels
 from embedpipe.store.remote.mirror import Mirror, mirror_of
 from embedpipe.store.sources import Sources
