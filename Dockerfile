@@ -1,4 +1,4 @@
-# The server of embedpipe: `docker compose up --build`, see docs/serve.md.
+# The server of embedpipe: `docker compose build && docker compose up`, see docs/serve.md.
 # It runs as a user without rights; its root file system may be read-only: all it writes to are /artifacts, /cache and /tmp.
 
 FROM python:3.12-slim AS build

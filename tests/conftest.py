@@ -25,10 +25,20 @@ _SHARED = Path(__file__).resolve().parents[2] / "shared"
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keeps converted networks where the tests, and the programs that they start, find no others."""
-    from embedpipe.backbones.model_cache import CACHE_VARIABLE
+    from embedpipe.core.cache_folder import CACHE_VARIABLE
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(CACHE_VARIABLE, str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_converters() -> Iterator[None]:
+    """No program of the machine makes PDFs of documents: what a test counts does not depend on what is installed."""
+    from embedpipe.pages.converting.table import NONE, VARIABLE
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(VARIABLE, NONE)
         yield
 
 

@@ -6,7 +6,6 @@ libraries, this program's own code, and the processor. Nothing else is ever take
 """
 
 import contextlib
-import functools
 import hashlib
 import importlib.util
 import json
@@ -14,7 +13,6 @@ import logging
 import os
 import re
 import shutil
-import stat
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -23,22 +21,18 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Self
 
-import platformdirs
-
 from embedpipe.backbones.engines import AUTO, Backbone, EngineChoice, OpenVinoEngine, openvino_core
 from embedpipe.backbones.kept_plans import KeptPlans
 from embedpipe.backbones.names import NO_WEIGHTS, is_list, members
 from embedpipe.backbones.onnx.layouts import Layout
 from embedpipe.backbones.onnx.networks import NETWORKS
+from embedpipe.core.cache_folder import CACHE_VARIABLE, cache_folder
 from embedpipe.core.errors import ArtifactError, UsageError
 from embedpipe.core.files import read_json, sha256_of, write_json
 from embedpipe.core.machine import available_cores, gpu_visible, processor
 from embedpipe.core.records import Identity, Recipe
 
 log = logging.getLogger(__name__)
-
-CACHE_VARIABLE = "EMBEDPIPE_CACHE"
-"""Names another folder than the user's cache."""
 
 _KEPT = 8
 """Networks; the one that was not used for longest goes first."""
@@ -132,33 +126,6 @@ class Wanted:
             "processor": processor(),
         }
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:_DIGITS]
-
-
-def cache_folder() -> Path:
-    """Where converted networks are: `$EMBEDPIPE_CACHE`, or the user's cache folder.
-
-    A user without a home, such as the number that a container is run as, has a folder in the one for temporary files;
-    where somebody else made that, a new one is made and used by this process alone.
-    """
-    named = os.environ.get(CACHE_VARIABLE)
-    if named:
-        return Path(named)
-    with contextlib.suppress(RuntimeError):
-        found = platformdirs.user_cache_path("embedpipe", appauthor=False)
-        if found.is_absolute():  # "~" stays as it is where the home is unknown
-            return found
-    return _cache_without_home()
-
-
-@functools.cache
-def _cache_without_home() -> Path:
-    folder = Path(tempfile.gettempdir()) / f"embedpipe-cache-{os.getuid()}"
-    with contextlib.suppress(OSError):
-        folder.mkdir(mode=0o700, exist_ok=True)
-        status = folder.stat(follow_symlinks=False)
-        if stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid():
-            return folder
-    return Path(tempfile.mkdtemp(prefix="embedpipe-cache-"))
 
 
 def find(wanted: Wanted) -> Backbone | None:

@@ -322,6 +322,8 @@ def print_counts(report: "Report", output: Output) -> None:
         output.line(report.recognised.in_words())
     if report.members:
         output.line(f"of these files, {report.members} lie in archives, mails and mailboxes")
+    for program, count in sorted(report.converted.items()):
+        output.line(f"documents that are read by the PDF that {program} makes of them: {count}")
     print_passed_over(report, output)
     if report.elsewhere:
         output.line(f"files of other shards: {report.elsewhere}")
@@ -500,7 +502,7 @@ def _settle_home() -> None:
     """Gives the libraries' caches a place where nobody knows the user's home: they would make a folder named "~"."""
     if os.path.isabs(os.path.expanduser("~")):
         return
-    from embedpipe.backbones.model_cache import cache_folder
+    from embedpipe.core.cache_folder import cache_folder
 
     folder = cache_folder()
     os.environ.setdefault("XDG_CACHE_HOME", str(folder))

@@ -3,7 +3,7 @@
 Nothing here imports from another room, loads a heavy library, or knows what a document type is. A change here is felt
 everywhere: keep it small.
 
-Other rooms use `claims`, `display`, `encodings`, `errors`, `files`, `languages.choice`, `languages.table`,
-`languages.translation`, `locks`, `machine`, `memory`, `moved`, `objects.places`, `objects.reading`, `objects.service`,
-`objects.urls`, `other_formats`, `outputs`, `records`, `sheets`, `tables`, `versions`.
+Other rooms use `cache_folder`, `claims`, `display`, `encodings`, `errors`, `files`, `languages.choice`,
+`languages.table`, `languages.translation`, `locks`, `machine`, `memory`, `moved`, `objects.places`, `objects.reading`,
+`objects.service`, `objects.urls`, `other_formats`, `outputs`, `records`, `sheets`, `tables`, `versions`.
 """

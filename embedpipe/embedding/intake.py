@@ -42,6 +42,7 @@ class Report:
             their folder is there.
         copies: Files with the content of another one, and further names of files, in the order met.
         recognised: What text recognition did.
+        converted: How many documents each program has made PDFs of, by its name and version.
         filled: Stored pages that were drawn again for what is kept besides their features.
         kept_labels: Labels that went from an earlier version of a file to the one that is there now.
         stages: Seconds per stage: `render` is the workers' time, `wait` is how long the network waited for pages.
@@ -60,6 +61,7 @@ class Report:
     failed_pages: int = 0
     seconds: float = 0.0
     outcomes: Counter[str] = field(default_factory=Counter)
+    converted: Counter[str] = field(default_factory=Counter)
     others: Counter[str] = field(default_factory=Counter)
     failures: list[PageFailure] = field(default_factory=list)
     changed: list[tuple[Document, Document]] = field(default_factory=list)
@@ -100,6 +102,7 @@ class Report:
             "duplicates": self.duplicates,
             "same_files": self.same_files,
             "members": self.members,
+            "converted": dict(self.converted),
             "ignored": self.ignored,
             "others": dict(self.others),
             "unread": counted(what for _, what in self.unread),

@@ -145,6 +145,7 @@ class PageStream:
 
     Attributes:
         seconds: What each stage took.
+        converted: How many documents each program has made PDFs of, by its name and version.
         workers: Render processes.
         seen: Called, in the thread of the feeder, with each page of which only the extras were wanted.
     """
@@ -173,6 +174,7 @@ class PageStream:
         self.workers = max(1, min(workers, files))
         self._warm = settings.warm
         self.seconds = {"render": 0.0, "forward": 0.0, "wait": 0.0}
+        self.converted: Counter[str] = Counter()
         self._running: tuple[Renderer, _Background[list[PageImage] | PageFailure]] | None = None
         self.stopped = threading.Event()
         self.bytes_finished = 0  # of documents that left the workers
@@ -184,6 +186,7 @@ class PageStream:
         """Yields the features of every wanted page, and a failure for each that has none; in no fixed order."""
         with self._renderer() as renderer:
             before = renderer.stats.seconds
+            renderer.stats.converted = self.converted
             feeder = _Background(self._batches(renderer, jobs), _BATCHES_AHEAD)
             self._running = renderer, feeder
             try:

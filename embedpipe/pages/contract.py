@@ -100,6 +100,7 @@ class Limits:
         members: Most members of one file, those of containers in it included.
         depth: Most containers that a document may lie in, one in the other.
         unpacked_bytes: Most bytes that one file may unpack to; also at most so many times its size as documents do.
+        convert_seconds: A document that takes a program longer to make a PDF of has the outcome `timeout`.
         texts: Whether plain texts, by names such as `a.txt` and `a.md`, are documents.
         attachments: Whether files that are attached to PDFs are looked into.
         passwords: To try on members of archives; those of `ReadOptions` are added to them.
@@ -113,6 +114,7 @@ class Limits:
     members: int = 200_000
     depth: int = 6
     unpacked_bytes: int = 64 * 1024**3
+    convert_seconds: float = 180.0
     texts: bool = False
     attachments: bool = False
     passwords: tuple[str, ...] = field(default=(), repr=False)

@@ -9,10 +9,14 @@ import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from embedpipe.core.errors import DocumentError
-from embedpipe.pages.containers.opening import held_file
+from embedpipe.core.files import sha256_of
+from embedpipe.core.records import Document
+from embedpipe.pages.containers.kinds import ZIP_READERS
+from embedpipe.pages.containers.opening import held_file, on_the_disk
 from embedpipe.pages.contract import (
     BLANK_INK,
     INK_CONTRAST,
@@ -27,10 +31,13 @@ from embedpipe.pages.contract import (
     Rendering,
     plan,
 )
+from embedpipe.pages.converting.conversions import Converted, convert, needs_converting
+from embedpipe.pages.converting.table import CONVERTERS, active, converter_of
 
 __all__ = [
     "BLANK_INK",
     "BOOKS",
+    "CONVERTED",
     "INK_CONTRAST",
     "PHOTO_CROP",
     "READERS",
@@ -38,14 +45,19 @@ __all__ = [
     "SUFFIXES",
     "THUMBNAILS",
     "WORDS",
+    "Converted",
     "Limits",
     "OpenDocument",
     "ReadOptions",
     "Reader",
     "Region",
     "Rendering",
+    "named_reader",
+    "needs_converting",
     "open_document",
     "plan",
+    "promises_converted",
+    "reader_name",
     "recognise",
     "text_reader",
 ]
@@ -96,6 +108,12 @@ def _open_pdf(path: str, options: ReadOptions) -> OpenDocument:
     from embedpipe.pages.formats.pdf import PdfDocument  # noqa: PLC0415 - see `load_decoders`
 
     return PdfDocument(path, options)
+
+
+def _open_converted(path: str, options: ReadOptions) -> OpenDocument:
+    from embedpipe.pages.converting.document import ConvertedDocument  # noqa: PLC0415 - see `load_decoders`
+
+    return ConvertedDocument(path, options)
 
 
 def _book(name: str, kind: str, suffixes: tuple[str, ...], recognises: Callable[[bytes], bool]) -> Reader:
@@ -215,6 +233,8 @@ READERS: dict[str, Reader] = {
     "svg": _book("SVG", "svg", (".svg",), lambda head: bool(_SVG.match(head))),
     # by its name, and on request: see `text_reader`
     "txt": _book("TXT", "txt", (".txt", ".text", ".md", ".markdown"), _never),
+    # made PDFs of by a program that is found on the machine: known as `containers.kinds` tells, see `named_reader`
+    **{key: Reader(one.name, one.suffixes, _never, _open_converted) for key, one in CONVERTERS.items()},
     # the last: its mark may come anywhere in the first kilobyte, also in a picture's description
     "pdf": Reader("PDF", (".pdf",), lambda head: b"%PDF-" in head, _open_pdf),
 }
@@ -223,8 +243,31 @@ READERS: dict[str, Reader] = {
 BOOKS = frozenset({"xps", "epub", "fb2", "mobi", "svg", "cbz", "txt"})
 """Keys of the kinds that MuPDF opens besides PDF."""
 
-SUFFIXES = frozenset(suffix for key, reader in READERS.items() for suffix in reader.suffixes if key != "txt")
-"""Names that promise a document; texts are documents only where that is asked for."""
+CONVERTED = frozenset(CONVERTERS)
+"""Keys of the kinds that a program makes PDFs of; a `readers.toml` may name more."""
+
+SUFFIXES = frozenset(
+    suffix for key, reader in READERS.items() for suffix in reader.suffixes if key not in {"txt", *CONVERTED}
+)
+"""Names that promise a document; texts are documents only where that is asked for, and what a program converts is known
+by its content alone: a `.doc` may be a plain text."""
+
+
+def named_reader(words: str) -> str | None:
+    """The key of the reader of a file that `containers.kinds` calls so, with the article; None where there is none."""
+    return ZIP_READERS.get(words) or (converter_of(words) if words else None)
+
+
+def promises_converted(path: str) -> bool:
+    """Whether a name is that of a document that a program is to convert."""
+    return path.lower().endswith(tuple(suffix for one in active().values() for suffix in one.suffixes))
+
+
+def reader_name(key: str) -> str:
+    """What people call the kind of file that a reader reads."""
+    if key in READERS:
+        return READERS[key].name
+    return active()[key].name if key in active() else key
 
 
 def recognise(head: bytes) -> str | None:
@@ -239,12 +282,36 @@ def text_reader(path: str, head: bytes, limits: Limits) -> str | None:
     return "txt" if wanted and head and (is_utf16 or b"\0" not in head) else None
 
 
-def open_document(path: str, reader: str, options: ReadOptions) -> OpenDocument:
-    """Opens a file, a member of a container or an object, with a reader of the table; raises DocumentError."""
+def open_document(path: str, reader: str, options: ReadOptions, converted: Converted | None = None) -> OpenDocument:
+    """Opens a file, or a member of a container, with a reader of the table.
+
+    Args:
+        path: Where it is.
+        reader: Key of its reader.
+        options: How it is read.
+        converted: Its PDF, where its reader is one that needs it and it was made before.
+
+    Raises:
+        DocumentError: It cannot be opened.
+    """
+    if needs_converting(reader):
+        made = converted or convert(_document_at(path, reader, options.limits), options.limits)
+        opened: Any = _open_converted(made.path, options)
+        opened.made_by = made.made_by
+        return opened  # type: ignore[no-any-return]
     opener: Any = READERS[reader].open
     held = held_file(path, options.limits)
     if held is None:
         return opener(path, options)  # type: ignore[no-any-return]
-    opened: OpenDocument = opener(held.path, options)
+    opened = opener(held.path, options)
     weakref.finalize(opened, held.close)  # a reader may open its file again as long as it lives
-    return opened
+    return opened  # type: ignore[no-any-return]
+
+
+def _document_at(path: str, reader: str, limits: Limits) -> Document:
+    """What is needed to convert a document that nobody has hashed."""
+    try:
+        with on_the_disk(path, limits) as file:
+            return Document(path, sha256_of(Path(file)), 0, 0, reader)
+    except OSError as error:
+        raise DocumentError("unreadable", f"cannot be read: {error.strerror or error}") from None

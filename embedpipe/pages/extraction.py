@@ -15,7 +15,7 @@ from PIL import Image
 from embedpipe.core.errors import DocumentError
 from embedpipe.core.records import Document
 from embedpipe.pages.containers.opening import on_the_disk
-from embedpipe.pages.documents import OpenDocument, ReadOptions, open_document
+from embedpipe.pages.documents import OpenDocument, ReadOptions, needs_converting, open_document
 from embedpipe.pages.formats.pdf import PdfDocument
 from embedpipe.pages.formats.tiff import TiffDocument
 from embedpipe.pages.formats.tiff_parts import copy_pictures
@@ -33,6 +33,7 @@ _OF_ALL_PAGES = (
 )
 """What the catalogue of a PDF holds for all of its pages, and most of it decides how they look."""
 _DEEPEST_FIELD = 32
+_NOT_CUT = "a file of its kind is not cut: only PDF and TIFF are"
 
 
 def suffix_of(document: Document) -> str:
@@ -58,6 +59,9 @@ def extract(
     Yields:
         The file of each span, or why there is none.
     """
+    if needs_converting(document.reader):
+        yield from (DocumentError("page_error", _NOT_CUT) for _ in spans)
+        return
     files = [folder / f"{first}-{last}{suffix_of(document)}" for first, last in spans]
     longest = max((last - first for first, last in spans), default=0)
     calls: list[tuple[Callable[..., None], tuple[Any, ...], float]] = []
@@ -191,7 +195,7 @@ def _prune_field(field: Any, shown: set[int], deepest: int) -> bool:
 def _extract_pictures(opened: OpenDocument, document: Document, span: Span, file: str, options: ReadOptions) -> None:
     """Copies pictures of a TIFF as they are stored; where the file is not as the format says, writes them anew."""
     if not isinstance(opened, TiffDocument):
-        raise DocumentError("page_error", "a file of its kind is not cut: only PDF and TIFF are")
+        raise DocumentError("page_error", _NOT_CUT)
     first, last = (opened.frame_number(index) for index in span)
     try:
         if last - first != span[1] - span[0]:

@@ -10,11 +10,25 @@ from PIL import __version__ as pillow_version
 
 from embedpipe.core.errors import DocumentError
 from embedpipe.core.records import Document
-from embedpipe.pages.documents import BOOKS, READERS, OpenDocument, ReadOptions, open_document
+from embedpipe.pages.containers.opening import on_the_disk
+from embedpipe.pages.converting.conversions import Conversions
+from embedpipe.pages.converting.document import ConvertedDocument
+from embedpipe.pages.converting.fonts import named_fonts
+from embedpipe.pages.converting.running import network_is_cut
+from embedpipe.pages.documents import (
+    BOOKS,
+    Converted,
+    OpenDocument,
+    ReadOptions,
+    needs_converting,
+    open_document,
+    reader_name,
+)
 from embedpipe.pages.extraction import run_guarded
 from embedpipe.pages.formats import books
 from embedpipe.pages.formats.colours import profile_of
 from embedpipe.pages.formats.pdf import PdfDocument
+from embedpipe.pages.formats.pdf_fonts import CJK_FALLBACK
 from embedpipe.pages.formats.pdf_mending import hidden_layers
 from embedpipe.pages.formats.pictures import ORIENTATION, ImageDocument
 
@@ -37,15 +51,31 @@ def facts_of(documents: Iterable[Document], options: ReadOptions) -> Iterator[di
     Yields:
         Of each its facts by name, all of them numbers, texts and lists of texts; or why it cannot be opened.
     """
-    return run_guarded(((_facts, (one, options), options.limits.page_seconds) for one in documents), options)
+    documents = list(documents)
+    converted: list[Converted | DocumentError | None] = []
+    with Conversions(options.limits) as conversions:
+        for one in documents:
+            try:
+                converted.append(conversions.convert(one) if needs_converting(one.reader) else None)
+            except DocumentError as error:
+                converted.append(error)
+        calls = (
+            (_facts, (one, options, made), options.limits.page_seconds)
+            for one, made in zip(documents, converted, strict=True)
+        )
+        yield from run_guarded(calls, options)
 
 
-def _facts(document: Document, options: ReadOptions) -> dict[str, Any]:
-    opened = open_document(document.path, document.reader, options)
+def _facts(document: Document, options: ReadOptions, converted: Converted | DocumentError | None) -> dict[str, Any]:
+    if isinstance(converted, DocumentError):
+        raise converted
+    opened = open_document(document.path, document.reader, options, converted)
     try:
-        facts: dict[str, Any] = {"kind": READERS[document.reader].name, "page_count": opened.page_count}
+        facts: dict[str, Any] = {"kind": reader_name(document.reader), "page_count": opened.page_count}
         facts["library"] = _library(document.reader)
-        if isinstance(opened, PdfDocument):
+        if isinstance(opened, ConvertedDocument):
+            facts |= _of_converted(document, opened, options)
+        elif isinstance(opened, PdfDocument):
             facts |= _of_pdf(opened)
         elif document.reader in BOOKS:
             if opened.pdf.is_reflowable:
@@ -58,8 +88,38 @@ def _facts(document: Document, options: ReadOptions) -> dict[str, Any]:
         opened.close()
 
 
+def _of_converted(document: Document, opened: ConvertedDocument, options: ReadOptions) -> dict[str, Any]:
+    """What made the PDF, and which fonts it took for those that the document names."""
+    held, named = _fonts_of(opened), []
+    with on_the_disk(document.path, options.limits) as path:
+        named = named_fonts(path)
+    missing = [name for name in named if not any(_same_font(name, one) for one in held)]
+    return {
+        "converted_by": opened.made_by,
+        "network": "cut off" if network_is_cut() else "told to use none; nothing here cuts a program off",
+        "fonts_not_in_the_pdf": missing,
+        "fonts_of_the_pdf": list(held),
+        "fonts_not_embedded": _not_embedded(opened),
+    }
+
+
+def _fonts_of(opened: OpenDocument) -> dict[str, None]:
+    """The fonts that pages name, without the marks of subsets."""
+    found = dict[str, None]()
+    for index in range(min(opened.page_count, _MOST_PAGES)):
+        for _, _, _, name, *_ in opened.pdf.get_page_fonts(index, full=True):
+            found[name.partition("+")[2] or name] = None
+    return found
+
+
+def _same_font(named: str, held: str) -> bool:
+    """Whether a PDF's name of a font, such as `NotoSansCJKsc-Regular`, is that of a document."""
+    one, other = ("".join(c for c in name.casefold() if c.isalnum()) for name in (named, held))
+    return bool(one) and other.startswith(one)
+
+
 def _library(reader: str) -> str:
-    if reader in ("pdf", "caj") or reader in BOOKS:
+    if reader in ("pdf", "caj") or reader in BOOKS or needs_converting(reader):
         return f"PyMuPDF {pymupdf.VersionBind} (MuPDF {pymupdf.VersionFitz})"
     if reader in _EXTRAS:
         return f"{_EXTRAS[reader]} {version(_EXTRAS[reader])}, Pillow {pillow_version}"
@@ -74,8 +134,16 @@ def _of_pdf(opened: PdfDocument) -> dict[str, Any]:
         "password_used": bool(opened.password),
         "repaired": bool(pdf.is_repaired),
         "hidden_layers": hidden_layers(pdf),
+        "page_labels": _labels(pdf),
         "fonts_not_embedded": _not_embedded(opened),
     }
+
+
+def _labels(pdf: pymupdf.Document) -> list[str]:
+    """What pages call themselves (`iv`, `A-3`), of the first ones; empty where these are their numbers."""
+    count = min(pdf.page_count, _MOST_PAGES)
+    labels = [str(pdf[index].get_label()) for index in range(count)] if pdf.get_page_labels() else []
+    return labels if labels != [str(number) for number in range(1, count + 1)] else []
 
 
 def _not_embedded(opened: OpenDocument) -> list[str]:
@@ -90,7 +158,7 @@ def _not_embedded(opened: OpenDocument) -> list[str]:
             continue
         for _, extension, kind, name, *_ in fonts:
             if extension == "n/a" and kind != "Type3":
-                instead = "its CJK fallback" if kind == "Type0" else "a substitute"
+                instead = f"its CJK fallback, {CJK_FALLBACK}" if kind == "Type0" else "a substitute"
                 instead = "a font of the same measures" if name.startswith(_STANDARD) else instead
                 found[f"{name}: MuPDF draws {instead}"] = None
     return list(found)

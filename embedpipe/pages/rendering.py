@@ -9,12 +9,12 @@ import contextlib
 import signal
 import sys
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,18 +37,22 @@ from embedpipe.core.records import (
     Recipe,
     Words,
 )
+from embedpipe.pages.containers import sharing
 from embedpipe.pages.containers.contract import telling_damage
 from embedpipe.pages.containers.places import outer
 from embedpipe.pages.contract import Selection, first_line
+from embedpipe.pages.converting.conversions import Conversions
 from embedpipe.pages.cues import UNKNOWN, page_cues
 from embedpipe.pages.documents import (
     BLANK_INK,
     THUMBNAILS,
     WORDS,
+    Converted,
     OpenDocument,
     ReadOptions,
     Rendering,
     load_decoders,
+    needs_converting,
     open_document,
     plan,
 )
@@ -74,6 +78,7 @@ TASKS_PER_WORKER = 500
 
 _MOST_FALSE_STARTS = 3
 _LOOK_UP = 0.2  # seconds
+_MOST_CONVERTING = 4096  # documents that wait for a program: those behind them are drawn meanwhile
 _NO_PICTURE = np.empty((0, 0, 3), np.uint8)
 _IDLE = -2
 _OPENING = -1
@@ -88,20 +93,23 @@ class Job:
         selection: Which of its pages.
         known: Page indices of these that are not wanted.
         extras_only: Page indices whose picture is not wanted, only what else is made of the page.
+        converted: The PDF that a program has made of it; the renderer has it made where that is needed.
     """
 
     document: Document
     selection: Selection
     known: frozenset[int] = frozenset()
     extras_only: frozenset[int] = frozenset()
+    converted: Converted | None = None
 
 
 @dataclass(slots=True)
 class RenderStats:
-    """What rendering cost, added up over the workers: seconds of work, and pages."""
+    """What rendering cost, added up over the workers: seconds of work, and pages; and what made PDFs of documents."""
 
     seconds: float = 0.0
     pages: int = 0
+    converted: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(slots=True)
@@ -155,12 +163,15 @@ class Renderer:
             max_workers=workers,
             max_tasks=TASKS_PER_WORKER,
             initializer=start_worker,
-            initargs=(options, self._marks),
+            initargs=(options, self._marks, sharing.place()),
             context=context,
         )
         self._waiting: deque[_Task] = deque()
         self._running: dict[Future[_Answer], _Task] = {}
         self._open_tasks: dict[Document, int] = {}
+        # half of the workers' number: while programs run, pages are drawn
+        self._conversions = Conversions(options.limits, max(1, workers // 2))
+        self._converting: dict[Future[Converted], Job] = {}
 
     def __enter__(self) -> Self:
         """Workers start with the first document."""
@@ -173,13 +184,15 @@ class Renderer:
     @property
     def idle(self) -> bool:
         """Whether all is done that it was asked for, so that it can be asked for something else."""
-        return not (self._stopped or self._running or self._waiting)
+        return not (self._stopped or self._running or self._waiting or self._converting)
 
     def stop(self) -> None:
         """Ends the workers at once; what they were at is cancelled."""
         self._stopped = True
+        self._conversions.stop()
         self._pool.stop()  # type: ignore[no-untyped-call]
         self._pool.join(timeout=10)
+        sharing.clear()
 
     def render(self, jobs: Iterable[Job]) -> Iterator[Rendered]:
         """Yields results as they come, in no fixed order; documents are drawn from `jobs` only when there is room.
@@ -190,24 +203,53 @@ class Renderer:
         source = iter(jobs)
         exhausted = False
         while True:
-            while self._free and not exhausted and len(self._waiting) < self._window:
-                job = next(source, None)
-                if job is None:
-                    exhausted = True
-                else:
-                    self._enqueue(_Task(job, None))
-                self._fill()
+            exhausted = exhausted or self._draw(source)
             self._fill()
-            if not self._running:
+            if not (self._running or self._converting):
                 if exhausted and not self._waiting:
                     return
                 continue
             # a pool that is stopped from another thread may leave futures that never end
-            done, _ = wait(self._running, timeout=_LOOK_UP, return_when=FIRST_COMPLETED)
+            more = not exhausted and self._has_room()
+            futures: list[Future[Any]] = [*self._running, *self._converting]
+            done, _ = wait(futures, timeout=0 if more else _LOOK_UP, return_when=FIRST_COMPLETED)
             if self._stopped:
                 return
             for future in done:
-                yield self._settle(future)
+                if future in self._running:
+                    yield self._settle(future)
+                elif (failed := self._take_converted(future)) is not None:
+                    yield failed
+
+    def _draw(self, jobs: Iterator[Job]) -> bool:
+        """Takes some documents, as long as there is room; whether there are no more."""
+        for _ in range(self._window):
+            if not self._has_room():
+                return False
+            job = next(jobs, None)
+            if job is None:
+                return True
+            if needs_converting(job.document.reader) and job.converted is None:
+                self._converting[self._conversions.submit(job.document)] = job
+            else:
+                self._enqueue(_Task(job, None))
+            self._fill()
+        return False
+
+    def _has_room(self) -> bool:
+        """Whether one more document can be taken: pages wait for a worker, or Office documents in a long row."""
+        return bool(self._free) and len(self._waiting) < self._window and len(self._converting) < _MOST_CONVERTING
+
+    def _take_converted(self, future: Any) -> Rendered | None:
+        """Has the pages of a document drawn whose PDF was made; or tells why there is none."""
+        job = self._converting.pop(future)
+        try:
+            converted = future.result()
+        except DocumentError as error:
+            return Rendered(job.document, _failures(job.document, None, error.kind, str(error)), finished=True)
+        self.stats.converted[converted.made_by] += 1
+        self._enqueue(_Task(replace(job, converted=converted), None))
+        return None
 
     def _enqueue(self, task: _Task) -> None:
         document = task.job.document
@@ -286,10 +328,17 @@ _last: dict[Recipe, tuple[Document, OpenDocument]] = {}
 _read: PageReader | None = None
 
 
-def start_worker(options: ReadOptions, marks: Numbers) -> None:
-    """Makes a fresh process one that may be killed, and that cannot take more memory than it is given."""
+def start_worker(options: ReadOptions, marks: Numbers, shared: str = "") -> None:
+    """Makes a fresh process one that may be killed, and that cannot take more memory than it is given.
+
+    Args:
+        options: How documents are read.
+        marks: What each task is at.
+        shared: Where the list is of what the parent has unpacked, see `containers.sharing`.
+    """
     global _options, _marks, _read  # noqa: PLW0603 - one per worker process
     _options, _marks = options, marks
+    sharing.follow(shared)
     load_decoders()  # before the memory is counted that it starts with
     silence()
     _read = options.recogniser.load() if options.recogniser else None
@@ -321,7 +370,7 @@ def _work(job: Job, indices: list[int] | None, slot: int) -> _Answer:
     _marks[slot] = _OPENING
     try:
         with _fetched(document), _alarm():  # in this order: a network may be slower than a page
-            opened = _open(document, _options)
+            opened = _open(document, _options, job.converted)
     except (DocumentError, MemoryError) as error:
         return _Answer(_failures(document, indices, *_reason(error)), [], time.perf_counter() - begin)
     rest: list[int] = []
@@ -341,7 +390,7 @@ def _fetched(document: Document) -> "contextlib.AbstractContextManager[object]":
         return contextlib.closing(fetched(document.path))
 
 
-def _open(document: Document, options: ReadOptions) -> OpenDocument:
+def _open(document: Document, options: ReadOptions, converted: Converted | None) -> OpenDocument:
     """Opens a document, or hands out the one that this worker opened last to draw pages so."""
     last = _last.get(options.recipe)
     if last is not None:
@@ -357,7 +406,7 @@ def _open(document: Document, options: ReadOptions) -> OpenDocument:
     size = status.st_size if file == document.path else document.size
     if (size, file_time(status.st_mtime_ns)) != (document.size, document.mtime_ns):
         raise DocumentError("unreadable", "it changed while it was read; run again when it is at rest")
-    opened = open_document(document.path, document.reader, options)
+    opened = open_document(document.path, document.reader, options, converted)
     _last[options.recipe] = (document, opened)
     return opened
 
@@ -378,7 +427,7 @@ def _render_page(job: Job, opened: OpenDocument, index: int, slot: int) -> list[
             ink = drawn.ink
             facts = _cues(opened, drawn, index) if _options.cues else ()
             kind = UNKNOWN_KIND if _options.variants else _kind(opened, drawn)
-            words, small = _words(drawn), _thumbnail(document, drawn, index)
+            words, small = _words(drawn), _thumbnail(job, drawn, index)
             pictures = [] if index in job.extras_only else _pictures(drawn, (document.sha256, index))
     except (DocumentError, MemoryError) as error:
         return _failures(document, [index], *_reason(error))
@@ -452,14 +501,14 @@ def _recognised(drawn: Rendering, read: PageReader) -> Words:
         return Words(origin=OCR_WORDS, message=f"page_error: its text cannot be recognised: {first_line(error)}")
 
 
-def _thumbnail(document: Document, drawn: Rendering, index: int) -> bytes | None:
+def _thumbnail(job: Job, drawn: Rendering, index: int) -> bytes | None:
     """A small picture of the whole page, where one is wanted; a page that can be rendered is never lost for it."""
     if THUMBNAILS not in _options.extras:
         return None
     recipe = _options.recipe
     if recipe.resize == "crop" or recipe.size < LONG_SIDE or recipe.annotations == "hide":  # they are for all spaces
         try:
-            drawn = _open(document, replace(_options, recipe=Recipe(LONG_SIDE))).render(index)
+            drawn = _open(job.document, replace(_options, recipe=Recipe(LONG_SIDE)), job.converted).render(index)
         except DocumentError:
             return b""
     return thumbnail(drawn.pixels, drawn.width, drawn.height)

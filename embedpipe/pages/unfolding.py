@@ -29,7 +29,7 @@ from embedpipe.pages.containers.contract import (
 )
 from embedpipe.pages.containers.opening import kind_of, member_file, open_container, too_deep
 from embedpipe.pages.containers.places import of_member, outer
-from embedpipe.pages.documents import Limits, recognise, text_reader
+from embedpipe.pages.documents import Limits, named_reader, promises_converted, recognise, text_reader
 from embedpipe.pages.leftovers import LINK, in_container
 from embedpipe.pages.walking import (
     UNREAD,
@@ -173,7 +173,8 @@ class _Unfolding:
         except DocumentError as error:
             if kind == kinds.PDF and error.kind in _TOLD_BY_PAGES:
                 return
-            what = "" if self.found.named else named_format(path)  # a damaged Word document is not looked into either
+            # a damaged document that a program would convert fails, one of a format that is not read is passed over
+            what = "" if self.found.named or promises_converted(path) else named_format(path)
             yield IgnoredFile(path, UNREAD, what) if what else failure(path, error.kind, str(error))
         finally:
             if container is not None:
@@ -181,13 +182,14 @@ class _Unfolding:
 
     def _no_container(self, file: BinaryIO, path: str, words: str) -> Item:
         """A ZIP that is one document, or a program."""
-        if path == self.found.path and words in kinds.ZIP_READERS:
+        reader = named_reader(words)
+        if path == self.found.path and reader:
             return identify(self.found, self.limits)
         file.seek(0)
         head = filled(file, kinds.HEAD)
-        if words in kinds.ZIP_READERS:
+        if reader:
             digest, size = self._hash(file, head)
-            return Document(path, digest, size, self.found.mtime_ns, kinds.ZIP_READERS[words])
+            return Document(path, digest, size, self.found.mtime_ns, reader)
         found = self.found if path == self.found.path else FoundFile(path, -1, self.found.mtime_ns, False, None)
         return no_document(found, head, words)
 
@@ -229,7 +231,7 @@ class _Unfolding:
             with self._spooled(content, head) as file:
                 yield from self._opened(file, kind, found.path, depth + 1)
             return
-        reader = recognise(head) or text_reader(found.path, head, self.limits)
+        reader = named_reader(kinds.other_kind(head)) or recognise(head) or text_reader(found.path, head, self.limits)
         if reader is None or made_here(Path(found.path), head):
             yield no_document(found, head)
             return

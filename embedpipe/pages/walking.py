@@ -21,9 +21,9 @@ from embedpipe.core.other_formats import bare, format_of, named_format
 from embedpipe.core.outputs import made_here
 from embedpipe.core.records import WHOLE_FILE, Document, PageFailure, PageRef
 from embedpipe.pages.containers.kinds import HEAD, ZIP, container_kind, other_kind
-from embedpipe.pages.containers.opening import zip_reader
+from embedpipe.pages.containers.opening import zip_words
 from embedpipe.pages.containers.places import MARK
-from embedpipe.pages.documents import SUFFIXES, Limits, recognise, text_reader
+from embedpipe.pages.documents import SUFFIXES, Limits, named_reader, recognise, text_reader
 from embedpipe.pages.leftovers import LINK, OURS, Sieve
 
 OTHER, UNREAD = "other", "unread"
@@ -240,8 +240,8 @@ def identify_open(file: BinaryIO, found: FoundFile, limits: Limits) -> Document 
         return failure(found.path, "unreadable", "it is no longer a regular file")
     head = file.read(HEAD)
     kind = container_kind(head)
-    reader = zip_reader(file) if kind == ZIP else None if kind else recognise(head)
-    reader = reader or (None if kind else text_reader(found.path, head, limits))
+    words = zip_words(file) if kind == ZIP else other_kind(head, partial(_read_of, file))
+    reader = named_reader(words) or (None if kind else recognise(head) or text_reader(found.path, head, limits))
     file.seek(len(head))
     is_large = found.size > limits.file_bytes
     path = found.path if reader is None or found.named or is_large else local_path(file, found.path)
@@ -302,6 +302,11 @@ def not_read(path: str, what: str = "") -> PageFailure:
     """The failure of a file that is no document that can be read; `what` is what people call it, if that is known."""
     said = f"{what}: embedpipe does not read these" if what else "its content is of no kind that is read"
     return failure(path, "not_a_document", f"{said}; convert it to PDF first")
+
+
+def _read_of(file: BinaryIO, offset: int, count: int) -> bytes:
+    file.seek(offset)
+    return file.read(count)
 
 
 def _read_at(path: str, offset: int, count: int) -> bytes:

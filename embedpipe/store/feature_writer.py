@@ -45,7 +45,7 @@ class FeatureWriter:
 
     Args:
         store: Its damaged parts are put aside first, so that their pages are embedded again.
-        knobs: Engine, device, precision: recorded in every part.
+        knobs: Engine, device, precision, and by what documents were converted: recorded in every part that is written.
     """
 
     def __init__(self, store: FeatureStore, knobs: dict[str, str]) -> None:

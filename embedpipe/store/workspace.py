@@ -13,7 +13,7 @@ from embedpipe.core.files import waiting, writing
 from embedpipe.core.objects.urls import absolute, as_written, is_url, scheme_of
 from embedpipe.core.records import Identity
 from embedpipe.store.features import FeatureStore
-from embedpipe.store.label_history import History
+from embedpipe.store.label_lists.history import History
 from embedpipe.store.labels import Labels
 from embedpipe.store.remote.mirror import Mirror, mirror_of
 from embedpipe.store.sources import Sources
@@ -43,7 +43,7 @@ class Workspace:
         self.root = Path(absolute(url)) if is_url(url) else Path(root)
         self._mirror: Mirror | None = None
         if is_url(url) and scheme_of(url) != "file":
-            from embedpipe.backbones.model_cache import cache_folder  # noqa: PLC0415 - loads what runs networks
+            from embedpipe.core.cache_folder import cache_folder  # noqa: PLC0415 - only stores elsewhere need it
 
             self._mirror = mirror_of(absolute(url), cache_folder())
             self.root = self._mirror.folder

@@ -27,7 +27,7 @@ from embedpipe.backbones.names import members
 from embedpipe.core.errors import UsageError
 from embedpipe.core.records import Document
 from embedpipe.pages.containers.opening import on_the_disk
-from embedpipe.pages.documents import BOOKS, PHOTO_CROP, OpenDocument, ReadOptions, open_document
+from embedpipe.pages.documents import BOOKS, PHOTO_CROP, OpenDocument, ReadOptions, needs_converting, open_document
 
 PLAIN_DPI = 150
 
@@ -118,7 +118,7 @@ def _pictures(pages: Iterable[Page]) -> Iterator[Image.Image]:
         with on_the_disk(document.path) as path, contextlib.ExitStack() as stack:
             if document.reader == "pdf":
                 opened = stack.enter_context(pymupdf.open(path, filetype="pdf"))
-            elif document.reader in BOOKS:
+            elif document.reader in BOOKS or needs_converting(document.reader):
                 held = open_document(document.path, document.reader, ReadOptions())
                 stack.callback(held.close)
                 opened = held.pdf

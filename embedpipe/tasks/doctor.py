@@ -9,11 +9,14 @@ import torch
 
 from embedpipe.backbones.building import BACKBONES
 from embedpipe.backbones.engines import EngineChoice
-from embedpipe.backbones.model_cache import cache_folder
 from embedpipe.backbones.runtime import choose, fast_precision
+from embedpipe.core.cache_folder import cache_folder
 from embedpipe.core.errors import EmbedpipeError
 from embedpipe.core.machine import available_cores
 from embedpipe.core.records import DEFAULT_BACKBONE
+from embedpipe.pages.converting.conversions import version_of
+from embedpipe.pages.converting.libre_office import lacking
+from embedpipe.pages.converting.table import active
 from embedpipe.pages.extras.ocr import RapidOcr
 from embedpipe.store.workspace import Workspace
 
@@ -56,10 +59,27 @@ def examine(workspace: Workspace) -> dict[str, Any]:
         "weights_here": here,
         "ocr": ocr,
         "heif": _heif(),
+        "converters": _converters(),
         "artifacts": str(workspace.root.absolute()),
         "converted": str(cache_folder()),
         "advice": advice,
     }
+
+
+def _converters() -> dict[str, str]:
+    """Which program makes PDFs of each kind of document that needs one, or how to get it."""
+    told = {}
+    for converter in active().values():
+        program = converter.found()
+        if program is None:
+            told[converter.name] = f"not here: {converter.made_by}: {converter.get}"
+            continue
+        version = version_of(program, converter.version[1:]) if converter.version else ""
+        missing = lacking(program) if converter.made_by == "LibreOffice" else ""
+        told[converter.name] = " ".join(filter(None, (converter.made_by, version, f"({program})")))
+        told[converter.name] += f", without {missing}: {converter.get}" if missing else ""
+        told[converter.name] += f"; {converter.fails}" if converter.fails else ""
+    return told
 
 
 def _heif() -> str:

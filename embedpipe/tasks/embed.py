@@ -128,8 +128,8 @@ class _EmbedRun:
         retry_failed: bool,
     ) -> None:
         engine = backbone.engine
-        knobs = {"engine": engine.name, "device": engine.device, "precision": engine.precision}
-        self.writer = FeatureWriter(store, knobs)
+        self._knobs = {"engine": engine.name, "device": engine.device, "precision": engine.precision}
+        self.writer = FeatureWriter(store, self._knobs)
         self.extras = ExtrasWriter(workspace.root, keep)
         self._made = frozenset(keep)
         self._filling: dict[str, _Filling] = {}
@@ -162,6 +162,8 @@ class _EmbedRun:
                 for item in stream.run(self._jobs(intake, stream.stopped)):
                     if pending is not None:
                         writing += pending.result()  # a full disk ends the run here
+                    if stream.converted:
+                        self._knobs["converters"] = "; ".join(sorted(stream.converted))
                     pending = pool.submit(self._keep, item)
                     unpacked = intake.bytes_unpacked
                     done = intake.bytes_done + unpacked - self._bytes_handed_out + stream.bytes_finished
@@ -179,6 +181,7 @@ class _EmbedRun:
         self.report.documents = len(intake.documents) - self._failed_documents(intake)
         self.report.seconds = time.perf_counter() - begin
         self.report.stages = {**stream.seconds, "write": writing}
+        self.report.converted = stream.converted
         return self.report
 
     def _foreseen(self, stream: PageStream, bytes_left: int) -> Forecast | None:

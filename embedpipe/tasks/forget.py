@@ -11,6 +11,7 @@ from embedpipe.core.files import read_json
 from embedpipe.core.objects.places import is_folder
 from embedpipe.core.objects.urls import absolute
 from embedpipe.embedding import cue_table, kind_table
+from embedpipe.pages.converting import kept as converted
 from embedpipe.store.feature_writer import FeatureWriter
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.labels import is_sha256
@@ -87,6 +88,8 @@ def forget(workspace: Workspace, documents: Iterable[str], *, gone: bool = False
         extras = ExtrasWriter(workspace.root, TABLES)
         known |= extras.documents()
         extras.forget(set(hashes))
+        for sha256 in hashes:
+            converted.forget(sha256)
         cue_table.forget(workspace, set(hashes))
         kind_table.forget(workspace, set(hashes))
     here = [sha256 for sha256 in hashes if sha256 in known]

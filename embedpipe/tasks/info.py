@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pyarrow as pa
+
 from embedpipe.classifiers.lessons import missing
 from embedpipe.classifiers.saved.on_disk import check_model, variant_folders
 from embedpipe.core import versions
@@ -16,6 +18,7 @@ from embedpipe.core.files import read_json
 from embedpipe.core.other_formats import counted, in_words
 from embedpipe.core.records import NO_WORDS, OCR_WORDS, OTHER_FORMAT, TEXT_WORDS
 from embedpipe.index import inventory
+from embedpipe.pages.converting.table import CONVERTED_BY
 from embedpipe.store import page_extras
 from embedpipe.store.columns import distinct, rows_with
 from embedpipe.store.features import FeatureStore
@@ -111,6 +114,7 @@ def _space(workspace: Workspace, space: str, labels: Callable[[], Labels], damag
         "megabytes": _megabytes(store.path.iterdir()),
         "variants": _attempt(damaged, lambda: _variants(store.path)),
         "outcomes": dict(Counter(pages["outcome"].to_pylist())),
+        "converted": _converted(pages["message"]),
         "lost": {"pages": len(lost.pages), "documents": len(distinct(lost.pages["document_sha256"]))},
         "missing": lacking.as_json() if lacking else None,
         "index": _attempt(damaged, lambda: inventory.describe(workspace.index_path(space))),
@@ -121,6 +125,15 @@ def _space(workspace: Workspace, space: str, labels: Callable[[], Labels], damag
         ],
         "unread": [{"path": f.page.source, "format": f.message} for f in failures if f.kind == OTHER_FORMAT],
     }
+
+
+def _converted(messages: pa.ChunkedArray) -> dict[str, int]:
+    """Pages of PDFs that a program has made, by its name and version."""
+    told = Counter(text for text in messages.to_pylist() if text and text.startswith(CONVERTED_BY))
+    counts: Counter[str] = Counter()
+    for text, count in told.items():
+        counts[text.removeprefix(CONVERTED_BY).partition("; ")[0]] += count
+    return dict(counts)
 
 
 def _kept(workspace: Workspace, name: str, damaged: list[str]) -> dict[str, Any] | None:
@@ -259,6 +272,7 @@ def _describe_space(space: Mapping[str, Any], *, failures: bool, whole: bool) ->
     held = space["index"]
     if held or whole:
         yield f"  index: {inventory.in_words(held)}" if held else "  index: none yet, made by `index` or `similar`"
+    yield from (f"  pages of documents that {name} made PDFs of: {count}" for name, count in space["converted"].items())
     kinds = Counter(failure["kind"] for failure in space["failures"])
     if kinds:
         yield "  failures: " + ", ".join(f"{n} {kind}" for kind, n in kinds.items())

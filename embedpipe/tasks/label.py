@@ -17,8 +17,8 @@ from embedpipe.core.tables import write_csv
 from embedpipe.pages.documents import Limits
 from embedpipe.pages.unfolding import unfold
 from embedpipe.pages.walking import FoundFile, walk
-from embedpipe.store.label_history import Version
 from embedpipe.store.label_lists.columns import Wish
+from embedpipe.store.label_lists.history import Version
 from embedpipe.store.label_lists.lines import BadLine
 from embedpipe.store.labels import NONE, Label, Labels
 from embedpipe.store.sorted_ledger import LEDGER, NOVEL, SortedFolders, refuse_unknown

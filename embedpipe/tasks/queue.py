@@ -56,14 +56,26 @@ class Ranking:
     Args:
         found: What was computed of all documents.
         held: Where they are.
+        before: The ranking before: how far documents lie from labelled ones stays, where only the answers are others.
     """
 
-    def __init__(self, found: Survey, held: Stock) -> None:
+    def __init__(self, found: Survey, held: Stock, before: "Ranking | None" = None) -> None:
         self._found, self._held = found, held
         self._labels: dict[str, str] = {}
         self._cosines: NDArray[np.float32] | None = None
         self._labelled: set[str] = set()
-        self.tell({})
+        self._doubts: dict[str, float] | None = None
+        if before is not None and before.is_of(found):
+            self._labels, self._cosines, self._labelled = before.known()
+
+    def known(self) -> tuple[dict[str, str], NDArray[np.float32] | None, set[str]]:
+        """Labels, the greatest cosine of each document with a labelled one, and which these are."""
+        return self._labels, self._cosines, self._labelled
+
+    def is_of(self, found: Survey) -> bool:
+        """Whether it is of the same documents, with the same features."""
+        own = self._found
+        return own.documents == found.documents and np.array_equal(own.vectors, found.vectors)
 
     def tell(self, labels: Mapping[str, str], others: Collection[str] = ()) -> None:
         """Takes the labels as they are now; new ones cost little, and where some are gone all is computed again.
@@ -80,6 +92,8 @@ class Ranking:
         elif added:
             more = nearest(vectors, vectors[self._rows(added)])
             self._cosines = self._cosines if more is None else np.maximum(self._cosines, more)
+        if added or removed:
+            self._doubts = None
         self._labels, self._labelled = dict(labels), labelled
 
     def _rows(self, documents: Collection[str]) -> NDArray[np.int64]:
@@ -92,9 +106,11 @@ class Ranking:
         return self._found.uncertainty * distances_of(self._cosines)
 
     def doubts(self) -> dict[str, float]:
-        """What the label of each document without one would teach, by SHA-256."""
-        told = zip(self._found.documents, self._worth().tolist(), strict=True)
-        return {sha256: worth for sha256, worth in told if sha256 not in self._labelled}
+        """What the label of each document without one would teach, by SHA-256; the same mapping until that changes."""
+        if self._doubts is None:
+            told = zip(self._found.documents, self._worth().tolist(), strict=True)
+            self._doubts = {sha256: worth for sha256, worth in told if sha256 not in self._labelled}
+        return self._doubts
 
     @property
     def left(self) -> int:

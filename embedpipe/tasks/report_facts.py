@@ -18,7 +18,7 @@ from embedpipe.classifiers.calibration.shift import promise
 from embedpipe.classifiers.stored_answers import STATUSES, Decided, decided
 from embedpipe.classifiers.training import TrainingRecipe
 from embedpipe.core.records import SAYS_NOTHING, WHOLE_FILE, PageFailure
-from embedpipe.pages.documents import READERS
+from embedpipe.pages.documents import reader_name
 from embedpipe.pages.source_kinds import KINDS
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.labels import NONE, Labels
@@ -291,7 +291,7 @@ def _add_files(workspace: Workspace, rows: Mapping[str, Row], facts: Facts) -> N
             gone_from[sha256] += 1
             continue
         facts.folders[os.path.dirname(path)] += 1
-        facts.readers[READERS[document.reader].name if document.reader in READERS else document.reader] += 1
+        facts.readers[reader_name(document.reader)] += 1
         put_aside = moved.holds(path)
         aside[sha256] += put_aside
         if sha256 in first:

@@ -1,5 +1,6 @@
 """What all requests share: the artifacts as they are now, and what was computed of them; read again once changed."""
 
+import contextlib
 import os
 import tempfile
 import threading
@@ -11,7 +12,7 @@ from typing import Any, TypeVar
 
 from embedpipe.classifiers.saved.on_disk import MANIFEST
 from embedpipe.core import versions
-from embedpipe.core.errors import ArtifactError, UnknownNameError
+from embedpipe.core.errors import ArtifactError, EmbedpipeError, UnknownNameError
 from embedpipe.core.files import read_json
 from embedpipe.embedding.warm import Warm, mark_of
 from embedpipe.store.features import FeatureStore
@@ -30,6 +31,12 @@ T = TypeVar("T")
 
 _FAILURES = 200
 """Failures of a job that are told; `info --failures` lists all."""
+
+_END = 20.0
+"""Seconds that it may take to end."""
+
+_PATIENCE = 0.3
+"""Seconds that a list of all documents waits for how doubtful they are."""
 
 _LOOK_AGAIN = 1.0
 """Seconds after which it is seen what another process has changed."""
@@ -85,6 +92,7 @@ class Hub:
         self._ranking_lock = threading.Lock()
         self._ranking: tuple[object, Ranking] | None = None
         self._told: object = None
+        self._doubts: dict[str, float] = {}
         self.tables: dict[str, tuple[object, object, Any]] = {}
         self._stopped = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="embedpipe-watcher", daemon=True)
@@ -98,6 +106,8 @@ class Hub:
         """Ends jobs and workers, and writes what is to be written."""
         self._stopped.set()
         self.events.close()
+        if self._watcher.is_alive():
+            self._watcher.join(timeout=_END)
         self.scribe.close()
         self.runner.close()
         self.warm.close()
@@ -205,31 +215,40 @@ class Hub:
             return "pending", found
         return ("ready" if found is not None and found.answered else "none"), found
 
-    def ranking(self) -> tuple[str, Ranking | None]:
-        """What the label of each document would teach, as of now."""
+    def use_ranking(self, use: Callable[[Ranking], T], patience: float = -1) -> tuple[str, T | None]:
+        """What a call makes of the ranking of documents as of now, alone with it.
+
+        Args:
+            use: The call.
+            patience: Seconds that others are waited for, who use it or make it; any time if not given.
+
+        Returns:
+            How the answers stand, see `survey`; and what the call returned, None where there is no ranking yet.
+        """
         state, found = self.survey()
         held = self.stock()
-        if found is None or held is None:
+        if found is None or held is None or not self._ranking_lock.acquire(timeout=patience):
             return state, None
-        labels = self.scribe.labels().checked
-        with self._ranking_lock:
+        try:
+            labels = self.scribe.labels().checked
             if self._ranking is None or self._ranking[0] is not found:
-                self._ranking = (found, Ranking(found, held))
+                self._ranking = (found, Ranking(found, held, self._ranking[1] if self._ranking else None))
                 self._told = None
             ranking = self._ranking[1]
             if self._told is not labels:
                 whole, pages = labels_of(labels)
                 ranking.tell(whole, pages)
                 self._told = labels
-            return state, ranking
-
-    def use_ranking(self, use: Callable[[Ranking], T]) -> tuple[str, T | None]:
-        """What a call makes of the ranking, alone with it; None where there is none yet."""
-        state, ranking = self.ranking()
-        if ranking is None:
-            return state, None
-        with self._ranking_lock:
             return state, use(ranking)
+        finally:
+            self._ranking_lock.release()
+
+    def doubts(self) -> dict[str, float]:
+        """What the label of each document would teach; as it was a moment ago while it is computed anew."""
+        _, found = self.use_ranking(lambda ranking: ranking.doubts(), _PATIENCE)
+        if found is not None:
+            self._doubts = found
+        return self._doubts
 
     def result(
         self,
@@ -305,6 +324,8 @@ class Hub:
                 if mark != self._marks.get(event):
                     self.events.publish(event)
             self._marks = marks
+            with contextlib.suppress(EmbedpipeError):
+                self.use_ranking(lambda _: None)
 
     def note_labels(self) -> None:
         """Notes that it was this server that has just written the labels, so that they are not told twice."""

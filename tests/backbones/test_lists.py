@@ -11,10 +11,11 @@ from onnx_files import classifier
 from embedpipe.backbones.engines import AUTO, EngineChoice
 from embedpipe.backbones.lists import combine, shared_recipe
 from embedpipe.backbones.loading import load_backbone
-from embedpipe.backbones.model_cache import CACHE_VARIABLE, Wanted
+from embedpipe.backbones.model_cache import Wanted
 from embedpipe.backbones.names import PRESETS, full_name, is_list, members, one_name, upright_by_default
 from embedpipe.backbones.onnx import networks as onnx_networks
 from embedpipe.backbones.weight_files import WeightsFile
+from embedpipe.core.cache_folder import CACHE_VARIABLE
 from embedpipe.core.errors import UnknownNameError, UsageError, WeightsError
 from embedpipe.core.files import sha256_of
 from embedpipe.core.records import Identity, Recipe

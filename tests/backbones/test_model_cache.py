@@ -15,7 +15,8 @@ import embedpipe
 from embedpipe.backbones import model_cache
 from embedpipe.backbones.building import load_backbone
 from embedpipe.backbones.engines import Backbone, EngineChoice
-from embedpipe.backbones.model_cache import CACHE_VARIABLE, Wanted, cache_folder, find, keep
+from embedpipe.backbones.model_cache import Wanted, find, keep
+from embedpipe.core.cache_folder import CACHE_VARIABLE, cache_folder
 from embedpipe.core.records import Recipe
 
 WANTED = Wanted("timm:test_resnet", "none", Recipe(64, "aspect", "stages"), {}, EngineChoice("auto", "fp32", threads=1))
@@ -215,26 +216,3 @@ def test_a_cache_that_cannot_be_written_is_said_beforehand(
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "new"))
     model_cache.warn_if_not_kept(WANTED)
     assert caplog.messages == []
-
-
-def test_a_user_without_a_home_has_a_cache_of_his_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is in the folder for temporary files, and never one that somebody else could have filled."""
-
-    def nobody(*_: object, **__: object) -> Path:
-        raise RuntimeError("Could not determine home directory.")
-
-    monkeypatch.delenv(CACHE_VARIABLE)
-    monkeypatch.setattr(model_cache.platformdirs, "user_cache_path", nobody)
-    monkeypatch.setattr(model_cache.tempfile, "gettempdir", lambda: str(tmp_path))
-    monkeypatch.setattr(model_cache.tempfile, "tempdir", str(tmp_path))
-    model_cache._cache_without_home.cache_clear()
-    mine = cache_folder()
-    assert mine.parent == tmp_path
-    assert mine.stat().st_mode & 0o077 == 0
-    mine.rmdir()
-    mine.symlink_to(tmp_path / "elsewhere")
-    model_cache._cache_without_home.cache_clear()
-    other = cache_folder()
-    assert other != mine
-    assert other.parent == tmp_path
-    model_cache._cache_without_home.cache_clear()

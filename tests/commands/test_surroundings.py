@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from embedpipe.backbones.model_cache import CACHE_VARIABLE
 from embedpipe.commands import base
 from embedpipe.commands.terminal import console
+from embedpipe.core.cache_folder import CACHE_VARIABLE
 
 
 @pytest.mark.parametrize("quiet", [False, True])

@@ -19,6 +19,7 @@ from embedpipe.core.errors import DocumentError
 from embedpipe.core.records import FAILURES, SHORTEST_SIDE, Recipe
 from embedpipe.pages.documents import (
     BLANK_INK,
+    CONVERTED,
     PHOTO_CROP,
     READERS,
     SHAPE_STEP,
@@ -35,7 +36,7 @@ from embedpipe.pages.formats.pictures import MORE_PICTURES
 from embedpipe.pages.unfolding import look_up
 from embedpipe.pages.walking import identify
 
-KEYS = sorted(set(READERS) - {"txt"})  # any text is one: see test_books
+KEYS = sorted(set(READERS) - {"txt"} - CONVERTED)  # any text is one: see test_books; test_converting has the others
 BOOKS = {
     "xps": book_files.xps,
     "epub": book_files.epub,

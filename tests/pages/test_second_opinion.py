@@ -1,15 +1,21 @@
 """What is on a PDF page, drawn as a second renderer draws it: pdfium, which is that of Chrome."""
 
+import shutil
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pymupdf
 import pypdfium2 as pdfium
 import pytest
 from numpy.typing import NDArray
 from pages.test_documents import read
+from PIL import Image
 
 from embedpipe.core.records import Identity, Recipe
+from embedpipe.pages.contract import ReadOptions
+from embedpipe.pages.formats.pdf import PdfDocument
 
 PAGE = b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 200 200]/Contents 4 0 R"
 BLACK = b"<</Type/XObject/Subtype/Form/BBox[0 0 100 100]/Length 20>>stream\n0 g 0 0 100 100 re f\nendstream"
@@ -158,3 +164,82 @@ def test_hidden_annotations_are_another_space() -> None:
     assert before.space != hidden.space
     assert Identity.from_json(hidden.to_json()) == hidden
     assert Identity.from_json(before.to_json()) == before
+
+
+BOXES = {
+    "turned": b"/MediaBox[0 0 200 100]/Rotate 90",
+    "upside down": b"/MediaBox[0 0 200 100]/Rotate 180",
+    "turned back": b"/MediaBox[0 0 200 100]/Rotate -90",
+    "cropped": b"/MediaBox[0 0 200 200]/CropBox[0 0 150 100]",
+    "turned and cropped": b"/MediaBox[0 0 200 200]/CropBox[0 0 150 100]/Rotate 270",
+    "elsewhere": b"/MediaBox[-50 -50 150 50]",
+    "the wrong way round": b"/MediaBox[200 100 0 0]",
+    "tiny": b"/MediaBox[0 0 9 6]",
+    "huge": b"/MediaBox[0 0 14400 7200]",
+}
+
+
+@pytest.mark.parametrize("box", BOXES.values(), ids=BOXES)
+def test_boxes_are_those_of_other_viewers(tmp_path: Path, box: bytes) -> None:
+    """The page has the shape that pdfium gives it, and the same corner is dark."""
+    draw = b"0 g -50 -50 90 90 re f 0 0 3 3 re f 0 0 4000 3000 re f" if b"14400" in box else b"0 g -50 -50 90 90 re f"
+    draw = b"0 g 0 0 4 3 re f" if b"0 0 9 6" in box else draw
+    page = b"<</Type/Page/Parent 2 0 R/Contents 4 0 R" + box + b">>"
+    content = pdf([page, b"<</Length %d>>stream\n%s\nendstream" % (len(draw), draw)])
+    (tmp_path / "a.pdf").write_bytes(content)
+    drawn = read(tmp_path / "a.pdf", "pdf", recipe=Recipe(size=96))
+    document = pdfium.PdfDocument(content)
+    width, height = document[0].get_size()
+    picture = document[0].render(scale=96 / max(width, height)).to_numpy()[..., :3].mean(axis=2)
+    document.close()
+    assert (drawn.width, drawn.height) == pytest.approx((width, height), abs=0.01)
+    rows, columns = drawn.pixels.shape[:2]
+    corners = [(r, c) for r in (3, rows - 4) for c in (3, columns - 4)]
+    theirs = [(round(r * picture.shape[0] / rows), round(c * picture.shape[1] / columns)) for r, c in corners]
+    assert [bool(drawn.pixels[at].mean() > 128) for at in corners] == [bool(picture[at] > 128) for at in theirs]
+
+
+def test_the_password_that_opens_it_is_found(tmp_path: Path) -> None:
+    """Of a list, as pdfium finds with that one; none of the others opens it."""
+    words = ["wrong", "schlüssel", "密码", "secret"]
+    with pymupdf.open() as document:
+        document.new_page(width=200, height=200).draw_rect((20, 80, 120, 180), fill=(0, 0, 0))
+        content = document.tobytes(encryption=pymupdf.PDF_ENCRYPT_AES_256, user_pw="密码", owner_pw="owner")
+    (tmp_path / "a.pdf").write_bytes(content)
+    opened = PdfDocument(str(tmp_path / "a.pdf"), ReadOptions(Recipe(size=208), passwords=tuple(words)))
+    seen = opened.render(0).pixels.mean(axis=2)
+    opened.close()
+    assert opened.password == "密码"
+    for word in words:
+        if word != opened.password:
+            with pytest.raises(pdfium.PdfiumError):
+                pdfium.PdfDocument(content, password=word)
+    with_it = pdfium.PdfDocument(content, password=opened.password)
+    shades = with_it[0].render(scale=1.04).to_numpy()[..., :3].mean(axis=2)
+    with_it.close()
+    assert np.mean(np.abs(seen - shades) > 100) < 0.01
+
+
+CHINESE = (
+    b"<</Type/Font/Subtype/Type0/BaseFont/SimSun/Encoding/UniGB-UCS2-H/DescendantFonts[<</Type/Font/Subtype/CIDFontType0"
+    b"/BaseFont/SimSun/CIDSystemInfo<</Registry(Adobe)/Ordering(GB1)/Supplement 2>>>>]>>"
+)
+
+
+@pytest.mark.skipif(shutil.which("pdftoppm") is None, reason="poppler-utils is not installed")
+def test_fonts_that_are_not_in_the_file_are_told(tmp_path: Path) -> None:
+    """Letters are drawn where poppler draws some, and the page says in which font."""
+    page = PAGE + b"/Resources<</Font<</F 5 0 R>>>>>>"
+    draw = b"BT /F 60 Tf 30 80 Td <4F60597D> Tj ET"
+    content = pdf([page, b"<</Length %d>>stream\n%s\nendstream" % (len(draw), draw), CHINESE])
+    (tmp_path / "a.pdf").write_bytes(content)
+    drawn = read(tmp_path / "a.pdf", "pdf", recipe=Recipe(size=208))
+    assert drawn.message.startswith("drawn in Droid Sans Fallback, for the file does not hold SimSun")
+    command = ["pdftoppm", "-png", "-scale-to", "208", str(tmp_path / "a.pdf"), str(tmp_path / "p")]
+    subprocess.run(command, check=True, capture_output=True)
+    (picture,) = tmp_path.glob("p*.png")
+    theirs = np.asarray(Image.open(picture).convert("L"), float)
+    for part in (np.s_[60:130, 30:90], np.s_[60:130, 95:150]):
+        assert (drawn.pixels.mean(axis=2)[part] < 128).mean() > 0.05
+        if (theirs < 128).any():  # poppler draws none without CJK fonts of the system
+            assert (theirs[part] < 128).mean() > 0.05

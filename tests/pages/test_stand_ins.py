@@ -7,6 +7,8 @@ import pymupdf
 import pytest
 from pages.test_documents import read, write_pdf
 
+from embedpipe.core.errors import DocumentError
+
 PAGE = "<</Type/Page/Parent 2 0 R/MediaBox[0 0 300 400]/Contents 4 0 R/Resources<</Font<</F 5 0 R>>>>>>"
 CONTENT = "BT /F 20 Tf 30 300 Td (Please wait) Tj ET"
 XDP = "<xdp:xdp>{}<xfa:datasets><who>{}</who></xfa:datasets></xdp:xdp>"
@@ -42,12 +44,11 @@ def xfa_form(file: Path, form: str, *, catalog: str = "", config: str = "", who:
         ("/XFA 6 0 R", {}),
     ],
 )
-def test_a_dynamic_form_is_a_placeholder(tmp_path: Path, form: str, more: dict[str, str]) -> None:
-    """However the form is stored, and however it says that its pages are laid out later."""
-    drawn = read(xfa_form(tmp_path / "a.pdf", form, **more), "pdf")
-    assert drawn.stands_for == "placeholder"
-    assert "XFA" in drawn.message
-    assert drawn.ink > 0
+def test_a_dynamic_form_is_not_drawn(tmp_path: Path, form: str, more: dict[str, str]) -> None:
+    """However the form is stored, and however it says that its pages are laid out later: nothing is embedded of it."""
+    with pytest.raises(DocumentError, match="dynamic XFA form") as refused:
+        read(xfa_form(tmp_path / "a.pdf", form, **more), "pdf")
+    assert refused.value.kind == "needs_converter"
 
 
 @pytest.mark.parametrize("form", ["/Fields[7 0 R]/XFA 6 0 R", "/Fields[7 0 R]", "/Fields[]"])

@@ -5,6 +5,7 @@ import os
 import sys
 import time
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -13,17 +14,18 @@ import pymupdf
 import pytest
 import pyzipper
 from ole_files import compound, outlook_mail
-from pages.test_containers import mailed, pdf, put, sevenzipped, zipped
+from pages.test_containers import MAKERS, mailed, pdf, put, sevenzipped, zipped
 
+from embedpipe.commands.terminal.options import Reading
 from embedpipe.core.errors import DocumentError
 from embedpipe.core.records import Document, PageFailure
 from embedpipe.pages import guarding
-from embedpipe.pages.containers import kinds, unpacking
+from embedpipe.pages.containers import archives, kinds, sharing, unpacking
 from embedpipe.pages.containers.contract import Allowance
 from embedpipe.pages.documents import Limits, ReadOptions, open_document
 from embedpipe.pages.unfolding import Item, identify_at, look_up, unfold
 
-MEMORY = 1 << 30
+MEMORY = 1 << 28
 
 
 def found(file: Path, **limits: object) -> dict[str, str]:
@@ -49,7 +51,7 @@ class TestGuard:
         ("function", "arguments", "kind"),
         [
             (time.sleep, (9,), "timeout"),
-            (bytearray, (1 << 40,), "memory"),
+            (bytearray, (600 << 20,), "memory"),
             (os._exit, (3,), "crash"),
         ],
     )
@@ -168,6 +170,8 @@ def carrier(password: str = "") -> bytes:
     with pymupdf.open() as document:
         page = document.new_page()
         page.add_file_annot((9, 9), pdf("2"), "b.pdf")
+        once = document.xref_get_key(page.xref, "Annots")[1].strip("[]")
+        document.xref_set_key(page.xref, "Annots", f"[{once} {once}]")
         document.embfile_add("x", pdf("3"), filename="../发票.pdf", ufilename="../发票.pdf")
         document.embfile_add("z", zipped([("c.pdf", pdf("4"))]), filename="c.zip", ufilename="c.zip")
         sealed = {"encryption": pymupdf.PDF_ENCRYPT_AES_256, "user_pw": password, "owner_pw": password}
@@ -194,6 +198,14 @@ class TestAttachedToPdfs:
         assert found(file, attachments=True) == inside | {"plain.pdf": "pdf"}
         told = list(items(file, attachments=True, depth=1))
         assert [getattr(item, "kind", "pdf") for item in told] == ["pdf", "too_large", "pdf"]
+
+    def test_the_option_asks_for_them(self, tmp_path: Path) -> None:
+        """With the passwords, which are never shown."""
+        (tmp_path / "p").write_text("s3cret", encoding="utf-8")
+        limits = Reading(attachments=True, password_file=tmp_path / "p").settings().limits
+        assert (limits.attachments, limits.passwords) == (True, ("s3cret",))
+        assert "s3cret" not in repr(limits)
+        assert not Reading().settings().limits.attachments
 
     def test_with_a_password(self, tmp_path: Path) -> None:
         """Without it the pages tell that it is encrypted, and nothing is told twice."""
@@ -310,3 +322,63 @@ def test_a_file_without_a_number_is_unpacked_as_well() -> None:
         container = unpacking.unpacked(cast("BinaryIO", io.BytesIO(content)), kind, Allowance(len(content), Limits()))
         assert "a.pdf" in {member.name for member in container} or kind == kinds.PDF
         container.close()
+
+
+class TestSharing:
+    """What this process unpacks as a whole, its workers find."""
+
+    @pytest.fixture
+    def shared(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+        """Copies of any size are shared; the place of the list."""
+        monkeypatch.setattr(sharing, "_LEAST_BYTES", 1)
+        place = sharing.place()
+        if not place:
+            pytest.skip("the system shows no open files of other processes")
+        yield place
+        sharing.follow("")
+        sharing.clear()
+
+    @pytest.mark.parametrize("kind", ["7z", "tar.gz"])
+    def test_a_worker_finds_it(self, tmp_path: Path, shared: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """With the same members, and without unpacking it; where the archive is another one by now, it unpacks."""
+        file = put(tmp_path, MAKERS[kind]([("a.pdf", pdf()), ("b.pdf", pdf("2"))]))
+        here = items(file)
+        sharing.follow(shared)
+        monkeypatch.setattr(unpacking, "guarded", None)
+        monkeypatch.setattr(archives, "copied", None)
+        assert items(file) == here
+        with open(file, "rb") as source:
+            copy, _ = sharing.find(source) or pytest.fail("it is not shared")
+            copy.close()
+        file.write_bytes(MAKERS[kind]([("c.pdf", pdf("3"))]))
+        with open(file, "rb") as source:
+            assert sharing.find(source) is None
+
+    def test_a_number_that_means_another_file_is_noticed(self, tmp_path: Path, shared: str) -> None:
+        """And copies that are let go are not looked for."""
+        file = put(tmp_path, MAKERS["tar.gz"]([("a.pdf", pdf())]))
+        items(file)
+        (number, _) = next(iter(sharing._shared.copies.values()))
+        os.pwrite(number, b"x" * 16, os.fstat(number).st_size - 16)
+        sharing.follow(shared)
+        assert found(file) == {"a.pdf": "pdf"}
+        with open(file, "rb") as source:
+            assert sharing.find(source) is None
+        sharing.clear()
+        with open(file, "rb") as source:
+            assert sharing.find(source) is None
+
+    def test_no_more_is_kept_than_is_allowed(self, tmp_path: Path, shared: str) -> None:
+        """The first ones go; what lies in another file is not shared."""
+        for number in range(12):
+            items(put(tmp_path, MAKERS["tar.gz"]([(f"{number}.pdf", pdf(str(number)))]), f"{number}"))
+        assert len(sharing._shared.copies) == 8
+        with open(tmp_path / "0", "rb") as first, open(tmp_path / "11", "rb") as last:
+            sharing.follow(shared)
+            assert sharing.find(first) is None
+            copy, _ = sharing.find(last) or pytest.fail("it is not shared")
+            copy.close()
+        sharing.follow("")
+        sharing.clear()
+        items(put(tmp_path, zipped([("in.tar.gz", MAKERS["tar.gz"]([("a.pdf", pdf())]))])))
+        assert not sharing._shared.copies

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import book_files
 import numpy as np
+import pymupdf
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
@@ -56,7 +57,7 @@ def test_each_file_is_told(pile: Path, tiny: Backbone, tmp_path: Path) -> None:
     assert set(told) == {"发票.pdf", "notes.txt", "b", "c.png", "d.docx"}
     invoice = told["发票.pdf"]
     assert invoice.containers == [str(pile / "a.zip")]
-    assert invoice.facts["fonts_not_embedded"] == ["SimSun: MuPDF draws its CJK fallback"]
+    assert invoice.facts["fonts_not_embedded"] == ["SimSun: MuPDF draws its CJK fallback, Droid Sans Fallback"]
     assert invoice.facts["hidden_layers"] == ["Draft"]
     assert invoice.facts["repaired"]
     assert "PyMuPDF" in invoice.facts["library"]
@@ -105,3 +106,18 @@ def test_hidden_annotations_are_a_space_of_their_own(pile: Path, tmp_path: Path)
     assert shown == usual != hidden
     done = CliRunner().invoke(app, ["embed", *options, "--annotations", "none"])
     assert "write show or hide" in str(done.exception)
+
+
+def test_labels_of_pages_are_told(tmp_path: Path, tiny: Backbone) -> None:
+    """What pages call themselves, where these are not their numbers; poppler and viewers show the same."""
+    with pymupdf.open() as document:
+        for _ in range(4):
+            document.new_page()
+        document.set_page_labels([{"startpage": 0, "style": "r"}, {"startpage": 2, "prefix": "A-", "style": "D"}])
+        document.save(tmp_path / "a.pdf")
+        document.set_page_labels([{"startpage": 0, "style": "D"}])
+        document.save(tmp_path / "b.pdf")
+    first, second = explain([str(tmp_path / "a.pdf"), str(tmp_path / "b.pdf")], tiny, Settings(workers=1))
+    assert first.facts["page_labels"] == ["i", "ii", "A-1", "A-2"]
+    assert second.facts["page_labels"] == []
+    assert [row["page"] for row in first.pages] == [1, 2, 3, 4]

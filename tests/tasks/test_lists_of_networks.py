@@ -10,11 +10,11 @@ import pytest
 from onnx_files import classifier, detector
 from typer.testing import CliRunner
 
-from embedpipe.backbones.model_cache import CACHE_VARIABLE
 from embedpipe.backbones.onnx import networks
 from embedpipe.backbones.onnx.layouts import Layout
 from embedpipe.backbones.weight_files import WeightsFile
 from embedpipe.commands import app
+from embedpipe.core.cache_folder import CACHE_VARIABLE
 from embedpipe.core.errors import UsageError
 from embedpipe.core.files import sha256_of
 

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pymupdf
 import pytest
 
@@ -156,9 +158,7 @@ def test_labels_that_differ_are_listed(shards: list[Workspace], workspace: Works
 
 _KILLED = """
 import os, signal, sys
-from embedpipe.index.page_index import fresh_index
 from embedpipe.store.features import FeatureStore
-from embedpipe.store.parts import Part
 from embedpipe.store.workspace import Workspace
 from embedpipe.tasks.merge import merge
 
@@ -187,7 +187,7 @@ def once(kill_at):
     merge(into, others)
 
 killed = 0
-for step in (*range(1, 200, 2), 0):
+for step in (*range(1, 200), 0):
     if (child := os.fork()) == 0:
         try:
             once(step)
@@ -301,3 +301,27 @@ def test_other_spaces_are_refused(shards: list[Workspace], workspace: Workspace,
     (tmp_path / "nothing").mkdir()
     with pytest.raises(ArtifactError, match="holds no artifacts"):
         merge(workspace, [Workspace(tmp_path / "nothing")])
+
+
+def test_variants_networks_and_facts_come_along(shards: list[Workspace], workspace: Workspace) -> None:
+    """What a shard holds besides pages; classifiers stay, and are named. All of it once."""
+    (space,) = shards[0].spaces()
+    for shard in shards:
+        store = shard.store_path(space)
+        shutil.copytree(store, store / "variants" / "key" / "1")
+        shard.backbone_path("own").mkdir(parents=True)
+        for name in ("weights.safetensors", "manifest.json"):
+            (shard.backbone_path("own") / name).write_text("{}")
+        (shard.classifier_folder("svm") / "versions" / "1").mkdir(parents=True)
+        (shard.classifier_folder("svm") / "versions" / "1" / "manifest.json").write_text("{}")
+        kinds = pa.table({"document_sha256": ["a" * 64], "source_kind": ["scan"]})
+        pq.write_table(kinds, shard.root / "kinds.parquet", write_page_checksum=True)
+    merged = merge(workspace, shards)
+    (variants,) = merged.variants
+    assert (variants.after, sum(taken.twice for taken in variants.sources)) == (24, 3)
+    assert merged.backbones == ["finetuned:own"]
+    assert workspace.backbones() == ["own"]
+    assert merged.rows["kinds.parquet"] == 1
+    assert len(merged.left) == len(shards)
+    again = merge(workspace, shards)
+    assert (again.variants[0].before, again.variants[0].after, again.backbones) == (24, 24, [])

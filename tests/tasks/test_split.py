@@ -285,10 +285,10 @@ def test_what_no_page_shows_gets_no_type(
     ]
     workspace, bundle, _ = taught
     form, cover, empty = classify(workspace, map(str, files), bundle, lambda: tiny, settings=SETTINGS)[0]
-    for verdict in (form, empty):
+    for verdict, outcome in ((form, "needs_converter"), (empty, "placeholder")):
         assert (verdict.prediction.label, verdict.prediction.status) == (None, "failed")
-        assert verdict.message.startswith("placeholder: ")
-        assert verdict.pages[0].message == verdict.message
+        assert verdict.message.startswith(f"{outcome}: ")
+    assert empty.pages[0].message == empty.message
     assert cover.prediction.label is not None
     assert "b.xlsx" in cover.message
     assert as_json(cover)["message"] == cover.message

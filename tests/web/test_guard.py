@@ -269,3 +269,18 @@ def test_addresses_that_cannot_be_listened_at() -> None:
             running.listening("127.0.0.1", port)
     with pytest.raises(EmbedpipeError, match="cannot listen at"):
         running.listening("no such host", 0)
+
+
+def test_openapi_has_examples(client: TestClient) -> None:
+    """Of each body that is JSON; files are declared as such, and every address says what it does."""
+    told = client.get("/openapi.json").json()
+    assert set(told["paths"]) >= {"/classify", "/similar", "/documents", "/queue", "/labels", "/refit", "/jobs/{name}"}
+    for path, methods in told["paths"].items():
+        for method, values in methods.items():
+            assert values.get("description"), path
+            content = values.get("requestBody", {}).get("content", {})
+            if "application/octet-stream" in content or method == "get" or "application/json" not in content:
+                continue
+            schema = content["application/json"]["schema"]
+            name = schema.get("$ref", "").rpartition("/")[2]
+            assert "examples" in told["components"]["schemas"][name] or "Body" in name, path

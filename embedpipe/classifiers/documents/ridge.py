@@ -1,13 +1,14 @@
 """Whole documents to types: kernel ridge regression on their pictures and words, which judges no page by itself.
 
 Classes are regressed one against the rest (Rifkin, Yeo and Poggio, 2003), each counting the same whatever its number of
-documents. The kernel is the mean of two, as in multiple kernel learning with fixed weights (Lanckriet et al., 2004):
-how alike documents look on the whole, and the words that they share, half of this in their heads (`word_rows`). It is
-centred (Schölkopf, Smola and Müller, 1998) at the mean of the kinds of source, each of which counts the same once many
-are known. What is left counts half between a document that was born digital and one that was not: words that were
+documents; three times, each with a kernel of its own: how alike documents look on the whole, all words that they share,
+and those of their heads (`word_rows`). The decisions are added with fixed weights, as classifiers are combined (Kittler
+et al., 1998); one kernel that is the mean of the three (Lanckriet et al., 2004) is worse here. Each kernel is centred
+(Schölkopf, Smola and Müller, 1998) at the mean of the kinds of source, each of which counts the same once many are
+known. What is left counts half between a document that was born digital and one that was not: words that were
 recognised, and scanned pages, are a domain of their own next to what all have in common (Daumé, 2007,
-arXiv:0907.1815). Without the centre, halving would shift all decisions about a kind of
-which few were learnt. docs/quality.md compares it with others.
+arXiv:0907.1815). Without the centre, halving would shift all decisions about a kind of which few were learnt.
+docs/quality.md compares it with others.
 
 Of more documents than `LANDMARKS` the kernel is approximated from so many of them, drawn at random (Williams and
 Seeger, 2001): nothing is as large as the square of their number.
@@ -64,11 +65,11 @@ class DocumentRidge(ClassifierMixin, BaseEstimator):
     Args:
         blocks: Where each block of a page's features lies.
         alpha: How much small coefficients are preferred.
-        pictures: Share of pictures in the kernel where words are known; else it is 1.
         landmarks: Documents that others are compared with at most.
         sharpness: What decisions are multiplied by: about log odds, so that the weight in a fusion is near others'.
         kinship: How much more documents of one kind of source are alike.
-        heads: Share of heads in the kernel of words where they are known; else it is 0.
+        words: What decisions by all words count, where those by pictures count 1.
+        heads: What those by heads count; where none are known, words count as much more.
 
     Attributes:
         classes_: Sorted, (n_classes,).
@@ -77,27 +78,27 @@ class DocumentRidge(ClassifierMixin, BaseEstimator):
         dual_coef_: float32 (2, m, n_classes), see `rows.RidgeArrays`.
         word_coef_: float16 (2, n_classes, n_buckets), without heads where none were learnt; None without words.
         offset_: float32 (2, n_classes).
-        share_: Of pictures in the kernel.
+        share_: 1: what decisions by pictures count; less in earlier versions, which had one kernel of all.
     """
 
-    heads: float = 0.0  # earlier versions have none
+    words = heads = 0.5  # earlier versions have none
 
     def __init__(
         self,
         blocks: Spans = (),
         alpha: float = 0.1,
-        pictures: float = 0.6,
         landmarks: int = LANDMARKS,
         sharpness: float = 4.0,
         kinship: float = 1.0,
+        words: float = 0.5,
         heads: float = 0.5,
     ) -> None:
         self.blocks = blocks
         self.alpha = alpha
-        self.pictures = pictures
         self.landmarks = landmarks
         self.sharpness = sharpness
         self.kinship = kinship
+        self.words = words
         self.heads = heads
 
     def fit(self, X: Wholes, y: NDArray[Any]) -> Self:
@@ -111,32 +112,60 @@ class DocumentRidge(ClassifierMixin, BaseEstimator):
             chosen = np.sort(np.random.default_rng(0).permutation(len(X))[: self.landmarks])
         own = X[chosen]
         self.landmarks_ = self.scaler_.transform(own.pictures).astype(np.float16)
-        self.share_ = self.pictures if X.words is not None and X.words.nnz else 1.0
-        words = self._counted(own.words)
+        targets = (column[:, None] == np.arange(len(self.classes_))) - 1.0 / len(self.classes_)
+        lessons = X, own, targets, compute_sample_weight("balanced", column)
+        self.share_ = 1.0
+        dual, offset = self._learnt(self._look_alike, *lessons)
+        told = [np.empty((len(self.classes_), 0), np.float32)] * len(KINDS)
+        for start, stop, counted in self._words(own.words):
+            columns = slice(start, stop)
+            theirs = csr_array(own.words)[:, columns]
+
+            def shared(some: Wholes, theirs: csr_array = theirs, columns: slice = columns) -> NDArray[np.float64]:
+                return shared_words(csr_array(some.words)[:, columns], theirs).astype(np.float64)
+
+            parts, more = self._learnt(shared, *lessons)
+            offset += counted * more
+            each = [counted * np.asarray(theirs.T @ part).T for part in parts]
+            told = [np.concatenate(pair, axis=1) for pair in zip(told, each, strict=True)]
+        self.dual_coef_, self.offset_ = dual.astype(np.float32), offset.astype(np.float32)
+        self.word_coef_ = np.stack(told).astype(np.float16) if told[0].size else None
+        return self
+
+    def _words(self, words: csr_array | None) -> list[tuple[int, int, float]]:
+        """Columns of all words and of heads, and what decisions by these count, as far as there are any."""
+        if words is None or not words.nnz:
+            return []
+        if not (words.indices >= BUCKETS).any():
+            return [(0, BUCKETS, self.words + self.heads)]
+        return [(0, BUCKETS, self.words), (BUCKETS, words.shape[1], self.heads)]
+
+    def _learnt(
+        self,
+        alike: Callable[[Wholes], NDArray[np.float64]],
+        X: Wholes,
+        own: Wholes,
+        targets: NDArray[np.float64],
+        weights: NDArray[np.float64],
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """What each landmark counts by one likeness (2, m, n_classes), and offsets, see `rows.RidgeArrays`."""
         sides = np.stack([own.digital, 1.0 - own.digital]).astype(np.float64)
         # of a few documents the mean is hardly known: n of a kind count n / (n + FEW)
         centre = np.sum(sides / (sides.sum(axis=1, keepdims=True) + FEW), axis=0)
         centre /= centre.sum()
-        means = self._alike(own, own) @ centre
+        means = alike(own) @ centre
         means -= centre @ means
-        targets = (column[:, None] == np.arange(len(self.classes_))) - 1.0 / len(self.classes_)
 
         def kernel(some: Wholes) -> NDArray[np.float64]:
             """Between documents and landmarks, (n, m)."""
-            plain = self._alike(some, own)
+            plain = alike(some)
             plain -= (plain @ centre)[:, None] + means
             return plain * kinship(some.digital, own.digital, self.kinship)
 
-        coefficients = self._solved(kernel, X, own, targets, compute_sample_weight("balanced", column))
-        each = [coefficients * alike[:, None] for alike in kinship(KINDS, own.digital, self.kinship)]
-        self.offset_ = np.stack([-means @ part for part in each]).astype(np.float32)
+        coefficients = self._solved(kernel, X, own, targets, weights)
+        each = [coefficients * counted[:, None] for counted in kinship(KINDS, own.digital, self.kinship)]
         folded = [part - centre[:, None] * part.sum(axis=0) for part in each]
-        self.dual_coef_ = np.stack(folded).astype(np.float32)
-        self.word_coef_ = None
-        if self.share_ < 1.0 and words is not None:
-            told = [(1.0 - self.share_) * np.asarray(words.T @ part).T for part in folded]
-            self.word_coef_ = np.stack(told).astype(np.float16)
-        return self
+        return np.stack(folded), np.stack([-means @ part for part in each])
 
     def _solved(
         self,
@@ -161,25 +190,10 @@ class DocumentRidge(ClassifierMixin, BaseEstimator):
         left[np.diag_indices_from(left)] += _JITTER * np.trace(left) / len(left)
         return np.asarray(solve(left, right, assume_a="pos", overwrite_a=True))
 
-    def _alike(self, X: Wholes, own: Wholes) -> NDArray[np.float64]:
-        """How alike documents and landmarks are, whatever their kinds, (n, m)."""
+    def _look_alike(self, X: Wholes) -> NDArray[np.float64]:
+        """How alike documents and landmarks look, whatever their kinds, (n, m)."""
         scaled = self.scaler_.transform(X.pictures).astype(np.float16).astype(np.float32)
-        landmarks = self.landmarks_.astype(np.float32)
-        found = self.share_ * picture_kernel(scaled, landmarks).astype(np.float64)
-        words = self._counted(own.words)
-        if self.share_ < 1.0 and X.words is not None and words is not None:
-            found += (1.0 - self.share_) * shared_words(X.words[:, : words.shape[1]], words)
-        return np.asarray(found)
-
-    def _counted(self, words: csr_array | None) -> csr_array | None:
-        """Words of landmarks, times what each n-gram counts in the kernel; without heads where none are known."""
-        if words is None or words.shape[1] == BUCKETS:
-            return words
-        of_heads = words.indices >= BUCKETS
-        if not of_heads.any():
-            return words[:, :BUCKETS]
-        data = words.data * np.where(of_heads, self.heads, 1.0 - self.heads).astype(np.float32)
-        return csr_array((data, words.indices, words.indptr), shape=words.shape)
+        return picture_kernel(scaled, self.landmarks_.astype(np.float32)).astype(np.float64)
 
     def decision_function(self, X: Wholes) -> NDArray[np.float64]:
         """The value of each class, higher for likelier ones, (n, n_classes)."""

@@ -177,7 +177,7 @@ class RidgeArrays:
 
     Attributes:
         landmarks: Scaled rows of documents, float32 (m, 2 * dim).
-        share: Of pictures in the kernel, 0..1; words have the rest.
+        share: What the likeness of pictures is multiplied by.
         dual_coef: What each counts for each class, (2, m, n_classes).
         word_coef: What n-grams count for each class, (2, n_classes, buckets), with those of heads where they were
             learnt; None without words.

@@ -78,7 +78,10 @@ def doctor(common: Common) -> int:
     values = doctor_task.examine(workspace)
     output.result(values)
     for key, value in values.items():
-        if key != "advice":
+        if key == "converters":
+            for kind, told in value.items():
+                output.line(f"{' ' * (12 - cell_len(kind))}{kind}: {word(told)}")
+        elif key != "advice":
             name = word(key)
             output.line(f"{' ' * (12 - cell_len(name))}{name}: {word(str(value))}")
     for advice in values["advice"]:

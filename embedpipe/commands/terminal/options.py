@@ -164,6 +164,18 @@ class Reading:
     max_members: Annotated[int, typer.Option(help="Most files in an archive or a mailbox.", min=1)] = 200_000
     max_depth: Annotated[int, typer.Option(help="Most containers that a document may lie in.", min=1, max=20)] = 6
     max_unpacked: Annotated[int, typer.Option(help="Most megabytes that one file may unpack to.", min=1)] = 65_536
+    convert_timeout: Annotated[
+        float, typer.Option(help="Seconds that a program may take to make a PDF of a document.", min=1, max=86_400)
+    ] = 180.0
+    readers: Annotated[
+        str | None,
+        typer.Option(
+            envvar="EMBEDPIPE_READERS",
+            metavar="FILE",
+            help="A readers.toml: which programs make PDFs of documents; or `none`.",
+            show_default="LibreOffice, if it is there",
+        ),
+    ] = None
     text_files: Annotated[
         bool, typer.Option("--text-files", help="Read texts as well: .txt, .text, .md and .markdown.")
     ] = False
@@ -194,8 +206,11 @@ class Reading:
     def settings(self) -> "Settings":
         """As the pipeline takes them; raises UsageError for what cannot be read."""
         from embedpipe.embedding.streaming import Settings
+        from embedpipe.pages.converting import table
         from embedpipe.pages.documents import Limits
 
+        if self.readers:
+            table.use(self.readers)
         megabyte = 1024**2
         return Settings(
             selection=read_selection(self.pages),
@@ -208,6 +223,7 @@ class Reading:
                 members=self.max_members,
                 depth=self.max_depth,
                 unpacked_bytes=self.max_unpacked * megabyte,
+                convert_seconds=self.convert_timeout,
                 texts=self.text_files,
                 attachments=self.attachments,
             ),

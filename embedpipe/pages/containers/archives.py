@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any, BinaryIO, cast
 
 from embedpipe.core.errors import DocumentError
+from embedpipe.pages.containers import sharing
 from embedpipe.pages.containers.contract import CHUNK, Allowance, Member, copied, filled, found_in, telling_damage
 from embedpipe.pages.containers.kinds import BZIP2, GZIP, HEAD, is_tar, zip_kind
 from embedpipe.pages.containers.naming import Names, decoded
@@ -281,10 +282,13 @@ def compressed(file: BinaryIO, kind: str, name: str, allowance: Allowance) -> Ta
     if not is_tar(filled(content(), HEAD)):
         stem, dot, suffix = name.rpartition(".")
         return SingleContainer(stem if dot and suffix.lower() in ("gz", "bz2", "xz") else f"{name}.unpacked", content)
+    if (shared := sharing.find(file)) is not None:
+        return _UnpackedTar(shared[0])
     unpacked = cast("BinaryIO", tempfile.TemporaryFile(prefix="embedpipe-"))  # noqa: SIM115 - its container closes it
     try:
         with telling_damage(what):
             copied(content(), unpacked, allowance.most, allowance)
+            sharing.share(file, unpacked)
             unpacked.seek(0)
         return _UnpackedTar(unpacked)
     except BaseException:

@@ -5,6 +5,7 @@ This is the one place that names kinds of file besides `documents.READERS`.
 
 import re
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 
 ZIP, TAR, GZIP, BZIP2, XZ, MAIL, MAILBOX = ("zip", "tar", "gzip", "bzip2", "xz", "mail", "mailbox")
 SEVENZIP, OUTLOOK = ("7z", "msg")
@@ -107,8 +108,28 @@ _ZIPS: tuple[tuple[str, Callable[[Collection[str]], bool]], ...] = (
 """ZIP files that are one document or program, by the names in them, and no containers of documents."""
 
 
+@dataclass(frozen=True, slots=True)
+class MoreKinds:
+    """Kinds of file that a user has named: words with the article, and what tells them; they go before the others.
+
+    Attributes:
+        starts: What a file may begin with.
+        holds: Names in a ZIP, all of them.
+    """
+
+    starts: tuple[tuple[str, tuple[bytes, ...]], ...] = ()
+    holds: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+
+more: Callable[[], MoreKinds] = MoreKinds
+"""Gives the kinds that count now; set by `converting.table`."""
+
+
 def zip_kind(names: Collection[str]) -> str:
     """What a ZIP with such names is, with its article; "" for an archive."""
+    for words, held in more().holds:
+        if all(name in names for name in held):
+            return words
     return next((words for words, tells in _ZIPS if tells(names)), "")
 
 
@@ -142,7 +163,7 @@ def other_kind(head: bytes, read_at: Callable[[int, int], bytes] | None = None) 
         head: The first `HEAD` bytes.
         read_at: Reads so many bytes from an offset, for kinds that the head does not tell.
     """
-    for words, marks in _MARKS:
+    for words, marks in (*more().starts, *_MARKS):
         if head.startswith(marks):
             return words
     if not head.startswith(_OLE):

@@ -113,13 +113,13 @@ def kind_of(file: BinaryIO, *, attachments: bool = False) -> str:
     return kind
 
 
-def zip_reader(file: BinaryIO) -> str | None:
-    """The key in `documents.READERS` of a ZIP that is one document; None for all others."""
+def zip_words(file: BinaryIO) -> str:
+    """What a ZIP is that is one document or program, with its article; "" for all others."""
     with contextlib.suppress(DocumentError):
         container = open_container(file, kinds.ZIP, "", Allowance(0, Limits()))
         container.close()
-        return kinds.ZIP_READERS.get(container.stands_for)
-    return None
+        return container.stands_for
+    return ""
 
 
 class MemberFile:

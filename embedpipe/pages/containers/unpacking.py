@@ -10,12 +10,12 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from functools import partial
 from typing import BinaryIO, cast
 
 from embedpipe.core.errors import DocumentError
-from embedpipe.pages.containers import kinds
+from embedpipe.pages.containers import kinds, sharing
 from embedpipe.pages.containers.contract import Allowance, Member, RefusedError, Span, found_in, telling_damage
 from embedpipe.pages.containers.naming import Names
 from embedpipe.pages.contract import Limits
@@ -166,6 +166,9 @@ def unpacked(file: BinaryIO, kind: str, allowance: Allowance) -> UnpackedContain
                 shutil.copyfileobj(file, held)
                 held.flush()
             return unpacked(cast("BinaryIO", held), kind, allowance)
+    if (shared := sharing.find(file)) is not None:
+        pieces = [Piece(*piece) for piece in shared[1]["pieces"]]
+        return UnpackedContainer(shared[0], Unpacked(pieces, shared[1]["failure"]), what)
     target = cast("BinaryIO", tempfile.TemporaryFile(prefix="embedpipe-"))  # noqa: SIM115 - its container closes it
     try:
         if is_capped() or sys.platform != "linux":
@@ -176,6 +179,7 @@ def unpacked(file: BinaryIO, kind: str, allowance: Allowance) -> UnpackedContain
             paths = [f"/proc/{os.getpid()}/fd/{one.fileno()}" for one in (file, target)]
             told = guarded(_unpack_paths, (kind, *paths, allowance), seconds, allowance.limits.page_bytes)
         allowance.unpacked += told.count
+        sharing.share(file, target, {"pieces": [astuple(piece) for piece in told.pieces], "failure": told.failure})
         return UnpackedContainer(target, told, what)
     except BaseException:
         target.close()

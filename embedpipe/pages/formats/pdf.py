@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from embedpipe.core.errors import DocumentError
 from embedpipe.core.records import Recipe
 from embedpipe.pages.contract import ReadOptions, Rendering, failure_kind, first_line, plan
+from embedpipe.pages.formats.pdf_fonts import CJK_FALLBACK, cjk_fallbacks
 from embedpipe.pages.formats.pdf_mending import (
     hide_annotations,
     mend_boxes,
@@ -18,6 +19,8 @@ from embedpipe.pages.formats.pdf_mending import (
 )
 from embedpipe.pages.formats.shades import visible
 from embedpipe.pages.formats.stand_ins import stand_in
+
+_FONTS_SHOWN = 3
 
 pymupdf.TOOLS.mupdf_display_errors(False)
 pymupdf.TOOLS.mupdf_display_warnings(False)
@@ -37,7 +40,8 @@ class PdfDocument:
         taken_by_camera: Never; what a page shows tells.
 
     Raises:
-        DocumentError: It cannot be opened, is encrypted, has no pages, or has too many.
+        DocumentError: It cannot be opened, is encrypted, has no pages or too many, or is a form whose pages only
+            Adobe's programs lay out.
     """
 
     def __init__(self, path: str, options: ReadOptions, content: bytes | None = None) -> None:
@@ -57,7 +61,10 @@ class PdfDocument:
         try:
             self.page_count = self._count_pages()
             self._stand_in = stand_in(self.pdf)
+            if self._stand_in and self._stand_in.all_pages:
+                raise DocumentError("needs_converter", self._stand_in.message)
             self._mended: dict[int, str] = {}
+            self._instead: dict[int, str] = {}
         except DocumentError:
             self.close()
             raise
@@ -97,7 +104,8 @@ class PdfDocument:
             ) from error
         pixels, faint = visible(pixels)
         stands = self._stand_in if self._stand_in and self._stand_in.of_page(index) else None
-        told = (stands.message if stands else "", mended, faint, pymupdf.TOOLS.mupdf_warnings().partition("\n")[0])
+        warned = pymupdf.TOOLS.mupdf_warnings().partition("\n")[0]
+        told = (stands.message if stands else "", mended, faint, self._instead.get(index, ""), warned)
         return Rendering(
             pixels,
             width,
@@ -119,6 +127,7 @@ class PdfDocument:
                 if self._options.recipe.annotations == "hide":
                     hide_annotations(page)
                 settle_signatures(page)
+                self._instead[index] = _instead(cjk_fallbacks(page))
                 self._mended[index] = mend_boxes(page)
             except MemoryError:
                 raise
@@ -129,6 +138,11 @@ class PdfDocument:
     def close(self) -> None:
         """Closes the file."""
         self.pdf.close()
+
+
+def _instead(fonts: list[str]) -> str:
+    """Says what is drawn for fonts that the file does not hold."""
+    return f"drawn in {CJK_FALLBACK}, for the file does not hold {', '.join(fonts[:_FONTS_SHOWN])}" if fonts else ""
 
 
 def picture_of(page: pymupdf.Page, recipe: Recipe) -> tuple[NDArray[np.uint8], float, float, pymupdf.DisplayList]:

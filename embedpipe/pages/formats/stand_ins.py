@@ -53,8 +53,8 @@ def stand_in(pdf: pymupdf.Document) -> StandIn | None:
     with contextlib.suppress(Exception):  # MuPDF raises many kinds
         root = _mu.pdf_dict_get(_mu.pdf_trailer(_mu.pdf_specifics(pdf.this)), _mu.pdf_new_name("Root"))
         if _is_dynamic_form(root, int(pdf.page_count)):
-            message = "the page is a placeholder of a dynamic XFA form, whose fields only Adobe's programs show: "
-            return StandIn(PLACEHOLDER, message + "print it to PDF there", all_pages=True)
+            message = "a dynamic XFA form, whose pages only Adobe's programs lay out: print it to PDF there"
+            return StandIn(PLACEHOLDER, message, all_pages=True)
         names = _embedded(root) + _attached(pdf)
         portfolio = bool(_mu.pdf_is_dict(_get(root, "Collection")))
         files = f"{len(names)} embedded file{'s' * (len(names) != 1)}{_listed(names)}"

@@ -105,7 +105,8 @@ def table_of(hub: Hub) -> Table:
     """All documents as they are now; made again when something of them has changed."""
     held, labels = hub.stock(), hub.scribe.labels()
     state, found = hub.survey()
-    mark = (id(held), id(labels), id(found), state)
+    doubts = hub.doubts() if held is not None else {}
+    mark = (id(held), id(labels), id(found), id(doubts), state)
     kept = hub.tables.get("heap")
     if kept is not None and kept[0] == mark:
         table: Table = kept[2]
@@ -114,10 +115,9 @@ def table_of(hub: Hub) -> Table:
         empty = FeatureTable()
         values = columns(empty.held, Labels(), Labels(), None, {})
     else:
-        _, doubts = hub.use_ranking(lambda ranking: ranking.doubts())
-        values = columns(held, labels.checked, labels.suggested, found, doubts or {})
+        values = columns(held, labels.checked, labels.suggested, found, doubts)
     table = Table(state, values)
-    hub.tables["heap"] = (mark, (held, labels, found), table)  # what is held keeps its number
+    hub.tables["heap"] = (mark, (held, labels, found, doubts), table)  # what is held keeps its number
     return table
 
 

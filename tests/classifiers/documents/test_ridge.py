@@ -76,9 +76,9 @@ def test_types_are_told_by_heads() -> None:
     ridge = DocumentRidge(BLOCKS).fit(with_heads(own, y), y)
     assert ridge.word_coef_.shape == (2, 3, BUCKETS + HEADS)
     silent = np.arange(len(truth)) % 4 == 0
-    assert np.mean(plain.predict(other) == truth) < 0.95
-    assert np.mean(ridge.predict(with_heads(other, truth)) == truth) > 0.98
-    assert np.mean(ridge.predict(other)[~silent] == truth[~silent]) > 0.95
+    assert np.mean(plain.predict(other)[silent] == truth[silent]) < 0.5
+    assert np.mean(ridge.predict(with_heads(other, truth))[silent] == truth[silent]) > 0.55
+    assert np.mean(ridge.predict(other)[~silent] == truth[~silent]) > 0.65  # by pictures and words
     # a classifier that learnt from no heads, as of earlier versions, passes over them
     np.testing.assert_array_equal(plain.decision_function(with_heads(other, truth)), plain.decision_function(other))
     empty = Wholes(own.pictures, own.digital, csr_array(hstack([own.words, csr_array((len(y), HEADS))], "csr")))
@@ -86,39 +86,47 @@ def test_types_are_told_by_heads() -> None:
     np.testing.assert_array_equal(again.word_coef_, plain.word_coef_)
 
 
-def alike(ridge: DocumentRidge, wholes: Wholes, own: Wholes) -> np.ndarray:
-    """How alike documents are to others, before anything is centred or halved."""
+def likenesses(ridge: DocumentRidge, wholes: Wholes, own: Wholes) -> list[np.ndarray]:
+    """How alike documents are to others, by pictures, words and heads, before anything is centred or halved."""
     scaled = [ridge.scaler_.transform(each.pictures).astype(np.float16).astype(np.float32) for each in (wholes, own)]
-    shared = 0.0 if wholes.words is None else (wholes.words @ own.words.T).toarray()
-    return ridge.share_ * picture_kernel(*scaled) + (1 - ridge.share_) * shared
+    words = csr_array((len(wholes), own.words.shape[1])) if wholes.words is None else wholes.words
+    spans = ((0, BUCKETS), (BUCKETS, BUCKETS + HEADS))
+    shared = [(words[:, a:b] @ own.words[:, a:b].T).toarray() for a, b in spans]
+    return [picture_kernel(*scaled), *shared]
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_decisions_are_those_of_a_centred_kernel(known: bool) -> None:
+def test_decisions_are_the_sum_of_those_of_three_centred_kernels(known: bool) -> None:
     """Centred at the mean of both kinds' means, halved between kinds, then solved: as the definition says, by hand."""
     own, y = documents(150, words=True)
+    own = with_heads(own, np.roll(y, 1))
     rows = np.flatnonzero((y == "a") | ((y == "b") & ((np.arange(150) > 80) | (own.digital == 0))))
     own, y = own[rows], y[rows]
     own.digital[:4] = 0.5
     ridge = DocumentRidge(BLOCKS).fit(own, y)
-    other, _ = documents(words=True, seed=1)
+    other, truth = documents(words=True, seed=1)
+    other = with_heads(other, truth)
     if not known:
         other = Wholes(other.pictures, np.full(len(other), 0.5, np.float32))
-    among, asked = (alike(ridge, each, own) for each in (own, other))
     centre = np.sum([side / (np.sum(side) + 20) for side in (own.digital, 1 - own.digital)], axis=0)
     centre /= centre.sum()
-    mean = centre @ among @ centre
-
-    def centred(kernel: np.ndarray, digital: np.ndarray) -> np.ndarray:
-        found = kernel - (kernel @ centre)[:, None] - among @ centre + mean
-        same = digital[:, None] * own.digital + (1 - digital)[:, None] * (1 - own.digital)
-        return found * (1 + same) / 2
-
     weights = np.sqrt(len(y) / 2 / np.array([np.sum(y == name) for name in y]))
-    inner = weights[:, None] * centred(among, own.digital) * weights + 0.1 * np.eye(len(y))
     targets = (y[:, None] == ridge.classes_) - 0.5
-    coefficients = weights[:, None] * np.linalg.solve(inner, weights[:, None] * targets)
-    expected = ridge.sharpness * (centred(asked, other.digital) @ coefficients)
+
+    def decisions(among: np.ndarray, asked: np.ndarray) -> np.ndarray:
+        mean = centre @ among @ centre
+
+        def centred(kernel: np.ndarray, digital: np.ndarray) -> np.ndarray:
+            found = kernel - (kernel @ centre)[:, None] - among @ centre + mean
+            same = digital[:, None] * own.digital + (1 - digital)[:, None] * (1 - own.digital)
+            return found * (1 + same) / 2
+
+        inner = weights[:, None] * centred(among, own.digital) * weights + 0.1 * np.eye(len(y))
+        coefficients = weights[:, None] * np.linalg.solve(inner, weights[:, None] * targets)
+        return centred(asked, other.digital) @ coefficients
+
+    pairs = zip(likenesses(ridge, own, own), likenesses(ridge, other, own), (1.0, 0.5, 0.5), strict=True)
+    expected = ridge.sharpness * sum(share * decisions(among, asked) for among, asked, share in pairs)
     assert np.abs(expected).max() > 1.0
     np.testing.assert_allclose(ridge.decision_function(other), expected, atol=0.02)
 
