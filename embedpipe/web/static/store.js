@@ -72,8 +72,20 @@ function take({ dictionaries, columns, count, answers }) {
   store.revision++;
 }
 
+// Labels that were set here while an answer was on its way are not in it: then it is asked for again.
+let sending = Promise.resolve();
+let writes = 0;
+async function settled(ask) {
+  for (;;) {
+    await sending.catch(() => {});
+    const before = writes;
+    const answer = await ask();
+    if (before === writes) return answer;
+  }
+}
+
 export async function loadDocuments() {
-  const found = await getUnlessSame("/documents", etag);
+  const found = await settled(() => getUnlessSame("/documents", etag));
   if (found) {
     etag = found.etag;
     take(found.value);
@@ -83,10 +95,13 @@ export async function loadDocuments() {
 
 // Labels alone, after another page, or the command line, has set some.
 async function loadLabels() {
-  const { count, columns, dictionaries } = await get("/documents", { columns: "label,label_state" });
+  const answer = await settled(() => get("/documents", { columns: "label,label_state" }));
+  const { count, columns, dictionaries } = answer;
   const { documents } = store;
-  if (!documents || count !== documents.count || dictionaries.type.length !== documents.types.length)
+  if (!documents || count !== documents.count || dictionaries.type.length !== documents.types.length) {
+    etag = null;
     return loadDocuments();
+  }
   documents.types = dictionaries.type;
   documents.label = Int32Array.from(columns.label);
   documents.state = Uint8Array.from(columns.label_state);
@@ -154,13 +169,13 @@ function put(ids, type, state) {
 
 const BATCH = 5000; // what the server takes at once
 // Sets labels of many documents: [{document, type}]; one batch, which one "undo" takes back.
-let sending = Promise.resolve();
 export function setLabels(labels, state = "checked") {
   const byType = new Map();
   for (const { document, type } of labels) {
     if (!byType.has(type)) byType.set(type, []);
     byType.get(type).push(document);
   }
+  writes++;
   for (const [type, ids] of byType) put(ids, type, LABEL_STATES.indexOf(state));
   // One after the other, so that undo never overtakes what it takes back.
   for (let at = 0; at < labels.length; at += BATCH) {

@@ -116,7 +116,7 @@ function Blink({ pair, page, marks, blinks, front }) {
             : html`
                 <bdi>${pair[front].path}</bdi>
               `
-        }${
+        }${" "}${
           marks && share !== null
             ? html`
                 <b>

@@ -28,7 +28,7 @@ TYPES = ("invoice", "slides", "letter")
 PER_TYPE, LABELLED = 9, 5
 HOSTILE = "<img src=x onerror=document.title='broken'>&amp; {{7*7}} ';--.pdf"
 CHROMIUM = shutil.which("chromium") or ""
-WAIT = 40_000
+WAIT = 90_000
 """Milliseconds: jobs start processes, and machines of tests are busy."""
 
 
