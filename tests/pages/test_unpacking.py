@@ -16,6 +16,7 @@ import pyzipper
 from ole_files import compound, outlook_mail
 from pages.test_containers import MAKERS, mailed, pdf, put, sevenzipped, zipped
 
+from embedpipe.commands.terminal.options import Reading
 from embedpipe.core.errors import DocumentError
 from embedpipe.core.records import Document, PageFailure
 from embedpipe.pages import guarding
@@ -24,7 +25,7 @@ from embedpipe.pages.containers.contract import Allowance
 from embedpipe.pages.documents import Limits, ReadOptions, open_document
 from embedpipe.pages.unfolding import Item, identify_at, look_up, unfold
 
-MEMORY = 1 << 30
+MEMORY = 1 << 28
 
 
 def found(file: Path, **limits: object) -> dict[str, str]:
@@ -50,7 +51,7 @@ class TestGuard:
         ("function", "arguments", "kind"),
         [
             (time.sleep, (9,), "timeout"),
-            (bytearray, (1 << 40,), "memory"),
+            (bytearray, (600 << 20,), "memory"),
             (os._exit, (3,), "crash"),
         ],
     )
@@ -169,6 +170,8 @@ def carrier(password: str = "") -> bytes:
     with pymupdf.open() as document:
         page = document.new_page()
         page.add_file_annot((9, 9), pdf("2"), "b.pdf")
+        once = document.xref_get_key(page.xref, "Annots")[1].strip("[]")
+        document.xref_set_key(page.xref, "Annots", f"[{once} {once}]")
         document.embfile_add("x", pdf("3"), filename="../发票.pdf", ufilename="../发票.pdf")
         document.embfile_add("z", zipped([("c.pdf", pdf("4"))]), filename="c.zip", ufilename="c.zip")
         sealed = {"encryption": pymupdf.PDF_ENCRYPT_AES_256, "user_pw": password, "owner_pw": password}
@@ -195,6 +198,14 @@ class TestAttachedToPdfs:
         assert found(file, attachments=True) == inside | {"plain.pdf": "pdf"}
         told = list(items(file, attachments=True, depth=1))
         assert [getattr(item, "kind", "pdf") for item in told] == ["pdf", "too_large", "pdf"]
+
+    def test_the_option_asks_for_them(self, tmp_path: Path) -> None:
+        """With the passwords, which are never shown."""
+        (tmp_path / "p").write_text("s3cret", encoding="utf-8")
+        limits = Reading(attachments=True, password_file=tmp_path / "p").settings().limits
+        assert (limits.attachments, limits.passwords) == (True, ("s3cret",))
+        assert "s3cret" not in repr(limits)
+        assert not Reading().settings().limits.attachments
 
     def test_with_a_password(self, tmp_path: Path) -> None:
         """Without it the pages tell that it is encrypted, and nothing is told twice."""
@@ -348,7 +359,7 @@ class TestSharing:
         file = put(tmp_path, MAKERS["tar.gz"]([("a.pdf", pdf())]))
         items(file)
         (number, _) = next(iter(sharing._shared.copies.values()))
-        os.ftruncate(number, 3000)
+        os.pwrite(number, b"x" * 16, os.fstat(number).st_size - 16)
         sharing.follow(shared)
         assert found(file) == {"a.pdf": "pdf"}
         with open(file, "rb") as source:

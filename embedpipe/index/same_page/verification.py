@@ -184,12 +184,14 @@ class _Comparison:
     pool: ThreadPoolExecutor
     renderer: Renderer
     found: Verified
+    pictureless: set[int] = field(default_factory=set)  # rows that are not asked for in every run of pairs
 
     def likely(self, pairs: _Pairs) -> dict[Pair, Overlay]:
         """The pairs that may show the same page, for all that thumbnails tell."""
         rows = np.unique(pairs).tolist()
-        small = self._small(rows)
+        small = self._small([row for row in rows if row not in self.pictureless])
         missing = set(rows) - small.sketches.keys()
+        self.pictureless |= missing
         self.found.unreadable |= missing
         self.found.not_compared += int(np.isin(pairs, list(missing)).any(axis=1).sum())
         sparse = {row for row, own in small.sketches.items() if inky_blocks(own) < NEARLY_BLANK}
@@ -204,7 +206,7 @@ class _Comparison:
 
     def _small(self, rows: Sequence[int]) -> _Small:
         small = _Small()
-        pictures = page_jpegs(self.workspace, [self.keys[row] for row in rows])
+        pictures = page_jpegs(self.workspace, [self.keys[row] for row in rows]) if rows else {}
         there = [row for row in rows if pictures.get(self.keys[row])]
 
         def small_of(row: int) -> tuple[Sketch, tuple[int, int]]:

@@ -13,7 +13,7 @@ import sys
 import tempfile
 import threading
 from collections import OrderedDict
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 _LEAST_BYTES = 8 * 1024**2
 _MOST_BYTES = 8 * 1024**3
@@ -29,14 +29,13 @@ class _Shared:
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.list: BinaryIO | None = None
+        self.list = -1  # its number
         self.copies: OrderedDict[Key, tuple[int, int]] = OrderedDict()  # number, bytes
 
     def write(self, line: dict[str, Any]) -> None:
         """Adds a line to the list."""
-        if self.list is not None:
-            self.list.write(json.dumps(line).encode() + b"\n")
-            self.list.flush()
+        if self.list >= 0:
+            os.write(self.list, json.dumps(line).encode() + b"\n")
 
     def let_go(self) -> None:
         """Lets go of the copy that was shared first."""
@@ -54,9 +53,10 @@ def place() -> str:
     if sys.platform != "linux":
         return ""
     with _shared.lock:
-        if _shared.list is None:
-            _shared.list = cast("BinaryIO", tempfile.TemporaryFile(prefix="embedpipe-"))  # noqa: SIM115 - for as long as the process lives
-        return f"/proc/{os.getpid()}/fd/{_shared.list.fileno()}"
+        if _shared.list < 0:
+            with tempfile.TemporaryFile(prefix="embedpipe-") as file:
+                _shared.list = os.dup(file.fileno())  # for as long as the process lives
+        return f"/proc/{os.getpid()}/fd/{_shared.list}"
 
 
 def follow(list_place: str) -> None:
@@ -74,7 +74,7 @@ def share(source: BinaryIO, copy: BinaryIO, told: Any = None) -> None:
         told: What else is known of it, as JSON has it.
     """
     size = os.fstat(copy.fileno()).st_size
-    if _shared.list is None or _followed or not _LEAST_BYTES <= size <= _MOST_BYTES:
+    if _shared.list < 0 or _followed or not _LEAST_BYTES <= size <= _MOST_BYTES:
         return
     key, mark = _key(source), secrets.token_bytes(_MARK)
     if key is None:

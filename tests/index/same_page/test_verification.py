@@ -10,6 +10,7 @@ from PIL import Image
 
 from embedpipe.core.records import Document
 from embedpipe.embedding.page_pictures import page_jpegs
+from embedpipe.index.same_page import verification
 from embedpipe.index.same_page.verification import Verified, verify
 from embedpipe.pages.documents import Limits
 from embedpipe.pages.walking import FoundFile, identify
@@ -148,3 +149,14 @@ def test_kept_thumbnails_change_no_answer(known: Workspace, documents: list[Docu
     before, _ = compared(known, documents, order)
     keep_thumbnails(known, documents)
     assert compared(known, documents, order)[0].agreements == before.agreements
+
+
+def test_a_page_without_a_picture_is_asked_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many runs of pairs it is in: to look for its document takes long."""
+    asked: list[list[tuple[str, int]]] = []
+    monkeypatch.setattr(verification, "page_jpegs", lambda _, keys: asked.append(list(keys)) or {})
+    monkeypatch.setattr(verification, "_SKETCHES", 2)
+    keys = [(f"{row:064x}", 0) for row in range(3)]
+    found = verify(Workspace(tmp_path), keys, np.array([(0, 1), (0, 2), (1, 2)], np.int64))
+    assert asked == [keys[:2], keys[2:]]
+    assert (found.not_compared, found.unreadable) == (3, {0, 1, 2})
