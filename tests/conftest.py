@@ -197,7 +197,7 @@ def s3(s3_server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Se
     """The server with an empty bucket, and a cache of its own as another machine has."""
     from s3 import BUCKETS
 
-    from embedpipe.backbones.model_cache import CACHE_VARIABLE
+    from embedpipe.core.cache_folder import CACHE_VARIABLE
     from embedpipe.core.objects import places, service
     from embedpipe.store.remote import mirror
 

@@ -20,6 +20,8 @@ from embedpipe.drawing.templating import SAID_BY_SCRIPTS, environment, plain
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "embedpipe"
 TEMPLATES = PACKAGE / "drawing" / "templates"
+SCRIPTS = PACKAGE / "web" / "static"
+"""Scripts of the page of `serve`; they say their sentences as those of the templates do."""
 
 UNREAD = ("samples", "finetuning/model_cards.py", "core/languages", "core/moved.py", "core/memory.py")
 """What says nothing to people: drawn documents, files in English, phrases of other programs."""
@@ -35,7 +37,20 @@ _PROSE = re.compile(
 PREFIXES = ("error: ", "warning: ")
 """What a line may begin with, which is translated by itself."""
 _HELP = frozenset(
-    {"Option", "Argument", "Typer", "file_option", "folder_option", "debug", "cast", "compile", "TypeVar"}
+    {
+        "Option",
+        "Argument",
+        "Typer",
+        "file_option",
+        "folder_option",
+        "debug",
+        "cast",
+        "compile",
+        "TypeVar",
+        "Field",
+        "Query",
+        "FastAPI",
+    }
 )
 _NOT_SAID = frozenset({"help", "rich_help_panel", "show_default", "metavar", "loc", "family", "name"})
 _HEADINGS = {"table": 0, "progress": 0, "UnknownNameError": 0, "_Figure": 0, "write_gallery": 1, "Group": 0}
@@ -172,7 +187,7 @@ def _name_of(function: ast.AST) -> str:
 
 
 def _of_templates() -> Iterator[tuple[str, str]]:
-    for file in sorted(TEMPLATES.iterdir()):
+    for file in sorted([*TEMPLATES.iterdir(), *SCRIPTS.glob("*.js")]):
         text = file.read_text(encoding="utf-8")
         place = str(file.relative_to(ROOT))
         if file.suffix == ".js":

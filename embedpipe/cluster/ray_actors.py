@@ -1,7 +1,7 @@
 """The executor over the nodes of a Ray cluster: a worker is an actor that does one whole `embed` on its node.
 
-Only a `Work` goes in, which is paths and numbers, and `Told`, `Done` and `Lost` come out: Ray's object store never sees a
-pixel or a feature. So these are Ray's actors and not a dataset of Ray Data, which would move rows between nodes, and
+Only a `Work` goes in, which is paths and numbers, and `Told`, `Done` and `Lost` come out: Ray's object store never sees
+a pixel or a feature. So these are Ray's actors and not a dataset of Ray Data, which would move rows between nodes, and
 start lost work again by rules of its own besides those of `job`. An actor takes all cores of its node, as Ray counts
 them, and its GPUs; it has render processes, time limits and a network of its own, as any `embed`.
 """

@@ -25,6 +25,7 @@ from embedpipe.commands import (
     reporting,
 )
 from embedpipe.commands.keeping import machine, merging, transferring, upkeep
+from embedpipe.commands.serving import serve
 from embedpipe.commands.unattended import running, watching
 from embedpipe.commands.base import app, main
 from embedpipe.commands.terminal.panels import place_of

@@ -280,63 +280,12 @@ def print_missing(missing: "Missing", output: Output, of: str = "") -> None:
 
 def report_json(report: "Report") -> dict[str, Any]:
     """A report as the JSON keys of `embed`."""
-    rate = report.embedded / report.seconds if report.seconds else 0.0
-    return {
-        "files": report.files,
-        "documents": report.documents,
-        "pages": report.pages,
-        "embedded": report.embedded,
-        "skipped": report.skipped,
-        "filled": report.filled,
-        "duplicates": report.duplicates,
-        "same_files": report.same_files,
-        "members": report.members,
-        "converted": dict(report.converted),
-        "ignored": report.ignored,
-        "others": dict(report.others),
-        "unread": counted(what for _, what in report.unread),
-        "unread_files": [{"path": path, "format": what} for path, what in report.unread],
-        "failed": report.failed,
-        "failed_files": report.failed_files,
-        "failed_pages": report.failed_pages,
-        "changed": len(report.changed),
-        "gone": len(report.gone),
-        "passed_over": len(report.left),
-        "unreachable": len(report.unreachable),
-        "labels_kept": report.kept_labels,
-        "outcomes": dict(report.outcomes),
-        "seconds": round(report.seconds, 3),
-        "pages_per_second": round(rate, 2),
-        "stages": {stage: round(seconds, 3) for stage, seconds in report.stages.items()},
-        "interrupted": report.interrupted,
-        "out_of_time": report.out_of_time,
-        "elsewhere": report.elsewhere,
-        "ocr": report.recognised.as_json(),
-        "failures": [
-            {"path": f.page.source, "page": f.page.page_number or None, "kind": f.kind, "message": f.message}
-            for f in report.failures
-        ],
-    }
+    return report.as_json()
 
 
 def report_counts(report: "Report") -> dict[str, Any]:
     """The part of a report that `classify` prints."""
-    values = report_json(report)
-    keys = (
-        "files",
-        "duplicates",
-        "same_files",
-        "members",
-        "ignored",
-        "others",
-        "unread",
-        "unread_files",
-        "failed",
-        "seconds",
-        "ocr",
-        "failures",
-    )
-    return {key: values[key] for key in keys}
+    return report.counts_json()
 
 
 def print_report(report: "Report", output: Output) -> None:

@@ -4,6 +4,6 @@ Nothing here imports from another room, loads a heavy library, or knows what a d
 everywhere: keep it small.
 
 Other rooms use `cache_folder`, `claims`, `display`, `encodings`, `errors`, `files`, `languages.choice`,
-`languages.translation`, `locks`, `machine`, `memory`, `moved`, `objects.places`, `objects.reading`, `objects.service`,
-`objects.urls`, `other_formats`, `outputs`, `records`, `sheets`, `tables`, `versions`.
+`languages.table`, `languages.translation`, `locks`, `machine`, `memory`, `moved`, `objects.places`, `objects.reading`,
+`objects.service`, `objects.urls`, `other_formats`, `outputs`, `records`, `sheets`, `tables`, `versions`.
 """

@@ -22,6 +22,7 @@ FOLDERS = (
     "labels",
     "watched",
     "duplicates",
+    "serve",
     "shards",
 )
 """What artifacts hold, besides `FILES`."""

@@ -35,6 +35,9 @@ _own: set[str] = set()
 
 _CHECKSUM = "checksum"
 
+_PATIENCE, _LOOK_AGAIN = 20.0, 0.02
+"""Seconds for which a lock that others have for moments is waited for, and between two tries."""
+
 _NO_SYNC = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF, errno.EROFS, errno.ENOTTY}
 """What `fsync` says where there is none, for folders or at all: on shares of Windows and of virtual machines."""
 
@@ -239,6 +242,25 @@ def held(lock: Path, busy: Callable[[str], str], unwritable: Callable[[str], str
             raise BusyError(busy(str(error))) from None
         except OSError as error:
             raise ArtifactError(unwritable(str(error.strerror or error))) from error
+        yield
+
+
+@contextlib.contextmanager
+def waiting(
+    lock: Path, busy: Callable[[str], str], unwritable: Callable[[str], str], seconds: float = _PATIENCE
+) -> Iterator[None]:
+    """As `held`, of a lock that others have for moments only: it is tried again for some seconds."""
+    end = time.monotonic() + seconds
+    with contextlib.ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(held(lock, busy, unwritable))
+            except BusyError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(_LOOK_AGAIN)
+            else:
+                break
         yield
 
 

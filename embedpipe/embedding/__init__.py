@@ -4,5 +4,5 @@ Input: paths and a backbone. Output: features with the ids of their pages, and a
 Batching, and how rendering and the network overlap, are changed here without looking elsewhere.
 
 Other rooms use `arrivals`, `cue_table`, `intake`, `kind_table`, `notices`, `page_pictures`, `reading`, `recognition`,
-`regions`, `sharding`, `streaming`.
+`regions`, `sharding`, `streaming`, `warm`.
 """

@@ -4,10 +4,12 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from embedpipe.core.objects.places import is_folder
 from embedpipe.core.objects.reading import ahead
 from embedpipe.core.objects.urls import absolute, bucket_of, is_url
+from embedpipe.core.other_formats import counted
 from embedpipe.core.records import WHOLE_FILE, Document, PageFailure, Shift
 from embedpipe.embedding.recognition import Recognised
 from embedpipe.embedding.streaming import Settings
@@ -86,6 +88,65 @@ class Report:
     def failed(self) -> int:
         """Pages and files without features."""
         return self.failed_pages + self.failed_files
+
+    def as_json(self) -> dict[str, Any]:
+        """As `embed` prints it."""
+        rate = self.embedded / self.seconds if self.seconds else 0.0
+        return {
+            "files": self.files,
+            "documents": self.documents,
+            "pages": self.pages,
+            "embedded": self.embedded,
+            "skipped": self.skipped,
+            "filled": self.filled,
+            "duplicates": self.duplicates,
+            "same_files": self.same_files,
+            "members": self.members,
+            "converted": dict(self.converted),
+            "ignored": self.ignored,
+            "others": dict(self.others),
+            "unread": counted(what for _, what in self.unread),
+            "unread_files": [{"path": path, "format": what} for path, what in self.unread],
+            "failed": self.failed,
+            "failed_files": self.failed_files,
+            "failed_pages": self.failed_pages,
+            "changed": len(self.changed),
+            "gone": len(self.gone),
+            "passed_over": len(self.left),
+            "unreachable": len(self.unreachable),
+            "labels_kept": self.kept_labels,
+            "outcomes": dict(self.outcomes),
+            "seconds": round(self.seconds, 3),
+            "pages_per_second": round(rate, 2),
+            "stages": {stage: round(seconds, 3) for stage, seconds in self.stages.items()},
+            "interrupted": self.interrupted,
+            "out_of_time": self.out_of_time,
+            "elsewhere": self.elsewhere,
+            "ocr": self.recognised.as_json(),
+            "failures": [
+                {"path": f.page.source, "page": f.page.page_number or None, "kind": f.kind, "message": f.message}
+                for f in self.failures
+            ],
+        }
+
+    def counts_json(self) -> dict[str, Any]:
+        """The part of it that `classify` prints."""
+        values = self.as_json()
+        keys = (
+            "files",
+            "duplicates",
+            "same_files",
+            "members",
+            "ignored",
+            "others",
+            "unread",
+            "unread_files",
+            "failed",
+            "seconds",
+            "ocr",
+            "failures",
+        )
+        return {key: values[key] for key in keys}
 
     def fail(self, failure: PageFailure) -> None:
         """Counts a failure."""

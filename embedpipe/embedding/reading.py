@@ -34,6 +34,7 @@ from embedpipe.store.columns import array_of, by_value, numbers
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.page_extras import word_counts, words_in, words_table
 from embedpipe.store.page_table import PageTable
+from embedpipe.store.sources import Sources
 from embedpipe.store.workspace import Workspace
 
 if TYPE_CHECKING:  # only new pages need the network
@@ -41,6 +42,9 @@ if TYPE_CHECKING:  # only new pages need the network
 
 
 log = logging.getLogger(__name__)
+
+_NOWHERE = "no-sources"
+"""In place of the sources, which take long to read, where the inputs lie in none of the folders that these know."""
 
 Progress = Callable[[str, int, int, int], None]
 """Takes the stage, how many pages or files are done, and bytes done of how many."""
@@ -102,8 +106,15 @@ class Reading:
         self._cues, self._words = cues, words
         if settings.ocr and not words:
             log.warning("--ocr: this classifier learnt from pictures alone, so no text is recognised")
-        found = (_Stored.of(one, identity) for one in (workspace, *workspace.beside))
+        found = (self._held(one, identity) for one in (workspace, *workspace.beside))
         self._stores = [one for one in found if one is not None]
+
+    def _held(self, workspace: Workspace, identity: Identity) -> _Stored | None:
+        """The stored pages of some artifacts; read once for many readings where the program stays."""
+        if self._settings.warm is None:
+            return _Stored.of(workspace, identity)
+        files = [workspace.store_path(identity.space) / "manifest.json", workspace.root / "pages" / "words.json"]
+        return self._settings.warm.kept(("stored", *files), files, lambda: _Stored.of(workspace, identity))
 
     def read(self, inputs: Iterable[Input], backbone: "Callable[[], Backbone]") -> Iterator[FeatureBatch | PageFailure]:
         """Yields the features of every wanted page, rounded as in the store, and a failure for each that has none.
@@ -115,7 +126,8 @@ class Reading:
         Raises:
             EmbedpipeError: An input does not exist.
         """
-        intake = Intake(inputs, self._settings, self._workspace.sources(), self.report)
+        sources = self._workspace.sources() if self._settings.warm is None else Sources(self._workspace.root / _NOWHERE)
+        intake = Intake(inputs, self._settings, sources, self.report)
         self.found.extend(intake if self.progress is None else told(intake, self.progress))
         documents = {item.sha256: item for item in self.found if isinstance(item, Document)}
         items = self._items(backbone)
@@ -129,7 +141,7 @@ class Reading:
     def _say_unread(self) -> None:
         """Says that pages were read without recognition, where the words that are kept came from it."""
         unread = self.report.recognised.unread
-        if unread and word_counts(self._workspace.root)[OCR_WORDS]:
+        if unread and self._settings.warm is None and word_counts(self._workspace.root)[OCR_WORDS]:
             log.warning(
                 "pages without text, and without words, for nothing was recognised: %d; of stored ones it was: --ocr "
                 "auto reads these alike",

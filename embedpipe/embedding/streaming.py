@@ -8,6 +8,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import InitVar, dataclass, field, replace
 from functools import partial
 from typing import Any, Generic, TypeVar
@@ -21,6 +22,7 @@ from embedpipe.core.errors import DocumentError, NetworkError
 from embedpipe.core.machine import render_workers
 from embedpipe.core.records import Document, FeatureBatch, PageFailure, PageImage, PageInfo, Recipe
 from embedpipe.embedding.sharding import Shard
+from embedpipe.embedding.warm import Warm
 from embedpipe.pages.augmentation import Variants, larger
 from embedpipe.pages.documents import WORDS, Limits, ReadOptions
 from embedpipe.pages.extras.ocr import Ocr
@@ -51,6 +53,7 @@ class Settings:
         follow_links: Follow links below the inputs.
         strict: Documents and pictures in formats that are not read count as failures, see `walking.IgnoredFile`.
         ocr: Whether pages are read by text recognition, and how.
+        warm: What a program that stays keeps between readings; None where each starts its own workers.
         shard: Read only the files of this shard; None for all.
         budget: Seconds after which a run stops by itself, and can be continued; None for no limit.
         page_seconds: Earlier name of `limits.page_seconds`.
@@ -67,6 +70,7 @@ class Settings:
     follow_links: bool = False
     ocr: Ocr = field(default_factory=Ocr)
     strict: bool = False
+    warm: Warm | None = None
     shard: Shard | None = None
     budget: float | None = None
     page_seconds: InitVar[float | None] = None
@@ -168,6 +172,7 @@ class PageStream:
             self._options = replace(self._options, recipe=larger(identity.recipe), variants=variants)
         workers = settings.workers or render_workers()
         self.workers = max(1, min(workers, files))
+        self._warm = settings.warm
         self.seconds = {"render": 0.0, "forward": 0.0, "wait": 0.0}
         self.converted: Counter[str] = Counter()
         self._running: tuple[Renderer, _Background[list[PageImage] | PageFailure]] | None = None
@@ -179,8 +184,9 @@ class PageStream:
 
     def run(self, jobs: Iterable[Job]) -> Iterator[FeatureBatch | PageFailure]:
         """Yields the features of every wanted page, and a failure for each that has none; in no fixed order."""
-        with Renderer(self._options, self.workers) as renderer:
-            self.converted = renderer.stats.converted
+        with self._renderer() as renderer:
+            before = renderer.stats.seconds
+            renderer.stats.converted = self.converted
             feeder = _Background(self._batches(renderer, jobs), _BATCHES_AHEAD)
             self._running = renderer, feeder
             try:
@@ -188,9 +194,10 @@ class PageStream:
             finally:
                 self.stopped.set()
                 feeder.stop()
-                renderer.stop()
+                if self._warm is None or not renderer.idle:
+                    renderer.stop()
                 feeder.join()
-                self.seconds["render"] += renderer.stats.seconds
+                self.seconds["render"] += renderer.stats.seconds - before
                 self.seconds["wait"] += feeder.waited
                 self._running = None
 
@@ -201,6 +208,11 @@ class PageStream:
         renderer, feeder = self._running
         now = {"render": renderer.stats.seconds, "wait": feeder.waited}
         return {stage: seconds + now.get(stage, 0.0) for stage, seconds in self.seconds.items()}
+
+    def _renderer(self) -> AbstractContextManager[Renderer]:
+        if self._warm is None:
+            return Renderer(self._options, self.workers)
+        return self._warm.renderer(self._options, self.workers)
 
     def _features(self, batches: Iterable[list[PageImage] | PageFailure]) -> Iterator[FeatureBatch | PageFailure]:
         """Sends batches through the network; the next one is laid out while the network works."""

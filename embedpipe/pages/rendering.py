@@ -181,6 +181,11 @@ class Renderer:
         """Ends the workers at once, also in the middle of a page."""
         self.stop()
 
+    @property
+    def idle(self) -> bool:
+        """Whether all is done that it was asked for, so that it can be asked for something else."""
+        return not (self._stopped or self._running or self._waiting or self._converting)
+
     def stop(self) -> None:
         """Ends the workers at once; what they were at is cancelled."""
         self._stopped = True

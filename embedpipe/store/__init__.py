@@ -5,6 +5,6 @@ one. The format of what is kept is changed here alone; a change must still read 
 
 Other rooms use `catalogue`, `columns`, `failure_table`, `feature_tables`, `feature_writer`, `features`,
 `joining.joined_labels`, `joining.linking`, `joining.page_tables`, `joining.small_tables`, `joining.stores`,
-`label_history`, `label_lists.columns`, `label_lists.lines`, `labels`, `moments`, `page_extras`, `page_table`, `parts`,
-`placing`, `scaling`, `sorted_ledger`, `sources`, `workspace`.
+`label_lists.columns`, `label_lists.history`, `label_lists.lines`, `labels`, `moments`, `page_extras`, `page_table`,
+`parts`, `placing`, `scaling`, `sorted_ledger`, `sources`, `workspace`.
 """

@@ -9,11 +9,11 @@ from pathlib import Path
 from embedpipe.backbones.names import full_name
 from embedpipe.core import claims, versions
 from embedpipe.core.errors import ArtifactError, UnknownNameError
-from embedpipe.core.files import writing
+from embedpipe.core.files import waiting, writing
 from embedpipe.core.objects.urls import absolute, as_written, is_url, scheme_of
 from embedpipe.core.records import Identity
 from embedpipe.store.features import FeatureStore
-from embedpipe.store.label_history import History
+from embedpipe.store.label_lists.history import History
 from embedpipe.store.labels import Labels
 from embedpipe.store.remote.mirror import Mirror, mirror_of
 from embedpipe.store.sources import Sources
@@ -98,14 +98,38 @@ class Workspace:
                 _logger.warning("%s", problem)
                 self._told.add(problem)
 
-    def keep_labels(self, labels: Labels, command: str) -> None:
-        """Writes labels.csv, and keeps what was there as a version; call it with the lock held.
+    @contextlib.contextmanager
+    def changing_labels(self) -> Iterator[None]:
+        """Holds the lock of the labels, from reading them to `keep_labels`; waits for others, who are quick.
+
+        It is another one than that of `writing`, which a run may hold for hours: labels can be given meanwhile. Who
+        needs both takes this one second.
+
+        Raises:
+            BusyError: Another process has it for longer than changing labels takes.
+            ArtifactError: The folder cannot be written.
+        """
+        self.claim()
+        lock = self.root / "labels" / ".lock"
+        with waiting(
+            lock,
+            lambda advice: f"the labels in {self.root} are being changed by another process: {advice or 'try again'}",
+            lambda why: f"cannot write to {lock.parent}: {why}",
+        ):
+            yield
+
+    def keep_labels(
+        self, labels: Labels, command: str, *, before: Labels | None = None, one_by_one: bool = False
+    ) -> None:
+        """Writes labels.csv, and keeps what was there as a version; call it with the lock of the labels held.
 
         What was given two types in one go is warned of.
 
         Args:
             labels: All of them.
             command: Who changes them, for the history.
+            before: The labels as they are in the file, where they are known.
+            one_by_one: The command changes a few labels at a time, see `History.changing`.
 
         Raises:
             ArtifactError: The disk is full, or cannot be written; the labels are as they were.
@@ -115,12 +139,12 @@ class Workspace:
         self._tell(labels.look_alikes())
 
         def counts() -> tuple[int, int, int, int]:
-            return labels.count, *labels.compared(Labels.load(self.labels_file, self._finder()))
+            return labels.count, *labels.compared(before or Labels.load(self.labels_file, self._finder()))
 
         history = self.label_history()
         if history.damage:
             _logger.warning("%s: the history of labels begins anew", history.damage)
-        with history.changing(command, counts) as file:
+        with history.changing(command, counts, one_by_one=one_by_one) as file:
             labels.save(file)
 
     def label_history(self) -> History:

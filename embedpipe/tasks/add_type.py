@@ -350,7 +350,7 @@ def _compare(
 
 def _keep(workspace: Workspace, aside: Workspace, name: str, new: list[Label], *, relabel: bool) -> int:
     """Makes labels and classifier those in use: files first, then the labels, and the classifier's switch last."""
-    with workspace.writing("add-type"):
+    with workspace.writing("add-type"), workspace.changing_labels():
         folder = workspace.classifier_folder(name)
         labels = _with(workspace.labels(), new, relabel=relabel)  # read again: they may have changed meanwhile
         with versions.adding(folder) as version:

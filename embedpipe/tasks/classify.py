@@ -32,6 +32,7 @@ from embedpipe.embedding.intake import Report
 from embedpipe.embedding.kind_table import read_kinds
 from embedpipe.embedding.reading import Progress, Reading
 from embedpipe.embedding.streaming import Settings
+from embedpipe.embedding.warm import Warm
 from embedpipe.pages.rendering import Selection
 from embedpipe.pages.source_kinds import codes, document_kind
 from embedpipe.pages.walking import Input
@@ -147,7 +148,8 @@ def classify(
         EmbedpipeError: An input does not exist.
     """
     begin = time.perf_counter()
-    reading = Reading(workspace, bundle.identity, settings or Settings(), cues=bundle.cues, words=bundle.words)
+    reading_settings = settings or Settings()
+    reading = Reading(workspace, bundle.identity, reading_settings, cues=bundle.cues, words=bundle.words)
     reading.progress = progress
 
     def fitting_backbone() -> "Backbone":
@@ -155,7 +157,7 @@ def classify(
         bundle.require(loaded.identity)
         return loaded
 
-    examples = _examples(workspace, bundle) if neighbours else None
+    examples = _shared_examples(workspace, bundle, reading_settings.warm) if neighbours else None
     answers = Answers(bundle, rule, examples, neighbours, settings.selection if settings else None)
     for item in reading.read(inputs, fitting_backbone):
         answers.take(item)
@@ -164,6 +166,16 @@ def classify(
     reading.report.shift = answers.compare(found)
     reading.report.seconds = time.perf_counter() - begin
     return [answers.verdict(item) for item in reading.found], reading.report
+
+
+def _shared_examples(
+    workspace: Workspace, bundle: "ClassifierBundle | Answerer", warm: Warm | None
+) -> "Examples | None":
+    """As `_examples`; gathered once where the program stays."""
+    if warm is None:
+        return _examples(workspace, bundle)
+    files = [workspace.labels_file, workspace.store_path(bundle.identity.space) / "manifest.json"]
+    return warm.kept(("examples", bundle.identity.space), files, lambda: _examples(workspace, bundle))
 
 
 def _examples(workspace: Workspace, bundle: "ClassifierBundle | Answerer") -> "Examples | None":

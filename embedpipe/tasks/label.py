@@ -17,12 +17,13 @@ from embedpipe.core.tables import write_csv
 from embedpipe.pages.documents import Limits
 from embedpipe.pages.unfolding import unfold
 from embedpipe.pages.walking import FoundFile, walk
-from embedpipe.store.label_history import Version
 from embedpipe.store.label_lists.columns import Wish
+from embedpipe.store.label_lists.history import Version
 from embedpipe.store.label_lists.lines import BadLine
 from embedpipe.store.labels import NONE, Label, Labels
 from embedpipe.store.sorted_ledger import LEDGER, NOVEL, SortedFolders, refuse_unknown
 from embedpipe.store.workspace import Workspace
+from embedpipe.tasks import decide
 
 _PLACES = 3
 
@@ -52,7 +53,7 @@ def take(
         LabelsError: There are none, or the list cannot be understood.
     """
     source, sources = _as_named(source), workspace.sources()
-    with workspace.writing("label"):
+    with workspace.writing("label"), workspace.changing_labels():
         labels = workspace.labels()
         if none and (new := _all_none(source)):
             count = labels.add(new)
@@ -128,11 +129,13 @@ def take_folders(workspace: Workspace, found: Iterable[tuple[Document, str | Non
         found: Documents, each with the folder directly below the input.
         command: Who takes them, for the history.
     """
-    folders, labels = SortedFolders(), workspace.labels()
+    folders = SortedFolders()
     kinds = [(document, folders.type_of(document.path, folder)) for document, folder in _in_type_folders(list(found))]
-    labels.add(Label(d.sha256, d.path, path_to_text(kind)) for d, kind in kinds if kind is not None)
-    _say(folders.told())
-    workspace.keep_labels(labels, command)
+    with workspace.changing_labels():
+        labels = workspace.labels()
+        labels.add(Label(d.sha256, d.path, path_to_text(kind)) for d, kind in kinds if kind is not None)
+        _say(folders.told())
+        workspace.keep_labels(labels, command)
 
 
 def _in_type_folders(found: list[tuple[Document, str | None]]) -> list[tuple[Document, str | None]]:
@@ -174,6 +177,12 @@ def follow_files(workspace: Workspace, changed: Iterable[tuple[Document, Documen
     changed = list(changed)
     if not changed or not workspace.labels_file.exists():
         return 0
+    with workspace.changing_labels():
+        return _follow(workspace, changed)
+
+
+def _follow(workspace: Workspace, changed: Iterable[tuple[Document, Document]]) -> int:
+    """Does what `follow_files` says."""
     labels, sources = workspace.labels(), workspace.sources()
     own: dict[str, list[Label]] = {}
     for row in labels.rows.values():
@@ -199,14 +208,17 @@ def forget_labels(workspace: Workspace, documents: Iterable[str]) -> int:
     Returns:
         How many labels labels.csv had of them.
     """
-    hashes, sources, labels = set(documents), workspace.sources(), workspace.labels()
-    paths = {path for sha256 in hashes for path in sources.paths(sha256)}
-    paths |= {row.path for row in labels.rows.values() if row.document_sha256 in hashes}
-    count, kept = labels.count, len(labels.kept)
-    labels.forget(hashes, paths)
-    if (count, kept) != (labels.count, len(labels.kept)):
-        workspace.keep_labels(labels, "forget")
-    workspace.label_history().forget(hashes | set(map(path_to_text, paths)))
+    hashes, sources = set(documents), workspace.sources()
+    with workspace.changing_labels():
+        labels = workspace.labels()
+        paths = {path for sha256 in hashes for path in sources.paths(sha256)}
+        paths |= {row.path for row in labels.rows.values() if row.document_sha256 in hashes}
+        count, kept = labels.count, len(labels.kept)
+        labels.forget(hashes, paths)
+        if (count, kept) != (labels.count, len(labels.kept)):
+            workspace.keep_labels(labels, "forget")
+        workspace.label_history().forget(hashes | set(map(path_to_text, paths)))
+        decide.forget(workspace, hashes)
     return count - labels.count
 
 
@@ -241,7 +253,7 @@ def undo(workspace: Workspace, number: int | None = None) -> Undone:
     Raises:
         ArtifactError: There is no such version, or it is damaged.
     """
-    with workspace.writing("label --undo"):
+    with workspace.writing("label --undo"), workspace.changing_labels():
         before = workspace.labels()
         left, now = workspace.label_history().back(number)
         labels = workspace.labels()

@@ -85,7 +85,7 @@ def label(workspace: Workspace, store: FeatureStore, types: dict[int, str]) -> i
     Raises:
         LabelsError: There is no such family, or it has no document without a label.
     """
-    with workspace.writing("label"):
+    with workspace.writing("label"), workspace.changing_labels():
         known = {family.number: family for family in find(workspace, store)}
         missing = sorted(types.keys() - known.keys())
         if missing:

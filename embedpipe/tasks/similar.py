@@ -184,6 +184,11 @@ class Finder:
         self.drawn: dict[Key, bytes] = {}
         self._computed: dict[Job, NDArray[np.float32]] = {}
 
+    def tell_labels(self, labels: Labels) -> None:
+        """Takes the labels as they are now, where they have changed since they were read."""
+        self.__dict__.pop("_types", None)
+        self.__dict__["_labels"] = labels
+
     def find(self, query: str, wanted: Wanted) -> LookAlikes:
         """What looks most like a query.
 
@@ -198,6 +203,25 @@ class Finder:
         """
         path, index = parse_query(query)
         return self.find_like(identify_query(path, self.settings.limits), index, wanted)
+
+    def find_stored(self, sha256: str, index: int, wanted: Wanted) -> LookAlikes:
+        """As `find`, of a page that the store holds, whose file need not be there unless boxes are compared.
+
+        Args:
+            sha256: Its document.
+            index: Of the page, from 0.
+            wanted: What may be found.
+
+        Raises:
+            ArtifactError: The store does not hold it.
+        """
+        own = self.pages_of(sha256)
+        row = np.flatnonzero(self.pages.loc[own, "page_index"].to_numpy() == index)
+        if not len(row):
+            raise ArtifactError(f"page {index + 1} of document {sha256[:12]} is not in the store")
+        path = self.sources.path_of(sha256, str(self.pages.loc[own[row[0]], "source"]))
+        there = self.sources.document(sha256) if wanted.box is not None or wanted.by != PICTURES else None
+        return self.find_like(there or Document(path, sha256, 0, 0, ""), index, wanted)
 
     def find_like(self, document: Document, index: int, wanted: Wanted) -> LookAlikes:
         """The same, of a document that was looked into; `index` is that of its page."""
@@ -287,7 +311,8 @@ class Finder:
             own = one.pages_of(page.document_sha256)
             own = own[one.pages.loc[own, "page_index"].to_numpy() == page.page_index]
             if len(own):
-                return one.store.features(own)
+                values, good = one.index.stored_rows(own)  # in place: the store would read all of their part
+                return values.astype(np.float32) if good.all() else one.store.features(own)
         selection = Selection(((page.page_number, page.page_number),))
         return self.new_features(Job(document, selection))
 
@@ -348,10 +373,12 @@ class Finder:
         self, query: PageRef, document: Document, ids: NDArray[np.int64], scores: NDArray[np.float32]
     ) -> LookAlikes:
         neighbours = [Neighbour(ref, float(score)) for ref, score in zip(self.refs(ids), scores, strict=True)]
-        labels = self._labels.of_pages(self.pages.loc[ids])["label"]
+        rows = self._labels.rows
+        found = [(n.page.document_sha256, n.page.page_number) for n in neighbours]
+        labels = [row.label if (row := rows.get(key) or rows.get((key[0], 0))) else None for key in found]
         drawn = self.peers[0].drawn if self.peers else self.drawn
         thumbnail = drawn.get((query.document_sha256, query.page_index), b"")
-        return LookAlikes(query, document, neighbours, [label or None for label in labels], thumbnail)
+        return LookAlikes(query, document, neighbours, labels, thumbnail)
 
     def refs(self, ids: Sequence[int] | NDArray[np.int64]) -> list[PageRef]:
         """Pages by their ids, with the places where their documents are now."""

@@ -74,7 +74,7 @@ class Several:
                 problem = problem or error
                 found._leave_out(workspace, error)
         if not found.finders:
-            raise problem or EmbedpipeError("no artifacts")
+            raise problem or AssertionError
         for finder, index in zip(found.finders, compared([f.index for f in found.finders]), strict=True):
             finder.index, finder.peers = index, found.finders
         return found

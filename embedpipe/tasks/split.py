@@ -5,7 +5,7 @@ import itertools
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,6 +50,7 @@ PARTS = "embedpipe-parts.csv"
 """In the folder of the parts: which file is a part of which pile; a walk reads it, see `pages.leftovers`."""
 
 _PART_COLUMNS = ("copy", "source", "first_page", "state", "size")
+_UNNAMED = "part"
 _LONGEST_STEM, _LONGEST_TYPE = 150, 60  # bytes, of the 255 that file systems take
 
 
@@ -279,22 +280,50 @@ def write_parts(piles: Iterable[Pile], folder: Path, settings: Settings) -> dict
     Raises:
         ArtifactError: The folder cannot be written.
     """
-    options = ReadOptions(limits=settings.limits, passwords=settings.passwords)
     written: dict[tuple[str, int], Path | str] = {}
     for pile in piles:
-        if pile.document is None:
-            continue
-        spans = [(part.first_page - 1, part.last_page - 1) for part in pile.parts]
-        with tempfile.TemporaryDirectory(prefix="embedpipe-split-") as scratch:
-            files = extract(pile.document, spans, Path(scratch), options)
-            for part, file in zip(pile.parts, files, strict=True):
-                key = (pile.verdict.path, part.first_page)
-                if isinstance(file, DocumentError):
-                    written[key] = f"{file.kind}: {file}"
-                else:
-                    written[key] = _keep(file, folder / _name(pile.document, part))
+        if pile.document is not None:
+            wanted = [
+                (part.first_page, part.last_page, part.verdict.prediction.label or part.verdict.prediction.status)
+                for part in pile.parts
+            ]
+            files = _written(pile.document, wanted, folder, settings)
+            written |= {(pile.verdict.path, first): file for first, file in files.items()}
     _note_parts(folder, {key: path for key, path in written.items() if isinstance(path, Path)})
     return written
+
+
+def write_as_said(
+    pile: Document, parts: Sequence[tuple[int, int, str | None]], folder: Path, settings: Settings
+) -> dict[int, Path | str]:
+    """Writes the parts of a pile as a person wants them cut: first page, last page, and type of each.
+
+    Returns:
+        The file of each part by its first page, or why it could not be written; as of `write_parts`.
+
+    Raises:
+        ArtifactError: The folder cannot be written.
+    """
+    wanted = [(first, last, kind or _UNNAMED) for first, last, kind in parts]
+    written = _written(pile, wanted, folder, settings)
+    _note_parts(folder, {(pile.path, first): path for first, path in written.items() if isinstance(path, Path)})
+    return written
+
+
+def _written(
+    pile: Document, wanted: Sequence[tuple[int, int, str]], folder: Path, settings: Settings
+) -> dict[int, Path | str]:
+    """Writes pages of a pile as files: first page, last page, and what each is called."""
+    options = ReadOptions(limits=settings.limits, passwords=settings.passwords)
+    found: dict[int, Path | str] = {}
+    with tempfile.TemporaryDirectory(prefix="embedpipe-split-") as scratch:
+        files = extract(pile, [(first - 1, last - 1) for first, last, _ in wanted], Path(scratch), options)
+        for part, file in zip(wanted, files, strict=True):
+            if isinstance(file, DocumentError):
+                found[part[0]] = f"{file.kind}: {file}"
+            else:
+                found[part[0]] = _keep(file, folder / _name(pile, *part))
+    return found
 
 
 def _note_parts(folder: Path, written: Mapping[tuple[str, int], Path]) -> None:
@@ -312,10 +341,10 @@ def _note_parts(folder: Path, written: Mapping[tuple[str, int], Path]) -> None:
             write_csv(file, _PART_COLUMNS, rows.values())
 
 
-def _name(pile: Document, part: Part) -> str:
+def _name(pile: Document, first: int, last: int, called: str) -> str:
     stem = shortened(Path(pile.path).stem, _LONGEST_STEM)
-    kind = shortened(file_name(part.verdict.prediction.label or part.verdict.prediction.status), _LONGEST_TYPE)
-    return f"{stem}-p{part.first_page:03d}-{part.last_page:03d}-{kind}{suffix_of(pile)}"
+    kind = shortened(file_name(called), _LONGEST_TYPE)
+    return f"{stem}-p{first:03d}-{last:03d}-{kind}{suffix_of(pile)}"
 
 
 def _keep(aside: Path, wanted: Path) -> Path | str:

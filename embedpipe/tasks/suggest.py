@@ -47,7 +47,7 @@ class Suggestion:
 
 
 @dataclass(frozen=True, slots=True)
-class _Pile:
+class Pile:
     """The documents of a store that are not blank.
 
     Attributes:
@@ -76,7 +76,7 @@ def suggest(workspace: Workspace, store: FeatureStore, n: int, bundle: Classifie
     Raises:
         LabelsError: Every document is labelled.
     """
-    pile = _gather(workspace, store, bundle)
+    pile = gather(workspace, store, bundle)
     labelled = np.isin(pile.documents, [sha256 for sha256, _ in workspace.labels().rows])
     if labelled.all():
         raise LabelsError(f"all {len(labelled)} documents are labelled: run `embed` on more of them")
@@ -127,30 +127,43 @@ def choose(
     Returns:
         Rows of `vectors`, in the order chosen.
     """
-    if len(known):
-        distances = np.sqrt(np.maximum(2.0 - 2.0 * _nearest(vectors, known), 0.0))
-    else:  # the most typical one comes first
-        distances = 2.0 + vectors @ vectors.mean(axis=0, dtype=np.float64)
+    return spread(vectors, uncertainty, nearest(vectors, known), n)
+
+
+def spread(
+    vectors: NDArray[np.float32], uncertainty: NDArray[np.float64], cosines: NDArray[np.float32] | None, n: int
+) -> NDArray[np.int64]:
+    """As `choose`, where the cosine of each row with the nearest known one is known, (m,); None without known ones."""
+    typical = 2.0 + vectors @ vectors.mean(axis=0, dtype=np.float64)  # where nothing is known it comes first
+    distances = typical if cosines is None else distances_of(cosines)
     chosen: list[int] = []
     for _ in range(min(n, len(vectors))):
         worth = uncertainty * distances
         worth[chosen] = -1.0
         row = int(worth.argmax())
         to_row = np.sqrt(np.maximum(2.0 - 2.0 * (vectors @ vectors[row]), 0.0))
-        distances = to_row if not chosen and not len(known) else np.minimum(distances, to_row)
+        distances = to_row if not chosen and cosines is None else np.minimum(distances, to_row)
         chosen.append(row)
     return np.array(chosen, np.int64)
 
 
-def _nearest(vectors: NDArray[np.float32], known: NDArray[np.float32]) -> NDArray[np.float32]:
+def distances_of(cosines: NDArray[np.float32]) -> NDArray[np.float64]:
+    """How far rows of unit length are from those with which they have these cosines, (m,)."""
+    found: NDArray[np.float64] = np.sqrt(np.maximum(2.0 - 2.0 * cosines.astype(np.float64), 0.0))
+    return found
+
+
+def nearest(vectors: NDArray[np.float32], known: NDArray[np.float32]) -> NDArray[np.float32] | None:
     """Greatest cosine of each row with a known one, (m,); of many known ones, of those in the nearest lists."""
+    if not len(known):
+        return None
     index = RowIndex(known)
     if not index.exact:
         return index.search(vectors, 1)[0][:, 0]
     return np.concatenate([(vectors[k : k + 1024] @ known.T).max(axis=1) for k in range(0, len(vectors), 1024)])
 
 
-def _gather(workspace: Workspace, store: FeatureStore, bundle: ClassifierBundle | None) -> _Pile:
+def gather(workspace: Workspace, store: FeatureStore, bundle: ClassifierBundle | None) -> Pile:
     """Walks the store once: the matrix of all pages is never in memory."""
     index = fresh_index(store, workspace.index_path(store.identity.space))
     pages = store.pages()
@@ -173,7 +186,7 @@ def _gather(workspace: Workspace, store: FeatureStore, bundle: ClassifierBundle 
             counts = words.of(page_ids[here]) if words else None
             answers.take(X[here], counts, indices[places[here]], kinds[places[here]].tolist(), owner)
     vectors = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
-    return _Pile(documents, vectors, answers.scores if answers is not None and len(documents) else None)
+    return Pile(documents, vectors, answers.scores if answers is not None and len(documents) else None)
 
 
 def save(suggestions: Sequence[Suggestion], file: Path) -> None:

@@ -46,6 +46,7 @@ from embedpipe.tasks import (
     explain_stage,
     watch,
 )
+from embedpipe.web import serving
 
 GROUP: Any = typer.main.get_command(app)
 SCRIPT = Path(sys.executable).with_name("embedpipe")
@@ -137,6 +138,7 @@ def light(monkeypatch: pytest.MonkeyPatch, tiny: Backbone) -> None:
     monkeypatch.setattr(embed, "embed", stop)
     monkeypatch.setattr(demo, "run", stop)
     monkeypatch.setattr(watch, "watch", stop)  # it would never end
+    monkeypatch.setattr(serving, "serve", stop)  # likewise
     monkeypatch.setattr(bench, "run", stop)
     monkeypatch.setattr(compare, "compare", stop)
     monkeypatch.setattr(doctor, "examine", stop)

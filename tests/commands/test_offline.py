@@ -35,6 +35,7 @@ COMMANDS: dict[str, list[tuple[str, ...]]] = {
     "classify": [("new", "--classifier", "svm", "--csv", "out.csv", "--sort-into", "sorted", *WEIGHTS)],
     "watch": [("new", "--classifier", "svm", "--settle", "0.1", *WEIGHTS)],
     "run": [("job.toml",)],
+    "serve": [("--port", "0", *WEIGHTS)],
     "similar": [("docs/a/0.png", "--contact-sheet", "similar.png")],
     "explain": [("docs/a/0.png", "--classifier", "svm", "--png", "explained.png", *WEIGHTS)],
     "dedupe": [("--html", "dedupe.html")],
@@ -79,6 +80,8 @@ import json, sys
 from embedpipe.commands.base import run
 from embedpipe.tasks import demo
 
+import uvicorn
+
 from embedpipe.embedding.notices import Notices
 
 demo._PER_TYPE = 3
@@ -90,6 +93,11 @@ def once(notices, seconds):  # `watch` ends when it has taken what is there
     return wait(notices, seconds)
 
 Notices.wait = once
+
+async def soon(server, counter):  # `serve` ends once it has begun, and has loaded what it answers with
+    return counter > 20
+
+uvicorn.Server.on_tick = soon
 
 for name, arguments in json.load(sys.stdin):
     code = run([name, *arguments, "--quiet"])

@@ -131,7 +131,7 @@ REPLACERS = {
     "store/joining/linking.py",
     "store/joining/small_tables.py",
     "store/joining/stores.py",
-    "store/label_history.py",
+    "store/label_lists/history.py",
     "store/page_table.py",
     "store/part_contents.py",
     "store/sources.py",

@@ -10,7 +10,7 @@ import pytest
 
 from embedpipe.core import files
 from embedpipe.core.errors import ArtifactError
-from embedpipe.core.files import FORMAT, read_json, replacing, sha256_of, sweep, write_json, writing
+from embedpipe.core.files import FORMAT, NEWEST, read_json, replacing, sha256_of, sweep, write_json, writing
 
 HOLD = """
 import sys
@@ -205,8 +205,8 @@ def test_damaged_manifest(tmp_path: Path, content: bytes) -> None:
 
 def test_newer_manifest(tmp_path: Path) -> None:
     """A manifest of a later format is refused, with the advice to upgrade."""
-    (tmp_path / "m.json").write_text(f'{{"format": {FORMAT + 1}}}')
-    with pytest.raises(ArtifactError, match=rf"newer embedpipe \(format {FORMAT + 1}\): upgrade"):
+    (tmp_path / "m.json").write_text(f'{{"format": {NEWEST + 1}}}')
+    with pytest.raises(ArtifactError, match=rf"newer embedpipe \(format {NEWEST + 1}\): upgrade"):
         read_json(tmp_path / "m.json")
 
 

@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 
 from embedpipe.commands import app
 from embedpipe.core.errors import ArtifactError, LabelsError
-from embedpipe.store import label_history
-from embedpipe.store.label_history import History
+from embedpipe.store.label_lists import history as label_history
+from embedpipe.store.label_lists.history import History
 from embedpipe.store.labels import Label, Labels
 from embedpipe.store.sorted_ledger import LEDGER, Entry, Ledger
 from embedpipe.store.workspace import Workspace

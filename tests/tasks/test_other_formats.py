@@ -19,7 +19,7 @@ from embedpipe.tasks.embed import describe_plan, embed, plan_run
 def mixed(tmp_path: Path, make_pdf: Callable[..., Path]) -> Path:
     """A PDF beside office files, e-mails and a README."""
     make_pdf("mixed/a.pdf", ["one"])
-    for name in ("b.docx", "c.DOCX", "mail.msg", "sub/d.xlsx"):
+    for name in ("b.docx", "c.DOCX", "mail.emlx", "sub/d.xlsx"):
         (tmp_path / "mixed" / name).parent.mkdir(exist_ok=True)
         (tmp_path / "mixed" / name).write_bytes(b"PK\x03\x04")
     (tmp_path / "mixed" / "README.md").write_text("about this folder")
@@ -49,7 +49,7 @@ def test_they_are_named_once_and_are_no_failures(
     values = report_json(report)
     assert values["unread"] == UNREAD
     assert values["failures"] == []
-    assert {"path": str(mixed / "mail.msg"), "format": "e-mail"} in values["unread_files"]
+    assert {"path": str(mixed / "mail.emlx"), "format": "e-mail"} in values["unread_files"]
     print_report(report, Output())
     said = [line for line in capsys.readouterr().out.splitlines() if "Word" in line]
     assert len(said) == 1
@@ -60,8 +60,8 @@ def test_they_are_named_once_and_are_no_failures(
     assert min(file["path"] for file in space["unread"]) == str(mixed / "b.docx")
     lines = list(info.describe(held, failures=True))
     assert "  not read: 2 Word documents, 1 Excel workbook, 1 e-mail: embedpipe does not read these" in lines
-    assert f"    {mixed / 'mail.msg'}: not read: e-mail" in lines
-    (mixed / "mail.msg").unlink()
+    assert f"    {mixed / 'mail.emlx'}: not read: e-mail" in lines
+    (mixed / "mail.emlx").unlink()
     embed(workspace, [str(mixed)], tiny)
     assert len(info.take(workspace)["spaces"][0]["unread"]) == 3
 

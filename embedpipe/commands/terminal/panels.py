@@ -5,6 +5,7 @@ PANELS = {
     "Find pages that look alike": ("similar", "dedupe", "families", "map", "index"),
     "Improve types and labels": ("add-type", "suggest", "review", "check-labels", "explain"),
     "Other classifiers and networks": ("fit-head", "fit-knn", "classifiers", "compare", "finetune", "backbones"),
+    "Work at a page in the browser": ("serve",),
     "Look after the artifacts": ("info", "merge", "forget", "spaces", "export"),
     "Try it on this machine": ("demo", "doctor", "bench"),
 }

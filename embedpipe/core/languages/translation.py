@@ -31,9 +31,14 @@ _CHINESE = r"[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef]"
 _LOOSE = re.compile(rf"(?<={_CHINESE}) +(?=[\u3000-\u303f\uff00-\uffef])|(?<=[\u3000-\u303f\uff01-\uff1f]) +")
 
 
-def translated(text: str) -> str:
-    """A sentence for people in the language of the process; as it is where it is not known, or in English."""
-    language = current()
+def translated(text: str, language: str | None = None) -> str:
+    """A sentence for people; as it is where it is not known, or in English.
+
+    Args:
+        text: The English sentence.
+        language: One of `choice.LANGUAGES`; that of the process if not given.
+    """
+    language = language or current()
     if language == ENGLISH or not text.strip():
         return text
     start = text[: len(text) - len(text.lstrip())]

@@ -11,6 +11,8 @@ from embedpipe.store.columns import array_of
 
 _SPREAD = (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F)
 """Odd numbers that spread page indices over 64 bits, as in SplitMix64 (Steele et al. 2014) and xxHash."""
+_FOLD = np.array([0xBF58476D1CE4E5B9, 0x94D049BB133111EB], np.uint64)
+"""Likewise, for the second half of a hash: all 256 bits count."""
 _HEX = 64
 
 
@@ -19,8 +21,8 @@ class Keys:
     """Pages, in the order of the rows of a file.
 
     Attributes:
-        a: The first 64 bits of each document's SHA-256, with the index of the page, uint64 (n,).
-        b: The next 64 bits likewise.
+        a: 64 bits of each document's SHA-256, with the index of the page, uint64 (n,).
+        b: 64 other bits likewise.
     """
 
     a: NDArray[np.uint64]
@@ -62,10 +64,11 @@ def read_keys(file: Path) -> tuple[Keys, list[str]]:
     hashes = documents.dictionary.to_pylist()
     if documents.null_count or any(len(text) != _HEX for text in hashes):
         raise ValueError("its documents are not known by their SHA-256")
-    words = np.frombuffer(bytes.fromhex("".join(hashes)), ">u8").reshape(-1, 4)[:, :2].astype(np.uint64)
+    halves = np.frombuffer(bytes.fromhex("".join(hashes)), ">u8").reshape(-1, 2, 2).astype(np.uint64)
     own = array_of(documents.indices)
     pages = array_of(table[columns[1]]).astype(np.uint64)
     with np.errstate(over="ignore"):
+        words = halves[:, 0] + _FOLD * halves[:, 1]
         a, b = (words[own, place] + pages * np.uint64(spread) for place, spread in enumerate(_SPREAD))
     return Keys(a, b), hashes
 

@@ -64,7 +64,7 @@ class Mirror:
         Raises:
             ArtifactError: The service does not answer, refuses access, or the artifacts change all the time.
         """
-        with self._alone(), self._in_words("read"):
+        with self._alone(), self._in_words(writes=False):
             self._pull()
 
     def _pull(self) -> None:
@@ -194,7 +194,7 @@ class Mirror:
         Raises:
             ArtifactError: It cannot be sent, or another writer has taken over; it is kept here.
         """
-        with self._alone(), self._in_words("write to"):
+        with self._alone(), self._in_words(writes=True):
             lock.check()
             known, here = self._known(), self._files()
             changed = [name for name, own in here.items() if known.get(name, ("", -1, -1))[1:] != own]
@@ -276,12 +276,12 @@ class Mirror:
             waited += 0.1
 
     @contextlib.contextmanager
-    def _in_words(self, what: str) -> Iterator[None]:
+    def _in_words(self, *, writes: bool) -> Iterator[None]:
         try:
             yield
         except OSError as error:
             why = error.strerror or error
-            if what == "read":
+            if not writes:
                 raise ArtifactError(f"cannot read {self.url}: {why}") from error
             raise ArtifactError(
                 f"cannot write to {self.url}: {why}; what was done is kept on this machine, and goes with the next "

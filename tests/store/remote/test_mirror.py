@@ -11,8 +11,8 @@ import pytest
 from s3 import Server, error
 
 from embedpipe.backbones.engines import Backbone
-from embedpipe.backbones.model_cache import CACHE_VARIABLE
 from embedpipe.commands.base import run
+from embedpipe.core.cache_folder import CACHE_VARIABLE
 from embedpipe.core.errors import ArtifactError, BusyError
 from embedpipe.embedding.streaming import Settings
 from embedpipe.store.remote import lock, mirror

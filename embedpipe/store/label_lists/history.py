@@ -22,10 +22,14 @@ from embedpipe.core.tables import guard, read_table
 KEPT = 20
 """How many versions stay."""
 
+_ONE_SITTING = 15 * 60
+"""Seconds in which changes of whoever labels one by one are one version: each would push an older one out."""
+
 BY_HAND, FOUND = "by hand", "found there"
 """Commands of versions that no command made: after one of ours, and before the first."""
 
 _FOLDER, _FILE = "labels", "history.json"
+_TIME = "%Y-%m-%d %H:%M:%S"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +101,9 @@ class History:
         return next((v for v in same if v.number == self._last), same[-1] if same else None)
 
     @contextlib.contextmanager
-    def changing(self, command: str, counts: Callable[[], tuple[int, int, int, int]]) -> Iterator[Path]:
+    def changing(
+        self, command: str, counts: Callable[[], tuple[int, int, int, int]], *, one_by_one: bool = False
+    ) -> Iterator[Path]:
         """Gives a file to write the new table to; when the block ends well, it takes the place of the table.
 
         Call it with the lock of the artifacts held. A table with the same content as before makes no version. A kill
@@ -106,21 +112,28 @@ class History:
         Args:
             command: Who changes it.
             counts: Returns how many labels the new table holds, and how many were added, changed and removed.
+            one_by_one: The command changes a few labels at a time: what it wrote just before is no version of its own.
 
         Raises:
             ArtifactError: The disk is full, or cannot be written; the table is as it was.
         """
         self._take_in()
         before = self.in_use()
+        folded = before if one_by_one and before and _in_one_sitting(before, command) else None
         number = self._next()
         file = self._file(number)
         try:
             yield file
             digest = sha256_of(file)
             if before is None or digest != before.sha256:
-                new = Version(number, before.number if before else 0, _text(time.time()), command, digest, *counts())
-                self._write([*self.versions, new], number)
+                earlier, when = before.number if before else 0, _text(time.time())
+                new = Version(number, earlier, when, command, digest, *counts())
+                if folded is not None:
+                    new = replace(new, before=folded.before, when=folded.when, added=None, changed=None, removed=None)
+                self._write([*(v for v in self.versions if v is not folded), new], number)
                 _copy(file, self._table)
+                if folded is not None:
+                    self._file(folded.number).unlink(missing_ok=True)
         finally:
             if number not in {version.number for version in self.versions}:
                 file.unlink(missing_ok=True)
@@ -196,7 +209,18 @@ class History:
 
 
 def _text(seconds: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+    return time.strftime(_TIME, time.localtime(seconds))
+
+
+def _in_one_sitting(version: Version, command: str) -> bool:
+    """Whether a version was begun by the same command not long ago."""
+    if version.command != command:
+        return False
+    try:
+        age = time.time() - time.mktime(time.strptime(version.when, _TIME))
+    except ValueError:
+        return False
+    return 0 <= age < _ONE_SITTING
 
 
 def _copy(file: Path, target: Path) -> None:

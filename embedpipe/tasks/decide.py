@@ -1,0 +1,437 @@
+"""Labels given one by one or in strokes: in two states, each batch with a number by which it can be undone.
+
+    labels.csv                  checked labels: they teach
+    labels/suggested.csv        suggested labels, in the same columns: nobody has checked them, and they never teach
+    labels/batches.jsonl        what each batch changed, and what was undone since
+
+Batches of several people at a time are merged by document: nothing but the documents of a batch is touched, and undoing
+one leaves alone what others have changed since. A batch is in labels.csv before it is told to be kept.
+"""
+
+import json
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from embedpipe.core.errors import ArtifactError, LabelsError
+from embedpipe.core.files import replacing, synced
+from embedpipe.store.labels import Key, Label, Labels
+from embedpipe.store.workspace import Workspace
+
+CHECKED, SUGGESTED = STATES = ("checked", "suggested")
+
+COMMAND = "serve"
+"""In the history of labels."""
+
+_KEPT = 500
+_LARGEST = 8 * 1024**2
+"""Batches that can be undone, and bytes of their file from which older ones are left out."""
+
+State = tuple[dict[str, Any] | None, dict[str, Any] | None]
+"""The checked and the suggested label of a document or page, as they are written to the file of batches."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a person, or a classifier, says of a document or one of its pages.
+
+    Attributes:
+        document_sha256: The document.
+        kind: Its type; `labels.NONE` for none of the types, None to take the label away.
+        page_number: From 1; 0 for the whole document.
+        group: See `Label.group`; "" leaves the one that is there.
+    """
+
+    document_sha256: str
+    kind: str | None
+    page_number: int = 0
+    group: str = ""
+
+    @property
+    def key(self) -> Key:
+        """What it labels."""
+        return self.document_sha256, self.page_number
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Decisions that are kept, and undone, together.
+
+    Attributes:
+        decisions: At most one for each document or page.
+        state: `CHECKED`, or `SUGGESTED`: a suggested label never replaces a checked one.
+        client: Who decides: undoing without a number undoes his own.
+    """
+
+    decisions: Sequence[Decision]
+    state: str = CHECKED
+    client: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A batch as it was kept.
+
+    Attributes:
+        number: From 1.
+        when: ISO 8601, UTC.
+        client: Who decided.
+        state: As of the batch.
+        changes: What each document or page had before, and after.
+        undone: Whether it is undone now.
+    """
+
+    number: int
+    when: str
+    client: str
+    state: str
+    changes: Mapping[Key, tuple[State, State]]
+    undone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What became of a batch, or of undoing it.
+
+    Attributes:
+        number: Of the batch; 0 where nothing changed.
+        changed: Documents and pages whose label is another one now.
+        left: Documents that were changed by others since, and stay as they are.
+        labels: Checked labels now.
+        suggested: Suggested labels now.
+    """
+
+    number: int
+    changed: tuple[Key, ...]
+    left: tuple[str, ...] = ()
+    labels: int = 0
+    suggested: int = 0
+
+
+@dataclass(slots=True)
+class _Read:
+    """What was read of a file, and by what it is known to be the same still."""
+
+    mark: object = None
+    value: Any = None
+
+
+@dataclass(slots=True)
+class _Journal:
+    """The batches, oldest first, and the numbers of those that were undone, in the order in which they were."""
+
+    entries: dict[int, Entry] = field(default_factory=dict)
+    undone: list[int] = field(default_factory=list)
+    last: int = 0
+
+
+class LabelBook:
+    """Checked and suggested labels of artifacts, read again only when their files have changed.
+
+    Not to be used by two threads at once.
+
+    Args:
+        workspace: The artifacts.
+    """
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self._checked, self._suggested, self._journal = _Read(), _Read(), _Read()
+
+    def checked(self) -> Labels:
+        """labels.csv; not to be changed."""
+        labels: Labels = self._fresh(self._checked, self._workspace.labels_file, lambda _: self._workspace.labels())
+        return labels
+
+    def suggested(self) -> Labels:
+        """Labels that nobody has checked; not to be changed."""
+
+        def read(file: Path) -> Labels:
+            return Labels.load(file, self._workspace.sources().sha256_at)
+
+        labels: Labels = self._fresh(self._suggested, suggested_file(self._workspace), read)
+        return labels
+
+    def entries(self) -> list[Entry]:
+        """The batches, newest first."""
+        return list(reversed(self._batches().entries.values()))
+
+    def can(self, client: str = "") -> tuple[bool, bool]:
+        """Whether there is a batch to undo, and one to redo, of a client or of anybody."""
+        journal = self._batches()
+        own = [e for e in journal.entries.values() if client in ("", e.client)]
+        return any(not e.undone for e in own), any(e.undone and e.number in journal.undone for e in own)
+
+    def apply(self, batches: Sequence[Batch], paths: Mapping[str, str]) -> list[Done]:
+        """Keeps batches, in their order and in one step; who waits for the disk is many people at once.
+
+        Args:
+            batches: What is decided.
+            paths: Where the documents are, by SHA-256, for the table.
+
+        Raises:
+            LabelsError: A type has a name that means something else; then nothing is kept.
+            ArtifactError: The labels cannot be written; they are as they were.
+        """
+        with self._workspace.changing_labels():
+            checked, suggested, journal = _copy(self.checked()), _copy(self.suggested()), self._batches()
+            entries = []
+            for number, batch in enumerate(batches, journal.last + 1):
+                changes = _decide(checked, suggested, batch, paths)
+                entries.append(Entry(number, _now(), batch.client, batch.state, changes))
+            told = [entry for entry in entries if entry.changes]
+            self._keep(checked, suggested, [_entry_line(entry) for entry in told])
+        return [
+            Done(e.number if e.changes else 0, tuple(e.changes), (), checked.count, suggested.count) for e in entries
+        ]
+
+    def undo(self, number: int | None = None, client: str = "") -> Done:
+        """Undoes a batch, by None the newest one of the client that is not undone; what others changed since stays.
+
+        Raises:
+            LabelsError: There is none.
+            ArtifactError: The labels cannot be written; they are as they were.
+        """
+        return self._turn(number, client, undo=True)
+
+    def redo(self, number: int | None = None, client: str = "") -> Done:
+        """Does again what was undone, by None what the client undid last; errors as of `undo`."""
+        return self._turn(number, client, undo=False)
+
+    def _turn(self, number: int | None, client: str, *, undo: bool) -> Done:
+        with self._workspace.changing_labels():
+            checked, suggested, journal = _copy(self.checked()), _copy(self.suggested()), self._batches()
+            entry = _chosen(journal, number, client, undo=undo)
+            changed, left = [], []
+            for key, (before, after) in entry.changes.items():
+                now, then = (after, before) if undo else (before, after)
+                if _state(checked, suggested, key) != now:
+                    left.append(key[0])
+                    continue
+                _set(checked, suggested, key, then)
+                changed.append(key)
+            self._keep(checked, suggested, [{"undo" if undo else "redo": entry.number}])
+        return Done(entry.number, tuple(changed), tuple(dict.fromkeys(left)), checked.count, suggested.count)
+
+    def _keep(self, checked: Labels, suggested: Labels, lines: Sequence[Mapping[str, Any]]) -> None:
+        """Writes what has changed: labels first, so that a kill leaves none that is told to be kept and is not."""
+        if not lines:
+            return
+        before, file = self.checked(), suggested_file(self._workspace)
+        if checked.rows != before.rows or len(checked.kept) != len(before.kept):
+            self._workspace.keep_labels(checked, COMMAND, before=before, one_by_one=True)
+            self._checked = _Read(_mark(self._workspace.labels_file), checked)
+        if suggested.rows != self.suggested().rows:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            suggested.save(file)
+            self._suggested = _Read(_mark(file), suggested)
+        _append(batches_file(self._workspace), lines)
+        journal = self._journal.value
+        for line in lines:
+            _take(journal, json.loads(json.dumps(line)))
+        self._journal.mark = _mark(batches_file(self._workspace))
+        if _size(batches_file(self._workspace)) > _LARGEST:
+            _shorten(batches_file(self._workspace), journal)
+            self._journal.mark = _mark(batches_file(self._workspace))
+
+    def _batches(self) -> _Journal:
+        journal: _Journal = self._fresh(self._journal, batches_file(self._workspace), _read_batches)
+        return journal
+
+    @staticmethod
+    def _fresh(kept: _Read, file: Path, read: Any) -> Any:
+        mark = _mark(file)
+        if kept.value is None or kept.mark != mark:
+            kept.mark, kept.value = mark, read(file)
+        return kept.value
+
+
+def suggested_file(workspace: Workspace) -> Path:
+    """labels/suggested.csv."""
+    return workspace.root / "labels" / "suggested.csv"
+
+
+def batches_file(workspace: Workspace) -> Path:
+    """labels/batches.jsonl."""
+    return workspace.root / "labels" / "batches.jsonl"
+
+
+def forget(workspace: Workspace, documents: Iterable[str]) -> None:
+    """Removes documents from suggested labels and from what can be undone; call it with the lock of the labels held."""
+    gone, file = set(documents), suggested_file(workspace)
+    if file.exists():
+        labels = Labels.load(file, workspace.sources().sha256_at)
+        if labels.forget(gone):
+            labels.save(file)
+    if batches_file(workspace).exists():
+        journal = _read_batches(batches_file(workspace))
+        for number, entry in journal.entries.items():
+            changes = {key: states for key, states in entry.changes.items() if key[0] not in gone}
+            journal.entries[number] = replace(entry, changes=changes)
+        _shorten(batches_file(workspace), journal)
+
+
+def _decide(
+    checked: Labels, suggested: Labels, batch: Batch, paths: Mapping[str, str]
+) -> dict[Key, tuple[State, State]]:
+    """Does what a batch says; returns what each document or page had before and has now, where that is another."""
+    if batch.state not in STATES:
+        raise LabelsError(f"{batch.state!r} is no state of a label: {' or '.join(STATES)}")
+    wanted = {decision.key: decision for decision in batch.decisions}
+    before = {key: _state(checked, suggested, key) for key in wanted}
+    new = [
+        Label(d.document_sha256, paths.get(d.document_sha256, d.document_sha256), d.kind, d.page_number, d.group)
+        for d in wanted.values()
+        if d.kind is not None and (batch.state == CHECKED or d.key not in checked.rows)
+    ]
+    (checked if batch.state == CHECKED else suggested).add(new)
+    for key, decision in wanted.items():
+        if batch.state == CHECKED:
+            suggested.rows.pop(key, None)
+        if decision.kind is None:
+            (checked if batch.state == CHECKED else suggested).rows.pop(key, None)
+    states = ((key, (had, _state(checked, suggested, key))) for key, had in before.items())
+    return {key: (had, has) for key, (had, has) in states if had != has}
+
+
+def _chosen(journal: _Journal, number: int | None, client: str, *, undo: bool) -> Entry:
+    """The batch that is to be undone or done again."""
+    word = "undo" if undo else "redo"
+    if number is not None:
+        entry = journal.entries.get(number)
+        if entry is None:
+            raise LabelsError(f"there is no batch {number} to {word}: only the last {_KEPT} are kept")
+        if entry.undone == undo:
+            raise LabelsError(f"batch {number} is {'undone already' if undo else 'not undone'}")
+        return entry
+    order = reversed(journal.entries) if undo else reversed(journal.undone)
+    own = (journal.entries[one] for one in order)
+    found = next((entry for entry in own if entry.undone != undo and client in ("", entry.client)), None)
+    if found is None:
+        raise LabelsError(f"there is nothing to {word}")
+    return found
+
+
+def _state(checked: Labels, suggested: Labels, key: Key) -> State:
+    return _written(checked, key), _written(suggested, key)
+
+
+def _written(labels: Labels, key: Key) -> dict[str, Any] | None:
+    row = labels.rows.get(key)
+    if row is None:
+        return None
+    more = labels.more.get(key)
+    return {"type": row.label, "group": row.group, "path": row.path} | ({"more": more} if more else {})
+
+
+def _set(checked: Labels, suggested: Labels, key: Key, state: State) -> None:
+    for labels, written in zip((checked, suggested), state, strict=True):
+        if written is None:
+            labels.rows.pop(key, None)
+            continue
+        labels.rows[key] = Label(key[0], written["path"], written["type"], key[1], written["group"])
+        if written.get("more"):
+            labels.more[key] = dict(written["more"])
+
+
+def _copy(labels: Labels) -> Labels:
+    return replace(labels, rows=dict(labels.rows), kept=list(labels.kept), more=dict(labels.more), conflicts=[])
+
+
+def _entry_line(entry: Entry) -> dict[str, Any]:
+    changes = [[*key, *states] for key, states in entry.changes.items()]
+    return {
+        "batch": entry.number,
+        "when": entry.when,
+        "client": entry.client,
+        "state": entry.state,
+        "changes": changes,
+    }
+
+
+def _take(journal: _Journal, line: Mapping[str, Any]) -> None:
+    """Takes a line of the file of batches."""
+    if "batch" in line:
+        changes = {(c[0], int(c[1])): ((c[2][0], c[2][1]), (c[3][0], c[3][1])) for c in line["changes"]}
+        entry = Entry(
+            int(line["batch"]), line["when"], line["client"], line["state"], changes, bool(line.get("undone"))
+        )
+        journal.entries[entry.number] = entry
+        journal.last = max(journal.last, entry.number)
+        if entry.undone:
+            journal.undone.append(entry.number)
+        else:  # who goes on from an earlier state cannot go forward any more
+            own = {number for number in journal.undone if journal.entries[number].client == entry.client}
+            journal.undone = [number for number in journal.undone if number not in own]
+    for word in ("undo", "redo"):
+        number = line.get(word)
+        if number in journal.entries:
+            journal.entries[number] = replace(journal.entries[number], undone=word == "undo")
+            journal.undone = [one for one in journal.undone if one != number] + [number] * (word == "undo")
+
+
+def _read_batches(file: Path) -> _Journal:
+    """Reads the batches; what a kill left of a last line, or a disk damaged, is passed over."""
+    journal = _Journal()
+    try:
+        content = file.read_bytes()
+    except FileNotFoundError:
+        return journal
+    except OSError as error:
+        raise ArtifactError(f"cannot read {file}: {error.strerror or error}") from error
+    for text in content.splitlines():
+        try:
+            _take(journal, json.loads(text))
+        except (ValueError, LookupError, TypeError, AttributeError):
+            continue
+    for number in list(journal.entries)[:-_KEPT]:
+        del journal.entries[number]
+    journal.undone = [number for number in journal.undone if number in journal.entries]
+    return journal
+
+
+def _append(file: Path, lines: Sequence[Mapping[str, Any]]) -> None:
+    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with open(file, "a+b") as stream:
+            end = stream.seek(0, os.SEEK_END)
+            torn = end > 0 and (stream.seek(end - 1), stream.read(1))[1] != b"\n"  # a kill left half a line
+            stream.write(("\n" * torn + text).encode())
+        synced(file)
+    except OSError as error:
+        raise ArtifactError(f"cannot write {file}: {error.strerror or error}") from error
+
+
+def _shorten(file: Path, journal: _Journal) -> None:
+    """Writes the batches again, without those that are too old to be undone."""
+    for number in list(journal.entries)[:-_KEPT]:
+        del journal.entries[number]
+    journal.undone = [number for number in journal.undone if number in journal.entries]
+    done = [_entry_line(entry) for entry in journal.entries.values() if not entry.undone]
+    undone = [{**_entry_line(journal.entries[number]), "undone": True} for number in journal.undone]
+    with replacing(file) as temporary:
+        lines = (json.dumps(line, ensure_ascii=False) + "\n" for line in [*done, *undone])
+        temporary.write_text("".join(lines), encoding="utf-8")
+
+
+def _mark(file: Path) -> object:
+    try:
+        status = os.stat(file)
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+def _size(file: Path) -> int:
+    try:
+        return os.stat(file).st_size
+    except OSError:
+        return 0
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

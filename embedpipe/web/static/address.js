@@ -1,0 +1,66 @@
+// Which view, and what it shows, is in the address: "#/heap?type=invoice&sort=margin". A link opens the same again.
+import { useEffect, useState } from "./vendor/preact.js";
+
+export const FIRST = "heap";
+const listeners = new Set();
+
+export function here() {
+  const [path, query = ""] = location.hash.replace(/^#\/?/, "").split("?");
+  return { view: path || FIRST, values: Object.fromEntries(new URLSearchParams(query)) };
+}
+
+export function addressOf(view, values = {}) {
+  const kept = Object.entries(values).filter(
+    ([, value]) => value !== undefined && value !== null && value !== "" && value !== false,
+  );
+  const query = new URLSearchParams(
+    kept.map(([name, value]) => [name, value === true ? "1" : String(value)]),
+  ).toString();
+  return `#/${view}${query ? `?${query}` : ""}`;
+}
+
+function tell() {
+  for (const listener of listeners) listener(here());
+}
+
+// Another view, or other values of this one, that "back" shall leave again.
+export function go(view, values) {
+  history.pushState(null, "", addressOf(view, values));
+  tell();
+}
+
+// Other values in the same place: scrolling or typing a search makes no step of its history.
+export function change(values) {
+  const now = here();
+  const next = addressOf(now.view, { ...now.values, ...values });
+  if (next === location.hash) return;
+  history.replaceState(null, "", next);
+  tell();
+}
+
+// The position moves with every scroll; nobody draws anything for it.
+let waiting = 0;
+let pending = {};
+export function changeQuietly(values) {
+  clearTimeout(waiting);
+  const { view } = here();
+  pending = pending.view === view ? { view, values: { ...pending.values, ...values } } : { view, values };
+  waiting = setTimeout(() => {
+    const now = here();
+    if (now.view === pending.view)
+      history.replaceState(null, "", addressOf(now.view, { ...now.values, ...pending.values }));
+    pending = {};
+  }, 120);
+}
+
+export function useAddress() {
+  const [now, set] = useState(here);
+  useEffect(() => {
+    listeners.add(set);
+    return () => listeners.delete(set);
+  }, []);
+  return now;
+}
+
+addEventListener("hashchange", tell);
+addEventListener("popstate", tell);

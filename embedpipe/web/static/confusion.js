@@ -1,0 +1,223 @@
+// Mistakes: which types are taken for which on held-out documents, and labels that are likely wrong beside their look-alikes.
+import { change } from "./address.js";
+import { large, small } from "./api.js";
+import { instead, Stale, useDerived } from "./derived.js";
+import { DocumentPanel } from "./document.js";
+import { Grid } from "./grid.js";
+import { count, say, share } from "./i18n.js";
+import { useKeys } from "./keys.js";
+import { label, nameOf } from "./labelling.js";
+import { Empty, Picture, Type } from "./pieces.js";
+import { isReadOnly, rowOf, store, typeName, typeNumber, useStore } from "./store.js";
+import { html, useMemo, useState } from "./vendor/preact.js";
+
+const STRONG = 0.55; // a cell of this share, or more, has white text
+
+function Matrix({ value, cell }) {
+  const sums = value.matrix.map((row) => row.reduce((sum, one) => sum + one, 0));
+  const shade = (number, row, isRight) => {
+    if (!number) return {};
+    const part = number / sums[row];
+    return {
+      background: `color-mix(in srgb, var(${isRight ? "--good" : "--bad"}) ${Math.round(12 + 78 * part)}%, var(--card))`,
+      color: part > STRONG ? "var(--card)" : "var(--ink)",
+    };
+  };
+  return html`
+    <div class="matrix" tabindex="0" role="region" aria-label=${say("Confusion matrix")}>
+      <table>
+        <caption>${say("Rows are labels, columns are answers; each number opens its documents.")}</caption>
+        <thead>
+          <tr>
+            <td></td>
+            ${value.types.map(
+              (type) => html`
+                <th key=${type} scope="col">
+                  <span><bdi>${nameOf(type)}</bdi></span>
+                </th>
+              `,
+            )}
+          </tr>
+        </thead>
+        <tbody>
+          ${value.types.map(
+            (type, row) => html`
+              <tr key=${type}>
+                <th scope="row"><${Type} name=${nameOf(type)} number=${typeNumber(type)} /></th>
+                ${value.matrix[row].map(
+                  (number, column) => html`
+                    <td key=${column}>
+                      ${
+                        number
+                          ? html`
+                              <button
+                                class="cell number"
+                                style=${shade(number, row, row === column)}
+                                aria-pressed=${cell === `${type}\n${value.types[column]}`}
+                                aria-label=${say("{}: label {}, answer {}", number, nameOf(type), nameOf(value.types[column]))}
+                                onClick=${() => change({ cell: `${type}\n${value.types[column]}`, doc: "" })}
+                              >
+                                ${number}
+                              </button>
+                            `
+                          : ""
+                      }
+                    </td>
+                  `,
+                )}
+              </tr>
+            `,
+          )}
+        </tbody>
+      </table>
+    </div>
+  `;
+}
+
+function Cell({ value, cell }) {
+  const [wanted, answer] = cell.split("\n");
+  const documents = value.cells.find((one) => one.label === wanted && one.answer === answer)?.documents || [];
+  const rows = useMemo(() => Uint32Array.from(documents.map(rowOf).filter((row) => row >= 0)), [value, cell]);
+  return html`
+    <div class="tools">
+      <b class="number">${rows.length === 1 ? say("One document") : say("{} documents", count(rows.length))}</b>
+      <span>${say("labelled")}</span>
+      <${Type} name=${nameOf(wanted)} number=${typeNumber(wanted)} />
+      <span>${say("answered")}</span>
+      <${Type} name=${nameOf(answer)} number=${typeNumber(answer)} />
+      <span class="gap"></span>
+      <button class="plain" onClick=${() => change({ cell: "" })}>${say("Close")}</button>
+    </div>
+    <${Grid}
+      rows=${rows}
+      chosen=${new Set()}
+      onChoose=${() => {}}
+      onOpen=${(id) => change({ doc: id })}
+      label=${say("Documents")}
+      filter=${cell}
+    />
+  `;
+}
+
+function Side({ document, page, children }) {
+  return html`
+    <figure class="side">
+      <div class="big"><${Picture} src=${large(document, page)} small=${small(document, page)} alt="" /></div>
+      <figcaption>${children}</figcaption>
+    </figure>
+  `;
+}
+
+function Wrong({ wrong, place, total, accept, keep, move }) {
+  const { look_alike: look } = wrong;
+  return html`<div class="tools"><b class="number">${say("{} of {}", place + 1, total)}</b><bdi>${wrong.name}</bdi><span class="gap"></span><button class="plain" onClick=${() => move(-1)}><kbd>←</kbd></button><button class="plain" onClick=${() => move(1)}><kbd>→</kbd></button>
+      ${
+        !isReadOnly() &&
+        html`
+          <button class="main" onClick=${accept}>
+            <kbd>${say("space")}</kbd>
+            ${say("change to {}", nameOf(wrong.suggested))}
+          </button>
+          <button onClick=${keep}>
+            <kbd>k</kbd>
+            ${say("keep {}", nameOf(wrong.label))}
+          </button>
+        `
+      }</div>
+    <div class="sides"><${Side} document=${wrong.document} page=${1}><${Type} name=${nameOf(wrong.label)} number=${typeNumber(wrong.label)} /> <span class="dim number">${say("label, {}", share(wrong.self_confidence))}</span></${Side}>
+      ${look && html`<${Side} document=${look.document} page=${look.page}><${Type} name=${nameOf(wrong.suggested)} number=${typeNumber(wrong.suggested)} /> <span class="dim number">${say("look-alike, {}", share(look.score))}</span></${Side}>`}</div>`;
+}
+
+export function Confusion({ values }) {
+  useStore();
+  const loaded = useDerived("confusion", "/confusion", { kind: values.kind });
+  const [done, setDone] = useState(() => new Set());
+  const labelOf = (id) => {
+    const row = rowOf(id);
+    return row < 0 ? "" : typeName(store.documents.label[row]);
+  };
+  const wrongs = (loaded.value?.likely_wrong || []).filter(
+    (one) => !done.has(one.document) && labelOf(one.document) === one.label,
+  );
+  const found = wrongs.findIndex((one) => one.document === values.wrong);
+  const place = Math.max(0, found);
+  const wrong = wrongs[place];
+  const move = (step) => {
+    const next = wrongs[Math.max(0, Math.min(wrongs.length - 1, place + step))];
+    if (next) change({ wrong: next.document, cell: "" });
+  };
+  const decided = (type) => {
+    if (!wrong || isReadOnly() || values.cell) return;
+    const next = wrongs[place + 1] || wrongs[place - 1];
+    if (type === wrong.label) setDone((before) => new Set(before).add(wrong.document));
+    else label([wrong.document], type).catch(() => {});
+    change({ wrong: next?.document || "" });
+  };
+  useKeys({
+    space: () => decided(wrong?.suggested),
+    k: () => decided(wrong?.label),
+    ArrowRight: () => move(1),
+    ArrowLeft: () => move(-1),
+    j: () => move(1),
+    Escape: () => {
+      if (values.doc) change({ doc: "" });
+      else if (values.cell) change({ cell: "" });
+      else return false;
+      return true;
+    },
+  });
+  const missing = instead(loaded, say("Held-out documents are being answered."));
+  if (missing) return missing;
+  const { value } = loaded;
+  return html`
+    <${Stale} value=${value} />
+    <div class="beside">
+      <div class="confusion">
+        <section class="left" aria-label=${say("Confusion matrix")}>
+          <dl class="facts large body">
+            <div>
+              <dt>${say("Right on held-out documents")}</dt>
+              <dd>${share(value.accuracy, 1)}</dd>
+            </div>
+            <div>
+              <dt>${say("Likely wrong labels")}</dt>
+              <dd>${count(wrongs.length)}</dd>
+            </div>
+          </dl>
+          <${Matrix} value=${value} cell=${values.cell} />
+        </section>
+        <section class="right" aria-label=${values.cell ? say("Documents of the cell") : say("Likely wrong labels")}>
+          ${
+            values.cell
+              ? html`
+                  <${Cell} key=${values.cell} value=${value} cell=${values.cell} />
+                `
+              : wrong
+                ? html`
+                    <${Wrong}
+                      wrong=${wrong}
+                      place=${place}
+                      total=${wrongs.length}
+                      move=${move}
+                      accept=${() => decided(wrong.suggested)}
+                      keep=${() => decided(wrong.label)}
+                    />
+                  `
+                : html`<${Empty} title=${say("No label looks wrong.")}><p>${say("A number of the matrix opens its documents.")}</p></${Empty}>`
+          }
+        </section>
+      </div>
+      ${
+        values.doc &&
+        html`
+          <${DocumentPanel}
+            key=${values.doc}
+            id=${values.doc}
+            page=${Number(values.page) || 1}
+            close=${() => change({ doc: "", page: "" })}
+          />
+        `
+      }
+    </div>
+  `;
+}

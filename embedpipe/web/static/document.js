@@ -1,0 +1,180 @@
+// One document beside a view: its pages, what is known of it, and what can be done with it.
+import { addressOf, change } from "./address.js";
+import { get, large, small } from "./api.js";
+import { decimal, say, share } from "./i18n.js";
+import { Thumb } from "./grid.js";
+import { label, labelAsked, nameOf } from "./labelling.js";
+import { Failed, Icon, Mark, Picture, Type, useLoaded } from "./pieces.js";
+import { isReadOnly, LABEL_STATES, NONE, rowOf, store, typeName, typeNumber } from "./store.js";
+import { html } from "./vendor/preact.js";
+
+export function Candidates({ candidates, onPick, chosen, keys = false }) {
+  return html`
+    <ol class="candidates">
+      ${candidates.slice(0, 9).map(
+        ({ type, confidence }, number) => html`
+          <li key=${type}>
+            <button aria-pressed=${type === chosen} disabled=${isReadOnly()} onClick=${() => onPick(type)}>
+              ${
+                keys &&
+                html`
+                  <kbd>${number + 1}</kbd>
+                `
+              }
+              <${Type} name=${nameOf(type)} number=${typeNumber(type)} />
+              <span class="dim number">${share(confidence)}</span>
+              <i style=${{ width: `${100 * (confidence || 0)}%` }}></i>
+            </button>
+          </li>
+        `,
+      )}
+    </ol>
+  `;
+}
+
+export function PageStrip({ id, pages, page, onPage }) {
+  if (pages < 2) return null;
+  return html`
+    <div class="pagestrip" role="group" aria-label=${say("Pages")}>
+      ${Array.from(
+        { length: Math.min(pages, 200) },
+        (_, number) => html`
+          <button
+            key=${number}
+            class="plain"
+            aria-pressed=${page === number + 1}
+            aria-label=${say("Page {}", number + 1)}
+            onClick=${() => onPage(number + 1)}
+          >
+            <${Thumb} document=${id} page=${number + 1} rank=${1} />
+            <span class="small number dim">${number + 1}</span>
+          </button>
+        `,
+      )}
+    </div>
+  `;
+}
+
+function Facts({ found }) {
+  const answer = found.answer;
+  const facts = [
+    [say("Confidence"), share(answer?.confidence)],
+    [say("Margin"), decimal(answer?.margin)],
+    [say("Novelty"), decimal(answer?.novelty)],
+    [say("Pages"), String(found.pages)],
+  ];
+  return html`
+    <dl class="facts">
+      ${facts
+        .filter(([, value]) => value)
+        .map(
+          ([name, value]) => html`
+            <div>
+              <dt>${name}</dt>
+              <dd>${value}</dd>
+            </div>
+          `,
+        )}
+    </dl>
+  `;
+}
+
+export function DocumentPanel({ id, page, close }) {
+  const row = rowOf(id);
+  const {
+    value: found,
+    error,
+    again,
+  } = useLoaded((signal) => get(`/documents/${id}`, {}, signal), [id, store.version?.classifier?.version]);
+  if (error)
+    return html`
+      <aside class="panel" aria-label=${say("Document")}>
+        <button class="plain closes" aria-label=${say("Close")} onClick=${close}><${Icon} name="close" /></button>
+        <${Failed} error=${error} retry=${again} />
+      </aside>
+    `;
+  const pages = row >= 0 ? store.documents.pages[row] : found?.pages || 1;
+  const type = row >= 0 ? typeName(store.documents.label[row]) : found?.label;
+  const state = row >= 0 ? LABEL_STATES[store.documents.state[row]] : found?.label_state;
+  const folder = row >= 0 ? store.documents.folders[store.documents.folder[row]] : "";
+  return html`
+    <aside class="panel" aria-label=${say("Document")}>
+      <header>
+        <h2><bdi>${row >= 0 ? store.documents.name[row] : found?.path}</bdi></h2>
+        <button class="plain" aria-label=${say("Close")} onClick=${close}><${Icon} name="close" /></button>
+      </header>
+      <p class="dim small"><bdi>${folder}</bdi></p>
+      <div class="big"><${Picture} src=${large(id, page)} small=${small(id, page)} alt=${say("Page {}", page)} /></div>
+      <${PageStrip}
+        id=${id}
+        pages=${pages}
+        page=${page}
+        onPage=${(number) => change({ page: number === 1 ? "" : number })}
+      />
+      ${
+        state &&
+        store.documents.state[row] !== NONE &&
+        html`
+          <p class="labelled">
+            <${Type} name=${nameOf(type)} number=${typeNumber(type)} />
+            <${Mark} state=${state} />
+          </p>
+        `
+      }
+      ${
+        found?.answer &&
+        html`
+          <section>
+            <h3>${say("What the classifier says")}</h3>
+            <p>
+              <${Mark} state=${found.answer.status} />
+              ${" "}
+              <bdi>${found.answer.reason}</bdi>
+            </p>
+            <${Candidates}
+              candidates=${found.answer.candidates || []}
+              chosen=${type}
+              onPick=${(one) => label([id], one).catch(() => {})}
+            />
+          </section>
+        `
+      }
+      <div class="actions">
+        ${
+          !isReadOnly() &&
+          html`
+            <button class="main" onClick=${() => labelAsked([id])}>${say("Label")}</button>
+          `
+        }
+        <a class="button" href=${addressOf("lookalikes", { document: id, page })}>${say("Look-alikes")}</a>
+        ${
+          pages > 1 &&
+          html`
+            <a class="button" href=${addressOf("piles", { document: id })}>${say("Cut this pile")}</a>
+          `
+        }
+      </div>
+      ${
+        found &&
+        html`
+          <${Facts} found=${found} />
+        `
+      }
+      ${
+        found?.paths?.length > 1 &&
+        html`
+          <section>
+            <h3>${say("The same file lies at")}</h3>
+            <ul class="small">
+              ${found.paths.map(
+                (path) => html`
+                  <li><bdi>${path}</bdi></li>
+                `,
+              )}
+            </ul>
+          </section>
+        `
+      }
+    </aside>
+  `;
+}

@@ -1,0 +1,154 @@
+// Giving a type to documents, by a dialog that any view opens, and taking it back.
+import { isReadOnly, redo, setLabels, store, typeOf, undo, useStore } from "./store.js";
+import { count, say } from "./i18n.js";
+import { Dialog, tellError, toast, Type } from "./pieces.js";
+import { html, useEffect, useRef, useState } from "./vendor/preact.js";
+
+export const NO_TYPE = "none"; // as a label: none of the types
+
+let open = null;
+let show = () => {};
+// Asks for a type: askType({ title, done(type) }).
+export function askType(request) {
+  if (isReadOnly()) return toast(say("This server is read-only."), { bad: true });
+  open = request;
+  return show(open);
+}
+
+// Gives documents a label, and says so with the way back.
+export async function label(ids, type, { quiet = false } = {}) {
+  if (isReadOnly()) return toast(say("This server is read-only."), { bad: true });
+  if (!ids.length) return undefined;
+  const sent = setLabels(ids.map((document) => ({ document, type })));
+  if (!quiet) {
+    toast(toldOf(ids.length, type), { action: takeBack, label: say("Undo") });
+  }
+  try {
+    await sent;
+  } catch (error) {
+    tellError(error);
+    throw error;
+  }
+  return undefined;
+}
+
+function toldOf(number, type) {
+  if (type === null) return number === 1 ? say("Label removed") : say("{} labels removed", count(number));
+  return number === 1
+    ? say("Labelled as {}", nameOf(type))
+    : say("{} documents labelled as {}", count(number), nameOf(type));
+}
+
+export const nameOf = (type) => (type === NO_TYPE ? say("none of these") : type);
+export const labelAsked = (ids) =>
+  ids.length &&
+  askType({
+    title: ids.length === 1 ? say("Type of this document") : say("Type of {} documents", count(ids.length)),
+    done: (type) => label(ids, type).catch(() => {}),
+  });
+
+async function stepBack(action, message) {
+  try {
+    const done = await action();
+    toast(
+      message(done.changed) +
+        (done.kept?.length
+          ? ` ${say("{} were changed by somebody else since and stay.", count(done.kept.length))}`
+          : ""),
+    );
+  } catch (error) {
+    if (error.status === 409) toast(error.message);
+    else tellError(error);
+  }
+}
+export const takeBack = () =>
+  stepBack(undo, (number) => (number === 1 ? say("One label taken back") : say("{} labels taken back", count(number))));
+export const doAgain = () =>
+  stepBack(redo, (number) => (number === 1 ? say("One label set again") : say("{} labels set again", count(number))));
+
+function known() {
+  const { documents } = store;
+  if (!documents) return [];
+  const sizes = new Array(documents.types.length).fill(0);
+  for (let row = 0; row < documents.count; row++) {
+    const type = typeOf(row);
+    if (type >= 0) sizes[type]++;
+  }
+  return documents.types
+    .map((name, number) => ({ name, number, size: sizes[number] }))
+    .filter(({ name }) => name !== NO_TYPE)
+    .sort((a, b) => b.size - a.size || a.name.localeCompare(b.name));
+}
+
+function TypeDialog({ request, close }) {
+  const [text, setText] = useState(request.text || "");
+  const field = useRef(null);
+  useEffect(() => field.current.focus(), []);
+  const wanted = text.trim().toLocaleLowerCase();
+  const types = request.isNew ? [] : known().filter(({ name }) => name.toLocaleLowerCase().includes(wanted));
+  const exact = types.find(({ name }) => name.toLocaleLowerCase() === wanted);
+  const isNew = wanted && !exact;
+  const done = (type) => {
+    close();
+    request.done(type);
+  };
+  const enter = () => {
+    if (exact) done(exact.name);
+    else if (types.length && wanted) done(types[0].name);
+    else if (wanted) done(text.trim());
+  };
+  return html`<${Dialog} title=${request.title} onClose=${close}>
+    <input ref=${field} type="text" value=${text} maxlength="200" autocomplete="off" aria-label=${say("Type")} placeholder=${request.isNew ? say("name of the new type") : say("type a name, then Enter")}
+      onInput=${(event) => setText(event.target.value)} onKeyDown=${(event) => {
+        if (event.key === "Enter" && !event.isComposing) {
+          event.preventDefault();
+          enter();
+        }
+      }} />
+    <div class="choices">
+      ${types.map(
+        ({ name, number, size }) => html`
+          <button key=${name} onClick=${() => done(name)}>
+            <${Type} name=${name} number=${number} />
+            <span class="dim small number">${count(size)}</span>
+          </button>
+        `,
+      )}
+      ${
+        isNew &&
+        html`
+          <button onClick=${() => done(text.trim())}>
+            ${say("New type:")}${" "}
+            <bdi>${text.trim()}</bdi>
+          </button>
+        `
+      }
+    </div>
+    <div class="row">
+      ${
+        !request.isNew &&
+        html`
+          <button onClick=${() => done(NO_TYPE)}>${say("none of these")}</button>
+          <button onClick=${() => done(null)}>${say("Remove the label")}</button>
+        `
+      }
+      <button onClick=${close}>${say("Cancel")}</button>
+    </div></${Dialog}>`;
+}
+
+export function TypeDialogs() {
+  useStore();
+  const [request, set] = useState(null);
+  useEffect(() => {
+    show = set;
+    return () => {
+      show = () => {};
+    };
+  }, []);
+  return (
+    request &&
+    html`
+      <${TypeDialog} key=${request.title} request=${request} close=${() => set(null)} />
+    `
+  );
+}

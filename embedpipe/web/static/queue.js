@@ -1,0 +1,314 @@
+// The queue: one document after the other, what teaches most first. A key decides, and the next page is there already.
+import { addressOf, changeQuietly } from "./address.js";
+import { get, heat, large, small } from "./api.js";
+import { Candidates, PageStrip } from "./document.js";
+import { Thumb } from "./grid.js";
+import { count, decimal, say, share } from "./i18n.js";
+import { useKeys } from "./keys.js";
+import { prefetch } from "./loader.js";
+import { askType, NO_TYPE, nameOf } from "./labelling.js";
+import { Empty, Failed, Icon, Mark, Picture, prefetchLarge, tellError, toast, Type, Waiting } from "./pieces.js";
+import { CHECKED, isReadOnly, rowOf, setLabels, store, typeNumber, undo, useEvents, useStore } from "./store.js";
+import { html, useCallback, useEffect, useRef, useState } from "./vendor/preact.js";
+
+const AHEAD = 4; // pages whose large pictures are fetched before they are shown
+const BATCH = 24;
+
+const isOpen = (item) => {
+  const row = rowOf(item.document);
+  return row < 0 || store.documents.state[row] !== CHECKED;
+};
+
+// Items to come; more are fetched long before they run out.
+function useQueue(first) {
+  const [items, set] = useState(null);
+  const [error, setError] = useState(null);
+  const skipped = useRef(new Set());
+  const busy = useRef(false);
+  const latest = useRef([]);
+  latest.current = items || [];
+  const load = useCallback(async (anew = false, wanted) => {
+    if (busy.current && !anew) return;
+    busy.current = true;
+    try {
+      const held = anew ? [] : latest.current.map((item) => item.document);
+      const answer = await get("/queue", {
+        limit: BATCH,
+        skip: [...skipped.current, ...held].slice(-200).join(","),
+        first: wanted,
+      });
+      set((before) => {
+        const kept = anew || !before ? [] : before;
+        const known = new Set(kept.map((item) => item.document));
+        return [
+          ...kept,
+          ...answer.items.filter((item) => !known.has(item.document) && !skipped.current.has(item.document)),
+        ];
+      });
+      setError(null);
+    } catch (problem) {
+      setError(problem);
+    }
+    busy.current = false;
+  }, []);
+  useEffect(() => {
+    load(true, first);
+  }, []);
+  return { items, set, error, load, skipped: skipped.current };
+}
+
+function usePrefetched(items) {
+  useEffect(() => {
+    const next = items.slice(0, AHEAD + 1);
+    prefetchLarge(next.slice(1).map(({ document }) => large(document)));
+    prefetch(
+      next.flatMap((item) => [
+        small(item.document),
+        ...(item.nearest || []).map((look) => small(look.document, look.page)),
+      ]),
+    );
+  }, [items[0]?.document, items.length]);
+}
+
+function Why({ item }) {
+  const facts = [
+    [say("Margin"), decimal(item.margin)],
+    [say("Doubt"), decimal(item.doubt)],
+    [say("Novelty"), decimal(item.novelty)],
+  ].filter(([, value]) => value);
+  return html`
+    <section class="why">
+      <h3>${say("Why it is asked")}</h3>
+      <p>
+        ${
+          item.status &&
+          html`
+            <${Mark} state=${item.status} />
+          `
+        }${" "}
+        <bdi>${item.reason || ""}</bdi>
+      </p>
+      <dl class="facts small">
+        ${facts.map(
+          ([name, value]) => html`
+            <div>
+              <dt>${name}</dt>
+              <dd>${value}</dd>
+            </div>
+          `,
+        )}
+      </dl>
+    </section>
+    ${
+      item.nearest?.length > 0 &&
+      html`
+        <section>
+          <h3>${say("The labelled pages that look most like it")}</h3>
+          <ul class="looks">
+            ${item.nearest.map(
+              (look) => html`
+                <li key=${`${look.document}-${look.page}`}>
+                  <a
+                    href=${addressOf("heap", { doc: look.document })}
+                    aria-label=${say("{}, page {}", look.name, look.page)}
+                  >
+                    <${Thumb} document=${look.document} page=${look.page} />
+                  </a>
+                  <${Type} name=${nameOf(look.type)} number=${typeNumber(look.type)} />
+                  <span class="dim small number">${share(look.score)}</span>
+                </li>
+              `,
+            )}
+          </ul>
+        </section>
+      `
+    }
+  `;
+}
+
+const Action = ({ key_: key, text, onClick, kind = "", pressed }) => html`
+  <button class=${kind} onClick=${onClick} aria-pressed=${pressed}>
+    <kbd>${key}</kbd>
+    ${text}
+  </button>
+`;
+
+export function Queue({ values }) {
+  useStore();
+  const { items, set, error, load, skipped } = useQueue(values.doc);
+  const [decided, setDecided] = useState([]);
+  const [page, setPage] = useState(1);
+  const [heated, setHeated] = useState(false);
+  const open = (items || []).filter(isOpen);
+  const item = open[0];
+  usePrefetched(open);
+  useEffect(() => {
+    setPage(1);
+    setHeated(false);
+    changeQuietly({ doc: item?.document || "" });
+  }, [item?.document]);
+  useEffect(() => {
+    if (items && open.length < BATCH / 2) load();
+  }, [open.length]);
+  useEvents(
+    ["answers", "classifier", "documents", "reset"],
+    useCallback(() => load(true), []),
+  );
+
+  const drop = (one) => set((before) => before.filter((other) => other.document !== one.document));
+  const decide = (type) => {
+    if (!item || isReadOnly() || !type) return;
+    setDecided((before) => [...before.slice(-50), item]);
+    drop(item);
+    setLabels([{ document: item.document, type }]).catch((problem) => {
+      tellError(problem);
+      load(true, item.document);
+    });
+  };
+  const takeBack = async () => {
+    try {
+      const done = await undo();
+      const last = decided[decided.length - 1];
+      setDecided((before) => before.slice(0, -1));
+      const back = done.documents?.[0];
+      if (last && (!back || back === last.document))
+        set((before) => [last, ...before.filter((one) => one.document !== last.document)]);
+      else await load(true, back);
+    } catch (problem) {
+      if (problem.status === 409) toast(problem.message);
+      else tellError(problem);
+    }
+  };
+  const skip = () => {
+    if (item) {
+      skipped.add(item.document);
+      drop(item);
+    }
+  };
+  const fresh = () => askType({ title: say("New type"), isNew: true, done: decide });
+  const other = () => askType({ title: say("Type of this document"), done: (type) => type && decide(type) });
+  const candidates = item?.candidates || [];
+  const wanted = item?.label || candidates[0]?.type;
+  const heats = () => item && setHeated((before) => !before);
+  useKeys({
+    ...Object.fromEntries(
+      Array.from({ length: 9 }, (_, number) => [String(number + 1), () => decide(candidates[number]?.type)]),
+    ),
+    space: () => decide(wanted),
+    n: () => decide(NO_TYPE),
+    t: fresh,
+    l: other,
+    u: takeBack,
+    s: skip,
+    h: heats,
+    ArrowRight: () => item && setPage((before) => Math.min(item.pages, before + 1)),
+    ArrowLeft: () => setPage((before) => Math.max(1, before - 1)),
+  });
+  if (error && !item)
+    return html`
+      <${Failed} error=${error} retry=${() => load(true)} />
+    `;
+  if (!items)
+    return html`
+      <${Waiting} />
+    `;
+  if (!item) {
+    return html`<${Empty} title=${skipped.size ? say("All others are decided.") : say("Nothing is left to decide.")}>
+      ${
+        skipped.size > 0 &&
+        html`
+          <button
+            class="main"
+            onClick=${() => {
+              skipped.clear();
+              load(true);
+            }}
+          >
+            ${say("Show the skipped ones again ({})", count(skipped.size))}
+          </button>
+        `
+      }
+      ${
+        decided.length > 0 &&
+        !isReadOnly() &&
+        html`
+          <button onClick=${takeBack}>
+            <kbd>u</kbd>
+            ${say("Take the last one back")}
+          </button>
+        `
+      }
+      <p>${say("Refit to see what these labels change.")}</p><a class="button" href=${addressOf("refit")}>${say("Refit")}</a></${Empty}>`;
+  }
+  const type = candidates[0]?.type;
+  return html`
+    <div class="queue" data-document=${item.document}>
+      <section class="stage" aria-label=${say("Page {}", page)}>
+        <div class="big">
+          <${Picture}
+            key=${item.document}
+            src=${heated && type ? heat(item.document, page, type) : large(item.document, page)}
+            small=${small(item.document, page)}
+            alt=${say("Page {}", page)}
+          />
+        </div>
+        <${PageStrip} id=${item.document} pages=${item.pages} page=${page} onPage=${setPage} />
+      </section>
+      <section class="answer" aria-label=${say("Decision")}>
+        <header>
+          <h2><bdi>${item.name}</bdi></h2>
+          <p class="dim small number">
+            ${say("{} left", count(Math.max(0, store.documents.count - checked())))}${decided.length > 0 ? ` · ${say("{} decided", count(decided.length))}` : ""}
+          </p>
+        </header>
+        ${
+          item.label &&
+          html`
+            <p class="labelled">
+              <${Type} name=${nameOf(item.label)} number=${typeNumber(item.label)} />
+              <${Mark} state="suggested" />
+            </p>
+          `
+        }
+        <${Candidates} candidates=${candidates} onPick=${decide} keys=${true} chosen=${item.label} />
+        ${
+          !isReadOnly() &&
+          html`
+            <div class="actions">
+              <${Action}
+                key_=${say("space")}
+                kind="main"
+                text=${wanted ? say("accept {}", nameOf(wanted)) : say("accept")}
+                onClick=${() => decide(wanted)}
+              />
+              <${Action} key_="n" text=${say("none of these")} onClick=${() => decide(NO_TYPE)} />
+              <${Action} key_="l" text=${say("another type")} onClick=${other} />
+              <${Action} key_="t" text=${say("new type")} onClick=${fresh} />
+              <${Action} key_="s" text=${say("skip")} onClick=${skip} />
+              <${Action} key_="u" text=${say("undo")} onClick=${takeBack} />
+            </div>
+          `
+        }
+        <${Why} item=${item} />
+        <div class="actions">
+          ${
+            type &&
+            html`
+              <${Action} key_="h" text=${say("heat map of {}", nameOf(type))} pressed=${heated} onClick=${heats} />
+            `
+          }
+          <a class="button" href=${addressOf("heap", { doc: item.document })}>
+            <${Icon} name="heap" />
+            ${say("Show in the heap")}
+          </a>
+        </div>
+      </section>
+    </div>
+  `;
+}
+
+function checked() {
+  let found = 0;
+  for (const state of store.documents.state) if (state === CHECKED) found++;
+  return found;
+}

@@ -1,0 +1,252 @@
+// What all views show: the columns of the documents, as the server has them. Nothing is kept here that it does not have:
+// labels are set here at once, sent, and asked for again where that failed or where another page has changed some.
+import { client, get, getUnlessSame, post } from "./api.js";
+import { useEffect, useState } from "./vendor/preact.js";
+
+export const NONE = 0,
+  SUGGESTED = 1,
+  CHECKED = 2;
+export const LABEL_STATES = ["", "suggested", "checked"];
+const listeners = new Set();
+const watchers = new Set();
+
+export const store = {
+  version: null, // of GET /version
+  online: true,
+  ready: false,
+  revision: 0, // grows with each change of the columns
+  documents: null,
+  history: { can_undo: false, can_redo: false },
+  jobs: new Map(),
+};
+
+function tell() {
+  for (const listener of listeners) listener();
+}
+export function useStore() {
+  const [, set] = useState(0);
+  useEffect(() => {
+    const listener = () => set((number) => number + 1);
+    listeners.add(listener);
+    return () => listeners.delete(listener);
+  }, []);
+  return store;
+}
+
+// Events of the server that a view waits for: watch(["derived", "job"], action).
+export function useEvents(names, action) {
+  useEffect(() => {
+    const watcher = (event) => (names.includes(event.event) || event.event === "reset") && action(event);
+    watchers.add(watcher);
+    return () => watchers.delete(watcher);
+  }, [action, ...names]);
+}
+
+let etag = null;
+function take({ dictionaries, columns, count, answers }) {
+  const floats = (values) => Float32Array.from(values, (value) => (value === null ? NaN : value));
+  const documents = {
+    count,
+    answers,
+    types: dictionaries.type,
+    statuses: dictionaries.status,
+    folders: dictionaries.folder,
+    kinds: dictionaries.source_kind,
+    id: columns.document,
+    name: columns.name,
+    folder: Uint32Array.from(columns.folder),
+    pages: Uint32Array.from(columns.pages),
+    label: Int32Array.from(columns.label),
+    state: Uint8Array.from(columns.label_state),
+    type: Int32Array.from(columns.type),
+    status: Int8Array.from(columns.status),
+    confidence: floats(columns.confidence),
+    margin: floats(columns.margin),
+    novelty: floats(columns.novelty),
+    doubt: floats(columns.doubt),
+    kind: Int8Array.from(columns.source_kind),
+    rowOf: new Map(),
+  };
+  documents.id.forEach((id, row) => documents.rowOf.set(id, row));
+  store.documents = documents;
+  store.revision++;
+}
+
+// Labels that were set here while an answer was on its way are not in it: then it is asked for again.
+let sending = Promise.resolve();
+let writes = 0;
+async function settled(ask) {
+  for (;;) {
+    await sending.catch(() => {});
+    const before = writes;
+    const answer = await ask();
+    if (before === writes) return answer;
+  }
+}
+
+export async function loadDocuments() {
+  const found = await settled(() => getUnlessSame("/documents", etag));
+  if (found) {
+    etag = found.etag;
+    take(found.value);
+  }
+  tell();
+}
+
+// Labels alone, after another page, or the command line, has set some.
+async function loadLabels() {
+  const answer = await settled(() => get("/documents", { columns: "label,label_state" }));
+  const { count, columns, dictionaries } = answer;
+  const { documents } = store;
+  if (!documents || count !== documents.count || dictionaries.type.length !== documents.types.length) {
+    etag = null;
+    return loadDocuments();
+  }
+  documents.types = dictionaries.type;
+  documents.label = Int32Array.from(columns.label);
+  documents.state = Uint8Array.from(columns.label_state);
+  etag = null;
+  store.revision++;
+  return tell();
+}
+
+export async function loadHistory() {
+  store.history = await get("/labels/changes", { limit: 30, client });
+  tell();
+}
+
+async function loadJobs() {
+  const { jobs } = await get("/jobs", { limit: 50 });
+  store.jobs = new Map(jobs.map((job) => [job.job, job]));
+  tell();
+}
+
+export async function loadVersion() {
+  store.version = await get("/version");
+  tell();
+}
+
+export const loadAll = async () => {
+  await loadVersion();
+  await Promise.all([loadDocuments(), loadHistory(), loadJobs()]);
+  store.ready = true;
+  tell();
+};
+
+export const isReadOnly = () => Boolean(store.version?.read_only);
+export const rowOf = (id) => store.documents?.rowOf.get(id) ?? -1;
+export const typeNumber = (name) => store.documents?.types.indexOf(name) ?? -1;
+// What a document counts as: its label, else the classifier's answer.
+export const typeOf = (row) =>
+  store.documents.label[row] >= 0 ? store.documents.label[row] : store.documents.type[row];
+export const typeName = (number) => (number < 0 ? "" : store.documents.types[number]);
+
+export function counts() {
+  const { documents } = store;
+  const found = { checked: 0, suggested: 0, total: documents?.count || 0 };
+  if (documents)
+    for (const state of documents.state) {
+      if (state === CHECKED) found.checked++;
+      else if (state === SUGGESTED) found.suggested++;
+    }
+  return found;
+}
+
+function put(ids, type, state) {
+  const { documents } = store;
+  let number = type === null ? -1 : documents.types.indexOf(type);
+  if (type !== null && number < 0) number = documents.types.push(type) - 1;
+  for (const id of ids) {
+    const row = documents.rowOf.get(id);
+    if (row === undefined) continue;
+    documents.label[row] = number;
+    documents.state[row] = type === null ? NONE : state;
+  }
+  etag = null;
+  store.revision++;
+  tell();
+}
+
+const BATCH = 5000; // what the server takes at once
+// Sets labels of many documents: [{document, type}]; one batch, which one "undo" takes back.
+export function setLabels(labels, state = "checked") {
+  const byType = new Map();
+  for (const { document, type } of labels) {
+    if (!byType.has(type)) byType.set(type, []);
+    byType.get(type).push(document);
+  }
+  writes++;
+  for (const [type, ids] of byType) put(ids, type, LABEL_STATES.indexOf(state));
+  // One after the other, so that undo never overtakes what it takes back.
+  for (let at = 0; at < labels.length; at += BATCH) {
+    const batch = labels.slice(at, at + BATCH);
+    sending = sending.catch(() => {}).then(() => post("/labels", { labels: batch, state, client }));
+  }
+  sending.then(loadHistory, () => loadLabels().catch(() => {}));
+  return sending;
+}
+
+async function step(which) {
+  await sending.catch(() => {});
+  const done = await post(`/labels/${which}`, { client });
+  await Promise.all([loadLabels(), loadHistory()]);
+  return done;
+}
+export const undo = () => step("undo");
+export const redo = () => step("redo");
+export const reloadLabels = () => Promise.all([loadLabels(), loadHistory()]);
+
+async function handle(events) {
+  const names = new Set(events.map((event) => event.event));
+  for (const event of events)
+    if (event.event === "job") {
+      const job = event.job?.job ? event.job : event;
+      store.jobs.set(job.job, job);
+    }
+  if (names.has("documents") || names.has("answers") || names.has("classifier")) {
+    etag = null;
+    await Promise.all([loadVersion(), loadDocuments()]);
+  } else if (events.some((event) => event.event === "labels" && event.by !== client)) await loadLabels();
+  for (const event of events) for (const watcher of watchers) watcher(event);
+  tell();
+}
+
+// Asks for what happened, for as long as somebody looks; goes on by itself when the server was away.
+export async function listen() {
+  let since,
+    failures = 0;
+  for (;;) {
+    while (document.hidden)
+      await new Promise((done) => {
+        document.addEventListener("visibilitychange", done, { once: true });
+      });
+    try {
+      const answer = await get("/events", { since, wait: since === undefined ? 0 : 20 });
+      if (!store.online || answer.reset || !store.ready) {
+        etag = null;
+        await loadAll();
+        store.online = true;
+        tell();
+        if (since !== undefined) for (const watcher of watchers) watcher({ event: "reset" });
+      }
+      failures = 0;
+      since = answer.next;
+      if (answer.events.length) await handle(answer.events);
+    } catch (error) {
+      failures++;
+      if (error.status === 401) {
+        await new Promise((done) => {
+          setTimeout(done, 1500);
+        });
+        continue;
+      }
+      if (error.name === "Unreachable") {
+        store.online = false;
+        tell();
+      } else if (failures > 3) console.warn(error.message);
+      await new Promise((done) => {
+        setTimeout(done, Math.min(5000, 400 * failures));
+      });
+    }
+  }
+}

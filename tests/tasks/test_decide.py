@@ -1,0 +1,135 @@
+"""Labels in batches: what is written, what a kill leaves, and how it is undone; the server's tests ask the rest."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from classifiers.test_training import sha
+
+from embedpipe.core.errors import LabelsError
+from embedpipe.store.labels import Label
+from embedpipe.store.workspace import Workspace
+from embedpipe.tasks import decide
+from embedpipe.tasks.decide import Batch, Decision, LabelBook
+
+
+def give(book: LabelBook, number: int, kind: str | None, **more: str) -> int:
+    """Gives a document a type; the number of the batch."""
+    [done] = book.apply([Batch([Decision(sha(number), kind)], **more)], {sha(number): f"/{number}.pdf"})
+    return done.number
+
+
+def types(workspace: Workspace) -> dict[int, str]:
+    """The type of each labelled document."""
+    return {int(sha256, 16): row.label for (sha256, _), row in workspace.labels().rows.items()}
+
+
+def test_groups_and_cells_of_others_come_back(workspace: Workspace) -> None:
+    """Undoing what took a label away gives it back with its group and the cells that a person added."""
+    workspace.claim()
+    text = f"document,path,page,label,group,note\n{sha(1)},/1.pdf,,memo,bank,look again\n"
+    workspace.labels_file.write_text(text, encoding="utf-8")
+    book = LabelBook(workspace)
+    give(book, 1, None)
+    assert "look again" not in workspace.labels_file.read_text(encoding="utf-8-sig")
+    LabelBook(workspace).undo()
+    assert workspace.labels_file.read_text(encoding="utf-8-sig").split() == text.split()
+    give(book, 1, "form")
+    assert workspace.labels().rows[sha(1), 0].group == "bank"
+
+
+def test_a_new_batch_forgets_what_its_client_could_redo(workspace: Workspace) -> None:
+    """But not what others could."""
+    book = LabelBook(workspace)
+    for client in "ab":
+        give(book, ord(client), "memo", client=client)
+        book.undo(client=client)
+    give(book, 1, "form", client="a")
+    assert book.can("a") == (True, False)
+    assert book.can("b") == (False, True)
+    with pytest.raises(LabelsError, match="nothing to redo"):
+        book.redo(client="a")
+    book.redo(client="b")
+    assert types(workspace) == {1: "form", ord("b"): "memo"}
+
+
+def test_only_the_last_batches_can_be_undone(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their file is written again without the others once it is large; numbers go on."""
+    monkeypatch.setattr(decide, "_KEPT", 3)
+    monkeypatch.setattr(decide, "_LARGEST", 1000)
+    book = LabelBook(workspace)
+    numbers = [give(book, number, "memo") for number in range(1, 9)]
+    book.undo()
+    assert numbers == list(range(1, 9))
+    assert decide.batches_file(workspace).stat().st_size < 2000
+    fresh = LabelBook(workspace)
+    assert fresh.redo().number == 8
+    assert fresh.entries()[0].number == 8
+    assert len(fresh.entries()) <= 4
+    with pytest.raises(LabelsError, match="no batch 1"):
+        fresh.undo(1)
+    assert give(fresh, 20, "form") == 9
+
+
+def test_a_kill_between_labels_and_batches_loses_no_label(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The label is there, though it cannot be undone by number; and the next batch is kept as well."""
+    with monkeypatch.context() as patch:
+
+        def killed(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        patch.setattr(decide, "_append", killed)
+        with pytest.raises(KeyboardInterrupt):
+            give(LabelBook(workspace), 1, "memo")
+    assert types(workspace) == {1: "memo"}
+    book = LabelBook(workspace)
+    assert give(book, 2, "form") == 1
+    book.undo()
+    assert types(workspace) == {1: "memo"}
+
+
+def test_batches_that_cannot_be_read_are_passed_over(workspace: Workspace) -> None:
+    """Whatever a disk made of a line."""
+    book = LabelBook(workspace)
+    give(book, 1, "memo")
+    file = decide.batches_file(workspace)
+    lines = [b"\xff\xfe", b"{}", b"[]", b'{"batch": "x"}', json.dumps({"undo": 99}).encode(), b'{"batch": 5']
+    file.write_bytes(file.read_bytes() + b"\n".join(lines))
+    fresh = LabelBook(workspace)
+    assert give(fresh, 2, "form") == 2
+    assert fresh.undo().number == 2
+    assert fresh.undo().number == 1
+    assert types(workspace) == {}
+
+
+def test_a_full_disk_changes_nothing(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The labels are as they were, in memory as on the disk."""
+    book = LabelBook(workspace)
+    give(book, 1, "memo")
+    replace = os.replace
+
+    def full(source: Path, target: Path) -> None:
+        if str(target).endswith("labels.csv"):
+            raise OSError(28, "No space left on device")
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", full)
+        with pytest.raises(decide.ArtifactError, match="No space"):
+            give(book, 2, "form")
+    assert types(workspace) == {1: "memo"}
+    assert book.checked().count == 1
+    give(book, 2, "form")
+    assert types(workspace) == {1: "memo", 2: "form"}
+
+
+def test_a_label_of_a_page_is_one_of_its_own(workspace: Workspace) -> None:
+    """Beside that of its document."""
+    book = LabelBook(workspace)
+    page = Batch([Decision(sha(1), "form", 2), Decision(sha(1), "memo")])
+    [done] = book.apply([page], {})
+    assert set(done.changed) == {(sha(1), 2), (sha(1), 0)}
+    assert workspace.labels().rows[sha(1), 2] == Label(sha(1), sha(1), "form", 2)

@@ -1,0 +1,185 @@
+"""The page in a real browser: heap, families, queue and labels, mostly by keys."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from web.browser.served import HOSTILE, TYPES, checked, columns, view, wait_checked
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+DECISION = """async (key) => {
+    const shown = () => document.querySelector(".queue")?.dataset.document, before = shown(), start = performance.now();
+    document.body.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true }));
+    while (performance.now() - start < 5000) {
+        const image = document.querySelector(".queue .big img");
+        if (shown() !== before && image?.complete && image.naturalWidth && image.src.includes(shown())) break;
+        await new Promise((done) => setTimeout(done, 1));
+    }
+    return performance.now() - start;
+}"""
+"""Presses a key in the queue, and says after how many milliseconds the next page is there."""
+
+
+def test_the_heap_is_filtered_sorted_chosen_and_exported(page: Page, open_page: Callable[..., Page]) -> None:
+    """By keys, by a loop of the mouse, and again by the address in another browser and after a reload."""
+    total = page.locator(".tile").count()
+    page.keyboard.press("/")
+    page.keyboard.type("invoice")
+    page.wait_for_function("total => document.querySelectorAll('.tile').length < total", arg=total)
+    page.get_by_label("Sort by").select_option("doubt")
+    page.locator(".grid").focus()
+    page.keyboard.press("Home")
+    page.keyboard.press("Shift+ArrowRight")
+    page.keyboard.press("Shift+ArrowRight")
+    assert page.locator(".tile.chosen").count() == 3
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Export as CSV").click()
+    rows = list(csv.DictReader(io.StringIO(Path(download.value.path()).read_text(encoding="utf-8-sig"))))
+    assert len(rows) == 3
+    assert all("invoice" in row["path"] for row in rows)
+    page.wait_for_function("() => location.hash.includes('sel=')")
+    address = page.evaluate("location.hash")
+    assert "text=invoice" in address
+    assert "sort=doubt" in address
+    chosen = page.locator(".tile.chosen").evaluate_all("(tiles) => tiles.map((tile) => tile.id)")
+    page.reload()
+    for shown in (page, open_page(address)):
+        shown.wait_for_selector(".tile.chosen")
+        assert shown.locator(".tile.chosen").evaluate_all("(tiles) => tiles.map((tile) => tile.id)") == chosen
+    page.keyboard.press("Escape")
+    box = page.locator(".tile").nth(1).bounding_box() or {}
+    page.mouse.move(box["x"] - 20, box["y"] + 40)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 30, box["y"] + 90, steps=4)
+    page.mouse.move(box["x"] + 1.4 * box["width"], box["y"] + 120, steps=4)
+    page.mouse.up()
+    assert page.locator(".tile.chosen").count() == 3
+    page.mouse.move(0, 0)
+
+
+def test_a_selection_is_labelled_and_taken_back_after_a_reload(page: Page) -> None:
+    """`l`, a name, Enter; Ctrl+Z and Ctrl+Shift+Z also when the page was loaded again in between."""
+    before = checked(page)
+    view(page, "heap", "?state=none&type=letter")
+    page.wait_for_selector(".tools .set")
+    unlabelled = page.locator(".tile").count()
+    page.locator(".grid").focus()
+    page.keyboard.press("Control+a")
+    page.keyboard.press("l")
+    page.keyboard.type("Brief")
+    page.keyboard.press("Enter")
+    wait_checked(page, before + unlabelled)
+    page.wait_for_function(
+        "() => fetch('/types').then((a) => a.json()).then((t) => t.types.some((one) => one.type === 'Brief'))"
+    )
+    page.reload()
+    page.wait_for_selector("#head button[aria-label=Undo]:not(:disabled)")
+    page.keyboard.press("Control+z")
+    wait_checked(page, before)
+    page.reload()
+    page.wait_for_selector("#head button[aria-label=Redo]:not(:disabled)")
+    page.keyboard.press("Control+Shift+Z")
+    wait_checked(page, before + unlabelled)
+    page.keyboard.press("Control+z")
+    wait_checked(page, before)
+
+
+def test_the_rest_of_a_family_gets_its_type_with_one_key(page: Page) -> None:
+    """One document is taken out and keeps no label; a key labels the others, Ctrl+Z takes all of them back."""
+    before = checked(page)
+    page.keyboard.press("g")
+    page.keyboard.press("f")
+    page.wait_for_selector(".families .opened .tile")
+    page.wait_for_selector(".give button.main:not(:disabled)")
+    left = int("".join(filter(str.isdigit, page.locator(".give > .number").inner_text())) or 1)
+    out = 0
+    if left > 1:
+        page.locator(".grid.outs").focus()
+        place = page.locator(".grid.outs .tile:not(.checked)").first
+        place.click()
+        out = 1
+        page.wait_for_selector(".tile.chosen")
+    page.keyboard.press("Space")
+    wait_checked(page, before + left - out)
+    page.keyboard.press("Control+z")
+    wait_checked(page, before)
+
+
+def test_the_queue_is_worked_through_by_keys(page: Page) -> None:
+    """Candidates by number, space, none, a new type, skip and undo; the next page is there at once."""
+    before = checked(page)
+    page.keyboard.press("g")
+    page.keyboard.press("q")
+    page.wait_for_selector(".queue .big img")
+    page.wait_for_timeout(800)  # a person looks at the first page while the next ones come
+    first = page.locator(".queue").get_attribute("data-document")
+    times = [page.evaluate(DECISION, key) for key in ("1", " ", "n", "s")]
+    assert min(times) < 100, times  # the others wait for a busy machine
+    wait_checked(page, before + 3)
+    page.keyboard.press("t")
+    page.keyboard.type("Gutachten")
+    page.keyboard.press("Enter")
+    wait_checked(page, before + 4)
+    for number in range(4):
+        page.keyboard.press("u")
+        wait_checked(page, before + 3 - number)
+    page.wait_for_function("wanted => document.querySelector('.queue').dataset.document === wanted", arg=first)
+    page.reload()
+    page.wait_for_function("wanted => document.querySelector('.queue')?.dataset.document === wanted", arg=first)
+    assert page.locator(".queue .looks li").count() > 0
+    assert page.locator(".queue .facts").inner_text()
+
+
+def test_two_open_pages_lose_nothing_of_each_other(page: Page, open_page: Callable[..., Page]) -> None:
+    """Each labels another document; both know both, and undo takes back only what its own page did."""
+    other = open_page()
+    before = checked(page)
+    free = page.locator(".tile:not(.checked)").evaluate_all("(tiles) => tiles.map((tile) => tile.id)")[:2]
+    for opened, tile in ((page, free[0]), (other, free[1])):
+        opened.locator(f"#{tile}").click()
+        opened.keyboard.press("l")
+        opened.keyboard.type(TYPES[0])
+        opened.keyboard.press("Enter")
+    for opened in (page, other):
+        wait_checked(opened, before + 2)
+    page.keyboard.press("Control+z")
+    for opened in (page, other):
+        wait_checked(opened, before + 1)
+        assert opened.locator(f"#{free[1]}.checked").count() == 1
+    other.keyboard.press("Control+z")
+    wait_checked(page, before)
+
+
+def test_lists_of_labels_go_in_and_out(page: Page, folder: Path) -> None:
+    """What is exported is what the command line has; a list with a bad line says which one."""
+    view(page, "labels")
+    before = checked(page)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Export labels.csv").click()
+    exported = Path(download.value.path()).read_bytes()
+    assert exported == (folder / "artifacts" / "labels.csv").read_bytes()
+    path = folder / "Inbox" / HOSTILE
+    content = f'path,label\n"{path}",notice\n{folder / "no.pdf"},letter\n'
+    page.set_input_files("[data-name=labels]", {"name": "list.csv", "mimeType": "text/csv", "buffer": content.encode()})
+    page.wait_for_selector(".lists [role=alert], #toasts .bad")
+    page.get_by_role("button", name="Take the other lines").click()
+    wait_checked(page, before + 1)
+    page.get_by_role("button", name="Undo").first.click()
+    wait_checked(page, before)
+
+
+def test_a_hostile_name_is_text(page: Page) -> None:
+    """It stands in tiles, panels and titles as it is called, and makes no element."""
+    documents = columns(page)["columns"]
+    found = documents["document"][documents["name"].index(HOSTILE)]
+    view(page, "heap", f"?doc={found}")
+    page.wait_for_selector(".panel header h2")
+    assert page.locator(".panel header h2").inner_text() == HOSTILE
+    assert page.locator("img[src='x']").count() == 0
+    assert "broken" not in page.title()
