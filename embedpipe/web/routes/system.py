@@ -36,6 +36,7 @@ _KINDS = {
 }
 """Kinds of files of the page."""
 
+
 @functools.cache
 def _files() -> dict[str, bytes]:
     """The files of the page, by their path: nothing else can be asked for."""
