@@ -1,5 +1,5 @@
 // Keys of the view that is open. The last one that was asked for a key gets it; text fields and dialogs keep theirs.
-import { useEffect, useRef } from "./vendor/preact.js";
+import { useLayoutEffect, useRef } from "./vendor/preact.js";
 
 const layers = [];
 const HELD = new Set(["INPUT", "SELECT", "TEXTAREA"]);
@@ -55,7 +55,7 @@ document.addEventListener("keydown", (event) => {
 export function useKeys(actions, { below = false } = {}) {
   const layer = useRef(actions);
   layer.current = actions;
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (below) layers.unshift(layer);
     else layers.push(layer);
     return () => layers.splice(layers.indexOf(layer), 1);

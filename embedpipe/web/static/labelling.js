@@ -2,7 +2,7 @@
 import { isReadOnly, redo, setLabels, store, typeOf, undo, useStore } from "./store.js";
 import { count, say } from "./i18n.js";
 import { Dialog, tellError, toast, Type } from "./pieces.js";
-import { html, useEffect, useRef, useState } from "./vendor/preact.js";
+import { html, useEffect, useLayoutEffect, useRef, useState } from "./vendor/preact.js";
 
 export const NO_TYPE = "none"; // as a label: none of the types
 
@@ -83,7 +83,7 @@ function known() {
 function TypeDialog({ request, close }) {
   const [text, setText] = useState(request.text || "");
   const field = useRef(null);
-  useEffect(() => field.current.focus(), []);
+  useLayoutEffect(() => field.current.focus(), []); // before the next key, which is the first letter
   const wanted = text.trim().toLocaleLowerCase();
   const types = request.isNew ? [] : known().filter(({ name }) => name.toLocaleLowerCase().includes(wanted));
   const exact = types.find(({ name }) => name.toLocaleLowerCase() === wanted);

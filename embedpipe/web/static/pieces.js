@@ -1,5 +1,5 @@
 // Parts that several views show: pictures of pages, types, marks of state, a bar, dialogs and short messages.
-import { html, useEffect, useRef, useState } from "./vendor/preact.js";
+import { html, useEffect, useLayoutEffect, useRef, useState } from "./vendor/preact.js";
 import { say } from "./i18n.js";
 
 const HUES = 7;
@@ -146,7 +146,7 @@ export const Failed = ({ error, retry }) => html`
 // The browser's own dialog keeps the focus inside and closes with Escape.
 export function Dialog({ title, onClose, children }) {
   const box = useRef(null);
-  useEffect(() => {
+  useLayoutEffect(() => {
     const before = document.activeElement;
     box.current.showModal();
     return () => before?.isConnected && before.focus?.();
