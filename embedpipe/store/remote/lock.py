@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import platform
+import secrets
 import threading
 import time
 from collections.abc import Iterator
@@ -36,7 +37,7 @@ class Lock:
 
     def __init__(self, url: str, what: str) -> None:
         self.url, self._object, self._what = url, joined(url, NAME), what
-        self._etag, self._since = "", time.strftime("%H:%M:%S")
+        self._etag, self._since, self._token = "", time.strftime("%H:%M:%S"), secrets.token_hex(8)
         self._end, self._lost = threading.Event(), ""
 
     def check(self) -> None:
@@ -48,13 +49,25 @@ class Lock:
             )
 
     def _text(self) -> bytes:
-        me = {"what": self._what, "machine": platform.node(), "process": os.getpid(), "since": self._since}
+        me = {"what": self._what, "token": self._token, "machine": platform.node(), "process": os.getpid(), "since": self._since}
         return json.dumps({**me, "seen": time.time()}).encode()
 
     def _put(self, **condition: str) -> None:
-        """Raises FileExistsError where the condition does not hold."""
-        called(self._object, lambda system: system.pipe_file(self._object, self._text(), **condition))
+        """Raises FileExistsError where the condition does not hold.
+
+        It may not hold any more because an earlier try went well, and only its answer was lost.
+        """
+        try:
+            called(self._object, lambda system: system.pipe_file(self._object, self._text(), **condition))
+        except FileExistsError:
+            if not self._is_own():
+                raise
         self._etag = fresh_status(self._object).etag
+
+    def _is_own(self) -> bool:
+        with contextlib.suppress(OSError):
+            return bool(self._owner().get("token") == self._token)
+        return False
 
     def take(self) -> None:
         """Takes it; raises BusyError where another writer has it."""

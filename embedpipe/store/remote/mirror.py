@@ -76,6 +76,12 @@ class Mirror:
             if not newer and not gone:
                 return
             own = self._own_changes(known)
+            if own and (alike := self._alike(own, newer, gone, there)):
+                for name, noted in alike.items():
+                    known.pop(name, None)
+                    known.update({name: noted} if noted else {})
+                self._remember(known)
+                continue
             if own:
                 self._put_aside(own)
                 newer |= own & there.keys()
@@ -138,6 +144,29 @@ class Mirror:
         here = self._files()
         changed = {name for name, own in here.items() if known.get(name, ("", -1, -1))[1:] != own}
         return changed | (known.keys() - here.keys())
+
+    def _alike(
+        self, own: set[str], newer: set[str], gone: set[str], there: dict[str, Status]
+    ) -> dict[str, Known | None]:
+        """What is there as it is here: a run that was killed had sent, or removed, it and could not note it."""
+        found: dict[str, Known | None] = {name: None for name in own & gone if not (self.folder / name).exists()}
+        both = [name for name in own & newer if (self.folder / name).exists()]
+        found.update(self._each(partial(self._compared, there), both) if both else ())
+        return found
+
+    def _compared(self, there: dict[str, Status], name: str) -> tuple[str, Known] | None:
+        """What is to be noted of a file whose object is the same; None where it is another."""
+        file, url, status = self.folder / name, joined(self.url, name), there[name]
+        own = _size_and_time(file)
+        if own[0] != status.st_size:
+            return None
+        with making(file.parent) as temporary:
+            try:
+                called(url, lambda system: _checked(system.get_file(url, str(temporary)), temporary, status.st_size))
+            except FileNotFoundError:
+                return None
+            same = sha256_of(temporary) == sha256_of(file)
+        return (name, (status.etag, *own)) if same else None
 
     def _put_aside(self, names: set[str]) -> None:
         files = [name for name in names if (self.folder / name).exists()]

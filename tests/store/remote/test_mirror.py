@@ -154,7 +154,7 @@ def test_what_was_not_sent_goes_with_the_next_writer_or_is_put_aside(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """A failing service or a kill loses nothing that this machine has; what somebody else wrote since stays."""
-    one, two, three = (str(make_pdf(f"{n}.pdf", [str(n)])) for n in range(3))
+    one, two, three, four = (str(make_pdf(f"{n}.pdf", [str(n)])) for n in range(4))
     embed(machine("a"), [one], tiny, settings=ONE)
     s3.fault = lambda method, _path: error("500 Internal Server Error", "InternalError") if method == "PUT" else None
     with pytest.raises(ArtifactError, match="cannot write to s3://"):
@@ -175,7 +175,7 @@ def test_what_was_not_sent_goes_with_the_next_writer_or_is_put_aside(
     monkeypatch.setattr(mirror.Mirror, "push", lambda *_: None)  # killed before anything was sent
     embed(machine("a"), [three], tiny, settings=ONE)
     monkeypatch.undo()
-    embed(machine("b"), [three], tiny, settings=ONE)
+    embed(machine("b"), [four], tiny, settings=ONE)
     seen = machine("a")
     assert len(seen.store().pages()) == 3
     assert "put aside" in caplog.text
@@ -221,3 +221,57 @@ def test_messages_name_the_url(s3: Server, place: str, capsys: pytest.CaptureFix
     assert run(["info", "--artifacts", place]) == 1
     assert capsys.readouterr().err.startswith(f"error: cannot read {place}: access is refused (403)")
     assert os.getpid()
+
+
+def test_what_a_killed_run_sent_and_did_not_note_is_its_own(
+    s3: Server,
+    machine: Callable[[str], Workspace],
+    tiny: Backbone,
+    make_pdf: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It is not taken for another writer's: nothing is put aside, and what was not sent yet goes with the next one."""
+    one, two = (str(make_pdf(f"{n}.pdf", [str(n)])) for n in range(2))
+    embed(machine("a"), [one], tiny, settings=ONE)
+    workspace = machine("a")
+    (workspace.root / "jobs.json").write_text("{}", encoding="utf-8")
+    with workspace.writing("label"):
+        pass
+    (workspace.root / "jobs.json").unlink()
+    pushed = mirror.Mirror._remember
+    monkeypatch.setattr(mirror.Mirror, "_remember", lambda *_: None)
+    embed(workspace, [two], tiny, settings=ONE)
+    monkeypatch.setattr(mirror.Mirror, "_remember", pushed)
+    (workspace.root / "labels.csv").write_text("document,label\n", encoding="utf-8")  # and this had not gone yet
+
+    again = machine("a")
+    assert len(again.store().pages()) == 2
+    assert (again.root / "labels.csv").exists()
+    assert "put aside" not in caplog.text
+    with again.writing("label"):
+        pass
+    assert "artifacts/labels.csv" in s3.names()
+    assert "artifacts/jobs.json" not in s3.names()
+    assert len(machine("b").store().pages()) == 2
+
+
+def test_a_lock_whose_answer_was_lost_is_ones_own(
+    s3: Server, machine: Callable[[str], Workspace], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next try finds that the condition does not hold any more, because the try before it went well."""
+    workspace, real, tries = machine("a"), lock.called, []
+
+    def lost(url: str, call: Callable[[object], object]) -> object:
+        real(url, call)
+        tries.append(url)
+        return real(url, call)
+
+    monkeypatch.setattr(lock, "called", lost)
+    monkeypatch.setattr(lock, "RENEWED_SECONDS", 0.02)
+    with workspace.writing("label"):
+        before, end = len(tries), time.monotonic() + 10
+        while len(tries) < before + 4 and time.monotonic() < end:
+            time.sleep(0.02)
+        (workspace.root / "labels.csv").write_text("document,label\n", encoding="utf-8")
+    assert "artifacts/labels.csv" in s3.names()
