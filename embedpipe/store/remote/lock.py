@@ -49,8 +49,8 @@ class Lock:
             )
 
     def _text(self) -> bytes:
-        me = {"what": self._what, "token": self._token, "machine": platform.node(), "process": os.getpid(), "since": self._since}
-        return json.dumps({**me, "seen": time.time()}).encode()
+        me = {"what": self._what, "machine": platform.node(), "process": os.getpid(), "since": self._since}
+        return json.dumps({**me, "token": self._token, "seen": time.time()}).encode()
 
     def _put(self, **condition: str) -> None:
         """Raises FileExistsError where the condition does not hold.
