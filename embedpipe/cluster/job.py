@@ -16,6 +16,7 @@ from typing import Any
 
 from embedpipe.backbones.model_cache import Wanted
 from embedpipe.cluster.protocol import COMPLETE, INTERRUPTED, OUT_OF_TIME, Done, Event, Executor, Lost, Told, Work
+from embedpipe.core import claims
 from embedpipe.core.errors import ArtifactError, EmbedpipeError
 from embedpipe.core.files import read_json, write_json
 from embedpipe.embedding.sharding import Shard
@@ -23,7 +24,7 @@ from embedpipe.embedding.streaming import Settings
 from embedpipe.store.page_extras import TABLES
 from embedpipe.store.workspace import Workspace
 
-FOLDER, STATE = "shards", "job.json"
+FOLDER, STATE = claims.SHARDS, "job.json"
 _WAIT_SECONDS = 1.0
 _STOPPING_SECONDS = 120.0
 """So long workers may take to keep what they computed, once they were asked to stop."""
@@ -247,7 +248,7 @@ class _Run:
 
 def folders(workspace: Workspace) -> list[Path]:
     """The stores of all shards that a workspace holds, also of earlier jobs."""
-    return sorted(path.parent for path in (workspace.root / FOLDER).glob("*/embedpipe.json"))
+    return sorted(path.parent for path in (workspace.root / FOLDER).glob(f"*/{claims.MANIFEST}"))
 
 
 def ended(workspace: Workspace) -> None:

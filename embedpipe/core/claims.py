@@ -11,6 +11,9 @@ from embedpipe.core.files import is_temporary, read_json, write_json
 MANIFEST = "embedpipe.json"
 """Says that a folder holds artifacts; written first of all."""
 
+SHARDS = "shards"
+"""Where the stores of the shards of a job are, which its next run merges again."""
+
 FOLDERS = (
     "features",
     "pages",
@@ -23,7 +26,7 @@ FOLDERS = (
     "watched",
     "duplicates",
     "serve",
-    "shards",
+    SHARDS,
 )
 """What artifacts hold, besides `FILES`."""
 

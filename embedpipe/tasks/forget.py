@@ -1,11 +1,12 @@
 """`forget`: documents removed from features, cues, failures, labels and sources, and what learnt from them."""
 
 import contextlib
+import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from embedpipe.classifiers.saved.on_disk import may_have_learnt, variant_folders
-from embedpipe.core import versions
+from embedpipe.core import claims, versions
 from embedpipe.core.errors import ArtifactError, EmbedpipeError
 from embedpipe.core.files import read_json
 from embedpipe.core.objects.places import is_folder
@@ -45,6 +46,8 @@ class Forgotten:
 
 def forget(workspace: Workspace, documents: Iterable[str], *, gone: bool = False) -> Forgotten:
     """Removes documents from every space with its index, and their variants, thumbnails, words, cues and labels.
+
+    Also from the shards of a job that lie in the artifacts, and from what the server has computed.
 
     With a file go its earlier versions, but for those that lie elsewhere as they are. Classifiers and networks that
     learnt from the documents stay, and are named.
@@ -92,11 +95,19 @@ def forget(workspace: Workspace, documents: Iterable[str], *, gone: bool = False
             converted.forget(sha256)
         cue_table.forget(workspace, set(hashes))
         kind_table.forget(workspace, set(hashes))
+        _forget_copies(workspace, hashes)
     here = [sha256 for sha256 in hashes if sha256 in known]
     unknown = [document for sha256, document in wanted.items() if sha256 not in known]
     taught = _taught(workspace, here) if here else {}
     trained = _trained(workspace, set(here)) if here else []
     return Forgotten(here, rows, labels_gone, list(taught), taught, trained, unknown)
+
+
+def _forget_copies(workspace: Workspace, hashes: list[str]) -> None:
+    """Removes documents from shards, which the next run of their job merges again, and what the server computed."""
+    for manifest in sorted((workspace.root / claims.SHARDS).glob(f"*/{claims.MANIFEST}")):
+        forget(Workspace(manifest.parent), hashes)
+    shutil.rmtree(workspace.root / "serve" / "derived", ignore_errors=True)
 
 
 def _stored_places(workspace: Workspace) -> dict[str, set[str]]:

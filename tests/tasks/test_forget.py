@@ -1,6 +1,7 @@
 """Forgetting documents, and exporting classifiers."""
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from embedpipe.tasks.embed import embed
 from embedpipe.tasks.export import export_joblib
 from embedpipe.tasks.forget import forget
 from embedpipe.tasks.info_verify import examine
+from embedpipe.tasks.merge import merge
 
 
 @pytest.fixture
@@ -46,6 +48,9 @@ def test_a_forgotten_document_is_gone_everywhere(filled: Workspace, tmp_path: Pa
     before = filled.store()
     sha256 = filled.sources().sha256_at(str(file))
     others = before.pages()[before.pages()["document_sha256"] != sha256]
+    shard = filled.root / "shards" / "1-of-1"
+    shutil.move(shutil.copytree(filled.root, tmp_path / "copy"), shard)
+    shutil.copytree(shard / "pages", filled.root / "serve" / "derived")  # as good as any file that knows of it
     features = before.features(others["page_id"].to_numpy())
     gone = forget(filled, [str(file)])
     assert gone.documents == [sha256]
@@ -54,6 +59,8 @@ def test_a_forgotten_document_is_gone_everywhere(filled: Workspace, tmp_path: Pa
     assert after.pages()["page_id"].tolist() == others["page_id"].tolist()
     assert np.array_equal(after.features(others["page_id"].to_numpy()), features)
     assert sha256 not in {key[0] for key in filled.labels().rows}
+    merge(filled, [Workspace(shard)])  # as the next run of a job does
+    assert filled.store().pages()["page_id"].tolist() == others["page_id"].tolist()
     assert examine(filled).problems == []
     index = fresh_index(after, filled.index_path(after.identity.space))
     assert sorted(index.page_ids) == sorted(others["page_id"])
