@@ -40,11 +40,11 @@ class Thumbnails:
     def find(self, key: Key) -> bytes | None:
         """The picture of a page; None where none is kept."""
         with self._lock:
+            table = self._fresh()
             found = self._pictures.get(key)
             if found is not None:
                 self._pictures.move_to_end(key)
                 return found
-            table = self._fresh()
             place = self._place.get(key)
             if place is None:
                 return None
@@ -65,6 +65,8 @@ class Thumbnails:
             columns = (places[name].tolist() for name in KEY)
             self._order = [(str(sha256), int(index)) for sha256, index in zip(*columns, strict=True)]
             self._place = {key: place for place, key in enumerate(self._order)}
+            for gone in self._pictures.keys() - self._place.keys():  # forgotten
+                self._bytes -= len(self._pictures.pop(gone))
             self._table = (mark, table)
         return self._table[1]
 

@@ -13,6 +13,7 @@ from starlette.testclient import TestClient
 from web.asking import hub_of, when_over, when_ready
 
 from embedpipe.store.workspace import Workspace
+from embedpipe.tasks.forget import forget
 
 
 def test_all_documents_come_at_once(client: TestClient) -> None:
@@ -78,7 +79,7 @@ def test_one_document(client: TestClient) -> None:
     assert client.get(f"/documents/{'0' * 64}").status_code == 404
 
 
-def test_pictures_of_pages(client: TestClient) -> None:
+def test_pictures_of_pages(client: TestClient, artifacts: Path) -> None:
     """As they are kept, converted, or drawn anew in the size that is asked for; what is not there is not found."""
     document = client.get("/documents").json()["columns"]["document"][0]
     kept = client.get(f"/pages/{document}-1.jpg")
@@ -93,6 +94,8 @@ def test_pictures_of_pages(client: TestClient) -> None:
     pixels = np.asarray(Image.open(io.BytesIO(large.content)).convert("L"))
     assert pixels.std() > 1
     assert client.get(f"/pages/{document}-99.jpg").status_code == 404
+    forget(Workspace(artifacts), [document])
+    assert client.get(f"/pages/{document}-1.jpg").status_code == 404
 
 
 def test_a_page_whose_file_is_gone_is_shown_as_it_is_kept(client: TestClient, pile: Path) -> None:
