@@ -18,8 +18,10 @@ from starlette.testclient import TestClient
 from web.asking import when_over, when_ready
 
 from embedpipe.core import versions
+from embedpipe.core.errors import ArtifactError
 from embedpipe.store.workspace import Workspace
 from embedpipe.web.settings import Caps
+from embedpipe.web.working import ledger as ledgers
 from embedpipe.web.working import runner as running
 from embedpipe.web.working.ledger import Job, Ledger
 from embedpipe.web.working.runner import Runner
@@ -233,6 +235,23 @@ def test_a_process_that_ends_unexpectedly_is_a_failure(runner: tuple[Runner, Led
     job = runner[0].submit("twins", "twins", {})
     assert job is not None
     assert "(code 3)" in until(runner[1], job.name, "failed").message
+
+
+def test_a_full_disk_stops_no_later_job(runner: tuple[Runner, Ledger], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What becomes of a job is known as long as the server runs, also where it cannot be written down."""
+
+    def full(*_: object) -> None:
+        raise ArtifactError("the disk is full")
+
+    job = runner[0].submit("twins", "twins", {})
+    assert job is not None
+    with monkeypatch.context() as patch:
+        patch.setattr(ledgers, "write_json", full)
+        assert "(code 3)" in until(runner[1], job.name, "failed").message
+    other = runner[0].submit("twins", "twins", {})
+    assert other is not None
+    runner[0].cancel(other.name)
+    until(runner[1], other.name, "cancelled")
 
 
 def test_jobs_are_cancelled_wherever_they_are(runner: tuple[Runner, Ledger]) -> None:

@@ -6,6 +6,7 @@ jobs/<job>/result.json     what came of it, written by its process at the end
 """
 
 import json
+import logging
 import os
 import secrets
 import shutil
@@ -17,6 +18,8 @@ from typing import Any
 
 from embedpipe.core.errors import ArtifactError
 from embedpipe.core.files import read_json, write_json
+
+log = logging.getLogger(__name__)
 
 QUEUED, RUNNING, DONE, FAILED, CANCELLED, INTERRUPTED = STATES = (
     *("queued", "running", "done", "failed", "cancelled", "interrupted"),
@@ -103,9 +106,12 @@ class Ledger:
         return job
 
     def change(self, name: str, **values: Any) -> Job:
-        """Notes something about a job."""
-        job = replace(self._jobs[name], **values)
-        self._write(job)
+        """Notes something about a job; where the disk takes no more, for as long as the server runs."""
+        job = self._jobs[name] = replace(self._jobs[name], **values)
+        try:
+            self._write(job)
+        except ArtifactError as error:  # whoever watches jobs goes on: after a restart it counts as interrupted
+            log.warning("%s", error)
         return job
 
     def _write(self, job: Job) -> None:
