@@ -1,5 +1,6 @@
 """Documents that a program makes PDFs of: whatever it does is an outcome, and it does it once."""
 
+import errno
 import importlib.util
 import os
 import threading
@@ -117,6 +118,36 @@ def test_several_at_a_time(office: Path, tmp_path: Path, monkeypatch: pytest.Mon
         errors = [getattr(future.exception(60), "kind", "") for future in futures]
     assert errors == ["", "", "not_a_document", "", "crash", "", "encrypted"]
     assert (office / "calls").read_text().split() == ["6", "1", "1", "1"]
+
+
+def test_what_nobody_thought_of_leaves_no_document_waiting(
+    office: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever goes wrong with several documents, each has an outcome."""
+
+    def made(*_: object) -> None:
+        raise IndexError
+
+    monkeypatch.setattr(Conversions, "_made", made)
+    with Conversions(LIMITS) as conversions:
+        found = conversions._convert([put(tmp_path, office_files.docx(text), f"{text}.docx") for text in "12"])
+    assert [type(one) for one in found] == [IndexError, IndexError]
+
+
+def test_a_copy_that_was_cut_short_is_removed(office: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the cache is on another disk, and that becomes full."""
+
+    def moved(source: Path, target: Path) -> None:
+        if target.parent == kept.folder():
+            target.write_bytes(b"%PDF")
+            raise OSError(errno.ENOSPC, "no space")
+        source.rename(target)
+
+    monkeypatch.setattr(kept.shutil, "move", moved)
+    (tmp_path / "made").write_bytes(b"%PDF-1.7")
+    file = kept.keep(tmp_path / "made", kept.place("1", "a", ["b"]), tmp_path / "otherwise")
+    assert (file.parent, file.read_bytes()) == (tmp_path / "otherwise", b"%PDF-1.7")
+    assert list(kept.folder().iterdir()) == []
 
 
 def test_without_the_program_it_is_told_what_to_do(office: Path, tmp_path: Path) -> None:

@@ -148,7 +148,7 @@ class Conversions:
         """What comes of several documents at a time; those that are missing are to be converted alone."""
         try:
             return self._made(wanted)
-        except (DocumentError, OSError):
+        except Exception:  # noqa: BLE001 - whatever it is, each gets its own outcome when it is given to the program alone
             return {}
 
     def _alone(self, wanted: _Wanted) -> Converted | BaseException:

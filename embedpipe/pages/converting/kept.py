@@ -55,7 +55,10 @@ def keep(made: Path, file: Path, otherwise: Path) -> Path:
             new.replace(target)
         except OSError:
             with contextlib.suppress(OSError):
-                new.replace(made)
+                if made.exists():  # the copy to another disk was cut short
+                    new.unlink(missing_ok=True)
+                else:
+                    shutil.move(new, made)
             continue
         if target == file:
             _tidy(target.stat().st_size)
