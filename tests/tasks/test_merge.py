@@ -20,6 +20,7 @@ from embedpipe.embedding.sharding import Shard
 from embedpipe.embedding.streaming import Settings
 from embedpipe.index.page_index import fresh_index
 from embedpipe.store.features import FeatureStore
+from embedpipe.store.joining.stores import Joined
 from embedpipe.store.labels import Label
 from embedpipe.store.page_extras import TABLES, page_table
 from embedpipe.store.parts import Part
@@ -135,6 +136,20 @@ def test_merged_artifacts_go_on(
         table = store.read(part, ["document_sha256"], whole=True)
         assert table is not None
         assert copy not in table["document_sha256"].to_pylist()
+
+
+def test_what_does_not_add_up_is_not_listed(
+    shards: list[Workspace], workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor is it left where the next writer would list it."""
+    with monkeypatch.context() as patch:
+        patch.setattr(Joined, "holds", property(lambda _: False))
+        with pytest.raises(ArtifactError, match="do not add up"):
+            merge(workspace, shards)
+    (space,) = shards[0].spaces()
+    assert FeatureStore.open(workspace.store_path(space)).parts == []
+    assert not list(workspace.store_path(space).glob("part-*"))
+    assert merge(workspace, shards).stores[0].holds
 
 
 def test_labels_that_differ_are_listed(shards: list[Workspace], workspace: Workspace) -> None:

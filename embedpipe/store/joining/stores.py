@@ -151,7 +151,11 @@ class _Join:
         if parts:
             synced(self._store.path)
             self._store.replace_parts([*own, *parts])
-        self._check(parts)
+        try:
+            self._check(parts)
+        except ArtifactError:
+            self._take_back(parts)
+            raise
         self._write_failures()
         return joined
 
@@ -237,6 +241,13 @@ class _Join:
             joined.checksum = added(joined.checksum, counting_keys(store.path, part).checksum())
         if not joined.holds:
             raise ArtifactError(f"{store.path}: counts do not add up; run `info --verify` on it and on what was merged")
+
+    def _take_back(self, parts: Sequence[Part]) -> None:
+        """Lists what was listed before, and removes the links, which the next writer would list."""
+        self._store.replace_parts(self._own)
+        for part in parts:
+            for file in (self._store.path / part.name, part_contents.path_of(self._store.path, part.number)):
+                file.unlink(missing_ok=True)
 
     def _write_failures(self) -> None:
         """Keeps the failures of all, but for pages that some store has features of."""
