@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,7 +119,7 @@ class Survey:
     def load(cls, file: Path) -> "Survey":
         """Reads it; raises ArtifactError where it is missing or cannot be read."""
         try:
-            with np.load(file, allow_pickle=False) as values:
+            with open(file, "rb") as stream, np.load(stream, allow_pickle=False) as values:
                 if int(values["format"]) != _FORMAT:
                     raise ArtifactError(f"{file} is of another version: it is made again")
                 return cls(
@@ -128,7 +129,7 @@ class Survey:
                     values["vectors"].astype(np.float32),
                     **{name: values[name] for name in _ARRAYS},
                 )
-        except (OSError, ValueError, KeyError, EOFError) as error:
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
             raise ArtifactError(f"{file} cannot be read: {type(error).__name__}") from error
 
 

@@ -58,9 +58,10 @@ class Scribe:
 
     def labels(self) -> Held:
         """The labels; as they were a moment ago while some are written."""
-        if self._held is not None and not self._lock.acquire(blocking=False):
-            return self._held
-        if self._held is None:
+        held = self._held  # looked at once: another thread may set it meanwhile
+        if held is not None and not self._lock.acquire(blocking=False):
+            return held
+        if held is None:
             self._lock.acquire()
         try:
             checked, suggested = self._book.checked(), self._book.suggested()
