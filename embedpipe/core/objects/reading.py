@@ -95,7 +95,6 @@ class Copy(io.RawIOBase):
 
     Attributes:
         size: Bytes.
-        path: Leads to what was fetched so far, until this is closed; to all of it after `complete`.
     """
 
     def __init__(self, url: str, status: "os.stat_result | Status") -> None:
@@ -112,8 +111,14 @@ class Copy(io.RawIOBase):
             handle, name = tempfile.mkstemp(prefix=f"{self._kept.name}.", dir=folder())
             self._file, self._new = open(handle, "w+b"), Path(name)  # noqa: SIM115 - likewise
             self._missing = set(range(-(-self.size // _BLOCK)))
-        self.path = f"/proc/self/fd/{self._file.fileno()}" if sys.platform == "linux" else str(self._file.name)
         self._several = len(self._missing) * _BLOCK > self._range
+
+    @property
+    def path(self) -> str:
+        """Leads to what was fetched so far, until this is closed; to all of it after `complete`."""
+        if sys.platform == "linux":
+            return f"/proc/self/fd/{self._file.fileno()}"
+        return str(self._kept if self._new == Path() else self._new)
 
     def readable(self) -> bool:
         """It is."""

@@ -87,6 +87,15 @@ def test_failures_cuts_and_pauses_are_waited_out(s3: Server) -> None:
         assert copy.file.read() == content
 
 
+def test_a_path_leads_to_the_content_also_without_proc(s3: Server, kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While it is fetched, and once it is complete and has another name."""
+    url = s3.put("a", b"content")
+    monkeypatch.setattr(sys, "platform", "darwin")
+    with reading.Copy(url, places.stat(url)) as copy:
+        assert Path(copy.path).parent == kept
+        assert Path(copy.complete().path).read_bytes() == b"content"
+
+
 @pytest.mark.parametrize(
     ("answer", "kind", "words"),
     [
