@@ -1,6 +1,6 @@
 """Tables of one file each joined row by row: where documents are, and what is kept by document or page.
 
-Rows are compared by hashes of 128 bits and passed on in batches, so that only what is disputed is ever in memory.
+Rows are compared by hashes of 64 bits and passed on in batches, so that only what is disputed is ever in memory.
 """
 
 import logging
@@ -130,7 +130,7 @@ def join_rows(own: Path, others: Sequence[Path], keys: int) -> int:
     files = [file for file in (own, *others) if like is not None and _is_readable(file, like)]
     if like is None or not [file for file in files if file != own]:
         return 0
-    seen: set[tuple[int, int]] = set()
+    seen: set[int] = set()
     taken = 0
     with (
         replacing(own) as temporary,
@@ -139,7 +139,7 @@ def join_rows(own: Path, others: Sequence[Path], keys: int) -> int:
         for file in files:
             for batch in _batches(file, like):
                 there = zip(*(batch[name].to_pylist() for name in like.names[:keys]), strict=True)
-                hashes = [(hash(row), hash((0, row))) for row in there]
+                hashes = [hash(row) for row in there]
                 new = [place for place, own_hash in enumerate(hashes) if own_hash not in seen]
                 seen.update(hashes)
                 writer.write_table(batch.take(pa.array(new, pa.int64())))
