@@ -126,6 +126,23 @@ def test_places_are_joined(tmp_path: Path) -> None:
         assert (joined.rows, joined.disputed, joined.paths) == (7, 1, ["/c"])
 
 
+def test_what_is_gone_from_a_source_is_gone(tmp_path: Path) -> None:
+    """Also where it was there at the call before; what no source knows stays, and what is there again is there."""
+    source, own = places(tmp_path / "one", document("/a", A), document("/b", B)), tmp_path / "sources.parquet"
+    source.save()
+    places(tmp_path, document("/c", C)).save()
+    join_sources(own, [tmp_path / "one" / "sources.parquet"])
+    source.leave(["/a"], GONE)
+    source.save()
+    for _ in range(2):
+        join_sources(own, [tmp_path / "one" / "sources.parquet"])
+        assert Sources(own).present() == {"/b": B, "/c": C}
+    source.add(document("/a", A), "/")
+    source.save()
+    join_sources(own, [tmp_path / "one" / "sources.parquet"])
+    assert Sources(own).present() == {"/a": A, "/b": B, "/c": C}
+
+
 def test_rows_are_joined(tmp_path: Path) -> None:
     """The first row of a key counts; tables with other columns, and damaged ones, are left out."""
     files = [tmp_path / f"{n}.parquet" for n in range(3)]

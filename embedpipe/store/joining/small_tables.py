@@ -44,7 +44,8 @@ def join_sources(own: Path, others: Sequence[Path]) -> JoinedPlaces:
     """Joins the tables of where documents are.
 
     Where two say the same of a path, it is said once. Where they have another content at a path, the file that changed
-    last is there now, and the others are its earlier versions.
+    last is there now, and the others are its earlier versions. Where a source knows the same content at a path, it says
+    what became of it: what the table knows came from an earlier call, and the file may be gone since.
 
     Args:
         own: sources.parquet; replaced in one step.
@@ -53,7 +54,7 @@ def join_sources(own: Path, others: Sequence[Path]) -> JoinedPlaces:
     Raises:
         ArtifactError: The disk is full or cannot be written.
     """
-    files = [file for file in (own, *others) if _is_readable(file, SCHEMA)]
+    files = [file for file in (*others, own) if _is_readable(file, SCHEMA)]
     joined = JoinedPlaces()
     if not [file for file in files if file != own]:
         return joined
@@ -72,7 +73,7 @@ def join_sources(own: Path, others: Sequence[Path]) -> JoinedPlaces:
     left, counts = np.unique(path[first], return_counts=True)
     contested = first & np.isin(path, left[counts > 1])
     plain = first & ~contested
-    disputed: dict[str, list[Row]] = {}
+    disputed: dict[str, list[tuple[bool, Row]]] = {}
     with (
         replacing(own) as temporary,
         pq.ParquetWriter(temporary, SCHEMA, compression="zstd", write_page_checksum=True) as writer,
@@ -84,17 +85,20 @@ def join_sources(own: Path, others: Sequence[Path]) -> JoinedPlaces:
                 at += batch.num_rows
                 writer.write_table(batch.take(numbers(np.flatnonzero(plain[mine]))))
                 for found in batch.take(numbers(np.flatnonzero(contested[mine]))).to_pylist():
-                    disputed.setdefault(found["path"], []).append(tuple(found.values()))
+                    disputed.setdefault(found["path"], []).append((file == own, tuple(found.values())))
         settled = [one for given in disputed.values() for one in _settled(given, joined)]
         writer.write_table(pa.Table.from_pylist([dict(zip(SCHEMA.names, r, strict=True)) for r in settled], SCHEMA))
     joined.rows = int(plain.sum()) + len(settled)
     return joined
 
 
-def _settled(rows: Sequence[Row], joined: JoinedPlaces) -> Iterator[Row]:
-    """What is so of one path, of what several stores say."""
+def _settled(said: Sequence[tuple[bool, Row]], joined: JoinedPlaces) -> Iterator[Row]:
+    """What is so of one path, of what several stores say, each with whether it is the table that takes them in."""
     of = {name: SCHEMA.names.index(name) for name in ("path", "sha256", "mtime_ns", "standing")}
     sha256, changed, standing = of["sha256"], of["mtime_ns"], of["standing"]
+    told = {(row[sha256], row[changed]) for is_own, row in said if not is_own}
+    left = [(is_own, row) for is_own, row in said if not (is_own and (row[sha256], row[changed]) in told)]
+    rows = [row for _, row in sorted(left, key=lambda pair: not pair[0])]  # of equal ones its own counts
     there = [row for row in rows if row[standing] != EARLIER]
     ranked = sorted(there, key=lambda row: (row[changed], row[standing] == CURRENT), reverse=True)
     known: set[str] = set()
