@@ -49,6 +49,7 @@ COMMANDS: dict[str, list[tuple[str, ...]]] = {
     "spaces": [()],
     "finetune": [("--epochs", "1", "--size", "64", "--unfreeze", "last-stage", *TINY)],
     "compare": [("docs", "--backbones", "timm:test_resnet", "--classifiers", "knn", "--png", "compared.png", *WEIGHTS)],
+    "merge": [("artifacts", "--into", "merged")],
     "info": [(), ("--verify",)],
     "forget": [("docs/b/1.png",)],
     "backbones": [("efficientnet_lite0",), ("--export-weights", "packed", "efficientnet_lite0")],

@@ -27,7 +27,7 @@ from embedpipe.tasks.embed import embed
 
 pytestmark = pytest.mark.usefixtures("spared_devices")
 
-READ = {"labels", "test", "queries", "password_file", "answers", "file"}
+READ = {"labels", "test", "queries", "password_file", "answers", "file", "token_file"}
 """Parameters that name files to read; a new one that names a file is one of these, or declared as an output."""
 
 COMMANDS = {str(command.name): command.callback for command in app.registered_commands}
@@ -135,6 +135,8 @@ REPLACERS = {
     "store/page_table.py",
     "store/part_contents.py",
     "store/sources.py",
+    "tasks/decide.py",
+    "tasks/heap.py",
 }
 """Modules that write artifacts, or files where there is none yet."""
 

@@ -20,7 +20,7 @@ function isHeld(target) {
 
 // "g" and a letter go to a view.
 const places = {};
-let going = 0;
+let going = -Infinity;
 export function toGo(actions) {
   Object.assign(places, actions);
 }
@@ -36,7 +36,7 @@ document.addEventListener("keydown", (event) => {
     return;
   }
   const place = event.timeStamp - going <= 1500 && places[name];
-  going = 0;
+  going = -Infinity;
   if (place) {
     event.preventDefault();
     place();
