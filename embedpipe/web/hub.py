@@ -1,6 +1,6 @@
 """What all requests share: the artifacts as they are now, and what was computed of them; read again once changed."""
 
-import contextlib
+import logging
 import os
 import tempfile
 import threading
@@ -28,6 +28,7 @@ from embedpipe.web.working.ledger import Job, Ledger
 from embedpipe.web.working.runner import Runner
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 _FAILURES = 200
 """Failures of a job that are told; `info --failures` lists all."""
@@ -318,14 +319,24 @@ class Hub:
 
     def _watch(self) -> None:
         """Tells pages what other processes have changed, and prepares what they will ask for."""
+        said = ""
         while not self._stopped.wait(_LOOK_AGAIN):
-            marks = self._marks_now()
-            for event, mark in marks.items():
-                if mark != self._marks.get(event):
-                    self.events.publish(event)
-            self._marks = marks
-            with contextlib.suppress(EmbedpipeError):
-                self.use_ranking(lambda _: None)
+            try:
+                self._look()
+            except EmbedpipeError:
+                continue  # whoever asks is told
+            except Exception as error:  # noqa: BLE001 - without this thread pages would never hear of changes again
+                if str(error) != said:
+                    said = str(error)
+                    log.warning("unexpected %s: %s; please report it", type(error).__name__, error)
+
+    def _look(self) -> None:
+        marks = self._marks_now()
+        for event, mark in marks.items():
+            if mark != self._marks.get(event):
+                self.events.publish(event)
+        self._marks = marks
+        self.use_ranking(lambda _: None)
 
     def note_labels(self) -> None:
         """Notes that it was this server that has just written the labels, so that they are not told twice."""

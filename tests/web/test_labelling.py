@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from web.asking import hub_of, when_ready
 from embedpipe.store.sorted_ledger import RESERVED
 from embedpipe.store.workspace import Workspace
 from embedpipe.tasks.decide import Batch, Decision, LabelBook, batches_file, suggested_file
+from embedpipe.web import hub as hub_module
 
 
 def give(server: TestClient, *labels: tuple[str, str | None], **more: Any) -> Any:
@@ -242,3 +244,26 @@ def test_too_many_at_once_are_refused(client: TestClient, count: int) -> None:
     rows = [{"document": f"{number:064x}", "type": "memo"} for number in range(count)]
     answer = client.post("/labels", json={"labels": rows})
     assert (answer.status_code, str(most) in answer.json()["detail"]) == (422, True)
+
+
+def test_what_others_change_is_told_whatever_goes_wrong(
+    serving: Callable[..., TestClient], artifacts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread that looks for changes goes on after an error that nobody thought of."""
+    looks: list[int] = []
+
+    def failing(*_: object) -> None:
+        looks.append(1)
+        raise ValueError("odd")
+
+    monkeypatch.setattr(hub_module, "_LOOK_AGAIN", 0.02)
+    monkeypatch.setattr(hub_module.Hub, "use_ranking", failing)
+    client = serving()
+    start = client.get("/events").json()["next"]
+    end = time.monotonic() + 10
+    while len(looks) < 2 and time.monotonic() < end:
+        time.sleep(0.01)
+    with open(artifacts / "labels.csv", "ab") as file:
+        file.write(b"\r\n")
+    told = client.get("/events", params={"since": start, "wait": 10}).json()["events"]
+    assert "labels" in [event["event"] for event in told]
