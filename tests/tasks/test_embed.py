@@ -30,7 +30,7 @@ from embedpipe.embedding.streaming import Settings, render_pages
 from embedpipe.pages import unfolding
 from embedpipe.pages.documents import Limits, ReadOptions, open_document
 from embedpipe.pages.rendering import Job, Renderer, Selection
-from embedpipe.pages.walking import FoundFile, identify_open
+from embedpipe.pages.walking import FoundFile, identify, identify_open
 from embedpipe.store import feature_writer
 from embedpipe.store import workspace as workspace_module
 from embedpipe.store.features import FeatureStore
