@@ -175,17 +175,20 @@ class FeatureStore:
         Columns: page_id, document_sha256, page_index, page_count, source, width, height, ink, outcome, message,
         source_kind ("" where an earlier version stored the page), turned (degrees clockwise, 0 where it was not).
         """
-        if self._pages is None:
-            self._pages, self._table = _frame(self.table()), None
-        return self._pages
+        found = self._pages  # other threads may have it read anew meanwhile
+        if found is None:
+            found = self._pages = _frame(self.table())
+            self._table = None
+        return found
 
     def table(self) -> pa.Table:
         """As `pages`, without pandas, which takes long to load; sources are as `display.path_to_text` writes them."""
-        if self._table is None:
+        found = self._table
+        if found is None:
             tables = [table for part in self.parts if (table := self.read(part, list(COLUMNS))) is not None]
-            table = pa.concat_tables([empty(_COLUMNS), *tables])
-            self._table = table if self._standing is None else self._current(table, self._standing())
-        return self._table
+            found = pa.concat_tables([empty(_COLUMNS), *tables])
+            found = self._table = found if self._standing is None else self._current(found, self._standing())
+        return found
 
     def _current(self, pages: pa.Table, standing: "Callable[[str, str], str]") -> pa.Table:
         """The pages of documents that are current; notes the others."""

@@ -704,3 +704,11 @@ def test_parts_of_an_earlier_version_lack_the_source_kind(tmp_path: Path) -> Non
     later.forget({info(0).ref.document_sha256})
     assert FeatureStore.open(tmp_path / "s").pages()["source_kind"].tolist() == ["scan"] * 4
     assert not store.damaged
+
+
+@pytest.mark.parametrize("name", ["_table", "_pages"])
+def test_threads_that_share_a_store_have_what_they_read(three_parts: Path, name: str) -> None:
+    """Also where another one lets go of it at once."""
+    gone = property(lambda _: None, lambda *_: None)
+    store = type("Shared", (FeatureStore,), {name: gone}).open(three_parts)
+    assert len(store.pages()) == store.table().num_rows == len(FeatureStore.open(three_parts).pages())

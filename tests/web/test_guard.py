@@ -85,6 +85,11 @@ def test_a_link_opens_the_page_and_nothing_else(client: TestClient) -> None:
     told(client.get("/", headers={"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}), 403, "forbidden")
 
 
+def test_browsers_find_the_icon(client: TestClient) -> None:
+    """Also those that look where icons used to be."""
+    assert client.get("/favicon.ico").headers["content-type"] == "image/svg+xml"
+
+
 @pytest.mark.parametrize("path", ["/healthz", "/documents", "/nowhere", "/static/nothing.js", "/openapi.json"])
 def test_every_answer_has_the_headers(client: TestClient, path: str) -> None:
     """Scripts come from here alone, nobody frames it, and kinds are not guessed."""

@@ -93,7 +93,7 @@ def page(request: Request) -> Response:
 @router.get("/favicon.ico", include_in_schema=False)
 def icon(request: Request) -> Response:
     """The page's icon, where browsers look for it."""
-    return _file(request, "favicon.ico" if "favicon.ico" in _files() else "favicon.svg")
+    return _file(request, "icon.svg")
 
 
 @router.get("/static/{path:path}", include_in_schema=False)
