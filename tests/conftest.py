@@ -42,6 +42,14 @@ def no_converters() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def no_converters_left(no_converters: None) -> None:
+    """What a command of another test said of converters holds no more."""
+    from embedpipe.pages.converting.table import NONE, VARIABLE
+
+    os.environ[VARIABLE] = NONE
+
+
 @pytest.fixture(scope="session", autouse=True)
 def english() -> Iterator[None]:
     """Messages are English whatever the locale of the machine."""

@@ -273,5 +273,5 @@ def convert(network: FeatureNetwork) -> Any:
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")  # tracing warns of shapes that become constants; the contract test checks
         example = network.example()  # traced here: OpenVINO traces twice, for the same model
-        traced = torch.jit.freeze(torch.jit.trace(network, example, check_trace=False).eval())  # type: ignore[no-untyped-call]
+        traced = torch.jit.trace(network, example, check_trace=False)  # type: ignore[no-untyped-call]
         return load_openvino().convert_model(traced, example_input=example)

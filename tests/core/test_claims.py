@@ -9,7 +9,7 @@ import pytest
 from embedpipe.core import files
 from embedpipe.core.claims import MANIFEST, claim, claimed
 from embedpipe.core.errors import ArtifactError
-from embedpipe.core.files import FORMAT, replacing, sweep
+from embedpipe.core.files import FORMAT, NEWEST, replacing, sweep
 from embedpipe.store.workspace import Workspace
 
 
@@ -111,7 +111,7 @@ def test_what_cannot_be_a_folder_is_told(tmp_path: Path) -> None:
     (tmp_path / "other" / MANIFEST).write_text(json.dumps({"format": FORMAT, "holds": "recipes"}))
     with pytest.raises(ArtifactError, match="is not of artifacts"):
         claim(tmp_path / "other")
-    (tmp_path / "other" / MANIFEST).write_text(json.dumps({"format": FORMAT + 1, "holds": "artifacts"}))
+    (tmp_path / "other" / MANIFEST).write_text(json.dumps({"format": NEWEST + 1, "holds": "artifacts"}))
     with pytest.raises(ArtifactError, match="newer embedpipe"):
         claim(tmp_path / "other")
     os.symlink(tmp_path / "there", tmp_path / "good")

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pymupdf
@@ -30,7 +30,7 @@ from embedpipe.embedding.streaming import Settings, render_pages
 from embedpipe.pages import unfolding
 from embedpipe.pages.documents import Limits, ReadOptions, open_document
 from embedpipe.pages.rendering import Job, Renderer, Selection
-from embedpipe.pages.walking import FoundFile, identify
+from embedpipe.pages.walking import FoundFile, identify, identify_open
 from embedpipe.store import feature_writer
 from embedpipe.store import workspace as workspace_module
 from embedpipe.store.features import FeatureStore
@@ -282,7 +282,7 @@ def test_a_file_that_changed_is_tried_again(
     """A file that was touched between hashing and rendering is embedded by the next run, as its failure says."""
     file = str(make_pdf("a.pdf", ["one"]))
     with monkeypatch.context() as patch:
-        patch.setattr(unfolding, "identify", lambda found, limits: replace(identify(found, limits), mtime_ns=1))
+        patch.setattr(unfolding, "identify_open", lambda *told: replace(identify_open(*told), mtime_ns=1))
         report = embed(workspace, [file], tiny, settings=ONE_WORKER)
     assert [f.kind for f in report.failures] == ["unreadable"]
     assert embed(workspace, [file], tiny, settings=ONE_WORKER).embedded == 1
@@ -479,11 +479,11 @@ def test_trusting_times(pile: Embedded, later: Workspace, tiny: Backbone, monkey
     """With `trust_mtime` a file that looks unchanged is not read again; one that was touched is."""
     read = []
 
-    def noted(found: FoundFile, limits: Limits) -> Any:
+    def noted(file: BinaryIO, found: FoundFile, limits: Limits) -> Any:
         read.append(found.path)
-        return identify(found, limits)
+        return identify_open(file, found, limits)
 
-    monkeypatch.setattr(unfolding, "identify", noted)
+    monkeypatch.setattr(unfolding, "identify_open", noted)
     inputs = [str(pile.folder / "letters")]
     assert embed(later, inputs, tiny, settings=Settings(trust_mtime=True)).skipped == 7
     assert read == []

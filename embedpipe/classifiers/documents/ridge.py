@@ -90,8 +90,8 @@ class DocumentRidge(ClassifierMixin, BaseEstimator):
         landmarks: int = LANDMARKS,
         sharpness: float = 4.0,
         kinship: float = 1.0,
-        words: float = 0.5,
-        heads: float = 0.5,
+        words: float = 1.0,
+        heads: float = 1.0,
     ) -> None:
         self.blocks = blocks
         self.alpha = alpha

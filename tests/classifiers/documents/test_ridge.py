@@ -125,7 +125,7 @@ def test_decisions_are_the_sum_of_those_of_three_centred_kernels(known: bool) ->
         coefficients = weights[:, None] * np.linalg.solve(inner, weights[:, None] * targets)
         return centred(asked, other.digital) @ coefficients
 
-    pairs = zip(likenesses(ridge, own, own), likenesses(ridge, other, own), (1.0, 0.5, 0.5), strict=True)
+    pairs = zip(likenesses(ridge, own, own), likenesses(ridge, other, own), (1.0, 1.0, 1.0), strict=True)
     expected = ridge.sharpness * sum(share * decisions(among, asked) for among, asked, share in pairs)
     assert np.abs(expected).max() > 1.0
     np.testing.assert_allclose(ridge.decision_function(other), expected, atol=0.02)
