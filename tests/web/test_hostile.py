@@ -16,6 +16,7 @@ import pytest
 import uvicorn
 from starlette.requests import ClientDisconnect
 from starlette.testclient import TestClient
+from typer.testing import CliRunner
 
 from embedpipe.core.errors import ArtifactError, BusyError
 from embedpipe.store.workspace import Workspace
@@ -258,3 +259,20 @@ def test_damaged_results_and_suggestions(artifacts: Path) -> None:
     suggested_file(workspace).write_text('document,path,page,label,group\nx,"open')
     with pytest.raises(ArtifactError, match="remove it"):
         LabelBook(workspace).suggested()
+
+
+def test_the_token_of_a_file_is_not_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It stays in the file; and an address of this machine is not said to be reached from others for having one."""
+    from embedpipe.commands import app  # noqa: PLC0415 - only here
+
+    def serve(settings: ServeSettings, host: str, port: int, *, say: Callable[[str], None], **_: Any) -> None:
+        say(f"http://{host}:{port}/#token={settings.token}")
+
+    monkeypatch.setattr(running, "serve", serve)
+    (tmp_path / "token").write_text(TOKEN)
+    own = ["serve", "--artifacts", str(tmp_path / "artifacts"), "--port", "1"]
+    told = CliRunner().invoke(app, [*own, "--token-file", str(tmp_path / "token")]).output
+    assert "http://127.0.0.1:1/" in told
+    assert TOKEN not in told
+    assert "only this machine" in told
+    assert "/#token=" in CliRunner().invoke(app, [*own, "--host", "0.0.0.0"]).output
