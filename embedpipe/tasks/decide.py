@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from embedpipe.core.errors import ArtifactError, LabelsError
+from embedpipe.core.errors import ArtifactError, EmbedpipeError, LabelsError
 from embedpipe.core.files import replacing, synced
 from embedpipe.store.labels import Key, Label, Labels
 from embedpipe.store.workspace import Workspace
@@ -150,7 +150,10 @@ class LabelBook:
         """Labels that nobody has checked; not to be changed."""
 
         def read(file: Path) -> Labels:
-            return Labels.load(file, self._workspace.sources().sha256_at)
+            try:
+                return Labels.load(file, self._workspace.sources().sha256_at)
+            except EmbedpipeError as error:
+                raise ArtifactError(f"{error}; remove it: its labels are suggestions and teach nothing") from error
 
         labels: Labels = self._fresh(self._suggested, suggested_file(self._workspace), read)
         return labels

@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from embedpipe.core.errors import EmbedpipeError
 from embedpipe.web import problems
@@ -71,6 +72,7 @@ def make_app(
         EmbedpipeError: problems.answer_error,
         RequestValidationError: problems.answer_invalid,
         HTTPException: problems.answer_http,
+        ClientDisconnect: problems.answer_gone,
         Exception: problems.answer_unexpected,
     }
     for kind, handler in handlers.items():

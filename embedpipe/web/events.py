@@ -9,6 +9,8 @@ from collections import deque
 from typing import Any
 
 _KEPT = 1000
+_LARGEST = 50_000
+"""Documents that all kept events name: of large batches, fewer are kept."""
 
 
 class Events:
@@ -21,7 +23,8 @@ class Events:
         self._first = 1 + secrets.randbelow(2**40)
         self._numbers = itertools.count(self._first)
         self._last = self._first - 1
-        self._kept: deque[dict[str, Any]] = deque(maxlen=_KEPT)
+        self._kept: deque[dict[str, Any]] = deque()
+        self._named = 0
         self._waiting: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
         self._lock = threading.Lock()
         self._closed = False
@@ -31,6 +34,9 @@ class Events:
         with self._lock:
             self._last = next(self._numbers)
             self._kept.append({"n": self._last, "event": event, **values})
+            self._named += len(values.get("changed", ()))
+            while len(self._kept) > _KEPT or (self._named > _LARGEST and len(self._kept) > 1):
+                self._named -= len(self._kept.popleft().get("changed", ()))
         self._wake()
 
     def close(self) -> None:

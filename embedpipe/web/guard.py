@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 import hmac
 import ipaddress
+import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
@@ -44,9 +45,13 @@ _FORMS = ("application/x-www-form-urlencoded", "multipart/form-data", "text/plai
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _PATIENCE = 30.0
-"""Seconds that may pass until the next piece of a body comes."""
+"""Seconds that may pass until the next piece of a body comes, and all that are waited for one that comes slowly."""
 
-_WRONG_TOKEN_SECONDS = 1.0
+_LEAST_RATE = 1024
+"""Bytes a second of a body for which more is waited: else some slow senders would take all places for ever."""
+
+WRONG_TOKEN_SECONDS = 1.0
+"""Who guesses a token waits so long for each."""
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
@@ -97,7 +102,7 @@ class Guard:
         if refusal is not None:
             code, detail = refusal
             if code == "unauthorized" and self._brought(headers):
-                await asyncio.sleep(_WRONG_TOKEN_SECONDS)  # who guesses shall not guess often
+                await asyncio.sleep(WRONG_TOKEN_SECONDS)
             await problem(code, detail, language)(scope, receive, dressed)
             return
         await self._app(scope, self._bounded(scope, receive), dressed)
@@ -149,8 +154,11 @@ class Guard:
     def _is_ours(self, host: str) -> bool:
         """Whether a Host header names this server: by a known name, or an address, to which no name can lead."""
         try:
-            name = (urlsplit(f"//{host}").hostname or "").lower()
+            where = urlsplit(f"//{host}")
+            name = (where.hostname or "").lower()
         except ValueError:
+            return False
+        if where.netloc != host or "@" in host:  # more than a name and a port
             return False
         if name in self._names:
             return True
@@ -182,16 +190,18 @@ class Guard:
 
     def _bounded(self, scope: Scope, receive: Receive) -> Receive:
         """Takes a body only up to its cap, and not for ever."""
-        most, taken, more = self._largest(str(scope["path"])), 0, True
+        most, taken, waited, more = self._largest(str(scope["path"])), 0, 0.0, True
 
         async def bounded() -> Message:
-            nonlocal taken, more
+            nonlocal taken, waited, more
             if not more:
                 return await receive()
+            begin, left = time.monotonic(), _PATIENCE + taken / _LEAST_RATE - waited
             try:
-                message = await asyncio.wait_for(receive(), _PATIENCE)
+                message = await asyncio.wait_for(receive(), min(_PATIENCE, left))
             except TimeoutError:
                 raise HTTPException(408, "the body did not come") from None
+            waited += time.monotonic() - begin
             taken += len(message.get("body", b""))
             more = bool(message.get("more_body", False))
             if taken > most:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import unicodedata
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from embedpipe.core.errors import (
@@ -26,6 +28,9 @@ from embedpipe.core.languages.translation import translated
 from embedpipe.core.memory import is_lack_of_memory
 
 log = logging.getLogger(__name__)
+
+_LONGEST = 1000
+"""Characters of a line."""
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -114,6 +119,7 @@ def language_of(headers: Mapping[str, str], query: Mapping[str, str]) -> str:
 def problem(code: str, detail: str, language: str = ENGLISH, **more: Any) -> Response:
     """The answer to a request that is refused."""
     status, title = TITLES[code]
+    detail = _one_line(detail)
     values = {
         "type": f"urn:embedpipe:{code}",
         "title": translated(title, language),
@@ -126,6 +132,12 @@ def problem(code: str, detail: str, language: str = ENGLISH, **more: Any) -> Res
     if code == "unauthorized":
         headers["WWW-Authenticate"] = "Bearer"
     return Response(as_json(values), status, headers, MEDIA_TYPE)
+
+
+def _one_line(text: str) -> str:
+    """A line that can be shown, of a sentence that holds what a request has sent: names of its keys, for example."""
+    line = "".join(c if c.isprintable() or unicodedata.category(c) == "Cs" else " " for c in text[: _LONGEST + 1])
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 3]}..."
 
 
 def code_of(error: Exception) -> str:
@@ -162,7 +174,15 @@ async def answer_http(request: Request, error: Exception) -> Response:
         "not_found": f"there is nothing at {request.url.path}: GET /openapi.json lists what there is",
         "method_not_allowed": f"{request.method} is not answered at {request.url.path}",
     }
-    return problem(code, details.get(code, str(error.detail)), _language(request))
+    answer = problem(code, details.get(code, str(error.detail)), _language(request))
+    answer.headers.update({name: value for name, value in (error.headers or {}).items() if name.lower() == "allow"})
+    return answer
+
+
+async def answer_gone(request: Request, error: Exception) -> Response:
+    """Answers who is not there any more: he went in the middle of a body, and nobody has to be told."""
+    assert isinstance(error, ClientDisconnect)
+    return problem("bad_request", "the body did not come", _language(request))
 
 
 async def answer_invalid(request: Request, error: Exception) -> Response:
@@ -171,8 +191,9 @@ async def answer_invalid(request: Request, error: Exception) -> Response:
     errors = [
         {"where": ".".join(str(part) for part in one["loc"]), "message": str(one["msg"])} for one in error.errors()
     ]
+    errors = [{name: _one_line(text) for name, text in one.items()} for one in errors[:20]]
     first = errors[0] if errors else {"where": "body", "message": "it cannot be read"}
-    return problem("unprocessable", f"{first['where']}: {first['message']}", _language(request), errors=errors[:20])
+    return problem("unprocessable", f"{first['where']}: {first['message']}", _language(request), errors=errors)
 
 
 async def answer_unexpected(request: Request, error: Exception) -> Response:

@@ -1,6 +1,8 @@
 """Runs the server until it is told to end."""
 
 import asyncio
+import contextlib
+import http
 import ipaddress
 import secrets
 import socket
@@ -9,10 +11,15 @@ import webbrowser
 from collections.abc import Callable
 from pathlib import Path
 
+import h11
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from embedpipe.core.errors import EmbedpipeError, UsageError
+from embedpipe.core.files import held
 from embedpipe.web.app import make_app
+from embedpipe.web.guard import HEADERS
+from embedpipe.web.problems import problem
 from embedpipe.web.settings import ServeSettings
 
 _CONNECTIONS = 512
@@ -20,6 +27,81 @@ _BACKLOG = 256
 _IDLE_SECONDS = 30
 _END_SECONDS = 3
 _LEAST_TOKEN = 16
+_LARGEST_HEAD = 256 * 1024
+"""Bytes of address and headers of a request: `/queue?skip=` names up to 2000 documents."""
+
+
+class Connection(H11Protocol):
+    """A connection: whoever takes a place and neither asks nor listens in time is let go.
+
+    Uvicorn itself waits for the first request, and for one that comes in drops, for ever.
+    """
+
+    _deadline: asyncio.TimerHandle | None = None
+    _stalled: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begins, where there is a place."""
+        super().connection_made(transport)
+        if len(self.connections) > _CONNECTIONS:
+            self._refuse("busy", f"{_CONNECTIONS} connections are open already: try again in a moment")
+        else:
+            self._deadline = self.loop.call_later(_IDLE_SECONDS, transport.close)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Ends."""
+        for timer in (self._deadline, self._stalled):
+            if timer is not None:
+                timer.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Takes what has come; between two answers it has to become a request in time."""
+        if self.transport.is_closing():
+            return
+        super().data_received(data)
+        resting = self.cycle is None or self.cycle.response_complete
+        if not resting and self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+        elif resting and self._deadline is None:
+            self._deadline = self.loop.call_later(_IDLE_SECONDS, self.transport.close)
+
+    def pause_writing(self) -> None:
+        """Waits for who does not read his answer, but not for ever."""
+        super().pause_writing()
+        self._stalled = self.loop.call_later(_IDLE_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Goes on."""
+        super().resume_writing()
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - of the base class
+        """Answers what is no HTTP."""
+        self._refuse("bad_request", "this is no request of HTTP/1.1, or its headers are too long")
+
+    def _should_upgrade(self) -> bool:
+        """There are no other protocols here."""
+        return False
+
+    def _refuse(self, code: str, detail: str) -> None:
+        if self.cycle is not None:  # whoever was answering has nobody to answer any more
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        answer = problem(code, detail)
+        headers = [*answer.raw_headers, *((name.encode(), value.encode()) for name, value in HEADERS.items())]
+        head = h11.Response(
+            status_code=answer.status_code,
+            headers=[*headers, (b"connection", b"close")],
+            reason=http.HTTPStatus(answer.status_code).phrase,
+        )
+        with contextlib.suppress(h11.LocalProtocolError):  # an answer is on its way already
+            for event in (head, h11.Data(data=bytes(answer.body)), h11.EndOfMessage()):
+                self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
 
 
 def is_loopback(host: str) -> bool:
@@ -94,8 +176,35 @@ def serve(
         fresh_files: Read the files of the page again at every request.
 
     Raises:
-        EmbedpipeError: The address is taken.
+        EmbedpipeError: The address is taken, or another server works on these artifacts.
     """
+    with contextlib.ExitStack() as stack:
+        if not settings.read_only:
+            stack.enter_context(_alone(settings.root))
+        _serve(settings, host, port, say=say, open_browser=open_browser, fresh_files=fresh_files)
+
+
+def _alone(root: Path) -> contextlib.AbstractContextManager[None]:
+    """Keeps another server from these artifacts: it would take the jobs of this one for its own."""
+    lock = root / "serve" / ".lock"
+    return held(
+        lock,
+        lambda advice: (
+            f"another `serve` works on {root}: use its page, or start this one with --read-only {advice}".strip()
+        ),
+        lambda why: f"cannot write to {lock.parent}: {why}",
+    )
+
+
+def _serve(
+    settings: ServeSettings,
+    host: str,
+    port: int,
+    *,
+    say: Callable[[str], None],
+    open_browser: bool,
+    fresh_files: bool,
+) -> None:
     listener = listening(host, port)
     names = {socket.gethostname(), host} - {"0.0.0.0", "::", ""}  # noqa: S104 - they are no names
     app = make_app(settings, names if not is_loopback(host) else (), fresh_files=fresh_files)
@@ -105,12 +214,12 @@ def serve(
         access_log=False,
         server_header=False,
         proxy_headers=False,
+        http=Connection,
         ws="none",
-        limit_concurrency=_CONNECTIONS,
         backlog=_BACKLOG,
         timeout_keep_alive=_IDLE_SECONDS,
         timeout_graceful_shutdown=_END_SECONDS,
-        h11_max_incomplete_event_size=64 * 1024,
+        h11_max_incomplete_event_size=_LARGEST_HEAD,
     )
     server = uvicorn.Server(config)
     address = address_of(listener, host)

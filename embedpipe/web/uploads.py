@@ -5,8 +5,9 @@ import os
 import re
 import secrets
 import shutil
+import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -20,6 +21,10 @@ from embedpipe.web.settings import Caps
 _BATCH = re.compile(r"[0-9]{8}-[0-9a-f]{12}")
 _LONGEST = 150  # bytes of a name, of the 255 that file systems take
 _PIECE = 1024**2
+_COMING = ".upload-"
+"""Begins the name of a file that is being received: no name of a kept one begins with a dot."""
+_LEAST = 4096
+"""Bytes that a file takes on a disk, however small: of these, too, there can be too many."""
 _BAD = re.compile(r'[\x00-\x1f\x7f<>:"|?*\\/\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]')
 _DEVICES = re.compile(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$)")
 """Names that Windows takes for devices."""
@@ -36,6 +41,8 @@ class Uploads:
     def __init__(self, folder: Path, caps: Caps) -> None:
         self.folder, self._caps = folder, caps
         self._bytes: int | None = None
+        self._coming = 0
+        self._lock = threading.Lock()
 
     async def take(self, request: Request, name: str, batch: str | None) -> tuple[str, str, int]:
         """Keeps the body of a request as a file of a batch; returns batch, name and bytes.
@@ -49,14 +56,26 @@ class Uploads:
         folder = self.folder / batch
         await run_in_threadpool(self._check, folder)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        temporary = folder / f".upload-{secrets.token_hex(8)}"
+        temporary = folder / f"{_COMING}{secrets.token_hex(8)}"
+        taken = 0
+
+        def room(size: int) -> None:
+            nonlocal taken
+            more = max(size, _LEAST) - taken
+            if (self._bytes or 0) + self._coming + more > self._caps.total_bytes:
+                raise self._full()
+            self._coming, taken = self._coming + more, taken + more
+
         try:
-            size = await self._receive(request, temporary)
+            size = await receive(request, temporary, self._caps, room)
             kept = await run_in_threadpool(_place, temporary, folder, safe_name(name))
+            self._bytes = (self._bytes or 0) + taken
         finally:
+            self._coming -= taken
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
-        self._bytes = (self._bytes or 0) + size
+            with contextlib.suppress(OSError):
+                folder.rmdir()  # where nothing is kept in it
         return batch, kept, size
 
     def batch(self, name: str) -> Path:
@@ -66,19 +85,33 @@ class Uploads:
         return self.folder / name
 
     def _check(self, folder: Path) -> None:
-        if self._bytes is None:
-            self._bytes = sum(file.stat().st_size for file in self.folder.glob("*/*") if file.is_file())
-        if self._bytes >= self._caps.total_bytes:
-            raise ProblemError("no_space", f"uploads already take {self._bytes / 1024**3:.1f} GB, as much as they may")
+        with self._lock:
+            if self._bytes is None:  # none comes yet: what is there of one was left by a kill
+                for file in self.folder.glob(f"*/{_COMING}*"):
+                    file.unlink(missing_ok=True)
+            if (
+                self._bytes is None or self._bytes + self._coming >= self._caps.total_bytes
+            ):  # some may have been removed
+                files = (file for file in self.folder.glob("*/*") if file.is_file() and _COMING not in file.name)
+                self._bytes = sum(max(file.stat().st_size, _LEAST) for file in files)
+        if self._bytes + self._coming >= self._caps.total_bytes:
+            raise self._full()
         if folder.is_dir() and sum(1 for _ in folder.iterdir()) >= self._caps.files:
             raise ProblemError("too_large", f"a batch has {self._caps.files} files at most: begin another one")
 
-    async def _receive(self, request: Request, file: Path) -> int:
-        return await receive(request, file, self._caps)
+    def _full(self) -> ProblemError:
+        most = self._caps.total_bytes / 1024**2
+        return ProblemError("no_space", f"uploads take all of the {most:g} MB that they may: the file is not kept")
 
 
-async def receive(request: Request, file: Path, caps: Caps) -> int:
+async def receive(request: Request, file: Path, caps: Caps, room: Callable[[int], None] = lambda _: None) -> int:
     """Writes the body of a request to a file as it comes; returns its bytes.
+
+    Args:
+        request: Whose body.
+        file: Must not be there.
+        caps: How much is taken.
+        room: Told the bytes so far before they are written; raises where they are too many.
 
     Raises:
         ProblemError: It is too large or empty, or the disk would become full.
@@ -92,6 +125,7 @@ async def receive(request: Request, file: Path, caps: Caps) -> int:
                 unchecked += len(piece)
                 if size > caps.file_bytes:
                     raise ProblemError("too_large", f"the file is larger than {caps.file_bytes / 1024**2:g} MB")
+                room(size)
                 if unchecked > _PIECE * 8:
                     unchecked = 0
                     if shutil.disk_usage(file.parent).free - size < caps.free_bytes:

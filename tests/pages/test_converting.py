@@ -267,6 +267,8 @@ def test_a_kind_of_ones_own(
         ("[office]\ncommand = ['x']", r"\{input\} is missing"),
         ("[office]\ncommand = 'x'", "write a list of texts"),
         ("[office]\nseconds = -1", "write a number above 0"),
+        ("[office]\nmegabytes = inf", "write a number above 0"),
+        ("[office]\nseconds = nan", "write a number above 0"),
         ("[office]\nenabled = 1", "write true or false"),
         ("[office]\nprogramme = 'x'", "programme: there is no such value: known: program"),
         ("[mine]\nstarts = ['hex:0']\ncommand = ['x', '{input}']", "pairs of hexadecimal digits"),

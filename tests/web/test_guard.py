@@ -103,7 +103,7 @@ def test_every_answer_has_the_headers(client: TestClient, path: str) -> None:
 
 def test_a_token_is_asked_for(serving: Callable[..., TestClient], monkeypatch: pytest.MonkeyPatch) -> None:
     """By header or cookie; the page itself, its health and its files need none."""
-    monkeypatch.setattr(guard, "_WRONG_TOKEN_SECONDS", 0.0)
+    monkeypatch.setattr(guard, "WRONG_TOKEN_SECONDS", 0.0)
     client = serving(token=TOKEN)
     assert client.get("/healthz").status_code == 200
     assert client.get("/translations/zh.json").status_code == 200

@@ -138,7 +138,7 @@ def test_uploaded_files_are_embedded(client: TestClient, make_pdf: Callable[...,
 
 def test_uploads_have_caps(serving: Callable[..., TestClient]) -> None:
     """By number and by all their bytes; a batch that there is none of is not found."""
-    client = serving(caps=Caps(files=1, total_bytes=10))
+    client = serving(caps=Caps(files=1, total_bytes=10_000))
     first = client.post("/uploads?name=a.pdf", content=b"123456", headers=FILE).json()
     more = client.post("/uploads", params={"name": "b.pdf", "batch": first["batch"]}, content=b"1", headers=FILE)
     assert more.status_code == 413

@@ -3,7 +3,7 @@
 import os
 import socket
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -13,9 +13,6 @@ from embedpipe.commands.terminal.options import Common, Network, Reading, Recogn
 from embedpipe.commands.terminal.targets import folder_option, named
 from embedpipe.core.display import path_to_text
 from embedpipe.core.errors import EmbedpipeError, UsageError
-
-if TYPE_CHECKING:
-    from embedpipe.web.settings import ServeSettings
 
 _MEGABYTE = 1024**2
 
@@ -98,9 +95,11 @@ def serve(
     )
 
     def say(address: str) -> None:
+        if token_file is not None:  # who has the file needs no copy of it in a terminal or a log
+            address = address.partition("#")[0]
         output.result({"address": address, "artifacts": path_to_text(str(workspace.root))})
         output.line(f"serving {path_to_text(str(workspace.root))} at {address}")
-        output.notice(_advice(settings, host, from_file=token_file is not None))
+        output.notice(_advice(host, others=not serving.is_loopback(host), from_file=token_file is not None))
         finish_output()
 
     try:
@@ -110,9 +109,9 @@ def serve(
     return DONE
 
 
-def _advice(settings: "ServeSettings", host: str, *, from_file: bool) -> str:
+def _advice(host: str, *, others: bool, from_file: bool) -> str:
     """What a person should know of how it was started."""
-    if not settings.token:
+    if not others:
         return "only this machine can open it; Ctrl-C ends it"
     whose = "its token is that of --token-file" if from_file else "whoever has this address with its token can open it"
     return f"{host} can be reached from other machines ({socket.gethostname()}): {whose}; Ctrl-C ends it"

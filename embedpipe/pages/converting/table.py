@@ -214,6 +214,7 @@ class _Kinds:
 _TEXTS = ("program", "made_by", "name", "get")
 _LISTS = ("suffixes", "command", "version", "kinds", "starts", "holds")
 _NUMBERS = ("seconds", "megabytes", "several")
+_MOST = 1e9
 
 
 def _entry(key: str, told: dict[str, Any], built_in: Converter | None, named: _Kinds) -> Converter | None:
@@ -268,7 +269,7 @@ def _value(key: str, name: str, value: Any) -> Any:
         return value
     if name in _LISTS and isinstance(value, list) and value and all(isinstance(one, str) and one for one in value):
         return tuple(value)
-    if name in _NUMBERS and isinstance(value, int | float) and not isinstance(value, bool) and value > 0:
+    if name in _NUMBERS and isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < _MOST:
         return value
     if name not in (*_TEXTS, *_LISTS, *_NUMBERS, "enabled"):
         known = ", ".join((*_TEXTS, *_LISTS, *_NUMBERS, "enabled"))

@@ -12,10 +12,10 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from embedpipe.classifiers.calibration.decisions import Rule
-from embedpipe.core.errors import UsageError
+from embedpipe.core.errors import EmbedpipeError, UsageError
 from embedpipe.embedding.regions import parse_box
 from embedpipe.tasks.similar import BY, PICTURES, Wanted
-from embedpipe.web.problems import ProblemError
+from embedpipe.web.problems import ProblemError, code_of
 from embedpipe.web.routes.common import PROBLEMS, TheDesk, TheHub, clamped, page_of, whole
 from embedpipe.web.uploads import receive, safe_name
 
@@ -49,7 +49,10 @@ async def body_as_file(request: Request, hub: TheHub, name: str) -> AsyncIterato
     with tempfile.TemporaryDirectory(prefix="embedpipe-request-") as folder:
         file = Path(folder) / f"file{suffix}"
         await receive(request, file, hub.settings.caps)
-        yield file
+        try:
+            yield file
+        except EmbedpipeError as error:  # it is told by the name that it was sent with
+            raise ProblemError(code_of(error), str(error).replace(str(file), name)) from error
 
 
 @router.post("/classify", tags=["answers"], openapi_extra=_FILE)
@@ -116,7 +119,7 @@ async def _asked(request: Request) -> Query_:
         return Query_.model_validate(json.loads(await request.body()))
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
+        where = ".".join(str(part) for part in first["loc"]) or "body"
         raise ProblemError("unprocessable", f"{where}: {first['msg']}") from error
     except (ValueError, RecursionError) as error:
         raise ProblemError("bad_request", "the body is no JSON") from error

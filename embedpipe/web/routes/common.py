@@ -1,5 +1,6 @@
 """What the addresses share: the hub and the desk of the application, numbers in their range, and ids."""
 
+import os
 import re
 from typing import Annotated, Any
 
@@ -61,6 +62,12 @@ def document_of(text: str) -> str:
     if _SHA256.fullmatch(text) is None:
         raise ProblemError("not_found", "a document is written as its SHA-256: 64 digits from 0 to 9 and a to f")
     return text
+
+
+def is_below(path: str, folder: str | os.PathLike[str]) -> bool:
+    """Whether a path is a folder, or lies below it, after links are followed."""
+    wanted, root = os.path.realpath(path), os.path.realpath(folder)
+    return wanted == root or wanted.startswith(root.rstrip(os.sep) + os.sep)
 
 
 def csv_answer(content: bytes, name: str) -> Response:

@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from embedpipe.core.display import name_of
-from embedpipe.core.errors import LabelsError
+from embedpipe.core.errors import EmbedpipeError, LabelsError
 from embedpipe.store.label_lists.columns import Wish
 from embedpipe.store.label_lists.lines import BadLinesError
 from embedpipe.store.labels import Labels
@@ -93,7 +93,12 @@ def give(hub: TheHub, batch: LabelBatch) -> dict[str, Any]:
     unknown = [given.document for given in batch.labels if given.document not in paths]
     if unknown:
         raise ProblemError("unprocessable", f"document {unknown[0][:12]} is not stored, so no label was given")
-    decisions = [Decision(one.document, _type(one.type), one.page, name_of(one.group)) for one in batch.labels]
+    held = hub.stock()
+    for one in batch.labels:
+        last = int(held.pages[held.rows[one.document]]) if held is not None and one.document in held.rows else 0
+        if one.page > last and one.type is not None:
+            raise ProblemError("unprocessable", f"document {one.document[:12]} has pages 1-{last}, and no {one.page}")
+    decisions = [Decision(one.document, _type(one.type), one.page, _group(one.group)) for one in batch.labels]
     return _kept(hub, Batch(decisions, batch.state, batch.client), paths)
 
 
@@ -104,6 +109,14 @@ def _type(given: str | None) -> str | None:
     name = name_of(given)
     if not name or not name.isprintable():
         raise ProblemError("unprocessable", f"{given[:50]!r} is no name of a type: write one that can be seen")
+    return name
+
+
+def _group(given: str) -> str:
+    """A group as labels have it; none is an empty one."""
+    name = name_of(given)
+    if not name.isprintable():
+        raise ProblemError("unprocessable", f"{given[:50]!r} is no name of a group: write one that can be seen")
     return name
 
 
@@ -229,9 +242,10 @@ def _take_csv(hub: Hub, content: bytes, partial: bool, client: str) -> dict[str,
         except BadLinesError as error:
             bad = [_bad(line) for line in error.lines[:100]]
             raise ProblemError("unprocessable", str(error).replace(str(file), "the list"), bad=bad) from error
-        except LabelsError as error:
+        except EmbedpipeError as error:
             raise ProblemError("unprocessable", str(error).replace(str(file), "the list")) from error
-    decisions = [Decision(row.document_sha256, row.label, row.page_number, row.group) for row in given.rows.values()]
+    rows = given.rows.values()
+    decisions = [Decision(r.document_sha256, _type(r.label), r.page_number, _group(r.group)) for r in rows]
     strangers = [one for one in decisions if one.document_sha256 not in paths]
     decisions = [one for one in decisions if one.document_sha256 in paths]
     answer = _kept(hub, Batch(decisions, CHECKED, client), paths)

@@ -1,5 +1,6 @@
 """Whether the server is there, what it serves, what happens, and the page itself."""
 
+import asyncio
 import functools
 from importlib import metadata, resources
 from pathlib import PurePosixPath
@@ -166,12 +167,13 @@ async def events(
 
 
 @router.post("/session", status_code=204, tags=["server"], openapi_extra={"x-no-token": True})
-def session(
+async def session(
     request: Request, hub: TheHub, token: Annotated[str, Body(embed=True, max_length=1000, examples=["k3v..."])]
 ) -> Response:
     """Gives a browser a cookie for the token."""
     own = hub.settings.token
     if own and not guard.is_token(token, own):
+        await asyncio.sleep(guard.WRONG_TOKEN_SECONDS)
         raise ProblemError("unauthorized", "this is not the token that `serve` printed")
     answer = Response(None, 204)
     if own:

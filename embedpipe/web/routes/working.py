@@ -18,7 +18,7 @@ from embedpipe.core.tables import guard
 from embedpipe.tasks import classifiers as classifiers_task
 from embedpipe.web.hub import Hub, folder_name
 from embedpipe.web.problems import ProblemError
-from embedpipe.web.routes.common import PROBLEMS, TheHub, csv_answer, document_of, submitted, whole
+from embedpipe.web.routes.common import PROBLEMS, TheHub, csv_answer, document_of, is_below, submitted, whole
 from embedpipe.web.working.ledger import Job
 
 router = APIRouter(responses=PROBLEMS)
@@ -120,12 +120,24 @@ def cancel(hub: TheHub, name: str) -> dict[str, Any]:
 
 
 @router.post("/jobs/{name}/resume", status_code=202, tags=["jobs"])
-def resume(hub: TheHub, name: str) -> dict[str, Any]:
+def resume(request: Request, hub: TheHub, name: str) -> dict[str, Any]:
     """Begins a job again that was interrupted, cancelled, or failed; embedding goes on from what is there."""
     job = _job(hub, name)
     if not hub.job_json(job)["can_resume"]:
         raise ProblemError("conflict", f"this job is {job.state}: there is nothing to resume")
+    _still_allowed(request, hub, job)
     return submitted(hub, hub.runner.submit(job.kind, job.title, job.wish))
+
+
+def _still_allowed(request: Request, hub: Hub, job: Job) -> None:
+    """Raises ProblemError where a job of an earlier server reads or writes a folder that this one was not given."""
+    folders = [request.app.state.uploads.folder, *hub.settings.inboxes]
+    inputs = [str(one) for one in job.wish.get("inputs", ())]
+    outbox = job.wish.get("folder")
+    if outbox is not None and str(outbox) != str(hub.settings.outbox):
+        raise ProblemError("forbidden", "this server was started without the --outbox of this job")
+    if not all(any(is_below(one, folder) for folder in folders) for one in inputs):
+        raise ProblemError("forbidden", "this server was started without the --inbox of this job")
 
 
 @router.post("/refit", status_code=202, tags=["jobs"])
@@ -133,7 +145,7 @@ def refit(hub: TheHub, wish: Refit) -> dict[str, Any]:
     """Fits a classifier again, or a new one; it is in use once the job is done."""
     if wish.kind not in CLASSIFIERS:
         raise UnknownNameError("classifier", wish.kind, CLASSIFIERS)
-    name = wish.name or wish.kind
+    name = (wish.name or "").strip() or wish.kind
     if name.startswith(".") or "/" in name or "\\" in name or not name.isprintable():
         raise ProblemError("unprocessable", f"name: {name!r} has slashes, or a dot at its beginning: it names a folder")
     blocks = _QUICK.get(wish.kind, []) if wish.blocks is None else wish.blocks
@@ -206,7 +218,7 @@ def _below_inbox(hub: Hub, number: int, folder: str) -> str:
     if "\0" in folder or os.path.isabs(folder):
         raise ProblemError("forbidden", "name a folder below the inbox, without a slash at its beginning")
     wanted = os.path.realpath(os.path.join(root, folder))
-    if wanted != root and not wanted.startswith(root.rstrip(os.sep) + os.sep):
+    if not is_below(wanted, root):
         raise ProblemError("forbidden", "this folder does not lie below the inbox")
     if not os.path.isdir(wanted):
         raise ProblemError("not_found", "there is no such folder in the inbox")

@@ -102,7 +102,7 @@ class Derived:
         held = self._held.get(file)
         if held is None or held[0] != mark:
             values = read_plain(file)
-            if "data" not in values:
+            if not isinstance(values.get("data"), dict):
                 return None
             held = (mark, values)
             self._held[file] = held
