@@ -28,6 +28,8 @@ def page_jpegs(
     pages: Iterable[Key],
     passwords: tuple[str, ...] = (),
     progress: Progress = lambda *_: None,
+    *,
+    sources: Sources | None = None,
 ) -> dict[Key, bytes]:
     """Thumbnails of stored pages, as they are kept; those that are not kept are made in the same way.
 
@@ -36,6 +38,7 @@ def page_jpegs(
         pages: Which pages.
         passwords: To try on encrypted PDFs.
         progress: Called with how many of how many there are.
+        sources: Of the workspace, where they were read already.
 
     Returns:
         JPEGs; pages that are neither kept nor can be drawn are missing.
@@ -45,7 +48,8 @@ def page_jpegs(
     progress(len(found), len(keys))
     left = [key for key in keys if key not in found]
     options = ReadOptions(Recipe(), passwords=passwords, extras=frozenset({THUMBNAILS}))
-    for page in each_page(documents_of(workspace.sources(), left), options=options) if left else ():
+    known = workspace.sources() if left and sources is None else sources
+    for page in each_page(documents_of(known, left), options=options) if left and known is not None else ():
         ref = page.info.ref
         found[ref.document_sha256, ref.page_index] = page.info.thumbnail or b""
         progress(len(found), len(keys))

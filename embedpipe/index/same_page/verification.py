@@ -37,7 +37,7 @@ from embedpipe.pages.documents import ReadOptions
 from embedpipe.pages.extras.thumbnails import pixels_of
 from embedpipe.pages.rendering import Renderer
 from embedpipe.store.page_table import Key
-from embedpipe.store.workspace import Workspace
+from embedpipe.store.workspace import Sources, Workspace
 
 ALIKE = 0.36
 """Correlation of two sketches as wholes from which their blocks are compared, see docs/quality.md."""
@@ -112,7 +112,8 @@ def verify(workspace: Workspace, keys: Sequence[Key], pairs: _Pairs, *, same_pic
     """
     options = ReadOptions(Recipe(size=SIZE, resize="aspect"))
     with ThreadPoolExecutor(available_cores()) as pool, page_renderer(options, len(pairs)) as renderer:
-        comparison = _Comparison(workspace, keys, same_picture, pool, renderer, Verified(Groups(len(keys))))
+        found = Verified(Groups(len(keys)))
+        comparison = _Comparison(workspace, keys, same_picture, pool, renderer, found, workspace.sources())
         for some in _chunks(_by_component(pairs, len(keys)), _SKETCHES):
             likely = comparison.likely(some)
             closest = sorted(likely, key=lambda pair: (-likely[pair].likeness, pair))
@@ -184,6 +185,7 @@ class _Comparison:
     pool: ThreadPoolExecutor
     renderer: Renderer
     found: Verified
+    sources: Sources
     pictureless: set[int] = field(default_factory=set)  # rows that are not asked for in every run of pairs
 
     def likely(self, pairs: _Pairs) -> dict[Pair, Overlay]:
@@ -206,7 +208,7 @@ class _Comparison:
 
     def _small(self, rows: Sequence[int]) -> _Small:
         small = _Small()
-        pictures = page_jpegs(self.workspace, [self.keys[row] for row in rows]) if rows else {}
+        pictures = page_jpegs(self.workspace, [self.keys[row] for row in rows], sources=self.sources) if rows else {}
         there = [row for row in rows if pictures.get(self.keys[row])]
 
         def small_of(row: int) -> tuple[Sketch, tuple[int, int]]:
@@ -270,7 +272,7 @@ class _Comparison:
         """Pictures of some rows, uint8 (H, W, 3), in no fixed order; rows without one are noted."""
         row_of = {self.keys[row]: row for row in rows.tolist()}
         missing = set(rows.tolist())
-        for page in stream_pages(documents_of(self.workspace.sources(), list(row_of)), self.renderer):
+        for page in stream_pages(documents_of(self.sources, list(row_of)), self.renderer):
             if isinstance(page, PageImage):
                 row = row_of[page.info.ref.document_sha256, page.info.ref.page_index]
                 missing.discard(row)

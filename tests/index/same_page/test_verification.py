@@ -154,7 +154,7 @@ def test_kept_thumbnails_change_no_answer(known: Workspace, documents: list[Docu
 def test_a_page_without_a_picture_is_asked_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many runs of pairs it is in: to look for its document takes long."""
     asked: list[list[tuple[str, int]]] = []
-    monkeypatch.setattr(verification, "page_jpegs", lambda _, keys: asked.append(list(keys)) or {})
+    monkeypatch.setattr(verification, "page_jpegs", lambda _, keys, **__: asked.append(list(keys)) or {})
     monkeypatch.setattr(verification, "_SKETCHES", 2)
     keys = [(f"{row:064x}", 0) for row in range(3)]
     found = verify(Workspace(tmp_path), keys, np.array([(0, 1), (0, 2), (1, 2)], np.int64))
