@@ -1,6 +1,7 @@
 """`--version`, and what is removed after it was said what would be lost."""
 
 import io
+import sys
 import json
 import logging
 from collections.abc import Callable, Iterator
@@ -145,7 +146,7 @@ def test_work_without_a_measure_shows_that_it_goes_on(monkeypatch: pytest.Monkey
     for output, shown in ((Output(), True), (Output(quiet=True), False), (Output(as_json=True), False)):
         seen: Any = Terminal()
         with monkeypatch.context() as patch:
-            patch.setattr(console, "sys", SimpleNamespace(stderr=seen, stdout=seen))
+            patch.setattr(console, "sys", SimpleNamespace(stderr=seen, stdout=seen, modules=sys.modules))
             patch.setattr("sys.stderr", seen)
             with output.busy("judging labels"):
                 pass
