@@ -1,9 +1,9 @@
 """`--version`, and what is removed after it was said what would be lost."""
 
 import io
-import sys
 import json
 import logging
+import sys
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
