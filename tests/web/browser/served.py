@@ -133,6 +133,14 @@ def checked(page: Page) -> int:
     return int(page.locator("#head .progress .number").inner_text().split()[0].replace(",", ""))
 
 
+def give_type(page: Page, name: str, key: str = "l") -> None:
+    """Opens the dialog of types by its key, types a name, and accepts it."""
+    page.keyboard.press(key)
+    page.wait_for_selector("dialog[open] input:focus")
+    page.keyboard.type(name)
+    page.keyboard.press("Enter")
+
+
 def wait_checked(page: Page, number: int) -> None:
     """Waits until so many documents have a checked label."""
     begins = "start => document.querySelector('#head .progress .number').innerText.startsWith(start)"

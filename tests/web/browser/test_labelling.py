@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from web.browser.served import HOSTILE, TYPES, checked, columns, view, wait_checked
+from web.browser.served import HOSTILE, TYPES, checked, columns, give_type, view, wait_checked
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -71,9 +71,7 @@ def test_a_selection_is_labelled_and_taken_back_after_a_reload(page: Page) -> No
     unlabelled = page.locator(".tile").count()
     page.locator(".grid").focus()
     page.keyboard.press("Control+a")
-    page.keyboard.press("l")
-    page.keyboard.type("Brief")
-    page.keyboard.press("Enter")
+    give_type(page, "Brief")
     wait_checked(page, before + unlabelled)
     page.wait_for_function(
         "() => fetch('/types').then((a) => a.json()).then((t) => t.types.some((one) => one.type === 'Brief'))"
@@ -122,9 +120,7 @@ def test_the_queue_is_worked_through_by_keys(page: Page) -> None:
     times = [page.evaluate(DECISION, key) for key in ("1", " ", "n", "s")]
     assert min(times) < 100, times  # the others wait for a busy machine
     wait_checked(page, before + 3)
-    page.keyboard.press("t")
-    page.keyboard.type("Gutachten")
-    page.keyboard.press("Enter")
+    give_type(page, "Gutachten", "t")
     wait_checked(page, before + 4)
     for number in range(4):
         page.keyboard.press("u")
@@ -143,9 +139,8 @@ def test_two_open_pages_lose_nothing_of_each_other(page: Page, open_page: Callab
     free = page.locator(".tile:not(.checked)").evaluate_all("(tiles) => tiles.map((tile) => tile.id)")[:2]
     for opened, tile in ((page, free[0]), (other, free[1])):
         opened.locator(f"#{tile}").click()
-        opened.keyboard.press("l")
-        opened.keyboard.type(TYPES[0])
-        opened.keyboard.press("Enter")
+        opened.wait_for_selector(".tools.chosen")
+        give_type(opened, TYPES[0])
     for opened in (page, other):
         wait_checked(opened, before + 2)
     page.keyboard.press("Control+z")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from web.browser.served import Server, checked, columns, view, wait_checked
+from web.browser.served import Server, checked, columns, give_type, view, wait_checked
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -86,9 +86,7 @@ def test_a_loop_on_the_map_chooses_what_is_labelled(page: Page) -> None:
     page.mouse.up()
     chosen = int(columns(page)["count"])
     page.wait_for_selector(f".tools.chosen b:has-text('{chosen} documents')")
-    page.keyboard.press("l")
-    page.keyboard.type("everything")
-    page.keyboard.press("Enter")
+    give_type(page, "everything")
     wait_checked(page, chosen)
     page.keyboard.press("Control+z")
     wait_checked(page, before)
@@ -227,9 +225,8 @@ def test_the_page_goes_on_after_the_server_was_killed(open_page: Callable[..., P
     page = open_page()
     before = checked(page)
     page.locator(".tile:not(.checked)").first.click()
-    page.keyboard.press("l")
-    page.keyboard.type("letter")
-    page.keyboard.press("Enter")
+    page.wait_for_selector(".tools.chosen")
+    give_type(page, "letter")
     wait_checked(page, before + 1)
     page.wait_for_selector("#head button[aria-label=Undo]:not(:disabled)")
     server.kill()
