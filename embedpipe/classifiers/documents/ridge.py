@@ -28,6 +28,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import check_is_fitted
 
 from embedpipe.classifiers.documents.rows import BUCKETS, KINDS, RidgeArrays, Spans, Wholes, kinship, picture_kernel
+from embedpipe.pages.extras.word_rows import have_words
 from embedpipe.store.scaling import BlockScaler
 
 LANDMARKS = 2000
@@ -59,6 +60,13 @@ def shared_words(X: csr_array, others: csr_array) -> NDArray[np.float32]:
     return np.asarray(found)
 
 
+def _balanced(column: NDArray[np.int64], told_of: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Weights (n,) by which each class counts the same among those that count, and the others nothing."""
+    weights = np.zeros(len(column))
+    weights[told_of] = compute_sample_weight("balanced", column[told_of])
+    return weights
+
+
 class DocumentRidge(ClassifierMixin, BaseEstimator):
     """Kernel ridge regression on rows of documents; in a place of `X` it takes `rows.Wholes`.
 
@@ -78,6 +86,8 @@ class DocumentRidge(ClassifierMixin, BaseEstimator):
         dual_coef_: float32 (2, m, n_classes), see `rows.RidgeArrays`.
         word_coef_: float16 (2, n_classes, n_buckets), without heads where none were learnt; None without words.
         offset_: float32 (2, n_classes).
+        word_offset_: float32 (k, 2, n_classes), of all words and of heads, as far as they were learnt: only a document
+            that has them is judged by them.
         share_: 1: what decisions by pictures count; less in earlier versions, which had one kernel of all.
     """
 
@@ -113,21 +123,23 @@ class DocumentRidge(ClassifierMixin, BaseEstimator):
         own = X[chosen]
         self.landmarks_ = self.scaler_.transform(own.pictures).astype(np.float16)
         targets = (column[:, None] == np.arange(len(self.classes_))) - 1.0 / len(self.classes_)
-        lessons = X, own, targets, compute_sample_weight("balanced", column)
+        everybody = np.ones(len(X), bool)
         self.share_ = 1.0
-        dual, offset = self._learnt(self._look_alike, *lessons)
+        dual, offset = self._learnt(self._look_alike, X, own, targets, _balanced(column, everybody))
         told = [np.empty((len(self.classes_), 0), np.float32)] * len(KINDS)
+        offsets = []
         for start, stop, counted in self._words(own.words):
             columns = slice(start, stop)
-            theirs = csr_array(own.words)[:, columns]
+            theirs, told_of = csr_array(own.words)[:, columns], have_words(csr_array(X.words)[:, columns])
 
             def shared(some: Wholes, theirs: csr_array = theirs, columns: slice = columns) -> NDArray[np.float64]:
                 return shared_words(csr_array(some.words)[:, columns], theirs).astype(np.float64)
 
-            parts, more = self._learnt(shared, *lessons)
-            offset += counted * more
+            parts, more = self._learnt(shared, X, own, targets, _balanced(column, told_of), have_words(theirs))
+            offsets.append(counted * more)
             each = [counted * np.asarray(theirs.T @ part).T for part in parts]
             told = [np.concatenate(pair, axis=1) for pair in zip(told, each, strict=True)]
+        self.word_offset_ = np.array(offsets, np.float32).reshape(-1, len(KINDS), len(self.classes_))
         self.dual_coef_, self.offset_ = dual.astype(np.float32), offset.astype(np.float32)
         self.word_coef_ = np.stack(told).astype(np.float16) if told[0].size else None
         return self
@@ -147,9 +159,13 @@ class DocumentRidge(ClassifierMixin, BaseEstimator):
         own: Wholes,
         targets: NDArray[np.float64],
         weights: NDArray[np.float64],
+        known: NDArray[np.bool_] | None = None,
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """What each landmark counts by one likeness (2, m, n_classes), and offsets, see `rows.RidgeArrays`."""
-        sides = np.stack([own.digital, 1.0 - own.digital]).astype(np.float64)
+        """What each landmark counts by one likeness (2, m, n_classes), and offsets, see `rows.RidgeArrays`.
+
+        Documents of weight 0, and landmarks that are not `known`, (m,), have nothing that they could be alike in.
+        """
+        sides = np.stack([own.digital, 1.0 - own.digital]).astype(np.float64) * (1.0 if known is None else known)
         # of a few documents the mean is hardly known: n of a kind count n / (n + FEW)
         centre = np.sum(sides / (sides.sum(axis=1, keepdims=True) + FEW), axis=0)
         centre /= centre.sum()

@@ -182,6 +182,7 @@ class RidgeArrays:
         word_coef: What n-grams count for each class, (2, n_classes, buckets), with those of heads where they were
             learnt; None without words.
         offset: What is added to each class, (2, n_classes).
+        word_offset: Likewise for a document that has words, and for one that has heads, (k, 2, n_classes).
     """
 
     landmarks: NDArray[np.float32]
@@ -189,6 +190,7 @@ class RidgeArrays:
     dual_coef: NDArray[np.floating]
     word_coef: NDArray[np.floating] | None
     offset: NDArray[np.floating]
+    word_offset: NDArray[np.floating]
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:
@@ -199,7 +201,8 @@ class RidgeArrays:
             coefficients = coefficients * alike[:, :, None]
         offset = values.get("offset_", np.zeros((2, coefficients.shape[2]), np.float32))
         landmarks = values["landmarks_"].astype(np.float32)
-        return cls(landmarks, float(values["share_"]), coefficients, values["word_coef_"], offset)
+        with_words = values.get("word_offset_", np.zeros((0, *offset.shape), np.float32))
+        return cls(landmarks, float(values["share_"]), coefficients, values["word_coef_"], offset, with_words)
 
     def decisions(self, scaled: NDArray[np.float32], wholes: Wholes) -> NDArray[np.float64]:
         """The value of each class, higher for likelier ones, (n, n_classes).
@@ -220,6 +223,10 @@ class RidgeArrays:
             words = wholes.words if both == wholes.words.shape[1] else wholes.words[:, :both]
             for part, coefficients in zip(shares, self.word_coef[:, :, :both], strict=True):
                 found += part * np.asarray(words @ coefficients.T.astype(np.float32), np.float64)
+            bounds = (slice(BUCKETS), slice(BUCKETS, both))  # all words, and those of heads
+            for columns, offset in zip(bounds, self.word_offset, strict=False):
+                there = have_words(words[:, columns])
+                found[there] += np.sum(shares[:, there] * offset[:, None], axis=0)
         return found
 
 

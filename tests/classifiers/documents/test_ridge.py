@@ -47,6 +47,18 @@ def test_types_are_told_by_pictures() -> None:
         DocumentRidge(BLOCKS).decision_function(other)
 
 
+def test_a_document_without_words_is_judged_by_its_pictures_alone() -> None:
+    """Whatever type the others without words were of: words that are not there say nothing."""
+    own, y = documents(words=True)
+    empty = np.flatnonzero((np.arange(len(y)) % 4 == 0) & (y != "a"))
+    kept = np.setdiff1d(np.arange(len(y)), empty)  # only those of one type have none
+    ridge = DocumentRidge(BLOCKS).fit(with_heads(own, y)[kept], y[kept])
+    pictures = DocumentRidge(BLOCKS).fit(Wholes(own.pictures, own.digital)[kept], y[kept])
+    other, _ = documents(words=True, seed=1)
+    without = Wholes(other.pictures, other.digital, csr_array((len(other), BUCKETS + HEADS), dtype=np.float32))
+    np.testing.assert_allclose(ridge.decision_function(without), pictures.decision_function(without), atol=1e-5)
+
+
 def test_types_are_told_by_words_where_pictures_say_nothing() -> None:
     """A document without words is judged by its pictures."""
     own, y = documents(words=True)
@@ -83,15 +95,16 @@ def test_types_are_told_by_heads() -> None:
     np.testing.assert_array_equal(plain.decision_function(with_heads(other, truth)), plain.decision_function(other))
     empty = Wholes(own.pictures, own.digital, csr_array(hstack([own.words, csr_array((len(y), HEADS))], "csr")))
     again = DocumentRidge(BLOCKS).fit(empty, y)
-    np.testing.assert_array_equal(again.word_coef_, plain.word_coef_)
+    np.testing.assert_allclose(again.word_coef_, plain.word_coef_, atol=1e-6)
 
 
 def likenesses(ridge: DocumentRidge, wholes: Wholes, own: Wholes) -> list[np.ndarray]:
     """How alike documents are to others, by pictures, words and heads, before anything is centred or halved."""
     scaled = [ridge.scaler_.transform(each.pictures).astype(np.float16).astype(np.float32) for each in (wholes, own)]
-    words = csr_array((len(wholes), own.words.shape[1])) if wholes.words is None else wholes.words
+    none = csr_array((len(wholes), BUCKETS + HEADS))
+    words, theirs = (none if each.words is None else each.words for each in (wholes, own))
     spans = ((0, BUCKETS), (BUCKETS, BUCKETS + HEADS))
-    shared = [(words[:, a:b] @ own.words[:, a:b].T).toarray() for a, b in spans]
+    shared = [(words[:, a:b] @ theirs[:, a:b].T).toarray() for a, b in spans]
     return [picture_kernel(*scaled), *shared]
 
 
@@ -108,12 +121,16 @@ def test_decisions_are_the_sum_of_those_of_three_centred_kernels(known: bool) ->
     other = with_heads(other, truth)
     if not known:
         other = Wholes(other.pictures, np.full(len(other), 0.5, np.float32))
-    centre = np.sum([side / (np.sum(side) + 20) for side in (own.digital, 1 - own.digital)], axis=0)
-    centre /= centre.sum()
-    weights = np.sqrt(len(y) / 2 / np.array([np.sum(y == name) for name in y]))
     targets = (y[:, None] == ridge.classes_) - 0.5
 
-    def decisions(among: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    def decisions(among: np.ndarray, asked: np.ndarray, themselves: np.ndarray) -> np.ndarray:
+        """Of those that have something to be alike in: a document has some likeness to itself."""
+        there, judged = np.diag(among) > 0, np.diag(themselves) > 0
+        sides = own.digital * there, (1 - own.digital) * there
+        centre = np.sum([side / (np.sum(side) + 20) for side in sides], axis=0)
+        centre /= centre.sum()
+        counts = there / 2 / np.array([np.sum((y == name) & there) for name in y])
+        weights = np.sqrt(there.sum() * counts)
         mean = centre @ among @ centre
 
         def centred(kernel: np.ndarray, digital: np.ndarray) -> np.ndarray:
@@ -123,10 +140,11 @@ def test_decisions_are_the_sum_of_those_of_three_centred_kernels(known: bool) ->
 
         inner = weights[:, None] * centred(among, own.digital) * weights + 0.1 * np.eye(len(y))
         coefficients = weights[:, None] * np.linalg.solve(inner, weights[:, None] * targets)
-        return centred(asked, other.digital) @ coefficients
+        return judged[:, None] * (centred(asked, other.digital) @ coefficients)
 
-    pairs = zip(likenesses(ridge, own, own), likenesses(ridge, other, own), (1.0, 1.0, 1.0), strict=True)
-    expected = ridge.sharpness * sum(share * decisions(among, asked) for among, asked, share in pairs)
+    pairs = ((own, own), (other, own), (other, other))
+    each = zip(*(likenesses(ridge, one, two) for one, two in pairs), strict=True)
+    expected = ridge.sharpness * sum(decisions(*likeness) for likeness in each)
     assert np.abs(expected).max() > 1.0
     np.testing.assert_allclose(ridge.decision_function(other), expected, atol=0.02)
 
@@ -189,7 +207,7 @@ def test_a_ridge_that_was_saved_before_kernels_were_centred_answers_as_then(word
     ridge = DocumentRidge(BLOCKS).fit(own, y)
     coefficients = np.random.default_rng(2).normal(0, 1, (150, 3)).astype(np.float32)
     saved = vars(ridge) | {"digital_": own.digital, "kinship_": 1.0, "dual_coef_": coefficients}
-    del saved["offset_"]
+    del saved["offset_"], saved["word_offset_"]
     before = DocumentRidge(BLOCKS)
     before.__dict__.update(saved)
     scaled = [ridge.scaler_.transform(each.pictures) for each in (other, own)]
