@@ -50,8 +50,8 @@ def test_examples_teach_novelty(workspace: Workspace) -> None:
     )
     decisions = bundle.documents.decide(bundle.log_scores(X), bundle.distances(X), Rule())
     letters = np.arange(30) % 3 == TYPES.index("letter")
-    assert np.mean(decisions.novelty[letters] > 0.9) > 0.9
-    assert np.mean(decisions.novelty[~letters] > 0.9) < 0.3
+    assert np.mean(decisions.novelty[letters] > 0.8) > 0.9
+    assert np.mean(decisions.novelty[~letters] > 0.8) < 0.3
 
 
 def test_figures_with_and_without_examples(workspace: Workspace) -> None:

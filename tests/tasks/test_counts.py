@@ -7,6 +7,7 @@ stand-in for the stream makes features of each content, so that a run takes mill
 import os
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -53,6 +54,7 @@ class Stream:
         self.dim = backbone.dim
         self.seconds = {"render": 0.0, "wait": 0.0, "network": 0.0}
         self.bytes_finished = 0
+        self.converted = Counter[str]()
         self.stopped = SimpleNamespace(is_set=lambda: False)
 
     def run(self, jobs: Iterable[Job]) -> Iterator[FeatureBatch | PageFailure]:
