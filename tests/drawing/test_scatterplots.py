@@ -6,8 +6,6 @@ import hashlib
 import io
 import json
 import re
-import shutil
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -127,22 +125,6 @@ def test_labels_and_answers_share_their_colours(tmp_path: Path) -> None:
     write_scatterplot(tmp_path / "map.html", [point("/a.pdf")], np.zeros((1, 2), np.float32), title="T", facts={})
     content = Page(tmp_path / "map.html").content
     assert (content["predicted"], content["points"]["predicted"], content["folders"]) == (False, [], ["."])
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """A browser without a window."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if program is None:
-        pytest.skip("there is no Chromium")
-    with playwright.sync_playwright() as started:
-        try:
-            opened = started.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
-        except playwright.Error as error:
-            pytest.skip(f"Chromium does not start: {str(error).splitlines()[0]}")
-        yield opened
-        opened.close()
 
 
 def test_what_a_lasso_selects_is_a_list_for_label(browser: Any, tmp_path: Path) -> None:

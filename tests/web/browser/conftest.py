@@ -1,7 +1,4 @@
-"""One store, one server and one browser for all tests of the page; each test has a fresh context.
-
-They end with the tests of this folder: while a browser is driven, the process has an event loop that runs.
-"""
+"""One store, one server and one browser for all tests of the page; each test has a fresh context."""
 
 from __future__ import annotations
 
@@ -19,20 +16,7 @@ NOT_MINE = ("net::ERR_CONNECTION_REFUSED", "net::ERR_EMPTY_RESPONSE", "net::ERR_
 """What a browser says of a server that a test has killed, and of a list that cannot be taken."""
 
 
-@pytest.fixture(scope="package")
-def browser() -> Iterator[Browser]:
-    """Debian's Chromium, without a window."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if not served.CHROMIUM:
-        pytest.skip("chromium is not installed")
-    with playwright.sync_playwright() as driver:
-        options = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-        started = driver.chromium.launch(executable_path=served.CHROMIUM, args=options)
-        yield started
-        started.close()
-
-
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def server(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[served.Server]:
     """A server over drawn documents, some of them labelled, with a classifier."""
     from typer.testing import CliRunner

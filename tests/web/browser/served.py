@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -27,7 +26,6 @@ NETWORK = ("--backbone", "timm:test_resnet", "--weights", "none", "--size", "64"
 TYPES = ("invoice", "slides", "letter")
 PER_TYPE, LABELLED = 9, 5
 HOSTILE = "<img src=x onerror=document.title='broken'>&amp; {{7*7}} ';--.pdf"
-CHROMIUM = shutil.which("chromium") or ""
 WAIT = 90_000
 """Milliseconds: jobs start processes, and machines of tests are busy."""
 
