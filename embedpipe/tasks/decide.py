@@ -127,6 +127,11 @@ class _Journal:
     undone: list[int] = field(default_factory=list)
     last: int = 0
 
+    def trim(self) -> None:
+        """Puts the batches in the order of their numbers, and drops those that are too old to be undone."""
+        self.entries = {number: self.entries[number] for number in sorted(self.entries)[-_KEPT:]}
+        self.undone = [number for number in self.undone if number in self.entries]
+
 
 class LabelBook:
     """Checked and suggested labels of artifacts, read again only when their files have changed.
@@ -231,14 +236,13 @@ class LabelBook:
             file.parent.mkdir(parents=True, exist_ok=True)
             suggested.save(file)
             self._suggested = _Read(_mark(file), suggested)
-        _append(batches_file(self._workspace), lines)
-        journal = self._journal.value
+        batches, journal = batches_file(self._workspace), self._journal.value
+        _append(batches, lines)
         for line in lines:
-            _take(journal, json.loads(json.dumps(line)))
-        self._journal.mark = _mark(batches_file(self._workspace))
-        if _size(batches_file(self._workspace)) > _LARGEST:
-            _shorten(batches_file(self._workspace), journal)
-            self._journal.mark = _mark(batches_file(self._workspace))
+            _take(journal, line)
+        if _size(batches) > _LARGEST:
+            _shorten(batches, journal)
+        self._journal.mark = _mark(batches)
 
     def _batches(self) -> _Journal:
         journal: _Journal = self._fresh(self._journal, batches_file(self._workspace), _read_batches)
@@ -390,9 +394,7 @@ def _read_batches(file: Path) -> _Journal:
             _take(journal, json.loads(text))
         except (ValueError, LookupError, TypeError, AttributeError):
             continue
-    for number in list(journal.entries)[:-_KEPT]:
-        del journal.entries[number]
-    journal.undone = [number for number in journal.undone if number in journal.entries]
+    journal.trim()
     return journal
 
 
@@ -410,10 +412,8 @@ def _append(file: Path, lines: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _shorten(file: Path, journal: _Journal) -> None:
-    """Writes the batches again, without those that are too old to be undone."""
-    for number in list(journal.entries)[:-_KEPT]:
-        del journal.entries[number]
-    journal.undone = [number for number in journal.undone if number in journal.entries]
+    """Writes the batches again, without those that are too old; those that are undone last, in that order."""
+    journal.trim()
     done = [_entry_line(entry) for entry in journal.entries.values() if not entry.undone]
     undone = [{**_entry_line(journal.entries[number]), "undone": True} for number in journal.undone]
     with replacing(file) as temporary:
