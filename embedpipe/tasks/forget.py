@@ -107,7 +107,7 @@ def _forget_copies(workspace: Workspace, hashes: list[str]) -> None:
     """Removes documents from shards, which the next run of their job merges again, and what the server computed."""
     for manifest in sorted((workspace.root / claims.SHARDS).glob(f"*/{claims.MANIFEST}")):
         forget(Workspace(manifest.parent), hashes)
-    shutil.rmtree(workspace.root / "serve" / "derived", ignore_errors=True)
+    shutil.rmtree(workspace.root / claims.SERVE / "derived", ignore_errors=True)
 
 
 def _stored_places(workspace: Workspace) -> dict[str, set[str]]:

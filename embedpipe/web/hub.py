@@ -12,9 +12,10 @@ from typing import Any, TypeVar
 
 from embedpipe.classifiers.saved.on_disk import MANIFEST
 from embedpipe.core import versions
+from embedpipe.core.claims import SERVE
 from embedpipe.core.errors import ArtifactError, EmbedpipeError, UnknownNameError
-from embedpipe.core.files import read_json
-from embedpipe.embedding.warm import Warm, mark_of
+from embedpipe.core.files import mark_of, read_json
+from embedpipe.embedding.warm import Warm
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.workspace import Sources
 from embedpipe.tasks.heap import Stock, Survey, labels_of, stock
@@ -77,7 +78,7 @@ class Hub:
         self.workspace = workspace_of(settings.root, self._aside.name if self._aside is not None else None)
         if self._aside is None:
             self.workspace.claim()
-        self.work = Path(self._aside.name) if self._aside is not None else settings.root / "serve"
+        self.work = Path(self._aside.name) if self._aside is not None else settings.root / SERVE
         self.events, self.warm = Events(), Warm()
         self.scribe = Scribe(self.workspace)
         self.ledger = Ledger(self.work / "jobs")
