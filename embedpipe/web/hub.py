@@ -18,7 +18,7 @@ from embedpipe.core.files import mark_of, read_json
 from embedpipe.embedding.warm import Warm
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.workspace import Sources
-from embedpipe.tasks.heap import Stock, Survey, labels_of, stock
+from embedpipe.tasks.heap import Stock, Survey, stock
 from embedpipe.tasks.queue import Ranking
 from embedpipe.web.events import Events
 from embedpipe.web.pictures import Thumbnails
@@ -232,15 +232,14 @@ class Hub:
         if found is None or held is None or not self._ranking_lock.acquire(timeout=patience):
             return state, None
         try:
-            labels = self.scribe.labels().checked
+            labels = self.scribe.labels()
             if self._ranking is None or self._ranking[0] is not found:
                 self._ranking = (found, Ranking(found, held, self._ranking[1] if self._ranking else None))
                 self._told = None
             ranking = self._ranking[1]
-            if self._told is not labels:
-                whole, pages = labels_of(labels)
-                ranking.tell(whole, pages)
-                self._told = labels
+            if self._told is not labels.checked:
+                ranking.tell(*labels.known)
+                self._told = labels.checked
             return state, use(ranking)
         finally:
             self._ranking_lock.release()

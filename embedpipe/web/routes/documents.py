@@ -18,7 +18,7 @@ from embedpipe.core.display import path_to_text
 from embedpipe.core.tables import guard
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.labels import Labels
-from embedpipe.tasks.heap import CHECKED, SUGGESTED, UNKNOWN, Survey, columns, labels_of
+from embedpipe.tasks.heap import CHECKED, SUGGESTED, UNKNOWN, Survey, columns
 from embedpipe.web.hub import Hub
 from embedpipe.web.pictures import as_webp
 from embedpipe.web.problems import ProblemError
@@ -249,10 +249,9 @@ def document(hub: TheHub, document: str) -> dict[str, Any]:
         raise ProblemError("not_found", f"document {sha256[:12]} is not stored")
     pages = hub.of_store("pages by document", _pages_by_document) or {}
     labels, (_, found) = hub.scribe.labels(), hub.survey()
-    row, guess = labels.checked.rows.get((sha256, 0)), labels.suggested.rows.get((sha256, 0))
-    _, marked = labels_of(labels.checked)
-    own = {n: r.label for (d, n), r in labels.checked.rows.items() if d == sha256 and n} if sha256 in marked else {}
-    shown = row or guess
+    shown, state = labels.of(sha256)
+    marked = sha256 in labels.known[1]
+    own = {n: r.label for (d, n), r in labels.checked.rows.items() if d == sha256 and n} if marked else {}
     return {
         "document": sha256,
         "path": held.paths[place],
@@ -260,8 +259,8 @@ def document(hub: TheHub, document: str) -> dict[str, Any]:
         "pages": int(held.pages[place]),
         "page_list": pages.get(sha256, []),
         "label": shown.label if shown else None,
-        "label_state": "checked" if row else "suggested" if guess else "none",
-        "group": row.group if row else "",
+        "label_state": state,
+        "group": shown.group if shown and state == "checked" else "",
         "page_labels": {str(number): kind for number, kind in sorted(own.items())},
         "source_kind": held.kinds[place] or None,
         "answer": _answer(found, sha256),
