@@ -53,6 +53,11 @@ class Stock:
     silent: NDArray[np.bool_]
     rows: dict[str, int]
 
+    @classmethod
+    def empty(cls) -> "Stock":
+        """No documents."""
+        return cls([], [], np.zeros(0, np.int64), [], np.zeros(0, bool), {})
+
 
 @dataclass(frozen=True, eq=False)
 class Survey:

@@ -4,7 +4,6 @@ import csv
 import functools
 import hashlib
 import io
-import json
 import os
 import re
 from collections.abc import Sequence
@@ -14,15 +13,16 @@ from fastapi import APIRouter, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
+from embedpipe.classifiers.stored_answers import STATUSES
 from embedpipe.core.display import path_to_text
 from embedpipe.core.tables import guard
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.labels import Labels
-from embedpipe.tasks.heap import CHECKED, SUGGESTED, UNKNOWN, Survey, columns
+from embedpipe.tasks.heap import CHECKED, SUGGESTED, UNKNOWN, Stock, Survey, columns
 from embedpipe.web.hub import Hub
 from embedpipe.web.pictures import as_webp
-from embedpipe.web.problems import ProblemError
-from embedpipe.web.routes.common import PROBLEMS, TheDesk, TheHub, csv_answer, document_of, page_of, whole
+from embedpipe.web.problems import ProblemError, as_json
+from embedpipe.web.routes.common import PROBLEMS, TheDesk, TheHub, csv_answer, document_of, page_of, stored, whole
 
 router = APIRouter(responses=PROBLEMS)
 
@@ -97,7 +97,7 @@ class Table:
             "dictionaries": self.dictionaries,
             "columns": own,
         }
-        content = json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace")
+        content = as_json(values)
         return content, f'"{hashlib.sha256(content).hexdigest()[:32]}"'
 
 
@@ -107,29 +107,17 @@ def table_of(hub: Hub) -> Table:
     state, found = hub.survey()
     doubts = hub.doubts() if held is not None else {}
     mark = (id(held), id(labels), id(found), id(doubts), state)
-    kept = hub.tables.get("heap")
+    kept = hub.heap_table
     if kept is not None and kept[0] == mark:
         table: Table = kept[2]
         return table
     if held is None:
-        empty = FeatureTable()
-        values = columns(empty.held, Labels(), Labels(), None, {})
+        values = columns(Stock.empty(), Labels(), Labels(), None, {})
     else:
         values = columns(held, labels.checked, labels.suggested, found, doubts)
     table = Table(state, values)
-    hub.tables["heap"] = (mark, (held, labels, found, doubts), table)  # what is held keeps its number
+    hub.heap_table = (mark, (held, labels, found, doubts), table)  # what is held keeps its number
     return table
-
-
-class FeatureTable:
-    """In place of documents, where there are none yet."""
-
-    def __init__(self) -> None:
-        import numpy as np  # noqa: PLC0415 - only here
-
-        from embedpipe.tasks.heap import Stock  # noqa: PLC0415 - likewise
-
-        self.held = Stock([], [], np.zeros(0, np.int64), [], np.zeros(0, bool), {})
 
 
 @router.get("/documents", tags=["documents"], responses={200: {"content": {"application/json": {"example": _EXAMPLE}}}})
@@ -243,10 +231,7 @@ def _as_csv(table: Table, rows: Sequence[int]) -> bytes:
 def document(hub: TheHub, document: str) -> dict[str, Any]:
     """What is known of a document: places, pages, label, and the classifier's answer."""
     sha256 = document_of(document)
-    held = hub.stock()
-    place = held.rows.get(sha256) if held is not None else None
-    if held is None or place is None:
-        raise ProblemError("not_found", f"document {sha256[:12]} is not stored")
+    held, place = stored(hub, sha256)
     pages = hub.of_store("pages by document", _pages_by_document) or {}
     labels, (_, found) = hub.scribe.labels(), hub.survey()
     shown, state = labels.of(sha256)
@@ -290,7 +275,7 @@ def _answer(found: Survey | None, sha256: str) -> dict[str, Any] | None:
     return {
         "type": ranked[0][0],
         "confidence": round(ranked[0][1], 4),
-        "status": ("ok", "ambiguous", "novel")[int(found.status[row])],
+        "status": STATUSES[int(found.status[row])],
         "candidates": [{"type": kind, "confidence": round(p, 4)} for kind, p, candidate in ranked if candidate],
         "ranking": [{"type": kind, "confidence": round(p, 4)} for kind, p, _ in ranked[:9]],
         "margin": round(float(1.0 - found.uncertainty[row]), 4),
@@ -317,9 +302,7 @@ async def picture(
         return Response(None, 304, {"ETag": tag, **_IMMUTABLE})
     key, kind = (sha256, page - 1), "image/webp" if suffix == "webp" else "image/jpeg"
     if size:
-        held = await run_in_threadpool(hub.stock)
-        if held is None or sha256 not in held.rows:
-            raise ProblemError("not_found", f"document {sha256[:12]} is not stored")
+        await run_in_threadpool(stored, hub, sha256)
         pixels = _LARGE if not re.fullmatch(r"[0-9]{1,5}", size) else whole(int(size), *_SIZES)
         drawn = await desk.picture_lane.run(functools.partial(desk.picture, key, pixels, suffix))
         if drawn is not None:

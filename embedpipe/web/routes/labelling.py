@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
+from embedpipe.classifiers.stored_answers import STATUSES
 from embedpipe.core.display import name_of
 from embedpipe.core.errors import EmbedpipeError, LabelsError
 from embedpipe.store.label_lists.columns import Wish
@@ -266,8 +267,7 @@ def suggestions(hub: TheHub, wish: Suggest) -> dict[str, Any]:
         raise ProblemError(
             "conflict", "there are no answers of a classifier yet: fit one, or wait until they are there"
         )
-    names = ("ok", "ambiguous", "novel")
-    wanted = {names.index(one) for one in wish.status if one in names}
+    wanted = {STATUSES.index(one) for one in wish.status if one in STATUSES}
     only = None if wish.documents is None else set(wish.documents)
     checked, _ = hub.scribe.labels().known
     paths = hub.paths()
