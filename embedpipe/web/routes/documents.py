@@ -1,9 +1,7 @@
 """Documents and their pages: all of them with what is known, one of them, and pictures."""
 
-import csv
 import functools
 import hashlib
-import io
 import os
 import re
 from collections.abc import Sequence
@@ -15,7 +13,7 @@ from starlette.responses import Response
 
 from embedpipe.classifiers.stored_answers import STATUSES
 from embedpipe.core.display import path_to_text
-from embedpipe.core.tables import guard
+from embedpipe.core.tables import csv_bytes
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.labels import Labels
 from embedpipe.tasks.heap import CHECKED, SUGGESTED, UNKNOWN, Stock, Survey, columns
@@ -47,6 +45,9 @@ _CSV = (
     "doubt",
 )
 """Columns of the CSV; with `path` and `label` it can be given to `label`."""
+
+_AS_THEY_ARE = ("document", "pages", "confidence", "margin", "novelty", "doubt")
+"""Those of them whose cells are what the table holds."""
 
 _EXAMPLE = {
     "count": 1,
@@ -208,23 +209,22 @@ def _ordered(table: Table, rows: list[int], sort: str, order: str) -> list[int]:
 
 def _as_csv(table: Table, rows: Sequence[int]) -> bytes:
     own, known = table.columns, table.dictionaries
-    file = io.StringIO(newline="")
-    writer = csv.writer(file)
-    writer.writerow(_CSV)
     states = {number: name for name, number in _STATES.items()}
 
     def named(name: str, row: int, dictionary: str) -> str:
         return known[dictionary][own[name][row]] if own[name][row] >= 0 else ""
 
-    for row in rows:
-        path = os.path.join(known["folder"][own["folder"][row]], own["name"][row])
-        cells = [
-            *(path_to_text(path), own["document"][row], own["pages"][row], named("label", row, "type")),
-            *(states[own["label_state"][row]], named("type", row, "type"), named("status", row, "status")),
-            *(own[name][row] for name in ("confidence", "margin", "novelty", "doubt")),
-        ]
-        writer.writerow("" if cell is None else guard(cell) if isinstance(cell, str) else cell for cell in cells)
-    return file.getvalue().encode("utf-8-sig", "backslashreplace")
+    def cells(row: int) -> dict[str, object]:
+        return {
+            "path": path_to_text(os.path.join(known["folder"][own["folder"][row]], own["name"][row])),
+            "label": named("label", row, "type"),
+            "label_state": states[own["label_state"][row]],
+            "type": named("type", row, "type"),
+            "status": named("status", row, "status"),
+            **{name: own[name][row] for name in _AS_THEY_ARE},
+        }
+
+    return csv_bytes(_CSV, map(cells, rows))
 
 
 @router.get("/documents/{document}", tags=["documents"])

@@ -1,7 +1,5 @@
 """Jobs, intake, and what is computed for all documents at once: twins, map, confusion, changes, piles."""
 
-import csv
-import io
 import os
 from typing import Annotated, Any
 
@@ -13,8 +11,9 @@ from embedpipe.classifiers.bundles import CLASSIFIERS
 from embedpipe.core import versions
 from embedpipe.core.display import path_to_text
 from embedpipe.core.errors import UnknownNameError, UsageError
-from embedpipe.core.tables import guard
+from embedpipe.core.tables import csv_bytes
 from embedpipe.tasks import classifiers as classifiers_task
+from embedpipe.tasks import dedupe
 from embedpipe.tasks.heap import Stock
 from embedpipe.web.hub import Hub, folder_name
 from embedpipe.web.problems import ProblemError
@@ -251,14 +250,12 @@ def twins(
     groups = data["groups"] if data else []
     if format != "csv":
         return {**values, "groups": groups, "notes": data["notes"] if data else []}
-    file = io.StringIO(newline="")
-    writer = csv.writer(file)
-    writer.writerow(("group", "kind", "keep", "path", "page", "agreement"))
-    for group in groups:
-        for row in group["members"]:
-            keep, path = "yes" if row["keep"] else "no", guard(path_to_text(row["path"]))
-            writer.writerow((group["group"], group["kind"], keep, path, row["page"] or "", row["agreement"]))
-    return csv_answer(file.getvalue().encode("utf-8-sig", "backslashreplace"), "twins.csv")
+    rows = (
+        {**group, **row, "keep": "yes" if row["keep"] else "no", "path": path_to_text(row["path"])}
+        for group in groups
+        for row in group["members"]
+    )
+    return csv_answer(csv_bytes(dedupe.COLUMNS, rows), "twins.csv")
 
 
 @router.get("/confusion", tags=["views"])
