@@ -1,10 +1,12 @@
 """Documents in object storage go through the same steps as files, and are known by content and URL."""
 
+import random
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from pages.test_containers import sevenzipped
 from s3 import Server, error
 from typer.testing import CliRunner
 
@@ -12,7 +14,10 @@ from embedpipe.backbones.engines import Backbone
 from embedpipe.commands.base import app
 from embedpipe.core.errors import EmbedpipeError
 from embedpipe.core.objects import places
+from embedpipe.core.records import Document
 from embedpipe.embedding.streaming import Settings
+from embedpipe.pages.documents import Limits
+from embedpipe.pages.unfolding import look_up, unfold
 from embedpipe.pages.walking import walk
 from embedpipe.store.workspace import Workspace
 from embedpipe.tasks.embed import embed
@@ -113,3 +118,13 @@ def test_objects_are_classified_sorted_and_explained(
     done = CliRunner().invoke(app, ["label", str(labels), "--artifacts", str(workspace.root), "--json"])
     assert done.exit_code == 0, done.output
     assert sorted(label.label for label in workspace.labels().rows.values()) == ["form", "letter", "picture"]
+
+
+def test_what_is_unpacked_by_another_process_is_fetched_as_a_whole_first(
+    s3: Server, make_pdf: Callable[..., Path]
+) -> None:
+    """Of a large archive only its begin and its end are there once it was recognised."""
+    page = make_pdf("a.pdf", ["one"]).read_bytes()
+    content = sevenzipped([("noise.pdf", page + random.Random(0).randbytes(20 << 20)), ("a.pdf", page)])
+    found = list(unfold(look_up(s3.put("large.7z", content)), Limits()))
+    assert [item.reader for item in found if isinstance(item, Document)] == ["pdf", "pdf"], found
