@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from embedpipe.classifiers.saved.on_disk import may_have_learnt, variant_folders
-from embedpipe.core import versions
+from embedpipe.core import claims, versions
 from embedpipe.core.errors import ArtifactError, EmbedpipeError
 from embedpipe.core.files import read_json
 from embedpipe.core.objects.places import is_folder
