@@ -59,7 +59,7 @@ def load(workspace: Workspace, wanted: Sequence[Wanted], request: Wanted) -> Bac
 def load_for(
     workspace: Workspace, identity: Identity, name: str | None, weights: str | None, choice: EngineChoice
 ) -> Backbone:
-    """The network that features were made with, or the one that was asked for instead.
+    """The network that features were made with, or the one that was asked for instead, loaded as by `load`.
 
     Args:
         workspace: Where fine-tuned backbones are.
@@ -67,9 +67,6 @@ def load_for(
         name: The backbone that was asked for; None for that of the identity.
         weights: The weights that were asked for, if any.
         choice: How it is run.
-
-    Raises:
-        EmbedpipeError: As `load`.
     """
     asked = Wanted(name or identity.backbone, weights, identity.recipe, {}, choice, identity.upright)
     same = full_name(asked.name) == identity.backbone

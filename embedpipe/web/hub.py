@@ -211,7 +211,7 @@ class Hub:
     def labels_digest(self) -> str:
         """Hash of labels.csv, by which results know that the labels are the same still; "" where there are none."""
         file = self.workspace.labels_file
-        return self.warm.kept("digest of labels", [file], lambda: sha256_of(file) if file.exists() else "")
+        return self.warm.kept("labels_digest", [file], lambda: sha256_of(file) if file.exists() else "")
 
     def survey(self) -> tuple[str, Survey | None]:
         """What was computed of all documents, and whether it is `ready`, `pending` or `none`; starts the job for it."""
