@@ -1,6 +1,5 @@
 """Which rows of features are nearly the same picture: pairs found by FAISS, joined into groups."""
 
-import faiss
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
