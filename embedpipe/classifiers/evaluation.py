@@ -26,6 +26,7 @@ from embedpipe.classifiers.scores.pooling import effective_pages, mean_log_score
 from embedpipe.classifiers.text.words import FIRST_PAGES, MOST_PAGES
 from embedpipe.core.errors import LabelsError
 from embedpipe.core.machine import available_cores
+from embedpipe.core.threads import beside_each_other
 from embedpipe.index.near_duplicates import NEAR_DUPLICATE, connected, near_pairs
 from embedpipe.pages.extras.word_rows import have_words
 from embedpipe.pages.source_kinds import codes
@@ -454,11 +455,10 @@ def whole_scores(
 
 def in_each_fold(work: Callable[..., None], folds: NDArray[np.int64], parts: Sequence[Part] = ()) -> None:
     """Calls a function for each fold, and each part where there are any; several at a time."""
-    # threads: the solvers let go of the interpreter's lock, and the matrix is shared
     numbers = [int(fold) for fold in np.unique(folds) if fold != LEARNT]
     jobs = [(number, part) for number in numbers for part in parts] if parts else [(number,) for number in numbers]
     if len(folds) <= _MANY_PAGES:
-        Parallel(n_jobs=min(available_cores(), FOLDS), prefer="threads")(delayed(work)(*job) for job in jobs)
+        beside_each_other([partial(work, *job) for job in jobs], FOLDS)
     elif parts:
         for number in numbers:
             at_once(partial(work, number), parts)

@@ -5,5 +5,5 @@ everywhere: keep it small.
 
 Other rooms use `cache_folder`, `claims`, `display`, `encodings`, `errors`, `files`, `languages.choice`,
 `languages.table`, `languages.translation`, `locks`, `machine`, `memory`, `moved`, `objects.places`, `objects.reading`,
-`objects.service`, `objects.urls`, `other_formats`, `outputs`, `records`, `sheets`, `tables`, `versions`.
+`objects.service`, `objects.urls`, `other_formats`, `outputs`, `records`, `sheets`, `tables`, `threads`, `versions`.
 """
