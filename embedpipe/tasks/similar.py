@@ -186,6 +186,8 @@ class Finder:
 
     def tell_labels(self, labels: Labels) -> None:
         """Takes the labels as they are now, where they have changed since they were read."""
+        if self.__dict__.get("_labels") is labels:
+            return
         self.__dict__.pop("_types", None)
         self.__dict__["_labels"] = labels
 
