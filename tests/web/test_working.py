@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -345,7 +346,12 @@ def test_a_killed_server_loses_nothing(artifacts: Path, tmp_path: Path, make_pdf
         assert second.ask(f"documents/{document}")["label"] == "memo"
         told = second.ask(f"jobs/{job['job']}")
         assert (told["state"], told["can_resume"]) == ("interrupted", True)
-        second.process.send_signal(signal.SIGINT)
+        number = second.ask("events")["next"]
+        with ThreadPoolExecutor() as pages:  # an open page waits for news
+            waiting = pages.submit(second.ask, f"events?since={number}&wait=30")
+            time.sleep(0.5)
+            second.process.send_signal(signal.SIGINT)
+            assert waiting.result() == {"next": number, "events": []}
         assert second.process.wait(20) == 0
     finally:
         second.process.kill()
