@@ -150,7 +150,7 @@ export function Confusion({ values }) {
     if (!wrong || isReadOnly() || values.cell) return;
     const next = wrongs[place + 1] || wrongs[place - 1];
     if (type === wrong.label) setDone((before) => new Set(before).add(wrong.document));
-    else label([wrong.document], type).catch(() => {});
+    else label([wrong.document], type);
     change({ wrong: next?.document || "" });
   };
   useKeys({

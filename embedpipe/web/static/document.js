@@ -134,7 +134,7 @@ export function DocumentPanel({ id, page, close }) {
             <${Candidates}
               candidates=${found.answer.candidates || []}
               chosen=${type}
-              onPick=${(one) => label([id], one).catch(() => {})}
+              onPick=${(one) => label([id], one)}
             />
           </section>
         `

@@ -104,7 +104,7 @@ export function Families({ values }) {
   };
   const give = (type) => {
     if (!type || !rest.length || isReadOnly()) return;
-    label(rest, type).catch(() => {});
+    label(rest, type);
     onward();
   };
   const other = () =>

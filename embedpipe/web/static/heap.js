@@ -243,9 +243,12 @@ export async function acceptAnswers(ids) {
   const byType = new Map();
   for (const id of ids) {
     const type = typeOf(store.documents.rowOf.get(id));
-    if (type >= 0) byType.set(type, [...(byType.get(type) || []), id]);
+    if (type < 0) continue;
+    if (!byType.has(type)) byType.set(type, []);
+    byType.get(type).push(id);
   }
-  for (const [type, documents] of byType) await label(documents, typeName(type), { quiet: byType.size > 1 });
+  for (const [type, documents] of byType)
+    if (!(await label(documents, typeName(type), { quiet: byType.size > 1 }))) return;
 }
 
 export function Heap({ values }) {

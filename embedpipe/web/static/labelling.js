@@ -15,21 +15,24 @@ export function askType(request) {
   return show(open);
 }
 
-// Gives documents a label, and says so with the way back.
+// Gives documents a label, and says so with the way back; or says why not, and returns false.
 export async function label(ids, type, { quiet = false } = {}) {
-  if (isReadOnly()) return toast(say("This server is read-only."), { bad: true });
-  if (!ids.length) return undefined;
+  if (isReadOnly()) {
+    toast(say("This server is read-only."), { bad: true });
+    return false;
+  }
+  if (!ids.length) return true;
   const sent = setLabels(ids.map((document) => ({ document, type })));
   if (!quiet) {
     toast(toldOf(ids.length, type), { action: takeBack, label: say("Undo") });
   }
   try {
     await sent;
+    return true;
   } catch (error) {
     tellError(error);
-    throw error;
+    return false;
   }
-  return undefined;
 }
 
 function toldOf(number, type) {
@@ -44,7 +47,7 @@ export const labelAsked = (ids) =>
   ids.length &&
   askType({
     title: ids.length === 1 ? say("Type of this document") : say("Type of {} documents", count(ids.length)),
-    done: (type) => label(ids, type).catch(() => {}),
+    done: (type) => label(ids, type),
   });
 
 async function stepBack(action, message) {
