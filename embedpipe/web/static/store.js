@@ -1,6 +1,6 @@
 // What all views show: the columns of the documents, as the server has them. Nothing is kept here that it does not have:
 // labels are set here at once, sent, and asked for again where that failed or where another page has changed some.
-import { client, get, getUnlessSame, post } from "./api.js";
+import { client, get, post } from "./api.js";
 import { useEffect, useState } from "./vendor/preact.js";
 
 export const NONE = 0,
@@ -42,7 +42,6 @@ export function useEvents(names, action) {
   }, [action, ...names]);
 }
 
-let etag = null;
 function take({ dictionaries, columns, count, answers }) {
   const floats = (values) => Float32Array.from(values, (value) => (value === null ? NaN : value));
   const documents = {
@@ -85,11 +84,7 @@ async function settled(ask) {
 }
 
 export async function loadDocuments() {
-  const found = await settled(() => getUnlessSame("/documents", etag));
-  if (found) {
-    etag = found.etag;
-    take(found.value);
-  }
+  take(await settled(() => get("/documents")));
   tell();
 }
 
@@ -98,14 +93,11 @@ async function loadLabels() {
   const answer = await settled(() => get("/documents", { columns: "label,label_state" }));
   const { count, columns, dictionaries } = answer;
   const { documents } = store;
-  if (!documents || count !== documents.count || dictionaries.type.length !== documents.types.length) {
-    etag = null;
+  if (!documents || count !== documents.count || dictionaries.type.length !== documents.types.length)
     return loadDocuments();
-  }
   documents.types = dictionaries.type;
   documents.label = Int32Array.from(columns.label);
   documents.state = Uint8Array.from(columns.label_state);
-  etag = null;
   store.revision++;
   return tell();
 }
@@ -162,7 +154,6 @@ function put(ids, type, state) {
     documents.label[row] = number;
     documents.state[row] = type === null ? NONE : state;
   }
-  etag = null;
   store.revision++;
   tell();
 }
@@ -204,7 +195,6 @@ async function handle(events) {
       store.jobs.set(job.job, job);
     }
   if (names.has("documents") || names.has("answers") || names.has("classifier")) {
-    etag = null;
     await Promise.all([loadVersion(), loadDocuments()]);
   } else if (events.some((event) => event.event === "labels" && event.by !== client)) await loadLabels();
   for (const event of events) for (const watcher of watchers) watcher(event);
@@ -223,7 +213,6 @@ export async function listen() {
     try {
       const answer = await get("/events", { since, wait: since === undefined ? 0 : 20 });
       if (!store.online || answer.reset || !store.ready) {
-        etag = null;
         await loadAll();
         store.online = true;
         tell();
