@@ -189,11 +189,7 @@ export const reloadLabels = () => Promise.all([loadLabels(), loadHistory()]);
 
 async function handle(events) {
   const names = new Set(events.map((event) => event.event));
-  for (const event of events)
-    if (event.event === "job") {
-      const job = event.job?.job ? event.job : event;
-      store.jobs.set(job.job, job);
-    }
+  for (const event of events) if (event.event === "job") store.jobs.set(event.job.job, event.job);
   if (names.has("documents") || names.has("answers") || names.has("classifier")) {
     await Promise.all([loadVersion(), loadDocuments()]);
   } else if (events.some((event) => event.event === "labels" && event.by !== client)) await loadLabels();
