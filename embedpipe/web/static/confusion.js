@@ -2,7 +2,7 @@
 import { change } from "./address.js";
 import { large, small } from "./api.js";
 import { instead, Stale, useDerived } from "./derived.js";
-import { DocumentPanel } from "./document.js";
+import { CLOSED, closeDocument, openDocument, Opened } from "./document.js";
 import { Grid } from "./grid.js";
 import { count, say, share } from "./i18n.js";
 import { useKeys } from "./keys.js";
@@ -55,7 +55,7 @@ function Matrix({ value, cell }) {
                                 style=${shade(number, row, row === column)}
                                 aria-pressed=${cell === `${type}\n${value.types[column]}`}
                                 aria-label=${say("{}: label {}, answer {}", number, nameOf(type), nameOf(value.types[column]))}
-                                onClick=${() => change({ cell: `${type}\n${value.types[column]}`, doc: "" })}
+                                onClick=${() => change({ cell: `${type}\n${value.types[column]}`, ...CLOSED })}
                               >
                                 ${number}
                               </button>
@@ -92,7 +92,7 @@ function Cell({ value, cell }) {
       rows=${rows}
       chosen=${new Set()}
       onChoose=${() => {}}
-      onOpen=${(id) => change({ doc: id })}
+      onOpen=${openDocument}
       label=${say("Documents")}
       filter=${cell}
     />
@@ -160,7 +160,7 @@ export function Confusion({ values }) {
     ArrowLeft: () => move(-1),
     j: () => move(1),
     Escape: () => {
-      if (values.doc) change({ doc: "" });
+      if (values.doc) closeDocument();
       else if (values.cell) change({ cell: "" });
       else return false;
       return true;
@@ -207,17 +207,7 @@ export function Confusion({ values }) {
           }
         </section>
       </div>
-      ${
-        values.doc &&
-        html`
-          <${DocumentPanel}
-            key=${values.doc}
-            id=${values.doc}
-            page=${Number(values.page) || 1}
-            close=${() => change({ doc: "", page: "" })}
-          />
-        `
-      }
+      <${Opened} values=${values} />
     </div>
   `;
 }

@@ -79,7 +79,7 @@ function Facts({ found }) {
   `;
 }
 
-export function DocumentPanel({ id, page, close }) {
+function DocumentPanel({ id, page, close }) {
   const row = rowOf(id);
   const {
     value: found,
@@ -178,3 +178,14 @@ export function DocumentPanel({ id, page, close }) {
     </aside>
   `;
 }
+
+export const CLOSED = { doc: "", page: "" }; // in the address
+export const closeDocument = () => change(CLOSED);
+export const openDocument = (id) => change({ doc: id, page: "" });
+
+// The document that the address names, beside a view.
+export const Opened = ({ values }) =>
+  values.doc &&
+  html`
+    <${DocumentPanel} key=${values.doc} id=${values.doc} page=${Number(values.page) || 1} close=${closeDocument} />
+  `;

@@ -1,7 +1,7 @@
 // Families: documents of one layout. The odd ones are taken out, and one key gives the rest their type.
 import { change } from "./address.js";
 import { instead, Stale, useDerived } from "./derived.js";
-import { DocumentPanel } from "./document.js";
+import { CLOSED, closeDocument, openDocument, Opened } from "./document.js";
 import { Grid, Thumb } from "./grid.js";
 import { count, say, share } from "./i18n.js";
 import { useKeys } from "./keys.js";
@@ -96,11 +96,11 @@ export function Families({ values }) {
 
   const goTo = (number) => {
     const next = families[Math.max(0, Math.min(families.length - 1, number))];
-    if (next) change({ family: next.family, doc: "" });
+    if (next) change({ family: next.family, ...CLOSED });
   };
   const onward = () => {
     const next = [...families.slice(place + 1), ...families.slice(0, place)].find(open);
-    if (next) change({ family: next.family, doc: "" });
+    if (next) change({ family: next.family, ...CLOSED });
   };
   const give = (type) => {
     if (!type || !rest.length || isReadOnly()) return;
@@ -127,7 +127,7 @@ export function Families({ values }) {
     ArrowUp: () => goTo(place - 1),
     Escape: () => {
       if (!values.doc) return false;
-      change({ doc: "" });
+      closeDocument();
       return true;
     },
   });
@@ -150,7 +150,7 @@ export function Families({ values }) {
                 key=${one.family}
                 family=${one}
                 isHere=${one === family}
-                onOpen=${() => change({ family: one.family, doc: "" })}
+                onOpen=${() => change({ family: one.family, ...CLOSED })}
               />
             `,
           )}
@@ -238,7 +238,7 @@ export function Families({ values }) {
                 action(next);
                 return next;
               })}
-            onOpen=${(id) => change({ doc: id })}
+            onOpen=${openDocument}
             keys=${{
               x: (id) =>
                 setOut((before) => {
@@ -248,17 +248,7 @@ export function Families({ values }) {
                 }),
             }}
           />
-          ${
-            values.doc &&
-            html`
-              <${DocumentPanel}
-                key=${values.doc}
-                id=${values.doc}
-                page=${Number(values.page) || 1}
-                close=${() => change({ doc: "", page: "" })}
-              />
-            `
-          }
+          <${Opened} values=${values} />
         </div>
       </section>
     </div>

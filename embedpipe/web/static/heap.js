@@ -1,6 +1,6 @@
 // The heap: all documents as a grid, narrowed by filters, sorted, chosen, labelled and exported.
 import { change, changeQuietly } from "./address.js";
-import { DocumentPanel } from "./document.js";
+import { closeDocument, openDocument, Opened } from "./document.js";
 import { count, say } from "./i18n.js";
 import { useKeys } from "./keys.js";
 import { Grid, SIZES } from "./grid.js";
@@ -264,7 +264,7 @@ export function Heap({ values }) {
     l: () => (ids.length ? labelAsked(ids) : false),
     a: () => (ids.length ? acceptAnswers(ids) : false),
     Escape: () => {
-      if (values.doc) change({ doc: "" });
+      if (values.doc) closeDocument();
       else if (ids.length) clear();
       else return false;
       return true;
@@ -311,24 +311,14 @@ export function Heap({ values }) {
                 at=${values.at}
                 label=${say("Documents")}
                 filter=${[values.type, values.state, values.status, values.folder, values.text, values.sort, values.order].join("\n")}
-                onOpen=${(id) => change({ doc: id })}
+                onOpen=${openDocument}
                 onMove=${(at) => changeQuietly({ at })}
               />
             `
           : html`<${Empty} title=${say("No document passes these filters.")}>
         <button onClick=${() => change({ type: "", state: "", status: "", folder: "", text: "", at: "" })}>${say("Show all")}</button></${Empty}>`
       }
-      ${
-        values.doc &&
-        html`
-          <${DocumentPanel}
-            key=${values.doc}
-            id=${values.doc}
-            page=${Number(values.page) || 1}
-            close=${() => change({ doc: "", page: "" })}
-          />
-        `
-      }
+      <${Opened} values=${values} />
     </div>
   `;
 }

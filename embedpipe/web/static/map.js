@@ -1,7 +1,7 @@
 // The map: a point for each document, those that look alike together. A loop chooses, and what is chosen gets a label.
 import { addressOf, change, changeQuietly } from "./address.js";
 import { instead, Stale, useDerived } from "./derived.js";
-import { DocumentPanel } from "./document.js";
+import { closeDocument, openDocument, Opened } from "./document.js";
 import { Thumb } from "./grid.js";
 import { acceptAnswers, SelectionBar } from "./heap.js";
 import { count, say } from "./i18n.js";
@@ -204,7 +204,7 @@ function useMouse(scatter, rows, loops, setTip) {
     if (!start.moved) {
       map.loop = null;
       const i = map.at(...spot(event));
-      if (i >= 0) change({ doc: store.documents.id[rows[i]] });
+      if (i >= 0) openDocument(store.documents.id[rows[i]]);
       map.redraw();
       return;
     }
@@ -301,7 +301,7 @@ function Drawn({ value, values }) {
     ArrowUp: () => scatter.current.pan(0, step),
     ArrowDown: () => scatter.current.pan(0, -step),
     Escape: () => {
-      if (values.doc) change({ doc: "" });
+      if (values.doc) closeDocument();
       else if (loops) change({ loop: "" });
       else if (ids.length) clear();
       else return false;
@@ -379,17 +379,7 @@ function Drawn({ value, values }) {
         </p>
       </div>
       <${Legend} of=${of} groups=${groups} hidden=${hidden} />
-      ${
-        values.doc &&
-        html`
-          <${DocumentPanel}
-            key=${values.doc}
-            id=${values.doc}
-            page=${Number(values.page) || 1}
-            close=${() => change({ doc: "", page: "" })}
-          />
-        `
-      }
+      <${Opened} values=${values} />
     </div>
   `;
 }

@@ -1,8 +1,7 @@
 // Refit: a classifier is fitted with the checked labels, and what that changes is shown, to be kept or rolled back.
-import { change } from "./address.js";
 import { post } from "./api.js";
 import { instead, Stale, useDerived } from "./derived.js";
-import { DocumentPanel } from "./document.js";
+import { closeDocument, openDocument, Opened } from "./document.js";
 import { Thumb } from "./grid.js";
 import { count, say, share } from "./i18n.js";
 import { JobCard } from "./jobs.js";
@@ -109,7 +108,7 @@ function Flips({ flips }) {
       ${flips.slice(0, most).map(
         (flip) => html`
           <li key=${flip.document}>
-            <button class="flip" onClick=${() => change({ doc: flip.document })}>
+            <button class="flip" onClick=${() => openDocument(flip.document)}>
               <span class="front"><${Thumb} document=${flip.document} /></span>
               <span class="told">
                 <bdi class="name">${flip.name}</bdi>
@@ -263,7 +262,7 @@ export function Refit({ values }) {
     b: rollBack,
     Escape: () => {
       if (!values.doc) return false;
-      change({ doc: "" });
+      closeDocument();
       return true;
     },
   });
@@ -296,17 +295,7 @@ export function Refit({ values }) {
               `
         }
       </div>
-      ${
-        values.doc &&
-        html`
-          <${DocumentPanel}
-            key=${values.doc}
-            id=${values.doc}
-            page=${Number(values.page) || 1}
-            close=${() => change({ doc: "", page: "" })}
-          />
-        `
-      }
+      <${Opened} values=${values} />
     </div>
   `;
 }
