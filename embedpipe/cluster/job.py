@@ -246,9 +246,10 @@ class _Run:
         return {shard: done for shard, done in found.items() if Path(done.artifacts).is_dir()}
 
 
-def folders(workspace: Workspace) -> list[Path]:
-    """The stores of all shards that a workspace holds, also of earlier jobs."""
-    return sorted(path.parent for path in (workspace.root / FOLDER).glob(f"*/{claims.MANIFEST}"))
+def shard_counts(workspace: Workspace) -> set[int]:
+    """In how many shards the jobs were cut whose folders lie in the artifacts."""
+    found = [folder.name.partition("-of-")[2].partition("-")[0] for folder in (workspace.root / FOLDER).glob("*-of-*")]
+    return {int(text) for text in found if text.isdecimal()}
 
 
 def ended(workspace: Workspace) -> None:

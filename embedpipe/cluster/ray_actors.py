@@ -18,8 +18,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from embedpipe.cluster.processes import done_or_lost
 from embedpipe.cluster.protocol import Done, Event, Lost, Told, Work
+from embedpipe.cluster.work import done_or_lost
 from embedpipe.core.errors import EmbedpipeError
 
 log = logging.getLogger(__name__)

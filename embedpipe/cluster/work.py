@@ -3,8 +3,12 @@
 import platform
 from collections.abc import Callable
 
+from embedpipe.backbones.engines import Backbone
+from embedpipe.backbones.model_cache import Wanted
 from embedpipe.classifiers import finetuned
-from embedpipe.cluster.protocol import COMPLETE, INTERRUPTED, OUT_OF_TIME, Done, Told, Work
+from embedpipe.cluster.protocol import COMPLETE, INTERRUPTED, OUT_OF_TIME, Done, Lost, Told, Work
+from embedpipe.core.errors import BusyError, EmbedpipeError
+from embedpipe.core.memory import is_lack_of_memory
 from embedpipe.embedding.intake import Report
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.workspace import Workspace
@@ -41,8 +45,8 @@ def do(work: Work, tell: Callable[[Told], None], *, node: str = "", stopped: Cal
         EmbedpipeError: As `tasks.embed.embed`, and where the network cannot be loaded.
     """
     node = node or platform.node()
-    home, workspace = Workspace(work.home or work.artifacts), Workspace(work.artifacts)
-    backbone = finetuned.load(home, work.wanted.members(), work.wanted)
+    workspace = Workspace(work.artifacts)
+    backbone = _network(work.home or work.artifacts, work.wanted)
 
     def progress(so_far: Progress) -> None:
         tell(Told(work.shard, node, so_far.pages, so_far.bytes_done, so_far.bytes_total, so_far.stage))
@@ -74,7 +78,37 @@ def do(work: Work, tell: Callable[[Told], None], *, node: str = "", stopped: Cal
     )
 
 
+_kept: list[tuple[str, Wanted, Backbone]] = []
+"""The network that this process loaded last, for the next shard."""
+
+
+def _network(home: str, wanted: Wanted) -> Backbone:
+    if not (_kept and _kept[0][:2] == (home, wanted)):
+        _kept[:] = [(home, wanted, finetuned.load(Workspace(home), wanted.members(), wanted))]
+    return _kept[0][2]
+
+
 def _state(report: Report) -> str:
     if report.out_of_time:
         return OUT_OF_TIME
     return INTERRUPTED if report.interrupted else COMPLETE
+
+
+def done_or_lost(
+    work: Work, tell: Callable[[Told], None], *, node: str = "", stopped: Callable[[], bool] = bool
+) -> Done | Lost:
+    """Does a work, and makes what goes wrong a `Lost`; for any executor."""
+    try:
+        return do(work, tell, node=node, stopped=stopped)
+    except KeyboardInterrupt:  # before the first page
+        return Done(work.shard, node, work.artifacts, INTERRUPTED)
+    except EmbedpipeError as error:
+        return Lost(work.shard, str(error), again=isinstance(error, BusyError), busy=isinstance(error, BusyError))
+    except MemoryError:
+        return Lost(work.shard, "its memory was used up")
+    except OSError as error:
+        return Lost(work.shard, f"{type(error).__name__}: {error}")
+    except Exception as error:
+        if is_lack_of_memory(error):
+            return Lost(work.shard, "its memory was used up")
+        raise

@@ -278,16 +278,6 @@ def print_missing(missing: "Missing", output: Output, of: str = "") -> None:
         output.line(f"{of}: {line}" if of else line)
 
 
-def report_json(report: "Report") -> dict[str, Any]:
-    """A report as the JSON keys of `embed`."""
-    return report.as_json()
-
-
-def report_counts(report: "Report") -> dict[str, Any]:
-    """The part of a report that `classify` prints."""
-    return report.counts_json()
-
-
 def print_report(report: "Report", output: Output) -> None:
     """Counts and the first failures, for people."""
     print_failures(report, output)
@@ -296,10 +286,8 @@ def print_report(report: "Report", output: Output) -> None:
 
 def print_failures(report: "Report", output: Output) -> None:
     """The first failures, and what stands for more than it shows, for people."""
-    for failure in report.failures[:_FAILURES_SHOWN]:
-        output.notice(f"failed: {failure.page}: {failure.kind}: {failure.message}")
-    if len(report.failures) > _FAILURES_SHOWN:
-        output.notice(f"... and {len(report.failures) - _FAILURES_SHOWN} more: `embedpipe info --failures` lists them")
+    failures = [(str(failure.page), failure.kind, failure.message) for failure in report.failures]
+    print_failed(failures, len(failures), output)
     unread = report.recognised.failures
     for failure in unread[:_FAILURES_SHOWN]:
         output.notice(f"not recognised: {failure.page}: {failure.kind}: {failure.message}")
@@ -308,6 +296,22 @@ def print_failures(report: "Report", output: Output) -> None:
     for outcome, what in _PARTIAL.items():
         if count := report.outcomes[outcome]:
             output.notice(f"{count} {outcome}{'s' * (count != 1)}: {what}")
+
+
+def print_failed(failures: "Sequence[tuple[str, str, str]]", total: int, output: Output) -> None:
+    """The first of some failures, for people: page or file, kind and message; `total` is how many there are."""
+    for page, kind, message in failures[:_FAILURES_SHOWN]:
+        output.notice(f"failed: {page}: {kind}: {message}")
+    if total > _FAILURES_SHOWN:
+        output.notice(f"... and {total - _FAILURES_SHOWN} more: `embedpipe info --failures` lists them")
+
+
+def print_stopped(output: Output, *, out_of_time: bool, interrupted: bool) -> None:
+    """Why a run ended before its time, for people."""
+    if out_of_time:
+        output.line("the time of --budget is used up: everything so far is kept, the same command goes on from here")
+    if interrupted:
+        output.line("interrupted: everything so far is kept, the same command goes on from here")
 
 
 def print_counts(report: "Report", output: Output) -> None:
@@ -327,10 +331,7 @@ def print_counts(report: "Report", output: Output) -> None:
     print_passed_over(report, output)
     if report.elsewhere:
         output.line(f"files of other shards: {report.elsewhere}")
-    if report.out_of_time:
-        output.line("the time of --budget is used up: everything so far is kept, the same command goes on from here")
-    if report.interrupted:
-        output.line("interrupted: everything so far is kept, the same command goes on from here")
+    print_stopped(output, out_of_time=report.out_of_time, interrupted=report.interrupted)
 
 
 _PASSED_OVER = {

@@ -19,7 +19,6 @@ from embedpipe.commands.base import (
     exit_code,
     holder_of_classifier,
     open_answerer,
-    report_counts,
     say_next,
 )
 from embedpipe.commands.sorting import KeepTree, Link, SortInto
@@ -106,7 +105,7 @@ def classify(
         )
     answers = Answers(classify_task.with_labels(verdicts, _labels(workspace, output)), report, answered_by)
     found = shift.as_json(report.shift, bundle.name, error_rate)
-    values = {"classifier": bundle.name, "documents": answers.documents, "shift": found, **report_counts(report)}
+    values = {"classifier": bundle.name, "documents": answers.documents, "shift": found, **report.counts_json()}
     values |= as_unreached(unreached)
     values["promise"] = shift.promise(bundle.documents, error_rate)
     smallest = bundle.documents.smallest_error_rate()

@@ -17,7 +17,6 @@ from embedpipe.commands.base import (
     command,
     exit_code,
     print_report,
-    report_json,
     say_next,
     take_labels,
 )
@@ -149,7 +148,7 @@ def _tell(
     report: "Report", backbone: "Backbone", settings: "Settings", forecast: "Forecast | None", output: "Output"
 ) -> None:
     """What was done."""
-    values = report_json(report)
+    values = report.as_json()
     values |= {
         "shard": str(settings.shard) if settings.shard else None,
         "forecast": dataclasses.asdict(forecast) if forecast else None,

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from embedpipe.commands.base import SOME_FAILED, exit_code, print_report, report_counts
+from embedpipe.commands.base import SOME_FAILED, exit_code, print_report
 from embedpipe.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def present(
     ]
     if csv is not None:
         write_csv(csv, COLUMNS, [{**p, "path": path_to_text(p["path"]), "answered_by": answered_by} for p in parts])
-    output.result({"documents": documents, "calibrated": result.calibrated, **report_counts(result.report)})
+    output.result({"documents": documents, "calibrated": result.calibrated, **result.report.counts_json()})
     output.table(
         ("pages", "type", "confidence", "begins here", "one document", "status", "file"),
         [

@@ -7,12 +7,20 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from embedpipe.commands.base import DONE, INTERRUPTED, OUT_OF_TIME, SOME_FAILED, take_labels
+from embedpipe.commands.base import (
+    DONE,
+    INTERRUPTED,
+    OUT_OF_TIME,
+    SOME_FAILED,
+    print_failed,
+    print_stopped,
+    take_labels,
+)
 from embedpipe.commands.terminal.options import Common, Sharing
 from embedpipe.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from embedpipe.cluster.job import Job, Standing
     from embedpipe.commands.terminal.console import Output
@@ -23,8 +31,6 @@ if TYPE_CHECKING:
 _SHARDS_A_NODE = 4
 """With several for each, all nodes end at about the same time, and of a lost one little is done again."""
 
-_FAILURES_SHOWN = 10
-
 
 def shard_count(workspace: "Workspace", asked: int | None, slots: int) -> int:
     """How many shards a heap gets: as asked, as the stores of shards have that are there, or some for each node.
@@ -32,10 +38,9 @@ def shard_count(workspace: "Workspace", asked: int | None, slots: int) -> int:
     Raises:
         UsageError: The stores that are there are of another number.
     """
-    from embedpipe.cluster.job import FOLDER
+    from embedpipe.cluster.job import FOLDER, shard_counts
 
-    found = [folder.name.partition("-of-")[2].partition("-")[0] for folder in (workspace.root / FOLDER).glob("*-of-*")]
-    there = {int(text) for text in found if text.isdecimal()}
+    there = shard_counts(workspace)
     if there and asked is not None and asked not in there:
         raise UsageError(
             f"--shards {asked}: {workspace.root / FOLDER} holds {max(there)} shards of an earlier run, which the same "
@@ -85,7 +90,7 @@ def _done(workspace: "Workspace", sharing: Sharing, job: "Job", output: "Output"
     merged = None
     if standing.done and not standing.stopped:
         with output.progress("merging") as bar:
-            merged = merge(workspace, [type(workspace)(place) for place in jobs.folders(workspace)], progress=bar)
+            merged = merge(workspace, [type(workspace)(place) for place in workspace.shards()], progress=bar)
         if not standing.lost:
             jobs.ended(workspace)
     return standing, merged
@@ -121,6 +126,9 @@ class _Watch:
 
 def _told(standing: "Standing", merged: "Merged | None", output: "Output") -> dict[str, Any]:
     """Says what all nodes did; returns it for `--json`."""
+    from embedpipe.cluster.protocol import INTERRUPTED as STOPPED
+    from embedpipe.cluster.protocol import OUT_OF_TIME as OUT_OF_BUDGET
+
     nodes: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
     for done in standing.done.values():
         node = nodes[done.node]
@@ -141,18 +149,18 @@ def _told(standing: "Standing", merged: "Merged | None", output: "Output") -> di
             for name, node in sorted(nodes.items())
         ],
     )
-    _tell_failures((failure for done in standing.done.values() for failure in done.failures), output)
     counts = standing.counts()
+    failed = int(counts.get("failed_files", 0) + counts.get("failed_pages", 0))
+    print_failed([failure for done in standing.done.values() for failure in done.failures], failed, output)
     output.line(
         f"{int(counts.get('documents', 0))} documents, {standing.pages} pages embedded, "
         f"{int(counts.get('skipped', 0))} already there, "
-        f"{int(counts.get('failed_files', 0) + counts.get('failed_pages', 0))} failed; {standing.seconds:.1f} s, "
+        f"{failed} failed; {standing.seconds:.1f} s, "
         f"{standing.pages / standing.seconds if standing.seconds else 0:.1f} pages/s"
     )
     for shard, why in standing.lost.items():
         output.line(f"shard {shard} is given up: {why}; the same command tries it again")
-    if standing.stopped:
-        output.line("interrupted: everything so far is kept, the same command goes on from here")
+    print_stopped(output, out_of_time=standing.stopped == OUT_OF_BUDGET, interrupted=standing.stopped == STOPPED)
     for joined in merged.stores if merged is not None else ():
         output.line(f"space {joined.space}: {joined.after} pages")
     return {
@@ -166,14 +174,6 @@ def _told(standing: "Standing", merged: "Merged | None", output: "Output") -> di
         "spaces": {joined.space: joined.after for joined in merged.stores} if merged is not None else {},
         "seconds": round(standing.seconds, 3),
     }
-
-
-def _tell_failures(failures: "Iterable[tuple[str, str, str]]", output: "Output") -> None:
-    found = list(failures)
-    for page, kind, message in found[:_FAILURES_SHOWN]:
-        output.notice(f"failed: {page}: {kind}: {message}")
-    if len(found) > _FAILURES_SHOWN:
-        output.notice(f"... and {len(found) - _FAILURES_SHOWN} more: `embedpipe info --failures` lists them")
 
 
 def check(common: Common, sharing: Sharing, *, on_one: bool) -> None:

@@ -13,7 +13,6 @@ from embedpipe.commands.base import (
     open_classifier,
     print_missing,
     print_report,
-    report_json,
     say_next,
 )
 from embedpipe.commands.terminal.console import agreed
@@ -63,7 +62,7 @@ def add_type(
         outcome = add_type_task.add_type(
             workspace, bundle, lesson, lambda: network.load(workspace, bundle.identity), settings
         )
-    failed = report_json(outcome.report)
+    failed = outcome.report.as_json()
     output.result(add_type_task.as_json(lesson, outcome) | {key: failed[key] for key in ("failed", "failures")})
     if outcome.report.embedded or outcome.report.failed:
         print_report(outcome.report, output)

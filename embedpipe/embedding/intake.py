@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from embedpipe.core.objects.places import is_folder
 from embedpipe.core.objects.reading import ahead
-from embedpipe.core.objects.urls import absolute, bucket_of, is_url
+from embedpipe.core.objects.urls import bucket_of, is_url
 from embedpipe.core.other_formats import counted
 from embedpipe.core.records import WHOLE_FILE, Document, PageFailure, Shift
 from embedpipe.embedding.recognition import Recognised
+from embedpipe.embedding.sharding import roots_of
 from embedpipe.embedding.streaming import Settings
 from embedpipe.pages.containers.places import MARK, exists, holders
 from embedpipe.pages.documents import SUFFIXES
@@ -185,8 +185,7 @@ class Intake:
         self._unlisted: list[str] = []
         self._at: dict[str, Document] = {}
         self._mounts: dict[str, str] = {}
-        given = (absolute(one) for one in self._inputs if isinstance(one, str))
-        self._roots = [root for root in given if is_folder(root)]
+        self._roots = roots_of(self._inputs)
         self._awaited = {path: CURRENT for root in self._roots for path in sources.present_below(root)}
         self._held: dict[str, list[str]] = {}
         for path in self._awaited:

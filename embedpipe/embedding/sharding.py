@@ -11,8 +11,11 @@ know a hash, a file could belong to none. Copies in two shards are embedded in b
 import hashlib
 import os
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+from embedpipe.core.objects.places import is_folder
+from embedpipe.core.objects.urls import absolute
 
 MOST = 1_000_000
 """Shards of a run; more is a slip."""
@@ -52,12 +55,18 @@ class Shard:
         return f"{self.number}/{self.count}"
 
 
+def roots_of(inputs: Iterable[object]) -> list[str]:
+    """The folders among the inputs of a run, also in object storage, as absolute paths or URLs."""
+    given = (absolute(one) for one in inputs if isinstance(one, str))
+    return [root for root in given if is_folder(root)]
+
+
 def shard_of(path: str, roots: Sequence[str], count: int) -> int:
     """Number of the shard, from 1, that a file belongs to.
 
     Args:
         path: Absolute path; of a container, whose members stay together.
-        roots: Absolute paths of the folders that are walked.
+        roots: Of `roots_of`.
         count: Of the shards.
     """
     starts = (root.rstrip(os.sep) + os.sep for root in roots)

@@ -17,7 +17,8 @@ T = TypeVar("T")
 
 _capped = False
 _lock = threading.Lock()
-_pools: dict[int, ProcessPool] = {}
+_pool: tuple[int, ProcessPool] | None = None
+"""Of the process that is kept, with the bytes that it may take."""
 
 _MOST_CALLS = 2000
 
@@ -52,15 +53,15 @@ def guarded(function: Callable[..., T], arguments: tuple[Any, ...], seconds: flo
     Raises:
         DocumentError: The call took too long or too much, or crashed; and what the function raises.
     """
+    global _pool  # noqa: PLW0603 - of the process
     if _capped:
         return function(*arguments)
     with _lock:  # one at a time: they are short, and what they read is memory and disk
-        pool = _pools.get(memory)
-        if pool is None or not pool.active:
+        if _pool is None or _pool[0] != memory or not _pool[1].active:
             stop()
             pool = ProcessPool(1, _MOST_CALLS, initializer=_start, initargs=(memory,), context=WorkerContext())
-            _pools[memory] = pool
-        return result_of(pool.schedule(function, args=arguments, timeout=seconds), seconds)
+            _pool = memory, pool
+        return result_of(_pool[1].schedule(function, args=arguments, timeout=seconds), seconds)
 
 
 def _start(memory: int) -> None:
@@ -71,8 +72,9 @@ def _start(memory: int) -> None:
 
 def stop() -> None:
     """Ends the process; the next call starts another one."""
-    while _pools:
-        _, pool = _pools.popitem()
+    global _pool
+    if _pool is not None:
+        (_, pool), _pool = _pool, None
         pool.stop()  # type: ignore[no-untyped-call]
         pool.join(timeout=10)
 

@@ -36,6 +36,7 @@ from embedpipe.pages.walking import (
     FoundFile,
     IgnoredFile,
     failure,
+    hashed,
     identify,
     identify_open,
     no_document,
@@ -183,12 +184,12 @@ class _Unfolding:
     def _no_container(self, file: BinaryIO, path: str, words: str) -> Item:
         """A ZIP that is one document, or a program."""
         reader = named_reader(words)
-        if path == self.found.path and reader:
-            return identify(self.found, self.limits)
         file.seek(0)
+        if path == self.found.path and reader:
+            return identify_open(file, self.found, self.limits, words)
         head = filled(file, kinds.HEAD)
-        if reader:
-            digest, size = self._hash(file, head)
+        if reader:  # a member that was copied, and counted then
+            digest, size = hashed(file, head, self.limits.file_bytes)
             return Document(path, digest, size, self.found.mtime_ns, reader)
         found = self.found if path == self.found.path else FoundFile(path, -1, self.found.mtime_ns, False, None)
         return no_document(found, head, words)
@@ -239,7 +240,8 @@ class _Unfolding:
             raise DocumentError("too_large", f"{member.size} bytes, more than --max-file-size {self.limits.file_bytes}")
         if reader == kinds.PDF and self.limits.attachments:
             with self._spooled(content, head) as file:
-                yield Document(found.path, *self._hash(file, b""), found.mtime_ns, str(reader))
+                digest, size = hashed(file, b"", self.limits.file_bytes)
+                yield Document(found.path, digest, size, found.mtime_ns, str(reader))
                 yield from self._opened(file, kinds.PDF, found.path, depth + 1)
             return
         digest, size = self._hash(content, head)

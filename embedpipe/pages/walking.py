@@ -21,7 +21,7 @@ from embedpipe.core.other_formats import bare, format_of, named_format
 from embedpipe.core.outputs import made_here
 from embedpipe.core.records import WHOLE_FILE, Document, PageFailure, PageRef
 from embedpipe.pages.containers.kinds import HEAD, ZIP, container_kind, other_kind
-from embedpipe.pages.containers.opening import zip_words
+from embedpipe.pages.containers.opening import words_of, zip_words
 from embedpipe.pages.containers.places import MARK
 from embedpipe.pages.documents import SUFFIXES, Limits, named_reader, recognise, text_reader
 from embedpipe.pages.leftovers import LINK, OURS, Sieve
@@ -234,23 +234,32 @@ def identify(found: FoundFile, limits: Limits) -> Document | IgnoredFile | PageF
         return failure(found.path, "unreadable", f"cannot be read: {error.strerror or error}")
 
 
-def identify_open(file: BinaryIO, found: FoundFile, limits: Limits) -> Document | IgnoredFile | PageFailure:
-    """The same, of a file that was opened; raises OSError."""
+def identify_open(
+    file: BinaryIO, found: FoundFile, limits: Limits, words: str = ""
+) -> Document | IgnoredFile | PageFailure:
+    """The same, of a file that was opened, at its begin; raises OSError.
+
+    Args:
+        file: Opened for reading.
+        found: The file.
+        limits: What is refused.
+        words: What it is, with its article, where that is known already.
+    """
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         return failure(found.path, "unreadable", "it is no longer a regular file")
     head = file.read(HEAD)
     kind = container_kind(head)
-    words = zip_words(file) if kind == ZIP else other_kind(head, partial(_read_of, file))
+    words = words or (zip_words(file) if kind == ZIP else words_of(file))
     reader = named_reader(words) or (None if kind else recognise(head) or text_reader(found.path, head, limits))
     file.seek(len(head))
     is_large = found.size > limits.file_bytes
     path = found.path if reader is None or found.named or is_large else local_path(file, found.path)
     if reader is None or (not found.named and made_here(Path(path), head)):
-        return no_document(found, head)
+        return no_document(found, head, words if kind != ZIP else "")
     if is_large:
         message = f"{found.size} bytes, more than --max-file-size {limits.file_bytes}"
         return failure(found.path, "too_large", message)
-    digest, size = _hash(file, head, limits.file_bytes)
+    digest, size = hashed(file, head, limits.file_bytes)
     if size > limits.file_bytes:
         return failure(found.path, "too_large", f"grew past --max-file-size {limits.file_bytes} while it was read")
     return Document(found.path, digest, size, found.mtime_ns, reader)
@@ -261,7 +270,8 @@ def open_without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0))
 
 
-def _hash(file: BinaryIO, head: bytes, most: int) -> tuple[str, int]:
+def hashed(file: BinaryIO, head: bytes, most: int) -> tuple[str, int]:
+    """SHA-256 and size of a file of which the head was read; no more than one piece beyond `most` bytes is read."""
     digest = hashlib.sha256(head)
     size = len(head)
     while size <= most and (chunk := file.read(_CHUNK)):
@@ -302,11 +312,6 @@ def not_read(path: str, what: str = "") -> PageFailure:
     """The failure of a file that is no document that can be read; `what` is what people call it, if that is known."""
     said = f"{what}: embedpipe does not read these" if what else "its content is of no kind that is read"
     return failure(path, "not_a_document", f"{said}; convert it to PDF first")
-
-
-def _read_of(file: BinaryIO, offset: int, count: int) -> bytes:
-    file.seek(offset)
-    return file.read(count)
 
 
 def _read_at(path: str, offset: int, count: int) -> bytes:

@@ -380,8 +380,7 @@ def _as_listed(part: Part, table: pa.Table, *, whole: bool) -> pa.Table:
     if part.linked and place >= 0:
         ids = (array_of(table["page_id"]) & ((1 << ROW_BITS) - 1)) | (part.number << ROW_BITS)
         table = table.set_column(place, "page_id", numbers(ids))
-    counting = None if whole else part.counting(table.num_rows)
-    return table if counting is None else table.take(numbers(np.flatnonzero(counting)))
+    return table if whole else part.counted(table)
 
 
 def _frame(table: pa.Table) -> "pd.DataFrame":

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from embedpipe.core.errors import ArtifactError
 from embedpipe.core.files import read_json, replacing, sha256_of, write_json
-from embedpipe.store.columns import array_of, by_value, empty, numbers, rows_at
+from embedpipe.store.columns import array_of, by_value, empty, rows_at
 from embedpipe.store.parts import ASIDE, Part, manifest_format, put_aside, suspect, verify_parts
 
 if TYPE_CHECKING:
@@ -170,8 +170,7 @@ class PageTable:
         for part in list(self.parts):
             table = self._read_part(part, wanted)
             if table is not None:
-                counting = part.counting(table.num_rows)
-                tables.append(table if counting is None else table.take(numbers(np.flatnonzero(counting))))
+                tables.append(part.counted(table))
         if not tables:
             return empty(pa.schema([(name, (KEY | self.columns)[name]) for name in columns]))
         table = pa.concat_tables(tables)

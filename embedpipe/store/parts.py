@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from embedpipe.core.files import sha256_of
-from embedpipe.store.columns import read, repeated
+from embedpipe.store.columns import read, repeated, rows_at
 
 ROWS_PER_GROUP = 64
 """Arrow needs about fourteen times the size of a group of rows to write it."""
@@ -120,6 +120,11 @@ class Part:
             raise ValueError("it has other rows than its manifest says")
         counting: NDArray[np.bool_] = np.unpackbits(bits, count=rows, bitorder="little") == 0
         return counting
+
+    def counted(self, table: pa.Table) -> pa.Table:
+        """The rows of its file that count; raises ValueError as `counting`."""
+        counting = self.counting(table.num_rows)
+        return table if counting is None else rows_at(table, np.flatnonzero(counting))
 
     def as_json(self) -> dict[str, Any]:
         """As manifests list it: what merged parts alone have is left out of others, which earlier versions read."""

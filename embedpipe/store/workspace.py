@@ -5,6 +5,7 @@ import functools
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from embedpipe.backbones.names import full_name
 from embedpipe.core import claims, versions
@@ -15,8 +16,10 @@ from embedpipe.core.records import Identity
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.label_lists.history import History
 from embedpipe.store.labels import Labels
-from embedpipe.store.remote.mirror import Mirror, mirror_of
 from embedpipe.store.sources import Sources
+
+if TYPE_CHECKING:
+    from embedpipe.store.remote.mirror import Mirror
 
 __all__ = ["FINETUNED", "Sources", "Workspace"]
 
@@ -43,7 +46,8 @@ class Workspace:
         self.root = Path(absolute(url)) if is_url(url) else Path(root)
         self._mirror: Mirror | None = None
         if is_url(url) and scheme_of(url) != "file":
-            from embedpipe.core.cache_folder import cache_folder  # noqa: PLC0415 - only stores elsewhere need it
+            from embedpipe.core.cache_folder import cache_folder  # noqa: PLC0415 - only stores elsewhere need these
+            from embedpipe.store.remote.mirror import mirror_of  # noqa: PLC0415 - likewise
 
             self._mirror = mirror_of(absolute(url), cache_folder())
             self.root = self._mirror.folder
@@ -186,6 +190,10 @@ class Workspace:
         """Spaces that have parts, and no manifest that lists them."""
         folders = (folder for folder in self.root.glob("features/*") if not (folder / "manifest.json").exists())
         return sorted(folder.name for folder in folders if any(folder.glob("part-*")))
+
+    def shards(self) -> list[Path]:
+        """The stores of all shards that lie in the artifacts, also of earlier jobs."""
+        return sorted(manifest.parent for manifest in (self.root / claims.SHARDS).glob(f"*/{claims.MANIFEST}"))
 
     def classifiers(self) -> list[str]:
         """Names of the classifiers."""

@@ -14,8 +14,7 @@ from embedpipe.core.cache_folder import cache_folder
 from embedpipe.core.errors import EmbedpipeError
 from embedpipe.core.machine import available_cores
 from embedpipe.core.records import DEFAULT_BACKBONE
-from embedpipe.pages.converting.conversions import version_of
-from embedpipe.pages.converting.libre_office import lacking
+from embedpipe.pages.converting.conversions import lacking, version_of
 from embedpipe.pages.converting.table import active
 from embedpipe.pages.extras.ocr import RapidOcr
 from embedpipe.store.workspace import Workspace
@@ -74,8 +73,7 @@ def _converters() -> dict[str, str]:
         if program is None:
             told[converter.name] = f"not here: {converter.made_by}: {converter.get}"
             continue
-        version = version_of(program, converter.version[1:]) if converter.version else ""
-        missing = lacking(program) if converter.made_by == "LibreOffice" else ""
+        version, missing = version_of(converter, program), lacking(converter, program)
         told[converter.name] = " ".join(filter(None, (converter.made_by, version, f"({program})")))
         told[converter.name] += f", without {missing}: {converter.get}" if missing else ""
         told[converter.name] += f"; {converter.fails}" if converter.fails else ""

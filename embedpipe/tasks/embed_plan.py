@@ -8,7 +8,7 @@ from itertools import islice
 
 from embedpipe.backbones.engines import Backbone
 from embedpipe.core.records import Document, FeatureBatch, PageInfo
-from embedpipe.embedding.sharding import shard_of
+from embedpipe.embedding.sharding import roots_of, shard_of
 from embedpipe.embedding.streaming import PageStream, Settings
 from embedpipe.pages.rendering import Job, Selection
 from embedpipe.pages.unfolding import unfold
@@ -97,7 +97,7 @@ def plan_shards(
         EmbedpipeError: An input does not exist.
     """
     inputs = list(inputs)
-    roots = [root for root in map(os.path.abspath, inputs) if os.path.isdir(root)]
+    roots = roots_of(inputs)
     plan = Plan([ShardPlan(f"{number}/{count}") for number in range(1, count + 1)])
     found: list[tuple[FoundFile, int]] = []
     largest = -1

@@ -182,10 +182,11 @@ def _join_small(workspace: Workspace, sources: Sequence[Workspace], merged: Merg
 def _join_labels(workspace: Workspace, sources: Sequence[Workspace], merged: Merged) -> None:
     if not any(source.labels_file.exists() for source in sources):
         return
-    labels = workspace.labels()
     others = [(str(source.root), _labels_of(source)) for source in sources]
-    merged.labels = join_labels(labels, others, str(workspace.root))
-    workspace.keep_labels(labels, "merge")
+    with workspace.changing_labels():
+        labels = workspace.labels()
+        merged.labels = join_labels(labels, others, str(workspace.root))
+        workspace.keep_labels(labels, "merge")
 
 
 def _labels_of(source: Workspace) -> Labels:

@@ -6,13 +6,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from cluster.local_processes import LocalProcesses
 from conftest import TINY
 
 from embedpipe.backbones.engines import EngineChoice
 from embedpipe.backbones.model_cache import Wanted
-from embedpipe.cluster.job import Job, Standing, folders, run
-from embedpipe.cluster.processes import LocalProcesses, done_or_lost
+from embedpipe.cluster.job import Job, Standing, run
 from embedpipe.cluster.protocol import COMPLETE, INTERRUPTED, Done, Lost, Told, Work
+from embedpipe.cluster.work import done_or_lost
 from embedpipe.embedding.sharding import Shard
 from embedpipe.embedding.streaming import Settings
 from embedpipe.store.workspace import Workspace
@@ -68,6 +69,6 @@ def test_shards_over_processes_embed_every_page_once(
     assert [lost.shard for lost in ended.losses] == killed
     assert ended.counts()["embedded"] + ended.counts()["skipped"] == 18
     assert ended.counts()["files"] == 9
-    (joined,) = merge(workspace, [Workspace(folder) for folder in folders(workspace)]).stores
+    (joined,) = merge(workspace, [Workspace(folder) for folder in workspace.shards()]).stores
     assert joined.after == 18
     assert not executor.running

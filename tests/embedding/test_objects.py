@@ -1,10 +1,12 @@
 """Documents in object storage go through the same steps as files, and are known by content and URL."""
 
+import random
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from pages.test_containers import sevenzipped
 from s3 import Server, error
 from typer.testing import CliRunner
 
@@ -12,10 +14,15 @@ from embedpipe.backbones.engines import Backbone
 from embedpipe.commands.base import app
 from embedpipe.core.errors import EmbedpipeError
 from embedpipe.core.objects import places
+from embedpipe.core.records import Document
+from embedpipe.embedding.sharding import Shard, roots_of
 from embedpipe.embedding.streaming import Settings
-from embedpipe.pages.walking import walk
+from embedpipe.pages.documents import Limits
+from embedpipe.pages.unfolding import look_up, unfold
+from embedpipe.pages.walking import FoundFile, walk
 from embedpipe.store.workspace import Workspace
 from embedpipe.tasks.embed import embed
+from embedpipe.tasks.embed_plan import plan_shards
 from embedpipe.tasks.similar import Finder, Wanted
 
 ONE = Settings(workers=1)
@@ -113,3 +120,22 @@ def test_objects_are_classified_sorted_and_explained(
     done = CliRunner().invoke(app, ["label", str(labels), "--artifacts", str(workspace.root), "--json"])
     assert done.exit_code == 0, done.output
     assert sorted(label.label for label in workspace.labels().rows.values()) == ["form", "letter", "picture"]
+
+
+def test_what_is_unpacked_by_another_process_is_fetched_as_a_whole_first(
+    s3: Server, make_pdf: Callable[..., Path]
+) -> None:
+    """Of a large archive only its begin and its end are there once it was recognised."""
+    page = make_pdf("a.pdf", ["one"]).read_bytes()
+    content = sevenzipped([("noise.pdf", page + random.Random(0).randbytes(20 << 20)), ("a.pdf", page)])
+    found = list(unfold(look_up(s3.put("large.7z", content)), Limits()))
+    assert [item.reader for item in found if isinstance(item, Document)] == ["pdf", "pdf"], found
+
+
+def test_a_plan_gives_each_shard_the_files_that_it_reads(s3: Server, heap: Path, tiny: Backbone) -> None:
+    """Paths count from the folder that was named, of objects as of files."""
+    url = f"{s3.put('heap', heap)}/"
+    found = [item.path for item in walk([url]) if isinstance(item, FoundFile)]
+    planned = [shard.files for shard in plan_shards([url], tiny, ONE, 5).shards]
+    assert planned == [sum(Shard(n, 5).holds(path, roots_of([url])) for path in found) for n in range(1, 6)]
+    assert roots_of([url]) == [url.rstrip("/")]

@@ -316,6 +316,13 @@ def _seems_right(archive: zipfile.ZipFile, word: str) -> bool:
     return True
 
 
+def test_a_member_that_is_copied_to_be_looked_into_counts_once(tmp_path: Path) -> None:
+    """What is hashed afterwards was unpacked before."""
+    large = pdf() + os.urandom(200_000)
+    told = found(put(tmp_path, zipped([("a.pdf", large)])), unpacked_bytes=300_000, attachments=True)
+    assert told == {"a.pdf": "pdf"}
+
+
 def test_a_file_without_a_number_is_unpacked_as_well() -> None:
     """As those of object storage are."""
     for kind, content in ((kinds.SEVENZIP, sevenzipped([("a.pdf", pdf())])), (kinds.PDF, carrier())):

@@ -14,7 +14,6 @@ from typer.testing import CliRunner
 
 from embedpipe.backbones.engines import Backbone
 from embedpipe.commands import app
-from embedpipe.commands.base import report_json
 from embedpipe.core.cache_folder import CACHE_VARIABLE
 from embedpipe.core.errors import UsageError
 from embedpipe.embedding.page_pictures import page_pictures
@@ -51,7 +50,7 @@ def test_they_are_embedded_like_others(
     report = embed(workspace, [str(pile)], tiny, settings=SETTINGS)
     assert (report.documents, report.duplicates, report.failed_files, report.members) == (2, 1, 1, 2)
     assert report.outcomes == {"ok": 2, "not_a_document": 1}
-    assert report_json(report)["converted"] == {"Fake Office 7.1": 2}
+    assert report.as_json()["converted"] == {"Fake Office 7.1": 2}
     store = workspace.store()
     assert set(store.pages()["message"]) == {"converted by Fake Office 7.1"}
     (part,) = store.path.glob("part-*.parquet")

@@ -1,11 +1,12 @@
 """Artifacts of two machines become one: each page once, nothing lost, whatever was killed."""
 
+import contextlib
 import errno
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -150,6 +151,29 @@ def test_what_does_not_add_up_is_not_listed(
     assert FeatureStore.open(workspace.store_path(space)).parts == []
     assert not list(workspace.store_path(space).glob("part-*"))
     assert merge(workspace, shards).stores[0].holds
+
+
+def test_labels_wait_while_those_of_others_are_joined(
+    shards: list[Workspace], workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What somebody labels meanwhile is not overwritten: the lock of the labels is held from reading to writing."""
+    held, changing = list[bool](), Workspace.changing_labels
+
+    @contextlib.contextmanager
+    def noted(self: Workspace) -> Iterator[None]:
+        with changing(self):
+            held.append(True)
+            yield
+            held.clear()
+
+    labels = shards[0].labels()
+    labels.add([Label(sha256, "/a.pdf", "letter") for sha256 in sorted({key[0] for key in features(shards[0])})[:1]])
+    shards[0].keep_labels(labels, "label")
+    monkeypatch.setattr(Workspace, "changing_labels", noted)
+    keep = Workspace.keep_labels
+    monkeypatch.setattr(Workspace, "keep_labels", lambda *told: keep(*told) if held else pytest.fail("not held"))
+    merge(workspace, shards)
+    assert workspace.labels().count == 1
 
 
 def test_labels_that_differ_are_listed(shards: list[Workspace], workspace: Workspace) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from embedpipe.backbones.engines import Backbone
-from embedpipe.commands.base import DONE, SOME_FAILED, exit_code, print_report, report_json
+from embedpipe.commands.base import DONE, SOME_FAILED, exit_code, print_report
 from embedpipe.commands.terminal.console import Output
 from embedpipe.embedding.intake import Report
 from embedpipe.embedding.streaming import Settings
@@ -46,7 +46,7 @@ def test_they_are_named_once_and_are_no_failures(
     assert exit_code(report) == DONE
     assert adds_up(report)
     assert report.others == {"unread": 4, "other": 1}
-    values = report_json(report)
+    values = report.as_json()
     assert values["unread"] == UNREAD
     assert values["failures"] == []
     assert {"path": str(mixed / "mail.emlx"), "format": "e-mail"} in values["unread_files"]

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from embedpipe.tasks.embed import Progress
 
 _LONGEST = 2000
+"""Characters of an error: a name of ten thousand would hide the message."""
 _MIRRORS = "embedpipe.store.remote.mirror"
 """Looked up where it was loaded: most commands start without."""
-"""Characters of an error: a name of ten thousand would hide the message."""
 _WIDE = 1000
 """Columns of an output that is no terminal: nothing is wrapped or cut for the programs that read it."""
 _SENTENCES = frozenset(

@@ -82,15 +82,20 @@ class NoContainer:
         """Nothing is open."""
 
 
-def _other_than_mail(file: BinaryIO) -> str:
-    """What a file is that begins as Outlook mails do, with its article; "" for a mail."""
+def words_of(file: BinaryIO) -> str:
+    """What a file is that no reader opens as it is, with its article, as `kinds.other_kind`; raises OSError."""
 
     def read_at(offset: int, count: int) -> bytes:
         file.seek(offset)
         return file.read(count)
 
+    return kinds.other_kind(read_at(0, kinds.HEAD), read_at)
+
+
+def _other_than_mail(file: BinaryIO) -> str:
+    """What a file is that begins as Outlook mails do, with its article; "" for a mail."""
     with telling_damage("the file"):
-        words = kinds.other_kind(read_at(0, kinds.HEAD), read_at)
+        words = words_of(file)
         file.seek(0)
     return "" if words == kinds.OUTLOOK_MAIL else words
 

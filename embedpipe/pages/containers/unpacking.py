@@ -15,6 +15,7 @@ from functools import partial
 from typing import BinaryIO, cast
 
 from embedpipe.core.errors import DocumentError
+from embedpipe.core.objects.reading import local_path
 from embedpipe.pages.containers import kinds, sharing
 from embedpipe.pages.containers.contract import Allowance, Member, RefusedError, Span, found_in, telling_damage
 from embedpipe.pages.containers.naming import Names
@@ -159,7 +160,7 @@ def unpacked(file: BinaryIO, kind: str, allowance: Allowance) -> UnpackedContain
     what = _UNPACKERS[kind][1]
     try:
         file.fileno()
-    except (OSError, AttributeError):  # of object storage: the libraries need a file of the system
+    except (OSError, AttributeError):  # the libraries need a file of the system
         with tempfile.TemporaryFile(prefix="embedpipe-") as held:
             with telling_damage(what):
                 file.seek(0)
@@ -174,6 +175,8 @@ def unpacked(file: BinaryIO, kind: str, allowance: Allowance) -> UnpackedContain
         if is_capped() or sys.platform != "linux":
             told = _unpack(kind, file, target, allowance)
         else:
+            with telling_damage(what):
+                local_path(file, "")  # of object storage: the other process opens what was fetched, by its number
             tries = len(allowance.limits.passwords)  # a second each: archives make them slow on purpose
             seconds = allowance.limits.page_seconds + allowance.most / _BYTES_A_SECOND + tries
             paths = [f"/proc/{os.getpid()}/fd/{one.fileno()}" for one in (file, target)]

@@ -17,8 +17,8 @@ from typing import Self
 
 from embedpipe.core.errors import DocumentError
 from embedpipe.core.records import Document
-from embedpipe.pages.containers.kinds import HEAD, other_kind
-from embedpipe.pages.containers.opening import held_file
+from embedpipe.pages.containers.kinds import HEAD
+from embedpipe.pages.containers.opening import held_file, words_of
 from embedpipe.pages.contract import Limits
 from embedpipe.pages.converting import kept, libre_office
 from embedpipe.pages.converting.running import Caps, Ended, run
@@ -261,7 +261,7 @@ def _found(document: Document) -> Converted | _Wanted:
     if program is None:
         message = f"{converter.name} documents need {converter.made_by}, which is not here: {converter.get}"
         raise DocumentError("needs_converter", message)
-    version = version_of(program, converter.version[1:]) if converter.version else ""
+    version = version_of(converter, program)
     made_by = f"{converter.made_by} {version}".strip()
     file = kept.place(document.sha256, made_by, converter.command)
     return Converted(str(file), made_by) if kept.find(file) else _Wanted(document, converter, program, made_by, file)
@@ -287,9 +287,19 @@ def needs_converting(reader: str) -> bool:
     return reader in CONVERTERS or reader in active()
 
 
+def version_of(converter: Converter, program: str) -> str:
+    """The version of the program of a converter; "" where it tells none."""
+    return _told_version(program, converter.version[1:]) if converter.version else ""
+
+
+def lacking(converter: Converter, program: str) -> str:
+    """The parts that the program of a converter lacks; "" where all are there, or not known."""
+    return libre_office.lacking(program) if converter.made_by == "LibreOffice" else ""
+
+
 @functools.cache
-def version_of(program: str, arguments: Sequence[str]) -> str:
-    """The version that a program tells in its first line, without its own name; "" where it tells none."""
+def _told_version(program: str, arguments: Sequence[str]) -> str:
+    """What a program tells in its first line, without its own name."""
     with contextlib.suppress(OSError, subprocess.SubprocessError):
         done = subprocess.run(  # noqa: S603 - the command is that of the table, or of the user's own file
             [program, *arguments], capture_output=True, stdin=subprocess.DEVNULL, timeout=_VERSION_SECONDS, check=False
@@ -319,12 +329,7 @@ def _result(made: Path, *, alone: bool) -> Path | None:
 
 def _refuse_locked(source: Path) -> None:
     with open(source, "rb") as file:
-
-        def read_at(offset: int, count: int) -> bytes:
-            file.seek(offset)
-            return file.read(count)
-
-        words = other_kind(read_at(0, HEAD), read_at)
+        words = words_of(file)
     if words == "a locked Office document" or libre_office.is_locked(source):
         raise DocumentError("encrypted", "it has a password: save it without one")
 
@@ -333,9 +338,8 @@ def _failure(converter: Converter, program: str, source: Path, ended: Ended) -> 
     """Why there is no PDF."""
     if converter.fails:
         return DocumentError("needs_converter", f"{converter.fails}; or name another program in a readers.toml")
-    lacking = libre_office.lacking(program) if converter.made_by == "LibreOffice" else ""
-    if lacking:
-        return DocumentError("needs_converter", f"LibreOffice is here without {lacking}: {converter.get}")
+    if missing := lacking(converter, program):
+        return DocumentError("needs_converter", f"LibreOffice is here without {missing}: {converter.get}")
     code = ended.code
     lines = [line for line in ended.told.replace(str(source.parent), "").split("\n") if line and "javaldx" not in line]
     last = f": {lines[-1][:_LONGEST_TELLING]}" if lines else ""

@@ -59,21 +59,20 @@ class Ended:
     told: str
 
 
-def run(command: Sequence[str], folder: Path, caps: Caps, stopped: threading.Event, *, isolated: bool = True) -> Ended:
-    """Runs a program to its end, and ends whatever it started.
+def run(command: Sequence[str], folder: Path, caps: Caps, stopped: threading.Event) -> Ended:
+    """Runs a program to its end, without a network where the system lets us, and ends whatever it started.
 
     Args:
         command: The program, and what it is given.
         folder: A folder of its own: its working and temporary folder.
         caps: What it may take.
         stopped: Ends it at once when set.
-        isolated: Whether it is cut off from the network, where the system lets us.
 
     Raises:
         DocumentError: It took too long or too much memory, or cannot be started; or the run was stopped.
     """
     environment = {**os.environ, **_ENVIRONMENT, "TMPDIR": str(folder), "TMP": str(folder), "TEMP": str(folder)}
-    line = [*(_without_network() if isolated else ()), *_within(caps), *command]
+    line = [*_without_network(), *_within(caps), *command]
     with open(folder / "told.txt", "w+b") as told:
         process = _start(line, folder, environment, told.fileno())
         end = time.monotonic() + caps.seconds

@@ -18,7 +18,7 @@ from embedpipe.pages.formats.pdf_mending import (
     settle_signatures,
 )
 from embedpipe.pages.formats.shades import visible
-from embedpipe.pages.formats.stand_ins import stand_in
+from embedpipe.pages.formats.stand_ins import stand_in, unshowable
 
 _FONTS_SHOWN = 3
 
@@ -60,9 +60,9 @@ class PdfDocument:
             raise _refusal(error) from error
         try:
             self.page_count = self._count_pages()
+            if why := unshowable(self.pdf):
+                raise DocumentError("needs_converter", why)
             self._stand_in = stand_in(self.pdf)
-            if self._stand_in and self._stand_in.all_pages:
-                raise DocumentError("needs_converter", self._stand_in.message)
             self._mended: dict[int, str] = {}
             self._instead: dict[int, str] = {}
         except DocumentError:
@@ -103,7 +103,7 @@ class PdfDocument:
                 failure_kind(error, "page_error"), f"cannot be rendered: {first_line(error)}"
             ) from error
         pixels, faint = visible(pixels)
-        stands = self._stand_in if self._stand_in and self._stand_in.of_page(index) else None
+        stands = self._stand_in if index == 0 else None
         warned = pymupdf.TOOLS.mupdf_warnings().partition("\n")[0]
         told = (stands.message if stands else "", mended, faint, self._instead.get(index, ""), warned)
         return Rendering(

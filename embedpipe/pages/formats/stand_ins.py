@@ -33,16 +33,18 @@ class StandIn:
     Attributes:
         outcome: One of `records.PARTIAL`, of its first page.
         message: Why, and what to do.
-        all_pages: Whether it is so of every page.
     """
 
     outcome: str
     message: str
-    all_pages: bool = False
 
-    def of_page(self, index: int) -> bool:
-        """Whether a page is meant."""
-        return self.all_pages or index == 0
+
+def unshowable(pdf: pymupdf.Document) -> str:
+    """Why no page of a document, already opened and unlocked, shows anything of it, and what to do; "" for others."""
+    with contextlib.suppress(Exception):  # MuPDF raises many kinds
+        if _is_dynamic_form(_root(pdf), int(pdf.page_count)):
+            return "a dynamic XFA form, whose pages only Adobe's programs lay out: print it to PDF there"
+    return ""
 
 
 def stand_in(pdf: pymupdf.Document) -> StandIn | None:
@@ -50,11 +52,8 @@ def stand_in(pdf: pymupdf.Document) -> StandIn | None:
 
     What cannot be told, for the document is damaged there, is no reason to lose its pages.
     """
-    with contextlib.suppress(Exception):  # MuPDF raises many kinds
-        root = _mu.pdf_dict_get(_mu.pdf_trailer(_mu.pdf_specifics(pdf.this)), _mu.pdf_new_name("Root"))
-        if _is_dynamic_form(root, int(pdf.page_count)):
-            message = "a dynamic XFA form, whose pages only Adobe's programs lay out: print it to PDF there"
-            return StandIn(PLACEHOLDER, message, all_pages=True)
+    with contextlib.suppress(Exception):
+        root = _root(pdf)
         names = _embedded(root) + _attached(pdf)
         portfolio = bool(_mu.pdf_is_dict(_get(root, "Collection")))
         files = f"{len(names)} embedded file{'s' * (len(names) != 1)}{_listed(names)}"
@@ -64,6 +63,10 @@ def stand_in(pdf: pymupdf.Document) -> StandIn | None:
         if portfolio or names:
             return StandIn(COVER, f"the document also has {files}, which no page shows: read them with --attachments")
     return None
+
+
+def _root(pdf: pymupdf.Document) -> Any:
+    return _get(_mu.pdf_trailer(_mu.pdf_specifics(pdf.this)), "Root")
 
 
 def _get(dictionary: Any, *path: str) -> Any:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +52,7 @@ def heal(store: FeatureStore) -> None:
 def _adopted(store: FeatureStore, good: list[Part], files: Iterable[Path], rows: dict[Path, int]) -> list[Part]:
     """Parts that were not listed, without the rows of pages that others have: merged ones may have such."""
     parts = [Part.of(file, rows[file], sha256_of(file)) for file in files]
-    parts = [part if _is_own(store, part) else Part(**{**part.as_json(), "linked": True}) for part in parts]
+    parts = [part if _is_own(store, part) else replace(part, linked=True) for part in parts]
     if not parts or not (good or len(parts) > 1):
         return parts
     keys = [counting_keys(store.path, part) for part in [*good, *parts]]

@@ -99,3 +99,16 @@ def doubled(keys: list[Keys], ranks: list[NDArray[np.uint8]] | None = None) -> l
     found = np.zeros(len(a), bool)
     found[order[at + 1]] = True
     return np.split(found, np.cumsum(sizes)[:-1]) if sizes else []
+
+
+def omitted_rows(size: int, counting: NDArray[np.bool_] | None, again: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which rows of a part do not count any more, (size,).
+
+    Args:
+        size: Rows of its file.
+        counting: Which of them counted before, (size,); None for all.
+        again: Which of those that counted another part has, in their order.
+    """
+    omitted = np.zeros(size, bool) if counting is None else ~counting
+    omitted[slice(None) if counting is None else np.flatnonzero(counting)] = again
+    return omitted

@@ -1,10 +1,12 @@
 """A finished file under a second name: a hard link where both lie on one disk, else a copy that is compared."""
 
 import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from embedpipe.core.errors import ArtifactError
 from embedpipe.core.files import copied, replacing, sha256_of
+from embedpipe.store.sources import file_of
 
 
 def linked(source: Path, target: Path, sha256: str = "") -> bool:
@@ -36,10 +38,9 @@ def linked(source: Path, target: Path, sha256: str = "") -> bool:
     return True
 
 
-def place_of(file: Path) -> object:
-    """The same for all names of one file; the name itself where that cannot be told."""
-    try:
-        status = os.stat(file)
-    except OSError:
-        return str(file)
-    return (status.st_dev, status.st_ino) if status.st_ino else str(file)
+def remove_links(stray: Sequence[Path], files: Iterable[Path]) -> None:
+    """Removes those of some names that are links to files of others."""
+    theirs = {file_of(str(file)) for file in files} if stray else set()  # each is asked of the disk
+    for name in stray:
+        if file_of(str(name)) in theirs:
+            name.unlink()

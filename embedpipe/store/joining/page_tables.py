@@ -17,8 +17,8 @@ from embedpipe.core.errors import ArtifactError
 from embedpipe.core.files import synced
 from embedpipe.core.records import NO_WORDS
 from embedpipe.pages.contract import WORDS
-from embedpipe.store.joining.keys import Keys, doubled, read_keys
-from embedpipe.store.joining.linking import linked, place_of
+from embedpipe.store.joining.keys import Keys, doubled, omitted_rows, read_keys
+from embedpipe.store.joining.linking import linked, remove_links
 from embedpipe.store.page_table import PageTable, PageTableWriter
 from embedpipe.store.parts import Part, suspect
 
@@ -77,9 +77,7 @@ def join(table: PageTable, others: Sequence[PageTable]) -> JoinedTable:
     twice = doubled(keys, ranks)[len(own) :] if parts else []
     new: list[Part] = []
     for (other, part, counting, size), again in zip(parts, twice, strict=True):
-        backwards = again[::-1]
-        omitted = np.zeros(size, bool) if counting is None else ~counting
-        omitted[slice(None) if counting is None else np.flatnonzero(counting)] = backwards
+        omitted = omitted_rows(size, counting, again[::-1])
         joined.taken += int((~again).sum())
         joined.twice += int(again.sum())
         if not omitted.all():
@@ -123,7 +121,4 @@ def _remove_links(table: PageTable, others: Sequence[PageTable]) -> None:
     """Removes links to parts of the sources that a killed run made and did not list."""
     listed = {part.name for part in [*table.parts, *table.damaged]}
     stray = [file for file in table.files() if file.name not in listed]
-    places = {place_of(other.folder / part.name) for other in others for part in other.parts} if stray else set()
-    for file in stray:
-        if place_of(file) in places:
-            file.unlink()
+    remove_links(stray, (other.folder / part.name for other in others for part in other.parts))

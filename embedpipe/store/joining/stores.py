@@ -22,8 +22,8 @@ from embedpipe.store.columns import read
 from embedpipe.store.failure_table import DIGEST, FAILURE_COLUMNS, FAILURES_FILE, digest_of, failure_key, failure_row
 from embedpipe.store.features import FeatureStore, unlisted
 from embedpipe.store.joining.healing import counting_keys, heal
-from embedpipe.store.joining.keys import Keys, added, doubled, read_keys
-from embedpipe.store.joining.linking import linked, place_of
+from embedpipe.store.joining.keys import Keys, added, doubled, omitted_rows, read_keys
+from embedpipe.store.joining.linking import linked, remove_links
 from embedpipe.store.parts import Part, part_files, suspect
 
 Tell = Callable[[int, int], None]
@@ -210,11 +210,7 @@ class _Join:
             self.joined.expected = added(self.joined.expected, own.where(~again).checksum())
             if not count:
                 continue
-            omitted = np.zeros(candidate.size, bool)
-            omitted[np.flatnonzero(candidate.counting) if candidate.counting is not None else slice(None)] = again
-            if candidate.counting is not None:
-                omitted |= ~candidate.counting
-            parts.append(self._link_one(candidate, number, omitted))
+            parts.append(self._link_one(candidate, number, omitted_rows(candidate.size, candidate.counting, again)))
             number += 1
         return parts
 
@@ -277,7 +273,5 @@ def _is_stored(failure: PageFailure, pages: set[tuple[str, int]], documents: set
 def _remove_links(store: FeatureStore, others: Sequence[FeatureStore]) -> None:
     """Removes links to parts of the sources that a killed run made and did not list."""
     listed = {part.name for part in store.listed}
-    places = {place_of(other.path / part.name) for other in others for part in other.listed}
-    for file in part_files(store.path):
-        if file.name not in listed and place_of(file) in places:
-            file.unlink()
+    stray = [file for file in part_files(store.path) if file.name not in listed]
+    remove_links(stray, (other.path / part.name for other in others for part in other.listed))

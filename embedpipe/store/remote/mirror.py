@@ -24,8 +24,7 @@ from typing import Any
 
 from embedpipe.core import claims
 from embedpipe.core.errors import ArtifactError
-from embedpipe.core.files import is_temporary, making, read_json, sha256_of, synced, write_json
-from embedpipe.core.locks import TakenError, alone
+from embedpipe.core.files import is_temporary, making, read_json, sha256_of, synced, waiting, write_json
 from embedpipe.core.objects.places import Status, below, scan
 from embedpipe.core.objects.service import called
 from embedpipe.core.objects.urls import joined
@@ -286,23 +285,14 @@ class Mirror:
     def _remember(self, known: dict[str, Known]) -> None:
         write_json(self._state, {"url": self.url, "files": known})
 
-    @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _alone(self) -> contextlib.AbstractContextManager[None]:
         """One process of this machine compares and copies at a time."""
-        waited = 0.0
-        while True:
-            with contextlib.ExitStack() as stack:
-                try:
-                    stack.enter_context(alone(self._state.with_suffix(".lock")))
-                except TakenError:
-                    if waited >= _WAITED_SECONDS:
-                        why = f"another process of this machine copies {self.url}: wait until it ends"
-                        raise ArtifactError(why) from None
-                else:
-                    yield
-                    return
-            time.sleep(0.1)
-            waited += 0.1
+        return waiting(
+            self._state.with_suffix(".lock"),
+            lambda _: f"another process of this machine copies {self.url}: wait until it ends",
+            lambda why: f"cannot write to {self._state.parent}: {why}",
+            _WAITED_SECONDS,
+        )
 
     @contextlib.contextmanager
     def _in_words(self, *, writes: bool) -> Iterator[None]:

@@ -1,19 +1,16 @@
 """The executor of one machine: each worker is a process, with its own render processes and network."""
 
 import multiprocessing.connection
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
-from embedpipe.cluster.protocol import INTERRUPTED, Done, Event, Lost, Told, Work
-from embedpipe.cluster.work import do
-from embedpipe.core.errors import BusyError, EmbedpipeError
-from embedpipe.core.memory import is_lack_of_memory
+from embedpipe.cluster.protocol import Done, Event, Lost, Told, Work
+from embedpipe.cluster.work import done_or_lost
 from embedpipe.pages.workers import WorkerContext
 
 _ENDING_SECONDS = 30.0
-_PATIENCE = 0.05
 
 
 @dataclass(slots=True)
@@ -112,23 +109,3 @@ def _work(pipe: "Connection[object, object]", work: Work) -> None:
     except OSError:  # nobody listens any more: what was computed is kept
         return
     pipe.send(event)
-
-
-def done_or_lost(
-    work: Work, tell: Callable[[Told], None], *, node: str = "", stopped: Callable[[], bool] = bool
-) -> Done | Lost:
-    """Does a work, and makes what goes wrong a `Lost`; for any executor."""
-    try:
-        return do(work, tell, node=node, stopped=stopped)
-    except KeyboardInterrupt:  # before the first page
-        return Done(work.shard, node, work.artifacts, INTERRUPTED)
-    except EmbedpipeError as error:
-        return Lost(work.shard, str(error), again=isinstance(error, BusyError), busy=isinstance(error, BusyError))
-    except MemoryError:
-        return Lost(work.shard, "its memory was used up")
-    except OSError as error:
-        return Lost(work.shard, f"{type(error).__name__}: {error}")
-    except Exception as error:
-        if is_lack_of_memory(error):
-            return Lost(work.shard, "its memory was used up")
-        raise
