@@ -16,6 +16,7 @@ const MOST_KEYS = 9;
 const isOpen = (row) => store.documents.state[row] !== CHECKED;
 const rowsOf = (family) =>
   Uint32Array.from(family.documents.map((id) => store.documents.rowOf.get(id)).filter((row) => row !== undefined));
+// How many documents of a family are still to be labelled.
 const open = (family) =>
   family.documents.reduce((number, id) => {
     const row = store.documents.rowOf.get(id);
@@ -42,8 +43,7 @@ function offered(family) {
   return [...new Set(names.filter((name) => name && name !== NO_TYPE))].slice(0, MOST_KEYS);
 }
 
-function Family({ family, isHere, onOpen }) {
-  const left = open(family);
+function Family({ family, left, isHere, onOpen }) {
   const { document, page } = family.representative;
   const type = family.type || family.guess;
   return html`
@@ -82,7 +82,9 @@ export function Families({ values }) {
     () => (loaded.value?.families || []).filter((family) => rowsOf(family).length),
     [loaded.value, store.documents],
   );
-  const family = families.find((one) => String(one.family) === values.family) || families.find(open) || families[0];
+  const lefts = useMemo(() => new Map(families.map((one) => [one, open(one)])), [families, store.revision]);
+  const hasLeft = (one) => lefts.get(one) > 0;
+  const family = families.find((one) => String(one.family) === values.family) || families.find(hasLeft) || families[0];
   const place = families.indexOf(family);
   useEffect(() => {
     setOut(new Set());
@@ -99,7 +101,7 @@ export function Families({ values }) {
     if (next) change({ family: next.family, ...CLOSED });
   };
   const onward = () => {
-    const next = [...families.slice(place + 1), ...families.slice(0, place)].find(open);
+    const next = [...families.slice(place + 1), ...families.slice(0, place)].find(hasLeft);
     if (next) change({ family: next.family, ...CLOSED });
   };
   const give = (type) => {
@@ -135,13 +137,12 @@ export function Families({ values }) {
   if (missing) return missing;
   if (!family)
     return html`<${Empty} title=${say("No two documents have one layout.")}><p>${say("Documents that are alone are in the queue.")}</p></${Empty}>`;
-  const left = families.reduce((sum, one) => sum + (open(one) ? 1 : 0), 0);
   return html`
     <${Stale} value=${loaded.value} />
     <div class="families">
       <nav class="list scroll" ref=${list} aria-label=${say("Families")} tabindex="0">
         <p class="dim small number">
-          ${say("{} families, {} with documents to label", count(families.length), count(left))}
+          ${say("{} families, {} with documents to label", count(families.length), count(families.filter(hasLeft).length))}
         </p>
         <ul>
           ${families.slice(0, Math.max(SHOWN, place + 20)).map(
@@ -149,6 +150,7 @@ export function Families({ values }) {
               <${Family}
                 key=${one.family}
                 family=${one}
+                left=${lefts.get(one)}
                 isHere=${one === family}
                 onOpen=${() => change({ family: one.family, ...CLOSED })}
               />
