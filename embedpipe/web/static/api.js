@@ -1,7 +1,7 @@
 // The server's REST service, which programs use as well. Errors are problem details (RFC 9457): their `detail` is one clear line.
 import { say, tag } from "./i18n.js";
 
-export class Problem extends Error {
+class Problem extends Error {
   constructor(status, body) {
     super(body.detail || body.title || say("The server answered {}.", status));
     Object.assign(this, { name: "Problem", status, code: body.code || "", body });

@@ -7,7 +7,7 @@ import { Grid } from "./grid.js";
 import { count, say, share } from "./i18n.js";
 import { useKeys } from "./keys.js";
 import { label, nameOf } from "./labelling.js";
-import { Empty, Picture, Type } from "./pieces.js";
+import { Empty, Facts, Picture, Type } from "./pieces.js";
 import { isReadOnly, rowOf, store, typeName, typeNumber, useStore } from "./store.js";
 import { html, useMemo, useState } from "./vendor/preact.js";
 
@@ -115,7 +115,7 @@ function Wrong({ wrong, place, total, accept, keep, move }) {
         !isReadOnly() &&
         html`
           <button class="main" onClick=${accept}>
-            <kbd>${say("space")}</kbd>
+            <kbd>${say("spacebar")}</kbd>
             ${say("change to {}", nameOf(wrong.suggested))}
           </button>
           <button onClick=${keep}>
@@ -174,16 +174,13 @@ export function Confusion({ values }) {
     <div class="beside">
       <div class="confusion">
         <section class="left" aria-label=${say("Confusion matrix")}>
-          <dl class="facts large body">
-            <div>
-              <dt>${say("Right on held-out documents")}</dt>
-              <dd>${share(value.accuracy, 1)}</dd>
-            </div>
-            <div>
-              <dt>${say("Likely wrong labels")}</dt>
-              <dd>${count(wrongs.length)}</dd>
-            </div>
-          </dl>
+          <${Facts}
+            kind="large body"
+            facts=${[
+              [say("Right on held-out documents"), share(value.accuracy, 1)],
+              [say("Likely wrong labels"), count(wrongs.length)],
+            ]}
+          />
           <${Matrix} value=${value} cell=${values.cell} />
         </section>
         <section class="right" aria-label=${values.cell ? say("Documents of the cell") : say("Likely wrong labels")}>

@@ -7,7 +7,7 @@ import { Grid, SIZES } from "./grid.js";
 import { label, labelAsked, nameOf } from "./labelling.js";
 import { csv, download, Empty, stateName } from "./pieces.js";
 import { clear, select, useSelection } from "./selection.js";
-import { isReadOnly, LABEL_STATES, store, typeName, typeOf, useStore } from "./store.js";
+import { isReadOnly, LABEL_STATES, sizesOfTypes, store, typeName, typeOf, useStore } from "./store.js";
 import { html, useMemo } from "./vendor/preact.js";
 
 const NO_TYPE_YET = " "; // no type is called so
@@ -24,7 +24,7 @@ const SORTS = {
 const FALLING = new Set(["doubt", "novelty", "pages"]);
 
 // Rows that pass the filters of the address, in its order.
-export function filtered(values) {
+function filtered(values) {
   const { documents } = store;
   const { type, state, status, folder, text } = values;
   const wanted = type === undefined ? null : type === NO_TYPE_YET ? -1 : documents.types.indexOf(type);
@@ -125,14 +125,7 @@ function Choice({ name, title, value, options, all }) {
 
 function Filters({ values }) {
   const { documents } = store;
-  const sizes = useMemo(() => {
-    const found = new Map();
-    for (let row = 0; row < documents.count; row++) {
-      const type = typeOf(row);
-      found.set(type, (found.get(type) || 0) + 1);
-    }
-    return found;
-  }, [store.revision]);
+  const sizes = useMemo(sizesOfTypes, [store.revision]);
   const types = [...sizes]
     .filter(([number]) => number >= 0)
     .sort((a, b) => b[1] - a[1])

@@ -1,7 +1,7 @@
 // Jobs of the server: how far they are, what failed in them and why, stopping them and going on.
 import { post } from "./api.js";
 import { count, decimal, say } from "./i18n.js";
-import { Bar, Mark, tellError } from "./pieces.js";
+import { Bar, Facts, Mark, tellError } from "./pieces.js";
 import { isReadOnly, store, useStore } from "./store.js";
 import { html, useState } from "./vendor/preact.js";
 
@@ -138,16 +138,7 @@ export function JobCard({ job }) {
         job.kind === "embed" &&
         numbers.length > 0 &&
         html`
-          <dl class="facts small">
-            ${numbers.map(
-              ([name, text]) => html`
-                <div key=${name}>
-                  <dt>${text()}</dt>
-                  <dd>${count(result[name])}</dd>
-                </div>
-              `,
-            )}
-          </dl>
+          <${Facts} facts=${numbers.map(([name, text]) => [text(), count(result[name])])} kind="small" />
         `
       }
       <${Failures} failures=${result?.failures} />

@@ -1,5 +1,5 @@
 // Giving a type to documents, by a dialog that any view opens, and taking it back.
-import { isReadOnly, redo, setLabels, store, typeOf, undo, useStore } from "./store.js";
+import { isReadOnly, redo, setLabels, sizesOfTypes, store, undo, useStore } from "./store.js";
 import { count, say } from "./i18n.js";
 import { Dialog, tellError, toast, Type } from "./pieces.js";
 import { html, useEffect, useLayoutEffect, useRef, useState } from "./vendor/preact.js";
@@ -72,13 +72,9 @@ export const doAgain = () =>
 function known() {
   const { documents } = store;
   if (!documents) return [];
-  const sizes = new Array(documents.types.length).fill(0);
-  for (let row = 0; row < documents.count; row++) {
-    const type = typeOf(row);
-    if (type >= 0) sizes[type]++;
-  }
+  const sizes = sizesOfTypes();
   return documents.types
-    .map((name, number) => ({ name, number, size: sizes[number] }))
+    .map((name, number) => ({ name, number, size: sizes.get(number) || 0 }))
     .filter(({ name }) => name !== NO_TYPE)
     .sort((a, b) => b.size - a.size || a.name.localeCompare(b.name));
 }

@@ -2,6 +2,7 @@
 import { addressOf, change, go } from "./address.js";
 import { large, post, send, small } from "./api.js";
 import { Thumb } from "./grid.js";
+import { FileButton, useDrop } from "./files.js";
 import { decimal, say } from "./i18n.js";
 import { nameOf } from "./labelling.js";
 import { Empty, Failed, Picture, Type, useLoaded, Waiting } from "./pieces.js";
@@ -94,8 +95,6 @@ const flag = (text, fallback) => (text === undefined ? fallback : text === "1");
 export function Lookalikes({ values }) {
   useStore();
   const [file, setFile] = useState(null);
-  const [over, setOver] = useState(false);
-  const chosen = useRef(null);
   const page = Number(values.page) || 1;
   const box = boxOf(values.box);
   const asked = {
@@ -143,37 +142,16 @@ export function Lookalikes({ values }) {
   useEffect(() => () => preview && URL.revokeObjectURL(preview), [preview]);
   const row = values.document ? rowOf(values.document) : -1;
   const pages = row >= 0 ? store.documents.pages[row] : 1;
-  const drop = {
-    onDragOver: (event) => {
-      event.preventDefault();
-      setOver(true);
-    },
-    onDragLeave: () => setOver(false),
-    onDrop: (event) => {
-      event.preventDefault();
-      setOver(false);
-      take(event.dataTransfer.files);
-    },
-  };
+  const [over, drop] = useDrop((transfer) => take(transfer.files));
   const choose = html`
-    <button onClick=${() => chosen.current.click()}>${say("Choose a file")}</button>
-    <input
-      ref=${chosen}
-      type="file"
-      hidden
-      data-name="query"
-      onChange=${(event) => {
-        take(event.target.files);
-        event.target.value = "";
-      }}
-    />
+    <${FileButton} name="query" take=${take}>${say("Choose a file")}</${FileButton}>
   `;
   if (!isAsked) {
-    return html`<div class=${`lookalikes none ${over ? "over" : ""}`} ...${drop}><${Empty} title=${say("Which pages look like this one?")}>
+    return html`<div class=${`lookalikes none ${over}`} ...${drop}><${Empty} title=${say("Which pages look like this one?")}>
       <p>${say("Drop or paste a PDF, a scan or a picture here, or open a document and press “Look-alikes”. The file is compared and not kept.")}</p>${choose}<a class="button" href=${addressOf("heap")}>${say("Choose a page from the heap")}</a></${Empty}></div>`;
   }
   return html`
-    <div class=${`lookalikes ${over ? "over" : ""}`} ...${drop}>
+    <div class=${`lookalikes ${over}`} ...${drop}>
       <section class="query" aria-label=${say("The page that is asked about")}>
         <header>
           <h2><bdi>${file ? file.name : row >= 0 ? store.documents.name[row] : values.document}</bdi></h2>

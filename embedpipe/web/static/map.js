@@ -10,7 +10,7 @@ import { labelAsked, nameOf } from "./labelling.js";
 import { hueOf, shapeOf, stateName } from "./pieces.js";
 import { Scatter } from "./scatter.js";
 import { carried, clear, select, useSelection } from "./selection.js";
-import { LABEL_STATES, store, typeName, typeOf, useStore } from "./store.js";
+import { LABEL_STATES, sizesOf, store, typeName, typeOf, useStore } from "./store.js";
 import { html, useEffect, useMemo, useRef, useState } from "./vendor/preact.js";
 
 const variable = (hue) => (hue === "none" ? "--none" : hue === "hue7" ? "--other" : `--${hue}`);
@@ -63,10 +63,9 @@ function grouped(rows, mode) {
 }
 
 function Legend({ of, groups, hidden }) {
-  const sizes = new Uint32Array(groups.length);
-  for (const group of of) sizes[group]++;
+  const sizes = sizesOf(of);
   const shown = groups
-    .map((group, number) => ({ ...group, size: sizes[number] }))
+    .map((group, number) => ({ ...group, size: sizes.get(number) }))
     .filter(({ size }) => size)
     .sort((a, b) => b.size - a.size);
   const toggle = (key) => {

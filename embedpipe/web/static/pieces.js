@@ -46,6 +46,22 @@ export const Bar = ({ share, kind = "", label }) => html`
   </span>
 `;
 
+// Figures with their names, those that are there: [["Margin", "0.21"]].
+export const Facts = ({ facts, kind = "" }) => html`
+  <dl class=${`facts ${kind}`}>
+    ${facts
+      .filter(([, value]) => value)
+      .map(
+        ([name, value, mark = ""]) => html`
+          <div key=${name}>
+            <dt>${name}</dt>
+            <dd class=${mark}>${value}</dd>
+          </div>
+        `,
+      )}
+  </dl>
+`;
+
 // Large pictures that are here already; those to come are fetched one after the other, so that they do not take all
 // connections that a browser has.
 const fetched = new Set();

@@ -292,7 +292,9 @@ export function Piles({ values }) {
 }
 
 function OnePile({ values }) {
-  const loaded = useDerived("piles", "/piles", { document: values.document });
+  const loaded = useDerived("piles", store.version.classifier && "/piles", { document: values.document });
+  if (!store.version.classifier)
+    return html`<${Empty} title=${say("Without a classifier, nobody knows where documents begin.")}><p>${say("Label a few documents of each type in the families or the queue, then fit.")}</p><a class="button" href=${addressOf("refit")}>${say("Refit")}</a></${Empty}>`;
   return (
     instead(loaded, say("Where documents begin is being looked for.")) ||
     html`

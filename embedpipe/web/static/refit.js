@@ -7,9 +7,9 @@ import { count, say, share } from "./i18n.js";
 import { JobCard } from "./jobs.js";
 import { useKeys } from "./keys.js";
 import { nameOf } from "./labelling.js";
-import { Mark, tellError, toast, Type } from "./pieces.js";
+import { Facts, Mark, tellError, toast, Type } from "./pieces.js";
 import { counts, isReadOnly, loadVersion, store, typeNumber, useEvents, useStore } from "./store.js";
-import { html, useCallback, useState } from "./vendor/preact.js";
+import { html, useState } from "./vendor/preact.js";
 
 const KINDS = {
   knn: () => say("nearest pages: a few seconds"),
@@ -18,8 +18,8 @@ const KINDS = {
 };
 const SHOWN = 60;
 
-const points = (value) =>
-  value === null || value === undefined ? "" : `${value >= 0 ? "+" : "−"}${Math.abs(100 * value).toFixed(1)}`;
+const known = (value) => value !== null && value !== undefined;
+const points = (value) => !known(value) ? "" : `${value >= 0 ? "+" : "−"}${Math.abs(100 * value).toFixed(1)}`;
 const direction = (value) => (!value || Math.abs(value) < 0.0005 ? "dim" : value > 0 ? "up" : "down");
 
 function Fit({ start }) {
@@ -155,6 +155,7 @@ function Changes({ values, loaded }) {
       </p>
     `;
   const { accuracy } = value;
+  const moved = known(accuracy?.before) && known(accuracy.after) ? accuracy.after - accuracy.before : null;
   return html`
     <section class="what" aria-label=${say("What changed")}>
       <header class="tools">
@@ -178,26 +179,15 @@ function Changes({ values, loaded }) {
         ${
           accuracy &&
           html`
-            <dl class="facts large">
-              <div>
-                <dt>${say("Right on held-out documents, before")}</dt>
-                <dd>${share(accuracy.before, 1)}</dd>
-              </div>
-              <div>
-                <dt>${say("after")}</dt>
-                <dd>${share(accuracy.after, 1)}</dd>
-              </div>
-              <div>
-                <dt>${say("change")}</dt>
-                <dd class=${direction(accuracy.after - accuracy.before)}>
-                  ${points(accuracy.after - accuracy.before)}
-                </dd>
-              </div>
-              <div>
-                <dt>${say("Documents answered otherwise")}</dt>
-                <dd>${count(value.flips.length)}</dd>
-              </div>
-            </dl>
+            <${Facts}
+              kind="large"
+              facts=${[
+                [say("Right on held-out documents, before"), share(accuracy.before, 1)],
+                [say("after"), share(accuracy.after, 1)],
+                [say("change"), points(moved), direction(moved)],
+                [say("Documents answered otherwise"), count(value.flips.length)],
+              ]}
+            />
           `
         }
         ${
@@ -224,11 +214,8 @@ export function Refit({ values }) {
   useStore();
   const [job, setJob] = useState(null);
   const name = store.version.classifier?.name;
-  const loaded = useDerived("changes", "/changes", name ? { name } : {});
-  useEvents(
-    ["classifier"],
-    useCallback(() => loaded.again(), []),
-  );
+  const loaded = useDerived("changes", name && "/changes", { name });
+  useEvents(["classifier"], loaded.again);
   const start = async (kind) => {
     if (isReadOnly()) return;
     try {
@@ -288,7 +275,8 @@ export function Refit({ values }) {
             ? html`
                 <${Changes} values=${{ keep, rollBack }} loaded=${loaded} />
               `
-            : html`
+            : !counts().checked &&
+              html`
                 <p class="dim body">
                   ${say("Label a few documents of each type in the families or the queue, then fit.")}
                 </p>

@@ -1,7 +1,8 @@
 // What all views show: the columns of the documents, as the server has them. Nothing is kept here that it does not have:
 // labels are set here at once, sent, and asked for again where that failed or where another page has changed some.
 import { client, get, post } from "./api.js";
-import { useEffect, useState } from "./vendor/preact.js";
+import { forgetMissing } from "./loader.js";
+import { useEffect, useRef, useState } from "./vendor/preact.js";
 
 export const NONE = 0,
   SUGGESTED = 1,
@@ -33,13 +34,15 @@ export function useStore() {
   return store;
 }
 
-// Events of the server that a view waits for: watch(["derived", "job"], action).
+// Events of the server that a view waits for, and the one by which it knows that it may have missed some ("reset").
 export function useEvents(names, action) {
+  const latest = useRef(action);
+  latest.current = action;
   useEffect(() => {
-    const watcher = (event) => (names.includes(event.event) || event.event === "reset") && action(event);
+    const watcher = (event) => (names.includes(event.event) || event.event === "reset") && latest.current(event);
     watchers.add(watcher);
     return () => watchers.delete(watcher);
-  }, [action, ...names]);
+  }, names);
 }
 
 function take({ dictionaries, columns, count, answers }) {
@@ -83,8 +86,9 @@ async function settled(ask) {
   }
 }
 
-export async function loadDocuments() {
+async function loadDocuments() {
   take(await settled(() => get("/documents")));
+  forgetMissing();
   tell();
 }
 
@@ -118,12 +122,12 @@ export async function loadVersion() {
   tell();
 }
 
-export const loadAll = async () => {
+async function loadAll() {
   await loadVersion();
   await Promise.all([loadDocuments(), loadHistory(), loadJobs()]);
   store.ready = true;
   tell();
-};
+}
 
 export const isReadOnly = () => Boolean(store.version?.read_only);
 export const rowOf = (id) => store.documents?.rowOf.get(id) ?? -1;
@@ -133,15 +137,22 @@ export const typeOf = (row) =>
   store.documents.label[row] >= 0 ? store.documents.label[row] : store.documents.type[row];
 export const typeName = (number) => (number < 0 ? "" : store.documents.types[number]);
 
-export function counts() {
-  const { documents } = store;
-  const found = { checked: 0, suggested: 0, total: documents?.count || 0 };
-  if (documents)
-    for (const state of documents.state) {
-      if (state === CHECKED) found.checked++;
-      else if (state === SUGGESTED) found.suggested++;
-    }
+// How often each value comes: sizesOf([2, 1, 2]) is 2 → 2, 1 → 1.
+export function sizesOf(values) {
+  const found = new Map();
+  for (const value of values) found.set(value, (found.get(value) || 0) + 1);
   return found;
+}
+// The same of the types that documents count as, by the number of the type; -1 where there is none.
+export const sizesOfTypes = () => sizesOf(store.documents.label.map((_, row) => typeOf(row)));
+
+export function counts() {
+  const sizes = sizesOf(store.documents?.state || []);
+  return {
+    checked: sizes.get(CHECKED) || 0,
+    suggested: sizes.get(SUGGESTED) || 0,
+    total: store.documents?.count || 0,
+  };
 }
 
 function put(ids, type, state) {
