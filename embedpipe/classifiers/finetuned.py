@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedpipe.backbones import loading
-from embedpipe.backbones.engines import Backbone
+from embedpipe.backbones.engines import Backbone, EngineChoice
 from embedpipe.backbones.model_cache import Wanted
+from embedpipe.backbones.names import full_name
 from embedpipe.core.errors import ArtifactError, UnknownNameError, UsageError
 from embedpipe.core.files import check_sha256, read_json
 from embedpipe.core.records import Identity, Member, Recipe
@@ -53,6 +54,23 @@ def load(workspace: Workspace, wanted: Sequence[Wanted], request: Wanted) -> Bac
         EmbedpipeError: As `resolve` and `loading.load_backbone`.
     """
     return loading.finished([named(loading.load(resolve(workspace, one)), one.name) for one in wanted], request)
+
+
+def load_for(
+    workspace: Workspace, identity: Identity, name: str | None, weights: str | None, choice: EngineChoice
+) -> Backbone:
+    """The network that features were made with, or the one that was asked for instead, loaded as by `load`.
+
+    Args:
+        workspace: Where fine-tuned backbones are.
+        identity: What the features were made with: pages are taken, and turned upright, as for them.
+        name: The backbone that was asked for; None for that of the identity.
+        weights: The weights that were asked for, if any.
+        choice: How it is run.
+    """
+    asked = Wanted(name or identity.backbone, weights, identity.recipe, {}, choice, identity.upright)
+    same = full_name(asked.name) == identity.backbone
+    return load(workspace, Wanted.of(identity, choice, weights) if same else asked.members(), asked)
 
 
 def named(backbone: Backbone, name: str) -> Backbone:

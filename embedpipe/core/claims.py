@@ -14,6 +14,9 @@ MANIFEST = "embedpipe.json"
 SHARDS = "shards"
 """Where the stores of the shards of a job are, which its next run merges again."""
 
+SERVE = "serve"
+"""What the server keeps: jobs, uploads, and what it derived."""
+
 FOLDERS = (
     "features",
     "pages",
@@ -25,7 +28,7 @@ FOLDERS = (
     "labels",
     "watched",
     "duplicates",
-    "serve",
+    SERVE,
     SHARDS,
 )
 """What artifacts hold, besides `FILES`."""

@@ -168,6 +168,20 @@ def file_time(nanoseconds: int) -> int:
     return min(max(nanoseconds, -(2**63)), 2**63 - 1)
 
 
+def mark_of(file: Path) -> tuple[int, int, int] | None:
+    """By what a file is known to be the same still: time of change, size and number; None where there is none."""
+    try:
+        status = os.stat(file)
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+def now() -> str:
+    """The time as it is noted in records: ISO 8601, UTC, in seconds."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
 def sha256_of(path: Path) -> str:
     """Hash of a file's content."""
     with open(path, "rb") as file:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TextIO
 
 from embedpipe.core.encodings import decode
 from embedpipe.core.errors import EmbedpipeError
@@ -41,11 +42,23 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, ob
         rows: Values by column name; None and missing ones are empty cells.
     """
     with written(path) as temporary, open(temporary, "w", encoding="utf-8-sig", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(columns)
-        for row in rows:
-            values = (row.get(column) for column in columns)
-            writer.writerow("" if v is None else guard(v) if isinstance(v, str) else v for v in values)
+        write_rows(file, columns, rows)
+
+
+def csv_bytes(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> bytes:
+    """What `write_csv` would write; halves of characters, which UTF-8 cannot hold, are escaped."""
+    file = io.StringIO(newline="")
+    write_rows(file, columns, rows)
+    return file.getvalue().encode("utf-8-sig", "backslashreplace")
+
+
+def write_rows(file: TextIO, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
+    """Writes the header and the rows of `write_csv` to an open file."""
+    writer = csv.writer(file)
+    writer.writerow(columns)
+    for row in rows:
+        values = (row.get(column) for column in columns)
+        writer.writerow("" if v is None else guard(v) if isinstance(v, str) else v for v in values)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,12 @@ worker for each takes longer than all the rest.
 """
 
 import contextlib
-import os
 import threading
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+from embedpipe.core.files import mark_of
 from embedpipe.pages.documents import ReadOptions
 from embedpipe.pages.rendering import Renderer
 
@@ -77,12 +77,3 @@ class Warm:
             idle, self._idle = self._idle, []
         for *_, renderer in idle:
             renderer.stop()
-
-
-def mark_of(file: Path) -> tuple[int, int, int] | None:
-    """By what a file is known to be the same still: time of change, size and number; None where there is none."""
-    try:
-        status = os.stat(file)
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_size, status.st_ino

@@ -321,6 +321,10 @@ class Labels:
                 counts[row.label] = counts.get(row.label, 0) + 1
         return dict(sorted(counts.items()))
 
+    def of_page(self, sha256: str, index: int) -> Label | None:
+        """The label of a page, counted from 0, which goes before the one of its document."""
+        return self.rows.get((sha256, index + 1)) or self.rows.get((sha256, 0))
+
     def of_pages(self, pages: "pd.DataFrame") -> "pd.DataFrame":
         """Labels and groups of pages.
 
@@ -328,15 +332,14 @@ class Labels:
             pages: Rows with the columns document_sha256 and page_index.
 
         Returns:
-            Columns `label` (None without one) and `group`, with the index of `pages`. A label of the page goes
-            before one of the document; without a group, a document is a group of its own. All pages of a document
-            are of one group, and groups that a document's labels name together are one, of the first name.
+            Columns `label` (of `of_page`, None without one) and `group`, with the index of `pages`. Without a group, a
+            document is a group of its own. All pages of a document are of one group, and groups that a document's
+            labels name together are one, of the first name.
         """
         import pandas as pd  # noqa: PLC0415 - counting and looking up labels does without it, and it takes long to load
 
-        keys = list(zip(pages["document_sha256"], pages["page_index"] + 1, strict=True))
-        found = [self.rows.get(key) or self.rows.get((key[0], 0)) for key in keys]
-        labels = [row.label if row else None for row in found]
+        keys = list(zip(pages["document_sha256"], pages["page_index"], strict=True))
+        labels = [row.label if (row := self.of_page(*key)) else None for key in keys]
         groups = self._groups()
         return pd.DataFrame(
             {"label": labels, "group": [groups.get(sha256, sha256) for sha256, _ in keys]}, pages.index, dtype=object

@@ -22,7 +22,7 @@ from embedpipe.core import versions
 from embedpipe.core.errors import ArtifactError, LabelsError, UnknownNameError
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.workspace import Workspace
-from embedpipe.tasks.heap import labels_of
+from embedpipe.tasks.heap import labels_of, rounded
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,13 +224,9 @@ def as_json(found: Changes) -> dict[str, Any]:
             }
             for change in found.types
         ],
-        "accuracy": dict(zip(("before", "after"), (_rounded(value) for value in found.accuracy), strict=True)),
+        "accuracy": dict(zip(("before", "after"), (rounded(value) for value in found.accuracy), strict=True)),
         "note": found.note,
     }
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 4)
 
 
 def _flip_json(flip: Flip) -> dict[str, Any]:

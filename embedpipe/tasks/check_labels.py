@@ -100,6 +100,11 @@ class Findings:
     seen_documents: int = 0
     missing: Missing | None = None
 
+    @property
+    def likely(self) -> list[Doubt]:
+        """The documents whose labels are likely wrong."""
+        return [doubt for doubt in self.documents if doubt.likely]
+
 
 def off_diagonal(probabilities: NDArray[np.float64], given: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Which labels confident learning counts as wrong (Northcutt, Jiang and Chuang, 2021, arXiv:1911.00068).
@@ -229,7 +234,7 @@ def as_json(findings: Findings) -> dict[str, Any]:
     return {
         "documents_checked": len(findings.documents),
         "pages_checked": len(findings.pages),
-        "documents": [_doubt_json(doubt) for doubt in findings.documents if doubt.likely],
+        "documents": [_doubt_json(doubt) for doubt in findings.likely],
         "pages": [_doubt_json(doubt) for doubt in findings.pages if doubt.likely],
         "across_types": [_twins_json(twins) for twins in findings.across_types],
         "across_groups": [_twins_json(twins) for twins in findings.across_groups],
@@ -292,7 +297,7 @@ def _row(problem: str, page: PageRef, given: str) -> dict[str, object]:
 
 def draw(workspace: Workspace, findings: Findings, file: Path) -> None:
     """Draws the most doubtful documents and the look-alikes across types and groups, as a PNG."""
-    doubts = [doubt for doubt in findings.documents if doubt.likely][:SHOWN]
+    doubts = findings.likely[:SHOWN]
     types, groups = findings.across_types[: SHOWN // 2], findings.across_groups[: SHOWN // 2]
     first_pages = [PageRef(d.page.document_sha256, 0, d.page.source) for d in doubts]
     pixels = _pixels(workspace, [*first_pages, *(page for twins in types + groups for page in twins.pages)])

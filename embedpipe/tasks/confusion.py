@@ -11,6 +11,7 @@ from embedpipe.classifiers.training import TrainingRecipe
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.workspace import Workspace
 from embedpipe.tasks.check_labels import Doubt, Findings, check
+from embedpipe.tasks.heap import rounded
 from embedpipe.tasks.suggest import Pile, gather
 
 
@@ -60,7 +61,7 @@ def judge(workspace: Workspace, store: FeatureStore, recipe: TrainingRecipe) -> 
     for doubt, answer in told:
         matrix[place[doubt.label], place[answer]] += 1
         cells.setdefault((doubt.label, answer), []).append(doubt.page.document_sha256)
-    likely = [doubt for doubt in findings.documents if doubt.likely]
+    likely = findings.likely
     alike = _look_alikes(workspace, gather(workspace, store, None), likely) if likely else {}
     return Confusion(types, matrix, cells, findings, alike)
 
@@ -91,7 +92,6 @@ def _look_alikes(workspace: Workspace, pile: Pile, likely: list[Doubt]) -> dict[
 
 def as_json(found: Confusion) -> dict[str, Any]:
     """As the page shows it."""
-    likely = [doubt for doubt in found.findings.documents if doubt.likely]
     return {
         "types": list(found.types),
         "matrix": found.matrix.tolist(),
@@ -99,8 +99,8 @@ def as_json(found: Confusion) -> dict[str, Any]:
             {"label": label, "answer": answer, "documents": documents}
             for (label, answer), documents in sorted(found.cells.items())
         ],
-        "accuracy": None if found.accuracy is None else round(found.accuracy, 4),
-        "likely_wrong": [_doubt_json(doubt, found.alike) for doubt in likely],
+        "accuracy": rounded(found.accuracy),
+        "likely_wrong": [_doubt_json(doubt, found.alike) for doubt in found.findings.likely],
         "unjudged": found.findings.unjudged,
         "seen_documents": found.findings.seen_documents,
     }
@@ -115,7 +115,7 @@ def _doubt_json(doubt: Doubt, alike: dict[str, tuple[str, float]]) -> dict[str, 
         "name": os.path.basename(doubt.page.source),
         "label": doubt.label,
         "suggested": doubt.suggested,
-        "self_confidence": round(doubt.self_confidence, 4),
-        "suggested_confidence": round(doubt.suggested_confidence, 4),
-        "look_alike": None if other is None else {"document": other[0], "page": 1, "score": round(other[1], 4)},
+        "self_confidence": rounded(doubt.self_confidence),
+        "suggested_confidence": rounded(doubt.suggested_confidence),
+        "look_alike": None if other is None else {"document": other[0], "page": 1, "score": rounded(other[1])},
     }

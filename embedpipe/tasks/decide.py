@@ -10,14 +10,13 @@ one leaves alone what others have changed since. A batch is in labels.csv before
 
 import json
 import os
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from embedpipe.core.errors import ArtifactError, EmbedpipeError, LabelsError
-from embedpipe.core.files import replacing, synced
+from embedpipe.core.files import mark_of, now, replacing, synced
 from embedpipe.store.labels import Key, Label, Labels
 from embedpipe.store.workspace import Workspace
 
@@ -127,6 +126,11 @@ class _Journal:
     undone: list[int] = field(default_factory=list)
     last: int = 0
 
+    def trim(self) -> None:
+        """Puts the batches in the order of their numbers, and drops those that are too old to be undone."""
+        self.entries = {number: self.entries[number] for number in sorted(self.entries)[-_KEPT:]}
+        self.undone = [number for number in self.undone if number in self.entries]
+
 
 class LabelBook:
     """Checked and suggested labels of artifacts, read again only when their files have changed.
@@ -184,7 +188,7 @@ class LabelBook:
             entries = []
             for number, batch in enumerate(batches, journal.last + 1):
                 changes = _decide(checked, suggested, batch, paths)
-                entries.append(Entry(number, _now(), batch.client, batch.state, changes))
+                entries.append(Entry(number, now(), batch.client, batch.state, changes))
             told = [entry for entry in entries if entry.changes]
             self._keep(checked, suggested, [_entry_line(entry) for entry in told])
         return [
@@ -226,19 +230,18 @@ class LabelBook:
         before, file = self.checked(), suggested_file(self._workspace)
         if checked.rows != before.rows or len(checked.kept) != len(before.kept):
             self._workspace.keep_labels(checked, COMMAND, before=before, one_by_one=True)
-            self._checked = _Read(_mark(self._workspace.labels_file), checked)
+            self._checked = _Read(mark_of(self._workspace.labels_file), checked)
         if suggested.rows != self.suggested().rows:
             file.parent.mkdir(parents=True, exist_ok=True)
             suggested.save(file)
-            self._suggested = _Read(_mark(file), suggested)
-        _append(batches_file(self._workspace), lines)
-        journal = self._journal.value
+            self._suggested = _Read(mark_of(file), suggested)
+        batches, journal = batches_file(self._workspace), self._journal.value
+        _append(batches, lines)
         for line in lines:
-            _take(journal, json.loads(json.dumps(line)))
-        self._journal.mark = _mark(batches_file(self._workspace))
-        if _size(batches_file(self._workspace)) > _LARGEST:
-            _shorten(batches_file(self._workspace), journal)
-            self._journal.mark = _mark(batches_file(self._workspace))
+            _take(journal, line)
+        if _size(batches) > _LARGEST:
+            _shorten(batches, journal)
+        self._journal.mark = mark_of(batches)
 
     def _batches(self) -> _Journal:
         journal: _Journal = self._fresh(self._journal, batches_file(self._workspace), _read_batches)
@@ -246,7 +249,7 @@ class LabelBook:
 
     @staticmethod
     def _fresh(kept: _Read, file: Path, read: Any) -> Any:
-        mark = _mark(file)
+        mark = mark_of(file)
         if kept.value is None or kept.mark != mark:
             kept.mark, kept.value = mark, read(file)
         return kept.value
@@ -390,9 +393,7 @@ def _read_batches(file: Path) -> _Journal:
             _take(journal, json.loads(text))
         except (ValueError, LookupError, TypeError, AttributeError):
             continue
-    for number in list(journal.entries)[:-_KEPT]:
-        del journal.entries[number]
-    journal.undone = [number for number in journal.undone if number in journal.entries]
+    journal.trim()
     return journal
 
 
@@ -410,10 +411,8 @@ def _append(file: Path, lines: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _shorten(file: Path, journal: _Journal) -> None:
-    """Writes the batches again, without those that are too old to be undone."""
-    for number in list(journal.entries)[:-_KEPT]:
-        del journal.entries[number]
-    journal.undone = [number for number in journal.undone if number in journal.entries]
+    """Writes the batches again, without those that are too old; those that are undone last, in that order."""
+    journal.trim()
     done = [_entry_line(entry) for entry in journal.entries.values() if not entry.undone]
     undone = [{**_entry_line(journal.entries[number]), "undone": True} for number in journal.undone]
     with replacing(file) as temporary:
@@ -421,20 +420,8 @@ def _shorten(file: Path, journal: _Journal) -> None:
         temporary.write_text("".join(lines), encoding="utf-8")
 
 
-def _mark(file: Path) -> object:
-    try:
-        status = os.stat(file)
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_size, status.st_ino
-
-
 def _size(file: Path) -> int:
     try:
         return os.stat(file).st_size
     except OSError:
         return 0
-
-
-def _now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

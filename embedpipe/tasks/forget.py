@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from embedpipe.classifiers.saved.on_disk import may_have_learnt, variant_folders
-from embedpipe.core import versions
+from embedpipe.core import claims, versions
 from embedpipe.core.errors import ArtifactError, EmbedpipeError
 from embedpipe.core.files import read_json
 from embedpipe.core.objects.places import is_folder
@@ -107,7 +107,7 @@ def _forget_copies(workspace: Workspace, hashes: list[str]) -> None:
     """Removes documents from shards, which the next run of their job merges again, and what the server computed."""
     for folder in workspace.shards():
         forget(Workspace(folder), hashes)
-    shutil.rmtree(workspace.root / "serve" / "derived", ignore_errors=True)
+    shutil.rmtree(workspace.root / claims.SERVE / "derived", ignore_errors=True)
 
 
 def _stored_places(workspace: Workspace) -> dict[str, set[str]]:

@@ -53,13 +53,17 @@ class Stock:
     silent: NDArray[np.bool_]
     rows: dict[str, int]
 
+    @classmethod
+    def empty(cls) -> "Stock":
+        """No documents."""
+        return cls([], [], np.zeros(0, np.int64), [], np.zeros(0, bool), {})
+
 
 @dataclass(frozen=True, eq=False)
 class Survey:
     """What is computed of all documents that say something, and kept until documents or classifier change.
 
     Attributes:
-        classifier: Its name, "" without one.
         classes: The types.
         documents: SHA-256 of each document, in any order.
         vectors: Mean of the scaled pages, of unit length, float32 (n, dim).
@@ -70,7 +74,6 @@ class Survey:
         measured: As of `Decisions`, (n,).
     """
 
-    classifier: str
     classes: tuple[str, ...]
     documents: tuple[str, ...]
     vectors: NDArray[np.float32]
@@ -108,7 +111,6 @@ class Survey:
             np.savez(
                 stream,
                 format=np.int64(_FORMAT),
-                classifier=np.array(self.classifier),
                 classes=np.array(self.classes, np.str_),
                 documents=np.array(self.documents, np.bytes_),
                 vectors=self.vectors.astype(np.float16),
@@ -123,7 +125,6 @@ class Survey:
                 if int(values["format"]) != _FORMAT:
                     raise ArtifactError(f"{file} is of another version: it is made again")
                 return cls(
-                    str(values["classifier"]),
                     tuple(values["classes"].tolist()),
                     tuple(sha256.decode("ascii") for sha256 in values["documents"].tolist()),
                     values["vectors"].astype(np.float32),
@@ -179,13 +180,10 @@ def survey(workspace: Workspace, store: FeatureStore, bundle: ClassifierBundle |
         nothing = np.zeros((n, 0), np.float32)
         unknown = np.full(n, np.nan, np.float32)
         no = np.zeros(n, bool)
-        return Survey(
-            "", (), documents, pile.vectors, nothing, np.full(n, -1, np.int8), nothing.astype(bool), unknown, no
-        )
+        return Survey((), documents, pile.vectors, nothing, np.full(n, -1, np.int8), nothing.astype(bool), unknown, no)
     decisions = answers.decisions
     status = np.array([STATUSES.index(str(one)) for one in decisions.status], np.int8)
     return Survey(
-        bundle.name,
         tuple(bundle.classes),
         documents,
         pile.vectors,
@@ -250,7 +248,7 @@ def columns(
             "label": [-1 if kind is None else number[kind] for kind in told],
             "label_state": states,
             **_answers(held, found),
-            "doubt": [_rounded(doubt.get(sha256)) for sha256 in held.documents],
+            "doubt": [rounded(doubt.get(sha256)) for sha256 in held.documents],
             "source_kind": [kinds.index(kind) for kind in held.kinds],
             "page_labels": [pages.get(sha256, 0) for sha256 in held.documents],
         },
@@ -286,5 +284,6 @@ def _answers(held: Stock, found: Survey | None) -> dict[str, list[Any]]:
     return columns
 
 
-def _rounded(value: float | None) -> float | None:
+def rounded(value: float | None) -> float | None:
+    """A number as it is told; None where it is not known."""
     return None if value is None else round(value, _DIGITS)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from embedpipe.classifiers.stored_answers import STATUSES
 from embedpipe.store.labels import NONE
-from embedpipe.tasks.heap import Stock, Survey
+from embedpipe.tasks.heap import Stock, Survey, rounded
 from embedpipe.tasks.suggest import distances_of, nearest, spread
 
 CANDIDATES = 9
@@ -189,15 +189,13 @@ def as_json(question: Question) -> dict[str, Any]:
         "path": question.path,
         "name": os.path.basename(question.path),
         "pages": question.pages,
-        "candidates": [
-            {"type": kind, "confidence": None if p is None else round(p, 4)} for kind, p in question.candidates
-        ],
-        "margin": None if question.margin is None else round(question.margin, 4),
-        "novelty": None if question.novelty is None else round(question.novelty, 4),
+        "candidates": [{"type": kind, "confidence": rounded(p)} for kind, p in question.candidates],
+        "margin": rounded(question.margin),
+        "novelty": rounded(question.novelty),
         "status": question.status,
-        "doubt": round(question.doubt, 4),
+        "doubt": rounded(question.doubt),
         "nearest": [
-            {"document": sha256, "page": 1, "type": kind, "score": round(score, 4)}
+            {"document": sha256, "page": 1, "type": kind, "score": rounded(score)}
             for sha256, kind, score in question.nearest
         ],
     }

@@ -186,6 +186,8 @@ class Finder:
 
     def tell_labels(self, labels: Labels) -> None:
         """Takes the labels as they are now, where they have changed since they were read."""
+        if self.__dict__.get("_labels") is labels:
+            return
         self.__dict__.pop("_types", None)
         self.__dict__["_labels"] = labels
 
@@ -373,9 +375,8 @@ class Finder:
         self, query: PageRef, document: Document, ids: NDArray[np.int64], scores: NDArray[np.float32]
     ) -> LookAlikes:
         neighbours = [Neighbour(ref, float(score)) for ref, score in zip(self.refs(ids), scores, strict=True)]
-        rows = self._labels.rows
-        found = [(n.page.document_sha256, n.page.page_number) for n in neighbours]
-        labels = [row.label if (row := rows.get(key) or rows.get((key[0], 0))) else None for key in found]
+        told = [self._labels.of_page(n.page.document_sha256, n.page.page_index) for n in neighbours]
+        labels = [row.label if row else None for row in told]
         drawn = self.peers[0].drawn if self.peers else self.drawn
         thumbnail = drawn.get((query.document_sha256, query.page_index), b"")
         return LookAlikes(query, document, neighbours, labels, thumbnail)

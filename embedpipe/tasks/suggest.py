@@ -134,8 +134,7 @@ def spread(
     vectors: NDArray[np.float32], uncertainty: NDArray[np.float64], cosines: NDArray[np.float32] | None, n: int
 ) -> NDArray[np.int64]:
     """As `choose`, where the cosine of each row with the nearest known one is known, (m,); None without known ones."""
-    typical = 2.0 + vectors @ vectors.mean(axis=0, dtype=np.float64)  # where nothing is known it comes first
-    distances = typical if cosines is None else distances_of(cosines)
+    distances = _typical(vectors) if cosines is None else distances_of(cosines)
     chosen: list[int] = []
     for _ in range(min(n, len(vectors))):
         worth = uncertainty * distances
@@ -145,6 +144,12 @@ def spread(
         distances = to_row if not chosen and cosines is None else np.minimum(distances, to_row)
         chosen.append(row)
     return np.array(chosen, np.int64)
+
+
+def _typical(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
+    """What comes first where nothing is known, (m,)."""
+    found: NDArray[np.float64] = 2.0 + vectors @ vectors.mean(axis=0, dtype=np.float64)
+    return found
 
 
 def distances_of(cosines: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from embedpipe.core.claims import SERVE
 from embedpipe.core.errors import EmbedpipeError
 from embedpipe.web import problems
 from embedpipe.web.desk import Desk
@@ -43,7 +44,7 @@ def make_app(
         hub = Hub(settings)
         desk = Desk(hub)
         app.state.hub, app.state.desk, app.state.fresh_files = hub, desk, fresh_files
-        app.state.uploads = Uploads(settings.root / "serve" / "uploads", settings.caps)
+        app.state.uploads = Uploads(settings.root / SERVE / "uploads", settings.caps)
         hub.start()
         if warm:
             threading.Thread(target=_warm_up, args=(hub, desk), name="embedpipe-warm-up", daemon=True).start()

@@ -18,6 +18,7 @@ from embedpipe.core.records import Identity, Recipe
 from embedpipe.embedding.page_pictures import documents_of
 from embedpipe.embedding.streaming import Settings, stream_pages
 from embedpipe.pages.documents import ReadOptions
+from embedpipe.store.features import FeatureStore
 from embedpipe.store.page_table import Key
 from embedpipe.tasks import classify as classify_task
 from embedpipe.tasks import explain as explain_task
@@ -28,8 +29,6 @@ from embedpipe.web.pictures import encoded
 from embedpipe.web.problems import ProblemError
 
 T = TypeVar("T")
-
-_NO_CLASSIFIER = "there is no classifier yet: fit one, with `fit-svm` or POST /refit"
 
 
 class Lane:
@@ -114,13 +113,6 @@ class Desk:
 
         return self._hub.warm.kept("answerer", [used.folder / "manifest.json"], make)
 
-    def in_use(self) -> InUse:
-        """The classifier that answers; raises ProblemError without one."""
-        used = self._hub.in_use()
-        if used is None:
-            raise ProblemError("conflict", _NO_CLASSIFIER)
-        return used
-
     def classify(self, file: Path, name: str, rule: Rule, neighbours: int) -> dict[str, Any]:
         """What `classify --json` says of a file.
 
@@ -130,7 +122,7 @@ class Desk:
             rule: What is asked of the answer.
             neighbours: How many labelled pages are shown with it.
         """
-        used = self.in_use()
+        used = self._hub.answering()
         bundle = self.answerer(used)
         verdicts, report = classify_task.classify(
             self._hub.workspace,
@@ -158,22 +150,13 @@ class Desk:
     def finder(self) -> Finder | None:
         """Finds look-alikes; None where nothing is stored yet."""
         hub = self._hub
-        store = hub.store()
-        if store is None:
-            return None
 
-        def make() -> Finder:
-            assert store is not None
+        def make(store: FeatureStore) -> Finder:
             return Finder(hub.workspace, store, functools.partial(self.backbone, store.identity), self._settings)
 
-        files = [
-            hub.workspace.store_path(store.identity.space) / "manifest.json",
-            hub.settings.root / "sources.parquet",
-        ]
-        finder = hub.warm.kept("finder", files, make)
-        labels = hub.scribe.labels().checked
-        if finder.__dict__.get("_labels") is not labels:
-            finder.tell_labels(labels)
+        finder = hub.of_store("finder", make)
+        if finder is not None:
+            finder.tell_labels(hub.scribe.labels().checked)
         return finder
 
     def _found(self) -> Finder:
@@ -195,7 +178,7 @@ class Desk:
 
     def explain(self, sha256: str, page: int, kind: str | None) -> dict[str, Any]:
         """What `explain --json` says of a stored page; slow."""
-        used = self.in_use()
+        used = self._hub.answering()
         document = self._hub.sources().document(sha256)
         if document is None:
             raise ProblemError("gone", "the file of this document is gone, or was changed since it was embedded")

@@ -12,15 +12,17 @@ from typing import Any, TypeVar
 
 from embedpipe.classifiers.saved.on_disk import MANIFEST
 from embedpipe.core import versions
+from embedpipe.core.claims import SERVE
 from embedpipe.core.errors import ArtifactError, EmbedpipeError, UnknownNameError
-from embedpipe.core.files import read_json
-from embedpipe.embedding.warm import Warm, mark_of
+from embedpipe.core.files import mark_of, read_json, sha256_of
+from embedpipe.embedding.warm import Warm
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.workspace import Sources
-from embedpipe.tasks.heap import Stock, Survey, labels_of, stock
+from embedpipe.tasks.heap import Stock, Survey, stock
 from embedpipe.tasks.queue import Ranking
 from embedpipe.web.events import Events
 from embedpipe.web.pictures import Thumbnails
+from embedpipe.web.problems import ProblemError
 from embedpipe.web.scribe import Scribe
 from embedpipe.web.settings import ServeSettings, reading_json, workspace_of
 from embedpipe.web.working.derived import MISSING, PENDING, STALE, Derived
@@ -77,7 +79,7 @@ class Hub:
         self.workspace = workspace_of(settings.root, self._aside.name if self._aside is not None else None)
         if self._aside is None:
             self.workspace.claim()
-        self.work = Path(self._aside.name) if self._aside is not None else settings.root / "serve"
+        self.work = Path(self._aside.name) if self._aside is not None else settings.root / SERVE
         self.events, self.warm = Events(), Warm()
         self.scribe = Scribe(self.workspace)
         self.ledger = Ledger(self.work / "jobs")
@@ -94,7 +96,7 @@ class Hub:
         self._ranking: tuple[object, Ranking] | None = None
         self._told: object = None
         self._doubts: dict[str, float] = {}
-        self.tables: dict[str, tuple[object, object, Any]] = {}
+        self.heap_table: tuple[object, object, Any] | None = None
         self._stopped = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="embedpipe-watcher", daemon=True)
         self._marks = self._marks_now()
@@ -126,6 +128,13 @@ class Hub:
         if not fitting:
             return None
         return max(fitting, key=lambda one: mark_of(one.folder / MANIFEST) or (0, 0, 0))
+
+    def answering(self) -> InUse:
+        """As `in_use`; raises ProblemError where there is none."""
+        used = self.in_use()
+        if used is None:
+            raise ProblemError("conflict", "there is no classifier yet: fit one, with `fit-svm` or POST /refit")
+        return used
 
     def _in_use(self, name: str) -> InUse | None:
         folder = self.workspace.classifier_folder(name)
@@ -199,6 +208,11 @@ class Hub:
         marks = [mark_of(file) for file in self._store_files(space)] if space is not None else []
         return "|".join(str(part) for part in (space, *marks, *more))
 
+    def labels_digest(self) -> str:
+        """Hash of labels.csv, by which results know that the labels are the same still; "" where there are none."""
+        file = self.workspace.labels_file
+        return self.warm.kept("labels_digest", [file], lambda: sha256_of(file) if file.exists() else "")
+
     def survey(self) -> tuple[str, Survey | None]:
         """What was computed of all documents, and whether it is `ready`, `pending` or `none`; starts the job for it."""
         space, used = self.space(), self.in_use()
@@ -231,15 +245,14 @@ class Hub:
         if found is None or held is None or not self._ranking_lock.acquire(timeout=patience):
             return state, None
         try:
-            labels = self.scribe.labels().checked
+            labels = self.scribe.labels()
             if self._ranking is None or self._ranking[0] is not found:
                 self._ranking = (found, Ranking(found, held, self._ranking[1] if self._ranking else None))
                 self._told = None
             ranking = self._ranking[1]
-            if self._told is not labels:
-                whole, pages = labels_of(labels)
-                ranking.tell(whole, pages)
-                self._told = labels
+            if self._told is not labels.checked:
+                ranking.tell(*labels.known)
+                self._told = labels.checked
             return state, use(ranking)
         finally:
             self._ranking_lock.release()

@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from embedpipe.backbones.engines import Backbone, EngineChoice, Pending
 from embedpipe.backbones.model_cache import Wanted
-from embedpipe.backbones.names import full_name
 from embedpipe.classifiers import finetuned
 from embedpipe.core.records import DEFAULT_BACKBONE, Identity
 from embedpipe.store.workspace import Workspace
@@ -23,13 +22,10 @@ def load(workspace: Workspace, wish: NetworkWish, identity: Identity | None) -> 
         identity: What features were made with; None for a new space.
     """
     choice = EngineChoice(wish.device, wish.precision, wish.engine)
-    if identity is None:
-        asked = Wanted(wish.backbone or DEFAULT_BACKBONE, wish.weights, None, {}, choice)
-        return finetuned.load(workspace, asked.members(), asked)
-    name = wish.backbone or identity.backbone
-    asked = Wanted(name, wish.weights, identity.recipe, {}, choice, identity.upright)
-    same = full_name(name) == identity.backbone
-    return finetuned.load(workspace, Wanted.of(identity, choice, wish.weights) if same else asked.members(), asked)
+    if identity is not None:
+        return finetuned.load_for(workspace, identity, wish.backbone, wish.weights, choice)
+    asked = Wanted(wish.backbone or DEFAULT_BACKBONE, wish.weights, None, {}, choice)
+    return finetuned.load(workspace, asked.members(), asked)
 
 
 class SharedBackbone(Backbone):

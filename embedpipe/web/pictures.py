@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from embedpipe.embedding.warm import mark_of
+from embedpipe.core.files import mark_of
 from embedpipe.pages.documents import THUMBNAILS
 from embedpipe.store.page_extras import page_table
 from embedpipe.store.page_table import KEY, POSITION, Key, PageTable

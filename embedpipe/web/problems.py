@@ -155,15 +155,15 @@ def code_of(error: Exception) -> str:
     return next((code for kind, code in kinds if isinstance(error, kind)), "internal")
 
 
-async def answer_problem(request: Request, error: Exception) -> Response:
+async def answer_problem(_: Request, error: Exception) -> Response:
     """Answers a `ProblemError`."""
     assert isinstance(error, ProblemError)
-    return problem(error.code, error.detail, _language(request), **error.more)
+    return problem(error.code, error.detail, asked_in.get(), **error.more)
 
 
-async def answer_error(request: Request, error: Exception) -> Response:
+async def answer_error(_: Request, error: Exception) -> Response:
     """Answers an EmbedpipeError with its line."""
-    return problem(code_of(error), str(error), _language(request))
+    return problem(code_of(error), str(error), asked_in.get())
 
 
 async def answer_http(request: Request, error: Exception) -> Response:
@@ -174,18 +174,18 @@ async def answer_http(request: Request, error: Exception) -> Response:
         "not_found": f"there is nothing at {request.url.path}: GET /openapi.json lists what there is",
         "method_not_allowed": f"{request.method} is not answered at {request.url.path}",
     }
-    answer = problem(code, details.get(code, str(error.detail)), _language(request))
+    answer = problem(code, details.get(code, str(error.detail)), asked_in.get())
     answer.headers.update({name: value for name, value in (error.headers or {}).items() if name.lower() == "allow"})
     return answer
 
 
-async def answer_gone(request: Request, error: Exception) -> Response:
+async def answer_gone(_: Request, error: Exception) -> Response:
     """Answers who is not there any more: he went in the middle of a body, and nobody has to be told."""
     assert isinstance(error, ClientDisconnect)
-    return problem("bad_request", "the body did not come", _language(request))
+    return problem("bad_request", "the body did not come", asked_in.get())
 
 
-async def answer_invalid(request: Request, error: Exception) -> Response:
+async def answer_invalid(_: Request, error: Exception) -> Response:
     """Answers a request whose values are not as they are declared."""
     assert isinstance(error, RequestValidationError)
     errors = [
@@ -193,17 +193,13 @@ async def answer_invalid(request: Request, error: Exception) -> Response:
     ]
     errors = [{name: _one_line(text) for name, text in one.items()} for one in errors[:20]]
     first = errors[0] if errors else {"where": "body", "message": "it cannot be read"}
-    return problem("unprocessable", f"{first['where']}: {first['message']}", _language(request), errors=errors)
+    return problem("unprocessable", f"{first['where']}: {first['message']}", asked_in.get(), errors=errors)
 
 
 async def answer_unexpected(request: Request, error: Exception) -> Response:
     """Answers what nobody foresaw, without telling more than the kind of error."""
     log.error("unexpected error at %s", request.url.path, exc_info=error)
-    language = _language(request)
+    language = asked_in.get()
     if is_lack_of_memory(error):
         return problem("busy", "memory is too little for this now: try again later, or with less", language)
     return problem("internal", f"unexpected {type(error).__name__}: please report it", language)
-
-
-def _language(request: Request) -> str:
-    return language_of(request.headers, request.query_params)

@@ -5,12 +5,14 @@ import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TypeVar
 
 from embedpipe.core.errors import EmbedpipeError
-from embedpipe.store.labels import Labels
+from embedpipe.store.labels import Label, Labels
 from embedpipe.store.workspace import Workspace
-from embedpipe.tasks.decide import Batch, Done, Entry, LabelBook
+from embedpipe.tasks.decide import CHECKED, SUGGESTED, Batch, Done, Entry, LabelBook
+from embedpipe.tasks.heap import labels_of
 
 T = TypeVar("T")
 
@@ -18,7 +20,7 @@ _TOGETHER = 50
 """Batches that are written in one step at most."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class Held:
     """The labels as they are.
 
@@ -29,6 +31,24 @@ class Held:
 
     checked: Labels
     suggested: Labels
+
+    @cached_property
+    def known(self) -> tuple[dict[str, str], dict[str, int]]:
+        """The checked labels, as of `heap.labels_of`; not to be changed."""
+        return labels_of(self.checked)
+
+    @cached_property
+    def guessed(self) -> dict[str, str]:
+        """The suggested label of each document as a whole, by SHA-256; not to be changed."""
+        return labels_of(self.suggested)[0]
+
+    def of(self, sha256: str) -> tuple[Label | None, str]:
+        """The label of a document as a whole, if it has one, and its state: `checked`, `suggested` or `none`."""
+        for labels, state in ((self.checked, CHECKED), (self.suggested, SUGGESTED)):
+            row = labels.rows.get((sha256, 0))
+            if row is not None:
+                return row, state
+        return None, "none"
 
 
 @dataclass(slots=True)

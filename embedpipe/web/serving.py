@@ -15,6 +15,7 @@ import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from embedpipe.core.claims import SERVE
 from embedpipe.core.errors import EmbedpipeError, UsageError
 from embedpipe.core.files import held
 from embedpipe.web.app import make_app
@@ -186,7 +187,7 @@ def serve(
 
 def _alone(root: Path) -> contextlib.AbstractContextManager[None]:
     """Keeps another server from these artifacts: it would take the jobs of this one for its own."""
-    lock = root / "serve" / ".lock"
+    lock = root / SERVE / ".lock"
     return held(
         lock,
         lambda advice: (

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from embedpipe.core.errors import ArtifactError, EmbedpipeError
-from embedpipe.core.tables import guard, read_csv, read_numbered, read_table, unguard, write_csv
+from embedpipe.core.tables import csv_bytes, guard, read_csv, read_numbered, read_table, unguard, write_csv
 
 DANGEROUS = ("=", "+", "-", "@", "\t", "\r")
 SPLITTERS = "\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
@@ -64,6 +64,19 @@ def test_no_formula_reaches_the_file(tmp_path: Path) -> None:
     write_csv(tmp_path / "a.csv", ("path", "score", "none"), [{"path": '=HYPERLINK("x")', "score": -0.5}])
     with open(tmp_path / "a.csv", encoding="utf-8-sig", newline="") as file:
         assert list(csv.reader(file)) == [["path", "score", "none"], ['\'=HYPERLINK("x")', "-0.5", ""]]
+
+
+def test_the_same_bytes_without_a_file(tmp_path: Path) -> None:
+    """Guarded cells, None, numbers, line ends and the mark; and names that UTF-8 cannot hold do not stop it."""
+    columns, rows = (
+        ("a", "b", "c"),
+        [{"a": "=1+1", "b": None, "c": 0.25, "other": 1}, {"a": "发票\n,", "b": "'-", "c": 0}],
+    )
+    write_csv(tmp_path / "a.csv", columns, rows)
+    content = csv_bytes(columns, rows)
+    assert content == (tmp_path / "a.csv").read_bytes()
+    assert content.startswith(b"\xef\xbb\xbfa,b,c\r\n'=1+1,,0.25\r\n")
+    assert csv_bytes(("a",), [{"a": "\udcff"}]).endswith(b"\\udcff\r\n")
 
 
 def test_written_with_a_mark(tmp_path: Path) -> None:

@@ -72,6 +72,26 @@ def test_only_the_last_batches_can_be_undone(workspace: Workspace, monkeypatch: 
     assert give(fresh, 20, "form") == 9
 
 
+def test_age_is_told_by_number(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the file was written again, with what is undone at its end: that stays in the order of undoing."""
+    book = LabelBook(workspace)
+    for number in range(1, 5):
+        give(book, number, "memo", client="a")
+    for number in (3, 1):
+        book.undo(number)
+    decide.forget(workspace, [sha(9)])
+    fresh = LabelBook(workspace)
+    assert [entry.number for entry in fresh.entries()] == [4, 3, 2, 1]
+    assert fresh.undo().number == 4
+    assert [fresh.redo().number for _ in range(3)] == [4, 1, 3]
+    fresh.undo(1)
+    decide.forget(workspace, [sha(9)])
+    monkeypatch.setattr(decide, "_KEPT", 3)
+    fresh = LabelBook(workspace)
+    assert give(fresh, 5, "form", client="b") == 5
+    assert [entry.number for entry in LabelBook(workspace).entries()] == [5, 4, 3]
+
+
 def test_a_kill_between_labels_and_batches_loses_no_label(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:

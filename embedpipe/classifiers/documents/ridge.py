@@ -45,19 +45,28 @@ _JITTER = 1e-7
 _COMMON = 0.1
 
 
-def shared_words(X: csr_array, others: csr_array) -> NDArray[np.float32]:
-    """Inner products of rows of n-grams, (n, m).
+class SharedWords:
+    """Inner products of rows of n-grams with some others, (n, m).
 
     Among many rows, n-grams that a tenth of them have are multiplied as dense columns: a product of sparse rows takes
     time for each pair of rows that share one, and nearly all do.
     """
-    common = np.bincount(others.indices, minlength=others.shape[1]) >= _COMMON * others.shape[0]
-    if others.shape[0] < LANDMARKS or not common.any():
-        return np.asarray((X @ others.T).toarray())
-    some, rest = np.flatnonzero(common), np.flatnonzero(~common)
-    found = X[:, some].toarray() @ others[:, some].toarray().T
-    found += (X[:, rest] @ others[:, rest].T).toarray()
-    return np.asarray(found)
+
+    def __init__(self, others: csr_array) -> None:
+        common = np.zeros(others.shape[1], bool)
+        if others.shape[0] >= LANDMARKS:
+            common = np.bincount(others.indices, minlength=others.shape[1]) >= _COMMON * others.shape[0]
+        self._common, self._rest = np.flatnonzero(common), np.flatnonzero(~common)
+        self._dense = others[:, self._common].toarray().T if len(self._common) else None
+        self._sparse = csr_array(others[:, self._rest] if len(self._common) else others).T
+
+    def __call__(self, X: csr_array) -> NDArray[np.float64]:
+        """Of rows of X, (n, n_buckets)."""
+        if self._dense is None:
+            return np.asarray((X @ self._sparse).toarray()).astype(np.float64)
+        found = X[:, self._common].toarray() @ self._dense
+        found += (X[:, self._rest] @ self._sparse).toarray()
+        return np.asarray(found).astype(np.float64)
 
 
 def _balanced(column: NDArray[np.int64], told_of: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -131,9 +140,10 @@ class DocumentRidge(ClassifierMixin, BaseEstimator):
         for start, stop, counted in self._words(own.words):
             columns = slice(start, stop)
             theirs, told_of = csr_array(own.words)[:, columns], have_words(csr_array(X.words)[:, columns])
+            among = SharedWords(theirs)
 
-            def shared(some: Wholes, theirs: csr_array = theirs, columns: slice = columns) -> NDArray[np.float64]:
-                return shared_words(csr_array(some.words)[:, columns], theirs).astype(np.float64)
+            def shared(some: Wholes, among: SharedWords = among, columns: slice = columns) -> NDArray[np.float64]:
+                return among(csr_array(some.words)[:, columns])
 
             parts, more = self._learnt(shared, X, own, targets, _balanced(column, told_of), have_words(theirs))
             offsets.append(counted * more)

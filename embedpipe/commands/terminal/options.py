@@ -134,19 +134,12 @@ class Network:
             recipe: Fields of `records.Recipe` that differ from the backbone's default.
             upright: One of `names.UPRIGHT`; None for the backbone's default. An identity has its own.
         """
-        from embedpipe.backbones.engines import EngineChoice
-        from embedpipe.backbones.model_cache import Wanted
-        from embedpipe.backbones.names import full_name
         from embedpipe.classifiers import finetuned
 
-        choice = EngineChoice(self.device, self.precision, self.engine)
-        if identity is None:
-            asked = self.wanted(recipe, upright)
-            return finetuned.load(workspace, asked.members(), asked)
-        name = self.backbone or identity.backbone
-        asked = Wanted(name, self.weights, identity.recipe, {}, choice, identity.upright)
-        members = Wanted.of(identity, choice, self.weights) if full_name(name) == identity.backbone else asked.members()
-        return finetuned.load(workspace, members, asked)
+        asked = self.wanted(recipe, upright)
+        if identity is not None:
+            return finetuned.load_for(workspace, identity, self.backbone, self.weights, asked.choice)
+        return finetuned.load(workspace, asked.members(), asked)
 
 
 @dataclass(frozen=True)

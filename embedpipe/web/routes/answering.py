@@ -5,6 +5,7 @@ import functools
 import json
 import tempfile
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -68,7 +69,7 @@ async def classify(
     """The type of a file, the body of the request: what `classify --json` says. The file is not kept."""
     precision = None if precision_wanted is None else clamped(precision_wanted, 0.01, 1.0)
     rule = Rule(clamped(error_rate, 0.001, 0.5), precision)
-    desk.in_use()
+    hub.answering()
     async with body_as_file(request, hub, name) as file:
         call = functools.partial(desk.classify, file, name, rule, whole(neighbours, 0, 100))
         return await desk.network_lane.run(call)
@@ -103,7 +104,7 @@ async def similar(
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json":
         asked = await _asked(request)
         wanted = _wanted(asked.k, asked.type, asked.by, asked.box, whole_document=asked.whole_document)
-        wanted = Wanted(**{**_fields(wanted), "other_documents": asked.other_documents})
+        wanted = replace(wanted, other_documents=asked.other_documents)
         call = functools.partial(desk.similar, asked.document, whole(asked.page, 1, 1_000_000), wanted)
         lane = desk.network_lane if wanted.box is not None else desk.search_lane
         return await lane.run(call)
@@ -137,10 +138,6 @@ def _wanted(k: int, kind: str | None, by: str, box: list[float] | None, *, whole
         except UsageError as error:
             raise ProblemError("unprocessable", str(error).removeprefix("--")) from error
     return Wanted(whole(k, 1, _MOST), kind, whole_document=whole_document, box=region, by=by)
-
-
-def _fields(wanted: Wanted) -> dict[str, Any]:
-    return {name: getattr(wanted, name) for name in ("k", "label", "other_documents", "whole_document", "box", "by")}
 
 
 def _number(text: str) -> float:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Query, Request
 from starlette.responses import Response
 
+from embedpipe.tasks.heap import Stock
 from embedpipe.web.desk import Desk
 from embedpipe.web.hub import Hub
 from embedpipe.web.problems import ProblemError
@@ -62,6 +63,15 @@ def document_of(text: str) -> str:
     if _SHA256.fullmatch(text) is None:
         raise ProblemError("not_found", "a document is written as its SHA-256: 64 digits from 0 to 9 and a to f")
     return text
+
+
+def stored(hub: Hub, sha256: str) -> tuple[Stock, int]:
+    """The stored documents, and the place of one among them; raises ProblemError where it is not stored."""
+    held = hub.stock()
+    place = held.rows.get(sha256) if held is not None else None
+    if held is None or place is None:
+        raise ProblemError("not_found", f"document {sha256[:12]} is not stored")
+    return held, place
 
 
 def is_below(path: str, folder: str | os.PathLike[str]) -> bool:

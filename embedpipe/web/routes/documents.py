@@ -1,10 +1,7 @@
 """Documents and their pages: all of them with what is known, one of them, and pictures."""
 
-import csv
 import functools
 import hashlib
-import io
-import json
 import os
 import re
 from collections.abc import Sequence
@@ -14,15 +11,16 @@ from fastapi import APIRouter, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
+from embedpipe.classifiers.stored_answers import STATUSES
 from embedpipe.core.display import path_to_text
-from embedpipe.core.tables import guard
+from embedpipe.core.tables import csv_bytes
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.labels import Labels
-from embedpipe.tasks.heap import CHECKED, SUGGESTED, UNKNOWN, Survey, columns, labels_of
+from embedpipe.tasks.heap import CHECKED, SUGGESTED, UNKNOWN, Stock, Survey, columns
 from embedpipe.web.hub import Hub
 from embedpipe.web.pictures import as_webp
-from embedpipe.web.problems import ProblemError
-from embedpipe.web.routes.common import PROBLEMS, TheDesk, TheHub, csv_answer, document_of, page_of, whole
+from embedpipe.web.problems import ProblemError, as_json
+from embedpipe.web.routes.common import PROBLEMS, TheDesk, TheHub, csv_answer, document_of, page_of, stored, whole
 
 router = APIRouter(responses=PROBLEMS)
 
@@ -47,6 +45,9 @@ _CSV = (
     "doubt",
 )
 """Columns of the CSV; with `path` and `label` it can be given to `label`."""
+
+_AS_THEY_ARE = ("document", "pages", "confidence", "margin", "novelty", "doubt")
+"""Those of them whose cells are what the table holds."""
 
 _EXAMPLE = {
     "count": 1,
@@ -97,7 +98,7 @@ class Table:
             "dictionaries": self.dictionaries,
             "columns": own,
         }
-        content = json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace")
+        content = as_json(values)
         return content, f'"{hashlib.sha256(content).hexdigest()[:32]}"'
 
 
@@ -107,29 +108,17 @@ def table_of(hub: Hub) -> Table:
     state, found = hub.survey()
     doubts = hub.doubts() if held is not None else {}
     mark = (id(held), id(labels), id(found), id(doubts), state)
-    kept = hub.tables.get("heap")
+    kept = hub.heap_table
     if kept is not None and kept[0] == mark:
         table: Table = kept[2]
         return table
     if held is None:
-        empty = FeatureTable()
-        values = columns(empty.held, Labels(), Labels(), None, {})
+        values = columns(Stock.empty(), Labels(), Labels(), None, {})
     else:
         values = columns(held, labels.checked, labels.suggested, found, doubts)
     table = Table(state, values)
-    hub.tables["heap"] = (mark, (held, labels, found, doubts), table)  # what is held keeps its number
+    hub.heap_table = (mark, (held, labels, found, doubts), table)  # what is held keeps its number
     return table
-
-
-class FeatureTable:
-    """In place of documents, where there are none yet."""
-
-    def __init__(self) -> None:
-        import numpy as np  # noqa: PLC0415 - only here
-
-        from embedpipe.tasks.heap import Stock  # noqa: PLC0415 - likewise
-
-        self.held = Stock([], [], np.zeros(0, np.int64), [], np.zeros(0, bool), {})
 
 
 @router.get("/documents", tags=["documents"], responses={200: {"content": {"application/json": {"example": _EXAMPLE}}}})
@@ -220,39 +209,34 @@ def _ordered(table: Table, rows: list[int], sort: str, order: str) -> list[int]:
 
 def _as_csv(table: Table, rows: Sequence[int]) -> bytes:
     own, known = table.columns, table.dictionaries
-    file = io.StringIO(newline="")
-    writer = csv.writer(file)
-    writer.writerow(_CSV)
     states = {number: name for name, number in _STATES.items()}
 
     def named(name: str, row: int, dictionary: str) -> str:
         return known[dictionary][own[name][row]] if own[name][row] >= 0 else ""
 
-    for row in rows:
-        path = os.path.join(known["folder"][own["folder"][row]], own["name"][row])
-        cells = [
-            *(path_to_text(path), own["document"][row], own["pages"][row], named("label", row, "type")),
-            *(states[own["label_state"][row]], named("type", row, "type"), named("status", row, "status")),
-            *(own[name][row] for name in ("confidence", "margin", "novelty", "doubt")),
-        ]
-        writer.writerow("" if cell is None else guard(cell) if isinstance(cell, str) else cell for cell in cells)
-    return file.getvalue().encode("utf-8-sig", "backslashreplace")
+    def cells(row: int) -> dict[str, object]:
+        return {
+            "path": path_to_text(os.path.join(known["folder"][own["folder"][row]], own["name"][row])),
+            "label": named("label", row, "type"),
+            "label_state": states[own["label_state"][row]],
+            "type": named("type", row, "type"),
+            "status": named("status", row, "status"),
+            **{name: own[name][row] for name in _AS_THEY_ARE},
+        }
+
+    return csv_bytes(_CSV, map(cells, rows))
 
 
 @router.get("/documents/{document}", tags=["documents"])
 def document(hub: TheHub, document: str) -> dict[str, Any]:
     """What is known of a document: places, pages, label, and the classifier's answer."""
     sha256 = document_of(document)
-    held = hub.stock()
-    place = held.rows.get(sha256) if held is not None else None
-    if held is None or place is None:
-        raise ProblemError("not_found", f"document {sha256[:12]} is not stored")
+    held, place = stored(hub, sha256)
     pages = hub.of_store("pages by document", _pages_by_document) or {}
     labels, (_, found) = hub.scribe.labels(), hub.survey()
-    row, guess = labels.checked.rows.get((sha256, 0)), labels.suggested.rows.get((sha256, 0))
-    _, marked = labels_of(labels.checked)
-    own = {n: r.label for (d, n), r in labels.checked.rows.items() if d == sha256 and n} if sha256 in marked else {}
-    shown = row or guess
+    shown, state = labels.of(sha256)
+    marked = sha256 in labels.known[1]
+    own = {n: r.label for (d, n), r in labels.checked.rows.items() if d == sha256 and n} if marked else {}
     return {
         "document": sha256,
         "path": held.paths[place],
@@ -260,8 +244,8 @@ def document(hub: TheHub, document: str) -> dict[str, Any]:
         "pages": int(held.pages[place]),
         "page_list": pages.get(sha256, []),
         "label": shown.label if shown else None,
-        "label_state": "checked" if row else "suggested" if guess else "none",
-        "group": row.group if row else "",
+        "label_state": state,
+        "group": shown.group if shown and state == "checked" else "",
         "page_labels": {str(number): kind for number, kind in sorted(own.items())},
         "source_kind": held.kinds[place] or None,
         "answer": _answer(found, sha256),
@@ -291,7 +275,7 @@ def _answer(found: Survey | None, sha256: str) -> dict[str, Any] | None:
     return {
         "type": ranked[0][0],
         "confidence": round(ranked[0][1], 4),
-        "status": ("ok", "ambiguous", "novel")[int(found.status[row])],
+        "status": STATUSES[int(found.status[row])],
         "candidates": [{"type": kind, "confidence": round(p, 4)} for kind, p, candidate in ranked if candidate],
         "ranking": [{"type": kind, "confidence": round(p, 4)} for kind, p, _ in ranked[:9]],
         "margin": round(float(1.0 - found.uncertainty[row]), 4),
@@ -318,9 +302,7 @@ async def picture(
         return Response(None, 304, {"ETag": tag, **_IMMUTABLE})
     key, kind = (sha256, page - 1), "image/webp" if suffix == "webp" else "image/jpeg"
     if size:
-        held = await run_in_threadpool(hub.stock)
-        if held is None or sha256 not in held.rows:
-            raise ProblemError("not_found", f"document {sha256[:12]} is not stored")
+        await run_in_threadpool(stored, hub, sha256)
         pixels = _LARGE if not re.fullmatch(r"[0-9]{1,5}", size) else whole(int(size), *_SIZES)
         drawn = await desk.picture_lane.run(functools.partial(desk.picture, key, pixels, suffix))
         if drawn is not None:

@@ -1,6 +1,7 @@
 """Labels: given in batches, undone and done again; the queue of doubtful documents; families."""
 
 import tempfile
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,13 +10,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
+from embedpipe.classifiers.stored_answers import STATUSES
 from embedpipe.core.display import name_of
 from embedpipe.core.errors import EmbedpipeError, LabelsError
 from embedpipe.store.label_lists.columns import Wish
 from embedpipe.store.label_lists.lines import BadLinesError
 from embedpipe.store.labels import Labels
 from embedpipe.tasks.decide import CHECKED, SUGGESTED, Batch, Decision, Done
-from embedpipe.tasks.heap import labels_of
 from embedpipe.tasks.queue import as_json
 from embedpipe.web.hub import Hub
 from embedpipe.web.problems import ProblemError
@@ -144,9 +145,7 @@ def _tell(hub: Hub, done: Done, client: str, *, undone: bool) -> None:
     documents = list(dict.fromkeys(sha256 for sha256, _ in done.changed))
     changed = []
     for sha256 in documents[:_MOST_TOLD]:
-        row, guess = labels.checked.rows.get((sha256, 0)), labels.suggested.rows.get((sha256, 0))
-        shown = row or guess
-        state = "checked" if row else "suggested" if guess else "none"
+        shown, state = labels.of(sha256)
         changed.append({"document": sha256, "label": shown.label if shown else None, "label_state": state})
     hub.events.publish(
         "labels",
@@ -268,10 +267,9 @@ def suggestions(hub: TheHub, wish: Suggest) -> dict[str, Any]:
         raise ProblemError(
             "conflict", "there are no answers of a classifier yet: fit one, or wait until they are there"
         )
-    names = ("ok", "ambiguous", "novel")
-    wanted = {names.index(one) for one in wish.status if one in names}
+    wanted = {STATUSES.index(one) for one in wish.status if one in STATUSES}
     only = None if wish.documents is None else set(wish.documents)
-    checked, _ = labels_of(hub.scribe.labels().checked)
+    checked, _ = hub.scribe.labels().known
     paths = hub.paths()
     decisions = [
         Decision(sha256, found.classes[int(found.probabilities[row].argmax())])
@@ -295,7 +293,7 @@ def queue(
     count = whole(limit, 1, _MOST_QUESTIONS)
     state, asked = hub.use_ranking(lambda ranking: (ranking.ask(count, passed), ranking.left))
     questions, left = asked if asked is not None else ([], 0)
-    guessed, _ = labels_of(hub.scribe.labels().suggested)
+    guessed = hub.scribe.labels().guessed
     items = [{**as_json(one), "suggested": guessed.get(one.document_sha256)} for one in questions]
     return {"answers": state, "left": left, "items": items}
 
@@ -312,8 +310,7 @@ def families(
     space = hub.space()
     values, data = hub.result("families", "families of documents", of, {**of, "space": space}, "", refresh=refresh)
     labels, (_, found) = hub.scribe.labels(), hub.survey()
-    checked, _ = labels_of(labels.checked)
-    guessed, _ = labels_of(labels.suggested)
+    (checked, _), guessed = labels.known, labels.guessed
     rows = []
     for row in data["families"] if data else ():
         members: list[str] = row["documents"]
@@ -336,11 +333,7 @@ def families(
 
 def _counts(members: list[str], labels: dict[str, str]) -> dict[str, int]:
     """How many of some documents have each label, most first."""
-    counts: dict[str, int] = {}
-    for sha256 in members:
-        if (kind := labels.get(sha256)) is not None:
-            counts[kind] = counts.get(kind, 0) + 1
-    return dict(sorted(counts.items(), key=lambda one: -one[1]))
+    return dict(Counter(labels[sha256] for sha256 in members if sha256 in labels).most_common())
 
 
 def _guess(members: list[str], found: Any) -> str | None:

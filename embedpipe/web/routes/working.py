@@ -1,7 +1,5 @@
 """Jobs, intake, and what is computed for all documents at once: twins, map, confusion, changes, piles."""
 
-import csv
-import io
 import os
 from typing import Annotated, Any
 
@@ -13,12 +11,13 @@ from embedpipe.classifiers.bundles import CLASSIFIERS
 from embedpipe.core import versions
 from embedpipe.core.display import path_to_text
 from embedpipe.core.errors import UnknownNameError, UsageError
-from embedpipe.core.files import sha256_of
-from embedpipe.core.tables import guard
+from embedpipe.core.tables import csv_bytes
 from embedpipe.tasks import classifiers as classifiers_task
+from embedpipe.tasks import dedupe
+from embedpipe.tasks.heap import Stock
 from embedpipe.web.hub import Hub, folder_name
 from embedpipe.web.problems import ProblemError
-from embedpipe.web.routes.common import PROBLEMS, TheHub, csv_answer, document_of, is_below, submitted, whole
+from embedpipe.web.routes.common import PROBLEMS, TheHub, csv_answer, document_of, is_below, stored, submitted, whole
 from embedpipe.web.working.ledger import Job
 
 router = APIRouter(responses=PROBLEMS)
@@ -251,14 +250,12 @@ def twins(
     groups = data["groups"] if data else []
     if format != "csv":
         return {**values, "groups": groups, "notes": data["notes"] if data else []}
-    file = io.StringIO(newline="")
-    writer = csv.writer(file)
-    writer.writerow(("group", "kind", "keep", "path", "page", "agreement"))
-    for group in groups:
-        for row in group["members"]:
-            keep, path = "yes" if row["keep"] else "no", guard(path_to_text(row["path"]))
-            writer.writerow((group["group"], group["kind"], keep, path, row["page"] or "", row["agreement"]))
-    return csv_answer(file.getvalue().encode("utf-8-sig", "backslashreplace"), "twins.csv")
+    rows = (
+        {**group, **row, "keep": "yes" if row["keep"] else "no", "path": path_to_text(row["path"])}
+        for group in groups
+        for row in group["members"]
+    )
+    return csv_answer(csv_bytes(dedupe.COLUMNS, rows), "twins.csv")
 
 
 @router.get("/confusion", tags=["views"])
@@ -273,9 +270,8 @@ def confusion(
     used = hub.in_use()
     name, number = (used.name, used.version) if used is not None else (None, None)
     wish = {"kind": kind, "classifier": name, "version": number, "space": hub.space()}
-    labels = hub.workspace.labels_file
-    digest = sha256_of(labels) if labels.exists() else ""
-    values, data = hub.result("confusion", "confusion of types", {"kind": kind}, wish, digest, refresh=refresh)
+    of = {"kind": kind}
+    values, data = hub.result("confusion", "confusion of types", of, wish, hub.labels_digest(), refresh=refresh)
     empty: dict[str, Any] = {"types": [], "matrix": [], "cells": [], "likely_wrong": [], "accuracy": None}
     return {**values, **(data or empty)}
 
@@ -303,9 +299,7 @@ def changes(
         if number not in known:
             raise ProblemError("not_found", f"{name} has no version {number}; it has {', '.join(map(str, known))}")
     of = {"name": name, "from": before, "to": to}
-    labels = hub.workspace.labels_file
-    digest = sha256_of(labels) if labels.exists() else ""
-    values, data = hub.result("changes", f"changes of {name}", of, of, digest, refresh=refresh)
+    values, data = hub.result("changes", f"changes of {name}", of, of, hub.labels_digest(), refresh=refresh)
     empty: dict[str, Any] = {"flips": [], "types": [], **_NOTHING}
     rolled = to == versions.current(folder) and any(number < to for number in known)
     return {**values, **base, "can_roll_back": rolled, **(data or empty)}
@@ -317,10 +311,7 @@ _NOTHING = {"accuracy": {"before": None, "after": None}, "note": ""}
 def _classifier(hub: Hub, name: str | None) -> str:
     known = hub.workspace.classifiers()
     if name is None:
-        used = hub.in_use()
-        if used is None:
-            raise ProblemError("conflict", "there is no classifier yet: fit one, with `fit-svm` or POST /refit")
-        return used.name
+        return hub.answering().name
     if name not in known:
         raise UnknownNameError("classifier", name, known)
     return name
@@ -349,34 +340,25 @@ def piles(
     refresh: Refresh = True,
 ) -> dict[str, Any]:
     """Files of several pages; of one, where it is to be cut into documents, and what the parts are."""
-    held = hub.stock()
     if document is None:
-        rows = [] if held is None else [r for r in range(len(held.documents)) if held.pages[r] >= _LEAST_PILE]
-        rows.sort(key=lambda row: -int(held.pages[row]) if held is not None else 0)
+        held = hub.stock() or Stock.empty()
+        rows = [row for row in range(len(held.documents)) if held.pages[row] >= _LEAST_PILE]
+        rows.sort(key=lambda row: -int(held.pages[row]))
         found = [
             {"document": held.documents[r], "name": os.path.basename(held.paths[r]), "pages": int(held.pages[r])}
             for r in rows[:_MOST_PILES]
-            if held is not None
         ]
         return {"documents": found}
     sha256 = document_of(document)
-    if held is None or sha256 not in held.rows:
-        raise ProblemError("not_found", f"document {sha256[:12]} is not stored")
-    used = hub.in_use()
-    if used is None:
-        raise ProblemError("conflict", "there is no classifier yet: fit one, with `fit-svm` or POST /refit")
-    place = hub.sources().document(sha256)
-    if place is None:
+    held, place = stored(hub, sha256)
+    used = hub.answering()
+    source = hub.sources().document(sha256)
+    if source is None:
         raise ProblemError("gone", "the file of this document is gone, or was changed since it was embedded")
-    wish = {"path": place.path, "document": sha256, "classifier": used.name, "version": used.version}
-    labels = hub.workspace.labels_file
-    digest = sha256_of(labels) if labels.exists() else ""
-    of = {"document": sha256}
-    values, data = hub.result(
-        "piles", "cuts of a pile", of, wish, f"{used.name}-{used.version}-{digest}", refresh=refresh
-    )
-    pages = int(held.pages[held.rows[sha256]])
-    return {**values, "document": sha256, "pages": pages, **(data or {"parts": [], "note": ""})}
+    wish = {"path": source.path, "document": sha256, "classifier": used.name, "version": used.version}
+    of, more = {"document": sha256}, f"{used.name}-{used.version}-{hub.labels_digest()}"
+    values, data = hub.result("piles", "cuts of a pile", of, wish, more, refresh=refresh)
+    return {**values, "document": sha256, "pages": int(held.pages[place]), **(data or {"parts": [], "note": ""})}
 
 
 @router.post("/piles/{document}/write", status_code=202, tags=["views"])
@@ -384,10 +366,9 @@ def write_pile(hub: TheHub, document: str, wish: Parts) -> dict[str, Any]:
     """Writes parts of a pile as files into the server's output folder; the pile stays as it is."""
     if hub.settings.outbox is None:
         raise ProblemError("forbidden", "no folder for parts was named when the server started: --outbox DIR")
-    sha256, held = document_of(document), hub.stock()
-    if held is None or sha256 not in held.rows:
-        raise ProblemError("not_found", f"document {sha256[:12]} is not stored")
-    pages = int(held.pages[held.rows[sha256]])
+    sha256 = document_of(document)
+    held, place = stored(hub, sha256)
+    pages = int(held.pages[place])
     for part in wish.parts:
         if not part.first <= part.last <= pages:
             raise ProblemError("unprocessable", f"pages {part.first}-{part.last}: the pile has pages 1-{pages}")

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from embedpipe.embedding.warm import mark_of
+from embedpipe.core.files import mark_of
 from embedpipe.web.working.ledger import FAILED, Job, Ledger, read_plain
 from embedpipe.web.working.runner import Runner
 
@@ -83,10 +83,6 @@ class Derived:
         if data is not None:
             return STALE, data, job
         return (PENDING if job is not None else MISSING), None, job
-
-    def again(self, what: str, of: Mapping[str, Any]) -> None:
-        """Lets a result be tried again whose job failed."""
-        self._jobs.pop(self.file(what, of), None)
 
     def _job(self, file: Path, key: str) -> Job | None:
         known = self._jobs.get(file)

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from embedpipe.core.errors import ArtifactError
-from embedpipe.core.files import read_json, write_json
+from embedpipe.core.files import now, read_json, write_json
 
 log = logging.getLogger(__name__)
 
-QUEUED, RUNNING, DONE, FAILED, CANCELLED, INTERRUPTED = STATES = (
+QUEUED, RUNNING, DONE, FAILED, CANCELLED, INTERRUPTED = (
     *("queued", "running", "done", "failed", "cancelled", "interrupted"),
 )
 
@@ -38,7 +38,7 @@ class Job:
         kind: A key of `kinds.KINDS`.
         title: For people.
         wish: What is wanted, as its kind takes it.
-        state: One of `STATES`.
+        state: `QUEUED`, `RUNNING`, `DONE`, `FAILED`, `CANCELLED` or `INTERRUPTED`.
         created: ISO 8601, UTC; `started` and `ended` likewise, "" before.
         message: Why it failed, or was not finished.
         process: Number of its process group; 0 where there is none.
@@ -80,10 +80,12 @@ class Ledger:
                 continue
             self._jobs[job.name] = job
 
-    def interrupt(self) -> list[Job]:
+    def interrupt(self) -> None:
         """Marks what an earlier server had not finished: its processes ended with it."""
         values = {"state": INTERRUPTED, "ended": now(), "message": _INTERRUPTED, "process": 0}
-        return [self.change(job.name, **values) for job in list(self._jobs.values()) if not job.over]
+        for job in list(self._jobs.values()):
+            if not job.over:
+                self.change(job.name, **values)
 
     def all(self) -> list[Job]:
         """All jobs, newest first."""
@@ -158,8 +160,3 @@ def write_plain(file: Path, values: Mapping[str, Any]) -> None:
     temporary = file.with_suffix(".new")
     temporary.write_text(json.dumps(values, ensure_ascii=True), encoding="utf-8")
     os.replace(temporary, file)
-
-
-def now() -> str:
-    """ISO 8601, UTC."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

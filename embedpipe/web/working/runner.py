@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from embedpipe.web.working.ledger import CANCELLED, DONE, FAILED, INTERRUPTED, QUEUED, RUNNING, Job, Ledger, now
+from embedpipe.core.files import now
+from embedpipe.web.working.ledger import CANCELLED, DONE, FAILED, INTERRUPTED, QUEUED, RUNNING, Job, Ledger
 
 _LOOK_AGAIN = 0.1
 _GRACE = 20.0

@@ -7,7 +7,7 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 from embedpipe.classifiers.documents import ridge as module
-from embedpipe.classifiers.documents.ridge import DocumentRidge, build_documents, shared_words
+from embedpipe.classifiers.documents.ridge import DocumentRidge, SharedWords, build_documents
 from embedpipe.classifiers.documents.rows import BUCKETS, Wholes, kinship, picture_kernel
 from embedpipe.pages.extras.word_rows import HEADS
 
@@ -224,7 +224,7 @@ def test_shared_words_are_the_same_by_dense_and_sparse_columns(monkeypatch: pyte
     rng = np.random.default_rng(0)
     dense = rng.random((70, 40)) * (rng.random((70, 40)) < np.linspace(0, 0.6, 40))
     rows = csr_array(dense.astype(np.float32))
-    plain = shared_words(rows[:50], rows)
+    plain = SharedWords(rows)(rows[:50])
     monkeypatch.setattr(module, "LANDMARKS", 60)
-    np.testing.assert_allclose(shared_words(rows[:50], rows), plain, atol=1e-5)
+    np.testing.assert_allclose(SharedWords(rows)(rows[:50]), plain, atol=1e-5)
     np.testing.assert_allclose(plain, dense[:50] @ dense.T, atol=1e-4)
