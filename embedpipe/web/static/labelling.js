@@ -16,16 +16,17 @@ export function askType(request) {
 }
 
 // Gives documents a label, and says so with the way back; or says why not, and returns false.
-export async function label(ids, type, { quiet = false } = {}) {
+export async function label(ids, type, { quiet = false, state = "checked" } = {}) {
   if (isReadOnly()) {
     toast(say("This server is read-only."), { bad: true });
     return false;
   }
   if (!ids.length) return true;
-  const sent = setLabels(ids.map((document) => ({ document, type })));
-  if (!quiet) {
-    toast(toldOf(ids.length, type), { action: takeBack, label: say("Undo") });
-  }
+  const sent = setLabels(
+    ids.map((document) => ({ document, type })),
+    state,
+  );
+  if (!quiet) toast(toldOf(ids.length, type, state), { action: takeBack, label: say("Undo") });
   try {
     await sent;
     return true;
@@ -35,7 +36,8 @@ export async function label(ids, type, { quiet = false } = {}) {
   }
 }
 
-function toldOf(number, type) {
+function toldOf(number, type, state) {
+  if (state === "confirmed") return say("The label {} stays", nameOf(type));
   if (type === null) return number === 1 ? say("Label removed") : say("{} labels removed", count(number));
   return number === 1
     ? say("Labelled as {}", nameOf(type))

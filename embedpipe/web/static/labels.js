@@ -101,9 +101,9 @@ function History() {
                           .join(", ")}
                       </bdi>
                       ${
-                        one.state === "suggested" &&
+                        one.state !== "checked" &&
                         html`
-                          <${Mark} state="suggested" />
+                          <${Mark} state=${one.state} />
                         `
                       }
                       ${

@@ -24,6 +24,7 @@ const STATES = {
   novel: () => say("novel"),
   checked: () => say("checked"),
   suggested: () => say("suggested"),
+  confirmed: () => say("kept as it was"),
   queued: () => say("waiting"),
   running: () => say("running"),
   done: () => say("done"),

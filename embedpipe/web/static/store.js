@@ -178,7 +178,7 @@ export function setLabels(labels, state = "checked") {
     byType.get(type).push(document);
   }
   writes++;
-  for (const [type, ids] of byType) put(ids, type, LABEL_STATES.indexOf(state));
+  for (const [type, ids] of byType) put(ids, type, state === "suggested" ? SUGGESTED : CHECKED);
   // One after the other, so that undo never overtakes what it takes back.
   for (let at = 0; at < labels.length; at += BATCH) {
     const batch = labels.slice(at, at + BATCH);

@@ -158,6 +158,26 @@ def test_a_cell_of_mistakes_opens_its_documents_and_a_wrong_label_is_changed(pag
     page.wait_for_function(COUNTED, arg=before)
 
 
+def test_a_label_that_is_kept_does_not_come_back(page: Page, open_page: Callable[..., Page], server: Server) -> None:
+    """Neither here nor in another browser; taken back, it is likely wrong again in all of them."""
+    view(page, "confusion")
+    page.wait_for_selector(".sides")
+    total = page.locator(".confusion .facts dd").last
+    before, name = int(total.inner_text()), page.locator(".right .tools bdi").inner_text()
+    labels = checked(page)
+    page.keyboard.press("k")
+    page.wait_for_function(COUNTED, arg=before - 1)
+    page.wait_for_selector("#head button[aria-label=Undo]:not(:disabled)")
+    assert checked(page) == labels
+    other = open_page("#/confusion")
+    other.wait_for_function(COUNTED, arg=before - 1)
+    assert name not in [one["name"] for one in server.asked("confusion?refresh=false")["likely_wrong"]]
+    view(page, "refit")
+    page.keyboard.press("Control+z")
+    other.wait_for_function(COUNTED, arg=before)
+    assert name in [one["name"] for one in server.asked("confusion?refresh=false")["likely_wrong"]]
+
+
 def test_cuts_of_a_pile_are_moved_merged_and_written(page: Page, folder: Path) -> None:
     """By keys; the address has the cuts, a reload keeps them, and only a request writes parts."""
     pile = named(page, "pile.pdf")
