@@ -30,10 +30,11 @@ export function LongList({ items, place, draw, label, head }) {
   }, []);
   useLayoutEffect(() => {
     const { isAcross, row, start, length } = measure();
+    if (!seen.row) return; // it has no length yet
     const from = place * row - start; // where its row begins, and by how much it is out of sight
     const step = from < 0 ? from : Math.max(0, Math.min(from, from + row - length));
     if (step) box.current.scrollBy(isAcross ? { left: step } : { top: step });
-  }, [place, items, isAcross]);
+  }, [place, items, isAcross, row > 0]);
 
   const space = (rows) => {
     const size = `${rows * row}px`;

@@ -7,7 +7,7 @@ import { decimal, say } from "./i18n.js";
 import { nameOf } from "./labelling.js";
 import { Empty, Failed, Picture, Type, useLoaded, Waiting } from "./pieces.js";
 import { rowOf, store, typeNumber, useStore } from "./store.js";
-import { html, useEffect, useMemo, useRef, useState } from "./vendor/preact.js";
+import { html, useEffect, useRef, useState } from "./vendor/preact.js";
 
 const PARTS = {
   "": () => say("whole page"),
@@ -15,6 +15,7 @@ const PARTS = {
   "0,0.2,1,0.8": () => say("middle of the page"),
   "0,0.8,1,1": () => say("foot of the page"),
 };
+const drawn = new WeakMap(); // file to the pictures of its pages, which the server draws
 const LEAST = 0.02; // of the page: a smaller box was a click
 const round = (value) => Math.round(1000 * Math.max(0, Math.min(1, value))) / 1000;
 
@@ -24,7 +25,7 @@ const boxOf = (text) => {
 };
 
 // The page with its box, which is drawn with the mouse or the finger.
-function Marked({ src, smaller, box, onBox }) {
+function Marked({ src, smaller = "", box, onBox }) {
   const sheet = useRef(null);
   const [drawn, setDrawn] = useState(null);
   const from = useRef(null);
@@ -106,13 +107,17 @@ export function Lookalikes({ values }) {
   const isAsked = Boolean(file || values.document);
   const loaded = useLoaded(
     async (signal) => {
-      if (file)
-        return send(
+      if (file) {
+        const picture = !drawn.get(file)?.has(page);
+        const answer = await send(
           "/similar",
-          { name: file.name, page, ...asked, other_documents: asked.other_documents, box: box?.join(",") },
+          { name: file.name, page, ...asked, box: box?.join(","), picture },
           file,
           { signal },
         );
+        if (picture) drawn.set(file, (drawn.get(file) || new Map()).set(page, answer.query.picture));
+        return answer;
+      }
       return values.document
         ? post("/similar", { document: values.document, page, ...asked, ...(box ? { box } : {}) }, signal)
         : null;
@@ -138,8 +143,7 @@ export function Lookalikes({ values }) {
     document.addEventListener("paste", pasted);
     return () => document.removeEventListener("paste", pasted);
   }, []);
-  const preview = useMemo(() => (file?.type.startsWith("image/") ? URL.createObjectURL(file) : ""), [file]);
-  useEffect(() => () => preview && URL.revokeObjectURL(preview), [preview]);
+  const picture = file ? drawn.get(file)?.get(page) : large(values.document, page);
   const row = values.document ? rowOf(values.document) : -1;
   const pages = row >= 0 ? store.documents.pages[row] : 1;
   const [over, drop] = useDrop((transfer) => take(transfer.files));
@@ -158,18 +162,23 @@ export function Lookalikes({ values }) {
           <span class="dim small">${say("page {}", page)}</span>
         </header>
         ${
-          file && !preview
+          picture
             ? html`
-                <p class="dim">${say("This file is not shown: it is compared and not kept.")}</p>
-              `
-            : html`
                 <${Marked}
-                  src=${preview || large(values.document, page)}
-                  smaller=${preview ? "" : small(values.document, page)}
+                  key=${picture}
+                  src=${picture}
+                  smaller=${file ? "" : small(values.document, page)}
                   box=${box}
                   onBox=${(made) => change({ box: made })}
                 />
               `
+            : loaded.busy
+              ? html`
+                  <${Waiting} />
+                `
+              : html`
+                  <p class="dim">${say("This file cannot be shown.")}</p>
+                `
         }
         <div class="parts" role="group" aria-label=${say("What is compared")}>
           ${Object.entries(PARTS).map(

@@ -239,8 +239,7 @@ function Pile({ value, values }) {
                 />
               </button>
               <span class="dim small number">
-                ${part.first === part.last ? say("page {}", part.first) : `${part.first}–${part.last}`}
-                ${share(part.confidence)}
+                ${[part.first === part.last ? say("page {}", part.first) : `${part.first}–${part.last}`, share(part.confidence)].filter(Boolean).join(" · ")}
               </span>
             </header>
             <div class="leaves">

@@ -86,10 +86,10 @@ function Types({ types }) {
       </thead>
       <tbody>
         ${types.map(
-          ({ type, before, after, change: moved }) => html`
+          ({ type, documents, before, after, change: moved }) => html`
             <tr key=${type}>
               <td><${Type} name=${nameOf(type)} number=${typeNumber(type)} /></td>
-              <td class="number">${count((after || before)?.documents)}</td>
+              <td class="number">${count(documents)}</td>
               <td class="number">${before ? share(before.f1) : "–"}</td>
               <td class="number">${after ? share(after.f1) : "–"}</td>
               <td class=${`number ${direction(moved)}`}>${points(moved)}</td>
@@ -197,7 +197,7 @@ function Changes({ values, loaded }) {
           `
         }
         <div class="twoparts">
-          <section class="card"><${Types} types=${value.types} /></section>
+          <section class="card" tabindex="0" aria-label=${say("Types, better or worse")}><${Types} types=${value.types} /></section>
           <section>
             <h3>
               ${value.flips.length === 1 ? say("One document is answered otherwise") : say("{} documents are answered otherwise", count(value.flips.length))}
