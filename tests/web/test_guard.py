@@ -101,6 +101,18 @@ def test_every_answer_has_the_headers(client: TestClient, path: str) -> None:
     assert "access-control-allow-origin" not in headers
 
 
+def test_head_is_answered_as_get_without_a_body(serving: Callable[..., TestClient]) -> None:
+    """As those ask who look whether a server is alive, or how large a file is; also where an answer never ends."""
+    client = serving()
+    for path in ("/healthz", "/documents", "/labels.csv", "/openapi.json", "/static/main.js"):
+        got, told_of = client.get(path), client.head(path)
+        assert (told_of.status_code, told_of.content) == (got.status_code, b"")
+        assert told_of.headers["content-type"] == got.headers["content-type"]
+        assert got.content
+    assert client.head("/nowhere").status_code == 404
+    assert serving(token=TOKEN).head("/documents").status_code == 401
+
+
 def test_a_token_is_asked_for(serving: Callable[..., TestClient], monkeypatch: pytest.MonkeyPatch) -> None:
     """By header or cookie; the page itself, its health and its files need none."""
     monkeypatch.setattr(guard, "WRONG_TOKEN_SECONDS", 0.0)
