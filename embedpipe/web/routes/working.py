@@ -246,7 +246,7 @@ def twins(
     format: Annotated[str, Query(description="json, or csv for the keep-list.")] = "json",  # noqa: A002
 ) -> dict[str, Any] | Response:
     """Documents and pages that are there more than once, the one to keep first; nothing is deleted."""
-    values, data = hub.result("twins", "twins", {}, {"space": hub.space()}, "", refresh=refresh)
+    values, data = hub.result("twins", "twins among documents", {}, {"space": hub.space()}, "", refresh=refresh)
     groups = data["groups"] if data else []
     if format != "csv":
         return {**values, "groups": groups, "notes": data["notes"] if data else []}

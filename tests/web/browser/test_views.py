@@ -284,18 +284,24 @@ def test_a_refit_shows_what_changed_and_is_rolled_back_with_a_key(page: Page) ->
 
 
 def test_the_page_goes_on_after_the_server_was_killed(open_page: Callable[..., Page], server: Server) -> None:
-    """It says that nobody answers, and goes on by itself; labels are where they were."""
-    page = open_page()
+    """It says that nobody answers, and goes on by itself; labels are where they were, and pictures come that did not."""
+    page = open_page("#/heap?size=small")
     before = checked(page)
     page.locator(".tile:not(.checked)").first.click()
     page.wait_for_selector(".tools.chosen")
     give_type(page, "letter")
     wait_checked(page, before + 1)
     page.wait_for_selector("#head button[aria-label=Undo]:not(:disabled)")
+    page.route("**/pages/*.webp", lambda route: route.abort("connectionrefused"))
+    view(page, "heap", f"?size=small&doc={named(page, 'pile.pdf')}")
+    page.wait_for_selector(".pagestrip .none")
+    page.unroute("**/pages/*.webp")
     server.kill()
     page.wait_for_selector(".notice.bad")
     server.start()
     page.wait_for_selector(".notice.bad", state="detached")
+    page.wait_for_function("() => document.querySelectorAll('.pagestrip img').length > 1")
+    assert page.locator(".pagestrip .none").count() == 0
     wait_checked(page, before + 1)
     page.keyboard.press("Control+z")
     wait_checked(page, before)
