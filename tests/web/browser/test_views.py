@@ -284,7 +284,7 @@ def test_a_refit_shows_what_changed_and_is_rolled_back_with_a_key(page: Page) ->
 
 
 def test_the_page_goes_on_after_the_server_was_killed(open_page: Callable[..., Page], server: Server) -> None:
-    """It says that nobody answers, and goes on by itself; labels are where they were, and pictures come that did not."""
+    """It says that nobody answers, and goes on by itself; labels stay, and pictures come that did not."""
     page = open_page("#/heap?size=small")
     before = checked(page)
     page.locator(".tile:not(.checked)").first.click()
