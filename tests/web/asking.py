@@ -1,14 +1,25 @@
-"""Asks a server until it has what it is asked for."""
+"""Asks a server until it has what it is asked for, or many things at once."""
 
 from __future__ import annotations
 
+import asyncio
 import time
-from typing import Any
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 def hub_of(client: Any) -> Any:
     """The hub of a client's server."""
     return client.app._app.state.hub
+
+
+def run_alone(asked: Coroutine[Any, Any, T]) -> T:
+    """What a coroutine returns, run in a thread: a browser that another test drove holds the loop of this one."""
+    with ThreadPoolExecutor(1) as own:
+        return own.submit(lambda: asyncio.run(asked)).result()
 
 
 def when_ready(client: Any, address: str, **query: Any) -> dict[str, Any]:

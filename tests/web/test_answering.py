@@ -7,14 +7,13 @@ import base64
 import io
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 from starlette.testclient import TestClient
-from web.asking import hub_of, when_ready
+from web.asking import hub_of, run_alone, when_ready
 
 from embedpipe.backbones.engines import Backbone
 from embedpipe.classifiers.bundles import ClassifierBundle
@@ -180,8 +179,7 @@ def test_who_comes_when_too_many_wait_is_told_to_come_again() -> None:
         go.set()
         assert [await first, await second, await lane.run(work)] == ["done"] * 3
 
-    with ThreadPoolExecutor(1) as own:  # where a browser was driven before, this thread has a loop already
-        own.submit(lambda: asyncio.run(ask())).result()
+    run_alone(ask())
     lane.close()
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from starlette.exceptions import HTTPException
 from starlette.testclient import TestClient
-from web.asking import hub_of
+from web.asking import hub_of, run_alone
 
 from embedpipe.core.errors import EmbedpipeError, UsageError
 from embedpipe.web import guard
@@ -173,7 +173,7 @@ def test_a_body_that_does_not_come_is_given_up(artifacts: Path, monkeypatch: pyt
 
     own = guard.Guard(lambda *_: never(), ServeSettings(artifacts))
     with pytest.raises(HTTPException) as caught:
-        asyncio.run(own._bounded({"path": "/labels"}, never)())
+        run_alone(own._bounded({"path": "/labels"}, never)())
     assert caught.value.status_code == 408
 
 
