@@ -22,11 +22,11 @@ from embedpipe import Workspace, embed, load_backbone
 from embedpipe.classifiers.bundles import build_classifier, fit_classifier, fit_novelty, log_scores
 from embedpipe.classifiers.calibration.decisions import Calibration, Decisions, Rule
 from embedpipe.classifiers.calibration.shift import Asked, compare
+from embedpipe.classifiers.documents.rows import document_kinds
 from embedpipe.classifiers.evaluation import (
     LabelledPages,
     cross_validate,
     document_answers,
-    document_kinds,
     grouped_folds,
     held_out_distances,
     isolated,

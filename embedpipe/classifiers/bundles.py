@@ -93,8 +93,8 @@ _TRUSTED = [
 """What a model file may hold besides scikit-learn's own estimators and numpy's arrays."""
 
 
-def _skops_io() -> Any:
-    """Imports skops.io, but not torch with it.
+def skops_io() -> Any:
+    """Imports skops.io, which files of classifiers are read and written with, but not torch with it.
 
     skops lists the types of all of scikit-learn, whose adapters import torch where it is installed: three seconds
     for nothing. It goes on where that import fails.
@@ -328,7 +328,7 @@ class ClassifierBundle:
     def save(self, folder: Path) -> None:
         """Writes model and manifest; the manifest comes last and holds the model's hash."""
         with replacing(folder / MODEL) as temporary:
-            _skops_io().dump(self._model(), temporary)
+            skops_io().dump(self._model(), temporary)
         libraries = ("embedpipe", "scikit-learn", "skops", "numpy", "faiss-cpu")
         write_json(
             folder / MANIFEST,
@@ -366,7 +366,7 @@ class ClassifierBundle:
         manifest = read_json(folder / MANIFEST)
         check_model(folder, manifest)
         try:
-            model = _skops_io().load(folder / MODEL, trusted=_TRUSTED)
+            model = skops_io().load(folder / MODEL, trusted=_TRUSTED)
             if not isinstance(model, dict):
                 raise TypeError("an earlier embedpipe wrote it")
             return cls(

@@ -17,6 +17,7 @@ from sklearn.pipeline import Pipeline
 from embedpipe.classifiers.bundles import PICTURES, WORDS, Blocks, fit_classifier, fit_novelty, part_scores, taken
 from embedpipe.classifiers.calibration.confidence import HeldOutScores
 from embedpipe.classifiers.documents.labelled import Rows, owners
+from embedpipe.classifiers.documents.rows import document_kinds
 from embedpipe.classifiers.parts import Part, Plan, as_plan
 from embedpipe.classifiers.saved.combining import DOCUMENT, means_of_parts
 from embedpipe.classifiers.scores.fusion import IMPOSSIBLE, Evidence, Fusion, Scores, choose, learn
@@ -27,7 +28,7 @@ from embedpipe.core.errors import LabelsError
 from embedpipe.core.machine import available_cores
 from embedpipe.index.near_duplicates import NEAR_DUPLICATE, connected, near_pairs
 from embedpipe.pages.extras.word_rows import have_words
-from embedpipe.pages.source_kinds import codes, document_kind
+from embedpipe.pages.source_kinds import codes
 from embedpipe.store.scaling import BlockScaler
 
 _T = TypeVar("_T")
@@ -578,10 +579,3 @@ def document_answers(pages: LabelledPages, held_out: HeldOut, distances: NDArray
         kinds=None if pages.kinds is None else codes(document_kinds(pages.kinds, weights, owner))[own],
         groups=pages.groups[documents.rows],
     )
-
-
-def document_kinds(kinds: NDArray[Any], weights: NDArray[np.float64], owner: NDArray[np.int64]) -> list[str]:
-    """The kind of source of each document, from its pages': see `source_kinds.document_kind`, (n_documents,)."""
-    order = np.argsort(owner, kind="stable")
-    places = np.flatnonzero(np.diff(owner[order])) + 1
-    return [document_kind(kinds[rows].tolist(), weights[rows]) for rows in np.split(order, places)]

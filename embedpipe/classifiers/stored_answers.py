@@ -11,8 +11,7 @@ from scipy.sparse import csr_array
 from embedpipe.classifiers.bundles import ClassifierBundle
 from embedpipe.classifiers.calibration.decisions import Decisions, Rule
 from embedpipe.classifiers.calibration.shift import Asked, compare
-from embedpipe.classifiers.documents.rows import Assembly, Gathered
-from embedpipe.classifiers.evaluation import document_kinds
+from embedpipe.classifiers.documents.rows import Assembly, Gathered, document_kinds
 from embedpipe.classifiers.saved.on_disk import brief
 from embedpipe.classifiers.scores.pooling import effective_pages, page_weights, weighted_means
 from embedpipe.core.records import SAYS_NOTHING

@@ -229,6 +229,8 @@ def none_pages(
     workspace: Workspace, store: FeatureStore, recipe: TrainingRecipe, known: LabelledPages
 ) -> LabelledPages | None:
     """The pages that are labelled as none of the types, with what the known ones have; None without any."""
+    if not workspace.labels().none:
+        return None
     with contextlib.suppress(LabelsError):
         pages = _read_labelled(workspace, store, Selection.parse(recipe.pages), none=True)
         seen = None if known.seen is None else np.zeros(len(pages.y), bool)

@@ -172,15 +172,16 @@ def leave_types_out(plan: Plan, measured: HeldOut, pages: LabelledPages) -> Stra
     """
     pages = _some(pages)
     classes = sorted(set(pages.y) - {NONE})
-    found = []
-    for kinds in _sets(pages, classes):
-        asked = np.isin(pages.y.astype(str), kinds)
-        learnt = ~np.isin(pages.groups, np.unique(pages.groups[asked]))
-        if len(set(pages.y[learnt]) - {NONE}) >= 2:  # noqa: PLR2004
-            found.append(_answers(plan, measured, pages, (learnt, asked), classes))
+    left_out = (np.isin(pages.y.astype(str), kinds) for kinds in _sets(pages, classes))
+    rounds = [(~np.isin(pages.groups, np.unique(pages.groups[asked])), asked) for asked in left_out]
+    rounds = [(learnt, asked) for learnt, asked in rounds if len(set(pages.y[learnt]) - {NONE}) >= 2]  # noqa: PLR2004
+    found: dict[int, Any] = {}
+    in_each_fold(
+        lambda n: found.update({n: _answers(plan, measured, pages, rounds[n], classes)}), np.arange(len(rounds))
+    )
     if not found:
         return None
-    rows, scores, wholes, distances = zip(*found, strict=True)
+    rows, scores, wholes, distances = zip(*(found[n] for n in sorted(found)), strict=True)
     everything = pages.take(np.concatenate([np.flatnonzero(asked) for asked in rows]))
     whole = None if plan.whole is None else np.concatenate(wholes)
     answers = HeldOut(classes, np.concatenate(scores), np.zeros(len(everything.y), np.int64), whole=whole)

@@ -1,6 +1,5 @@
 """Which rows of features are nearly the same picture: pairs found by FAISS, joined into groups."""
 
-import faiss
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
@@ -16,7 +15,11 @@ MOST = 100
 """Near rows of each row that are named among many: a million copies of one form do not make a million times a million
 pairs."""
 
-_BLOCK = 4096
+_BLOCK = 2048
+_AXES, _FOR_AXES, _STEPS = 64, 2048, 3
+_OFTEN = 64
+"""Rows that may be near each row, on average, before all are compared."""
+_ROUNDING = 1e-5  # of squared lengths as float32, at most
 _ROUNDED = 5e-4  # by which products with float16 are too small at most
 _PAIRS = 4096
 _PROBES = 8
@@ -43,18 +46,39 @@ def near_pairs(
     """
     if len(unit) > most_exact:
         return _pairs_of_many(unit, threshold, most_exact)
-    index = faiss.IndexFlatIP(unit.shape[1])
-    index.add(unit)
-    pairs, cosines = [], []
+    bounded = _bounding(unit)
+    pairs, cosines = [np.empty((0, 2), np.int64)], [np.empty(0, np.float32)]
     for start in range(0, len(unit), _BLOCK):
-        limits, found, rows = index.range_search(unit[start : start + _BLOCK], threshold)
-        counts: NDArray[np.int64] = np.diff(limits).astype(np.int64)
-        queries = np.repeat(np.arange(start, start + len(counts)), counts)
-        once = queries < rows
-        pairs.append(np.column_stack([queries[once], rows[once]]))
-        cosines.append(found[once])
-    empty = np.empty((0, 2), np.int64), np.empty(0, np.float32)
-    return (np.concatenate(pairs), np.concatenate(cosines)) if pairs else empty
+        some = slice(start, start + _BLOCK)
+        products = bounded[some] @ bounded[start:].T
+        many = np.count_nonzero(products >= threshold) > _OFTEN * len(products)
+        if many:  # comparing all at once is quicker than one by one
+            products = unit[some] @ unit[start:].T
+        one, other = np.nonzero(products >= threshold)
+        one, other = one[one < other], other[one < other]
+        found = np.column_stack([one, other]) + start
+        own = products[one, other] if many else _cosines(unit, found)
+        pairs.append(found[own >= threshold])
+        cosines.append(own[own >= threshold])
+    return np.concatenate(pairs), np.concatenate(cosines)
+
+
+def _bounding(unit: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Short rows whose inner products are at least those of some rows of unit length, (n, at most `_AXES` + 1).
+
+    They are the projections on some axes, then the lengths of what these drop, for the inner product of two dropped
+    parts is at most that of their lengths. The bound holds for any axes; it is close for those near the first singular
+    vectors, found from some of the rows (subspace iteration; Halko, Martinsson and Tropp, 2011, arXiv:0909.4061).
+    """
+    if unit.shape[1] <= _AXES:
+        return unit
+    sample = unit[:: -(-len(unit) // _FOR_AXES)] if len(unit) else unit
+    axes = np.random.default_rng(0).standard_normal((unit.shape[1], _AXES), np.float32)
+    for _ in range(_STEPS):
+        axes = np.linalg.qr(sample.T @ (sample @ axes))[0]
+    placed = unit @ axes
+    lost = np.einsum("ij,ij->i", unit, unit) - np.einsum("ij,ij->i", placed, placed)
+    return np.column_stack([placed, np.sqrt(np.maximum(lost, 0.0) + _ROUNDING)])
 
 
 def _pairs_of_many(

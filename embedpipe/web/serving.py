@@ -13,6 +13,7 @@ from pathlib import Path
 
 import h11
 import uvicorn
+from threadpoolctl import threadpool_limits
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from embedpipe.core.claims import SERVE
@@ -44,6 +45,9 @@ class Connection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begins, where there is a place."""
         super().connection_made(transport)
+        # an answer is sent as head and body: the second would wait until whoever asked confirms the first, for 40 ms;
+        # asyncio sees to it only for sockets that were made with the number of TCP
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if len(self.connections) > _CONNECTIONS:
             self._refuse("busy", f"{_CONNECTIONS} connections are open already: try again in a moment")
         else:
@@ -236,7 +240,8 @@ def _serve(
                 webbrowser.open(address)
 
     threading.Thread(target=tell, name="embedpipe-address", daemon=True).start()
-    with listener:
+    # the matrices between two decisions are small: threads for them wait busily for each other, and for everybody else
+    with listener, threadpool_limits(1, "blas"):
         asyncio.run(server.serve(sockets=[listener]))
     if not server.started:
         raise EmbedpipeError("the server could not be started: see the messages above")

@@ -31,6 +31,17 @@ def test_pairs_are_found_across_blocks() -> None:
     assert [3, 4999] in found.tolist()
 
 
+@pytest.mark.parametrize(("groups", "noise"), [(200, 0.02), (5, 0.002)], ids=["few near ones", "many near ones"])
+def test_pairs_of_wide_rows_are_those_of_all_cosines(groups: int, noise: float) -> None:
+    """What projections say of wide rows only leaves out what cannot be near."""
+    X = alike(groups, 2400 // groups, dim=300, noise=noise)
+    X[7] = 0.0
+    found, cosines = near_pairs(X, 0.95)
+    every = np.float64(X) @ np.float64(X).T
+    assert sorted(map(tuple, found)) == sorted(map(tuple, np.argwhere(np.triu(every >= 0.95, k=1))))
+    np.testing.assert_allclose(cosines, every[found[:, 0], found[:, 1]], rtol=1e-5)
+
+
 def test_no_rows_have_no_pairs() -> None:
     """An empty matrix gives empty arrays of the right shape."""
     found, cosines = near_pairs(np.empty((0, 4), np.float32), 0.9)

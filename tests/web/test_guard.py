@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from starlette.exceptions import HTTPException
 from starlette.testclient import TestClient
+from threadpoolctl import threadpool_info, threadpool_limits
 from web.asking import hub_of, run_alone
 
 from embedpipe.core.errors import EmbedpipeError, UsageError
@@ -286,6 +287,26 @@ def test_addresses_that_cannot_be_listened_at() -> None:
             running.listening("127.0.0.1", port)
     with pytest.raises(EmbedpipeError, match="cannot listen at"):
         running.listening("no such host", 0)
+
+
+def test_small_matrices_have_one_thread(artifacts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two decisions threads would wait for each other longer than they work; other programs keep theirs."""
+    told: list[int] = []
+
+    def threads() -> int:
+        return max(one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas")
+
+    async def serve(self: Any, sockets: Any) -> None:
+        assert sockets
+        told.append(threads())
+        self.started = True
+
+    monkeypatch.setattr(running.uvicorn.Server, "serve", serve)
+    with threadpool_limits(2, "blas"):
+        before = threads()
+        running.serve(ServeSettings(artifacts), "127.0.0.1", 0, say=lambda _: None)
+        assert threads() == before
+    assert told == [1]
 
 
 def test_openapi_has_examples(client: TestClient) -> None:

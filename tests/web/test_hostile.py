@@ -95,6 +95,20 @@ def test_half_requests_do_not_take_all_places_for_ever(port: int) -> None:
     assert said(port, b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").startswith(b"HTTP/1.1 204")
 
 
+def test_no_answer_waits_for_a_confirmation(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What follows the head of an answer is sent at once."""
+    begun, told = running.Connection.connection_made, []
+
+    def begin(self: Any, transport: Any) -> None:
+        begun(self, transport)
+        told.append(transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+
+    monkeypatch.setattr(running.Connection, "connection_made", begin)
+    said(port, b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert len(told) == 1
+    assert told[0]
+
+
 @pytest.mark.parametrize(
     "sent",
     [

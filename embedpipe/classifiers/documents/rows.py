@@ -286,3 +286,10 @@ def _taken(pages: Gathered, rows: NDArray[np.int64]) -> Gathered:
     kinds = [pages.kinds[i] for i in rows.tolist()]
     parts = {name: scores[rows] for name, scores in pages.parts.items()}
     return Gathered(pages.scores[rows], parts, pages.X[rows], words, pages.indices[rows], kinds, pages.owner[rows])
+
+
+def document_kinds(kinds: NDArray[Any], weights: NDArray[np.float64], owner: NDArray[np.int64]) -> list[str]:
+    """The kind of source of each document, from its pages': see `source_kinds.document_kind`, (n_documents,)."""
+    order = np.argsort(owner, kind="stable")
+    places = np.flatnonzero(np.diff(owner[order])) + 1
+    return [document_kind(kinds[rows].tolist(), weights[rows]) for rows in np.split(order, places)]

@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from embedpipe.classifiers.bundles import skops_io
 from embedpipe.core.errors import EmbedpipeError
 from embedpipe.core.memory import is_lack_of_memory
 from embedpipe.web.settings import workspace_of
@@ -73,6 +74,7 @@ def main(*, spare: bool = False) -> int:
     if spare:
         for module in _OFTEN:
             importlib.import_module(module)
+        skops_io()
     told = _order()
     if not told:
         return 0
