@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -16,10 +15,10 @@ def hub_of(client: Any) -> Any:
     return client.app._app.state.hub
 
 
-def run_alone(asked: Coroutine[Any, Any, T]) -> T:
-    """What a coroutine returns, run in a thread: a browser that another test drove holds the loop of this one."""
+def run_alone(call: Callable[..., T], *values: Any, **named: Any) -> T:
+    """What a call that runs a loop returns, in its own thread: a browser of another test holds the loop of this one."""
     with ThreadPoolExecutor(1) as own:
-        return own.submit(lambda: asyncio.run(asked)).result()
+        return own.submit(call, *values, **named).result()
 
 
 def when_ready(client: Any, address: str, **query: Any) -> dict[str, Any]:

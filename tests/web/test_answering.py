@@ -179,7 +179,7 @@ def test_who_comes_when_too_many_wait_is_told_to_come_again() -> None:
         go.set()
         assert [await first, await second, await lane.run(work)] == ["done"] * 3
 
-    run_alone(ask())
+    run_alone(asyncio.run, ask())
     lane.close()
 
 
