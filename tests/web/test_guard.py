@@ -11,7 +11,7 @@ import pytest
 from starlette.exceptions import HTTPException
 from starlette.testclient import TestClient
 from threadpoolctl import threadpool_info, threadpool_limits
-from web.asking import hub_of
+from web.asking import hub_of, run_alone
 
 from embedpipe.core.errors import EmbedpipeError, UsageError
 from embedpipe.web import guard
@@ -174,7 +174,7 @@ def test_a_body_that_does_not_come_is_given_up(artifacts: Path, monkeypatch: pyt
 
     own = guard.Guard(lambda *_: never(), ServeSettings(artifacts))
     with pytest.raises(HTTPException) as caught:
-        asyncio.run(own._bounded({"path": "/labels"}, never)())
+        run_alone(asyncio.run, own._bounded({"path": "/labels"}, never)())
     assert caught.value.status_code == 408
 
 
@@ -301,7 +301,12 @@ def test_small_matrices_have_one_thread(artifacts: Path, monkeypatch: pytest.Mon
         told.append(threads())
         self.started = True
 
+    def run(coroutine: Any) -> None:  # without a loop: a browser of another test holds that of this thread
+        with pytest.raises(StopIteration):
+            coroutine.send(None)
+
     monkeypatch.setattr(running.uvicorn.Server, "serve", serve)
+    monkeypatch.setattr(running.asyncio, "run", run)
     with threadpool_limits(2, "blas"):
         before = threads()
         running.serve(ServeSettings(artifacts), "127.0.0.1", 0, say=lambda _: None)

@@ -103,6 +103,25 @@ def test_twins_map_confusion_and_piles(client: TestClient) -> None:
     assert refused.status_code == 403
 
 
+def test_a_label_that_was_confirmed_is_not_likely_wrong_any_more(client: TestClient) -> None:
+    """Nor after another fit, which judges all labels anew; with another type it is judged as all others."""
+    table = when_ready(client, "/documents")["columns"]
+    rows = zip(table["document"], table["name"], table["label_state"], strict=True)
+    document = next(document for document, name, state in rows if state and name.startswith("letter"))
+
+    def give(kind: str, state: str) -> list[str]:
+        labels = [{"document": document, "type": kind}]
+        assert client.post("/labels", json={"labels": labels, "state": state}).status_code == 200
+        return [one["document"] for one in when_ready(client, "/confusion")["likely_wrong"]]
+
+    assert document in give("slides", "checked")
+    assert document not in give("slides", "confirmed")
+    when_over(client, client.post("/refit", json={"kind": "knn"}).json()["job"])
+    assert document not in [one["document"] for one in when_ready(client, "/confusion")["likely_wrong"]]
+    give("letter", "checked")
+    assert document in give("slides", "checked")
+
+
 def test_parts_of_a_pile_are_written_as_said(serving: Callable[..., TestClient], tmp_path: Path) -> None:
     """Only where a folder was named, and only pages that there are; the pile stays."""
     client = serving(outbox=tmp_path / "parts")
