@@ -8,14 +8,14 @@ figures are of documents, and come from the product's own functions:
 
 - in folds by group over all folders together, mean of the seeds: accuracy, of parts as well, macro-F1, how far
   confidence is true, how often the true type is among the candidates, and how many answers are `ok`, and right;
-- fitted on the first folder alone, what `classify` answers for those documents of the others that are of its types;
+- fitted on the first folder alone, with `--augment` on variants of its pages as well, what `classify` answers for those
+  documents of the others that are of its types;
 - with `--rounds`: what `embed` costs, the ways taking turns; pages of a second, and seconds of processor time.
 
 What `fit` chooses by itself is printed in comments. What this installation lacks for a way is said in its row. Prints
-Markdown, and with `--verdicts` a CSV of every answer.
+Markdown.
 """
 
-import csv
 import os
 import re
 import resource
@@ -23,7 +23,7 @@ import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -40,7 +40,7 @@ from embedpipe.classifiers.calibration.confidence import expected_calibration_er
 from embedpipe.classifiers.calibration.decisions import Rule
 from embedpipe.classifiers.evaluation import document_answers, document_scores
 from embedpipe.classifiers.saved.combining import FittedParts
-from embedpipe.classifiers.training import Rehearsal, rehearse
+from embedpipe.classifiers.training import Rehearsal, make_variants, rehearse
 from embedpipe.core.records import Prediction
 from embedpipe.pages.extras.ocr import AUTO, NEVER, Ocr
 from embedpipe.pages.rendering import Selection
@@ -163,26 +163,6 @@ def _made_by_tex(source: str) -> bool:
     return bool(_TEX.search(f"{about.get('producer')} {about.get('creator')}"))
 
 
-class Verdicts:
-    """Every answer, for a CSV."""
-
-    def __init__(self, file: Path | None) -> None:
-        self._file = file
-        self._rows: list[list[object]] = []
-
-    def add(self, *cells: object) -> None:
-        """Keeps one."""
-        self._rows.append(list(cells))
-
-    def write(self) -> None:
-        """Writes them, if that was asked for."""
-        if self._file:
-            with self._file.open("w", newline="", encoding="utf-8") as out:
-                writer = csv.writer(out)
-                writer.writerow(["table", "way", "seed", "document", "truth", "told", "confidence", "status"])
-                writer.writerows(self._rows)
-
-
 def alone(held: Rehearsal) -> Rehearsal:
     """The same, of the first part alone: pictures."""
     scores = held.held_out.alone
@@ -193,7 +173,7 @@ def alone(held: Rehearsal) -> Rehearsal:
     return replace(held, held_out=first, of_documents=answers)
 
 
-def figures(held: Rehearsal, facts: Facts, keep: Callable[..., None]) -> dict[str, float]:
+def figures(held: Rehearsal, facts: Facts) -> dict[str, float]:
     """Quality and trust of held-out documents."""
     scores = document_scores(held.pages, held.held_out)
     measured = held.measured_documents()
@@ -202,8 +182,6 @@ def figures(held: Rehearsal, facts: Facts, keep: Callable[..., None]) -> dict[st
     told = np.asarray(held.held_out.classes)[decided.probabilities.argmax(axis=1)[measured]]
     confidence, status = decided.probabilities.max(axis=1)[measured], decided.status[measured]
     right, sure = told == truth, status == "ok"
-    for line in zip(documents, truth, told, confidence, status, strict=True):
-        keep(*line)
     inside = decided.candidates[np.flatnonzero(measured), held.of_documents.truth[measured]]
     found = {"accuracy": float(right.mean())} | macro_f1s(truth, told)
     found |= {name: float(right[mask].mean()) for name, mask in facts.parts(documents).items()}
@@ -228,7 +206,7 @@ def macro_f1s(truth: Any, told: Any) -> dict[str, float]:
     }
 
 
-def in_folds(places: Places, ways: Sequence[Way], classifier: str, seeds: list[int], verdicts: Verdicts) -> None:
+def in_folds(places: Places, ways: Sequence[Way], classifier: str, seeds: list[int]) -> None:
     """Prints quality and trust of each way over all folders, means of the seeds."""
     facts, shown = places.facts(), False
     for way, workspace, store in places.each(ways):
@@ -238,7 +216,7 @@ def in_folds(places: Places, ways: Sequence[Way], classifier: str, seeds: list[i
             print(f"<!-- {way.name}, seed {seed}: {', '.join(held.plan.blocks())} -->", flush=True)
             for name, measured in ((way.pictures, alone(held)), (way.name, held)):
                 if name:
-                    runs[name].append(figures(measured, facts, partial(verdicts.add, "folds", name, seed)))
+                    runs[name].append(figures(measured, facts))
         if not shown:
             head("folds by group", *runs[way.name][0])
             shown = True
@@ -249,7 +227,7 @@ def in_folds(places: Places, ways: Sequence[Way], classifier: str, seeds: list[i
                 row("± deviation of the seeds", *(float(value) for value in table.std(axis=0, ddof=1)))
 
 
-def from_elsewhere(places: Places, ways: Sequence[Way], classifier: str, verdicts: Verdicts) -> None:
+def from_elsewhere(places: Places, ways: Sequence[Way], recipe: TrainingRecipe) -> None:
     """Prints what classifiers of the first folder answer for the documents of the others that are of its types."""
     facts = places.facts()
     head("fitted on the first folder, asked about the others", "documents", "accuracy", "macro-F1",
@@ -263,25 +241,24 @@ def from_elsewhere(places: Places, ways: Sequence[Way], classifier: str, verdict
         with tempfile.TemporaryDirectory() as folder:
             copy = Workspace(shutil.copytree(workspace.root, Path(folder, "copy")))
             replace(labels, rows=known).save(copy.labels_file)
-            bundle = fit(copy, copy.store(space=store.identity.space), TrainingRecipe(classifier))
+            own, backbone = copy.store(space=store.identity.space), partial(load_backbone, way.backbone)
+            if recipe.augment:
+                make_variants(copy, own, recipe, backbone)
+            bundle = fit(copy, own, recipe)
             print(f"<!-- {way.name}: {', '.join(bundle.fitted_on['blocks'])} -->", flush=True)
             first = replace(bundle, parts=FittedParts(columns=bundle.parts.columns))
             for name, model in ((way.pictures, first), (way.name, bundle)):
                 if name:
                     paths = [label.path for label in asked.values()]
-                    found, _ = classify(copy, paths, model, partial(load_backbone, way.backbone))
+                    found, _ = classify(copy, paths, model, backbone)
                     answers = {item.document_sha256: item.prediction for item in found}
-                    _tell_elsewhere(name, asked, answers, partial(verdicts.add, "elsewhere", name, ""))
+                    _tell_elsewhere(name, asked, answers)
 
 
-def _tell_elsewhere(
-    name: str, asked: dict[str, Label], answers: dict[str, Prediction], keep: Callable[..., None]
-) -> None:
+def _tell_elsewhere(name: str, asked: dict[str, Label], answers: dict[str, Prediction]) -> None:
     truth = np.array([asked[sha256].label for sha256 in answers])
     told = np.array([str(answer.label) for answer in answers.values()])
     status = np.array([answer.status for answer in answers.values()])
-    for kind, (sha256, answer) in zip(truth, answers.items(), strict=True):
-        keep(sha256, kind, answer.label, answer.confidence, answer.status)
     inside = [kind in dict(answer.candidates) for kind, answer in zip(truth, answers.values(), strict=True)]
     right, sure = told == truth, status == "ok"
     precise = float(right[sure].mean()) if sure.any() else "-"
@@ -343,18 +320,18 @@ def main(
     labels: Annotated[Path, typer.Option(help="A CSV with the columns path,label,group.")],
     artifacts: Annotated[Path, typer.Option(help="Where features are kept between runs.")],
     classifier: Annotated[str, typer.Option(help="svm, knn or head.")] = "svm",
-    seeds: Annotated[str, typer.Option(help="Divisions into folds.")] = "0,1,2",
+    seeds: Annotated[str, typer.Option(help='Divisions into folds; none for "".')] = "0,1,2",
     ways: Annotated[str, typer.Option(help="Numbers of the ways, from 1; all if not given.")] = "",
     rounds: Annotated[int, typer.Option(help="Turns in which the cost of `embed` is measured.")] = 0,
-    verdicts: Annotated[Path | None, typer.Option(help="A CSV of all answers.")] = None,
+    augment: Annotated[int, typer.Option(help="Variants of each page for what is asked about other folders.")] = 0,
 ) -> None:
     """Prints the tables."""
-    places, answers = Places(artifacts, folders, labels), Verdicts(verdicts)
+    places = Places(artifacts, folders, labels)
     wanted = list(chosen(ways))
-    in_folds(places, wanted, classifier, [int(seed) for seed in seeds.split(",")], answers)
+    if seeds:
+        in_folds(places, wanted, classifier, [int(seed) for seed in seeds.split(",")])
     if len(folders) > 1:
-        from_elsewhere(places, wanted, classifier, answers)
-    answers.write()
+        from_elsewhere(places, wanted, TrainingRecipe(classifier, augment=augment))
     if rounds:
         costs(folders[0], rounds)
 

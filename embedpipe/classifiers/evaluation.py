@@ -42,6 +42,9 @@ nowhere, for nothing could be guessed, and it is one alone."""
 _MANY_PAGES = 20_000
 """Of more pages one fold is fitted at a time, which uses all cores by itself: each holds two copies of its pages."""
 
+_ASKED = 8192
+"""Pages of a fold whose features are copied at a time to be judged."""
+
 LEARNT = -1
 """In place of a fold: the page is always learnt from and never held out."""
 
@@ -291,7 +294,9 @@ def score_parts(
             return
         fitted = fit_classifier(part.build(), *lessons, rows)
         del lessons  # may be as large as nearly all pages
-        scores[part.name][test] = part_scores(part.name, fitted, pages.inputs_of(part)[test], list(types), classes)
+        own = pages.inputs_of(part)
+        for some in np.split(test, range(_ASKED, len(test), _ASKED)):
+            scores[part.name][some] = part_scores(part.name, fitted, own[some], list(types), classes)
 
     in_each_fold(score, rounds, plan.parts)
     held_out = folds != LEARNT

@@ -2,6 +2,7 @@
 
 import platform
 from collections.abc import Callable
+from dataclasses import replace
 
 from embedpipe.backbones.engines import Backbone
 from embedpipe.backbones.model_cache import Wanted
@@ -10,9 +11,13 @@ from embedpipe.cluster.protocol import COMPLETE, INTERRUPTED, OUT_OF_TIME, Done,
 from embedpipe.core.errors import BusyError, EmbedpipeError
 from embedpipe.core.memory import is_lack_of_memory
 from embedpipe.embedding.intake import Report
+from embedpipe.embedding.warm import Warm
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.workspace import Workspace
 from embedpipe.tasks.embed import Progress, embed
+
+_WARM = Warm()
+"""The network and the render workers of this process, for its next shard."""
 
 _FAILURES = 20
 _COUNTED = (
@@ -57,7 +62,7 @@ def do(work: Work, tell: Callable[[Told], None], *, node: str = "", stopped: Cal
         workspace,
         work.inputs,
         backbone,
-        settings=work.settings,
+        settings=replace(work.settings, warm=_WARM),
         label_by_folder=work.label_by_folder,
         retry_failed=work.retry_failed,
         keep=work.keep,
@@ -78,14 +83,8 @@ def do(work: Work, tell: Callable[[Told], None], *, node: str = "", stopped: Cal
     )
 
 
-_kept: list[tuple[str, Wanted, Backbone]] = []
-"""The network that this process loaded last, for the next shard."""
-
-
 def _network(home: str, wanted: Wanted) -> Backbone:
-    if not (_kept and _kept[0][:2] == (home, wanted)):
-        _kept[:] = [(home, wanted, finetuned.load(Workspace(home), wanted.members(), wanted))]
-    return _kept[0][2]
+    return _WARM.kept((home, repr(wanted)), (), lambda: finetuned.load(Workspace(home), wanted.members(), wanted))
 
 
 def _state(report: Report) -> str:

@@ -1,7 +1,8 @@
-"""Labels given one by one or in strokes: in two states, each batch with a number by which it can be undone.
+"""Labels given one by one or in strokes: in several states, each batch with a number by which it can be undone.
 
     labels.csv                  checked labels: they teach
     labels/suggested.csv        suggested labels, in the same columns: nobody has checked them, and they never teach
+    labels/confirmed.csv        checked labels that a person kept when they were told to be likely wrong
     labels/batches.jsonl        what each batch changed, and what was undone since
 
 Batches of several people at a time are merged by document: nothing but the documents of a batch is touched, and undoing
@@ -20,7 +21,7 @@ from embedpipe.core.files import mark_of, now, replacing, synced
 from embedpipe.store.labels import Key, Label, Labels
 from embedpipe.store.workspace import Workspace
 
-CHECKED, SUGGESTED = STATES = ("checked", "suggested")
+CHECKED, SUGGESTED, CONFIRMED = STATES = ("checked", "suggested", "confirmed")
 
 COMMAND = "serve"
 """In the history of labels."""
@@ -29,8 +30,11 @@ _KEPT = 500
 _LARGEST = 8 * 1024**2
 """Batches that can be undone, and bytes of their file from which older ones are left out."""
 
-State = tuple[dict[str, Any] | None, dict[str, Any] | None]
-"""The checked and the suggested label of a document or page, as they are written to the file of batches."""
+State = tuple[dict[str, Any] | None, ...]
+"""The label of a document or page in each of the `STATES`, as they are written to the file of batches."""
+
+Tables = tuple[Labels, Labels, Labels]
+"""The labels in each of the `STATES`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +65,8 @@ class Batch:
 
     Attributes:
         decisions: At most one for each document or page.
-        state: `CHECKED`, or `SUGGESTED`: a suggested label never replaces a checked one.
+        state: `CHECKED`; `SUGGESTED`, which never replaces a checked label; or `CONFIRMED`: checked, and kept by a
+            person who was told that it is likely wrong.
         client: Who decides: undoing without a number undoes his own.
     """
 
@@ -133,7 +138,7 @@ class _Journal:
 
 
 class LabelBook:
-    """Checked and suggested labels of artifacts, read again only when their files have changed.
+    """Checked, suggested and confirmed labels of artifacts, read again only when their files have changed.
 
     Not to be used by two threads at once.
 
@@ -143,7 +148,7 @@ class LabelBook:
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
-        self._checked, self._suggested, self._journal = _Read(), _Read(), _Read()
+        self._checked, self._suggested, self._confirmed, self._journal = _Read(), _Read(), _Read(), _Read()
 
     def checked(self) -> Labels:
         """labels.csv; not to be changed."""
@@ -152,15 +157,26 @@ class LabelBook:
 
     def suggested(self) -> Labels:
         """Labels that nobody has checked; not to be changed."""
+        return self._beside(self._suggested, suggested_file(self._workspace))
+
+    def confirmed(self) -> Labels:
+        """Checked labels that were kept when they were told to be likely wrong, with the type that was kept."""
+        return self._beside(self._confirmed, confirmed_file(self._workspace))
+
+    def _beside(self, kept: _Read, file: Path) -> Labels:
+        """Labels of a file beside labels.csv."""
 
         def read(file: Path) -> Labels:
             try:
                 return Labels.load(file, self._workspace.sources().sha256_at)
             except EmbedpipeError as error:
-                raise ArtifactError(f"{error}; remove it: its labels are suggestions and teach nothing") from error
+                raise ArtifactError(f"{error}; remove it: its lines teach nothing") from error
 
-        labels: Labels = self._fresh(self._suggested, suggested_file(self._workspace), read)
+        labels: Labels = self._fresh(kept, file, read)
         return labels
+
+    def _copies(self) -> Tables:
+        return _copy(self.checked()), _copy(self.suggested()), _copy(self.confirmed())
 
     def entries(self) -> list[Entry]:
         """The batches, newest first."""
@@ -184,16 +200,15 @@ class LabelBook:
             ArtifactError: The labels cannot be written; they are as they were.
         """
         with self._workspace.changing_labels():
-            checked, suggested, journal = _copy(self.checked()), _copy(self.suggested()), self._batches()
+            tables, journal = self._copies(), self._batches()
             entries = []
             for number, batch in enumerate(batches, journal.last + 1):
-                changes = _decide(checked, suggested, batch, paths)
+                changes = _decide(tables, batch, paths)
                 entries.append(Entry(number, now(), batch.client, batch.state, changes))
             told = [entry for entry in entries if entry.changes]
-            self._keep(checked, suggested, [_entry_line(entry) for entry in told])
-        return [
-            Done(e.number if e.changes else 0, tuple(e.changes), (), checked.count, suggested.count) for e in entries
-        ]
+            self._keep(tables, [_entry_line(entry) for entry in told])
+        labels, suggested, _ = (table.count for table in tables)
+        return [Done(e.number if e.changes else 0, tuple(e.changes), (), labels, suggested) for e in entries]
 
     def undo(self, number: int | None = None, client: str = "") -> Done:
         """Undoes a batch, by None the newest one of the client that is not undone; what others changed since stays.
@@ -210,31 +225,33 @@ class LabelBook:
 
     def _turn(self, number: int | None, client: str, *, undo: bool) -> Done:
         with self._workspace.changing_labels():
-            checked, suggested, journal = _copy(self.checked()), _copy(self.suggested()), self._batches()
+            tables, journal = self._copies(), self._batches()
             entry = _chosen(journal, number, client, undo=undo)
             changed, left = [], []
             for key, (before, after) in entry.changes.items():
                 now, then = (after, before) if undo else (before, after)
-                if _state(checked, suggested, key) != now:
+                if _state(tables, key) != now:
                     left.append(key[0])
                     continue
-                _set(checked, suggested, key, then)
+                _set(tables, key, then)
                 changed.append(key)
-            self._keep(checked, suggested, [{"undo" if undo else "redo": entry.number}])
-        return Done(entry.number, tuple(changed), tuple(dict.fromkeys(left)), checked.count, suggested.count)
+            self._keep(tables, [{"undo" if undo else "redo": entry.number}])
+        labels, suggested, _ = (table.count for table in tables)
+        return Done(entry.number, tuple(changed), tuple(dict.fromkeys(left)), labels, suggested)
 
-    def _keep(self, checked: Labels, suggested: Labels, lines: Sequence[Mapping[str, Any]]) -> None:
+    def _keep(self, tables: Tables, lines: Sequence[Mapping[str, Any]]) -> None:
         """Writes what has changed: labels first, so that a kill leaves none that is told to be kept and is not."""
         if not lines:
             return
-        before, file = self.checked(), suggested_file(self._workspace)
+        (checked, *others), before = tables, self.checked()
         if checked.rows != before.rows or len(checked.kept) != len(before.kept):
             self._workspace.keep_labels(checked, COMMAND, before=before, one_by_one=True)
             self._checked = _Read(mark_of(self._workspace.labels_file), checked)
-        if suggested.rows != self.suggested().rows:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            suggested.save(file)
-            self._suggested = _Read(mark_of(file), suggested)
+        for labels, kept, file in zip(others, (self._suggested, self._confirmed), _files(self._workspace), strict=True):
+            if labels.rows != kept.value.rows:
+                file.parent.mkdir(parents=True, exist_ok=True)
+                labels.save(file)
+                kept.mark, kept.value = mark_of(file), labels
         batches, journal = batches_file(self._workspace), self._journal.value
         _append(batches, lines)
         for line in lines:
@@ -260,15 +277,24 @@ def suggested_file(workspace: Workspace) -> Path:
     return workspace.root / "labels" / "suggested.csv"
 
 
+def confirmed_file(workspace: Workspace) -> Path:
+    """labels/confirmed.csv."""
+    return workspace.root / "labels" / "confirmed.csv"
+
+
+def _files(workspace: Workspace) -> tuple[Path, Path]:
+    return suggested_file(workspace), confirmed_file(workspace)
+
+
 def batches_file(workspace: Workspace) -> Path:
     """labels/batches.jsonl."""
     return workspace.root / "labels" / "batches.jsonl"
 
 
 def forget(workspace: Workspace, documents: Iterable[str]) -> None:
-    """Removes documents from suggested labels and from what can be undone; call it with the lock of the labels held."""
-    gone, file = set(documents), suggested_file(workspace)
-    if file.exists():
+    """Removes documents from all but labels.csv, also from what can be undone; call it with the lock of labels held."""
+    gone = set(documents)
+    for file in _files(workspace):
         labels = Labels.load(file, workspace.sources().sha256_at)
         if labels.forget(gone):
             labels.save(file)
@@ -280,26 +306,31 @@ def forget(workspace: Workspace, documents: Iterable[str]) -> None:
         _shorten(batches_file(workspace), journal)
 
 
-def _decide(
-    checked: Labels, suggested: Labels, batch: Batch, paths: Mapping[str, str]
-) -> dict[Key, tuple[State, State]]:
+def _decide(tables: Tables, batch: Batch, paths: Mapping[str, str]) -> dict[Key, tuple[State, State]]:
     """Does what a batch says; returns what each document or page had before and has now, where that is another."""
     if batch.state not in STATES:
         raise LabelsError(f"{batch.state!r} is no state of a label: {' or '.join(STATES)}")
+    checked, suggested, confirmed = tables
     wanted = {decision.key: decision for decision in batch.decisions}
-    before = {key: _state(checked, suggested, key) for key in wanted}
+    before = {key: _state(tables, key) for key in wanted}
     new = [
         Label(d.document_sha256, paths.get(d.document_sha256, d.document_sha256), d.kind, d.page_number, d.group)
         for d in wanted.values()
-        if d.kind is not None and (batch.state == CHECKED or d.key not in checked.rows)
+        if d.kind is not None and (batch.state != SUGGESTED or d.key not in checked.rows)
     ]
-    (checked if batch.state == CHECKED else suggested).add(new)
+    table = suggested if batch.state == SUGGESTED else checked
+    table.add(new)
+    if batch.state == CONFIRMED:
+        confirmed.add(new)
     for key, decision in wanted.items():
-        if batch.state == CHECKED:
+        if batch.state != SUGGESTED:
             suggested.rows.pop(key, None)
         if decision.kind is None:
-            (checked if batch.state == CHECKED else suggested).rows.pop(key, None)
-    states = ((key, (had, _state(checked, suggested, key))) for key, had in before.items())
+            table.rows.pop(key, None)
+        kept, has = confirmed.rows.get(key), checked.rows.get(key)
+        if kept is not None and (has is None or has.label != kept.label):
+            del confirmed.rows[key]
+    states = ((key, (had, _state(tables, key))) for key, had in before.items())
     return {key: (had, has) for key, (had, has) in states if had != has}
 
 
@@ -321,8 +352,8 @@ def _chosen(journal: _Journal, number: int | None, client: str, *, undo: bool) -
     return found
 
 
-def _state(checked: Labels, suggested: Labels, key: Key) -> State:
-    return _written(checked, key), _written(suggested, key)
+def _state(tables: Tables, key: Key) -> State:
+    return tuple(_written(labels, key) for labels in tables)
 
 
 def _written(labels: Labels, key: Key) -> dict[str, Any] | None:
@@ -333,8 +364,8 @@ def _written(labels: Labels, key: Key) -> dict[str, Any] | None:
     return {"type": row.label, "group": row.group, "path": row.path} | ({"more": more} if more else {})
 
 
-def _set(checked: Labels, suggested: Labels, key: Key, state: State) -> None:
-    for labels, written in zip((checked, suggested), state, strict=True):
+def _set(tables: Tables, key: Key, state: State) -> None:
+    for labels, written in zip(tables, state, strict=True):
         if written is None:
             labels.rows.pop(key, None)
             continue
@@ -361,7 +392,7 @@ def _entry_line(entry: Entry) -> dict[str, Any]:
 def _take(journal: _Journal, line: Mapping[str, Any]) -> None:
     """Takes a line of the file of batches."""
     if "batch" in line:
-        changes = {(c[0], int(c[1])): ((c[2][0], c[2][1]), (c[3][0], c[3][1])) for c in line["changes"]}
+        changes = {(c[0], int(c[1])): (_as_state(c[2]), _as_state(c[3])) for c in line["changes"]}
         entry = Entry(
             int(line["batch"]), line["when"], line["client"], line["state"], changes, bool(line.get("undone"))
         )
@@ -377,6 +408,12 @@ def _take(journal: _Journal, line: Mapping[str, Any]) -> None:
         if number in journal.entries:
             journal.entries[number] = replace(journal.entries[number], undone=word == "undo")
             journal.undone = [one for one in journal.undone if one != number] + [number] * (word == "undo")
+
+
+def _as_state(written: Sequence[Any]) -> State:
+    """A state as it was written, also before labels could be confirmed."""
+    checked, suggested, *more = written
+    return checked, suggested, more[0] if more else None
 
 
 def _read_batches(file: Path) -> _Journal:

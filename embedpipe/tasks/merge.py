@@ -91,6 +91,7 @@ def merge(
         EmbedpipeError: There is nothing to merge, the spaces are not the same, or somebody writes to one of them.
     """
     begin, given = time.perf_counter(), _distinct(workspace, sources)
+    _spaces(workspace, given, space)  # what is refused leaves no folder behind
     with workspace.writing("merge"), contextlib.ExitStack() as stack:
         for source in given:
             stack.enter_context(_held(source))

@@ -40,7 +40,7 @@ def make_app(
     """
 
     @contextlib.asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
         hub = Hub(settings)
         desk = Desk(hub)
         app.state.hub, app.state.desk, app.state.fresh_files = hub, desk, fresh_files
@@ -49,7 +49,7 @@ def make_app(
         if warm:
             threading.Thread(target=_warm_up, args=(hub, desk), name="embedpipe-warm-up", daemon=True).start()
         try:
-            yield
+            yield {"events": hub.events}  # the server ends what waits for them
         finally:
             desk.close()
             hub.close()

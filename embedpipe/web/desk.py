@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import threading
+from base64 import b64encode
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -14,7 +15,7 @@ from embedpipe.classifiers.bundles import ClassifierBundle
 from embedpipe.classifiers.calibration import shift
 from embedpipe.classifiers.calibration.decisions import Rule
 from embedpipe.classifiers.saved.answering import Answerer
-from embedpipe.core.records import Identity, Recipe
+from embedpipe.core.records import Document, Identity, Recipe
 from embedpipe.embedding.page_pictures import documents_of
 from embedpipe.embedding.streaming import Settings, stream_pages
 from embedpipe.pages.documents import ReadOptions
@@ -22,7 +23,7 @@ from embedpipe.store.features import FeatureStore
 from embedpipe.store.page_table import Key
 from embedpipe.tasks import classify as classify_task
 from embedpipe.tasks import explain as explain_task
-from embedpipe.tasks.similar import Finder, LookAlikes, Wanted
+from embedpipe.tasks.similar import Finder, LookAlikes, Wanted, identify_query
 from embedpipe.web.hub import Hub, InUse
 from embedpipe.web.network import SharedBackbone, load
 from embedpipe.web.pictures import encoded
@@ -169,11 +170,25 @@ class Desk:
         """What `similar --json` says of a stored page."""
         return _look_alikes(self._found().find_stored(sha256, page - 1, wanted))
 
-    def similar_file(self, file: Path, name: str, page: int, wanted: Wanted) -> dict[str, Any]:
-        """What `similar --json` says of a page of a file."""
-        values: dict[str, Any] = _renamed(
-            _look_alikes(self._found().find(f"{file}#page={page}", wanted)), str(file), name
-        )
+    def similar_file(
+        self, file: Path, name: str, page: int, wanted: Wanted, *, drawn: int | None = None
+    ) -> dict[str, Any]:
+        """What `similar --json` says of a page of a file.
+
+        Args:
+            file: Where it is now.
+            name: What it is called.
+            page: Its number, from 1.
+            wanted: What may be found.
+            drawn: Pixels of the long side of a picture of the page, which is told as well, as a data URL.
+        """
+        finder = self._found()
+        document = identify_query(str(file), finder.settings.limits)
+        values: dict[str, Any] = _renamed(_look_alikes(finder.find_like(document, page - 1, wanted)), str(file), name)
+        finder.drawn.clear()  # the thumbnails of pages that are asked about are shown nowhere here
+        if drawn is not None:
+            picture = self._drawn([(document, page - 1)], drawn, "webp")
+            values["query"]["picture"] = picture and f"data:image/webp;base64,{b64encode(picture).decode()}"
         return values
 
     def explain(self, sha256: str, page: int, kind: str | None) -> dict[str, Any]:
@@ -192,8 +207,9 @@ class Desk:
     def picture(self, key: Key, size: int, suffix: str) -> bytes | None:
         """A page drawn from its document with so many pixels on its long side; None where that cannot be done."""
         documents = documents_of(self._hub.sources(), [key])
-        if not documents:
-            return None
+        return self._drawn(documents, size, suffix) if documents else None
+
+    def _drawn(self, documents: list[tuple[Document, int]], size: int, suffix: str) -> bytes | None:
         own = self._hub.settings.reading
         options = ReadOptions(Recipe(size=size, resize="aspect"), limits=own.limits, passwords=own.passwords)
         with self._hub.warm.renderer(options, 1) as renderer:

@@ -105,6 +105,9 @@ class Guard:
                 await asyncio.sleep(WRONG_TOKEN_SECONDS)
             await problem(code, detail, language)(scope, receive, dressed)
             return
+        if scope["method"] == "HEAD":  # as GET, but for the body
+            await self._app({**scope, "method": "GET"}, self._bounded(scope, receive), _without_body(dressed))
+            return
         await self._app(scope, self._bounded(scope, receive), dressed)
 
     def _refusal(self, scope: Scope, headers: Headers) -> tuple[str, str] | None:
@@ -209,6 +212,20 @@ class Guard:
             return message
 
         return bounded
+
+
+def _without_body(send: Send) -> Send:
+    ended = False
+
+    async def bare(message: Message) -> None:
+        nonlocal ended
+        if message["type"] == "http.response.start":
+            await send(message)
+        elif not ended:  # also of an answer that would never end
+            ended = True
+            await send({"type": "http.response.body", "body": b""})
+
+    return bare
 
 
 def session_of(token: str) -> str:

@@ -4,7 +4,7 @@ import queue
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import TypeVar
 
@@ -27,10 +27,12 @@ class Held:
     Attributes:
         checked: labels.csv.
         suggested: Labels that nobody has checked.
+        confirmed: Checked labels that were kept when they were told to be likely wrong.
     """
 
     checked: Labels
     suggested: Labels
+    confirmed: Labels
 
     @cached_property
     def known(self) -> tuple[dict[str, str], dict[str, int]]:
@@ -84,10 +86,9 @@ class Scribe:
         if held is None:
             self._lock.acquire()
         try:
-            checked, suggested = self._book.checked(), self._book.suggested()
-            held = self._held
-            if held is None or held.checked is not checked or held.suggested is not suggested:
-                held = self._held = Held(checked, suggested)
+            now, held = Held(self._book.checked(), self._book.suggested(), self._book.confirmed()), self._held
+            if held is None or any(getattr(held, one.name) is not getattr(now, one.name) for one in fields(Held)):
+                held = self._held = now
             return held
         finally:
             self._lock.release()

@@ -138,6 +138,16 @@ def token_for(host: str, file: Path | None) -> str:
     return token
 
 
+class _Server(uvicorn.Server):
+    """Answers pages that wait for news before it waits for all answers to end: an open page would take all the time."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Ends the server."""
+        if (events := self.lifespan.state.get("events")) is not None:
+            events.close()
+        await super().shutdown(sockets)
+
+
 def listening(host: str, port: int) -> socket.socket:
     """A socket that listens.
 
@@ -226,7 +236,7 @@ def _serve(
         timeout_graceful_shutdown=_END_SECONDS,
         h11_max_incomplete_event_size=_LARGEST_HEAD,
     )
-    server = uvicorn.Server(config)
+    server = _Server(config)
     address = address_of(listener, host)
     if settings.token:
         address += f"#token={settings.token}"

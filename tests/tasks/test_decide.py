@@ -39,6 +39,29 @@ def test_groups_and_cells_of_others_come_back(workspace: Workspace) -> None:
     assert workspace.labels().rows[sha(1), 0].group == "bank"
 
 
+def test_a_confirmed_label_is_remembered_until_it_is_another_one(workspace: Workspace) -> None:
+    """Also where it was checked before; it is undone as all else, and batches from before there were any still are."""
+    book = LabelBook(workspace)
+    give(book, 1, "memo")
+    file = decide.batches_file(workspace)
+    old = json.loads(file.read_text(encoding="utf-8"))
+    old["changes"] = [[sha256, page, had[:2], has[:2]] for sha256, page, had, has in old["changes"]]
+    file.write_text(json.dumps(old) + "\n", encoding="utf-8")
+    assert give(book, 1, "memo", state="confirmed") == 2
+    assert give(book, 1, "memo", state="confirmed") == 0
+    assert [row.label for row in LabelBook(workspace).confirmed().rows.values()] == ["memo"]
+    give(book, 1, "form")
+    assert not LabelBook(workspace).confirmed().rows
+    assert [book.undo().number, len(LabelBook(workspace).confirmed().rows)] == [3, 1]
+    assert [book.undo().number, len(LabelBook(workspace).confirmed().rows)] == [2, 0]
+    assert types(workspace) == {1: "memo"}
+    assert book.undo().number == 1
+    assert not types(workspace)
+    give(book, 2, "memo", state="confirmed")
+    decide.forget(workspace, [sha(2)])
+    assert not LabelBook(workspace).confirmed().rows
+
+
 def test_a_new_batch_forgets_what_its_client_could_redo(workspace: Workspace) -> None:
     """But not what others could."""
     book = LabelBook(workspace)

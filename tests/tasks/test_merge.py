@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pymupdf
 import pytest
 
-from embedpipe.core.errors import ArtifactError
+from embedpipe.core.errors import ArtifactError, UnknownNameError
 from embedpipe.embedding.sharding import Shard
 from embedpipe.embedding.streaming import Settings
 from embedpipe.index.page_index import fresh_index
@@ -337,6 +337,9 @@ def test_other_spaces_are_refused(shards: list[Workspace], workspace: Workspace,
     shards[1].store_path(space).rename(shards[1].store_path("other-00000000"))
     with pytest.raises(ArtifactError, match="only pages of one space"):
         merge(workspace, shards)
+    with pytest.raises(UnknownNameError, match="nope"):
+        merge(workspace, shards, space="nope")
+    assert not workspace.root.exists()
     (tmp_path / "nothing").mkdir()
     with pytest.raises(ArtifactError, match="holds no artifacts"):
         merge(workspace, [Workspace(tmp_path / "nothing")])

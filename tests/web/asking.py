@@ -1,14 +1,24 @@
-"""Asks a server until it has what it is asked for."""
+"""Asks a server until it has what it is asked for, or many things at once."""
 
 from __future__ import annotations
 
 import time
-from typing import Any
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 def hub_of(client: Any) -> Any:
     """The hub of a client's server."""
     return client.app._app.state.hub
+
+
+def run_alone(call: Callable[..., T], *values: Any, **named: Any) -> T:
+    """What a call that runs a loop returns, in its own thread: a browser of another test holds the loop of this one."""
+    with ThreadPoolExecutor(1) as own:
+        return own.submit(call, *values, **named).result()
 
 
 def when_ready(client: Any, address: str, **query: Any) -> dict[str, Any]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import io
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from starlette.testclient import TestClient
-from web.asking import hub_of, when_ready
+from web.asking import hub_of, run_alone, when_ready
 
 from embedpipe.backbones.engines import Backbone
 from embedpipe.classifiers.bundles import ClassifierBundle
@@ -103,6 +106,11 @@ def test_pages_that_look_alike(client: TestClient, make_pdf: Callable[..., Path]
     file = make_pdf("new.pdf", ["Agenda"]).read_bytes()
     new = client.post("/similar?name=mine.pdf&k=2", content=file, headers=FILE).json()
     assert (new["query"]["path"], len(new["neighbours"])) == ("mine.pdf", 2)
+    assert "picture" not in new["query"]
+    asked = {"name": "mine.pdf", "k": 2, "picture": True, "box": "0,0,1,0.5"}
+    drawn = client.post("/similar", params=asked, content=file, headers=FILE).json()["query"]["picture"]
+    with Image.open(io.BytesIO(base64.b64decode(drawn.removeprefix("data:image/webp;base64,")))) as picture:
+        assert max(picture.size) == 1000
     boxed = client.post("/similar", json={"document": document, "k": 2, "box": [0, 0, 1, 0.5]}).json()
     assert len(boxed["neighbours"]) == 2
 
@@ -171,7 +179,7 @@ def test_who_comes_when_too_many_wait_is_told_to_come_again() -> None:
         go.set()
         assert [await first, await second, await lane.run(work)] == ["done"] * 3
 
-    asyncio.run(ask())
+    run_alone(asyncio.run, ask())
     lane.close()
 
 

@@ -11,7 +11,7 @@ import pytest
 from starlette.exceptions import HTTPException
 from starlette.testclient import TestClient
 from threadpoolctl import threadpool_info, threadpool_limits
-from web.asking import hub_of
+from web.asking import hub_of, run_alone
 
 from embedpipe.core.errors import EmbedpipeError, UsageError
 from embedpipe.web import guard
@@ -102,6 +102,18 @@ def test_every_answer_has_the_headers(client: TestClient, path: str) -> None:
     assert "access-control-allow-origin" not in headers
 
 
+def test_head_is_answered_as_get_without_a_body(serving: Callable[..., TestClient]) -> None:
+    """As those ask who look whether a server is alive, or how large a file is; also where an answer never ends."""
+    client = serving()
+    for path in ("/healthz", "/documents", "/labels.csv", "/openapi.json", "/static/main.js"):
+        got, told_of = client.get(path), client.head(path)
+        assert (told_of.status_code, told_of.content) == (got.status_code, b"")
+        assert told_of.headers["content-type"] == got.headers["content-type"]
+        assert got.content
+    assert client.head("/nowhere").status_code == 404
+    assert serving(token=TOKEN).head("/documents").status_code == 401
+
+
 def test_a_token_is_asked_for(serving: Callable[..., TestClient], monkeypatch: pytest.MonkeyPatch) -> None:
     """By header or cookie; the page itself, its health and its files need none."""
     monkeypatch.setattr(guard, "WRONG_TOKEN_SECONDS", 0.0)
@@ -162,7 +174,7 @@ def test_a_body_that_does_not_come_is_given_up(artifacts: Path, monkeypatch: pyt
 
     own = guard.Guard(lambda *_: never(), ServeSettings(artifacts))
     with pytest.raises(HTTPException) as caught:
-        asyncio.run(own._bounded({"path": "/labels"}, never)())
+        run_alone(asyncio.run, own._bounded({"path": "/labels"}, never)())
     assert caught.value.status_code == 408
 
 
@@ -289,7 +301,12 @@ def test_small_matrices_have_one_thread(artifacts: Path, monkeypatch: pytest.Mon
         told.append(threads())
         self.started = True
 
+    def run(coroutine: Any) -> None:  # without a loop: a browser of another test holds that of this thread
+        with pytest.raises(StopIteration):
+            coroutine.send(None)
+
     monkeypatch.setattr(running.uvicorn.Server, "serve", serve)
+    monkeypatch.setattr(running.asyncio, "run", run)
     with threadpool_limits(2, "blas"):
         before = threads()
         running.serve(ServeSettings(artifacts), "127.0.0.1", 0, say=lambda _: None)

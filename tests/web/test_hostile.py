@@ -17,6 +17,7 @@ import uvicorn
 from starlette.requests import ClientDisconnect
 from starlette.testclient import TestClient
 from typer.testing import CliRunner
+from web.asking import run_alone
 
 from embedpipe.core.errors import ArtifactError, BusyError
 from embedpipe.store.workspace import Workspace
@@ -144,7 +145,7 @@ def test_bodies_in_drops_are_given_up(tmp_path: Path, monkeypatch: pytest.Monkey
                 return number
         return 50
 
-    assert 1 <= asyncio.run(all_of_it()) < 10
+    assert 1 <= run_alone(asyncio.run, all_of_it()) < 10
 
 
 def test_who_goes_in_the_middle_is_no_error(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,7 +176,7 @@ def test_uploads_at_once_stay_below_their_cap(tmp_path: Path) -> None:
         takes = [uploads.take(Asked(), "a.pdf", None) for _ in range(2)]  # type: ignore[arg-type]
         return await asyncio.gather(*takes, return_exceptions=True)
 
-    found = asyncio.run(both())
+    found = run_alone(asyncio.run, both())
     refused = [one for one in found if isinstance(one, ProblemError)]
     assert [one.code for one in refused] == ["no_space"]
     assert [file.stat().st_size for file in (tmp_path / "uploads").glob("*/*")] == [60_000]

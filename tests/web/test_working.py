@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,25 @@ def test_twins_map_confusion_and_piles(client: TestClient) -> None:
     assert pile["parts"][-1]["pages"][1] == longest["pages"]
     refused = client.post(f"/piles/{longest['document']}/write", json={"parts": [{"first": 1, "last": 1}]})
     assert refused.status_code == 403
+
+
+def test_a_label_that_was_confirmed_is_not_likely_wrong_any_more(client: TestClient) -> None:
+    """Nor after another fit, which judges all labels anew; with another type it is judged as all others."""
+    table = when_ready(client, "/documents")["columns"]
+    rows = zip(table["document"], table["name"], table["label_state"], strict=True)
+    document = next(document for document, name, state in rows if state and name.startswith("letter"))
+
+    def give(kind: str, state: str) -> list[str]:
+        labels = [{"document": document, "type": kind}]
+        assert client.post("/labels", json={"labels": labels, "state": state}).status_code == 200
+        return [one["document"] for one in when_ready(client, "/confusion")["likely_wrong"]]
+
+    assert document in give("slides", "checked")
+    assert document not in give("slides", "confirmed")
+    when_over(client, client.post("/refit", json={"kind": "knn"}).json()["job"])
+    assert document not in [one["document"] for one in when_ready(client, "/confusion")["likely_wrong"]]
+    give("letter", "checked")
+    assert document in give("slides", "checked")
 
 
 def test_parts_of_a_pile_are_written_as_said(serving: Callable[..., TestClient], tmp_path: Path) -> None:
@@ -345,7 +365,12 @@ def test_a_killed_server_loses_nothing(artifacts: Path, tmp_path: Path, make_pdf
         assert second.ask(f"documents/{document}")["label"] == "memo"
         told = second.ask(f"jobs/{job['job']}")
         assert (told["state"], told["can_resume"]) == ("interrupted", True)
-        second.process.send_signal(signal.SIGINT)
+        number = second.ask("events")["next"]
+        with ThreadPoolExecutor() as pages:  # an open page waits for news
+            waiting = pages.submit(second.ask, f"events?since={number}&wait=30")
+            time.sleep(0.5)
+            second.process.send_signal(signal.SIGINT)
+            assert waiting.result() == {"next": number, "events": []}
         assert second.process.wait(20) == 0
     finally:
         second.process.kill()

@@ -23,6 +23,9 @@ from embedpipe.web.uploads import receive, safe_name
 router = APIRouter(responses=PROBLEMS)
 
 _MOST = 500
+_PIXELS = 1000
+"""On the long side of a page of a file that is asked about."""
+
 _FILE = {"requestBody": {"required": True, "content": {"application/octet-stream": {"schema": {"format": "binary"}}}}}
 
 
@@ -98,7 +101,9 @@ async def similar(
     type: Annotated[str | None, Query(max_length=200, description="Only pages of this type.")] = None,  # noqa: A002
     by: Annotated[str, Query(description="pictures, words or both.")] = PICTURES,
     whole_document: Annotated[bool, Query(description="Compare whole documents.")] = False,
+    other_documents: Annotated[bool, Query(description="No pages of the file itself.")] = False,
     box: Annotated[str | None, Query(max_length=100, description="x0,y0,x1,y1 in shares of the page.")] = None,
+    picture: Annotated[bool, Query(description="Tell the page of the file as well, as a data URL.")] = False,
 ) -> dict[str, Any]:
     """What looks most like a stored page (JSON), or a page of a file (its body): what `similar --json` says."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json":
@@ -109,9 +114,10 @@ async def similar(
         lane = desk.network_lane if wanted.box is not None else desk.search_lane
         return await lane.run(call)
     numbers = None if box is None else [_number(part) for part in box.split(",")]
-    wanted = _wanted(k, type, by, numbers, whole_document=whole_document)
+    wanted = replace(_wanted(k, type, by, numbers, whole_document=whole_document), other_documents=other_documents)
     async with body_as_file(request, hub, name) as file:
-        call = functools.partial(desk.similar_file, file, name, whole(page, 1, 1_000_000), wanted)
+        drawn = _PIXELS if picture else None
+        call = functools.partial(desk.similar_file, file, name, whole(page, 1, 1_000_000), wanted, drawn=drawn)
         return await desk.network_lane.run(call)
 
 

@@ -53,7 +53,10 @@ class LabelBatch(BaseModel):
         },
     )
     labels: list[Given]
-    state: str = Field(CHECKED, description="checked, which teaches, or suggested, which does not.")
+    state: str = Field(
+        CHECKED,
+        description="checked, which teaches; suggested, which does not; confirmed: checked, and not likely wrong.",
+    )
     client: str = Field("", max_length=64, description="Who decides: undoing without a token undoes his own.")
 
 

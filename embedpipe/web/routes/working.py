@@ -246,7 +246,7 @@ def twins(
     format: Annotated[str, Query(description="json, or csv for the keep-list.")] = "json",  # noqa: A002
 ) -> dict[str, Any] | Response:
     """Documents and pages that are there more than once, the one to keep first; nothing is deleted."""
-    values, data = hub.result("twins", "twins", {}, {"space": hub.space()}, "", refresh=refresh)
+    values, data = hub.result("twins", "twins among documents", {}, {"space": hub.space()}, "", refresh=refresh)
     groups = data["groups"] if data else []
     if format != "csv":
         return {**values, "groups": groups, "notes": data["notes"] if data else []}
@@ -264,7 +264,10 @@ def confusion(
     kind: Annotated[str, Query(description="Without a classifier: the kind that judges, svm, knn or head.")] = "svm",
     refresh: Refresh = True,
 ) -> dict[str, Any]:
-    """Which labelled documents classifiers that never saw them take for which type; labels that are likely wrong."""
+    """Which labelled documents classifiers that never saw them take for which type; labels that are likely wrong.
+
+    Labels that somebody has confirmed (see `POST /labels`) are not told as likely wrong.
+    """
     if kind not in CLASSIFIERS:
         raise UnknownNameError("classifier", kind, CLASSIFIERS)
     used = hub.in_use()
@@ -272,8 +275,12 @@ def confusion(
     wish = {"kind": kind, "classifier": name, "version": number, "space": hub.space()}
     of = {"kind": kind}
     values, data = hub.result("confusion", "confusion of types", of, wish, hub.labels_digest(), refresh=refresh)
-    empty: dict[str, Any] = {"types": [], "matrix": [], "cells": [], "likely_wrong": [], "accuracy": None}
-    return {**values, **(data or empty)}
+    if data is None:
+        return {**values, "types": [], "matrix": [], "cells": [], "likely_wrong": [], "accuracy": None}
+    confirmed = hub.scribe.labels().confirmed.rows
+    kept = {(sha256, row.label) for (sha256, page), row in confirmed.items() if not page}
+    likely = [one for one in data["likely_wrong"] if (one["document"], one["label"]) not in kept]
+    return {**values, **data, "likely_wrong": likely}
 
 
 @router.get("/changes", tags=["jobs"])

@@ -29,27 +29,33 @@ export function go(view, values) {
   tell();
 }
 
+// Values that `changeQuietly` still holds back; whoever takes them writes them.
+let waiting = 0;
+let pending = {};
+function heldBack(view) {
+  clearTimeout(waiting);
+  const values = pending.view === view ? pending.values : {};
+  pending = {};
+  return values;
+}
+
 // Other values in the same place: scrolling or typing a search makes no step of its history.
 export function change(values) {
   const now = here();
-  const next = addressOf(now.view, { ...now.values, ...values });
+  const next = addressOf(now.view, { ...now.values, ...heldBack(now.view), ...values });
   if (next === location.hash) return;
   history.replaceState(null, "", next);
   tell();
 }
 
 // The position moves with every scroll; nobody draws anything for it.
-let waiting = 0;
-let pending = {};
 export function changeQuietly(values) {
-  clearTimeout(waiting);
   const { view } = here();
-  pending = pending.view === view ? { view, values: { ...pending.values, ...values } } : { view, values };
+  pending = { view, values: { ...heldBack(view), ...values } };
   waiting = setTimeout(() => {
     const now = here();
     if (now.view === pending.view)
-      history.replaceState(null, "", addressOf(now.view, { ...now.values, ...pending.values }));
-    pending = {};
+      history.replaceState(null, "", addressOf(now.view, { ...now.values, ...heldBack(now.view) }));
   }, 120);
 }
 

@@ -1,7 +1,7 @@
 // The server's REST service, which programs use as well. Errors are problem details (RFC 9457): their `detail` is one clear line.
 import { say, tag } from "./i18n.js";
 
-export class Problem extends Error {
+class Problem extends Error {
   constructor(status, body) {
     super(body.detail || body.title || say("The server answered {}.", status));
     Object.assign(this, { name: "Problem", status, code: body.code || "", body });
@@ -49,7 +49,7 @@ async function once(path, options) {
     if (error.name === "AbortError") throw error;
     throw new Unreachable();
   }
-  if (answer.ok || answer.status === 304) return answer;
+  if (answer.ok) return answer;
   const body = await answer.json().catch(() => ({}));
   const problem = new Problem(answer.status, body);
   problem.after = Number(answer.headers.get("Retry-After")) || 1;
@@ -79,12 +79,6 @@ export function addressOf(path, values = {}) {
 }
 
 export const get = async (path, values, signal) => (await ask(addressOf(path, values), { signal })).json();
-
-// The answer with its ETag; null where it is still the one that is known.
-export async function getUnlessSame(path, etag) {
-  const answer = await ask(path, { cache: "no-store", headers: etag ? { "If-None-Match": etag } : {} });
-  return answer.status === 304 ? null : { value: await answer.json(), etag: answer.headers.get("ETag") };
-}
 
 export async function post(path, body = {}, signal) {
   const answer = await ask(path, {

@@ -1,15 +1,15 @@
 // Mistakes: which types are taken for which on held-out documents, and labels that are likely wrong beside their look-alikes.
 import { change } from "./address.js";
-import { large, small } from "./api.js";
+import { get, large, small } from "./api.js";
 import { instead, Stale, useDerived } from "./derived.js";
-import { DocumentPanel } from "./document.js";
+import { CLOSED, closeDocument, openDocument, Opened } from "./document.js";
 import { Grid } from "./grid.js";
 import { count, say, share } from "./i18n.js";
 import { useKeys } from "./keys.js";
 import { label, nameOf } from "./labelling.js";
-import { Empty, Picture, Type } from "./pieces.js";
-import { isReadOnly, rowOf, store, typeName, typeNumber, useStore } from "./store.js";
-import { html, useMemo, useState } from "./vendor/preact.js";
+import { Empty, Facts, Picture, tellError, Type } from "./pieces.js";
+import { isReadOnly, rowOf, store, typeName, typeNumber, useEvents, useStore } from "./store.js";
+import { html, useEffect, useMemo, useState } from "./vendor/preact.js";
 
 const STRONG = 0.55; // a cell of this share, or more, has white text
 
@@ -55,7 +55,7 @@ function Matrix({ value, cell }) {
                                 style=${shade(number, row, row === column)}
                                 aria-pressed=${cell === `${type}\n${value.types[column]}`}
                                 aria-label=${say("{}: label {}, answer {}", number, nameOf(type), nameOf(value.types[column]))}
-                                onClick=${() => change({ cell: `${type}\n${value.types[column]}`, doc: "" })}
+                                onClick=${() => change({ cell: `${type}\n${value.types[column]}`, ...CLOSED })}
                               >
                                 ${number}
                               </button>
@@ -92,7 +92,7 @@ function Cell({ value, cell }) {
       rows=${rows}
       chosen=${new Set()}
       onChoose=${() => {}}
-      onOpen=${(id) => change({ doc: id })}
+      onOpen=${openDocument}
       label=${say("Documents")}
       filter=${cell}
     />
@@ -115,7 +115,7 @@ function Wrong({ wrong, place, total, accept, keep, move }) {
         !isReadOnly() &&
         html`
           <button class="main" onClick=${accept}>
-            <kbd>${say("space")}</kbd>
+            <kbd>${say("spacebar")}</kbd>
             ${say("change to {}", nameOf(wrong.suggested))}
           </button>
           <button onClick=${keep}>
@@ -131,14 +131,30 @@ function Wrong({ wrong, place, total, accept, keep, move }) {
 export function Confusion({ values }) {
   useStore();
   const loaded = useDerived("confusion", "/confusion", { kind: values.kind });
-  const [done, setDone] = useState(() => new Set());
+  const [likely, setLikely] = useState(null); // as it is after labels were confirmed, or that was taken back
+  const [sent, setSent] = useState(() => new Set()); // documents that the server is being told to keep as they are
   const labelOf = (id) => {
     const row = rowOf(id);
     return row < 0 ? "" : typeName(store.documents.label[row]);
   };
-  const wrongs = (loaded.value?.likely_wrong || []).filter(
-    (one) => !done.has(one.document) && labelOf(one.document) === one.label,
+  const wrongs = (likely || loaded.value?.likely_wrong || []).filter(
+    (one) => !sent.has(one.document) && labelOf(one.document) === one.label,
   );
+  useEffect(() => setLikely(null), [loaded.value]);
+  const lookAgain = async () => {
+    try {
+      setLikely((await get("/confusion", { kind: values.kind, refresh: "false" })).likely_wrong);
+    } catch (error) {
+      tellError(error);
+    }
+  };
+  useEvents(["labels"], lookAgain);
+  const keep = async ({ document, label: type }) => {
+    setSent((before) => new Set(before).add(document));
+    await label([document], type, { state: "confirmed" });
+    await lookAgain();
+    setSent((before) => new Set([...before].filter((one) => one !== document)));
+  };
   const found = wrongs.findIndex((one) => one.document === values.wrong);
   const place = Math.max(0, found);
   const wrong = wrongs[place];
@@ -149,8 +165,8 @@ export function Confusion({ values }) {
   const decided = (type) => {
     if (!wrong || isReadOnly() || values.cell) return;
     const next = wrongs[place + 1] || wrongs[place - 1];
-    if (type === wrong.label) setDone((before) => new Set(before).add(wrong.document));
-    else label([wrong.document], type).catch(() => {});
+    if (type === wrong.label) keep(wrong);
+    else label([wrong.document], type);
     change({ wrong: next?.document || "" });
   };
   useKeys({
@@ -160,7 +176,7 @@ export function Confusion({ values }) {
     ArrowLeft: () => move(-1),
     j: () => move(1),
     Escape: () => {
-      if (values.doc) change({ doc: "" });
+      if (values.doc) closeDocument();
       else if (values.cell) change({ cell: "" });
       else return false;
       return true;
@@ -174,16 +190,13 @@ export function Confusion({ values }) {
     <div class="beside">
       <div class="confusion">
         <section class="left" aria-label=${say("Confusion matrix")}>
-          <dl class="facts large body">
-            <div>
-              <dt>${say("Right on held-out documents")}</dt>
-              <dd>${share(value.accuracy, 1)}</dd>
-            </div>
-            <div>
-              <dt>${say("Likely wrong labels")}</dt>
-              <dd>${count(wrongs.length)}</dd>
-            </div>
-          </dl>
+          <${Facts}
+            kind="large body"
+            facts=${[
+              [say("Right on held-out documents"), share(value.accuracy, 1)],
+              [say("Likely wrong labels"), count(wrongs.length)],
+            ]}
+          />
           <${Matrix} value=${value} cell=${values.cell} />
         </section>
         <section class="right" aria-label=${values.cell ? say("Documents of the cell") : say("Likely wrong labels")}>
@@ -207,17 +220,7 @@ export function Confusion({ values }) {
           }
         </section>
       </div>
-      ${
-        values.doc &&
-        html`
-          <${DocumentPanel}
-            key=${values.doc}
-            id=${values.doc}
-            page=${Number(values.page) || 1}
-            close=${() => change({ doc: "", page: "" })}
-          />
-        `
-      }
+      <${Opened} values=${values} />
     </div>
   `;
 }

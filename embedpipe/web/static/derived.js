@@ -5,19 +5,14 @@ import { get } from "./api.js";
 import { say } from "./i18n.js";
 import { Bar, Empty, Failed, useLoaded, Waiting } from "./pieces.js";
 import { store, useEvents, useStore } from "./store.js";
-import { html, useCallback } from "./vendor/preact.js";
+import { html } from "./vendor/preact.js";
 
+// Without a path, nothing is asked for.
 export function useDerived(what, path, values = {}) {
-  const loaded = useLoaded((signal) => get(path, values, signal), [path, JSON.stringify(values)]);
-  useEvents(
-    ["derived", "reset"],
-    useCallback(
-      (event) => {
-        if (event.event === "reset" || event.what === what) loaded.again();
-      },
-      [what],
-    ),
-  );
+  const loaded = useLoaded(async (signal) => path && get(path, values, signal), [path, JSON.stringify(values)]);
+  useEvents(["derived"], (event) => {
+    if (event.event === "reset" || event.what === what) loaded.again();
+  });
   return loaded;
 }
 

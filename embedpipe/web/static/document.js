@@ -1,10 +1,10 @@
 // One document beside a view: its pages, what is known of it, and what can be done with it.
 import { addressOf, change } from "./address.js";
 import { get, large, small } from "./api.js";
-import { decimal, say, share } from "./i18n.js";
+import { count, decimal, say, share } from "./i18n.js";
 import { Thumb } from "./grid.js";
 import { label, labelAsked, nameOf } from "./labelling.js";
-import { Failed, Icon, Mark, Picture, Type, useLoaded } from "./pieces.js";
+import { Facts, Failed, Icon, Mark, Picture, Type, useLoaded } from "./pieces.js";
 import { isReadOnly, LABEL_STATES, NONE, rowOf, store, typeName, typeNumber } from "./store.js";
 import { html } from "./vendor/preact.js";
 
@@ -55,31 +55,24 @@ export function PageStrip({ id, pages, page, onPage }) {
   `;
 }
 
-function Facts({ found }) {
-  const answer = found.answer;
-  const facts = [
-    [say("Confidence"), share(answer?.confidence)],
-    [say("Margin"), decimal(answer?.margin)],
-    [say("Novelty"), decimal(answer?.novelty)],
-    [say("Pages"), String(found.pages)],
-  ];
-  return html`
-    <dl class="facts">
-      ${facts
-        .filter(([, value]) => value)
-        .map(
-          ([name, value]) => html`
-            <div>
-              <dt>${name}</dt>
-              <dd>${value}</dd>
-            </div>
-          `,
-        )}
-    </dl>
-  `;
-}
+// The label that a document has, and whether somebody has checked it.
+export const Labelled = ({ type, state }) => html`
+  <p class="labelled">
+    <${Type} name=${nameOf(type)} number=${typeNumber(type)} />
+    <${Mark} state=${state} />
+  </p>
+`;
 
-export function DocumentPanel({ id, page, close }) {
+// Why the classifier's answer is what it is.
+export const Reason = ({ status, reason }) => html`
+  <p>
+    <${Mark} state=${status} />
+    ${" "}
+    <bdi>${reason || ""}</bdi>
+  </p>
+`;
+
+function DocumentPanel({ id, page, close }) {
   const row = rowOf(id);
   const {
     value: found,
@@ -115,10 +108,7 @@ export function DocumentPanel({ id, page, close }) {
         state &&
         store.documents.state[row] !== NONE &&
         html`
-          <p class="labelled">
-            <${Type} name=${nameOf(type)} number=${typeNumber(type)} />
-            <${Mark} state=${state} />
-          </p>
+          <${Labelled} type=${type} state=${state} />
         `
       }
       ${
@@ -126,15 +116,11 @@ export function DocumentPanel({ id, page, close }) {
         html`
           <section>
             <h3>${say("What the classifier says")}</h3>
-            <p>
-              <${Mark} state=${found.answer.status} />
-              ${" "}
-              <bdi>${found.answer.reason}</bdi>
-            </p>
+            <${Reason} ...${found.answer} />
             <${Candidates}
               candidates=${found.answer.candidates || []}
               chosen=${type}
-              onPick=${(one) => label([id], one).catch(() => {})}
+              onPick=${(one) => label([id], one)}
             />
           </section>
         `
@@ -157,7 +143,14 @@ export function DocumentPanel({ id, page, close }) {
       ${
         found &&
         html`
-          <${Facts} found=${found} />
+          <${Facts}
+            facts=${[
+              [say("Confidence"), share(found.answer?.confidence)],
+              [say("Margin"), decimal(found.answer?.margin)],
+              [say("Novelty"), decimal(found.answer?.novelty)],
+              [say("Pages"), count(found.pages)],
+            ]}
+          />
         `
       }
       ${
@@ -178,3 +171,14 @@ export function DocumentPanel({ id, page, close }) {
     </aside>
   `;
 }
+
+export const CLOSED = { doc: "", page: "" }; // in the address
+export const closeDocument = () => change(CLOSED);
+export const openDocument = (id) => change({ doc: id, page: "" });
+
+// The document that the address names, beside a view.
+export const Opened = ({ values }) =>
+  values.doc &&
+  html`
+    <${DocumentPanel} key=${values.doc} id=${values.doc} page=${Number(values.page) || 1} close=${closeDocument} />
+  `;

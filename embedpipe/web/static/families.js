@@ -1,21 +1,22 @@
 // Families: documents of one layout. The odd ones are taken out, and one key gives the rest their type.
 import { change } from "./address.js";
 import { instead, Stale, useDerived } from "./derived.js";
-import { DocumentPanel } from "./document.js";
+import { CLOSED, closeDocument, openDocument, Opened } from "./document.js";
 import { Grid, Thumb } from "./grid.js";
 import { count, say, share } from "./i18n.js";
 import { useKeys } from "./keys.js";
+import { LongList } from "./list.js";
 import { askType, label, NO_TYPE, nameOf } from "./labelling.js";
 import { Empty, Type } from "./pieces.js";
-import { CHECKED, isReadOnly, store, typeName, typeNumber, useStore } from "./store.js";
-import { html, useEffect, useMemo, useRef, useState } from "./vendor/preact.js";
+import { CHECKED, isReadOnly, sizesOf, store, typeName, typeNumber, useStore } from "./store.js";
+import { html, useEffect, useMemo, useState } from "./vendor/preact.js";
 
-const SHOWN = 300;
 const MOST_KEYS = 9;
 
 const isOpen = (row) => store.documents.state[row] !== CHECKED;
 const rowsOf = (family) =>
   Uint32Array.from(family.documents.map((id) => store.documents.rowOf.get(id)).filter((row) => row !== undefined));
+// How many documents of a family are still to be labelled.
 const open = (family) =>
   family.documents.reduce((number, id) => {
     const row = store.documents.rowOf.get(id);
@@ -25,50 +26,47 @@ const open = (family) =>
 // Types by key: what the family is taken for, the labels it has, then the types of most documents.
 function offered(family) {
   const { documents } = store;
-  const labelled = new Map(),
-    answered = new Map();
-  for (const row of rowsOf(family)) {
-    const [found, number] =
-      documents.label[row] >= 0 ? [labelled, documents.label[row]] : [answered, documents.type[row]];
-    if (number >= 0) found.set(number, (found.get(number) || 0) + 1);
-  }
-  const byCount = (found) => [...found].sort((a, b) => b[1] - a[1]).map(([number]) => typeName(number));
-  const all = new Map();
-  for (let row = 0; row < documents.count; row++) {
-    const type = documents.label[row];
-    if (type >= 0) all.set(type, (all.get(type) || 0) + 1);
-  }
-  const names = [family.type, family.guess, ...byCount(labelled), ...byCount(answered), ...byCount(all)];
+  const byCount = (numbers) => [...sizesOf(numbers)].sort((a, b) => b[1] - a[1]).map(([number]) => typeName(number));
+  const rows = rowsOf(family);
+  const labelled = Int32Array.from(rows, (row) => documents.label[row]);
+  const answered = Int32Array.from(
+    rows.filter((row) => documents.label[row] < 0),
+    (row) => documents.type[row],
+  );
+  const names = [
+    family.type,
+    family.guess,
+    ...byCount(labelled),
+    ...byCount(answered),
+    ...byCount(documents.label),
+  ];
   return [...new Set(names.filter((name) => name && name !== NO_TYPE))].slice(0, MOST_KEYS);
 }
 
-function Family({ family, isHere, onOpen }) {
-  const left = open(family);
+function Family({ family, left, isHere, onOpen }) {
   const { document, page } = family.representative;
   const type = family.type || family.guess;
   return html`
-    <li>
-      <button class="family" aria-current=${isHere ? "true" : undefined} onClick=${onOpen}>
-        <span class="front"><${Thumb} document=${document} page=${page} /></span>
-        <span class="told">
-          <b class="number">
-            ${family.documents.length === 1 ? say("One document") : say("{} documents", count(family.documents.length))}
-          </b>
-          ${
-            type
-              ? html`
-                  <${Type} name=${nameOf(type)} number=${typeNumber(type)} />
-                `
-              : html`
-                  <span class="dim">${say("no type yet")}</span>
-                `
-          }
-          <span class="dim small number">
-            ${left ? say("{} to label", count(left)) : say("all labelled")}${` · ${share(family.coherence)}`}
-          </span>
+    <button class="family" aria-current=${isHere ? "true" : undefined} onClick=${onOpen}>
+      <span class="front"><${Thumb} document=${document} page=${page} /></span>
+      <span class="told">
+        <b class="number">
+          ${family.documents.length === 1 ? say("One document") : say("{} documents", count(family.documents.length))}
+        </b>
+        ${
+          type
+            ? html`
+                <${Type} name=${nameOf(type)} number=${typeNumber(type)} />
+              `
+            : html`
+                <span class="dim">${say("no type yet")}</span>
+              `
+        }
+        <span class="dim small number">
+          ${left ? say("{} to label", count(left)) : say("all labelled")}${` · ${share(family.coherence)}`}
         </span>
-      </button>
-    </li>
+      </span>
+    </button>
   `;
 }
 
@@ -77,17 +75,15 @@ export function Families({ values }) {
   const least = Number(values.least) || 2;
   const loaded = useDerived("families", "/families", { threshold: values.threshold, least });
   const [out, setOut] = useState(() => new Set());
-  const list = useRef(null);
   const families = useMemo(
     () => (loaded.value?.families || []).filter((family) => rowsOf(family).length),
     [loaded.value, store.documents],
   );
-  const family = families.find((one) => String(one.family) === values.family) || families.find(open) || families[0];
+  const lefts = useMemo(() => new Map(families.map((one) => [one, open(one)])), [families, store.revision]);
+  const hasLeft = (one) => lefts.get(one) > 0;
+  const family = families.find((one) => String(one.family) === values.family) || families.find(hasLeft) || families[0];
   const place = families.indexOf(family);
-  useEffect(() => {
-    setOut(new Set());
-    list.current?.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest" });
-  }, [family?.family]);
+  useEffect(() => setOut(new Set()), [family?.family]);
   const types = useMemo(() => (family ? offered(family) : []), [family, store.revision]);
   const rows = useMemo(() => (family ? rowsOf(family) : new Uint32Array()), [family]);
   const rest = family
@@ -96,15 +92,15 @@ export function Families({ values }) {
 
   const goTo = (number) => {
     const next = families[Math.max(0, Math.min(families.length - 1, number))];
-    if (next) change({ family: next.family, doc: "" });
+    if (next) change({ family: next.family, ...CLOSED });
   };
   const onward = () => {
-    const next = [...families.slice(place + 1), ...families.slice(0, place)].find(open);
-    if (next) change({ family: next.family, doc: "" });
+    const next = [...families.slice(place + 1), ...families.slice(0, place)].find(hasLeft);
+    if (next) change({ family: next.family, ...CLOSED });
   };
   const give = (type) => {
     if (!type || !rest.length || isReadOnly()) return;
-    label(rest, type).catch(() => {});
+    label(rest, type);
     onward();
   };
   const other = () =>
@@ -127,7 +123,7 @@ export function Families({ values }) {
     ArrowUp: () => goTo(place - 1),
     Escape: () => {
       if (!values.doc) return false;
-      change({ doc: "" });
+      closeDocument();
       return true;
     },
   });
@@ -135,27 +131,27 @@ export function Families({ values }) {
   if (missing) return missing;
   if (!family)
     return html`<${Empty} title=${say("No two documents have one layout.")}><p>${say("Documents that are alone are in the queue.")}</p></${Empty}>`;
-  const left = families.reduce((sum, one) => sum + (open(one) ? 1 : 0), 0);
   return html`
     <${Stale} value=${loaded.value} />
     <div class="families">
-      <nav class="list scroll" ref=${list} aria-label=${say("Families")} tabindex="0">
-        <p class="dim small number">
-          ${say("{} families, {} with documents to label", count(families.length), count(left))}
-        </p>
-        <ul>
-          ${families.slice(0, Math.max(SHOWN, place + 20)).map(
-            (one) => html`
-              <${Family}
-                key=${one.family}
-                family=${one}
-                isHere=${one === family}
-                onOpen=${() => change({ family: one.family, doc: "" })}
-              />
-            `,
-          )}
-        </ul>
-      </nav>
+      <${LongList}
+        items=${families}
+        place=${place}
+        label=${say("Families")}
+        head=${html`
+          <p class="dim small number">
+            ${say("{} families, {} with documents to label", count(families.length), count(families.filter(hasLeft).length))}
+          </p>
+        `}
+        draw=${(one) => html`
+          <${Family}
+            family=${one}
+            left=${lefts.get(one)}
+            isHere=${one === family}
+            onOpen=${() => change({ family: one.family, ...CLOSED })}
+          />
+        `}
+      />
       <section class="opened" aria-label=${say("Family {}", family.family)}>
         <div class="tools">
           <b class="number">
@@ -197,7 +193,7 @@ export function Families({ values }) {
                     disabled=${!rest.length}
                     onClick=${() => give(type)}
                   >
-                    <kbd>${number ? number + 1 : say("space")}</kbd>
+                    <kbd>${number ? number + 1 : say("spacebar")}</kbd>
                     ${
                       number
                         ? html`
@@ -238,7 +234,7 @@ export function Families({ values }) {
                 action(next);
                 return next;
               })}
-            onOpen=${(id) => change({ doc: id })}
+            onOpen=${openDocument}
             keys=${{
               x: (id) =>
                 setOut((before) => {
@@ -248,17 +244,7 @@ export function Families({ values }) {
                 }),
             }}
           />
-          ${
-            values.doc &&
-            html`
-              <${DocumentPanel}
-                key=${values.doc}
-                id=${values.doc}
-                page=${Number(values.page) || 1}
-                close=${() => change({ doc: "", page: "" })}
-              />
-            `
-          }
+          <${Opened} values=${values} />
         </div>
       </section>
     </div>

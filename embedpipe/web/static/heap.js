@@ -1,13 +1,13 @@
 // The heap: all documents as a grid, narrowed by filters, sorted, chosen, labelled and exported.
 import { change, changeQuietly } from "./address.js";
-import { DocumentPanel } from "./document.js";
+import { closeDocument, openDocument, Opened } from "./document.js";
 import { count, say } from "./i18n.js";
 import { useKeys } from "./keys.js";
 import { Grid, SIZES } from "./grid.js";
 import { label, labelAsked, nameOf } from "./labelling.js";
 import { csv, download, Empty, stateName } from "./pieces.js";
 import { clear, select, useSelection } from "./selection.js";
-import { isReadOnly, LABEL_STATES, store, typeName, typeOf, useStore } from "./store.js";
+import { isReadOnly, LABEL_STATES, sizesOfTypes, store, typeName, typeOf, useStore } from "./store.js";
 import { html, useMemo } from "./vendor/preact.js";
 
 const NO_TYPE_YET = " "; // no type is called so
@@ -24,7 +24,7 @@ const SORTS = {
 const FALLING = new Set(["doubt", "novelty", "pages"]);
 
 // Rows that pass the filters of the address, in its order.
-export function filtered(values) {
+function filtered(values) {
   const { documents } = store;
   const { type, state, status, folder, text } = values;
   const wanted = type === undefined ? null : type === NO_TYPE_YET ? -1 : documents.types.indexOf(type);
@@ -125,14 +125,7 @@ function Choice({ name, title, value, options, all }) {
 
 function Filters({ values }) {
   const { documents } = store;
-  const sizes = useMemo(() => {
-    const found = new Map();
-    for (let row = 0; row < documents.count; row++) {
-      const type = typeOf(row);
-      found.set(type, (found.get(type) || 0) + 1);
-    }
-    return found;
-  }, [store.revision]);
+  const sizes = useMemo(sizesOfTypes, [store.revision]);
   const types = [...sizes]
     .filter(([number]) => number >= 0)
     .sort((a, b) => b[1] - a[1])
@@ -243,9 +236,12 @@ export async function acceptAnswers(ids) {
   const byType = new Map();
   for (const id of ids) {
     const type = typeOf(store.documents.rowOf.get(id));
-    if (type >= 0) byType.set(type, [...(byType.get(type) || []), id]);
+    if (type < 0) continue;
+    if (!byType.has(type)) byType.set(type, []);
+    byType.get(type).push(id);
   }
-  for (const [type, documents] of byType) await label(documents, typeName(type), { quiet: byType.size > 1 });
+  for (const [type, documents] of byType)
+    if (!(await label(documents, typeName(type), { quiet: byType.size > 1 }))) return;
 }
 
 export function Heap({ values }) {
@@ -261,7 +257,7 @@ export function Heap({ values }) {
     l: () => (ids.length ? labelAsked(ids) : false),
     a: () => (ids.length ? acceptAnswers(ids) : false),
     Escape: () => {
-      if (values.doc) change({ doc: "" });
+      if (values.doc) closeDocument();
       else if (ids.length) clear();
       else return false;
       return true;
@@ -308,24 +304,14 @@ export function Heap({ values }) {
                 at=${values.at}
                 label=${say("Documents")}
                 filter=${[values.type, values.state, values.status, values.folder, values.text, values.sort, values.order].join("\n")}
-                onOpen=${(id) => change({ doc: id })}
+                onOpen=${openDocument}
                 onMove=${(at) => changeQuietly({ at })}
               />
             `
           : html`<${Empty} title=${say("No document passes these filters.")}>
         <button onClick=${() => change({ type: "", state: "", status: "", folder: "", text: "", at: "" })}>${say("Show all")}</button></${Empty}>`
       }
-      ${
-        values.doc &&
-        html`
-          <${DocumentPanel}
-            key=${values.doc}
-            id=${values.doc}
-            page=${Number(values.page) || 1}
-            close=${() => change({ doc: "", page: "" })}
-          />
-        `
-      }
+      <${Opened} values=${values} />
     </div>
   `;
 }

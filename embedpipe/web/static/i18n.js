@@ -23,7 +23,8 @@ export const language = () => chosen;
 
 export function say(english, ...values) {
   let next = 0;
-  return (words[english] || english).replace(
+  // "[份]文档" is for where a number stands before it: the word alone is without its measure word.
+  return (words[english]?.replace(/^\[\S\]/, "") || english).replace(
     /\{(\d*)(?::\w+)?\}/g,
     (_, number) => values[number ? number - 1 : next++],
   );

@@ -1,16 +1,17 @@
 // Intake: files are dropped, or a folder of the server is named; a job reads them, also when this page is closed.
 import { get, post, send } from "./api.js";
+import { FileButton, useDrop } from "./files.js";
 import { count, say } from "./i18n.js";
 import { Failures, JobCard } from "./jobs.js";
 import { Bar, tellError, useLoaded } from "./pieces.js";
 import { isReadOnly, store, useStore } from "./store.js";
-import { html, useRef, useState } from "./vendor/preact.js";
+import { html, useState } from "./vendor/preact.js";
 
 const AT_ONCE = 2;
 const SHOWN = 30;
 
 // All files of what was dropped, also of folders in folders.
-export async function filesOf(transfer) {
+async function filesOf(transfer) {
   const entries = [...transfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
   if (!entries.length) return [...transfer.files];
   const found = [];
@@ -61,10 +62,7 @@ async function upload(files, tell) {
 }
 
 function Drop() {
-  const [over, setOver] = useState(false);
   const [state, setState] = useState(null);
-  const chosen = useRef(null),
-    folder = useRef(null);
   const take = async (files) => {
     if (!files.length) return;
     setState({ done: 0, total: files.length, failures: [] });
@@ -74,53 +72,22 @@ function Drop() {
       tellError(error);
     }
   };
-  const dropped = async (event) => {
-    event.preventDefault();
-    setOver(false);
-    take(await filesOf(event.dataTransfer));
-  };
+  const [over, drop] = useDrop(async (transfer) => take(await filesOf(transfer)));
   const isBusy = state && state.done < state.total;
   return html`
-    <section
-      class=${`card drop ${over ? "over" : ""}`}
-      aria-label=${say("Add files")}
-      onDragOver=${(event) => {
-        event.preventDefault();
-        setOver(true);
-      }}
-      onDragLeave=${() => setOver(false)}
-      onDrop=${dropped}
-    >
+    <section class=${`card drop ${over}`} aria-label=${say("Add files")} ...${drop}>
       <h2>${say("Drop files or folders here")}</h2>
       <p class="dim">
         ${say("PDFs, scans, pictures, archives and mails. They are copied to this server and read once.")}
       </p>
       <div class="actions">
-        <button class="main" disabled=${isBusy} onClick=${() => chosen.current.click()}>${say("Choose files")}</button>
-        <button disabled=${isBusy} onClick=${() => folder.current.click()}>${say("Choose a folder")}</button>
+        <${FileButton} name="files" kind="main" multiple=${true} disabled=${isBusy} take=${take}>
+          ${say("Choose files")}
+        </${FileButton}>
+        <${FileButton} name="folder" webkitdirectory=${true} disabled=${isBusy} take=${take}>
+          ${say("Choose a folder")}
+        </${FileButton}>
       </div>
-      <input
-        ref=${chosen}
-        type="file"
-        multiple
-        hidden
-        data-name="files"
-        onChange=${(event) => {
-          take([...event.target.files]);
-          event.target.value = "";
-        }}
-      />
-      <input
-        ref=${folder}
-        type="file"
-        webkitdirectory
-        hidden
-        data-name="folder"
-        onChange=${(event) => {
-          take([...event.target.files]);
-          event.target.value = "";
-        }}
-      />
       ${
         state &&
         html`

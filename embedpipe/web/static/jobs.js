@@ -1,9 +1,9 @@
 // Jobs of the server: how far they are, what failed in them and why, stopping them and going on.
-import { get, post } from "./api.js";
+import { post } from "./api.js";
 import { count, decimal, say } from "./i18n.js";
-import { Bar, Mark, tellError } from "./pieces.js";
+import { Bar, Facts, Mark, tellError } from "./pieces.js";
 import { isReadOnly, store, useStore } from "./store.js";
-import { html, useEffect, useState } from "./vendor/preact.js";
+import { html, useState } from "./vendor/preact.js";
 
 const UNITS = {
   pages: (number) => say("{} pages", number),
@@ -79,18 +79,7 @@ export function Failures({ failures }) {
 
 export function JobCard({ job }) {
   useStore();
-  const [whole, setWhole] = useState(null);
-  const { progress } = job;
-  // Counts and failures of files come with the job itself, not with each notice of it.
-  useEffect(() => {
-    if (job.kind === "embed")
-      get(`/jobs/${job.job}`).then(
-        (answer) => setWhole(answer.job?.job ? answer.job : answer),
-        () => {},
-      );
-  }, [job.job, job.state, Math.floor((progress?.done || 0) / 50)]);
-  const result = whole?.result || job.result;
-  const failures = result?.failures || whole?.failures;
+  const { progress, result } = job;
   const numbers = Object.entries(COUNTED).filter(([name]) => result?.[name] > 0);
   return html`
     <article class="card job" aria-label=${job.title}>
@@ -149,19 +138,10 @@ export function JobCard({ job }) {
         job.kind === "embed" &&
         numbers.length > 0 &&
         html`
-          <dl class="facts small">
-            ${numbers.map(
-              ([name, text]) => html`
-                <div key=${name}>
-                  <dt>${text()}</dt>
-                  <dd>${count(result[name])}</dd>
-                </div>
-              `,
-            )}
-          </dl>
+          <${Facts} facts=${numbers.map(([name, text]) => [text(), count(result[name])])} kind="small" />
         `
       }
-      <${Failures} failures=${failures} />
+      <${Failures} failures=${result?.failures} />
     </article>
   `;
 }

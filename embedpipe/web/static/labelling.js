@@ -1,5 +1,5 @@
 // Giving a type to documents, by a dialog that any view opens, and taking it back.
-import { isReadOnly, redo, setLabels, store, typeOf, undo, useStore } from "./store.js";
+import { isReadOnly, redo, setLabels, sizesOfTypes, store, undo, useStore } from "./store.js";
 import { count, say } from "./i18n.js";
 import { Dialog, tellError, toast, Type } from "./pieces.js";
 import { html, useEffect, useLayoutEffect, useRef, useState } from "./vendor/preact.js";
@@ -15,24 +15,29 @@ export function askType(request) {
   return show(open);
 }
 
-// Gives documents a label, and says so with the way back.
-export async function label(ids, type, { quiet = false } = {}) {
-  if (isReadOnly()) return toast(say("This server is read-only."), { bad: true });
-  if (!ids.length) return undefined;
-  const sent = setLabels(ids.map((document) => ({ document, type })));
-  if (!quiet) {
-    toast(toldOf(ids.length, type), { action: takeBack, label: say("Undo") });
+// Gives documents a label, and says so with the way back; or says why not, and returns false.
+export async function label(ids, type, { quiet = false, state = "checked" } = {}) {
+  if (isReadOnly()) {
+    toast(say("This server is read-only."), { bad: true });
+    return false;
   }
+  if (!ids.length) return true;
+  const sent = setLabels(
+    ids.map((document) => ({ document, type })),
+    state,
+  );
+  if (!quiet) toast(toldOf(ids.length, type, state), { action: takeBack, label: say("Undo") });
   try {
     await sent;
+    return true;
   } catch (error) {
     tellError(error);
-    throw error;
+    return false;
   }
-  return undefined;
 }
 
-function toldOf(number, type) {
+function toldOf(number, type, state) {
+  if (state === "confirmed") return say("The label {} stays", nameOf(type));
   if (type === null) return number === 1 ? say("Label removed") : say("{} labels removed", count(number));
   return number === 1
     ? say("Labelled as {}", nameOf(type))
@@ -44,7 +49,7 @@ export const labelAsked = (ids) =>
   ids.length &&
   askType({
     title: ids.length === 1 ? say("Type of this document") : say("Type of {} documents", count(ids.length)),
-    done: (type) => label(ids, type).catch(() => {}),
+    done: (type) => label(ids, type),
   });
 
 async function stepBack(action, message) {
@@ -69,13 +74,9 @@ export const doAgain = () =>
 function known() {
   const { documents } = store;
   if (!documents) return [];
-  const sizes = new Array(documents.types.length).fill(0);
-  for (let row = 0; row < documents.count; row++) {
-    const type = typeOf(row);
-    if (type >= 0) sizes[type]++;
-  }
+  const sizes = sizesOfTypes();
   return documents.types
-    .map((name, number) => ({ name, number, size: sizes[number] }))
+    .map((name, number) => ({ name, number, size: sizes.get(number) || 0 }))
     .filter(({ name }) => name !== NO_TYPE)
     .sort((a, b) => b.size - a.size || a.name.localeCompare(b.name));
 }

@@ -1,11 +1,12 @@
 // Labels: how many of each type, what was done last and taking it back, suggestions of the classifier, labels.csv in and out.
 import { addressOf } from "./address.js";
-import { client, file, get, post, send } from "./api.js";
+import { client, file, post, send } from "./api.js";
+import { FileButton } from "./files.js";
 import { count, say, tag } from "./i18n.js";
 import { doAgain, nameOf, takeBack } from "./labelling.js";
 import { download, Mark, stateName, tellError, toast, Type } from "./pieces.js";
 import { CHECKED, isReadOnly, reloadLabels, store, SUGGESTED, typeNumber, useStore } from "./store.js";
-import { html, useEffect, useRef, useState } from "./vendor/preact.js";
+import { html, useEffect, useState } from "./vendor/preact.js";
 
 const STATUSES = ["ok", "ambiguous"];
 
@@ -100,9 +101,9 @@ function History() {
                           .join(", ")}
                       </bdi>
                       ${
-                        one.state === "suggested" &&
+                        one.state !== "checked" &&
                         html`
-                          <${Mark} state="suggested" />
+                          <${Mark} state=${one.state} />
                         `
                       }
                       ${
@@ -125,11 +126,9 @@ function History() {
 }
 
 function Lists() {
-  const chosen = useRef(null);
   const [bad, setBad] = useState(null);
   const [list, setList] = useState(null);
   const read = async (given, partial = false) => {
-    if (!given) return;
     setBad(null);
     setList(given);
     try {
@@ -163,18 +162,9 @@ function Lists() {
         ${
           !isReadOnly() &&
           html`
-            <button onClick=${() => chosen.current.click()}>${say("Import a list")}</button>
-            <input
-              ref=${chosen}
-              type="file"
-              accept=".csv,.tsv,text/csv"
-              hidden
-              data-name="labels"
-              onChange=${(event) => {
-                read(event.target.files[0]);
-                event.target.value = "";
-              }}
-            />
+            <${FileButton} name="labels" accept=".csv,.tsv,text/csv" take=${([one]) => read(one)}>
+              ${say("Import a list")}
+            </${FileButton}>
           `
         }
       </div>

@@ -3,9 +3,11 @@
 import { useEffect, useState } from "./vendor/preact.js";
 
 const AT_ONCE = 4; // connections that a browser has beside the one that waits for events
+const AHEAD = 2; // the rank of what is not shown yet
 const KEPT = 6000;
 const known = new Map(); // address to true, or false where there is none
-const wanted = new Map(); // address to those who wait, in the order in which they came
+const wanted = new Map(); // address to what is known of the request, in the order in which they came
+const missing = new Set(); // of those who show that there is none: asks again
 let busy = 0;
 let drawing = 0; // the number of the drawing, which asks for many at once
 
@@ -25,62 +27,77 @@ function current() {
   return drawing;
 }
 
+// Wants a picture, or wants it sooner than it was wanted before.
+function want(address, rank) {
+  const request = wanted.get(address) || { tells: new Set(), rank, isLoading: false };
+  request.rank = Math.min(request.rank, rank);
+  request.drawing = current();
+  wanted.set(address, request);
+  return request;
+}
+
 function next() {
-  while (busy < AT_ONCE && wanted.size) {
-    const [address, waiting] = [...wanted].reduce((best, one) => (isBefore(one[1], best[1]) ? one : best));
-    wanted.delete(address);
-    busy++;
-    const image = new Image();
-    const end = (there) => {
-      busy--;
-      if (known.size > KEPT) known.delete(known.keys().next().value);
-      known.set(address, there);
-      for (const tell of waiting.tells) tell(there);
-      next();
-    };
-    image.onload = () =>
-      image.decode
-        ? image.decode().then(
-            () => end(true),
-            () => end(true),
-          )
-        : end(true);
-    image.onerror = () => end(false);
-    image.src = address;
+  while (busy < AT_ONCE) {
+    let best = null;
+    for (const one of wanted) if (!one[1].isLoading && (!best || isBefore(one[1], best[1]))) best = one;
+    if (!best) return;
+    load(...best);
   }
+}
+
+function load(address, request) {
+  const image = new Image();
+  const end = (there) => {
+    busy--;
+    wanted.delete(address);
+    if (known.size > KEPT) known.delete(known.keys().next().value);
+    known.set(address, there);
+    for (const tell of request.tells) tell(there);
+    next();
+  };
+  const good = () => end(true);
+  image.onload = () => image.decode().then(good, good);
+  image.onerror = () => end(false);
+  busy++;
+  request.isLoading = true;
+  image.src = address;
 }
 
 // Whether the picture can be shown without waiting: true, false where there is none, undefined while it comes.
 export function usePicture(address, rank = 0) {
   const [state, set] = useState({ address, there: known.get(address) });
+  const [round, again] = useState(0);
   const there = state.address === address ? state.there : known.get(address);
   useEffect(() => {
-    if (known.get(address) !== undefined) {
-      set({ address, there: known.get(address) });
-      return undefined;
-    }
-    const tell = (found) => set({ address, there: found });
-    const waiting = wanted.get(address) || { tells: new Set(), rank };
-    waiting.drawing = current();
-    wanted.set(address, waiting);
-    waiting.tells.add(tell);
-    return () => {
-      waiting.tells.delete(tell);
-      if (!waiting.tells.size) wanted.delete(address);
+    const tell = (found) => {
+      set({ address, there: found });
+      if (!found) again((number) => number + 1);
     };
-  }, [address]);
+    const found = known.get(address);
+    if (found !== undefined) set({ address, there: found });
+    if (found) return undefined;
+    if (found === false) {
+      const retry = () => again((number) => number + 1);
+      missing.add(retry);
+      return () => missing.delete(retry);
+    }
+    const request = want(address, rank);
+    request.tells.add(tell);
+    return () => {
+      request.tells.delete(tell);
+      if (!request.tells.size && !request.isLoading) wanted.delete(address);
+    };
+  }, [address, round]);
   return there;
 }
 
-// After pictures were missing (a file was being read, the server was away), they are asked for again.
+// Pictures that were not there (a file was being read, the server was away) are asked for again, also those in sight.
 export function forgetMissing() {
   for (const [address, there] of known) if (!there) known.delete(address);
+  for (const retry of [...missing]) retry();
 }
 
 // Fetches pictures that will be shown next.
 export function prefetch(addresses) {
-  for (const address of addresses) {
-    if (known.get(address) || wanted.has(address)) continue;
-    wanted.set(address, { tells: new Set(), rank: 2, drawing: current() });
-  }
+  for (const address of addresses) if (!known.get(address)) want(address, AHEAD);
 }

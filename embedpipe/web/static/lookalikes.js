@@ -2,11 +2,12 @@
 import { addressOf, change, go } from "./address.js";
 import { large, post, send, small } from "./api.js";
 import { Thumb } from "./grid.js";
+import { FileButton, useDrop } from "./files.js";
 import { decimal, say } from "./i18n.js";
 import { nameOf } from "./labelling.js";
 import { Empty, Failed, Picture, Type, useLoaded, Waiting } from "./pieces.js";
 import { rowOf, store, typeNumber, useStore } from "./store.js";
-import { html, useEffect, useMemo, useRef, useState } from "./vendor/preact.js";
+import { html, useEffect, useRef, useState } from "./vendor/preact.js";
 
 const PARTS = {
   "": () => say("whole page"),
@@ -14,6 +15,7 @@ const PARTS = {
   "0,0.2,1,0.8": () => say("middle of the page"),
   "0,0.8,1,1": () => say("foot of the page"),
 };
+const drawn = new WeakMap(); // file to the pictures of its pages, which the server draws
 const LEAST = 0.02; // of the page: a smaller box was a click
 const round = (value) => Math.round(1000 * Math.max(0, Math.min(1, value))) / 1000;
 
@@ -23,7 +25,7 @@ const boxOf = (text) => {
 };
 
 // The page with its box, which is drawn with the mouse or the finger.
-function Marked({ src, smaller, box, onBox }) {
+function Marked({ src, smaller = "", box, onBox }) {
   const sheet = useRef(null);
   const [drawn, setDrawn] = useState(null);
   const from = useRef(null);
@@ -94,8 +96,6 @@ const flag = (text, fallback) => (text === undefined ? fallback : text === "1");
 export function Lookalikes({ values }) {
   useStore();
   const [file, setFile] = useState(null);
-  const [over, setOver] = useState(false);
-  const chosen = useRef(null);
   const page = Number(values.page) || 1;
   const box = boxOf(values.box);
   const asked = {
@@ -107,13 +107,17 @@ export function Lookalikes({ values }) {
   const isAsked = Boolean(file || values.document);
   const loaded = useLoaded(
     async (signal) => {
-      if (file)
-        return send(
+      if (file) {
+        const picture = !drawn.get(file)?.has(page);
+        const answer = await send(
           "/similar",
-          { name: file.name, page, ...asked, other_documents: asked.other_documents, box: box?.join(",") },
+          { name: file.name, page, ...asked, box: box?.join(","), picture },
           file,
           { signal },
         );
+        if (picture) drawn.set(file, (drawn.get(file) || new Map()).set(page, answer.query.picture));
+        return answer;
+      }
       return values.document
         ? post("/similar", { document: values.document, page, ...asked, ...(box ? { box } : {}) }, signal)
         : null;
@@ -139,59 +143,42 @@ export function Lookalikes({ values }) {
     document.addEventListener("paste", pasted);
     return () => document.removeEventListener("paste", pasted);
   }, []);
-  const preview = useMemo(() => (file?.type.startsWith("image/") ? URL.createObjectURL(file) : ""), [file]);
-  useEffect(() => () => preview && URL.revokeObjectURL(preview), [preview]);
+  const picture = file ? drawn.get(file)?.get(page) : large(values.document, page);
   const row = values.document ? rowOf(values.document) : -1;
   const pages = row >= 0 ? store.documents.pages[row] : 1;
-  const drop = {
-    onDragOver: (event) => {
-      event.preventDefault();
-      setOver(true);
-    },
-    onDragLeave: () => setOver(false),
-    onDrop: (event) => {
-      event.preventDefault();
-      setOver(false);
-      take(event.dataTransfer.files);
-    },
-  };
+  const [over, drop] = useDrop((transfer) => take(transfer.files));
   const choose = html`
-    <button onClick=${() => chosen.current.click()}>${say("Choose a file")}</button>
-    <input
-      ref=${chosen}
-      type="file"
-      hidden
-      data-name="query"
-      onChange=${(event) => {
-        take(event.target.files);
-        event.target.value = "";
-      }}
-    />
+    <${FileButton} name="query" take=${take}>${say("Choose a file")}</${FileButton}>
   `;
   if (!isAsked) {
-    return html`<div class=${`lookalikes none ${over ? "over" : ""}`} ...${drop}><${Empty} title=${say("Which pages look like this one?")}>
+    return html`<div class=${`lookalikes none ${over}`} ...${drop}><${Empty} title=${say("Which pages look like this one?")}>
       <p>${say("Drop or paste a PDF, a scan or a picture here, or open a document and press “Look-alikes”. The file is compared and not kept.")}</p>${choose}<a class="button" href=${addressOf("heap")}>${say("Choose a page from the heap")}</a></${Empty}></div>`;
   }
   return html`
-    <div class=${`lookalikes ${over ? "over" : ""}`} ...${drop}>
+    <div class=${`lookalikes ${over}`} ...${drop}>
       <section class="query" aria-label=${say("The page that is asked about")}>
         <header>
           <h2><bdi>${file ? file.name : row >= 0 ? store.documents.name[row] : values.document}</bdi></h2>
           <span class="dim small">${say("page {}", page)}</span>
         </header>
         ${
-          file && !preview
+          picture
             ? html`
-                <p class="dim">${say("This file is not shown: it is compared and not kept.")}</p>
-              `
-            : html`
                 <${Marked}
-                  src=${preview || large(values.document, page)}
-                  smaller=${preview ? "" : small(values.document, page)}
+                  key=${picture}
+                  src=${picture}
+                  smaller=${file ? "" : small(values.document, page)}
                   box=${box}
                   onBox=${(made) => change({ box: made })}
                 />
               `
+            : loaded.busy
+              ? html`
+                  <${Waiting} />
+                `
+              : html`
+                  <p class="dim">${say("This file cannot be shown.")}</p>
+                `
         }
         <div class="parts" role="group" aria-label=${say("What is compared")}>
           ${Object.entries(PARTS).map(

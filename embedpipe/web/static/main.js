@@ -4,7 +4,7 @@ import { get, post, whenUnauthorized } from "./api.js";
 import { count, language, LANGUAGES, onLanguage, say, use } from "./i18n.js";
 import { toGo, useKeys } from "./keys.js";
 import { doAgain, takeBack, TypeDialogs } from "./labelling.js";
-import { Bar, Dialog, Empty, Failed, Icon, Toasts, Waiting } from "./pieces.js";
+import { Dialog, Empty, Failed, Icon, Toasts, Waiting } from "./pieces.js";
 import { carried, fromAddress } from "./selection.js";
 import { counts, isReadOnly, listen, store, useStore } from "./store.js";
 import { html, render, useEffect, useErrorBoundary, useRef, useState } from "./vendor/preact.js";
@@ -53,9 +53,12 @@ toGo(Object.fromEntries(VIEWS.filter(Boolean).map(([name]) => [LETTERS[name] || 
 
 function Rail({ view }) {
   const { documents } = store;
+  const rail = useRef(null);
+  // On a phone the rail is wider than the screen.
+  useEffect(() => rail.current.querySelector("[aria-current]").scrollIntoView({ block: "nearest", inline: "center" }), [view]);
   const sizes = { heap: documents?.count, queue: documents ? documents.count - counts().checked : undefined };
   return html`
-    <nav id="rail" aria-label=${say("Views")}>
+    <nav id="rail" ref=${rail} aria-label=${say("Views")}>
       <div class="brand">
         <img src="/static/icon.svg" alt="" />
         embedpipe

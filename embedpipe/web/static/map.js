@@ -1,7 +1,7 @@
 // The map: a point for each document, those that look alike together. A loop chooses, and what is chosen gets a label.
 import { addressOf, change, changeQuietly } from "./address.js";
 import { instead, Stale, useDerived } from "./derived.js";
-import { DocumentPanel } from "./document.js";
+import { closeDocument, openDocument, Opened } from "./document.js";
 import { Thumb } from "./grid.js";
 import { acceptAnswers, SelectionBar } from "./heap.js";
 import { count, say } from "./i18n.js";
@@ -10,7 +10,7 @@ import { labelAsked, nameOf } from "./labelling.js";
 import { hueOf, shapeOf, stateName } from "./pieces.js";
 import { Scatter } from "./scatter.js";
 import { carried, clear, select, useSelection } from "./selection.js";
-import { LABEL_STATES, store, typeName, typeOf, useStore } from "./store.js";
+import { LABEL_STATES, sizesOf, store, typeName, typeOf, useStore } from "./store.js";
 import { html, useEffect, useMemo, useRef, useState } from "./vendor/preact.js";
 
 const variable = (hue) => (hue === "none" ? "--none" : hue === "hue7" ? "--other" : `--${hue}`);
@@ -63,10 +63,9 @@ function grouped(rows, mode) {
 }
 
 function Legend({ of, groups, hidden }) {
-  const sizes = new Uint32Array(groups.length);
-  for (const group of of) sizes[group]++;
+  const sizes = sizesOf(of);
   const shown = groups
-    .map((group, number) => ({ ...group, size: sizes[number] }))
+    .map((group, number) => ({ ...group, size: sizes.get(number) }))
     .filter(({ size }) => size)
     .sort((a, b) => b.size - a.size);
   const toggle = (key) => {
@@ -204,7 +203,7 @@ function useMouse(scatter, rows, loops, setTip) {
     if (!start.moved) {
       map.loop = null;
       const i = map.at(...spot(event));
-      if (i >= 0) change({ doc: store.documents.id[rows[i]] });
+      if (i >= 0) openDocument(store.documents.id[rows[i]]);
       map.redraw();
       return;
     }
@@ -301,7 +300,7 @@ function Drawn({ value, values }) {
     ArrowUp: () => scatter.current.pan(0, step),
     ArrowDown: () => scatter.current.pan(0, -step),
     Escape: () => {
-      if (values.doc) change({ doc: "" });
+      if (values.doc) closeDocument();
       else if (loops) change({ loop: "" });
       else if (ids.length) clear();
       else return false;
@@ -379,17 +378,7 @@ function Drawn({ value, values }) {
         </p>
       </div>
       <${Legend} of=${of} groups=${groups} hidden=${hidden} />
-      ${
-        values.doc &&
-        html`
-          <${DocumentPanel}
-            key=${values.doc}
-            id=${values.doc}
-            page=${Number(values.page) || 1}
-            close=${() => change({ doc: "", page: "" })}
-          />
-        `
-      }
+      <${Opened} values=${values} />
     </div>
   `;
 }

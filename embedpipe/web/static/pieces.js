@@ -24,6 +24,7 @@ const STATES = {
   novel: () => say("novel"),
   checked: () => say("checked"),
   suggested: () => say("suggested"),
+  confirmed: () => say("kept as it was"),
   queued: () => say("waiting"),
   running: () => say("running"),
   done: () => say("done"),
@@ -44,6 +45,22 @@ export const Bar = ({ share, kind = "", label }) => html`
   <span class="bar" role="img" aria-label=${label || `${Math.round(100 * share)} %`}>
     <i class=${kind} style=${{ width: `${Math.max(0, Math.min(100, 100 * share))}%` }}></i>
   </span>
+`;
+
+// Figures with their names, those that are there: [["Margin", "0.21"]].
+export const Facts = ({ facts, kind = "" }) => html`
+  <dl class=${`facts ${kind}`}>
+    ${facts
+      .filter(([, value]) => value)
+      .map(
+        ([name, value, mark = ""]) => html`
+          <div key=${name}>
+            <dt>${name}</dt>
+            <dd class=${mark}>${value}</dd>
+          </div>
+        `,
+      )}
+  </dl>
 `;
 
 // Large pictures that are here already; those to come are fetched one after the other, so that they do not take all

@@ -239,8 +239,7 @@ function Pile({ value, values }) {
                 />
               </button>
               <span class="dim small number">
-                ${part.first === part.last ? say("page {}", part.first) : `${part.first}–${part.last}`}
-                ${share(part.confidence)}
+                ${[part.first === part.last ? say("page {}", part.first) : `${part.first}–${part.last}`, share(part.confidence)].filter(Boolean).join(" · ")}
               </span>
             </header>
             <div class="leaves">
@@ -292,7 +291,9 @@ export function Piles({ values }) {
 }
 
 function OnePile({ values }) {
-  const loaded = useDerived("piles", "/piles", { document: values.document });
+  const loaded = useDerived("piles", store.version.classifier && "/piles", { document: values.document });
+  if (!store.version.classifier)
+    return html`<${Empty} title=${say("Without a classifier, nobody knows where documents begin.")}><p>${say("Label a few documents of each type in the families or the queue, then fit.")}</p><a class="button" href=${addressOf("refit")}>${say("Refit")}</a></${Empty}>`;
   return (
     instead(loaded, say("Where documents begin is being looked for.")) ||
     html`

@@ -1,14 +1,14 @@
 // The queue: one document after the other, what teaches most first. A key decides, and the next page is there already.
 import { addressOf, changeQuietly } from "./address.js";
 import { get, heat, large, small } from "./api.js";
-import { Candidates, PageStrip } from "./document.js";
+import { Candidates, Labelled, PageStrip, Reason } from "./document.js";
 import { Thumb } from "./grid.js";
 import { count, decimal, say, share } from "./i18n.js";
 import { useKeys } from "./keys.js";
 import { prefetch } from "./loader.js";
 import { askType, NO_TYPE, nameOf } from "./labelling.js";
-import { Empty, Failed, Icon, Mark, Picture, prefetchLarge, tellError, toast, Type, Waiting } from "./pieces.js";
-import { CHECKED, isReadOnly, rowOf, setLabels, store, typeNumber, undo, useEvents, useStore } from "./store.js";
+import { Empty, Facts, Failed, Icon, Picture, prefetchLarge, tellError, toast, Type, Waiting } from "./pieces.js";
+import { CHECKED, counts, isReadOnly, rowOf, setLabels, store, typeNumber, undo, useEvents, useStore } from "./store.js";
 import { html, useCallback, useEffect, useRef, useState } from "./vendor/preact.js";
 
 const AHEAD = 4; // pages whose large pictures are fetched before they are shown
@@ -75,29 +75,12 @@ function Why({ item }) {
     [say("Margin"), decimal(item.margin)],
     [say("Doubt"), decimal(item.doubt)],
     [say("Novelty"), decimal(item.novelty)],
-  ].filter(([, value]) => value);
+  ];
   return html`
     <section class="why">
       <h3>${say("Why it is asked")}</h3>
-      <p>
-        ${
-          item.status &&
-          html`
-            <${Mark} state=${item.status} />
-          `
-        }${" "}
-        <bdi>${item.reason || ""}</bdi>
-      </p>
-      <dl class="facts small">
-        ${facts.map(
-          ([name, value]) => html`
-            <div>
-              <dt>${name}</dt>
-              <dd>${value}</dd>
-            </div>
-          `,
-        )}
-      </dl>
+      <${Reason} ...${item} />
+      <${Facts} facts=${facts} kind="small" />
     </section>
     ${
       item.nearest?.length > 0 &&
@@ -150,10 +133,7 @@ export function Queue({ values }) {
   useEffect(() => {
     if (items && open.length < BATCH / 2) load();
   }, [open.length]);
-  useEvents(
-    ["answers", "classifier", "documents", "reset"],
-    useCallback(() => load(true), []),
-  );
+  useEvents(["answers", "classifier", "documents"], () => load(true));
 
   const drop = (one) => set((before) => before.filter((other) => other.document !== one.document));
   const decide = (type) => {
@@ -241,6 +221,7 @@ export function Queue({ values }) {
       <p>${say("Refit to see what these labels change.")}</p><a class="button" href=${addressOf("refit")}>${say("Refit")}</a></${Empty}>`;
   }
   const type = candidates[0]?.type;
+  const { checked, total } = counts();
   return html`
     <div class="queue" data-document=${item.document}>
       <section class="stage" aria-label=${say("Page {}", page)}>
@@ -258,16 +239,13 @@ export function Queue({ values }) {
         <header>
           <h2><bdi>${item.name}</bdi></h2>
           <p class="dim small number">
-            ${say("{} left", count(Math.max(0, store.documents.count - checked())))}${decided.length > 0 ? ` · ${say("{} decided", count(decided.length))}` : ""}
+            ${say("{} left", count(total - checked))}${decided.length > 0 ? ` · ${say("{} decided", count(decided.length))}` : ""}
           </p>
         </header>
         ${
           item.label &&
           html`
-            <p class="labelled">
-              <${Type} name=${nameOf(item.label)} number=${typeNumber(item.label)} />
-              <${Mark} state="suggested" />
-            </p>
+            <${Labelled} type=${item.label} state="suggested" />
           `
         }
         <${Candidates} candidates=${candidates} onPick=${decide} keys=${true} chosen=${item.label} />
@@ -276,7 +254,7 @@ export function Queue({ values }) {
           html`
             <div class="actions">
               <${Action}
-                key_=${say("space")}
+                key_=${say("spacebar")}
                 kind="main"
                 text=${wanted ? say("accept {}", nameOf(wanted)) : say("accept")}
                 onClick=${() => decide(wanted)}
@@ -305,10 +283,4 @@ export function Queue({ values }) {
       </section>
     </div>
   `;
-}
-
-function checked() {
-  let found = 0;
-  for (const state of store.documents.state) if (state === CHECKED) found++;
-  return found;
 }

@@ -1,16 +1,15 @@
 // Refit: a classifier is fitted with the checked labels, and what that changes is shown, to be kept or rolled back.
-import { change } from "./address.js";
 import { post } from "./api.js";
 import { instead, Stale, useDerived } from "./derived.js";
-import { DocumentPanel } from "./document.js";
+import { closeDocument, openDocument, Opened } from "./document.js";
 import { Thumb } from "./grid.js";
 import { count, say, share } from "./i18n.js";
 import { JobCard } from "./jobs.js";
 import { useKeys } from "./keys.js";
 import { nameOf } from "./labelling.js";
-import { Mark, tellError, toast, Type } from "./pieces.js";
+import { Facts, Mark, tellError, toast, Type } from "./pieces.js";
 import { counts, isReadOnly, loadVersion, store, typeNumber, useEvents, useStore } from "./store.js";
-import { html, useCallback, useState } from "./vendor/preact.js";
+import { html, useState } from "./vendor/preact.js";
 
 const KINDS = {
   knn: () => say("nearest pages: a few seconds"),
@@ -19,8 +18,8 @@ const KINDS = {
 };
 const SHOWN = 60;
 
-const points = (value) =>
-  value === null || value === undefined ? "" : `${value >= 0 ? "+" : "−"}${Math.abs(100 * value).toFixed(1)}`;
+const known = (value) => value !== null && value !== undefined;
+const points = (value) => !known(value) ? "" : `${value >= 0 ? "+" : "−"}${Math.abs(100 * value).toFixed(1)}`;
 const direction = (value) => (!value || Math.abs(value) < 0.0005 ? "dim" : value > 0 ? "up" : "down");
 
 function Fit({ start }) {
@@ -87,10 +86,10 @@ function Types({ types }) {
       </thead>
       <tbody>
         ${types.map(
-          ({ type, before, after, change: moved }) => html`
+          ({ type, documents, before, after, change: moved }) => html`
             <tr key=${type}>
               <td><${Type} name=${nameOf(type)} number=${typeNumber(type)} /></td>
-              <td class="number">${count((after || before)?.documents)}</td>
+              <td class="number">${count(documents)}</td>
               <td class="number">${before ? share(before.f1) : "–"}</td>
               <td class="number">${after ? share(after.f1) : "–"}</td>
               <td class=${`number ${direction(moved)}`}>${points(moved)}</td>
@@ -109,7 +108,7 @@ function Flips({ flips }) {
       ${flips.slice(0, most).map(
         (flip) => html`
           <li key=${flip.document}>
-            <button class="flip" onClick=${() => change({ doc: flip.document })}>
+            <button class="flip" onClick=${() => openDocument(flip.document)}>
               <span class="front"><${Thumb} document=${flip.document} /></span>
               <span class="told">
                 <bdi class="name">${flip.name}</bdi>
@@ -156,6 +155,7 @@ function Changes({ values, loaded }) {
       </p>
     `;
   const { accuracy } = value;
+  const moved = known(accuracy?.before) && known(accuracy.after) ? accuracy.after - accuracy.before : null;
   return html`
     <section class="what" aria-label=${say("What changed")}>
       <header class="tools">
@@ -179,26 +179,15 @@ function Changes({ values, loaded }) {
         ${
           accuracy &&
           html`
-            <dl class="facts large">
-              <div>
-                <dt>${say("Right on held-out documents, before")}</dt>
-                <dd>${share(accuracy.before, 1)}</dd>
-              </div>
-              <div>
-                <dt>${say("after")}</dt>
-                <dd>${share(accuracy.after, 1)}</dd>
-              </div>
-              <div>
-                <dt>${say("change")}</dt>
-                <dd class=${direction(accuracy.after - accuracy.before)}>
-                  ${points(accuracy.after - accuracy.before)}
-                </dd>
-              </div>
-              <div>
-                <dt>${say("Documents answered otherwise")}</dt>
-                <dd>${count(value.flips.length)}</dd>
-              </div>
-            </dl>
+            <${Facts}
+              kind="large"
+              facts=${[
+                [say("Right on held-out documents, before"), share(accuracy.before, 1)],
+                [say("after"), share(accuracy.after, 1)],
+                [say("change"), points(moved), direction(moved)],
+                [say("Documents answered otherwise"), count(value.flips.length)],
+              ]}
+            />
           `
         }
         ${
@@ -208,7 +197,7 @@ function Changes({ values, loaded }) {
           `
         }
         <div class="twoparts">
-          <section class="card"><${Types} types=${value.types} /></section>
+          <section class="card" tabindex="0" aria-label=${say("Types, better or worse")}><${Types} types=${value.types} /></section>
           <section>
             <h3>
               ${value.flips.length === 1 ? say("One document is answered otherwise") : say("{} documents are answered otherwise", count(value.flips.length))}
@@ -225,11 +214,8 @@ export function Refit({ values }) {
   useStore();
   const [job, setJob] = useState(null);
   const name = store.version.classifier?.name;
-  const loaded = useDerived("changes", "/changes", name ? { name } : {});
-  useEvents(
-    ["classifier"],
-    useCallback(() => loaded.again(), []),
-  );
+  const loaded = useDerived("changes", name && "/changes", { name });
+  useEvents(["classifier"], loaded.again);
   const start = async (kind) => {
     if (isReadOnly()) return;
     try {
@@ -263,7 +249,7 @@ export function Refit({ values }) {
     b: rollBack,
     Escape: () => {
       if (!values.doc) return false;
-      change({ doc: "" });
+      closeDocument();
       return true;
     },
   });
@@ -289,24 +275,15 @@ export function Refit({ values }) {
             ? html`
                 <${Changes} values=${{ keep, rollBack }} loaded=${loaded} />
               `
-            : html`
+            : !counts().checked &&
+              html`
                 <p class="dim body">
                   ${say("Label a few documents of each type in the families or the queue, then fit.")}
                 </p>
               `
         }
       </div>
-      ${
-        values.doc &&
-        html`
-          <${DocumentPanel}
-            key=${values.doc}
-            id=${values.doc}
-            page=${Number(values.page) || 1}
-            close=${() => change({ doc: "", page: "" })}
-          />
-        `
-      }
+      <${Opened} values=${values} />
     </div>
   `;
 }

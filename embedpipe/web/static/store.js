@@ -1,7 +1,8 @@
 // What all views show: the columns of the documents, as the server has them. Nothing is kept here that it does not have:
 // labels are set here at once, sent, and asked for again where that failed or where another page has changed some.
-import { client, get, getUnlessSame, post } from "./api.js";
-import { useEffect, useState } from "./vendor/preact.js";
+import { client, get, post } from "./api.js";
+import { forgetMissing } from "./loader.js";
+import { useEffect, useRef, useState } from "./vendor/preact.js";
 
 export const NONE = 0,
   SUGGESTED = 1,
@@ -33,16 +34,17 @@ export function useStore() {
   return store;
 }
 
-// Events of the server that a view waits for: watch(["derived", "job"], action).
+// Events of the server that a view waits for, and the one by which it knows that it may have missed some ("reset").
 export function useEvents(names, action) {
+  const latest = useRef(action);
+  latest.current = action;
   useEffect(() => {
-    const watcher = (event) => (names.includes(event.event) || event.event === "reset") && action(event);
+    const watcher = (event) => (names.includes(event.event) || event.event === "reset") && latest.current(event);
     watchers.add(watcher);
     return () => watchers.delete(watcher);
-  }, [action, ...names]);
+  }, names);
 }
 
-let etag = null;
 function take({ dictionaries, columns, count, answers }) {
   const floats = (values) => Float32Array.from(values, (value) => (value === null ? NaN : value));
   const documents = {
@@ -84,12 +86,9 @@ async function settled(ask) {
   }
 }
 
-export async function loadDocuments() {
-  const found = await settled(() => getUnlessSame("/documents", etag));
-  if (found) {
-    etag = found.etag;
-    take(found.value);
-  }
+async function loadDocuments() {
+  take(await settled(() => get("/documents")));
+  forgetMissing();
   tell();
 }
 
@@ -98,14 +97,11 @@ async function loadLabels() {
   const answer = await settled(() => get("/documents", { columns: "label,label_state" }));
   const { count, columns, dictionaries } = answer;
   const { documents } = store;
-  if (!documents || count !== documents.count || dictionaries.type.length !== documents.types.length) {
-    etag = null;
+  if (!documents || count !== documents.count || dictionaries.type.length !== documents.types.length)
     return loadDocuments();
-  }
   documents.types = dictionaries.type;
   documents.label = Int32Array.from(columns.label);
   documents.state = Uint8Array.from(columns.label_state);
-  etag = null;
   store.revision++;
   return tell();
 }
@@ -126,12 +122,12 @@ export async function loadVersion() {
   tell();
 }
 
-export const loadAll = async () => {
+async function loadAll() {
   await loadVersion();
   await Promise.all([loadDocuments(), loadHistory(), loadJobs()]);
   store.ready = true;
   tell();
-};
+}
 
 export const isReadOnly = () => Boolean(store.version?.read_only);
 export const rowOf = (id) => store.documents?.rowOf.get(id) ?? -1;
@@ -141,15 +137,22 @@ export const typeOf = (row) =>
   store.documents.label[row] >= 0 ? store.documents.label[row] : store.documents.type[row];
 export const typeName = (number) => (number < 0 ? "" : store.documents.types[number]);
 
-export function counts() {
-  const { documents } = store;
-  const found = { checked: 0, suggested: 0, total: documents?.count || 0 };
-  if (documents)
-    for (const state of documents.state) {
-      if (state === CHECKED) found.checked++;
-      else if (state === SUGGESTED) found.suggested++;
-    }
+// How often each value comes: sizesOf([2, 1, 2]) is 2 → 2, 1 → 1.
+export function sizesOf(values) {
+  const found = new Map();
+  for (const value of values) found.set(value, (found.get(value) || 0) + 1);
   return found;
+}
+// The same of the types that documents count as, by the number of the type; -1 where there is none.
+export const sizesOfTypes = () => sizesOf(store.documents.label.map((_, row) => typeOf(row)));
+
+export function counts() {
+  const sizes = sizesOf(store.documents?.state || []);
+  return {
+    checked: sizes.get(CHECKED) || 0,
+    suggested: sizes.get(SUGGESTED) || 0,
+    total: store.documents?.count || 0,
+  };
 }
 
 function put(ids, type, state) {
@@ -162,7 +165,6 @@ function put(ids, type, state) {
     documents.label[row] = number;
     documents.state[row] = type === null ? NONE : state;
   }
-  etag = null;
   store.revision++;
   tell();
 }
@@ -176,7 +178,7 @@ export function setLabels(labels, state = "checked") {
     byType.get(type).push(document);
   }
   writes++;
-  for (const [type, ids] of byType) put(ids, type, LABEL_STATES.indexOf(state));
+  for (const [type, ids] of byType) put(ids, type, state === "suggested" ? SUGGESTED : CHECKED);
   // One after the other, so that undo never overtakes what it takes back.
   for (let at = 0; at < labels.length; at += BATCH) {
     const batch = labels.slice(at, at + BATCH);
@@ -198,13 +200,8 @@ export const reloadLabels = () => Promise.all([loadLabels(), loadHistory()]);
 
 async function handle(events) {
   const names = new Set(events.map((event) => event.event));
-  for (const event of events)
-    if (event.event === "job") {
-      const job = event.job?.job ? event.job : event;
-      store.jobs.set(job.job, job);
-    }
+  for (const event of events) if (event.event === "job") store.jobs.set(event.job.job, event.job);
   if (names.has("documents") || names.has("answers") || names.has("classifier")) {
-    etag = null;
     await Promise.all([loadVersion(), loadDocuments()]);
   } else if (events.some((event) => event.event === "labels" && event.by !== client)) await loadLabels();
   for (const event of events) for (const watcher of watchers) watcher(event);
@@ -223,7 +220,6 @@ export async function listen() {
     try {
       const answer = await get("/events", { since, wait: since === undefined ? 0 : 20 });
       if (!store.online || answer.reset || !store.ready) {
-        etag = null;
         await loadAll();
         store.online = true;
         tell();

@@ -5,6 +5,7 @@ import { instead, Stale, useDerived } from "./derived.js";
 import { Thumb } from "./grid.js";
 import { count, decimal, say } from "./i18n.js";
 import { useKeys } from "./keys.js";
+import { LongList } from "./list.js";
 import { csv, download, Empty } from "./pieces.js";
 import { rowOf, store, useStore } from "./store.js";
 import { html, useEffect, useRef, useState } from "./vendor/preact.js";
@@ -216,7 +217,7 @@ export function Twins({ values }) {
         ${say("blink")}
       </button>
       <button onClick=${() => setFront(1 - front)}>
-        <kbd>${say("space")}</kbd>
+        <kbd>${say("spacebar")}</kbd>
         ${say("the other one")}
       </button>
       <button aria-pressed=${marks} onClick=${() => change({ marks: marks ? "0" : "" })}>
@@ -226,27 +227,24 @@ export function Twins({ values }) {
       <button onClick=${() => keepList(groups, chosen)}>${say("Keep-list as CSV")}</button>
     </div>
     <div class="twins">
-      <nav class="list scroll" aria-label=${say("Groups")} tabindex="0">
-        <ul>
-          ${groups.map(
-            (one) => html`
-              <li key=${one.group}>
-                <button
-                  class="family"
-                  aria-current=${one === group ? "true" : undefined}
-                  onClick=${() => change({ group: one.group, other: "", page: "" })}
-                >
-                  <span class="front"><${Thumb} document=${one.members[0].document} page=${one.members[0].page || 1} /></span>
-                  <span class="told">
-                    <b class="number">${say("{} times", count(one.members.length))}</b>
-                    <span class="dim small">${KINDS[one.kind] ? KINDS[one.kind]() : one.kind}</span>
-                  </span>
-                </button>
-              </li>
-            `,
-          )}
-        </ul>
-      </nav>
+      <${LongList}
+        items=${groups}
+        place=${place}
+        label=${say("Groups")}
+        draw=${(one) => html`
+          <button
+            class="family"
+            aria-current=${one === group ? "true" : undefined}
+            onClick=${() => change({ group: one.group, other: "", page: "" })}
+          >
+            <span class="front"><${Thumb} document=${one.members[0].document} page=${one.members[0].page || 1} /></span>
+            <span class="told">
+              <b class="number">${say("{} times", count(one.members.length))}</b>
+              <span class="dim small">${KINDS[one.kind] ? KINDS[one.kind]() : one.kind}</span>
+            </span>
+          </button>
+        `}
+      />
       <section class="scroll seen" tabindex="0" aria-label=${say("Two pages over each other")}>
         ${
           pair &&

@@ -63,6 +63,35 @@ def test_the_heap_is_filtered_sorted_chosen_and_exported(page: Page, open_page: 
     page.mouse.move(0, 0)
 
 
+def test_a_document_that_is_chosen_and_opened_at_once_stays_chosen(page: Page) -> None:
+    """A double click does both faster than the address is written."""
+    page.locator(".tile").nth(1).dblclick()
+    page.wait_for_selector(".panel header h2")
+    page.wait_for_function("() => location.hash.includes('doc=')")
+    page.wait_for_timeout(200)  # the address holds the selection back for a moment
+    assert page.locator(".tile.chosen").count() == 1
+    assert "sel=" in page.evaluate("location.hash")
+    page.locator(".panel header").get_by_role("button", name="Close").click()
+    page.wait_for_selector(".panel", state="detached")
+    assert page.locator(".tile.chosen").count() == 1
+
+
+def test_a_page_of_one_document_does_not_stay_for_the_next(page: Page) -> None:
+    """Closed with Escape and opened anew, a document begins with its first page."""
+    documents = columns(page)["columns"]
+    pile = documents["document"][documents["name"].index("pile.pdf")]
+    view(page, "heap", f"?doc={pile}&page=2")
+    page.wait_for_selector(".panel .pagestrip button:nth-child(2)[aria-pressed=true]")
+    page.keyboard.press("Escape")
+    page.wait_for_selector(".panel", state="detached")
+    assert "page=" not in page.evaluate("location.hash")
+    view(page, "heap", f"?doc={pile}&page=2")
+    page.wait_for_selector(".panel .pagestrip")
+    page.locator(".tile").first.dblclick()
+    page.wait_for_function("pile => !location.hash.includes(pile)", arg=pile)
+    assert "page=" not in page.evaluate("location.hash")
+
+
 def test_a_selection_is_labelled_and_taken_back_after_a_reload(page: Page) -> None:
     """`l`, a name, Enter; Ctrl+Z and Ctrl+Shift+Z also when the page was loaded again in between."""
     before = checked(page)
