@@ -46,7 +46,7 @@ class Connection(H11Protocol):
         """Begins, where there is a place."""
         super().connection_made(transport)
         # an answer is sent as head and body: the second would wait until whoever asked confirms the first, for 40 ms;
-        # asyncio sees to it only for sockets that were made with the number of TCP
+        # asyncio does this only for some sockets (findings/asyncio-leaves-nagle-on-for-ready-sockets.sh)
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if len(self.connections) > _CONNECTIONS:
             self._refuse("busy", f"{_CONNECTIONS} connections are open already: try again in a moment")
