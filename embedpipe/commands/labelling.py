@@ -321,7 +321,7 @@ def check_labels(
         take_labels(workspace, str(labels), output)
     store, recipe = _judge(workspace, space, classifier)
     with output.busy("judging labels"):
-        findings = check_labels_task.check(workspace, store, recipe)
+        findings = check_labels_task.unconfirmed(workspace, check_labels_task.check(workspace, store, recipe))
     if csv is not None:
         check_labels_task.save(findings, csv)
         output.notice(f"written: {csv}; fill in its column label where labels are wrong, then `label {csv}`")
@@ -365,6 +365,8 @@ def _print_doubts(values: dict[str, Any], output: "Output") -> None:
     )
     if len(documents) > _LINES:
         output.line(f"... and {len(documents) - _LINES} more: --csv FILE writes them all")
+    if values["confirmed"]:
+        output.line(f"{values['confirmed']} documents that look so were confirmed to be as labelled: they are left out")
     if values["seen_documents"]:
         output.line(
             f"{values['seen_documents']} documents were not judged: the network itself was trained on their labels, "

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from embedpipe.index.page_index import fresh_index
 from embedpipe.pages.rendering import Selection
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.workspace import Sources, Workspace
+from embedpipe.tasks.decide import LabelBook, confirmed_types
 
 SHOWN = 20
 """Doubtful documents on the contact sheet; of look-alikes, half as many pairs."""
@@ -90,6 +91,7 @@ class Findings:
         unjudged: Types with one group of documents, which cannot be judged by others of their kind.
         seen_documents: Documents that were not judged, for the network itself was trained on their labels.
         missing: What labels lack; what was lost is neither judged nor judges others.
+        confirmed: Documents that look wrong, but whose labels were confirmed: `unconfirmed` left them out.
     """
 
     documents: list[Doubt]
@@ -99,6 +101,7 @@ class Findings:
     unjudged: list[str]
     seen_documents: int = 0
     missing: Missing | None = None
+    confirmed: int = 0
 
     @property
     def likely(self) -> list[Doubt]:
@@ -229,6 +232,17 @@ def _twins(
     return found
 
 
+def unconfirmed(workspace: Workspace, findings: Findings) -> Findings:
+    """The same, but labels of documents that somebody confirmed at the page of `serve` are not likely wrong."""
+    kept = confirmed_types(LabelBook(workspace).confirmed())
+    chosen = [doubt.likely and (doubt.page.document_sha256, doubt.label) in kept for doubt in findings.documents]
+    documents = [
+        replace(doubt, likely=False) if left_out else doubt
+        for doubt, left_out in zip(findings.documents, chosen, strict=True)
+    ]
+    return replace(findings, documents=documents, confirmed=sum(chosen))
+
+
 def as_json(findings: Findings) -> dict[str, Any]:
     """As the command line prints it: likely wrong labels, and look-alikes."""
     return {
@@ -240,6 +254,7 @@ def as_json(findings: Findings) -> dict[str, Any]:
         "across_groups": [_twins_json(twins) for twins in findings.across_groups],
         "unjudged": findings.unjudged,
         "seen_documents": findings.seen_documents,
+        "confirmed": findings.confirmed,
         "missing": findings.missing.as_json() if findings.missing else None,
     }
 

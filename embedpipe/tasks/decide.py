@@ -272,6 +272,11 @@ class LabelBook:
         return kept.value
 
 
+def confirmed_types(confirmed: Labels) -> set[tuple[str, str]]:
+    """Documents, by SHA-256, whose type was confirmed, and that type: such a label is not told as likely wrong."""
+    return {(sha256, row.label) for (sha256, page), row in confirmed.rows.items() if not page}
+
+
 def suggested_file(workspace: Workspace) -> Path:
     """labels/suggested.csv."""
     return workspace.root / "labels" / "suggested.csv"

@@ -1,6 +1,7 @@
 """Labels that are likely wrong are found first, and look-alikes that contradict labels or flatter figures."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,8 @@ from embedpipe.store.features import FeatureStore
 from embedpipe.store.labels import Label
 from embedpipe.store.workspace import Workspace
 from embedpipe.tasks import check_labels
-from embedpipe.tasks.check_labels import as_json, check, draw, off_diagonal, save
+from embedpipe.tasks.check_labels import as_json, check, draw, off_diagonal, save, unconfirmed
+from embedpipe.tasks.decide import CONFIRMED, Batch, Decision, LabelBook
 
 WRONG = (4, 11)
 
@@ -63,6 +65,19 @@ def test_wrong_labels_come_first(kind: str, workspace: Workspace, store: Feature
         assert (doubt.label, doubt.suggested, doubt.likely) == (TYPES[(number + 1) % 3], TYPES[number % 3], True)
         assert doubt.self_confidence < doubt.suggested_confidence
     assert {doubt.page.document_sha256 for doubt in found.pages[:3]} == {sha(n) for n in WRONG}
+
+
+def test_a_label_that_was_confirmed_is_left_out(workspace: Workspace, store: FeatureStore) -> None:
+    """As long as it is the type that was confirmed; how many were left out is said."""
+    found = check(workspace, store, TrainingRecipe("svm"))
+    before, (doubt, *_) = [one.page for one in found.likely], found.likely
+    decision = Decision(doubt.page.document_sha256, doubt.label)
+    LabelBook(workspace).apply([Batch([decision], CONFIRMED)], {})
+    left = unconfirmed(workspace, found)
+    assert [one.page for one in left.likely] == before[1:]
+    assert (as_json(left)["confirmed"], len(left.documents)) == (1, len(found.documents))
+    other = [replace(one, label=doubt.suggested) if one is doubt else one for one in found.documents]
+    assert unconfirmed(workspace, replace(found, documents=other)).confirmed == 0
 
 
 def test_types_of_one_group_are_not_judged(workspace: Workspace, store: FeatureStore) -> None:
