@@ -121,6 +121,8 @@ def main(
         browser = driver.chromium.launch(executable_path=program, args=OPTIONS)
         shown: Any = SIZE
         try:
+            while server.ask("documents?limit=0")["answers"] == "pending":
+                time.sleep(0.5)
             head("milliseconds", "times", "median", "of 95 %", "most")
             for work in (heap, moved_map):
                 work(browser.new_page(viewport=shown), server.address)

@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,10 +20,10 @@ from embedpipe.core.files import replacing, sha256_of
 from embedpipe.core.objects.urls import absolute, is_url
 from embedpipe.core.records import Document
 from embedpipe.pages.containers.places import MARK, exists, outer
-from embedpipe.pages.documents import Limits
-from embedpipe.pages.unfolding import identify_at, look_up
-from embedpipe.pages.walking import FoundFile
 from embedpipe.store.columns import read
+
+if TYPE_CHECKING:
+    from embedpipe.pages.walking import FoundFile
 
 CURRENT, EARLIER, GONE, PASSED_OVER = "", "earlier", "gone", "passed_over"
 """Standings of a document: EARLIER if its paths have other content now; GONE if they are not there any more, as a walk
@@ -34,8 +35,13 @@ SCHEMA = pa.schema([*_FIRST, pa.field("standing", pa.string()), pa.field("mount"
 """Of the table; those of earlier versions lack the last two columns."""
 
 
-_KNOWN = Limits(texts=True)
-"""What is stored may be a text: whether texts are documents was asked when it was."""
+def _identified(found: "FoundFile", *, is_known: bool) -> object:
+    """The document in a file, or why there is none."""
+    from embedpipe.pages.documents import Limits  # noqa: PLC0415 - most commands read no file, and a start counts
+    from embedpipe.pages.unfolding import identify_at  # noqa: PLC0415 - likewise
+
+    # what is stored may be a text: whether texts are documents was asked when it was
+    return identify_at(found, Limits(texts=True) if is_known else Limits())
 
 
 class Sources:
@@ -159,15 +165,17 @@ class Sources:
         before = [sha256 for sha256, places in self._earlier.items() if path in places and self.standing(sha256)]
         return [*([there.sha256] if there else []), *before]
 
-    def unchanged(self, found: FoundFile) -> Document | None:
+    def unchanged(self, found: "FoundFile") -> Document | None:
         """The document at a path if its size and time of change are still those that were hashed."""
         document = self._documents.get(found.path)
         if document and (document.size, document.mtime_ns) == (found.size, found.mtime_ns):
             return document
         return None
 
-    def _now(self, path: str) -> FoundFile:
+    def _now(self, path: str) -> "FoundFile":
         """A file as it is now; of a member of a container the size is taken as known. Raises OSError."""
+        from embedpipe.pages.unfolding import look_up  # noqa: PLC0415 - see `_identified`
+
         found = look_up(path)
         return replace(found, size=self._documents[path].size) if found.size < 0 and path in self._documents else found
 
@@ -191,7 +199,7 @@ class Sources:
             return None
         document: object = self.unchanged(found)
         if document is None and found.size == self._documents[path].size:
-            document = identify_at(found, _KNOWN)
+            document = _identified(found, is_known=True)
         return document if isinstance(document, Document) and document.sha256 == sha256 else None
 
     def path_of(self, sha256: str, otherwise: str) -> str:
@@ -229,8 +237,7 @@ class Sources:
             forms = (known_as, *(unicodedata.normalize(form, known_as) for form in ("NFC", "NFD")))
             known = next((self._documents[form] for form in forms if form in self._documents), None)
             return known.sha256 if known else None
-        limits = _KNOWN if known_as in self._documents else Limits()
-        document = self.unchanged(found) or identify_at(found, limits)
+        document = self.unchanged(found) or _identified(found, is_known=known_as in self._documents)
         if not isinstance(document, Document):
             return None
         self.add(document)

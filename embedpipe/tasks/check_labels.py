@@ -151,10 +151,9 @@ def check(workspace: Workspace, store: FeatureStore, recipe: TrainingRecipe) -> 
     whole = [_ref(sources, sha256, WHOLE_FILE) for sha256 in documents.documents]
     ink = store.pages().set_index("page_id").loc[pages.page_ids, "ink"].to_numpy()
     written = np.flatnonzero(ink >= _WRITTEN)
-    index = fresh_index(store, workspace.index_path(store.identity.space))
-    unit = np.empty((len(written), store.dim), np.float32)
-    for first in range(0, len(written), _BLOCK):  # one copy of the pages is enough
-        unit[first : first + _BLOCK] = index.unit(pages.X[written[first : first + _BLOCK], : store.dim])
+    unit = _unit_rows(workspace, store, pages, written)
+    del known
+    pages, judged = _without_features(pages), _without_features(judged)
     return Findings(
         _doubts(whole, documents.y, documents.log_scores, classes, alone),
         _doubts(_refs(sources, judged), judged.y, held_out.log_scores, classes, alone),
@@ -163,6 +162,22 @@ def check(workspace: Workspace, store: FeatureStore, recipe: TrainingRecipe) -> 
         seen_documents=held_out.seen_documents,
         missing=missing.take(workspace, store, Selection.parse(recipe.pages)),
     )
+
+
+def _unit_rows(
+    workspace: Workspace, store: FeatureStore, pages: LabelledPages, written: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Some of the pages as the index compares them, (n_written, dim)."""
+    index = fresh_index(store, workspace.index_path(store.identity.space))
+    unit = np.empty((len(written), store.dim), np.float32)
+    for first in range(0, len(written), _BLOCK):  # one copy of the pages is enough
+        unit[first : first + _BLOCK] = index.unit(pages.X[written[first : first + _BLOCK], : store.dim])
+    return unit
+
+
+def _without_features(pages: LabelledPages) -> LabelledPages:
+    """What else is known of pages: of many, features and words are nearly all that they take in memory."""
+    return replace(pages, X=np.empty((len(pages.y), 0), np.float32), words=None, variants=None)
 
 
 def _refs(sources: Sources, pages: LabelledPages) -> list[PageRef]:
