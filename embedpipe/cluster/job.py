@@ -94,7 +94,7 @@ class Standing:
 
 
 def run(workspace: Workspace, job: Job, executor: Executor, watch: Callable[[Standing], None]) -> Standing:
-    """Embeds a heap shard by shard; `merge` of the folders of `Standing.done` is the caller's next step.
+    """Embeds a heap shard by shard; `merge` of what `stores` names is the caller's next step.
 
     Args:
         workspace: Where it all goes.
@@ -156,9 +156,8 @@ class _Run:
 
     def _work(self, shard: str, left: float | None) -> Work:
         job, place = self._job, Shard.parse(shard)
-        digits = len(str(job.shards))
         beside = f"-{self._beside[shard]}" if shard in self._beside else ""
-        folder = self._folder / f"{place.number:0{digits}d}-of-{place.count}{beside}"
+        folder = self._folder / f"{_name(shard)}{beside}"
         settings = replace(job.settings, shard=place, budget=left, page_seconds=None, page_bytes=None)
         return Work(
             job.inputs,
@@ -250,6 +249,24 @@ def shard_counts(workspace: Workspace) -> set[int]:
     """In how many shards the jobs were cut whose folders lie in the artifacts."""
     found = [folder.name.partition("-of-")[2].partition("-")[0] for folder in (workspace.root / FOLDER).glob("*-of-*")]
     return {int(text) for text in found if text.isdecimal()}
+
+
+def stores(workspace: Workspace, standing: Standing) -> list[Path]:
+    """The stores of shards that are to be merged, also of earlier jobs.
+
+    Where a worker was given up and another one has done its shard, the store of the first is left out: it may still
+    be written, and the other has all of it. So are those of shards that were given up, which the next run goes on from.
+    """
+    lost = set(map(_name, standing.lost))
+    done = {_name(shard): Path(one.artifacts) for shard, one in standing.done.items()}
+    found = ((path, "-".join(path.name.split("-")[:3])) for path in workspace.shards())  # 1-of-4 for 1-of-4-2
+    return [path for path, shard in found if shard not in lost and done.get(shard, path) == path]
+
+
+def _name(shard: str) -> str:
+    """What the first store of a shard is called."""
+    place = Shard.parse(shard)
+    return f"{place.number:0{len(str(place.count))}d}-of-{place.count}"
 
 
 def ended(workspace: Workspace) -> None:

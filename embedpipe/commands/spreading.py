@@ -90,7 +90,9 @@ def _done(workspace: "Workspace", sharing: Sharing, job: "Job", output: "Output"
     merged = None
     if standing.done and not standing.stopped:
         with output.progress("merging") as bar:
-            merged = merge(workspace, [type(workspace)(place) for place in workspace.shards()], progress=bar)
+            merged = merge(
+                workspace, [type(workspace)(place) for place in jobs.stores(workspace, standing)], progress=bar
+            )
         if not standing.lost:
             jobs.ended(workspace)
     return standing, merged

@@ -11,7 +11,7 @@ from conftest import TINY
 
 from embedpipe.backbones.engines import EngineChoice
 from embedpipe.backbones.model_cache import Wanted
-from embedpipe.cluster.job import Job, Standing, run
+from embedpipe.cluster.job import Job, Standing, run, stores
 from embedpipe.cluster.protocol import COMPLETE, INTERRUPTED, Done, Lost, Told, Work
 from embedpipe.cluster.work import done_or_lost
 from embedpipe.embedding.sharding import Shard
@@ -46,6 +46,17 @@ def test_workers_keep_what_they_have_when_they_are_stopped(tmp_path: Path, make_
     wrong = done_or_lost(replace(work, inputs=(str(tmp_path / "none"),)), told.append)
     assert isinstance(wrong, Lost)
     assert (wrong.busy, wrong.again) == (False, False)
+
+
+def test_stores_that_somebody_may_still_write_are_not_merged(workspace: Workspace) -> None:
+    """Those beside which another worker has done the shard, and those of shards that were given up."""
+    names = ["01-of-12", "02-of-12", "02-of-12-2", "02-of-12-3", "03-of-12", "1-of-3"]
+    for name in names:
+        Workspace(workspace.root / "shards" / name).claim()
+    folder = workspace.root / "shards"
+    done = {f"{n}/12": Done(f"{n}/12", "", str(folder / name), COMPLETE) for n, name in ((1, names[0]), (2, names[2]))}
+    standing = Standing(12, done, lost={"3/12": "nothing was heard of it for 900 s"})
+    assert [store.name for store in stores(workspace, standing)] == ["01-of-12", "02-of-12-2", "1-of-3"]
 
 
 def test_shards_over_processes_embed_every_page_once(

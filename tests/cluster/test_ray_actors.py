@@ -18,7 +18,7 @@ from cluster.test_processes import WANTED
 
 from embedpipe.backbones.engines import Backbone
 from embedpipe.classifiers import finetuned
-from embedpipe.cluster.job import Job, Standing, ended, run
+from embedpipe.cluster.job import Job, Standing, ended, run, stores
 from embedpipe.cluster.protocol import INTERRUPTED
 from embedpipe.cluster.ray_actors import RayActors
 from embedpipe.commands.base import run as command_line
@@ -107,7 +107,7 @@ def finished(workspace: Workspace, standing: Standing) -> dict[tuple[str, int], 
     """The rows of all shards, merged."""
     assert standing.lost == {}
     assert standing.stopped == ""
-    merge(workspace, [Workspace(folder) for folder in workspace.shards()])
+    merge(workspace, [Workspace(folder) for folder in stores(workspace, standing)])
     ended(workspace)
     return rows(workspace)
 

@@ -7,7 +7,9 @@ const AHEAD = 2; // the rank of what is not shown yet
 const KEPT = 6000;
 const known = new Map(); // address to true, or false where there is none
 const wanted = new Map(); // address to what is known of the request, in the order in which they came
-const missing = new Set(); // of those who show that there is none: asks again
+const missing = new Map(); // address to those who show that there is none: each asks again
+const failures = new Map(); // address to how often it did not come
+const TRIES = 4; // after a second, and then after three times as long as before: a server that begins refuses some
 let busy = 0;
 let drawing = 0; // the number of the drawing, which asks for many at once
 
@@ -52,6 +54,8 @@ function load(address, request) {
     wanted.delete(address);
     if (known.size > KEPT) known.delete(known.keys().next().value);
     known.set(address, there);
+    if (there) failures.delete(address);
+    else later(address);
     for (const tell of request.tells) tell(there);
     next();
   };
@@ -61,6 +65,22 @@ function load(address, request) {
   busy++;
   request.isLoading = true;
   image.src = address;
+}
+
+// Has those who show that a picture is not there ask for it again after a while, a few times.
+function later(address) {
+  const times = failures.get(address) || 0;
+  if (times >= TRIES) return;
+  failures.set(address, times + 1);
+  setTimeout(() => retry(address), 1000 * 3 ** times);
+}
+
+function retry(address) {
+  const waiting = missing.get(address);
+  if (!waiting) return; // nobody shows it any more
+  known.delete(address);
+  missing.delete(address);
+  for (const ask of waiting) ask();
 }
 
 // Whether the picture can be shown without waiting: true, false where there is none, undefined while it comes.
@@ -77,9 +97,13 @@ export function usePicture(address, rank = 0) {
     if (found !== undefined) set({ address, there: found });
     if (found) return undefined;
     if (found === false) {
-      const retry = () => again((number) => number + 1);
-      missing.add(retry);
-      return () => missing.delete(retry);
+      const ask = () => again((number) => number + 1);
+      const waiting = missing.get(address) || new Set();
+      missing.set(address, waiting.add(ask));
+      return () => {
+        waiting.delete(ask);
+        if (!waiting.size && missing.get(address) === waiting) missing.delete(address);
+      };
     }
     const request = want(address, rank);
     request.tells.add(tell);
@@ -93,8 +117,9 @@ export function usePicture(address, rank = 0) {
 
 // Pictures that were not there (a file was being read, the server was away) are asked for again, also those in sight.
 export function forgetMissing() {
+  failures.clear();
   for (const [address, there] of known) if (!there) known.delete(address);
-  for (const retry of [...missing]) retry();
+  for (const address of [...missing.keys()]) retry(address);
 }
 
 // Fetches pictures that will be shown next.

@@ -141,7 +141,7 @@ def give_type(page: Page, name: str, key: str = "l") -> None:
 
 def wait_checked(page: Page, number: int) -> None:
     """Waits until so many documents have a checked label."""
-    begins = "start => document.querySelector('#head .progress .number').innerText.startsWith(start)"
+    begins = "start => document.querySelector('#head .progress .number')?.innerText.startsWith(start)"
     page.wait_for_function(begins, arg=f"{number} ")
 
 
