@@ -24,21 +24,19 @@ WAIT = 300_000
 OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
 SIZE = {"width": 1280, "height": 800}
 SCROLL = """async (steps) => {
-    const grid = document.querySelector(".grid");
-    let blank = 0, seen = 0;
+    const grid = document.querySelector(".grid"), area = () => grid.getBoundingClientRect();
+    let blank = 0;
     for (let step = 1; step <= steps; step++) {
-        grid.scrollTop = (grid.scrollHeight * step) / steps;
+        grid.scrollTop = ((grid.scrollHeight - grid.clientHeight) * step) / steps;
         await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
-        const { top, bottom, left } = grid.getBoundingClientRect();
-        for (let y = top + 60; y < bottom; y += 90) {
-            seen++;
-            if (!document.elementFromPoint(left + 80, y)?.closest(".tile, .grid, header, nav")) blank++;
-        }
-        if (!document.querySelectorAll(".tile .front > *").length) blank++;
+        const tiles = [...grid.querySelectorAll(".tile")].map((tile) => tile.getBoundingClientRect());
+        const { top, bottom } = area(), reached = Math.max(...tiles.map((tile) => tile.bottom));
+        const begun = Math.min(...tiles.map((tile) => tile.top)), height = tiles[0]?.height || 0;
+        if (!height || begun > top + height / 4 || (step < steps && reached < bottom - height / 4)) blank++;
     }
-    return [seen, blank];
+    return blank;
 }"""
-"""Goes from the start of the heap to its end, and says how many places were looked at, and how many were empty."""
+"""Goes from the start of the heap to its end, and says how often tiles did not fill the window, two frames later."""
 
 MOVES = """async (steps) => {
     const { scatter } = document.querySelector("canvas"), frames = [], draws = [];
@@ -82,8 +80,7 @@ def heap(page: Page, address: str) -> None:
     page.goto(f"{address}#/heap")
     page.wait_for_selector(".tile")
     told("the heap is there", [1000 * (time.perf_counter() - begin)])
-    seen, blank = page.evaluate(SCROLL, 200)
-    print(f"<!-- {blank} of {seen} places were blank while the heap scrolled -->")
+    print(f"<!-- after {page.evaluate(SCROLL, 200)} of 200 steps through the heap tiles did not fill the window -->")
 
 
 def moved_map(page: Page, address: str) -> None:
@@ -116,9 +113,9 @@ def main(
 ) -> None:
     """Measures the page."""
     with tempfile.TemporaryDirectory(prefix="embedpipe-page-") as folder, sync_playwright() as driver:
-        server = Server(Path(shutil.copytree(artifacts, Path(folder) / "artifacts")))
         program = shutil.which("chromium") or shutil.which("google-chrome")
         browser = driver.chromium.launch(executable_path=program, args=OPTIONS)
+        server = Server(Path(shutil.copytree(artifacts, Path(folder) / "artifacts")))
         shown: Any = SIZE
         try:
             while server.ask("documents?limit=0")["answers"] == "pending":

@@ -7,6 +7,7 @@ nobody labelled: how well they are told from known ones, and how many would be g
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,7 @@ from embedpipe.classifiers.evaluation import (
 from embedpipe.classifiers.parts import Part, Plan
 from embedpipe.classifiers.saved.combining import DOCUMENT, means_of_parts
 from embedpipe.classifiers.scores.pooling import page_weights
+from embedpipe.core.threads import beside_each_other
 from embedpipe.index.row_neighbours import EXACT_ROWS
 from embedpipe.store.labels import NONE
 from embedpipe.store.scaling import ScaledRows
@@ -175,13 +177,10 @@ def leave_types_out(plan: Plan, measured: HeldOut, pages: LabelledPages) -> Stra
     left_out = (np.isin(pages.y.astype(str), kinds) for kinds in _sets(pages, classes))
     rounds = [(~np.isin(pages.groups, np.unique(pages.groups[asked])), asked) for asked in left_out]
     rounds = [(learnt, asked) for learnt, asked in rounds if len(set(pages.y[learnt]) - {NONE}) >= 2]  # noqa: PLR2004
-    found: dict[int, Any] = {}
-    in_each_fold(
-        lambda n: found.update({n: _answers(plan, measured, pages, rounds[n], classes)}), np.arange(len(rounds))
-    )
+    found = beside_each_other([partial(_answers, plan, measured, pages, one, classes) for one in rounds], FOLDS)
     if not found:
         return None
-    rows, scores, wholes, distances = zip(*(found[n] for n in sorted(found)), strict=True)
+    rows, scores, wholes, distances = zip(*found, strict=True)
     everything = pages.take(np.concatenate([np.flatnonzero(asked) for asked in rows]))
     whole = None if plan.whole is None else np.concatenate(wholes)
     answers = HeldOut(classes, np.concatenate(scores), np.zeros(len(everything.y), np.int64), whole=whole)

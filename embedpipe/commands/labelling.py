@@ -315,13 +315,15 @@ def check_labels(
 ) -> int:
     """Rank labels that are likely wrong, and find look-alikes across types and groups."""
     from embedpipe.tasks import check_labels as check_labels_task
+    from embedpipe.tasks.decide import LabelBook
 
     workspace, output = begin(common)
     if labels is not None:
         take_labels(workspace, str(labels), output)
     store, recipe = _judge(workspace, space, classifier)
     with output.busy("judging labels"):
-        findings = check_labels_task.unconfirmed(workspace, check_labels_task.check(workspace, store, recipe))
+        confirmed = LabelBook(workspace).confirmed()  # a file that cannot be read is told at once
+        findings = check_labels_task.unconfirmed(confirmed, check_labels_task.check(workspace, store, recipe))
     if csv is not None:
         check_labels_task.save(findings, csv)
         output.notice(f"written: {csv}; fill in its column label where labels are wrong, then `label {csv}`")

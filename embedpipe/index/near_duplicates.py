@@ -1,4 +1,4 @@
-"""Which rows of features are nearly the same picture: pairs found by FAISS, joined into groups."""
+"""Which rows of features are nearly the same picture: pairs of high cosines, joined into groups."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,6 +73,7 @@ def _bounding(unit: NDArray[np.float32]) -> NDArray[np.float32]:
     if unit.shape[1] <= _AXES:
         return unit
     sample = unit[:: -(-len(unit) // _FOR_AXES)] if len(unit) else unit
+    sample = sample[np.isfinite(sample).all(axis=1)]  # a row that is no picture spoils no other's pairs
     axes = np.random.default_rng(0).standard_normal((unit.shape[1], _AXES), np.float32)
     for _ in range(_STEPS):
         axes = np.linalg.qr(sample.T @ (sample @ axes))[0]

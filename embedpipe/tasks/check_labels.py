@@ -26,8 +26,9 @@ from embedpipe.index.near_duplicates import NEAR_DUPLICATE, near_pairs
 from embedpipe.index.page_index import fresh_index
 from embedpipe.pages.rendering import Selection
 from embedpipe.store.features import FeatureStore
+from embedpipe.store.labels import Labels
 from embedpipe.store.workspace import Sources, Workspace
-from embedpipe.tasks.decide import LabelBook, confirmed_types
+from embedpipe.tasks.decide import is_confirmed
 
 SHOWN = 20
 """Doubtful documents on the contact sheet; of look-alikes, half as many pairs."""
@@ -247,15 +248,26 @@ def _twins(
     return found
 
 
-def unconfirmed(workspace: Workspace, findings: Findings) -> Findings:
-    """The same, but labels of documents that somebody confirmed at the page of `serve` are not likely wrong."""
-    kept = confirmed_types(LabelBook(workspace).confirmed())
-    chosen = [doubt.likely and (doubt.page.document_sha256, doubt.label) in kept for doubt in findings.documents]
-    documents = [
-        replace(doubt, likely=False) if left_out else doubt
-        for doubt, left_out in zip(findings.documents, chosen, strict=True)
-    ]
-    return replace(findings, documents=documents, confirmed=sum(chosen))
+def unconfirmed(confirmed: Labels, findings: Findings) -> Findings:
+    """The same, but labels that somebody confirmed at the page of `serve` are not likely wrong.
+
+    Args:
+        confirmed: Of `decide.LabelBook`.
+        findings: Of `check`.
+    """
+
+    def looked_at(doubts: list[Doubt]) -> list[Doubt]:
+        return [
+            replace(doubt, likely=doubt.likely and not is_confirmed(confirmed, *_place(doubt.page), doubt.label))
+            for doubt in doubts
+        ]
+
+    found = replace(findings, documents=looked_at(findings.documents), pages=looked_at(findings.pages))
+    return replace(found, confirmed=len(findings.likely) - len(found.likely))
+
+
+def _place(page: PageRef) -> tuple[str, int]:
+    return page.document_sha256, page.page_number
 
 
 def as_json(findings: Findings) -> dict[str, Any]:

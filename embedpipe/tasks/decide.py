@@ -197,7 +197,7 @@ class LabelBook:
 
         Raises:
             LabelsError: A type has a name that means something else; then nothing is kept.
-            ArtifactError: The labels cannot be written; they are as they were.
+            ArtifactError: The labels cannot be written; what was written before that stays.
         """
         with self._workspace.changing_labels():
             tables, journal = self._copies(), self._batches()
@@ -215,7 +215,7 @@ class LabelBook:
 
         Raises:
             LabelsError: There is none.
-            ArtifactError: The labels cannot be written; they are as they were.
+            ArtifactError: The labels cannot be written; what was written before that stays.
         """
         return self._turn(number, client, undo=True)
 
@@ -229,11 +229,11 @@ class LabelBook:
             entry = _chosen(journal, number, client, undo=undo)
             changed, left = [], []
             for key, (before, after) in entry.changes.items():
-                now, then = (after, before) if undo else (before, after)
-                if _state(tables, key) != now:
+                current, wanted = (after, before) if undo else (before, after)
+                if _state(tables, key) != current:
                     left.append(key[0])
                     continue
-                _set(tables, key, then)
+                _set(tables, key, wanted)
                 changed.append(key)
             self._keep(tables, [{"undo" if undo else "redo": entry.number}])
         labels, suggested, _ = (table.count for table in tables)
@@ -249,7 +249,6 @@ class LabelBook:
             self._checked = _Read(mark_of(self._workspace.labels_file), checked)
         for labels, kept, file in zip(others, (self._suggested, self._confirmed), _files(self._workspace), strict=True):
             if labels.rows != kept.value.rows:
-                file.parent.mkdir(parents=True, exist_ok=True)
                 labels.save(file)
                 kept.mark, kept.value = mark_of(file), labels
         batches, journal = batches_file(self._workspace), self._journal.value
@@ -272,9 +271,10 @@ class LabelBook:
         return kept.value
 
 
-def confirmed_types(confirmed: Labels) -> set[tuple[str, str]]:
-    """Documents, by SHA-256, whose type was confirmed, and that type: such a label is not told as likely wrong."""
-    return {(sha256, row.label) for (sha256, page), row in confirmed.rows.items() if not page}
+def is_confirmed(confirmed: Labels, sha256: str, page_number: int, kind: str) -> bool:
+    """Whether somebody confirmed that a document (page 0), or a page, is of a type: it is not told as likely wrong."""
+    rows = confirmed.rows.get((sha256, page_number)), confirmed.rows.get((sha256, 0))
+    return any(row is not None and row.label == kind for row in rows)
 
 
 def suggested_file(workspace: Workspace) -> Path:
@@ -440,7 +440,7 @@ def _read_batches(file: Path) -> _Journal:
 
 
 def _append(file: Path, lines: Sequence[Mapping[str, Any]]) -> None:
-    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    text = "".join(json.dumps(line) + "\n" for line in lines)  # paths need not be UTF-8
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with open(file, "a+b") as stream:
@@ -458,7 +458,7 @@ def _shorten(file: Path, journal: _Journal) -> None:
     done = [_entry_line(entry) for entry in journal.entries.values() if not entry.undone]
     undone = [{**_entry_line(journal.entries[number]), "undone": True} for number in journal.undone]
     with replacing(file) as temporary:
-        lines = (json.dumps(line, ensure_ascii=False) + "\n" for line in [*done, *undone])
+        lines = (json.dumps(line) + "\n" for line in [*done, *undone])
         temporary.write_text("".join(lines), encoding="utf-8")
 
 

@@ -73,11 +73,12 @@ def test_a_label_that_was_confirmed_is_left_out(workspace: Workspace, store: Fea
     before, (doubt, *_) = [one.page for one in found.likely], found.likely
     decision = Decision(doubt.page.document_sha256, doubt.label)
     LabelBook(workspace).apply([Batch([decision], CONFIRMED)], {})
-    left = unconfirmed(workspace, found)
+    left = unconfirmed(LabelBook(workspace).confirmed(), found)
     assert [one.page for one in left.likely] == before[1:]
     assert (as_json(left)["confirmed"], len(left.documents)) == (1, len(found.documents))
     other = [replace(one, label=doubt.suggested) if one is doubt else one for one in found.documents]
-    assert unconfirmed(workspace, replace(found, documents=other)).confirmed == 0
+    assert unconfirmed(LabelBook(workspace).confirmed(), replace(found, documents=other)).confirmed == 0
+    assert not [page for page in left.pages if page.likely and page.page.document_sha256 == before[0].document_sha256]
 
 
 def test_types_of_one_group_are_not_judged(workspace: Workspace, store: FeatureStore) -> None:

@@ -39,6 +39,17 @@ def test_groups_and_cells_of_others_come_back(workspace: Workspace) -> None:
     assert workspace.labels().rows[sha(1), 0].group == "bank"
 
 
+def test_a_name_that_is_not_utf8_can_be_labelled_and_undone(workspace: Workspace) -> None:
+    """Its batch is written with it, and read again."""
+    path = "/scans/\udcff.pdf"
+    LabelBook(workspace).apply([Batch([Decision(sha(1), "memo")])], {sha(1): path})
+    assert types(workspace) == {1: "memo"}
+    assert LabelBook(workspace).undo().number == 1
+    LabelBook(workspace).redo()
+    [label] = workspace.labels().rows.values()
+    assert label.path == path
+
+
 def test_a_confirmed_label_is_remembered_until_it_is_another_one(workspace: Workspace) -> None:
     """Also where it was checked before; it is undone as all else, and batches from before there were any still are."""
     book = LabelBook(workspace)

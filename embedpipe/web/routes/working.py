@@ -14,7 +14,7 @@ from embedpipe.core.errors import UnknownNameError, UsageError
 from embedpipe.core.tables import csv_bytes
 from embedpipe.tasks import classifiers as classifiers_task
 from embedpipe.tasks import dedupe
-from embedpipe.tasks.decide import confirmed_types
+from embedpipe.tasks.decide import is_confirmed
 from embedpipe.tasks.heap import Stock
 from embedpipe.web.hub import Hub, folder_name
 from embedpipe.web.problems import ProblemError
@@ -278,8 +278,8 @@ def confusion(
     values, data = hub.result("confusion", "confusion of types", of, wish, hub.labels_digest(), refresh=refresh)
     if data is None:
         return {**values, "types": [], "matrix": [], "cells": [], "likely_wrong": [], "accuracy": None}
-    kept = confirmed_types(hub.scribe.labels().confirmed)
-    likely = [one for one in data["likely_wrong"] if (one["document"], one["label"]) not in kept]
+    confirmed = hub.scribe.labels().confirmed
+    likely = [one for one in data["likely_wrong"] if not is_confirmed(confirmed, one["document"], 0, one["label"])]
     return {**values, **data, "likely_wrong": likely}
 
 

@@ -53,9 +53,9 @@ export function changeQuietly(values) {
   const { view } = here();
   pending = { view, values: { ...heldBack(view), ...values } };
   waiting = setTimeout(() => {
-    const now = here();
-    if (now.view === pending.view)
-      history.replaceState(null, "", addressOf(now.view, { ...now.values, ...heldBack(now.view) }));
+    const now = here(),
+      values = heldBack(now.view); // those of a view that was left are dropped
+    if (Object.keys(values).length) history.replaceState(null, "", addressOf(now.view, { ...now.values, ...values }));
   }, 120);
 }
 

@@ -9,7 +9,7 @@ import { useKeys } from "./keys.js";
 import { label, nameOf } from "./labelling.js";
 import { Empty, Facts, Picture, tellError, Type } from "./pieces.js";
 import { isReadOnly, rowOf, store, typeName, typeNumber, useEvents, useStore } from "./store.js";
-import { html, useEffect, useMemo, useState } from "./vendor/preact.js";
+import { html, useEffect, useMemo, useRef, useState } from "./vendor/preact.js";
 
 const STRONG = 0.55; // a cell of this share, or more, has white text
 
@@ -140,10 +140,16 @@ export function Confusion({ values }) {
   const wrongs = (likely || loaded.value?.likely_wrong || []).filter(
     (one) => !sent.has(one.document) && labelOf(one.document) === one.label,
   );
-  useEffect(() => setLikely(null), [loaded.value]);
+  useEffect(() => {
+    asked.current++;
+    setLikely(null);
+  }, [loaded.value]);
+  const asked = useRef(0); // an answer that another one has overtaken says nothing
   const lookAgain = async () => {
+    const number = ++asked.current;
     try {
-      setLikely((await get("/confusion", { kind: values.kind, refresh: "false" })).likely_wrong);
+      const answer = await get("/confusion", { kind: values.kind, refresh: "false" });
+      if (number === asked.current) setLikely(answer.likely_wrong);
     } catch (error) {
       tellError(error);
     }

@@ -28,9 +28,12 @@ export function LongList({ items, place, draw, label, head }) {
     observer.observe(box.current);
     return () => observer.disconnect();
   }, []);
+  const brought = useRef(-1);
   useLayoutEffect(() => {
     const { isAcross, row, start, length } = measure();
     if (!seen.row) return; // it has no length yet
+    if (place === brought.current && start < items.length * row) return; // it may have been scrolled since
+    brought.current = place;
     const from = place * row - start; // where its row begins, and by how much it is out of sight
     const step = from < 0 ? from : Math.max(0, Math.min(from, from + row - length));
     if (step) box.current.scrollBy(isAcross ? { left: step } : { top: step });

@@ -124,5 +124,5 @@ export function forgetMissing() {
 
 // Fetches pictures that will be shown next.
 export function prefetch(addresses) {
-  for (const address of addresses) if (!known.get(address)) want(address, AHEAD);
+  for (const address of addresses) if (!known.has(address)) want(address, AHEAD);
 }

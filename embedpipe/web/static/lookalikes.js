@@ -15,7 +15,7 @@ const PARTS = {
   "0,0.2,1,0.8": () => say("middle of the page"),
   "0,0.8,1,1": () => say("foot of the page"),
 };
-const drawn = new WeakMap(); // file to the pictures of its pages, which the server draws
+const pictures = new WeakMap(); // file to the pictures of its pages, which the server draws
 const LEAST = 0.02; // of the page: a smaller box was a click
 const round = (value) => Math.round(1000 * Math.max(0, Math.min(1, value))) / 1000;
 
@@ -108,14 +108,14 @@ export function Lookalikes({ values }) {
   const loaded = useLoaded(
     async (signal) => {
       if (file) {
-        const picture = !drawn.get(file)?.has(page);
+        const picture = !pictures.get(file)?.has(page);
         const answer = await send(
           "/similar",
           { name: file.name, page, ...asked, box: box?.join(","), picture },
           file,
           { signal },
         );
-        if (picture) drawn.set(file, (drawn.get(file) || new Map()).set(page, answer.query.picture));
+        if (picture) pictures.set(file, (pictures.get(file) || new Map()).set(page, answer.query.picture));
         return answer;
       }
       return values.document
@@ -143,7 +143,7 @@ export function Lookalikes({ values }) {
     document.addEventListener("paste", pasted);
     return () => document.removeEventListener("paste", pasted);
   }, []);
-  const picture = file ? drawn.get(file)?.get(page) : large(values.document, page);
+  const picture = file ? pictures.get(file)?.get(page) : large(values.document, page);
   const row = values.document ? rowOf(values.document) : -1;
   const pages = row >= 0 ? store.documents.pages[row] : 1;
   const [over, drop] = useDrop((transfer) => take(transfer.files));
@@ -176,7 +176,8 @@ export function Lookalikes({ values }) {
               ? html`
                   <${Waiting} />
                 `
-              : html`
+              : !loaded.error &&
+                html`
                   <p class="dim">${say("This file cannot be shown.")}</p>
                 `
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -74,6 +75,23 @@ def test_a_document_that_is_chosen_and_opened_at_once_stays_chosen(page: Page) -
     page.locator(".panel header").get_by_role("button", name="Close").click()
     page.wait_for_selector(".panel", state="detached")
     assert page.locator(".tile.chosen").count() == 1
+
+
+def test_a_selection_of_before_does_not_come_back(page: Page) -> None:
+    """What was about to be written into the address when the view was left is not written into it later."""
+    page.locator(".tile").nth(2).click()
+    page.wait_for_function("() => location.hash.includes('sel=')")
+    other = re.search("sel=[^&]+", page.evaluate("location.hash"))
+    assert other
+    page.evaluate("() => document.addEventListener('mouseup', () => setTimeout(() => { location.hash = '#/labels'; }))")
+    page.locator(".tile").first.click()
+    page.wait_for_function("() => location.hash === '#/labels'")
+    page.wait_for_timeout(300)
+    view(page, "heap", f"?{other[0]}")
+    page.wait_for_selector(".tile.chosen")
+    page.get_by_label("Sort by").select_option("doubt")
+    page.wait_for_function("() => location.hash.includes('sort=doubt')")
+    assert other[0] in page.evaluate("location.hash")
 
 
 def test_a_page_of_one_document_does_not_stay_for_the_next(page: Page) -> None:
