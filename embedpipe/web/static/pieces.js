@@ -1,4 +1,5 @@
 // Parts that several views show: pictures of pages, types, marks of state, a bar, dialogs and short messages.
+import { useEvents } from "./store.js";
 import { html, useEffect, useLayoutEffect, useRef, useState } from "./vendor/preact.js";
 import { say } from "./i18n.js";
 
@@ -233,7 +234,8 @@ export function Toasts() {
   `;
 }
 
-// What a view loads: its value, its error, and a way to ask again; an answer that comes too late is dropped.
+// What a view loads: its value, its error, and a way to ask again; an answer that comes too late is dropped. What failed
+// is asked for again when the server is back.
 export function useLoaded(load, needs) {
   const [state, set] = useState({ value: undefined, error: null, busy: true });
   const [round, again] = useState(0);
@@ -246,7 +248,9 @@ export function useLoaded(load, needs) {
     );
     return () => control.abort();
   }, [...needs, round]);
-  return { ...state, again: () => again((number) => number + 1) };
+  const askAgain = () => again((number) => number + 1);
+  useEvents([], () => state.error && askAgain());
+  return { ...state, again: askAgain };
 }
 
 // A file that the page makes or fetches is given to the browser to keep.
