@@ -7,6 +7,7 @@ A worker that is lost is started again where there is room, and goes on from the
 store another process still holds gets a store beside it: what is embedded twice is merged to one.
 """
 
+import re
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -25,6 +26,9 @@ from embedpipe.store.page_extras import TABLES
 from embedpipe.store.workspace import Workspace
 
 FOLDER, STATE = claims.SHARDS, "job.json"
+_STORE = re.compile(r"(\d+)-of-(\d+)(-\d+)?")
+"""Names of stores: of which shard, and the number of a further one, beside one that may still be written."""
+
 _WAIT_SECONDS = 1.0
 _STOPPING_SECONDS = 120.0
 """So long workers may take to keep what they computed, once they were asked to stop."""
@@ -157,7 +161,7 @@ class _Run:
     def _work(self, shard: str, left: float | None) -> Work:
         job, place = self._job, Shard.parse(shard)
         beside = f"-{self._beside[shard]}" if shard in self._beside else ""
-        folder = self._folder / f"{_name(shard)}{beside}"
+        folder = self._folder / f"{place.number:0{len(str(place.count))}d}-of-{place.count}{beside}"
         settings = replace(job.settings, shard=place, budget=left, page_seconds=None, page_bytes=None)
         return Work(
             job.inputs,
@@ -247,8 +251,8 @@ class _Run:
 
 def shard_counts(workspace: Workspace) -> set[int]:
     """In how many shards the jobs were cut whose folders lie in the artifacts."""
-    found = [folder.name.partition("-of-")[2].partition("-")[0] for folder in (workspace.root / FOLDER).glob("*-of-*")]
-    return {int(text) for text in found if text.isdecimal()}
+    found = map(_shard_of, (workspace.root / FOLDER).glob("*-of-*"))
+    return {int(shard.partition("/")[2]) for shard in found if shard}
 
 
 def stores(workspace: Workspace, standing: Standing) -> list[Path]:
@@ -257,16 +261,15 @@ def stores(workspace: Workspace, standing: Standing) -> list[Path]:
     Where a worker was given up and another one has done its shard, the store of the first is left out: it may still
     be written, and the other has all of it. So are those of shards that were given up, which the next run goes on from.
     """
-    lost = set(map(_name, standing.lost))
-    done = {_name(shard): Path(one.artifacts) for shard, one in standing.done.items()}
-    found = ((path, "-".join(path.name.split("-")[:3])) for path in workspace.shards())  # 1-of-4 for 1-of-4-2
-    return [path for path, shard in found if shard not in lost and done.get(shard, path) == path]
+    done = {shard: Path(one.artifacts) for shard, one in standing.done.items()}
+    found = ((path, _shard_of(path)) for path in workspace.shards())
+    return [path for path, shard in found if shard not in standing.lost and done.get(shard, path) == path]
 
 
-def _name(shard: str) -> str:
-    """What the first store of a shard is called."""
-    place = Shard.parse(shard)
-    return f"{place.number:0{len(str(place.count))}d}-of-{place.count}"
+def _shard_of(store: Path) -> str:
+    """The shard of a store, as `Shard` writes it; "" for a folder that is none."""
+    name = _STORE.fullmatch(store.name)
+    return f"{int(name[1])}/{int(name[2])}" if name else ""
 
 
 def ended(workspace: Workspace) -> None:
