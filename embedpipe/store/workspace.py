@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,7 +80,7 @@ class Workspace:
 
     def labels(self) -> Labels:
         """The labels; empty where there are none yet. Lines of labels.csv with a mistake are warned of, once each."""
-        labels = Labels.load(self.labels_file, self._finder())
+        labels = self.read_labels(self.labels_file)
         self._tell(labels.problems())
         return labels
 
@@ -91,10 +91,10 @@ class Workspace:
             labels.rows = other.labels().rows | labels.rows
         return labels
 
-    def _finder(self) -> Callable[[str], str | None]:
-        """What tells the document at a path; the table of all places is read where a line has no SHA-256."""
+    def read_labels(self, file: Path) -> Labels:
+        """A table of labels of these documents; that of all their places is read where a line has no SHA-256."""
         sources = functools.cache(self.sources)
-        return lambda path: sources().sha256_at(path)
+        return Labels.load(file, lambda path: sources().sha256_at(path))
 
     def _tell(self, problems: Iterable[str]) -> None:
         for problem in problems:
@@ -143,7 +143,7 @@ class Workspace:
         self._tell(labels.look_alikes())
 
         def counts() -> tuple[int, int, int, int]:
-            return labels.count, *labels.compared(before or Labels.load(self.labels_file, self._finder()))
+            return labels.count, *labels.compared(before or self.read_labels(self.labels_file))
 
         history = self.label_history()
         if history.damage:

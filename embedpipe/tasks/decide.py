@@ -168,7 +168,7 @@ class LabelBook:
 
         def read(file: Path) -> Labels:
             try:
-                return Labels.load(file, self._workspace.sources().sha256_at)
+                return self._workspace.read_labels(file)
             except EmbedpipeError as error:
                 raise ArtifactError(f"{error}; remove it: its lines teach nothing") from error
 
@@ -300,7 +300,7 @@ def forget(workspace: Workspace, documents: Iterable[str]) -> None:
     """Removes documents from all but labels.csv, also from what can be undone; call it with the lock of labels held."""
     gone = set(documents)
     for file in _files(workspace):
-        labels = Labels.load(file, workspace.sources().sha256_at)
+        labels = workspace.read_labels(file)
         if labels.forget(gone):
             labels.save(file)
     if batches_file(workspace).exists():

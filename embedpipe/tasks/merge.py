@@ -6,7 +6,6 @@ same call can be made again at any time.
 """
 
 import contextlib
-import functools
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,7 +22,6 @@ from embedpipe.store.joining.joined_labels import join as join_labels
 from embedpipe.store.joining.linking import linked
 from embedpipe.store.joining.stores import Joined, Tell
 from embedpipe.store.joining.stores import join as join_stores
-from embedpipe.store.labels import Labels
 from embedpipe.store.page_extras import TABLES, page_table
 from embedpipe.store.workspace import FINETUNED, Workspace
 from embedpipe.tasks.embed import Progress
@@ -183,16 +181,11 @@ def _join_small(workspace: Workspace, sources: Sequence[Workspace], merged: Merg
 def _join_labels(workspace: Workspace, sources: Sequence[Workspace], merged: Merged) -> None:
     if not any(source.labels_file.exists() for source in sources):
         return
-    others = [(str(source.root), _labels_of(source)) for source in sources]
+    others = [(str(source.root), source.read_labels(source.labels_file)) for source in sources]
     with workspace.changing_labels():
         labels = workspace.labels()
         merged.labels = join_labels(labels, others, str(workspace.root))
         workspace.keep_labels(labels, "merge")
-
-
-def _labels_of(source: Workspace) -> Labels:
-    places = functools.cache(source.sources)  # only lines without a SHA-256 need it, and it is large
-    return Labels.load(source.labels_file, lambda path: places().sha256_at(path))
 
 
 def _bring_backbones(workspace: Workspace, sources: Sequence[Workspace]) -> list[str]:
