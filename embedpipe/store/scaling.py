@@ -7,11 +7,9 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from embedpipe.store.moments import CONSTANT, Scaling, unit_blocks
+from embedpipe.store.moments import CONSTANT, Moments, Scaling
 
 _ROWS = 4096
-_MANY = 20_000
-"""Of more rows, sums are added up in blocks."""
 
 
 class ScaledRows:
@@ -73,43 +71,29 @@ class BlockScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     def fit(self, X: ArrayLike, y: object = None) -> Self:  # noqa: ARG002 - scikit-learn's signature
         """Learns means and lengths from X, (n, n_features)."""
-        rows: NDArray[np.floating] = validate_data(self, X, dtype=[np.float32, np.float64])
-        if len(rows) > _MANY and not self.facts:
-            return self._fit_many(rows)
-        unit = self._unit(rows)
-        self.mean_ = unit.mean(axis=0)
-        self.scale_ = np.ones(rows.shape[1], rows.dtype)
-        blocks = self._blocks()
-        for number, (start, stop) in enumerate(blocks):
-            centred = unit[:, start:stop] - self.mean_[start:stop]
-            if number >= len(blocks) - self.facts:
-                spread = np.sqrt((centred * centred).mean(axis=0) * (stop - start))
-                lengths = np.where(spread > CONSTANT, spread, np.inf)  # what never changes carries no information
-            else:
-                lengths = np.maximum(np.sqrt(np.mean(np.sum(centred * centred, axis=1))), CONSTANT)
-            self.scale_[start:stop] = 1.0 / (lengths * np.sqrt(len(blocks)))
-        return self
+        return self._fit(validate_data(self, X, dtype=[np.float32, np.float64]))
 
     def fit_some(self, X: NDArray[np.float32], rows: NDArray[np.int64]) -> Self:
-        """As `fit`, of some rows, (n,), of X; many are not copied."""
-        if len(rows) <= _MANY or self.facts:
-            return self.fit(X[rows])
-        return self._fit_many(validate_data(self, X, dtype=np.float32), rows)
+        """As `fit`, of some rows, (n,), of X, which are not copied."""
+        return self._fit(validate_data(self, X, dtype=np.float32), rows)
 
-    def _fit_many(self, X: NDArray[np.floating], rows: NDArray[np.int64] | None = None) -> Self:
-        """As `fit`, of rows that are not copied: their sums are added up in blocks, as float64."""
+    def _fit(self, X: NDArray[np.floating], rows: NDArray[np.int64] | None = None) -> Self:
         blocks, n = self._blocks(), len(X) if rows is None else len(rows)
-        total, squares = np.zeros(X.shape[1]), np.zeros(len(blocks))
-        for first in range(0, n, _ROWS):
-            some = slice(first, first + _ROWS)
-            unit = self._unit(X[some] if rows is None else X[rows[some]]).astype(np.float64)
-            total += unit.sum(axis=0)
-            squares += [float((unit[:, start:stop] ** 2).sum()) for start, stop in blocks]
-        mean = total / n
-        self.mean_, self.scale_ = mean.astype(X.dtype), np.ones(X.shape[1], X.dtype)
-        for (start, stop), square in zip(blocks, squares, strict=True):
-            spread = max(square / n - float(mean[start:stop] @ mean[start:stop]), 0.0)
-            self.scale_[start:stop] = 1.0 / (max(np.sqrt(spread), CONSTANT) * np.sqrt(len(blocks)))
+        scaled = blocks[: len(blocks) - self.facts]
+        some = [slice(first, first + _ROWS) for first in range(0, n, _ROWS)]
+        chosen = some if rows is None else [rows[one] for one in some]
+        moments = Moments.total((Moments.of(X[one], scaled) for one in chosen), scaled, X.shape[1])
+        mean, scale = moments.sums / n, np.ones(X.shape[1])
+        for (start, stop), filled in zip(scaled, moments.filled, strict=True):
+            spread = max(filled / n - float(mean[start:stop] @ mean[start:stop]), 0.0)
+            scale[start:stop] = 1.0 / (max(np.sqrt(spread), CONSTANT) * np.sqrt(len(blocks)))
+        for start, stop in blocks[len(scaled) :]:
+            facts = (X[:, start:stop] if rows is None else X[rows, start:stop]).astype(np.float64)
+            mean[start:stop] = facts.mean(axis=0)
+            spreads = np.sqrt(((facts - mean[start:stop]) ** 2).mean(axis=0) * (stop - start))
+            lengths = np.where(spreads > CONSTANT, spreads, np.inf)  # what never changes carries no information
+            scale[start:stop] = 1.0 / (lengths * np.sqrt(len(blocks)))
+        self.mean_, self.scale_ = mean.astype(X.dtype), scale.astype(X.dtype)
         return self
 
     def transform(self, X: ArrayLike) -> NDArray[np.floating]:
@@ -127,7 +111,3 @@ class BlockScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         if self.blocks is None:
             return [(0, self.n_features_in_)]
         return [(int(start), int(stop)) for start, stop in self.blocks]
-
-    def _unit(self, X: NDArray[np.floating]) -> NDArray[np.floating]:
-        blocks = self._blocks()
-        return unit_blocks(X, blocks[: len(blocks) - self.facts])

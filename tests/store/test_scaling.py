@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sklearn.exceptions import NotFittedError, SkipTestWarning
 from sklearn.utils.estimator_checks import check_estimator
 
-from embedpipe.store import scaling
+from embedpipe.store import moments, scaling
 from embedpipe.store.scaling import BlockScaler
 
 BLOCKS = [(0, 3), (3, 13), (13, 14)]
@@ -90,13 +90,17 @@ def test_many_rows_are_scaled_as_few(monkeypatch: pytest.MonkeyPatch) -> None:
     X = features(500)
     usual = BlockScaler(BLOCKS).fit(X)
     whole = usual.transform(X)
-    monkeypatch.setattr(scaling, "_MANY", 100)
     monkeypatch.setattr(scaling, "_ROWS", 64)
+    monkeypatch.setattr(moments, "_ROWS", 10)
     many = BlockScaler(BLOCKS).fit(X)
     np.testing.assert_allclose(many.mean_, usual.mean_, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(many.scale_[:13], usual.scale_[:13], rtol=1e-5)
     assert many.mean_.dtype == many.scale_.dtype == np.float32
     np.testing.assert_array_equal(usual.transform(X), whole)
+    some = np.random.default_rng(0).permutation(500)[:300]
+    of_some, of_copy = BlockScaler(BLOCKS).fit_some(X, some), BlockScaler(BLOCKS).fit(X[some])
+    np.testing.assert_array_equal(of_some.mean_, of_copy.mean_)
+    np.testing.assert_array_equal(of_some.scale_, of_copy.scale_)
 
 
 def test_rows_are_scaled_in_place() -> None:

@@ -60,12 +60,16 @@ class ProbabilityScale(NamedTuple):
         # Platt's targets: as if one more row were right and one more wrong
         aim = np.where(right, (right.sum() + 1) / (right.sum() + 2), 1 / ((~right).sum() + 2))
 
-        def loss(values: NDArray[np.float64]) -> float:
-            curve = np.exp(values[0]) * odds + values[1] + values[2] * size
-            likelihood = aim * log_expit(curve) + (1 - aim) * log_expit(-curve)
-            return float(-likelihood.sum() + _STEEPNESS_PRIOR * values[0] ** 2 + _PAGES_PRIOR * values[2] ** 2)
+        def loss(values: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+            slope, offset, gain = np.exp(values[0]), values[1], values[2]
+            curve = slope * odds + offset + gain * size
+            right, wrong = log_expit(curve), log_expit(-curve)
+            value = -(aim @ right + (1 - aim) @ wrong) + _STEEPNESS_PRIOR * values[0] ** 2 + _PAGES_PRIOR * gain**2
+            excess = np.exp(right) - aim  # the derivative by the curve
+            steeper = slope * (excess @ odds) + 2 * _STEEPNESS_PRIOR * values[0]
+            return float(value), np.array([steeper, excess.sum(), excess @ size + 2 * _PAGES_PRIOR * gain])
 
-        best = minimize(loss, np.zeros(3), method="Nelder-Mead", options={"xatol": 1e-5, "fatol": 1e-7}).x
+        best = minimize(loss, np.zeros(3), method="BFGS", jac=True).x
         return cls(temperature, float(np.exp(best[0])), float(best[1]), float(best[2]))
 
     def log_probabilities(
@@ -90,11 +94,13 @@ def best_temperature(scores: NDArray[np.float64], truth: NDArray[np.int64]) -> f
         truth: Column of each row's type, (n,).
     """
     from scipy.optimize import minimize_scalar  # noqa: PLC0415 - answering does without it
-    from scipy.special import logsumexp  # noqa: PLC0415 - likewise
+
+    shifted = scores - scores.max(axis=1, keepdims=True)
+    mean = shifted[np.arange(len(truth)), truth].mean()
 
     def loss(log_temperature: float) -> float:
-        scaled = scores / np.exp(log_temperature)
-        return float(np.mean(logsumexp(scaled, axis=1) - scaled[np.arange(len(truth)), truth]))
+        cold = np.exp(-log_temperature)
+        return float(np.log(np.exp(shifted * cold).sum(axis=1)).mean() - mean * cold)
 
     return float(np.exp(minimize_scalar(loss, bounds=(np.log(0.05), np.log(50.0)), method="bounded").x))
 

@@ -4,7 +4,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-_ROWS = 4096
+_ROWS = 256
 
 
 def flat_index(rows: NDArray[np.float32]) -> faiss.Index:
