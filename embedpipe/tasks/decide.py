@@ -165,14 +165,7 @@ class LabelBook:
 
     def _beside(self, kept: _Read, file: Path) -> Labels:
         """Labels of a file beside labels.csv."""
-
-        def read(file: Path) -> Labels:
-            try:
-                return self._workspace.read_labels(file)
-            except EmbedpipeError as error:
-                raise ArtifactError(f"{error}; remove it: its lines teach nothing") from error
-
-        labels: Labels = self._fresh(kept, file, read)
+        labels: Labels = self._fresh(kept, file, lambda file: read_beside(self._workspace, file))
         return labels
 
     def _copies(self) -> Tables:
@@ -275,6 +268,18 @@ def is_confirmed(confirmed: Labels, sha256: str, page_number: int, kind: str) ->
     """Whether somebody confirmed that a document (page 0), or a page, is of a type: it is not told as likely wrong."""
     rows = confirmed.rows.get((sha256, page_number)), confirmed.rows.get((sha256, 0))
     return any(row is not None and row.label == kind for row in rows)
+
+
+def read_beside(workspace: Workspace, file: Path) -> Labels:
+    """Labels of `suggested_file` or `confirmed_file`; empty where there are none.
+
+    Raises:
+        ArtifactError: The file is no table; what to do is said.
+    """
+    try:
+        return workspace.read_labels(file)
+    except EmbedpipeError as error:
+        raise ArtifactError(f"{error}; remove it: its lines teach nothing") from error
 
 
 def suggested_file(workspace: Workspace) -> Path:
