@@ -89,8 +89,8 @@ class Decided:
 
     def answers(self, classes: Sequence[str]) -> dict[str, Answer]:
         """By SHA-256, of a classifier of these types."""
-        found = zip(self.told, self.decisions.status, strict=True)
-        return dict(zip(self.documents, (Answer(classes[k], str(s)) for k, s in found), strict=True))
+        answers = (Answer(classes[k], str(s)) for k, s in zip(self.told, self.decisions.status, strict=True))
+        return dict(zip(self.documents, answers, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,25 +162,16 @@ def _decided(scored: _Scored, number: int, bundle: ClassifierBundle, kinds: NDAr
     return Decided([str(sha256) for sha256 in scored.documents], kinds, told, found, shifted, shift)
 
 
-def told(store: FeatureStore, bundles: Iterable[ClassifierBundle]) -> list[dict[str, Answer]]:
-    """The answer of each classifier for every stored document that is not blank, by SHA-256, as `classify` would.
-
-    Args:
-        store: The features, as the classifiers take them; read part by part.
-        bundles: The classifiers, all of the store's space.
-    """
-    bundles = list(bundles)
+def told(store: FeatureStore, bundles: Sequence[ClassifierBundle]) -> list[dict[str, Answer]]:
+    """The answer of each classifier for every stored document that is not blank, by SHA-256, as `classify` would."""
     found = decided_by_each(store, bundles)
-    return [{} if one is None else one.answers(own.classes) for one, own in zip(found, bundles, strict=True)]
+    return [one.answers(own.classes) if one else {} for one, own in zip(found, bundles, strict=True)]
 
 
 def decided_by_each(store: FeatureStore, bundles: Sequence[ClassifierBundle]) -> list[Decided | None]:
-    """As `told`, with all that was decided; None where all pages are blank."""
-    scored = _scored(store, bundles)
-    if not len(scored.documents):
-        return [None for _ in bundles]
-    kinds = codes(scored.kinds)
-    return [_decided(scored, number, bundle, kinds) for number, bundle in enumerate(bundles)]
+    """As `decided`, of several classifiers of the store's space, with kinds of documents as they are stored."""
+    kinds = codes((scored := _scored(store, bundles)).kinds)
+    return [_decided(scored, n, own, kinds) if len(kinds) else None for n, own in enumerate(bundles)]
 
 
 def statuses(answers: Iterable[Answer]) -> dict[str, dict[str, int]]:

@@ -286,8 +286,8 @@ def _hindrance(calibration: Calibration, classes: Sequence[str], error_rate: flo
         return (
             f"{int(lonely.sum())} of {int(rows.sum())} held-out documents are of types with labels from one source "
             f"only ({len(names)}: {shown}), which nobody can tell while these are held out; with more than "
-            f"{error_rate:.0%} of such, any type may be meant: label documents of these types from a second source, or leave such types "
-            "out until you have some"
+            f"{error_rate:.0%} of such, any type may be meant: label documents of these types from a second source, or "
+            "leave such types out until you have some"
         )
     wrong = float(np.mean((calibration.told != calibration.truth)[rows]))
     return (
