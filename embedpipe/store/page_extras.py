@@ -121,18 +121,14 @@ def without_heads(table: PageTable) -> set[Key]:
     """
     places = table.places()
     keys = list(zip(places["document_sha256"], places["page_index"].tolist(), strict=True))
-    parts = places["part"].to_numpy(np.int64)
-    rows = table.read(keys, ["origin", "message"])
-    told = zip(*(rows[name].to_pylist() for name in (POSITION, "origin", "message")), strict=True)
-    of_part: dict[int, list[Key]] = {}
-    for position, origin, message in told:
-        if origin == TEXT_WORDS and not message:
-            of_part.setdefault(int(parts[position]), []).append(keys[position])
+    rows = table.read(keys, ["origin", "message"]).to_pandas()
+    told = rows[POSITION][(rows["origin"] == TEXT_WORDS) & (rows["message"] == "")].to_numpy(np.int64)
+    parts = places["part"].to_numpy(np.int64)[told]
     found: set[Key] = set()
-    for own in of_part.values():
-        columns = table.read(own[:1], ["columns"])["columns"].combine_chunks().flatten().to_numpy()
+    for part, first in zip(*np.unique(parts, return_index=True), strict=True):
+        columns = table.read([keys[told[first]]], ["columns"])["columns"].combine_chunks().flatten().to_numpy()
         if len(columns) and columns.max() < BUCKETS:
-            found.update(own)
+            found.update(keys[position] for position in told[parts == part])
     return found
 
 
@@ -178,8 +174,8 @@ class ExtrasWriter:
         for info in infos:
             key = (info.ref.document_sha256, info.ref.page_index)
             for name, writer in self._writers.items():
-                better = self._completes(info) if name == WORDS else info.turned
-                if key[1] in writer.kept.get(key[0], ()) and not better:
+                known = key[1] in writer.kept.get(key[0], ())
+                if known and not (self._completes(info) if name == WORDS else info.turned):
                     continue  # both are the same from whatever network; words may have been recognised since
                 row = row_of(name, info)
                 if row is not None:

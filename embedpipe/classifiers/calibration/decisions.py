@@ -162,7 +162,7 @@ class Calibration:
             learnt=scores[rows, truth] > _NEVER_LEARNT,
             doubt=np.array(True),
             entropy=_entropy(probabilities),
-            second=np.sort(probabilities, axis=1)[:, -2] if len(truth) else np.zeros(0),
+            second=np.sort(probabilities, axis=1)[:, -2:-1].sum(axis=1),
         )
 
     def smallest_error_rate(self) -> float:
