@@ -14,7 +14,7 @@ from embedpipe.classifiers.calibration.shift import Asked, compare
 from embedpipe.classifiers.documents.rows import Assembly, Gathered, document_kinds
 from embedpipe.classifiers.saved.on_disk import brief
 from embedpipe.classifiers.scores.pooling import effective_pages, page_weights, weighted_means
-from embedpipe.core.records import SAYS_NOTHING
+from embedpipe.core.records import SAYS_NOTHING, Shift
 from embedpipe.embedding.kind_table import known_kinds
 from embedpipe.pages.source_kinds import codes
 from embedpipe.store.features import FeatureStore
@@ -77,6 +77,7 @@ class Decided:
         told: Column of the most probable type, (n,).
         decisions: With candidates, statuses, and whether their error rate was measured.
         shifted: Whether documents of its kind are, as a batch, unlike the labelled ones, (n,).
+        shift: What that is known by.
     """
 
     documents: list[str]
@@ -84,6 +85,12 @@ class Decided:
     told: NDArray[np.int64]
     decisions: Decisions
     shifted: NDArray[np.bool_]
+    shift: Shift
+
+    def answers(self, classes: Sequence[str]) -> dict[str, Answer]:
+        """By SHA-256, of a classifier of these types."""
+        answers = (Answer(classes[k], str(s)) for k, s in zip(self.told, self.decisions.status, strict=True))
+        return dict(zip(self.documents, answers, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,28 +156,22 @@ def _decided(scored: _Scored, number: int, bundle: ClassifierBundle, kinds: NDAr
     told = probabilities.argmax(axis=1)
     fresh = np.array([brief(sha256) not in bundle.learnt for sha256 in scored.documents], bool)
     asked = Asked(distances[fresh], told[fresh], probabilities[fresh].max(axis=1), kinds[fresh])
-    shifted = np.isin(kinds, codes(sorted(compare(bundle.documents, asked, rule.error_rate).shifted)))
+    shift = compare(bundle.documents, asked, rule.error_rate)
+    shifted = np.isin(kinds, codes(sorted(shift.shifted)))
     found = bundle.documents.decide(scores, distances, rule, scored.pages, kinds=kinds, shifted=shifted)
-    return Decided([str(sha256) for sha256 in scored.documents], kinds, told, found, shifted)
+    return Decided([str(sha256) for sha256 in scored.documents], kinds, told, found, shifted, shift)
 
 
-def told(store: FeatureStore, bundles: Iterable[ClassifierBundle]) -> list[dict[str, Answer]]:
-    """The answer of each classifier for every stored document that is not blank, by SHA-256, as `classify` would.
+def told(store: FeatureStore, bundles: Sequence[ClassifierBundle]) -> list[dict[str, Answer]]:
+    """The answer of each classifier for every stored document that is not blank, by SHA-256, as `classify` would."""
+    found = decided_by_each(store, bundles)
+    return [one.answers(own.classes) if one else {} for one, own in zip(found, bundles, strict=True)]
 
-    Args:
-        store: The features, as the classifiers take them; read part by part.
-        bundles: The classifiers, all of the store's space.
-    """
-    bundles = list(bundles)
-    scored = _scored(store, bundles)
-    if not len(scored.documents):
-        return [{} for _ in bundles]
-    kinds, found = codes(scored.kinds), []
-    for number, bundle in enumerate(bundles):
-        own = _decided(scored, number, bundle, kinds)
-        answers = (Answer(bundle.classes[k], str(s)) for k, s in zip(own.told, own.decisions.status, strict=True))
-        found.append(dict(zip(own.documents, answers, strict=True)))
-    return found
+
+def decided_by_each(store: FeatureStore, bundles: Sequence[ClassifierBundle]) -> list[Decided | None]:
+    """As `decided`, of several classifiers of the store's space, with kinds of documents as they are stored."""
+    kinds = codes((scored := _scored(store, bundles)).kinds)
+    return [_decided(scored, n, own, kinds) if len(kinds) else None for n, own in enumerate(bundles)]
 
 
 def statuses(answers: Iterable[Answer]) -> dict[str, dict[str, int]]:

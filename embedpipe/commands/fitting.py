@@ -42,7 +42,7 @@ StoredSpace = Annotated[str | None, typer.Option("--space", help="The features o
 
 def _fit(kind: str, common: Common, network: Network, space: str | None, labelling: Labelling) -> int:
     from embedpipe.classifiers.calibration.decisions import ERROR_RATE
-    from embedpipe.classifiers.calibration.shift import measured_kinds, promise
+    from embedpipe.classifiers.calibration.shift import measured_kinds, never_ok, promise
     from embedpipe.classifiers.gains import chosen_blocks
     from embedpipe.classifiers.lessons import missing
     from embedpipe.classifiers.lessons.variants import Watch
@@ -75,6 +75,7 @@ def _fit(kind: str, common: Common, network: Network, space: str | None, labelli
     with output.busy("fitting and measuring"):
         bundle = fit(workspace, store, recipe, labelling.name, allow_missing=labelling.allow_missing)
     fitted, lacking = bundle.fitted_on, missing.take(workspace, store, Selection.parse(recipe.pages))
+    advice = never_ok(bundle.documents, bundle.classes, ERROR_RATE)
     output.result(
         {
             "classifier": bundle.name,
@@ -92,6 +93,7 @@ def _fit(kind: str, common: Common, network: Network, space: str | None, labelli
             "measured_kinds": measured_kinds(bundle.documents, ERROR_RATE),
             "none": fitted["none"],
             "guard": fitted["guard"],
+            "advice": advice,
         }
     )
     counts = f"{len(bundle.classes)} types, {fitted['documents']} documents, {fitted['pages']} pages"
@@ -111,6 +113,7 @@ def _fit(kind: str, common: Common, network: Network, space: str | None, labelli
     print_metrics(bundle.metrics, output)
     if bundle.metrics["held_out_documents"]:
         output.line(f"classify: {promise(bundle.documents, ERROR_RATE)}")
+    _print_lines(output, *advice)
     print_unknowns(fitted["guard"], output)
     known = measured_kinds(bundle.documents, ERROR_RATE)
     say_next(common, output, knows_scans=bool(recipe.augment) or "scan" in known, fit=f"fit-{kind}")

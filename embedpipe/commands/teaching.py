@@ -122,6 +122,8 @@ def _print_changes(outcome: "Outcome", output: "Output") -> None:
     before, after = outcome.sure
     if after < before:
         output.line(f"warning: {after} of {documents} earlier answers are sure now, {before} were before")
+    for line in outcome.advice:
+        output.line(line)
 
 
 def _share(recall: float | None) -> str:

@@ -15,7 +15,11 @@ MOST = 100
 """Near rows of each row that are named among many: a million copies of one form do not make a million times a million
 pairs."""
 
-_BLOCK = 2048
+CROWDED = 500
+"""Later near rows from which on those of a row are named like those among many: 20,000 copies of one form would make
+two hundred million pairs."""
+
+_BLOCK, _SLICE = 2048, 128
 _AXES, _FOR_AXES, _STEPS = 64, 2048, 3
 _OFTEN = 64
 """Rows that may be near each row, on average, before all are compared."""
@@ -32,9 +36,10 @@ def near_pairs(
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Pairs of rows whose cosine is at least a threshold, found without the square matrix.
 
-    Up to `most_exact` rows they are all of them. Of more, they are those of each row with its `MOST` nearest ones, as
-    far as the lists that are looked at hold them (`row_neighbours`); where a row has more, pairs with a few of these
-    rows are added, so that all of them are connected.
+    Up to `most_exact` rows they are all of them, but of rows with more than `CROWDED` near ones behind them. Of these
+    and of more rows, they are those of each row with its `MOST` nearest ones, among more as far as the lists that are
+    looked at hold them (`row_neighbours`); where a row has more, pairs with a few of these rows are added, so that all
+    of them are connected.
 
     Args:
         unit: Rows of unit length, float32 (n, dim).
@@ -46,21 +51,51 @@ def near_pairs(
     """
     if len(unit) > most_exact:
         return _pairs_of_many(unit, threshold, most_exact)
-    bounded = _bounding(unit)
+    bounded, joined = _bounding(unit), np.arange(len(unit))
     pairs, cosines = [np.empty((0, 2), np.int64)], [np.empty(0, np.float32)]
     for start in range(0, len(unit), _BLOCK):
         some = slice(start, start + _BLOCK)
         products = bounded[some] @ bounded[start:].T
         many = np.count_nonzero(products >= threshold) > _OFTEN * len(products)
         if many:  # comparing all at once is quicker than one by one
+            del products
             products = unit[some] @ unit[start:].T
-        one, other = np.nonzero(products >= threshold)
-        one, other = one[one < other], other[one < other]
-        found = np.column_stack([one, other]) + start
-        own = products[one, other] if many else _cosines(unit, found)
-        pairs.append(found[own >= threshold])
-        cosines.append(own[own >= threshold])
+        step = _SLICE if many else _BLOCK
+        for first in range(0, len(products), step):
+            one, other = np.nonzero(products[first : first + step] >= threshold)
+            one += first
+            one, other = one[one < other], other[one < other]
+            found = np.column_stack([one, other]) + start
+            own = products[one, other] if many else _cosines(unit, found)
+            found, own = found[own >= threshold], own[own >= threshold]
+            kept = _thinned(found, own, joined)
+            pairs.append(found[kept])
+            cosines.append(own[kept])
     return np.concatenate(pairs), np.concatenate(cosines)
+
+
+def _thinned(pairs: NDArray[np.int64], cosines: NDArray[np.float32], joined: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which pairs are named of rows with more than `CROWDED` near ones behind them, and all of the others, (m,).
+
+    Args:
+        pairs: All of some rows, in the order of the rows, (m, 2).
+        cosines: Of the pairs, (m,).
+        joined: A number for each row, (n,), the same for rows that pairs of crowded rows connect; brought up to date.
+    """
+    kept = np.ones(len(pairs), bool)
+    rows, starts, counts = np.unique(pairs[:, 0], return_index=True, return_counts=True)
+    for k in np.flatnonzero(counts > CROWDED):
+        own = slice(starts[k], starts[k] + counts[k])
+        near, number = pairs[own, 1], joined[rows[k]]
+        named = np.zeros(len(near), bool)
+        named[np.argpartition(-cosines[own], MOST)[:MOST]] = True
+        others = np.flatnonzero(joined[near] != number)
+        numbers, first = np.unique(joined[near[others]], return_index=True)
+        named[others[first]] = True
+        if len(numbers):
+            joined[np.isin(joined, numbers)] = number
+        kept[own] = named
+    return kept
 
 
 def _bounding(unit: NDArray[np.float32]) -> NDArray[np.float32]:

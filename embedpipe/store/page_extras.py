@@ -4,6 +4,7 @@ pages/thumbnails-<n>.parquet   a small JPEG of each page; empty where the page c
 pages/words-<n>.parquet        hashed n-grams of each page, where they come from, and how long the text is
 """
 
+import functools
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,9 +14,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from embedpipe.core.records import NO_WORDS, PageInfo, Words
+from embedpipe.core.records import NO_WORDS, TEXT_WORDS, PageInfo, Words
 from embedpipe.pages.contract import THUMBNAILS, WORDS
-from embedpipe.pages.extras.words import FEWEST_CHARACTERS, WIDTH
+from embedpipe.pages.extras.words import BUCKETS, FEWEST_CHARACTERS, WIDTH
 from embedpipe.store.columns import array_of
 from embedpipe.store.failure_table import as_utf8
 from embedpipe.store.features import FeatureStore
@@ -109,6 +110,28 @@ def word_counts(root: Path) -> Counter[str]:
     return Counter(origin if known else NO_WORDS for origin, known in origins)
 
 
+def without_heads(table: PageTable) -> set[Key]:
+    """Pages whose words an earlier version kept, which lack those of the head, as far as their documents tell them.
+
+    What was recognised in pictures is not among them: that is not read again for so little. One page is looked at of
+    each part, which one version wrote. A page that was tried in vain has a message.
+
+    Args:
+        table: Of words.
+    """
+    places = table.places()
+    keys = list(zip(places["document_sha256"], places["page_index"].tolist(), strict=True))
+    rows = table.read(keys, ["origin", "message"]).to_pandas()
+    told = rows[POSITION][(rows["origin"] == TEXT_WORDS) & (rows["message"] == "")].to_numpy(np.int64)
+    parts = places["part"].to_numpy(np.int64)[told]
+    found: set[Key] = set()
+    for part, first in zip(*np.unique(parts, return_index=True), strict=True):
+        columns = table.read([keys[told[first]]], ["columns"])["columns"].combine_chunks().flatten().to_numpy()
+        if len(columns) and columns.max() < BUCKETS:
+            found.update(keys[position] for position in told[parts == part])
+    return found
+
+
 def row_of(name: str, info: PageInfo) -> dict[str, object] | None:
     """The row of a page in a table; None where its reader was not asked."""
     if name == THUMBNAILS:
@@ -132,9 +155,15 @@ class ExtrasWriter:
     def __init__(self, root: Path, names: Iterable[str]) -> None:
         self._writers = {name: PageTableWriter(page_table(root, name)) for name in names}
 
+    @functools.cached_property
+    def _headless(self) -> set[Key]:
+        """Pages whose words are to be completed."""
+        return without_heads(self._writers[WORDS].table) if WORDS in self._writers else set()
+
     def lacking(self, sha256: str, indices: set[int]) -> set[int]:
-        """Those of some pages of a document of which anything is not kept that is wanted."""
-        return {i for i in indices if any(i not in w.kept.get(sha256, ()) for w in self._writers.values())}
+        """Those of some pages of a document of which anything is not kept that is wanted, or only without its head."""
+        kept = [writer.kept.get(sha256, ()) for writer in self._writers.values()]
+        return {i for i in indices if (sha256, i) in self._headless or any(i not in own for own in kept)}
 
     def append(self, infos: Iterable[PageInfo]) -> None:
         """Takes what came along with some pages.
@@ -145,11 +174,20 @@ class ExtrasWriter:
         for info in infos:
             key = (info.ref.document_sha256, info.ref.page_index)
             for name, writer in self._writers.items():
-                if key[1] in writer.kept.get(key[0], ()) and (name == WORDS or not info.turned):
+                known = key[1] in writer.kept.get(key[0], ())
+                if known and not (self._completes(info) if name == WORDS else info.turned):
                     continue  # both are the same from whatever network; words may have been recognised since
                 row = row_of(name, info)
                 if row is not None:
                     writer.append(key, row)
+
+    def _completes(self, info: PageInfo) -> bool:
+        """Whether a page brings words with a head where there are some without."""
+        key = (info.ref.document_sha256, info.ref.page_index)
+        if key not in self._headless or info.words is None or info.words.origin != TEXT_WORDS:
+            return False
+        self._headless.discard(key)
+        return True
 
     def give_up(self, key: Key, message: str) -> None:
         """Notes that a page that has features could not be drawn again, so that it is not tried each time."""
@@ -160,6 +198,10 @@ class ExtrasWriter:
         for name, writer in self._writers.items():
             if key[1] not in writer.kept.get(key[0], set()):
                 writer.append(key, empty[name])
+            elif name == WORDS and key in self._headless:
+                [own] = writer.table.read([key]).drop_columns(POSITION).to_pylist()
+                self._headless.discard(key)
+                writer.append(key, own | {"message": as_utf8(message)})
 
     def flush(self) -> None:
         """Writes what has come."""

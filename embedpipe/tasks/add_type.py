@@ -16,13 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedpipe.classifiers.bundles import ClassifierBundle
+from embedpipe.classifiers.calibration.decisions import ERROR_RATE
+from embedpipe.classifiers.calibration.shift import advice, never_ok
 from embedpipe.classifiers.evaluation import LabelledPages, cross_validate, document_scores
 from embedpipe.classifiers.finetuned import MANIFEST, parts_of
 from embedpipe.classifiers.held_out import held_out_of, honest_folds
 from embedpipe.classifiers.lessons import missing, variants
 from embedpipe.classifiers.lessons.missing import Missing
 from embedpipe.classifiers.metrics import per_class
-from embedpipe.classifiers.stored_answers import statuses, told, total
+from embedpipe.classifiers.stored_answers import decided_by_each, statuses, total
 from embedpipe.classifiers.training import TrainingRecipe, apart, fit, labelled_pages, learnt_pages
 from embedpipe.core import versions
 from embedpipe.core.display import name_of
@@ -108,6 +110,7 @@ class Outcome:
         statuses_before: How many stored documents were `ok`, `ambiguous` and `novel`, by the type predicted before,
             without the examples.
         statuses_after: The same by the type predicted now.
+        advice: Where fewer answers are sure, or none: why, and what to do, a line each.
         missing: What labels lack, and so was not learnt from.
         version: Of the new classifier; None if nothing was kept.
         report: What was embedded, and what failed.
@@ -123,6 +126,7 @@ class Outcome:
     status_changed: list[Change] = field(default_factory=list)
     statuses_before: dict[str, dict[str, int]] = field(default_factory=dict)
     statuses_after: dict[str, dict[str, int]] = field(default_factory=dict)
+    advice: list[str] = field(default_factory=list)
     missing: Missing | None = None
     version: int | None = None
     report: Report = field(default_factory=Report)
@@ -132,6 +136,11 @@ class Outcome:
     def sure(self) -> tuple[int, int]:
         """How many stored documents had a sure answer before, and have one now."""
         return total(self.statuses_before)["ok"], total(self.statuses_after)["ok"]
+
+    @property
+    def less_sure(self) -> bool:
+        """Whether fewer answers are sure now, or none of them."""
+        return self.sure[1] < max(self.sure[0], 1)
 
 
 def add_type(
@@ -327,7 +336,8 @@ def _compare(
     outcome: Outcome,
 ) -> None:
     """Records where the answers of new and old classifier about stored documents differ, in type or status."""
-    before, after = told(store, bundles)
+    found = decided_by_each(store, bundles)
+    before, after = ({} if one is None else one.answers(own.classes) for one, own in zip(found, bundles, strict=True))
     pages = store.pages()
     kinds = workspace.labels().of_pages(pages)["label"]
     labels = dict(zip(pages["document_sha256"][::-1], kinds[::-1], strict=True))
@@ -346,6 +356,10 @@ def _compare(
     others = [sha256 for sha256 in before if sha256 not in examples]
     outcome.statuses_before = statuses(before[sha256] for sha256 in others)
     outcome.statuses_after = statuses(after[sha256] for sha256 in others)
+    bundle, now = bundles[1], found[1]
+    if now is not None and outcome.less_sure:
+        reasons = never_ok(bundle.documents, bundle.classes, ERROR_RATE)
+        outcome.advice = reasons or advice(now.shift, bundle.name, ERROR_RATE)
 
 
 def _keep(workspace: Workspace, aside: Workspace, name: str, new: list[Label], *, relabel: bool) -> int:
@@ -380,6 +394,7 @@ def as_json(lesson: Lesson, outcome: Outcome) -> dict[str, Any]:
             "after_by_type": outcome.statuses_after,
         },
         "fewer_sure": outcome.sure[1] < outcome.sure[0],
+        "advice": outcome.advice,
         "missing": outcome.missing.as_json() if outcome.missing else None,
         "kept": lesson.keep,
         "version": outcome.version,

@@ -6,32 +6,27 @@
     labels/batches.jsonl        what each batch changed, and what was undone since
 
 Batches of several people at a time are merged by document: nothing but the documents of a batch is touched, and undoing
-one leaves alone what others have changed since. A batch is in labels.csv before it is told to be kept.
+one leaves alone what others have changed since. A batch is in its file before any label of it is written, so that none
+is without a batch by which it is undone; whoever opens the labels next settles what a kill or a full disk interrupted.
 """
 
-import json
-import os
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from embedpipe.core.errors import ArtifactError, EmbedpipeError, LabelsError
-from embedpipe.core.files import mark_of, now, replacing, synced
+from embedpipe.core.files import mark_of, now
 from embedpipe.store.labels import Key, Label, Labels
 from embedpipe.store.workspace import Workspace
+from embedpipe.tasks import label_batches as batches_of
+from embedpipe.tasks.label_batches import Entry, Journal, State
 
 CHECKED, SUGGESTED, CONFIRMED = STATES = ("checked", "suggested", "confirmed")
 
 COMMAND = "serve"
 """In the history of labels."""
-
-_KEPT = 500
-_LARGEST = 8 * 1024**2
-"""Batches that can be undone, and bytes of their file from which older ones are left out."""
-
-State = tuple[dict[str, Any] | None, ...]
-"""The label of a document or page in each of the `STATES`, as they are written to the file of batches."""
 
 Tables = tuple[Labels, Labels, Labels]
 """The labels in each of the `STATES`."""
@@ -76,27 +71,6 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """A batch as it was kept.
-
-    Attributes:
-        number: From 1.
-        when: ISO 8601, UTC.
-        client: Who decided.
-        state: As of the batch.
-        changes: What each document or page had before, and after.
-        undone: Whether it is undone now.
-    """
-
-    number: int
-    when: str
-    client: str
-    state: str
-    changes: Mapping[Key, tuple[State, State]]
-    undone: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class Done:
     """What became of a batch, or of undoing it.
 
@@ -121,20 +95,6 @@ class _Read:
 
     mark: object = None
     value: Any = None
-
-
-@dataclass(slots=True)
-class _Journal:
-    """The batches, oldest first, and the numbers of those that were undone, in the order in which they were."""
-
-    entries: dict[int, Entry] = field(default_factory=dict)
-    undone: list[int] = field(default_factory=list)
-    last: int = 0
-
-    def trim(self) -> None:
-        """Puts the batches in the order of their numbers, and drops those that are too old to be undone."""
-        self.entries = {number: self.entries[number] for number in sorted(self.entries)[-_KEPT:]}
-        self.undone = [number for number in self.undone if number in self.entries]
 
 
 class LabelBook:
@@ -165,14 +125,7 @@ class LabelBook:
 
     def _beside(self, kept: _Read, file: Path) -> Labels:
         """Labels of a file beside labels.csv."""
-
-        def read(file: Path) -> Labels:
-            try:
-                return self._workspace.read_labels(file)
-            except EmbedpipeError as error:
-                raise ArtifactError(f"{error}; remove it: its lines teach nothing") from error
-
-        labels: Labels = self._fresh(kept, file, read)
+        labels: Labels = self._fresh(kept, file, lambda file: read_beside(self._workspace, file))
         return labels
 
     def _copies(self) -> Tables:
@@ -180,11 +133,11 @@ class LabelBook:
 
     def entries(self) -> list[Entry]:
         """The batches, newest first."""
-        return list(reversed(self._batches().entries.values()))
+        return list(reversed(self._settled().entries.values()))
 
     def can(self, client: str = "") -> tuple[bool, bool]:
         """Whether there is a batch to undo, and one to redo, of a client or of anybody."""
-        journal = self._batches()
+        journal = self._settled()
         own = [e for e in journal.entries.values() if client in ("", e.client)]
         return any(not e.undone for e in own), any(e.undone and e.number in journal.undone for e in own)
 
@@ -197,16 +150,16 @@ class LabelBook:
 
         Raises:
             LabelsError: A type has a name that means something else; then nothing is kept.
-            ArtifactError: The labels cannot be written; what was written before that stays.
+            ArtifactError: The labels cannot be written; what was written before that can be undone.
         """
         with self._workspace.changing_labels():
-            tables, journal = self._copies(), self._batches()
+            tables, journal = self._begin()
             entries = []
             for number, batch in enumerate(batches, journal.last + 1):
                 changes = _decide(tables, batch, paths)
                 entries.append(Entry(number, now(), batch.client, batch.state, changes))
             told = [entry for entry in entries if entry.changes]
-            self._keep(tables, [_entry_line(entry) for entry in told])
+            self._keep(tables, [batches_of.batch_line(entry) for entry in told])
         labels, suggested, _ = (table.count for table in tables)
         return [Done(e.number if e.changes else 0, tuple(e.changes), (), labels, suggested) for e in entries]
 
@@ -215,7 +168,7 @@ class LabelBook:
 
         Raises:
             LabelsError: There is none.
-            ArtifactError: The labels cannot be written; what was written before that stays.
+            ArtifactError: The labels cannot be written; what was written before that can be undone.
         """
         return self._turn(number, client, undo=True)
 
@@ -225,24 +178,66 @@ class LabelBook:
 
     def _turn(self, number: int | None, client: str, *, undo: bool) -> Done:
         with self._workspace.changing_labels():
-            tables, journal = self._copies(), self._batches()
+            tables, journal = self._begin()
             entry = _chosen(journal, number, client, undo=undo)
-            changed, left = [], []
+            changed, left = dict[Key, tuple[State, State]](), []
             for key, (before, after) in entry.changes.items():
                 current, wanted = (after, before) if undo else (before, after)
                 if _state(tables, key) != current:
                     left.append(key[0])
                     continue
                 _set(tables, key, wanted)
-                changed.append(key)
-            self._keep(tables, [{"undo" if undo else "redo": entry.number}])
+                changed[key] = current, wanted
+            self._keep(tables, [batches_of.turn_line(entry.number, changed, undo=undo)])
         labels, suggested, _ = (table.count for table in tables)
         return Done(entry.number, tuple(changed), tuple(dict.fromkeys(left)), labels, suggested)
 
-    def _keep(self, tables: Tables, lines: Sequence[Mapping[str, Any]]) -> None:
-        """Writes what has changed: labels first, so that a kill leaves none that is told to be kept and is not."""
-        if not lines:
+    def settle(self) -> None:
+        """Ends what a kill or a full disk interrupted: what has its checked label gets the rest, and else nothing.
+
+        Raises:
+            ArtifactError: The labels cannot be written, or are being changed by somebody else all the time.
+        """
+        if self._batches().ahead:
+            with self._workspace.changing_labels():
+                self._begin()
+
+    def _settled(self) -> Journal:
+        """The batches, settled where that can be done."""
+        with contextlib.suppress(ArtifactError):  # whoever changes labels next is told
+            self.settle()
+        return self._batches()
+
+    def _begin(self) -> tuple[Tables, Journal]:
+        """All that is to be changed, settled; call it with the lock of the labels held."""
+        if ahead := self._batches().ahead:
+            tables = self._copies()
+            steps = [step for step in _reached(tables, ahead) if step["changes"]]
+            file = batches_file(self._workspace)
+            if steps != ahead:
+                batches_of.append(file, [batches_of.DROPPED, *steps])
+            self._write(tables)
+            if steps:
+                batches_of.append(file, [batches_of.KEPT])
+        return self._copies(), self._batches()
+
+    def _keep(self, tables: Tables, steps: Sequence[Mapping[str, Any]]) -> None:
+        """Writes what has changed: the steps first, so that no label is there that cannot be undone."""
+        if not steps:
             return
+        file, journal = batches_file(self._workspace), self._batches()
+        batches_of.append(file, [{**step, "ahead": True} for step in steps])
+        self._write(tables)
+        for step in steps:
+            batches_of.take(journal, step)
+        with contextlib.suppress(ArtifactError):  # all is kept: whoever opens the labels next says so in the file
+            batches_of.append(file, [batches_of.KEPT])
+            if batches_of.size_of(file) > batches_of.LARGEST:
+                batches_of.shorten(file, journal)
+            self._journal.mark = mark_of(file)
+
+    def _write(self, tables: Tables) -> None:
+        """Writes the tables that have changed, checked labels first: `_reached` relies on the order."""
         (checked, *others), before = tables, self.checked()
         if checked.rows != before.rows or len(checked.kept) != len(before.kept):
             self._workspace.keep_labels(checked, COMMAND, before=before, one_by_one=True)
@@ -251,16 +246,9 @@ class LabelBook:
             if labels.rows != kept.value.rows:
                 labels.save(file)
                 kept.mark, kept.value = mark_of(file), labels
-        batches, journal = batches_file(self._workspace), self._journal.value
-        _append(batches, lines)
-        for line in lines:
-            _take(journal, line)
-        if _size(batches) > _LARGEST:
-            _shorten(batches, journal)
-        self._journal.mark = mark_of(batches)
 
-    def _batches(self) -> _Journal:
-        journal: _Journal = self._fresh(self._journal, batches_file(self._workspace), _read_batches)
+    def _batches(self) -> Journal:
+        journal: Journal = self._fresh(self._journal, batches_file(self._workspace), batches_of.read)
         return journal
 
     @staticmethod
@@ -275,6 +263,18 @@ def is_confirmed(confirmed: Labels, sha256: str, page_number: int, kind: str) ->
     """Whether somebody confirmed that a document (page 0), or a page, is of a type: it is not told as likely wrong."""
     rows = confirmed.rows.get((sha256, page_number)), confirmed.rows.get((sha256, 0))
     return any(row is not None and row.label == kind for row in rows)
+
+
+def read_beside(workspace: Workspace, file: Path) -> Labels:
+    """Labels of `suggested_file` or `confirmed_file`; empty where there are none.
+
+    Raises:
+        ArtifactError: The file is no table; what to do is said.
+    """
+    try:
+        return workspace.read_labels(file)
+    except EmbedpipeError as error:
+        raise ArtifactError(f"{error}; remove it: its lines teach nothing") from error
 
 
 def suggested_file(workspace: Workspace) -> Path:
@@ -299,16 +299,17 @@ def batches_file(workspace: Workspace) -> Path:
 def forget(workspace: Workspace, documents: Iterable[str]) -> None:
     """Removes documents from all but labels.csv, also from what can be undone; call it with the lock of labels held."""
     gone = set(documents)
+    LabelBook(workspace)._begin()  # noqa: SLF001 - the file of batches is written again, without steps that lie ahead
     for file in _files(workspace):
         labels = workspace.read_labels(file)
         if labels.forget(gone):
             labels.save(file)
     if batches_file(workspace).exists():
-        journal = _read_batches(batches_file(workspace))
+        journal = batches_of.read(batches_file(workspace))
         for number, entry in journal.entries.items():
             changes = {key: states for key, states in entry.changes.items() if key[0] not in gone}
             journal.entries[number] = replace(entry, changes=changes)
-        _shorten(batches_file(workspace), journal)
+        batches_of.shorten(batches_file(workspace), journal)
 
 
 def _decide(tables: Tables, batch: Batch, paths: Mapping[str, str]) -> dict[Key, tuple[State, State]]:
@@ -339,13 +340,13 @@ def _decide(tables: Tables, batch: Batch, paths: Mapping[str, str]) -> dict[Key,
     return {key: (had, has) for key, (had, has) in states if had != has}
 
 
-def _chosen(journal: _Journal, number: int | None, client: str, *, undo: bool) -> Entry:
+def _chosen(journal: Journal, number: int | None, client: str, *, undo: bool) -> Entry:
     """The batch that is to be undone or done again."""
     word = "undo" if undo else "redo"
     if number is not None:
         entry = journal.entries.get(number)
         if entry is None:
-            raise LabelsError(f"there is no batch {number} to {word}: only the last {_KEPT} are kept")
+            raise LabelsError(f"there is no batch {number} to {word}: only the last {batches_of.MOST} are kept")
         if entry.undone == undo:
             raise LabelsError(f"batch {number} is {'undone already' if undo else 'not undone'}")
         return entry
@@ -379,91 +380,26 @@ def _set(tables: Tables, key: Key, state: State) -> None:
             labels.more[key] = dict(written["more"])
 
 
+def _reached(tables: Tables, ahead: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The steps that lie ahead, with those documents and pages alone whose first table was written.
+
+    The other tables are given what these lack. Each table is replaced in one step, so that of the documents of a batch
+    all are there or none, unless somebody has changed them since.
+    """
+    net: dict[Key, tuple[State, State]] = {}
+    for step in ahead:
+        for key, (before, after) in batches_of.changes_of(step).items():
+            net[key] = net[key][0] if key in net else before, after
+    reached = set()
+    for key, (before, after) in net.items():
+        now_there = _state(tables, key)
+        written = next((has == b for a, b, has in zip(before, after, now_there, strict=True) if a != b), True)
+        if written:
+            reached.add(key)
+            rest = zip(before, after, now_there, strict=True)
+            _set(tables, key, tuple(b if has == a else has for a, b, has in rest))
+    return [batches_of.only(step, reached) for step in ahead]
+
+
 def _copy(labels: Labels) -> Labels:
     return replace(labels, rows=dict(labels.rows), kept=list(labels.kept), more=dict(labels.more), conflicts=[])
-
-
-def _entry_line(entry: Entry) -> dict[str, Any]:
-    changes = [[*key, *states] for key, states in entry.changes.items()]
-    return {
-        "batch": entry.number,
-        "when": entry.when,
-        "client": entry.client,
-        "state": entry.state,
-        "changes": changes,
-    }
-
-
-def _take(journal: _Journal, line: Mapping[str, Any]) -> None:
-    """Takes a line of the file of batches."""
-    if "batch" in line:
-        changes = {(c[0], int(c[1])): (_as_state(c[2]), _as_state(c[3])) for c in line["changes"]}
-        entry = Entry(
-            int(line["batch"]), line["when"], line["client"], line["state"], changes, bool(line.get("undone"))
-        )
-        journal.entries[entry.number] = entry
-        journal.last = max(journal.last, entry.number)
-        if entry.undone:
-            journal.undone.append(entry.number)
-        else:  # who goes on from an earlier state cannot go forward any more
-            own = {number for number in journal.undone if journal.entries[number].client == entry.client}
-            journal.undone = [number for number in journal.undone if number not in own]
-    for word in ("undo", "redo"):
-        number = line.get(word)
-        if number in journal.entries:
-            journal.entries[number] = replace(journal.entries[number], undone=word == "undo")
-            journal.undone = [one for one in journal.undone if one != number] + [number] * (word == "undo")
-
-
-def _as_state(written: Sequence[Any]) -> State:
-    """A state as it was written, also before labels could be confirmed."""
-    checked, suggested, *more = written
-    return checked, suggested, more[0] if more else None
-
-
-def _read_batches(file: Path) -> _Journal:
-    """Reads the batches; what a kill left of a last line, or a disk damaged, is passed over."""
-    journal = _Journal()
-    try:
-        content = file.read_bytes()
-    except FileNotFoundError:
-        return journal
-    except OSError as error:
-        raise ArtifactError(f"cannot read {file}: {error.strerror or error}") from error
-    for text in content.splitlines():
-        try:
-            _take(journal, json.loads(text))
-        except (ValueError, LookupError, TypeError, AttributeError):
-            continue
-    journal.trim()
-    return journal
-
-
-def _append(file: Path, lines: Sequence[Mapping[str, Any]]) -> None:
-    text = "".join(json.dumps(line) + "\n" for line in lines)  # paths need not be UTF-8
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with open(file, "a+b") as stream:
-            end = stream.seek(0, os.SEEK_END)
-            torn = end > 0 and (stream.seek(end - 1), stream.read(1))[1] != b"\n"  # a kill left half a line
-            stream.write(("\n" * torn + text).encode())
-        synced(file)
-    except OSError as error:
-        raise ArtifactError(f"cannot write {file}: {error.strerror or error}") from error
-
-
-def _shorten(file: Path, journal: _Journal) -> None:
-    """Writes the batches again, without those that are too old; those that are undone last, in that order."""
-    journal.trim()
-    done = [_entry_line(entry) for entry in journal.entries.values() if not entry.undone]
-    undone = [{**_entry_line(journal.entries[number]), "undone": True} for number in journal.undone]
-    with replacing(file) as temporary:
-        lines = (json.dumps(line) + "\n" for line in [*done, *undone])
-        temporary.write_text("".join(lines), encoding="utf-8")
-
-
-def _size(file: Path) -> int:
-    try:
-        return os.stat(file).st_size
-    except OSError:
-        return 0

@@ -22,8 +22,10 @@ from embedpipe.store.joining.joined_labels import join as join_labels
 from embedpipe.store.joining.linking import linked
 from embedpipe.store.joining.stores import Joined, Tell
 from embedpipe.store.joining.stores import join as join_stores
+from embedpipe.store.labels import Label
 from embedpipe.store.page_extras import TABLES, page_table
 from embedpipe.store.workspace import FINETUNED, Workspace
+from embedpipe.tasks.decide import confirmed_file, read_beside, suggested_file
 from embedpipe.tasks.embed import Progress
 
 _KEYED = {"cues.parquet": 2, "kinds.parquet": 1}
@@ -39,7 +41,9 @@ class Merged:
         variants: Those of variants of pages.
         tables: Thumbnails and words.
         places: Where documents are.
-        labels: What became of them.
+        labels: What became of the checked ones.
+        suggested: Of those that nobody has checked.
+        confirmed: Of those that a person kept when they were told to be likely wrong.
         rows: New rows of the tables of cues and kinds, by file.
         backbones: Fine-tuned networks that came along.
         left: Classifiers of the sources, which stay there: they learnt from their own pages alone.
@@ -51,6 +55,8 @@ class Merged:
     tables: list[page_tables.JoinedTable] = field(default_factory=list)
     places: small_tables.JoinedPlaces = field(default_factory=small_tables.JoinedPlaces)
     labels: JoinedLabels = field(default_factory=JoinedLabels)
+    suggested: JoinedLabels = field(default_factory=JoinedLabels)
+    confirmed: JoinedLabels = field(default_factory=JoinedLabels)
     rows: dict[str, int] = field(default_factory=dict)
     backbones: list[str] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
@@ -179,13 +185,39 @@ def _join_small(workspace: Workspace, sources: Sequence[Workspace], merged: Merg
 
 
 def _join_labels(workspace: Workspace, sources: Sequence[Workspace], merged: Merged) -> None:
-    if not any(source.labels_file.exists() for source in sources):
-        return
-    others = [(str(source.root), source.read_labels(source.labels_file)) for source in sources]
+    """Checked labels first: what has one needs no suggestion, and whoever kept a label kept that of this type."""
     with workspace.changing_labels():
-        labels = workspace.labels()
-        merged.labels = join_labels(labels, others, str(workspace.root))
-        workspace.keep_labels(labels, "merge")
+        if any(source.labels_file.exists() for source in sources):
+            labels = workspace.labels()
+            others = [(str(source.root), source.read_labels(source.labels_file)) for source in sources]
+            merged.labels = join_labels(labels, others, str(workspace.root))
+            workspace.keep_labels(labels, "merge")
+        checked = workspace.read_labels(workspace.labels_file).rows
+
+        def is_open(label: Label) -> bool:
+            return label.key not in checked
+
+        def is_kept(label: Label) -> bool:
+            return label.key in checked and checked[label.key].label == label.label
+
+        merged.suggested = _join_beside(workspace, sources, suggested_file, is_open)
+        merged.confirmed = _join_beside(workspace, sources, confirmed_file, is_kept)
+
+
+def _join_beside(
+    workspace: Workspace,
+    sources: Sequence[Workspace],
+    file_of: Callable[[Workspace], Path],
+    counts: Callable[[Label], bool],
+) -> JoinedLabels:
+    """Labels beside labels.csv, by the rules of those in it."""
+    labels = read_beside(workspace, file_of(workspace))
+    before = dict(labels.rows), list(labels.kept)
+    others = [(str(source.root), read_beside(source, file_of(source))) for source in sources]
+    joined = join_labels(labels, others, str(workspace.root), counts)
+    if (labels.rows, labels.kept) != before:
+        labels.save(file_of(workspace))
+    return joined
 
 
 def _bring_backbones(workspace: Workspace, sources: Sequence[Workspace]) -> list[str]:

@@ -1,5 +1,6 @@
 """Writes labels for all who decide at once: whoever comes while the disk is written to is taken along with the next."""
 
+import contextlib
 import queue
 import threading
 from collections.abc import Callable, Mapping
@@ -11,8 +12,9 @@ from typing import TypeVar
 from embedpipe.core.errors import EmbedpipeError
 from embedpipe.store.labels import Label, Labels
 from embedpipe.store.workspace import Workspace
-from embedpipe.tasks.decide import CHECKED, SUGGESTED, Batch, Done, Entry, LabelBook
+from embedpipe.tasks.decide import CHECKED, SUGGESTED, Batch, Done, LabelBook
 from embedpipe.tasks.heap import labels_of
+from embedpipe.tasks.label_batches import Entry
 
 T = TypeVar("T")
 
@@ -72,6 +74,8 @@ class Scribe:
 
     def __init__(self, workspace: Workspace) -> None:
         self._book = LabelBook(workspace)
+        with contextlib.suppress(EmbedpipeError):  # told to whoever labels
+            self._book.settle()
         self._lock = threading.Lock()
         self._held: Held | None = None
         self._wishes: queue.Queue[_Wish | None] = queue.Queue()

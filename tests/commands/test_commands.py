@@ -69,7 +69,8 @@ def artifacts(pile: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     embedded = values(run("embed", pile, "--label-by", "folder", "--artifacts", folder, "--json", *TINY, *SMALL))
     assert embedded["documents"] == 15
     assert embedded["failed"] == 0
-    values(run("fit-svm", "--artifacts", folder, "--json"))
+    [why] = values(run("fit-svm", "--artifacts", folder, "--json"))["advice"]
+    assert "no answer can be ok" in why
     return folder
 
 

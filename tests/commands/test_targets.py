@@ -135,8 +135,8 @@ REPLACERS = {
     "store/page_table.py",
     "store/part_contents.py",
     "store/sources.py",
-    "tasks/decide.py",
     "tasks/heap.py",
+    "tasks/label_batches.py",
 }
 """Modules that write artifacts, or files where there is none yet."""
 

@@ -92,6 +92,36 @@ def test_a_projection_loses_no_near_pair() -> None:
     assert {tuple(pair) for pair in found.tolist()} == {tuple(pair) for pair in exact.tolist()}
 
 
+def test_copies_of_one_form_make_few_pairs_and_stay_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some thousand would make millions; rows that are near some of them only are in the same group as before."""
+    rng = np.random.default_rng(0)
+    drift = np.linspace(0, 4, 600)[:, None] * rng.normal(size=64)  # the first of the chain is not near its last
+    chain = rng.normal(size=64) + drift
+    X = np.vstack([chain, alike(3, 300, dim=64), rng.normal(size=(100, 64))]).astype(np.float32)
+    X = (X / np.linalg.norm(X, axis=1, keepdims=True))[rng.permutation(len(X))]
+    exact, cosines = near_pairs(X, 0.95)
+    monkeypatch.setattr(near_duplicates, "CROWDED", 50)
+    monkeypatch.setattr(near_duplicates, "MOST", 3)
+    found, some = near_pairs(X, 0.95)
+    behind = np.bincount(exact[:, 0], minlength=len(X))
+    assert len(found) < (3 + 1) * len(X) + behind[behind <= 50].sum() < len(exact) / 2
+    before, after = connected(exact, len(X)), connected(found, len(X))
+    np.testing.assert_array_equal(after, before)
+    known = dict(zip(map(tuple, exact.tolist()), cosines, strict=True))
+    assert [known[one, other] for one, other in found.tolist()] == some.tolist()
+
+
+def test_what_only_a_crowded_row_connects_stays_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The nearest of the first row are in one heap; that it lies near another one as well is not lost."""
+    monkeypatch.setattr(near_duplicates, "CROWDED", 50)
+    monkeypatch.setattr(near_duplicates, "MOST", 3)
+    angles = np.radians([10.0, *[0.0] * 100, *[26.0] * 100])
+    X = np.column_stack([np.cos(angles), np.sin(angles)]).astype(np.float32)
+    assert not (X[1] @ X[-1] >= 0.95)
+    found, _ = near_pairs(X, 0.95)
+    assert set(connected(found, len(X))) == {0}
+
+
 def test_rows_with_very_many_near_ones_stay_together(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of each row only some near ones are named, yet a form that is there 200 times is one group."""
     monkeypatch.setattr(near_duplicates, "MOST", 3)

@@ -88,6 +88,8 @@ def test_a_new_type_is_learnt(pile: Path, workspace: Workspace, tiny: Backbone) 
     values = as_json(Lesson("plan", ()), outcome)
     assert {"type", "pages", "documents", "seconds", "before", "after", "changed"} <= values.keys()
     assert values["enough"] is False
+    [why] = values["advice"]
+    assert "it takes 19 held-out documents of one kind of source" in why
 
 
 def test_earlier_answers_that_change_are_named(pile: Path, workspace: Workspace, tiny: Backbone) -> None:
@@ -226,10 +228,12 @@ def test_fewer_sure_answers_are_warned_of(capsys: pytest.CaptureFixture[str]) ->
     counts = {"letter": {"ok": 120, "ambiguous": 68, "novel": 0}}
     fewer = {"letter": {"ok": 60, "ambiguous": 126, "novel": 2}}
     outcome = Outcome(1, 1, 9, {}, {}, [], [change], counts, fewer)
+    outcome.advice = ["no answer can be ok: why"]
     _print_lesson(Lesson("plan", ()), outcome, Output())
     shown = capsys.readouterr().out
     assert "of 188 earlier answers 0 change their type, and 1 how sure they are" in shown
     assert "warning: 60 of 188 earlier answers are sure now, 120 were before" in shown
+    assert "no answer can be ok: why" in shown
     assert as_json(Lesson("plan", ()), outcome)["fewer_sure"] is True
     _print_lesson(Lesson("plan", ()), replace(outcome, statuses_after=counts), Output())
     assert "warning" not in capsys.readouterr().out

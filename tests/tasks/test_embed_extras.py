@@ -1,5 +1,6 @@
 """Thumbnails and words are kept with the features, filled up where they lack, and forgotten with their document."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,14 +13,15 @@ from conftest import TINY
 from embedpipe.backbones.building import load_backbone
 from embedpipe.backbones.engines import Backbone, EngineChoice
 from embedpipe.core.errors import NetworkError
-from embedpipe.core.records import NO_WORDS, TEXT_WORDS, FeatureBatch, PageInfo, PageRef
+from embedpipe.core.records import NO_WORDS, OCR_WORDS, TEXT_WORDS, FeatureBatch, PageInfo, PageRef
 from embedpipe.embedding.reading import Reading
 from embedpipe.embedding.streaming import Settings
 from embedpipe.pages import rendering
 from embedpipe.pages.documents import Limits
 from embedpipe.pages.extras.thumbnails import LONG_SIDE, pixels_of
-from embedpipe.pages.extras.words import as_rows, hashed
+from embedpipe.pages.extras.words import BUCKETS, as_rows, hashed
 from embedpipe.store.page_extras import TABLES, THUMBNAILS, WORDS, ExtrasWriter, page_table, thumbnails_of, words_of
+from embedpipe.store.page_table import PageTableWriter
 from embedpipe.store.workspace import Workspace
 from embedpipe.tasks.embed import embed
 from embedpipe.tasks.forget import forget
@@ -95,6 +97,45 @@ def test_a_page_that_cannot_be_drawn_again_keeps_its_features(
     assert thumbnails_of(workspace.root, keys_of(workspace)) == {}
     again = embed(workspace, [str(letter)], tiny)
     assert (again.skipped, again.filled) == (2, 0)
+
+
+def keep_as_before_heads(workspace: Workspace) -> None:
+    """Makes the words of pages what an earlier version kept."""
+    table = page_table(workspace.root, WORDS)
+    keys = [(sha256, index) for sha256, indices in table.kept().items() for index in indices]
+    rows = table.read(keys).drop_columns("position").to_pylist()
+    shutil.rmtree(workspace.root / "pages")
+    writer = PageTableWriter(page_table(workspace.root, WORDS))
+    for key, row in zip(keys, rows, strict=True):
+        own = [place for place, column in enumerate(row["columns"]) if column < BUCKETS]
+        writer.append(key, row | {name: [row[name][place] for place in own] for name in ("columns", "counts")})
+    writer.flush()
+
+
+def test_words_of_an_earlier_version_get_their_heads_when_files_are_met(
+    workspace: Workspace, tiny: Backbone, letter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the network, once; what was recognised in pictures stays, as does what cannot be drawn again."""
+    embed(workspace, [str(letter)], tiny, keep=("words",))
+    keep_as_before_heads(workspace)
+    keys = keys_of(workspace)
+    assert words_of(workspace.root, keys)[:, BUCKETS:].nnz == 0
+    before = words_of(workspace.root, keys)
+    monkeypatch.setattr(Backbone, "start", no_network)
+    with monkeypatch.context() as patch:
+        patch.setattr("embedpipe.store.page_extras.TEXT_WORDS", OCR_WORDS)
+        assert embed(workspace, [str(letter)], tiny, keep=("words",)).filled == 0
+    report = embed(workspace, [str(letter)], tiny, keep=("words",))
+    assert (report.embedded, report.filled) == (0, 1)
+    (page,) = np.flatnonzero(np.diff(words_of(workspace.root, keys).indptr))
+    assert (words_of(workspace.root, keys)[[page]] != as_rows([hashed(LETTER)])).nnz == 0
+    assert embed(workspace, [str(letter)], tiny, keep=("words",)).filled == 0
+    keep_as_before_heads(workspace)
+    broken = Settings(limits=Limits(page_seconds=1e-6))
+    report = embed(workspace, [str(letter)], tiny, keep=("words",), settings=broken)
+    assert (report.failed, report.filled) == (0, 0)
+    assert (words_of(workspace.root, keys) != before).nnz == 0
+    assert embed(workspace, [str(letter)], tiny, keep=("words",)).filled == 0
 
 
 def test_damage_heals_when_the_files_are_met(workspace: Workspace, tiny: Backbone, letter: Path) -> None:

@@ -26,6 +26,7 @@ from embedpipe.store.labels import Label
 from embedpipe.store.page_extras import TABLES, page_table
 from embedpipe.store.parts import Part
 from embedpipe.store.workspace import Workspace
+from embedpipe.tasks.decide import Batch, Decision, LabelBook
 from embedpipe.tasks.embed import embed
 from embedpipe.tasks.forget import forget
 from embedpipe.tasks.merge import merge
@@ -193,6 +194,35 @@ def test_labels_that_differ_are_listed(shards: list[Workspace], workspace: Works
         "b": ({"x", "y"}, ""),
         "c": ({"x", "y", "z"}, "z"),
     }
+
+
+def test_suggested_and_confirmed_labels_come_along(shards: list[Workspace], workspace: Workspace) -> None:
+    """By the rules of checked ones, which go before a suggestion; a label is confirmed where it is the one there is."""
+    given = (
+        ("suggested", {"a": "x", "b": "x", "c": "x", "d": "x"}, {"a": "x", "b": "y", "c": "y", "e": "x"}),
+        ("confirmed", {"e": "x", "f": "x", "0": "x"}, {"0": "y"}),
+    )
+    for number, shard in enumerate(shards):
+        for state, *said in given:
+            batch = [Decision(name * 64, kind) for name, kind in said[number].items()]
+            LabelBook(shard).apply([Batch(batch, state)], {})
+    own = LabelBook(workspace)
+    own.apply([Batch([Decision("c" * 64, "z"), Decision("f" * 64, "z")], "suggested")], {})
+    own.apply([Batch([Decision("d" * 64, "z")])], {})
+    merged = merge(workspace, shards)
+    book = LabelBook(workspace)
+    tables = [{key[0][0]: row.label for key, row in one().rows.items()} for one in (book.checked, book.suggested)]
+    assert tables == [{"d": "z", "e": "x", "f": "x"}, {"a": "x", "c": "z"}]
+    assert {key[0][0]: row.label for key, row in book.confirmed().rows.items()} == {"e": "x", "f": "x"}
+    told = merged.suggested
+    assert {c.document[0]: (set(c.types), c.kept) for c in told.conflicts} == {
+        "b": ({"x", "y"}, ""),
+        "c": ({"x", "y", "z"}, "z"),
+    }
+    assert (told.count, told.added, told.left) == (2, 1, 3)
+    assert (merged.confirmed.added, merged.confirmed.left) == (2, 1)
+    again = merge(workspace, shards)
+    assert (again.suggested.added, again.confirmed.added) == (0, 0)
 
 
 _KILLED = """

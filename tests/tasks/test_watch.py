@@ -1,6 +1,7 @@
 """A watched folder: its files are taken as they come, each once, whatever happens meanwhile."""
 
 import errno
+import multiprocessing
 import os
 import shutil
 import signal
@@ -73,8 +74,8 @@ class Watched:
 
     @contextmanager
     def running(self, **more: Any) -> Iterator[None]:
-        """Watches meanwhile; what it raises is raised here."""
-        stop, error = threading.Event(), []
+        """Watches meanwhile; what it raises is raised here, and neither a thread nor a process is left of it."""
+        stop, error, before = threading.Event(), [], set(threading.enumerate())
 
         def work() -> None:
             try:
@@ -90,6 +91,8 @@ class Watched:
             stop.set()
             thread.join(PATIENCE)
             assert not thread.is_alive()
+            assert {one.name for one in threading.enumerate() if one not in before} == set()
+            assert multiprocessing.active_children() == []
         if error:
             raise error[0]
 

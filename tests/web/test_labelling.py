@@ -16,6 +16,7 @@ from embedpipe.store.sorted_ledger import RESERVED
 from embedpipe.store.workspace import Workspace
 from embedpipe.tasks.decide import Batch, Decision, LabelBook, batches_file, suggested_file
 from embedpipe.web import hub as hub_module
+from embedpipe.web.scribe import Scribe
 
 
 def give(server: TestClient, *labels: tuple[str, str | None], **more: Any) -> Any:
@@ -33,6 +34,21 @@ def unlabelled(client: TestClient) -> list[str]:
 def kept(artifacts: Path) -> dict[str, str]:
     """The labels of documents in labels.csv."""
     return {sha256: row.label for (sha256, page), row in Workspace(artifacts).labels().rows.items() if not page}
+
+
+def test_what_a_kill_interrupted_is_settled_before_anybody_looks(workspace: Workspace) -> None:
+    """A suggestion that stayed where its document was checked is gone once the server has started."""
+    document = "a" * 64
+    book = LabelBook(workspace)
+    for state in ("suggested", "checked"):
+        suggested = suggested_file(workspace).read_bytes() if state == "checked" else b""
+        book.apply([Batch([Decision(document, "memo")], state)], {})
+    batches = batches_file(workspace)
+    batches.write_bytes(b"".join(batches.read_bytes().splitlines(keepends=True)[:-1]))
+    suggested_file(workspace).write_bytes(suggested)
+    scribe = Scribe(workspace)
+    assert not Workspace(workspace.root).read_labels(suggested_file(workspace)).rows
+    scribe.close()
 
 
 def test_a_batch_is_kept_told_and_undone(client: TestClient, artifacts: Path) -> None:

@@ -44,6 +44,7 @@ def test_fitting_again_and_what_changed(client: TestClient, artifacts: Path) -> 
     assert answer.status_code == 202
     job = when_over(client, answer.json()["job"])
     assert (job["state"], job["result"]["version"], job["result"]["documents"]) == ("done", 2, 18)
+    assert ["it takes 19 held-out documents" in line for line in job["result"]["advice"]] == [True]
     told = {event["event"] for event in client.get("/events", params={"since": start}).json()["events"]}
     assert {"job", "classifier"} <= told
     assert client.get("/version").json()["classifier"]["version"] == 2

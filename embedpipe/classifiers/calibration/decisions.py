@@ -102,6 +102,7 @@ class Calibration:
             (n_classes,); None for any distance.
         entropy: Of the calibrated probabilities, (n,): how much the type is in doubt. None in earlier versions, where a
             small top probability says that.
+        second: Calibrated probability of the second type, (n,); None in earlier versions.
     """
 
     scale: ProbabilityScale
@@ -117,6 +118,7 @@ class Calibration:
     doubt: NDArray[np.bool_] | None = None
     farthest: NDArray[np.float64] | None = None
     entropy: NDArray[np.float64] | None = None
+    second: NDArray[np.float64] | None = None
 
     @classmethod
     def fit(
@@ -160,6 +162,7 @@ class Calibration:
             learnt=scores[rows, truth] > _NEVER_LEARNT,
             doubt=np.array(True),
             entropy=_entropy(probabilities),
+            second=np.sort(probabilities, axis=1)[:, -2:-1].sum(axis=1),
         )
 
     def smallest_error_rate(self) -> float:
@@ -183,6 +186,21 @@ class Calibration:
         if self.kinds is None:
             return True
         return kind >= 0 and (self.held_out(kind) + 1) * error_rate >= 1.0 - 1e-9
+
+    def may_be_ok(self, kind: int, error_rate: float, rows: NDArray[np.bool_] | None = None) -> bool:
+        """Whether answers about documents of a kind may be "ok": those about some held-out ones have one candidate.
+
+        Of earlier versions it is only known that none may be where every type is a candidate.
+
+        Args:
+            kind: Of `source_kinds.codes`.
+            error_rate: What is asked of the answers.
+            rows: The rows that candidates are learnt from, (n,); all if not given.
+        """
+        own = self._take(self.rows_of(kind) if rows is None else self.rows_of(kind) & rows)
+        second = np.zeros(len(own.truth)) if own.second is None else own.second
+        alone = 1.0 - second > own.largest_nonconformity(error_rate)
+        return self.measured(kind, error_rate) and bool(alone.any())
 
     def decide(
         self,

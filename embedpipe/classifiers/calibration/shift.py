@@ -15,6 +15,7 @@ An inbox ordinarily has another mix of types than the labels have, and several d
 Each kind of source that was measured (`source_kinds`) is tested on its own.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -36,6 +37,9 @@ _PRIOR = 10.0
 """Each type counts as if so many more documents of it had been like those of all types."""
 
 _VALUES = ("distance", "confidence")
+
+_TYPES = 5
+"""Types that are named in a message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +254,54 @@ def promise(calibration: Calibration, error_rate: float) -> str:
     )
 
 
+def never_ok(calibration: Calibration, classes: Sequence[str], error_rate: float) -> list[str]:
+    """Why no answer can be "ok", and what to do, in one line; nothing where some can.
+
+    Args:
+        calibration: Of documents.
+        classes: Names of the types, in the order of the columns.
+        error_rate: What is asked of the answers.
+    """
+    if any(calibration.may_be_ok(kind, error_rate) for kind in range(len(KINDS))):
+        return []
+    return [f"no answer can be ok: {_hindrance(calibration, classes, error_rate)}, and fit again"]
+
+
+def _hindrance(calibration: Calibration, classes: Sequence[str], error_rate: float) -> str:
+    """What keeps all answers from being "ok", and what to do."""
+    n, kinds = len(calibration.truth), range(len(KINDS))
+    measured = [kind for kind in kinds if calibration.measured(kind, error_rate)]
+    if not measured or not n:
+        most = max(calibration.held_out(kind) for kind in kinds)
+        return (
+            f"it takes {_needed(error_rate)} held-out documents of one kind of source, and there are {most}: label "
+            "more, of each type from two sources at least"
+        )
+    rows = np.any([calibration.rows_of(kind) for kind in measured], axis=0)
+    learnt = np.ones(n, bool) if calibration.learnt is None else calibration.learnt
+    if any(calibration.may_be_ok(kind, error_rate, learnt) for kind in measured):
+        lonely = rows & ~learnt
+        names = sorted({classes[column] for column in calibration.truth[lonely]})
+        shown = ", ".join(names[:_TYPES] + ["..."] * (len(names) > _TYPES))
+        return (
+            f"{int(lonely.sum())} of {int(rows.sum())} held-out documents are of types with labels from one source "
+            f"only ({len(names)}: {shown}), which nobody can tell while these are held out; with more than "
+            f"{error_rate:.0%} of such, any type may be meant: label documents of these types from a second source, or "
+            "leave such types out until you have some"
+        )
+    wrong = float(np.mean((calibration.told != calibration.truth)[rows]))
+    return (
+        f"{wrong:.0%} of {int(rows.sum())} held-out documents got another type than theirs, too many for one candidate "
+        f"at an error rate of {error_rate:.0%}: label more documents of the types that `evaluate` shows to be weak, or "
+        "give types that are alike one name"
+    )
+
+
+def _needed(error_rate: float) -> int:
+    """How many documents of a kind have to be held out for an error rate to be promised."""
+    return int(np.ceil(1.0 / error_rate - 1e-9)) - 1
+
+
 def advice(shift: Shift, classifier: str, error_rate: float) -> list[str]:
     """Messages about the kinds without a promise, a line each: what is wrong, and what to do.
 
@@ -276,8 +328,7 @@ def _line(test: KindTest, classifier: str, error_rate: float) -> str:
             f"whether {test.documents:,} documents are scans is not known, for an earlier version stored them and "
             f"their files are gone: {none}; embed them again"
         )
-    needed = int(np.ceil(1.0 / error_rate - 1e-9)) - 1
-    known = f"{test.held_out} of the {needed} that it takes were" if test.held_out else "none was"
+    known = f"{test.held_out} of the {_needed(error_rate)} that it takes were" if test.held_out else "none was"
     augment = "" if test.kind == "digital" else ", or fit with --augment 4 for better guesses"
     return (
         f"{_count(test.documents, test.kind)}, but {known} among the labelled documents that {classifier} was measured "

@@ -58,6 +58,8 @@ def _as_json(merged: "Merged") -> dict[str, object]:
         "tables": [dataclasses.asdict(table) for table in merged.tables],
         "sources": dataclasses.asdict(merged.places),
         "labels": dataclasses.asdict(merged.labels),
+        "suggested": dataclasses.asdict(merged.suggested),
+        "confirmed": dataclasses.asdict(merged.confirmed),
         "rows": merged.rows,
         "backbones": merged.backbones,
         "classifiers_left": merged.left,
@@ -108,6 +110,7 @@ def _print_others(merged: "Merged", output: "Output") -> None:
         output.notice(f"labels differ: {conflict.path}{page}: {said}: {kept}")
     if len(merged.labels.conflicts) > _SHOWN:
         output.notice(f"... and {len(merged.labels.conflicts) - _SHOWN} more labels that differ: --json lists them")
+    _print_beside(merged, output)
     if merged.places.disputed:
         output.notice(
             f"files with another content in two of the artifacts: {merged.places.disputed} ({merged.places.paths[0]}); "
@@ -119,4 +122,25 @@ def _print_others(merged: "Merged", output: "Output") -> None:
     if merged.left:
         output.line(
             f"classifiers stay where they are, for each learnt from its own pages: {len(merged.left)}; fit again"
+        )
+
+
+def _print_beside(merged: "Merged", output: "Output") -> None:
+    """What became of labels that nobody has checked, and of those that were confirmed."""
+    suggested, confirmed = merged.suggested, merged.confirmed
+    if suggested.count or suggested.left:
+        output.line(
+            f"suggested labels: {suggested.count}, of which {suggested.added} are new; left out, for what they label "
+            f"has a checked one: {suggested.left}"
+        )
+    if suggested.conflicts:
+        kept = sum(bool(conflict.kept) for conflict in suggested.conflicts)
+        output.notice(
+            f"suggested labels differ: {len(suggested.conflicts)}: {kept} stay as they were here, "
+            f"{len(suggested.conflicts) - kept} are left out: --json lists them"
+        )
+    if confirmed.count or confirmed.left:
+        output.line(
+            f"confirmed labels: {confirmed.count}, of which {confirmed.added} are new; left out, for the label is "
+            f"another one now: {confirmed.left}"
         )

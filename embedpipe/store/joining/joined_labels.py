@@ -1,6 +1,6 @@
 """Labels of several artifacts joined; where they contradict each other, nothing is decided in silence."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from embedpipe.store.labels import Key, Label, Labels
@@ -35,6 +35,7 @@ class JoinedLabels:
         same: Labels that were there already, or that several sources agree on.
         conflicts: Where they contradict each other.
         lines: Lines that give no label and came along as they are.
+        left: Documents and pages whose labels do not count, and are left out.
     """
 
     count: int = 0
@@ -42,9 +43,12 @@ class JoinedLabels:
     same: int = 0
     conflicts: list[Conflict] = field(default_factory=list)
     lines: int = 0
+    left: int = 0
 
 
-def join(own: Labels, others: Sequence[tuple[str, Labels]], name: str) -> JoinedLabels:
+def join(
+    own: Labels, others: Sequence[tuple[str, Labels]], name: str, counts: Callable[[Label], bool] = lambda _: True
+) -> JoinedLabels:
     """Adds the labels of others to one's own.
 
     What is labelled here keeps its type; what is not, and has one type in all sources that label it, gets that. What
@@ -54,8 +58,10 @@ def join(own: Labels, others: Sequence[tuple[str, Labels]], name: str) -> Joined
         own: Changed.
         others: With the names that people know them by.
         name: Of one's own.
+        counts: Whether a label counts at all, one's own or another's; what does not goes, and is no conflict.
     """
     joined, given = JoinedLabels(), dict[Key, list[tuple[str, Label]]]()
+    joined.left = len(set().union(*(_drop(labels, counts) for labels in (own, *(table for _, table in others)))))
     for source, labels in others:
         for key, label in labels.rows.items():
             given.setdefault(key, []).append((source, label))
@@ -86,3 +92,12 @@ def join(own: Labels, others: Sequence[tuple[str, Labels]], name: str) -> Joined
         joined.lines += len(lines)
     joined.count = own.count
     return joined
+
+
+def _drop(labels: Labels, counts: Callable[[Label], bool]) -> set[Key]:
+    """Removes labels that do not count; returns what they labelled."""
+    gone = {key for key, label in labels.rows.items() if not counts(label)}
+    for key in gone:
+        del labels.rows[key]
+        labels.more.pop(key, None)
+    return gone

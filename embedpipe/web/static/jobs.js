@@ -141,6 +141,11 @@ export function JobCard({ job }) {
           <${Facts} facts=${numbers.map(([name, text]) => [text(), count(result[name])])} kind="small" />
         `
       }
+      ${(result?.advice ?? []).map(
+        (line) => html`
+          <p key=${line}><bdi>${line}</bdi></p>
+        `,
+      )}
       <${Failures} failures=${result?.failures} />
     </article>
   `;

@@ -102,6 +102,8 @@ def embed(task: Task) -> dict[str, Any]:
 
 def refit(task: Task) -> dict[str, Any]:
     """Fits a classifier again as it was fitted, or a new one, as `fit-*` do."""
+    from embedpipe.classifiers.calibration.decisions import ERROR_RATE  # noqa: PLC0415 - see `embed`
+    from embedpipe.classifiers.calibration.shift import never_ok  # noqa: PLC0415 - see `embed`
     from embedpipe.classifiers.lessons.drawn import MOST_PAGES  # noqa: PLC0415 - see `embed`
     from embedpipe.classifiers.training import TrainingRecipe, fit, make_variants  # noqa: PLC0415 - see `embed`
 
@@ -131,6 +133,7 @@ def refit(task: Task) -> dict[str, Any]:
         "pages": bundle.fitted_on["pages"],
         "seconds": round(bundle.fitted_on["seconds"], 3),
         "metrics": bundle.metrics,
+        "advice": never_ok(bundle.documents, bundle.classes, ERROR_RATE),
     }
 
 

@@ -16,6 +16,7 @@ from embedpipe.classifiers.calibration.shift import (
     compare,
     count,
     measured_kinds,
+    never_ok,
     promise,
 )
 
@@ -172,6 +173,31 @@ def test_what_is_promised_is_said_with_its_limits() -> None:
     assert [kind["source_kind"] for kind in shown["kinds"]] == ["digital", "scan", None]
     assert [kind["measured"] for kind in shown["kinds"]] == [True, False, False]
     assert shown["advice"] == lines
+
+
+def test_it_is_said_why_nothing_can_be_ok() -> None:
+    """Too few documents, types of one group, or too many mistakes; no word where some answers can."""
+    names = ["a", "b", "c", "d"]
+
+    def told(scores: np.ndarray, truth: np.ndarray, distances: np.ndarray, kind: int = 0) -> list[str]:
+        calibration = Calibration.fit(scores, truth, distances, kinds=np.full(len(truth), kind))
+        found = calibration.decide(scores, distances, Rule(), kinds=np.full(len(truth), kind))
+        lines = never_ok(calibration, names, RATE)
+        assert bool(lines) == ("ok" not in set(found.status))
+        return lines
+
+    assert told(*Source(0).draw(300)) == []
+    [line] = told(*Source(0).draw(10))
+    assert "it takes 19 held-out documents of one kind of source, and there are 10" in line
+    scores, truth, distances = Source(0).draw(300)
+    rows = np.flatnonzero(truth >= 2)[:30]
+    scores[rows, truth[rows]] = -30.0
+    [line] = told(scores, truth, distances)
+    assert "30 of 300 held-out documents are of types with labels from one source only (2: c, d)" in line
+    [line] = told(*Source(0).draw(300, vague=4.0))
+    assert "of 300 held-out documents got another type than theirs" in line
+    old = replace(Calibration.fit(*Source(0).draw(300), kinds=np.zeros(300, int)), second=None)
+    assert never_ok(old, names, RATE) == []
 
 
 def test_a_type_of_one_group_does_not_make_every_type_a_candidate() -> None:
