@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Surprise: OpenCV gives a black picture, not None, for a TIFF whose compression its libtiff does not have, where the number of the
-# compression is unknown to it: JPEG 2000 (34712, microscopes and maps), JPEG XL (50002). It writes a line to the console, and
-# the picture has the right size. With Zstandard (50000), which its libtiff knows and was built without, it gives None.
+# Surprise: OpenCV gives a black picture, not None, for a TIFF whose compression its libtiff does not have, where the number of
+# the compression is unknown to it: JPEG 2000 (34712, microscopes and maps), JPEG XL (50002). It writes a line to the console,
+# and the picture has the right size. With Zstandard (50000), which its libtiff knows and was built without, it gives None.
 # Expected: None, which is how imread and imdecode say that a picture cannot be read.
 set -eu
 folder=$(mktemp -d)

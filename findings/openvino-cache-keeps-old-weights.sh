@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Surprise: with CACHE_DIR, OpenVINO answers with the weights of a network that is no longer there. What it compiled is found again
-# by the path, size and time of the .xml file, in whole seconds; the .bin file, which holds the weights, is not looked at. So new
-# weights that are put beside the same .xml are never used, nor a network of the same form that is saved twice in a second.
+# Surprise: with CACHE_DIR, OpenVINO answers with the weights of a network that is no longer there. What it compiled is found
+# again by the path, size and time of the .xml file, in whole seconds; the .bin file, which holds the weights, is not looked at.
+# So new weights that are put beside the same .xml are never used, nor a network of the same form that is saved twice in a
+# second.
 # Expected: what the files hold now, as without CACHE_DIR.
 set -eu
 folder=$(mktemp -d)

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Surprise: PDFium takes a code of four bytes in the encoding GBK2K-H, which is GB 18030, for two codes of two bytes: the character
-# (rare ones, as in names of people and places) is lost, in its text there are two U+FFFD, and all that follows on the line is one
-# character further to the right. MuPDF reads it. Codes of one and two bytes are right in both.
-# Expected: one character (ISO 32000-2 table 116: "mixed 1-, 2-, and 4-byte encoding").
+# Surprise: PDFium takes a code of four bytes in the encoding GBK2K-H, which is GB 18030, for two codes of two bytes: the
+# character (rare ones, as in names of people and places) is lost, in its text there are two U+FFFD, and all that follows on the
+# line is one character further to the right. MuPDF reads it. Codes of one and two bytes are right in both.
+# Expected: one character (ISO 32000-2 table 116: codes of this encoding have 1, 2 or 4 bytes).
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

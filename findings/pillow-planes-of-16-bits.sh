@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Surprise: Pillow reads a colour TIFF of 16 bits whose planes lie one after the other (PlanarConfiguration 2) as if each byte were
-# a pixel: high and low bytes take turns, so that the left half of the picture appears at twice its width, as noise. Compressed
-# (Deflate), or with the colours of a pixel side by side, the same picture is right.
+# Surprise: Pillow reads a colour TIFF of 16 bits whose planes lie one after the other (PlanarConfiguration 2) as if each byte
+# were a pixel: high and low bytes take turns, so that the left half of the picture appears at twice its width, as noise.
+# Compressed (Deflate), or with the colours of a pixel side by side, the same picture is right.
 # Expected: the same picture from all three (TIFF 6.0, PlanarConfiguration), or the file is refused.
 set -eu
 folder=$(mktemp -d)

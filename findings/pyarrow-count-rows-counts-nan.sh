@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Surprise: for one filter on one Parquet file, pyarrow's Dataset.count_rows and the rows that it reads differ: `x <= 5` counts a
-# NaN, which it does not read. Where the smallest and largest value in the statistics fulfil a filter, rows are counted without
-# a look at them, and a NaN is not in the statistics. For the same reason `x != 1` never reads the NaN of a row group whose other
-# values are 1, though the same filter on the same table in memory keeps it.
-# Expected: as many rows as the same filter keeps in memory ("min and max should be ignored", parquet.thrift about NaN).
+# Surprise: for one filter on one Parquet file, pyarrow's Dataset.count_rows and the rows that it reads differ: `x <= 5` counts
+# a NaN, which it does not read. Where the smallest and largest value in the statistics fulfil a filter, rows are counted
+# without a look at them, and a NaN is not in the statistics. For the same reason `x != 1` never reads the NaN of a row group
+# whose other values are 1, though the same filter on the same table in memory keeps it.
+# Expected: as many rows as the same filter keeps in memory (Parquet's definition says to disregard both values where NaN
+# counts).
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

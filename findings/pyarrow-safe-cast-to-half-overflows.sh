@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Surprise: pyarrow's cast of whole numbers to half floats checks nothing, though it is safe by default: 70000 becomes infinite, and
-# 2049 becomes 2048. A cast of a number that a float or a double cannot hold is refused.
-# Expected: ArrowInvalid, as for float and double; `safe` is "whether to check for conversion errors such as overflow".
+# Surprise: pyarrow's cast of whole numbers to half floats checks nothing, though it is safe by default: 70000 becomes infinite,
+# and 2049 becomes 2048. A cast of a number that a float or a double cannot hold is refused.
+# Expected: ArrowInvalid, as for float and double: the documentation says that a safe cast checks for overflow.
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
