@@ -3,6 +3,8 @@
 They lie in the folder of the network (`model_cache`), whose key names the libraries' versions and the processor; the
 name of a plan is that of the settings that it was made with. Each file begins with the SHA-256 of what follows: what
 was damaged, or only begun, is made again. A file is put in its place in one step, so that processes may share it.
+OpenVINO's own cache is not used: it does not notice that weights have changed
+(findings/openvino-cache-keeps-old-weights.sh).
 """
 
 import contextlib

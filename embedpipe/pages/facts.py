@@ -29,6 +29,7 @@ from embedpipe.pages.formats import books
 from embedpipe.pages.formats.colours import profile_of
 from embedpipe.pages.formats.pdf import PdfDocument
 from embedpipe.pages.formats.pdf_fonts import CJK_FALLBACK
+from embedpipe.pages.formats.pdf_labels import page_labels
 from embedpipe.pages.formats.pdf_mending import hidden_layers
 from embedpipe.pages.formats.pictures import ORIENTATION, ImageDocument
 
@@ -142,7 +143,7 @@ def _of_pdf(opened: PdfDocument) -> dict[str, Any]:
 def _labels(pdf: pymupdf.Document) -> list[str]:
     """What pages call themselves (`iv`, `A-3`), of the first ones; empty where these are their numbers."""
     count = min(pdf.page_count, _MOST_PAGES)
-    labels = [str(pdf[index].get_label()) for index in range(count)] if pdf.get_page_labels() else []
+    labels = page_labels(pdf, count)
     return labels if labels != [str(number) for number in range(1, count + 1)] else []
 
 

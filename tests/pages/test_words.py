@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pymupdf
 import pytest
+from pages.test_second_opinion import pdf
 
 from embedpipe.core.records import NO_WORDS, TEXT_WORDS, Recipe
 from embedpipe.pages.contract import ReadOptions
@@ -99,3 +100,38 @@ def test_words_of_what_was_drawn_are_those_of_the_page(tmp_path: Path, turned: i
     assert found.columns.tolist() == expected.columns.tolist()
     assert found.counts.tolist() == expected.counts.tolist()
     document.close()
+
+
+def downwards(text: str, encoding: str) -> pymupdf.Document:
+    """A page of one line, or of one column, in a font that is not embedded."""
+    font = (
+        "<</Type/Font/Subtype/Type0/BaseFont/STSong-Light/Encoding/" + encoding + "/DescendantFonts[<</Type/Font"
+        "/Subtype/CIDFontType0/BaseFont/STSong-Light/CIDSystemInfo<</Registry(Adobe)/Ordering(GB1)/Supplement 4>>"
+        "/FontDescriptor<</Type/FontDescriptor/FontName/STSong-Light/Flags 4/FontBBox[0 -254 1000 880]>>>>]>>"
+    )
+    page = "<</Type/Page/Parent 2 0 R/MediaBox[0 0 300 300]/Contents 4 0 R/Resources<</Font<</F " + font + ">>>>>>"
+    content = f"BT /F 9 Tf 20 280 Td <{text.encode('gbk').hex()}> Tj ET"
+    stream = f"<</Length {len(content)}>>stream\n{content}\nendstream"
+    return pymupdf.open("pdf", pdf([page.encode(), stream.encode()]))
+
+
+@pytest.mark.parametrize(
+    "text", ["发票号码和合计金额，「开票日期」是二〇二六年。", "第12页共34页，销售方名称及纳税人识别号"]
+)
+def test_text_written_downwards_has_the_words_of_a_line(text: str) -> None:
+    """Though MuPDF gives each character of a column as a line."""
+    with downwards(text, "GBK-EUC-H") as line, downwards(text, "GBK-EUC-V") as column:
+        expected, found = words_of_page(line[0]), words_of_page(column[0])
+    assert expected.characters == found.characters == len(text)
+    assert found.columns.tolist() == expected.columns.tolist()
+
+
+def test_single_digits_below_each_other_stay_apart() -> None:
+    """As in a table: a column of them is not a number."""
+    found = []
+    for digits in ("7788", "7\n7\n8\n8"):
+        with pymupdf.open() as table:
+            table.new_page().insert_text((40, 40), f"{digits}\npieces of everything")
+            found.append(words_of_page(table[0]))
+    assert found[0].characters == found[1].characters
+    assert found[0].columns.tolist() != found[1].columns.tolist()

@@ -34,6 +34,11 @@ _MOST_CHARACTERS = 20_000
 """Of one page; more would make a hidden text of megabytes cost more than the picture."""
 
 _DIGIT, _SPACE = re.compile(r"\d"), re.compile(r"\s+")
+
+_EASTERN = re.compile("[\u3001-\u30ff\u3400-\u9fff\uf900-\ufaff\ufe30-\ufe4f\uff01-\uff9f\U00020000-\U0003ffff]")
+_SINGLE = re.compile(r"^\S(?:\n\S)+$", re.MULTILINE)
+"""Lines of one character each."""
+
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # 2**64 over the golden ratio: Fibonacci hashing (Knuth, 1973)
 
 
@@ -82,8 +87,16 @@ def words_of_page(page: Any, drawing: Any = None) -> Words:
 
     flags = pymupdf.TEXTFLAGS_TEXT & ~pymupdf.TEXT_PRESERVE_IMAGES
     if drawing is None or page.rotation:  # the text of a turned page is read upright
-        return hashed(page.get_textpage(flags=flags).extractText())  # as `get_text`, which takes half as long again
-    return hashed(pymupdf.TextPage(drawing.get_textpage(flags=flags)).extractText())
+        text = page.get_textpage(flags=flags).extractText()  # as `get_text`, which takes half as long again
+    else:
+        text = pymupdf.TextPage(drawing.get_textpage(flags=flags)).extractText()
+    return hashed(_SINGLE.sub(_column, text[: 2 * _MOST_CHARACTERS]))
+
+
+def _column(lines: re.Match[str]) -> str:
+    """In one line what is written downwards, which MuPDF breaks (findings/pymupdf-breaks-vertical-lines.sh)."""
+    column = lines[0].replace("\n", "")
+    return column if 2 * len(_EASTERN.findall(column)) >= len(column) else lines[0]
 
 
 def as_rows(words: Sequence[Words | None]) -> "csr_array":

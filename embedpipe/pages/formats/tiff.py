@@ -2,7 +2,8 @@
 
 Pillow knows neither the range of 10 and 12 bits nor that 0 is white where a pixel has 16; planes of 16 bits come out as
 noise; grey that is turned by a quarter and not compressed is read in lines of the wrong length; thumbnails and the
-levels of a pyramid count as pages.
+levels of a pyramid count as pages (findings/pillow-min-is-white-16-bit.sh, pillow-planes-of-16-bits.sh and
+pillow-turned-tiff-from-a-path.sh).
 """
 
 import contextlib
