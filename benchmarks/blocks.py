@@ -28,7 +28,7 @@ from embedpipe.classifiers.evaluation import (
     score_parts,
     with_documents,
 )
-from embedpipe.classifiers.held_out import held_out_of, honest_folds
+from embedpipe.classifiers.lessons.held_out import held_out_of, honest_folds
 from embedpipe.classifiers.metrics import metrics_of
 from embedpipe.classifiers.parts import Plan
 from embedpipe.classifiers.saved.combining import PICTURES

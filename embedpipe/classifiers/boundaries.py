@@ -19,7 +19,7 @@ from sklearn.preprocessing import StandardScaler
 
 from embedpipe.classifiers.calibration.probabilities import best_temperature
 from embedpipe.classifiers.evaluation import LEARNT, LabelledPages, grouped_folds
-from embedpipe.classifiers.held_out import honest_folds
+from embedpipe.classifiers.lessons.held_out import honest_folds
 from embedpipe.core.errors import LabelsError
 from embedpipe.store.scaling import BlockScaler
 

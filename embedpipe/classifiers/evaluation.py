@@ -458,18 +458,30 @@ def whole_scores(
     return found
 
 
-def in_each_fold(work: Callable[..., None], folds: NDArray[np.int64], parts: Sequence[Part] = ()) -> None:
-    """Calls a function for each fold, and each part where there are any; several at a time."""
+def in_each_fold(
+    work: Callable[..., None],
+    folds: NDArray[np.int64],
+    parts: Sequence[Part] = (),
+    others: Sequence[Callable[[], Any]] = (),
+) -> list[Any]:
+    """Calls a function for each fold, and each part where there are any; several at a time.
+
+    Args:
+        work: The function; takes the number of a fold, and a part where there are any.
+        folds: Of pages, (n,).
+        parts: For each of these in each fold.
+        others: What is called besides, so that no core is idle at the end; what these give is returned.
+    """
     numbers = [int(fold) for fold in np.unique(folds) if fold != LEARNT]
     jobs = [(number, part) for number in numbers for part in parts] if parts else [(number,) for number in numbers]
     if len(folds) <= _MANY_PAGES:
-        beside_each_other([partial(work, *job) for job in jobs], FOLDS)
-    elif parts:
-        for number in numbers:
+        return beside_each_other([*(partial(work, *job) for job in jobs), *others], FOLDS)[len(jobs) :]
+    for number in numbers:
+        if parts:
             at_once(partial(work, number), parts)
-    else:
-        for number in numbers:
+        else:
             work(number)
+    return beside_each_other(others, FOLDS) if others else []
 
 
 def at_once(work: Callable[[Part], _T], parts: Sequence[Part]) -> list[_T]:

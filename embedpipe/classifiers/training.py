@@ -42,9 +42,9 @@ from embedpipe.classifiers.evaluation import (
 from embedpipe.classifiers.finetuned import seen_pages
 from embedpipe.classifiers.gains import Gain, gain_of
 from embedpipe.classifiers.group_guesses import separated
-from embedpipe.classifiers.held_out import held_out_of
+from embedpipe.classifiers.lessons.held_out import held_out_of
 from embedpipe.classifiers.lessons import missing, variants
-from embedpipe.classifiers.lessons.drawn import drawn_folds
+from embedpipe.classifiers.lessons.drawn import by_few_threads, drawn_folds
 from embedpipe.classifiers.metrics import confusion, metrics_of, per_class
 from embedpipe.classifiers.parts import Part, Plan, plan
 from embedpipe.classifiers.saved.on_disk import brief
@@ -52,11 +52,10 @@ from embedpipe.classifiers.scores.fusion import Fusion
 from embedpipe.classifiers.text.words import BUCKETS, shrunk
 from embedpipe.classifiers.unknowns import (
     Strangers,
-    distances_of_all,
+    distances_and_strangers,
     fit_detector,
     folds_of_all,
     guard,
-    leave_types_out,
     limited,
     together,
 )
@@ -328,6 +327,7 @@ def make_variants(
     variants.make(workspace, store, pages, wanted, backbone, settings=settings, watch=watch)
 
 
+@by_few_threads
 def fit(
     workspace: Workspace,
     store: FeatureStore,
@@ -476,6 +476,7 @@ class Rehearsal:
         return np.ones(len(rows), bool) if self.held_out.measurable is None else self.held_out.measurable[rows]
 
 
+@by_few_threads
 def rehearse(
     workspace: Workspace, store: FeatureStore, recipe: TrainingRecipe, *, allow_missing: bool = False, seed: int = 0
 ) -> Rehearsal:
@@ -503,10 +504,9 @@ def rehearse(
     held_out = cross_validate(offered, known, folds)
     chosen = offered.only(held_out.names)
     all_folds = folds_of_all(everything, folds)
-    far = distances_of_all(chosen, everything, all_folds)
+    far, strangers = distances_and_strangers(chosen, held_out, everything, all_folds)
     rest = replace(known, X=known.X[:, :0], words=None, variants=None) if (folds == LEARNT).any() else known
     pages, distances = held_out_of(rest, folds), far[: len(folds)][folds != LEARNT]  # figures need no features
-    strangers = leave_types_out(chosen, held_out, everything)
     of_pages, of_documents = page_answers(pages, held_out, distances), document_answers(pages, held_out, distances)
     if strangers is not None:
         of_pages, of_documents = limited(of_pages, strangers.pages), limited(of_documents, strangers.documents)

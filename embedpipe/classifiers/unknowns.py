@@ -5,7 +5,7 @@ them, and none is told for that they are there. Types left out in turn show what
 nobody labelled: how well they are told from known ones, and how many would be given a known type as "ok".
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any
@@ -36,13 +36,14 @@ from embedpipe.classifiers.evaluation import (
 from embedpipe.classifiers.parts import Part, Plan
 from embedpipe.classifiers.saved.combining import DOCUMENT, means_of_parts
 from embedpipe.classifiers.scores.pooling import page_weights
-from embedpipe.core.threads import beside_each_other
 from embedpipe.index.row_neighbours import EXACT_ROWS
 from embedpipe.store.labels import NONE
 from embedpipe.store.scaling import ScaledRows
 
 GUARD = 0.05
 """Share of the documents of types left out that may be given one and the same known type as "ok"."""
+
+_Answers = tuple[NDArray[np.bool_], NDArray[np.float64], NDArray[np.float64] | None, NDArray[np.float64]]
 
 _ROUNDS = 5
 """Times that some types are left out: each type once, several at a time where there are more."""
@@ -132,13 +133,19 @@ def fit_detector(
     return fit_novelty(scaling, *lessons, counts, spare=rows is not None and not rows.all())
 
 
-def distances_of_all(plan: Plan, pages: LabelledPages, folds: NDArray[np.int64]) -> NDArray[np.float64]:
-    """How far each page is from the labelled pages of the other folds, NaN for those that are not held out, (n,).
+def distances_and_strangers(
+    plan: Plan, held: HeldOut, pages: LabelledPages, folds: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], Strangers | None]:
+    """How far pages are from the labelled ones of the other folds, and answers about types left out in turn.
 
     Args:
         plan: The parts of the classifier.
+        held: Says what they count.
         pages: Of `together`.
         folds: Of `folds_of_all`.
+
+    Returns:
+        Distances, NaN for pages that are not held out, (n,); strangers, None where fewer than two types would be left.
     """
     distances, part, rounds = np.full(len(pages.y), np.nan), plan.parts[0], rounds_of(folds)
 
@@ -153,8 +160,9 @@ def distances_of_all(plan: Plan, pages: LabelledPages, folds: NDArray[np.int64])
         detector = fit_detector(scaling, plan, pages, rounds != fold)
         distances[test] = measured(scaling, detector, part, pages.take(test))
 
-    in_each_fold(measure, rounds)
-    return distances
+    some = _some(pages)
+    found = in_each_fold(measure, rounds, others=_types_left_out(plan, held, some))
+    return distances, _strangers(plan, some, found) if found else None
 
 
 def measured(scaling: Pipeline, detector: NoveltyDetector, part: Part, pages: LabelledPages) -> NDArray[np.float64]:
@@ -162,25 +170,21 @@ def measured(scaling: Pipeline, detector: NoveltyDetector, part: Part, pages: La
     return detector.distances(scaling[:-1].transform(pages.inputs_of(part)), pages.words)
 
 
-def leave_types_out(plan: Plan, measured: HeldOut, pages: LabelledPages) -> Strangers | None:
-    """Leaves types out in turn, and asks about their documents; None where fewer than two types would be left.
+def _types_left_out(plan: Plan, held: HeldOut, pages: LabelledPages) -> list[Callable[[], _Answers]]:
+    """Each leaves some types out, and asks about their documents; none where fewer than two types would be left.
 
     A group with documents of a type left out is not learnt from at all: its other documents would look alike.
-
-    Args:
-        plan: The parts of the classifier.
-        measured: Says what they count.
-        pages: Of `together`.
     """
-    pages = _some(pages)
     classes = sorted(set(pages.y) - {NONE})
     left_out = (np.isin(pages.y.astype(str), kinds) for kinds in _sets(pages, classes))
     rounds = [(~np.isin(pages.groups, np.unique(pages.groups[asked])), asked) for asked in left_out]
     rounds = [(learnt, asked) for learnt, asked in rounds if len(set(pages.y[learnt]) - {NONE}) >= 2]  # noqa: PLR2004
-    found = beside_each_other([partial(_answers, plan, measured, pages, one, classes) for one in rounds], FOLDS)
-    if not found:
-        return None
+    return [partial(_answers, plan, held, pages, one, classes) for one in rounds]
+
+
+def _strangers(plan: Plan, pages: LabelledPages, found: Sequence[_Answers]) -> Strangers:
     rows, scores, wholes, distances = zip(*found, strict=True)
+    classes = sorted(set(pages.y) - {NONE})
     everything = pages.take(np.concatenate([np.flatnonzero(asked) for asked in rows]))
     whole = None if plan.whole is None else np.concatenate(wholes)
     answers = HeldOut(classes, np.concatenate(scores), np.zeros(len(everything.y), np.int64), whole=whole)
@@ -211,7 +215,7 @@ def _answers(
     pages: LabelledPages,
     rows: tuple[NDArray[np.bool_], NDArray[np.bool_]],
     classes: list[str],
-) -> tuple[NDArray[np.bool_], NDArray[np.float64], NDArray[np.float64] | None, NDArray[np.float64]]:
+) -> _Answers:
     """Which pages were asked about, their log scores, those of their documents, and distances."""
     learnt, asked = rows
     typed, questions, base = learnt & (pages.y != NONE), pages.take(asked), plan.parts[0]

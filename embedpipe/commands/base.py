@@ -424,7 +424,7 @@ def print_quality(metrics: dict[str, Any], output: Output) -> None:
 
 def print_seen_documents(seen: int, held_out: int, output: Output) -> None:
     """Says what figures leave out, where the network itself was trained on some of the documents."""
-    from embedpipe.classifiers.held_out import FEWEST_UNSEEN
+    from embedpipe.classifiers.lessons.held_out import FEWEST_UNSEEN
 
     if seen and held_out:
         output.line(

@@ -19,7 +19,7 @@ CROWDED = 500
 """Later near rows from which on those of a row are named like those among many: 20,000 copies of one form would make
 two hundred million pairs."""
 
-_BLOCK, _SLICE = 2048, 128
+_BLOCK, _SLICE = 256, 128
 _AXES, _FOR_AXES, _STEPS = 64, 2048, 3
 _OFTEN = 64
 """Rows that may be near each row, on average, before all are compared."""

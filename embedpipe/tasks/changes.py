@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from embedpipe.classifiers.bundles import ClassifierBundle
 from embedpipe.classifiers.evaluation import LabelledPages, cross_validate, document_scores
-from embedpipe.classifiers.held_out import held_out_of, honest_folds
+from embedpipe.classifiers.lessons.held_out import held_out_of, honest_folds
 from embedpipe.classifiers.metrics import per_class
 from embedpipe.classifiers.saved.on_disk import brief
 from embedpipe.classifiers.stored_answers import Answer, told

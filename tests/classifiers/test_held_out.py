@@ -11,7 +11,7 @@ from sklearn.pipeline import Pipeline
 
 from embedpipe.classifiers.bundles import CLASSIFIERS, build_classifier
 from embedpipe.classifiers.evaluation import LEARNT, LabelledPages, cross_validate, grouped_folds, held_out_distances
-from embedpipe.classifiers.held_out import FEWEST_UNSEEN, held_out_of, honest_folds
+from embedpipe.classifiers.lessons.held_out import FEWEST_UNSEEN, held_out_of, honest_folds
 from embedpipe.classifiers.metrics import metrics_of
 from embedpipe.core.errors import LabelsError
 

@@ -13,10 +13,9 @@ from embedpipe.classifiers.unknowns import (
     answers_of,
     auroc,
     decided,
-    distances_of_all,
+    distances_and_strangers,
     fit_detector,
     fitted_parts,
-    leave_types_out,
     measured,
 )
 from embedpipe.store.labels import NONE
@@ -35,11 +34,11 @@ def novelty_figures(held: Rehearsal) -> dict[str, Any] | None:
     found: dict[str, Any] = {"left_out": None, "none": None}
     examples = held.everything.take(held.everything.y == NONE)
     examples = examples.take(~np.isnan(held.none_distances))
-    plain = _without_examples(held) if len(examples.y) else held.of_documents
-    if held.strangers is not None:
-        others = held.strangers
-        if len(examples.y):
-            others = leave_types_out(held.plan, held.held_out, held.known) or others
+    plain, others = held.of_documents, held.strangers
+    if len(examples.y):  # as it would be without them
+        far, without = distances_and_strangers(held.plan, held.held_out, held.known, held.folds)
+        plain, others = document_answers(held.pages, held.held_out, far[held.folds != LEARNT]), without or others
+    if held.strangers is not None and others is not None:
         found["left_out"] = {
             "documents": len(others.documents.truth),
             "auroc": auroc(held.of_documents, held.strangers.documents),
@@ -48,12 +47,6 @@ def novelty_figures(held: Rehearsal) -> dict[str, Any] | None:
     if len(examples.y):
         found["none"] = _of_examples(held, examples, plain)
     return found
-
-
-def _without_examples(held: Rehearsal) -> HeldOutScores:
-    """The held-out documents as they would be without examples."""
-    distances = distances_of_all(held.plan, held.known, held.folds)[held.folds != LEARNT]
-    return document_answers(held.pages, held.held_out, distances)
 
 
 def _of_examples(held: Rehearsal, examples: LabelledPages, plain: HeldOutScores) -> dict[str, Any]:

@@ -1,14 +1,20 @@
 """Which of many labelled pages are held out: so many that figures of them are good, and the others are learnt from."""
 
 import contextlib
+from collections.abc import Callable
 from dataclasses import replace
+from functools import wraps
+from typing import Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 
 from embedpipe.classifiers.evaluation import FOLDS, LEARNT, ROUNDS, LabelledPages, grouped_folds
-from embedpipe.classifiers.held_out import honest_folds
+from embedpipe.classifiers.lessons.held_out import honest_folds
 from embedpipe.core.errors import LabelsError
+from embedpipe.store.features import FeatureStore
+from embedpipe.store.workspace import Workspace
 
 MOST_PAGES = 20_000
 """Pages that figures and decisions are measured on, or some more, where there are more."""
@@ -17,6 +23,27 @@ _LEFT = 0.5
 """Share of a type's pages that are learnt from at least while a round is held out, unless one group has more."""
 
 _FEW_FOLDS = 3
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+def by_few_threads(
+    work: Callable[Concatenate[Workspace, FeatureStore, _P], _T],
+) -> Callable[Concatenate[Workspace, FeatureStore, _P], _T]:
+    """Multiplies matrices by one thread at a time while a function works on a store of at most `MOST_PAGES` pages.
+
+    More threads wait busily for each other where a matrix is small: on a machine with other work to do, fitting took
+    three times as long by them. Folds, which are fitted beside each other, use all cores anyway.
+    """
+
+    @wraps(work)
+    def limited(workspace: Workspace, store: FeatureStore, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        few = sum(part.rows for part in store.origin.parts) <= MOST_PAGES
+        with ThreadpoolController().limit(limits=1, user_api="blas") if few else contextlib.nullcontext():
+            return work(workspace, store, *args, **kwargs)
+
+    return limited
 
 
 def drawn_folds(pages: LabelledPages, seed: int = 0) -> NDArray[np.int64]:

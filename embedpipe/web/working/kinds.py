@@ -9,8 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from threadpoolctl import threadpool_limits
-
 from embedpipe.classifiers.bundles import ClassifierBundle
 from embedpipe.classifiers.saved.on_disk import MANIFEST
 from embedpipe.core import versions
@@ -104,7 +102,6 @@ def refit(task: Task) -> dict[str, Any]:
     """Fits a classifier again as it was fitted, or a new one, as `fit-*` do."""
     from embedpipe.classifiers.calibration.decisions import ERROR_RATE  # noqa: PLC0415 - see `embed`
     from embedpipe.classifiers.calibration.shift import never_ok  # noqa: PLC0415 - see `embed`
-    from embedpipe.classifiers.lessons.drawn import MOST_PAGES  # noqa: PLC0415 - see `embed`
     from embedpipe.classifiers.training import TrainingRecipe, fit, make_variants  # noqa: PLC0415 - see `embed`
 
     kind, name = str(task.wish["kind"]), task.wish.get("name") or str(task.wish["kind"])
@@ -122,9 +119,7 @@ def refit(task: Task) -> dict[str, Any]:
         network = partial(load, task.workspace, task.network, store.identity)
         make_variants(task.workspace, store, recipe, network, settings=task.settings, allow_missing=True)
     task.tell(stage="fitting and measuring")
-    few = sum(part.rows for part in store.origin.parts) <= MOST_PAGES
-    with threadpool_limits(1, "blas") if few else contextlib.nullcontext():  # threads wait busily for each other
-        bundle = fit(task.workspace, store, recipe, name, allow_missing=True)
+    bundle = fit(task.workspace, store, recipe, name, allow_missing=True)
     return {
         "classifier": bundle.name,
         "version": versions.current(task.workspace.classifier_folder(bundle.name)),
