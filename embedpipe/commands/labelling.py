@@ -289,7 +289,7 @@ def suggest(
     output.result({**suggest_task.as_json(found), "missing": lost})
     output.table(
         ("guess", "pages", "document"),
-        [(" or ".join(s.guesses) or "-", s.pages, s.path) for s in found],
+        [(" / ".join(s.guesses) or "-", s.pages, s.path) for s in found],
         shorten={"document": shortened},
     )
     say_next(common, output, found=len(found), file=str(csv or ""))

@@ -25,8 +25,9 @@ function Matrix({ value, cell }) {
   };
   return html`
     <div class="matrix" tabindex="0" role="region" aria-label=${say("Confusion matrix")}>
+      <p class="dim small">${say("Rows are labels, columns are answers; each number opens its documents.")}</p>
       <table>
-        <caption>${say("Rows are labels, columns are answers; each number opens its documents.")}</caption>
+        <caption class="hidden-text">${say("Confusion matrix")}</caption>
         <thead>
           <tr>
             <td></td>
@@ -200,12 +201,12 @@ export function Confusion({ values }) {
             kind="large body"
             facts=${[
               [say("Right on held-out documents"), share(value.accuracy, 1)],
-              [say("Likely wrong labels"), count(wrongs.length)],
+              [say("Labels it doubts"), count(wrongs.length)],
             ]}
           />
           <${Matrix} value=${value} cell=${values.cell} />
         </section>
-        <section class="right" aria-label=${values.cell ? say("Documents of the cell") : say("Likely wrong labels")}>
+        <section class="right" aria-label=${values.cell ? say("Documents of the cell") : say("Labels it doubts")}>
           ${
             values.cell
               ? html`

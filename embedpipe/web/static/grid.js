@@ -214,7 +214,6 @@ export function Grid({
       anchor.current = focus;
     } else if (event.key === "Enter") onOpen(idOf(focus));
     else if (event.key === "a" && (event.ctrlKey || event.metaKey)) only(Array.from(rows, (row) => documents.id[row]));
-    else if (event.key === "Escape" && chosen.size) only([]);
     else if (keys[event.key] && !event.ctrlKey && !event.metaKey) keys[event.key](idOf(focus));
     else return;
     event.preventDefault();

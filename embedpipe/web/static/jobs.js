@@ -19,6 +19,7 @@ const COUNTED = {
   duplicates: () => say("files that are there twice"),
   failed_files: () => say("files not read"),
 };
+const UPLOADED = /^.*[\\/]serve[\\/]uploads[\\/][^\\/]+[\\/]/; // where the server keeps what was sent to it
 const isOver = (job) => !["running", "queued"].includes(job.state);
 
 function left(seconds) {
@@ -58,7 +59,7 @@ export function Failures({ failures }) {
             ${failures.slice(0, most).map(
               (failure, number) => html`
                 <tr key=${number}>
-                  <td><bdi>${failure.path}</bdi></td>
+                  <td><bdi>${failure.path.replace(UPLOADED, "")}</bdi></td>
                   <td><bdi>${failure.kind}</bdi></td>
                   <td><bdi>${failure.message}</bdi></td>
                 </tr>
@@ -76,6 +77,15 @@ export function Failures({ failures }) {
     </details>
   `;
 }
+
+// Files of kinds that are not read: no failures, but not there either.
+const Unread = ({ kinds }) =>
+  kinds.length > 0 &&
+  html`
+    <p class="dim small">
+      ${say("Passed over, as files of their kind are not read: {}", kinds.map(([kind, number]) => `${say(kind)} ${count(number)}`).join(", "))}
+    </p>
+  `;
 
 export function JobCard({ job }) {
   useStore();
@@ -114,7 +124,7 @@ export function JobCard({ job }) {
               label=${say("{} of {} done", count(progress.done), count(progress.total ?? 0))}
             />
             <span class="number small">
-              ${progress.total ? say("{} of {} done", count(progress.done), count(progress.total)) : (UNITS[progress.unit] || UNITS.steps)(count(progress.done))}
+              ${progress.total ? say("{} of {} done", count(progress.done), count(progress.total)) : progress.done > 0 && (UNITS[progress.unit] || UNITS.steps)(count(progress.done))}
             </span>
             ${
               progress.rate > 0 &&
@@ -142,6 +152,7 @@ export function JobCard({ job }) {
         `
       }
       <${Failures} failures=${result?.failures} />
+      <${Unread} kinds=${Object.entries(result?.unread || {})} />
     </article>
   `;
 }

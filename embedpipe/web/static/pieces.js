@@ -199,6 +199,8 @@ export function toast(message, { action, label, bad = false, seconds = bad ? 12 
   for (const listener of toastListeners) listener(told);
   setTimeout(drop, 1000 * seconds);
 }
+// What was offered to be taken back is not the last thing any more.
+export const dropOffers = () => told.filter((one) => one.action).forEach((one) => one.drop());
 export const tellError = (error) => error.name !== "AbortError" && toast(error.message, { bad: true });
 
 export function Toasts() {

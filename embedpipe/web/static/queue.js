@@ -1,13 +1,14 @@
 // The queue: one document after the other, what teaches most first. A key decides, and the next page is there already.
 import { addressOf, changeQuietly } from "./address.js";
-import { get, heat, large, small } from "./api.js";
+import { get, large, small } from "./api.js";
 import { Candidates, Labelled, PageStrip, Reason } from "./document.js";
 import { Thumb } from "./grid.js";
+import { HeatLayer, HeatNote, useHeat } from "./heat.js";
 import { count, decimal, say, share } from "./i18n.js";
 import { useKeys } from "./keys.js";
 import { prefetch } from "./loader.js";
 import { askType, NO_TYPE, nameOf } from "./labelling.js";
-import { Empty, Facts, Failed, Icon, Picture, prefetchLarge, tellError, toast, Type, Waiting } from "./pieces.js";
+import { dropOffers, Empty, Facts, Failed, Icon, Picture, prefetchLarge, tellError, toast, Type, Waiting } from "./pieces.js";
 import { CHECKED, counts, isReadOnly, rowOf, setLabels, store, typeNumber, undo, useEvents, useStore } from "./store.js";
 import { html, useCallback, useEffect, useRef, useState } from "./vendor/preact.js";
 
@@ -134,6 +135,8 @@ export function Queue({ values }) {
     if (items && open.length < BATCH / 2) load();
   }, [open.length]);
   useEvents(["answers", "classifier", "documents"], () => load(true));
+  const type = item?.candidates?.[0]?.type;
+  const heat = useHeat(heated, item?.document, page, type);
 
   const drop = (one) => set((before) => before.filter((other) => other.document !== one.document));
   const decide = (type) => {
@@ -146,6 +149,7 @@ export function Queue({ values }) {
     });
   };
   const takeBack = async () => {
+    dropOffers();
     try {
       const done = await undo();
       const last = decided[decided.length - 1];
@@ -220,7 +224,6 @@ export function Queue({ values }) {
       }
       <p>${say("Refit to see what these labels change.")}</p><a class="button" href=${addressOf("refit")}>${say("Refit")}</a></${Empty}>`;
   }
-  const type = candidates[0]?.type;
   const { checked, total } = counts();
   return html`
     <div class="queue" data-document=${item.document}>
@@ -228,11 +231,13 @@ export function Queue({ values }) {
         <div class="big">
           <${Picture}
             key=${item.document}
-            src=${heated && type ? heat(item.document, page, type) : large(item.document, page)}
+            src=${large(item.document, page)}
             small=${small(item.document, page)}
             alt=${say("Page {}", page)}
           />
+          <${HeatLayer} found=${heat.found} />
         </div>
+        <${HeatNote} heat=${heat} />
         <${PageStrip} id=${item.document} pages=${item.pages} page=${page} onPage=${setPage} />
       </section>
       <section class="answer" aria-label=${say("Decision")}>

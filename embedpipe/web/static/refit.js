@@ -113,11 +113,23 @@ function Flips({ flips }) {
               <span class="told">
                 <bdi class="name">${flip.name}</bdi>
                 <span class="turn">
-                  <${Type} name=${nameOf(flip.before.type)} number=${typeNumber(flip.before.type)} />
-                  <span aria-label=${say("becomes")}>→</span>
+                  ${
+                    flip.before.type !== flip.after.type &&
+                    html`
+                      <${Type} name=${nameOf(flip.before.type)} number=${typeNumber(flip.before.type)} />
+                      <span aria-label=${say("becomes")}>→</span>
+                    `
+                  }
                   <${Type} name=${nameOf(flip.after.type)} number=${typeNumber(flip.after.type)} />
                 </span>
                 <span>
+                  ${
+                    flip.before.type === flip.after.type &&
+                    html`
+                      <${Mark} state=${flip.before.status} />
+                      <span aria-label=${say("becomes")}> → </span>
+                    `
+                  }
                   <${Mark} state=${flip.after.status} />
                   ${
                     flip.label &&
