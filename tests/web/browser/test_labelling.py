@@ -166,7 +166,9 @@ def test_the_queue_is_worked_through_by_keys(page: Page) -> None:
     first = page.locator(".queue").get_attribute("data-document")
     page.keyboard.press("h")
     page.wait_for_selector(".heatnote bdi")
-    assert page.locator("svg.heat rect.for, svg.heat rect.against").count() > 4, "what speaks for the type lies on the page"
+    assert page.locator("svg.heat rect.for, svg.heat rect.against").count() > 4, (
+        "what speaks for the type lies on the page"
+    )
     times = [page.evaluate(DECISION, key) for key in ("1", " ", "n", "s")]
     assert min(times) < 100, times  # the others wait for a busy machine
     wait_checked(page, before + 3)
