@@ -7,7 +7,6 @@ independent pairs is a cut wherever the probability is above one half. Decoding 
 segments was measured and gained nothing, see docs/quality.md.
 """
 
-import warnings
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -195,9 +194,7 @@ def _fit_types(Z: NDArray[np.float64], y: NDArray[Any]) -> Any:
     """A model of types, or None for a single type."""
     if len(set(y)) < 2:  # noqa: PLR2004
         return None
-    with warnings.catch_warnings():  # a type of which one page is left has no spread of its own
-        warnings.filterwarnings("ignore", message="Only one sample available")
-        return LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.1).fit(Z, y)
+    return LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.1).fit(Z, y)
 
 
 def _training_pairs(pages: LabelledPages) -> _Pairs:
