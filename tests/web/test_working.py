@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,7 +22,9 @@ from web.asking import when_over, when_ready
 from embedpipe.core import versions
 from embedpipe.core.errors import ArtifactError
 from embedpipe.store.workspace import Workspace
+from embedpipe.tasks import split
 from embedpipe.web.settings import Caps
+from embedpipe.web.working import kinds
 from embedpipe.web.working import ledger as ledgers
 from embedpipe.web.working import runner as running
 from embedpipe.web.working.ledger import Job, Ledger
@@ -135,6 +138,21 @@ def test_parts_of_a_pile_are_written_as_said(serving: Callable[..., TestClient],
     files = [Path(file["file"]) for file in job["result"]["files"]]
     assert all(file.parent == tmp_path / "parts" for file in files)
     assert len({file for file in files if file.is_file()}) == 2
+
+
+def test_a_part_that_could_not_be_written_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk, for instance: why is no file."""
+    monkeypatch.setattr(split, "write_as_said", lambda *_: {1: Path("out/a.pdf"), 3: "no space left on the disk"})
+    task = SimpleNamespace(
+        tell=lambda **_: None,
+        workspace=SimpleNamespace(sources=lambda: SimpleNamespace(document=lambda _: object())),
+        wish={"document": "0" * 64, "parts": [{"first": 1, "last": 2}, {"first": 3, "last": 3}], "folder": "out"},
+        settings=None,
+    )
+    assert kinds.write_parts(task) == {
+        "files": [{"first": 1, "file": str(Path("out/a.pdf"))}],
+        "not_written": [{"first": 3, "reason": "no space left on the disk"}],
+    }
 
 
 def test_uploaded_files_are_embedded(client: TestClient, make_pdf: Callable[..., Path], artifacts: Path) -> None:

@@ -242,7 +242,7 @@ def test_cuts_of_a_pile_are_moved_merged_and_written(page: Page, folder: Path) -
     assert page.locator(".leaf").count() == pages
     assert not list((folder / "parts").rglob("*.pdf"))
     page.get_by_role("button", name="Write the parts").click()
-    page.wait_for_selector(".notice:has-text('The parts are written.')")
+    page.wait_for_selector(".notice:has-text('parts are written to')")
     assert len(list((folder / "parts").rglob("*.pdf"))) == 2
 
 
