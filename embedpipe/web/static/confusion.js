@@ -1,5 +1,5 @@
 // Mistakes: which types are taken for which on held-out documents, and labels that are likely wrong beside their look-alikes.
-import { change } from "./address.js";
+import { addressOf, change } from "./address.js";
 import { get, large, small } from "./api.js";
 import { instead, Stale, useDerived } from "./derived.js";
 import { CLOSED, closeDocument, openDocument, Opened } from "./document.js";
@@ -8,7 +8,7 @@ import { count, say, share } from "./i18n.js";
 import { useKeys } from "./keys.js";
 import { label, nameOf } from "./labelling.js";
 import { Empty, Facts, Picture, tellError, Type } from "./pieces.js";
-import { isReadOnly, rowOf, store, typeName, typeNumber, useEvents, useStore } from "./store.js";
+import { counts, isReadOnly, rowOf, store, typeName, typeNumber, useEvents, useStore } from "./store.js";
 import { html, useEffect, useMemo, useRef, useState } from "./vendor/preact.js";
 
 const STRONG = 0.55; // a cell of this share, or more, has white text
@@ -131,7 +131,7 @@ function Wrong({ wrong, place, total, accept, keep, move }) {
 
 export function Confusion({ values }) {
   useStore();
-  const loaded = useDerived("confusion", "/confusion", { kind: values.kind });
+  const loaded = useDerived("confusion", counts().checked > 0 && "/confusion", { kind: values.kind });
   const [likely, setLikely] = useState(null); // as it is after labels were confirmed, or that was taken back
   const [sent, setSent] = useState(() => new Set()); // documents that the server is being told to keep as they are
   const labelOf = (id) => {
@@ -189,6 +189,8 @@ export function Confusion({ values }) {
       return true;
     },
   });
+  if (!counts().checked)
+    return html`<${Empty} title=${say("Nothing is labelled yet.")}><p>${say("Label a few documents of each type in the families or the queue, then fit.")}</p><a class="button" href=${addressOf("queue")}>${say("Queue")}</a></${Empty}>`;
   const missing = instead(loaded, say("Held-out documents are being answered."));
   if (missing) return missing;
   const { value } = loaded;

@@ -1,7 +1,7 @@
 // Giving a type to documents, by a dialog that any view opens, and taking it back.
 import { isReadOnly, redo, setLabels, sizesOfTypes, store, undo, useStore } from "./store.js";
 import { count, say } from "./i18n.js";
-import { Dialog, dropOffers, tellError, toast, Type } from "./pieces.js";
+import { Dialog, dropOffers, tellError, tellUnsaved, toast, Type } from "./pieces.js";
 import { html, useEffect, useLayoutEffect, useRef, useState } from "./vendor/preact.js";
 
 export const NO_TYPE = "none"; // as a label: none of the types
@@ -36,7 +36,7 @@ export async function give(labels, told, state = "checked") {
     await sent;
     return true;
   } catch (error) {
-    tellError(error);
+    tellUnsaved(error);
     return false;
   }
 }

@@ -203,6 +203,12 @@ export function toast(message, { action, label, bad = false, seconds = bad ? 12 
 export const dropOffers = () => told.filter((one) => one.action).forEach((one) => one.drop());
 export const tellError = (error) => error.name !== "AbortError" && toast(error.message, { bad: true });
 
+// Of labels: what was said to be done is not.
+export function tellUnsaved(error) {
+  dropOffers();
+  toast(say("Not saved: {}", error.message), { bad: true });
+}
+
 export function Toasts() {
   const [shown, set] = useState(told);
   useEffect(() => {

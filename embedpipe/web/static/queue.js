@@ -8,7 +8,7 @@ import { count, decimal, say, share } from "./i18n.js";
 import { useKeys } from "./keys.js";
 import { prefetch } from "./loader.js";
 import { askType, NO_TYPE, nameOf } from "./labelling.js";
-import { dropOffers, Empty, Facts, Failed, Icon, Picture, prefetchLarge, tellError, toast, Type, Waiting } from "./pieces.js";
+import { dropOffers, Empty, Facts, Failed, Icon, Picture, prefetchLarge, tellError, tellUnsaved, toast, Type, Waiting } from "./pieces.js";
 import { CHECKED, counts, isReadOnly, rowOf, setLabels, store, typeNumber, undo, useEvents, useStore } from "./store.js";
 import { html, useCallback, useEffect, useRef, useState } from "./vendor/preact.js";
 
@@ -144,7 +144,8 @@ export function Queue({ values }) {
     setDecided((before) => [...before.slice(-50), item]);
     drop(item);
     setLabels([{ document: item.document, type }]).catch((problem) => {
-      tellError(problem);
+      tellUnsaved(problem);
+      setDecided((before) => before.filter((one) => one !== item));
       load(true, item.document);
     });
   };
@@ -258,18 +259,32 @@ export function Queue({ values }) {
           !isReadOnly() &&
           html`
             <div class="actions">
-              <${Action}
-                key_=${say("spacebar")}
-                kind="main"
-                text=${wanted ? say("accept {}", nameOf(wanted)) : say("accept")}
-                onClick=${() => decide(wanted)}
-              />
+              ${
+                wanted &&
+                html`
+                  <${Action}
+                    key_=${say("spacebar")}
+                    kind="main"
+                    text=${say("accept {}", nameOf(wanted))}
+                    onClick=${() => decide(wanted)}
+                  />
+                `
+              }
               <${Action} key_="n" text=${say("none of these")} onClick=${() => decide(NO_TYPE)} />
               <${Action} key_="l" text=${say("another type")} onClick=${other} />
               <${Action} key_="t" text=${say("new type")} onClick=${fresh} />
               <${Action} key_="s" text=${say("skip")} onClick=${skip} />
               <${Action} key_="u" text=${say("undo")} onClick=${takeBack} />
             </div>
+          `
+        }
+        ${
+          !store.version.classifier &&
+          html`
+            <p class="dim">
+              ${say("Label a few documents of each type in the families or the queue, then fit.")}${" "}
+              <a href=${addressOf("refit")}>${say("Refit")}</a>
+            </p>
           `
         }
         <${Why} item=${item} />

@@ -230,6 +230,10 @@ export function Refit({ values }) {
   useEvents(["classifier"], loaded.again);
   const start = async (kind) => {
     if (isReadOnly()) return;
+    if (!counts().checked) {
+      toast(say("Label a few documents of each type in the families or the queue, then fit."));
+      return;
+    }
     try {
       setJob((await post("/refit", { kind })).job);
     } catch (error) {
