@@ -54,6 +54,8 @@ def test_fitting_again_and_what_changed(client: TestClient, artifacts: Path) -> 
     assert (changes["name"], changes["from"], changes["to"], changes["can_roll_back"]) == ("knn", 1, 2, True)
     assert {row["type"] for row in changes["types"]} == {"slides", "letter", "paper"}
     assert set(changes["accuracy"]) == {"before", "after"}
+    assert changes["measured"] == 15
+    assert 0 <= changes["chance"] < 1
     assert all(flip["before"] != flip["after"] for flip in changes["flips"])
     assert when_ready(client, "/documents")["answers"] == "ready"
     assert client.post("/changes/keep", json={}).json() == {"name": "knn", "version": 2}

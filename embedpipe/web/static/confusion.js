@@ -13,6 +13,12 @@ import { html, useEffect, useMemo, useRef, useState } from "./vendor/preact.js";
 
 const STRONG = 0.55; // a cell of this share, or more, has white text
 
+// Half the 95 % interval of the share of documents that are told correctly.
+function chance({ accuracy, matrix }) {
+  const number = matrix.flat().reduce((sum, one) => sum + one, 0);
+  return number ? 1.96 * Math.sqrt((accuracy * (1 - accuracy)) / number) : 0;
+}
+
 function Matrix({ value, cell }) {
   const sums = value.matrix.map((row) => row.reduce((sum, one) => sum + one, 0));
   const shade = (number, row, isRight) => {
@@ -202,7 +208,7 @@ export function Confusion({ values }) {
           <${Facts}
             kind="large body"
             facts=${[
-              [say("Right on held-out documents"), share(value.accuracy, 1)],
+              [say("Right on held-out documents"), value.accuracy !== null && `${share(value.accuracy)} ± ${share(chance(value))}`],
               [say("Labels it doubts"), count(wrongs.length)],
             ]}
           />

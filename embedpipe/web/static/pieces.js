@@ -48,14 +48,14 @@ export const Bar = ({ share, kind = "", label }) => html`
   </span>
 `;
 
-// Figures with their names, those that are there: [["Margin", "0.21"]].
+// Figures with their names, those that are there, with a mark and what they mean: [["Margin", "0.21", "dim", "…"]].
 export const Facts = ({ facts, kind = "" }) => html`
   <dl class=${`facts ${kind}`}>
     ${facts
       .filter(([, value]) => value)
       .map(
-        ([name, value, mark = ""]) => html`
-          <div key=${name}>
+        ([name, value, mark = "", meaning]) => html`
+          <div key=${name} title=${meaning}>
             <dt>${name}</dt>
             <dd class=${mark}>${value}</dd>
           </div>

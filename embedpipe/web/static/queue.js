@@ -1,7 +1,7 @@
 // The queue: one document after the other, what teaches most first. A key decides, and the next page is there already.
 import { addressOf, changeQuietly } from "./address.js";
 import { get, large, small } from "./api.js";
-import { Candidates, Labelled, PageStrip, Reason } from "./document.js";
+import { Candidates, Labelled, marginOf, noveltyOf, PageStrip, Reason } from "./document.js";
 import { Thumb } from "./grid.js";
 import { HeatLayer, HeatNote, useHeat } from "./heat.js";
 import { count, decimal, say, share } from "./i18n.js";
@@ -73,9 +73,9 @@ function usePrefetched(items) {
 
 function Why({ item }) {
   const facts = [
-    [say("Margin"), decimal(item.margin)],
-    [say("Doubt"), decimal(item.doubt)],
-    [say("Novelty"), decimal(item.novelty)],
+    marginOf(item.margin),
+    [say("Doubt"), decimal(item.doubt), "", say("how much its label would teach: the highest are asked about first")],
+    noveltyOf(item.novelty),
   ];
   return html`
     <section class="why">

@@ -3,7 +3,7 @@ import { post } from "./api.js";
 import { instead, Stale, useDerived } from "./derived.js";
 import { closeDocument, openDocument, Opened } from "./document.js";
 import { Thumb } from "./grid.js";
-import { count, say, share } from "./i18n.js";
+import { count, decimal, say, share } from "./i18n.js";
 import { JobCard } from "./jobs.js";
 import { useKeys } from "./keys.js";
 import { nameOf } from "./labelling.js";
@@ -196,10 +196,18 @@ function Changes({ values, loaded }) {
               facts=${[
                 [say("Right on held-out documents, before"), share(accuracy.before, 1)],
                 [say("after"), share(accuracy.after, 1)],
-                [say("change"), points(moved), direction(moved)],
+                [say("change"), points(moved), Math.abs(moved) < value.chance ? "dim" : direction(moved)],
                 [say("Documents answered otherwise"), count(value.flips.length)],
               ]}
             />
+          `
+        }
+        ${
+          value.chance > 0 &&
+          html`
+            <p class="dim">
+              ${say("{} documents were measured: a change of less than {} points may be chance.", count(value.measured), decimal(100 * value.chance, 1))}
+            </p>
           `
         }
         ${
