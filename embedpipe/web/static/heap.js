@@ -246,6 +246,9 @@ export async function acceptAnswers(ids) {
   else await give(labels, say("{} documents labelled as the classifier says", count(labels.length)));
 }
 
+// An arrow goes to the grid, which has its own keys.
+const toGrid = () => document.querySelector(".grid")?.focus();
+
 export function Heap({ values }) {
   useStore();
   const { chosen } = useSelection();
@@ -259,6 +262,7 @@ export function Heap({ values }) {
     l: () => (ids.length ? labelAsked(ids) : false),
     a: () => (ids.length ? acceptAnswers(ids) : false),
     Enter: () => (ids.length === 1 ? openDocument(ids[0]) : false),
+    ...Object.fromEntries(["ArrowDown", "ArrowUp", "ArrowLeft", "ArrowRight"].map((key) => [key, toGrid])),
     Escape: () => {
       if (values.doc) closeDocument();
       else if (ids.length) clear();

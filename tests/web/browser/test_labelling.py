@@ -30,6 +30,10 @@ DECISION = """async (key) => {
 def test_the_heap_is_filtered_sorted_chosen_and_exported(page: Page, open_page: Callable[..., Page]) -> None:
     """By keys, by a loop of the mouse, and again by the address in another browser and after a reload."""
     total = page.locator(".tile").count()
+    page.locator("#rail a").first.click()
+    assert page.evaluate("document.activeElement.id") == "main"
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("document.activeElement.matches('.grid')")
     page.keyboard.press("/")
     page.keyboard.type("invoice")
     page.wait_for_function("total => document.querySelectorAll('.tile').length < total", arg=total)
