@@ -86,7 +86,7 @@ function Tile({ row, active, chosen, place, total, withStrip }) {
         ${
           state !== NONE
             ? html`
-                <span class="dim number">${state === CHECKED ? "" : "?"}</span>
+                <span class="dim number" title=${stateName(LABEL_STATES[state])}>${state === CHECKED ? "" : "?"}</span>
               `
             : html`
                 <span class=${`dot ${status}`}></span>
