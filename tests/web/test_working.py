@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from starlette.testclient import TestClient
@@ -23,6 +23,7 @@ from embedpipe.core import versions
 from embedpipe.core.errors import ArtifactError
 from embedpipe.store.workspace import Workspace
 from embedpipe.tasks import split
+from embedpipe.web.hub import Hub
 from embedpipe.web.settings import Caps
 from embedpipe.web.working import kinds
 from embedpipe.web.working import ledger as ledgers
@@ -155,6 +156,12 @@ def test_a_part_that_could_not_be_written_is_named(monkeypatch: pytest.MonkeyPat
         "files": [{"first": 1, "file": str(Path("out/a.pdf"))}],
         "not_written": [{"first": 3, "reason": "no space left on the disk"}],
     }
+
+
+def test_a_store_of_which_no_page_is_there_yet_is_not_asked_about() -> None:
+    """As while the first documents are embedded: a job about them would fail."""
+    empty = SimpleNamespace(space=lambda: "s", in_use=lambda: None, stock=lambda: SimpleNamespace(documents=[]))
+    assert Hub.survey(cast("Hub", empty)) == ("none", None)
 
 
 def test_uploaded_files_are_embedded(client: TestClient, make_pdf: Callable[..., Path], artifacts: Path) -> None:

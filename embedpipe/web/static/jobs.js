@@ -1,4 +1,5 @@
 // Jobs of the server: how far they are, what failed in them and why, stopping them and going on.
+import { addressOf } from "./address.js";
 import { post } from "./api.js";
 import { count, decimal, say } from "./i18n.js";
 import { Bar, Facts, Mark, tellError } from "./pieces.js";
@@ -149,6 +150,12 @@ export function JobCard({ job }) {
         numbers.length > 0 &&
         html`
           <${Facts} facts=${numbers.map(([name, text]) => [text(), count(result[name])])} kind="small" />
+          ${
+            result.documents > 0 &&
+            html`
+              <p><a href=${addressOf("heap")}>${say("Show in the heap")}</a></p>
+            `
+          }
         `
       }
       <${Failures} failures=${result?.failures} />
