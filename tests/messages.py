@@ -53,7 +53,7 @@ _HELP = frozenset(
     }
 )
 _NOT_SAID = frozenset({"help", "rich_help_panel", "show_default", "metavar", "loc", "family", "name"})
-_HEADINGS = {"table": 0, "progress": 0, "UnknownNameError": 0, "_Figure": 0, "write_gallery": 1, "Group": 0}
+_HEADINGS = {"table": 0, "progress": 0, "busy": 0, "UnknownNameError": 0, "_Figure": 0, "write_gallery": 1, "Group": 0}
 """Calls whose argument at that place holds headings: single words are sentences there as well."""
 _FACTS = frozenset({"facts", "title", "_PANELS"})
 _COLUMNS = frozenset({"keys", "columns", "COLUMNS", "PRESET_COLUMNS"})

@@ -42,9 +42,9 @@ from embedpipe.classifiers.evaluation import (
 from embedpipe.classifiers.finetuned import seen_pages
 from embedpipe.classifiers.gains import Gain, gain_of
 from embedpipe.classifiers.group_guesses import separated
-from embedpipe.classifiers.lessons.held_out import held_out_of
 from embedpipe.classifiers.lessons import missing, variants
 from embedpipe.classifiers.lessons.drawn import by_few_threads, drawn_folds
+from embedpipe.classifiers.lessons.held_out import held_out_of
 from embedpipe.classifiers.metrics import confusion, metrics_of, per_class
 from embedpipe.classifiers.parts import Part, Plan, plan
 from embedpipe.classifiers.saved.on_disk import brief

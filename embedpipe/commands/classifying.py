@@ -85,7 +85,9 @@ def classify(
             )
         for line in shift.advice(result.report.shift, bundle.name, error_rate):
             output.notice(line)
-        return splitting_command.present(result, write, csv, settings, output, answered_by)
+        code = splitting_command.present(result, write, csv, settings, output, answered_by)
+        say_next(common, output, inputs=typed(inputs), **splitting_command.known(result, write))
+        return code
     if sort_into is None:
         wish = None
     else:

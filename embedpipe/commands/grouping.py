@@ -267,6 +267,7 @@ def families(
             (f["family"], f["pages"], f["documents"], f"{f['coherence']:.2f}", f["type"] or "-", f["representative"])
             for f in values[:_SHOWN]
         ],
+        shorten={"most typical page": shortened},
     )
     output.line(f"{len(found)} families of {sum(f['pages'] for f in values)} pages")
     say_next(common, output, found=len(found))

@@ -254,6 +254,7 @@ def _list_families(
             )
             for family in values
         ],
+        shorten={"example": shortened},
     )
     total = sum(len(family["unlabelled"]) for family in values)
     output.line(f"{len(values)} families with {total} documents to label: `label --cluster FAMILY --as TYPE`")
@@ -289,7 +290,7 @@ def suggest(
     output.result({**suggest_task.as_json(found), "missing": lost})
     output.table(
         ("guess", "pages", "document"),
-        [(" or ".join(s.guesses) or "-", s.pages, s.path) for s in found],
+        [(" / ".join(s.guesses) or "-", s.pages, s.path) for s in found],
         shorten={"document": shortened},
     )
     say_next(common, output, found=len(found), file=str(csv or ""))
@@ -364,6 +365,7 @@ def _print_doubts(values: dict[str, Any], output: "Output") -> None:
             (d["label"], f"{d['self_confidence']:.0%}", d["suggested"], f"{d['suggested_confidence']:.0%}", d["path"])
             for d in documents[:_LINES]
         ],
+        shorten={"document": shortened},
     )
     if len(documents) > _LINES:
         output.line(f"... and {len(documents) - _LINES} more: --csv FILE writes them all")

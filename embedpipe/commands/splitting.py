@@ -17,6 +17,9 @@ COLUMNS = (
 )
 """Of the CSV."""
 
+_SURE = 0.5
+"""Parts that are less probably exactly one document are to be looked at."""
+
 
 def check(*, split: bool, write: Path | None, blank_separates: bool, sort_into: Path | None) -> None:
     """Refuses options that do not go together."""
@@ -65,6 +68,13 @@ def present(
     print_report(result.report, output)
     unwritten = any(isinstance(file, str) for file in files.values())
     return exit_code(result.report) or (SOME_FAILED if unwritten else 0)
+
+
+def known(result: "Split", write: Path | None) -> dict[str, Any]:
+    """What the line on what to do next is chosen by."""
+    parts = [part for pile in result.piles for part in pile.parts]
+    doubtful = sum(part.whole_confidence < _SURE for part in parts)
+    return {"found": len(parts), "doubtful": doubtful, "folder": str(write or "")}
 
 
 def _as_json(pile: Any, files: dict[tuple[str, int], Path | str]) -> dict[str, Any]:

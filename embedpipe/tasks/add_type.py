@@ -20,8 +20,8 @@ from embedpipe.classifiers.calibration.decisions import ERROR_RATE
 from embedpipe.classifiers.calibration.shift import advice, never_ok
 from embedpipe.classifiers.evaluation import LabelledPages, cross_validate, document_scores
 from embedpipe.classifiers.finetuned import MANIFEST, parts_of
-from embedpipe.classifiers.lessons.held_out import held_out_of, honest_folds
 from embedpipe.classifiers.lessons import missing, variants
+from embedpipe.classifiers.lessons.held_out import held_out_of, honest_folds
 from embedpipe.classifiers.lessons.missing import Missing
 from embedpipe.classifiers.metrics import per_class
 from embedpipe.classifiers.stored_answers import decided_by_each, statuses, total

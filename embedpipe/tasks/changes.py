@@ -6,7 +6,7 @@ same folds, the earlier one without what was labelled since, and asked about the
 
 import os
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,9 @@ from embedpipe.core.errors import ArtifactError, LabelsError, UnknownNameError
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.workspace import Workspace
 from embedpipe.tasks.heap import labels_of, rounded
+
+_Z95 = 1.96
+"""Standard errors on each side of an interval of 95 %."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,8 @@ class Changes:
         types: All types.
         accuracy: Share of the held-out documents told correctly, before and after; None where nothing was measured.
         note: Why types were not measured, or "".
+        measured: How many documents were held out.
+        chance: A smaller change of the accuracy may be chance (95 %); None where nothing was measured.
     """
 
     name: str
@@ -84,6 +89,8 @@ class Changes:
     types: tuple[TypeChange, ...] = ()
     accuracy: tuple[float | None, float | None] = (None, None)
     note: str = ""
+    measured: int = 0
+    chance: float | None = None
 
 
 def compare(workspace: Workspace, name: str, before: int, after: int) -> Changes:
@@ -147,23 +154,38 @@ def _flips(workspace: Workspace, store: FeatureStore, old: ClassifierBundle, new
 
 def _measured(
     workspace: Workspace, store: FeatureStore, recipe: TrainingRecipe, old: ClassifierBundle
-) -> tuple[tuple[TypeChange, ...], tuple[float | None, float | None], str]:
+) -> tuple[tuple[TypeChange, ...], tuple[float | None, float | None], str, int, float | None]:
     """How well each type is told, without and with what was labelled since, in the same folds."""
     pages = learnt_pages(workspace, store, recipe)
     folds = honest_folds(apart(workspace, store, pages))
     kept = np.array([brief(str(sha256)) in old.learnt for sha256 in pages.documents], bool)
     if not kept.any():
-        return (), (None, None), "none of the documents that the earlier version learnt from is labelled now"
+        return (), (None, None), "none of the documents that the earlier version learnt from is labelled now", 0, None
     if kept.all():
         note = "no document was labelled since: both versions are measured as one"
         rows = _rows(store, recipe, pages, folds, kept)
-        return _types(rows, rows), (rows[1], rows[1]), note
+        return _types(rows, rows), (rows.accuracy, rows.accuracy), note, len(rows.right), None
     before = _rows(store, recipe, pages.take(kept), folds[kept], np.ones(int(kept.sum()), bool))
     after = _rows(store, recipe, pages, folds, kept)
-    return _types(before, after), (before[1], after[1]), ""
+    return _types(before, after), (before.accuracy, after.accuracy), "", len(after.right), _chance(before, after)
 
 
-_Rows = tuple[dict[str, dict[str, Any]], float | None]
+class _Rows(NamedTuple):
+    """Figures of each type on some held-out documents, and whether each of these was told correctly, by SHA-256."""
+
+    figures: dict[str, dict[str, Any]]
+    right: dict[str, bool]
+
+    @property
+    def accuracy(self) -> float | None:
+        """The share that was told correctly."""
+        return float(np.mean(list(self.right.values()))) if self.right else None
+
+
+def _chance(before: _Rows, after: _Rows) -> float | None:
+    """Half the 95 % interval of the difference of two shares of the same documents."""
+    turns = [after.right[sha256] - right for sha256, right in before.right.items() if sha256 in after.right]
+    return _Z95 * float(np.std(turns)) / len(turns) ** 0.5 if turns else None
 
 
 def _rows(
@@ -173,7 +195,7 @@ def _rows(
     folds: NDArray[np.int64],
     asked: NDArray[np.bool_],
 ) -> _Rows:
-    """Figures of each type on some of the held-out documents, and the share of these told correctly."""
+    """How some of the held-out documents are told."""
     held_out = cross_validate(recipe.plan(store.blocks, pages), pages, folds)
     judged = held_out_of(pages, folds)
     documents = document_scores(judged, held_out)
@@ -182,22 +204,23 @@ def _rows(
     truth = documents.y[rows]
     answers = np.asarray(held_out.classes, object)[documents.log_scores[rows].argmax(axis=1)]
     if not len(truth):
-        return {}, None
+        return _Rows({}, {})
     figures = {row["type"]: row for row in per_class(truth, answers, held_out.classes) if row["documents"]}
-    return figures, float(np.mean(truth == answers))
+    judgement = zip(documents.documents[rows], truth == answers, strict=True)
+    return _Rows(figures, {str(sha256): bool(right) for sha256, right in judgement})
 
 
 def _types(before: _Rows, after: _Rows) -> tuple[TypeChange, ...]:
-    names = sorted({*before[0], *after[0]})
+    names = sorted({*before.figures, *after.figures})
 
     def figures(rows: _Rows, name: str) -> dict[str, float] | None:
-        row = rows[0].get(name)
+        row = rows.figures.get(name)
         return None if row is None else {key: round(float(row[key]), 4) for key in ("precision", "recall", "f1")}
 
     return tuple(
         TypeChange(
             name,
-            int((after[0].get(name) or before[0][name])["documents"]),
+            int((after.figures.get(name) or before.figures[name])["documents"]),
             figures(before, name),
             figures(after, name),
         )
@@ -225,6 +248,8 @@ def as_json(found: Changes) -> dict[str, Any]:
             for change in found.types
         ],
         "accuracy": dict(zip(("before", "after"), (rounded(value) for value in found.accuracy), strict=True)),
+        "measured": found.measured,
+        "chance": rounded(found.chance),
         "note": found.note,
     }
 

@@ -12,9 +12,9 @@ from scipy.special import softmax
 
 from embedpipe.classifiers.calibration.probabilities import best_temperature
 from embedpipe.classifiers.evaluation import LabelledPages, cross_validate, document_scores
-from embedpipe.classifiers.lessons.held_out import held_out_of
 from embedpipe.classifiers.lessons import missing
 from embedpipe.classifiers.lessons.drawn import judged_folds
+from embedpipe.classifiers.lessons.held_out import held_out_of
 from embedpipe.classifiers.lessons.missing import Missing
 from embedpipe.classifiers.training import TrainingRecipe, apart, learnt_pages
 from embedpipe.core.display import path_to_text

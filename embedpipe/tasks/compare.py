@@ -12,8 +12,8 @@ from embedpipe.backbones.engines import Backbone
 from embedpipe.classifiers.bundles import CLASSIFIERS, build_classifier
 from embedpipe.classifiers.evaluation import LEARNT, LabelledPages, cross_validate
 from embedpipe.classifiers.groups import with_guesses
-from embedpipe.classifiers.lessons.held_out import held_out_of, honest_folds
 from embedpipe.classifiers.lessons import missing
+from embedpipe.classifiers.lessons.held_out import held_out_of, honest_folds
 from embedpipe.classifiers.lessons.missing import Missing
 from embedpipe.classifiers.metrics import group_origins, metrics_of
 from embedpipe.classifiers.training import labelled_pages

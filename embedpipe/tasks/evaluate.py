@@ -28,9 +28,9 @@ from embedpipe.classifiers.figures.learning_curves import learning_curves
 from embedpipe.classifiers.figures.novelty_figures import novelty_figures
 from embedpipe.classifiers.finetuned import trained_on
 from embedpipe.classifiers.groups import describe
-from embedpipe.classifiers.lessons.held_out import FEWEST_UNSEEN, held_out_of
 from embedpipe.classifiers.lessons import missing
 from embedpipe.classifiers.lessons.drawn import careless_folds
+from embedpipe.classifiers.lessons.held_out import FEWEST_UNSEEN, held_out_of
 from embedpipe.classifiers.lessons.missing import Missing
 from embedpipe.classifiers.metrics import confusion, metrics_of, per_class
 from embedpipe.classifiers.reasons.evidence import Examples

@@ -18,7 +18,7 @@ from embedpipe.classifiers.reasons.evidence import Examples
 from embedpipe.classifiers.reasons.occlusion import Box, covered, deciding_boxes, occlusion_map
 from embedpipe.core.display import name_of
 from embedpipe.core.errors import ArtifactError, LabelsError, UnknownNameError
-from embedpipe.core.records import Document, Example, PageImage, PageInfo, PageRef
+from embedpipe.core.records import Document, Example, PageImage, PageInfo, PageRef, Recipe
 from embedpipe.drawing.heatmaps import HeatPicture, Looks, draw_heat
 from embedpipe.embedding.page_pictures import page_pictures
 from embedpipe.embedding.streaming import Settings, render_page, render_pages
@@ -227,9 +227,7 @@ def draw(workspace: Workspace, found: Explanation, backbone: Backbone, file: Pat
     """
     info = found.page.info
     shown = render_pages([(found.document, info.ref.page_index)], size=_PICTURE_SIZE)
-    width, height = (info.width, info.height) if info.turned in _LEVEL else (info.height, info.width)
-    (left, top, right, bottom), _ = plan(width, height, backbone.identity.recipe)
-    region = (left / width, top / height, right / width, bottom / height)
+    region = seen_region(info, backbone.identity.recipe)
     own = (found.document.sha256, info.ref.page_index)
     picture = turned(shown[own], info.turned) if own in shown else found.page.pixels
     pictures = page_pictures(workspace, [(e.page.document_sha256, e.page.page_index) for e in found.examples])
@@ -252,6 +250,13 @@ def draw(workspace: Workspace, found: Explanation, backbone: Backbone, file: Pat
         ),
         file,
     )
+
+
+def seen_region(info: PageInfo, recipe: Recipe) -> tuple[float, float, float, float]:
+    """What the network sees of a page, after it was turned: left, top, right, bottom in shares of width and height."""
+    width, height = (info.width, info.height) if info.turned in _LEVEL else (info.height, info.width)
+    (left, top, right, bottom), _ = plan(width, height, recipe)
+    return left / width, top / height, right / width, bottom / height
 
 
 def default_picture(workspace: Workspace, page: PageRef, what: str = "") -> Path:

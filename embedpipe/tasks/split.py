@@ -5,6 +5,7 @@ import itertools
 import os
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -186,7 +187,9 @@ def _learn(
             raise LabelsError("no document is labelled but the piles")
         pages = grouped(workspace, pages, store.blocks)
         blocks = [(start, stop) for _, start, stop in store.blocks]
-        return BoundaryModel(blocks).fit(pages, _sizes_of(store.pages(), pages.page_ids)), ""
+        with warnings.catch_warnings():  # a type of which one page is left has no spread of its own
+            warnings.filterwarnings("ignore", message="Only one sample available")
+            return BoundaryModel(blocks).fit(pages, _sizes_of(store.pages(), pages.page_ids)), ""
     except (ArtifactError, LabelsError) as error:
         return None, str(error)
 

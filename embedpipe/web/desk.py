@@ -192,7 +192,7 @@ class Desk:
         return values
 
     def explain(self, sha256: str, page: int, kind: str | None) -> dict[str, Any]:
-        """What `explain --json` says of a stored page; slow."""
+        """What `explain --json` says of a stored page, and where its grid lies on the picture of the page; slow."""
         used = self._hub.answering()
         document = self._hub.sources().document(sha256)
         if document is None:
@@ -202,7 +202,10 @@ class Desk:
         query, backbone = f"{document.path}#page={page}", self.backbone(bundle.identity)
         settings = self._settings
         found = explain_task.explain(self._hub.workspace, query, bundle, backbone, kind=kind, settings=settings)
-        return explain_task.as_json(found)
+        info = found.page.info
+        region = explain_task.seen_region(info, backbone.identity.recipe)
+        picture = {"width": info.width, "height": info.height, "turned": info.turned, "region": region}
+        return explain_task.as_json(found) | {"picture": picture}
 
     def picture(self, key: Key, size: int, suffix: str) -> bytes | None:
         """A page drawn from its document with so many pixels on its long side; None where that cannot be done."""

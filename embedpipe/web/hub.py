@@ -215,8 +215,8 @@ class Hub:
 
     def survey(self) -> tuple[str, Survey | None]:
         """What was computed of all documents, and whether it is `ready`, `pending` or `none`; starts the job for it."""
-        space, used = self.space(), self.in_use()
-        if space is None or self.store() is None:
+        space, used, held = self.space(), self.in_use(), self.stock()
+        if space is None or held is None or not held.documents:  # the first document may be being embedded
             return "none", None
         name, number = (used.name, used.version) if used is not None and used.space == space else (None, None)
         wish = {"space": space, "classifier": name, "version": number}

@@ -126,7 +126,7 @@ def problem(code: str, detail: str, language: str = ENGLISH, **more: Any) -> Res
         "status": status,
         "detail": translated(detail, language),
         "code": code,
-        **more,
+        **said(more, language),
     }
     headers = {"Retry-After": _RETRY_AFTER} if code == "busy" else {}
     if code == "unauthorized":

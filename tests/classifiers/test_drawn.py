@@ -8,9 +8,9 @@ from sklearn.pipeline import Pipeline
 
 from embedpipe.classifiers.calibration.confidence import standard_error
 from embedpipe.classifiers.evaluation import FOLDS, LEARNT, cross_validate, rounds_of
-from embedpipe.classifiers.lessons.held_out import held_out_of
 from embedpipe.classifiers.lessons import drawn
 from embedpipe.classifiers.lessons.drawn import careless_folds, drawn_folds, judged_folds
+from embedpipe.classifiers.lessons.held_out import held_out_of
 from embedpipe.classifiers.metrics import metrics_of
 
 

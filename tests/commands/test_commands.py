@@ -293,6 +293,7 @@ def test_backbones_and_doctor_answer() -> None:
     rows = {row["name"]: row for row in values(run("backbones", "--json"))["backbones"]}
     assert rows["resnet50"]["penultimate"] == 2048
     assert rows["efficientnet_lite0"]["here"] is True
+    assert not set("{[") & set(run("doctor").stdout), "lists are read by people"
     diagnosis = values(run("doctor", "--json"))
     assert "pi-heif" in diagnosis["heif"]
     assert {"device", "engine", "precision", "threads", "libraries", "weights", "advice"} <= diagnosis.keys()

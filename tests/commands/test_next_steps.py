@@ -45,6 +45,9 @@ LABELLED = STORED | {"labelled": 20, "types": 3}
         ("classify", {"answered": 9, "inputs": "in"}, "`classify in --sort-into sorted`"),
         ("classify", {"answered": 9, "folder": "sorted"}, ""),
         ("classify", {}, ""),
+        ("classify", {"found": 5, "doubtful": 2, "inputs": "a.pdf"}, "2 of 5 parts are less than half sure"),
+        ("classify", {"found": 5, "inputs": "a.pdf"}, "`classify a.pdf --split --write parts`"),
+        ("classify", {"found": 5, "folder": "parts"}, ""),
         ("dedupe", {"found": 3}, "`dedupe --move-to DIR`"),
         ("dedupe", {"found": 3, "planned": 1}, ""),
         (

@@ -153,6 +153,8 @@ def test_a_page_is_explained(client: TestClient) -> None:
     found = client.get(f"/heatmap/{document}-1").json()
     assert found["status"] in ("ok", "diffuse")
     assert len(found["grid"]["drops"]) == found["grid"]["rows"]
+    assert (found["picture"]["turned"], found["picture"]["region"]) == (0, [0, 0, 1, 1])
+    assert found["picture"]["width"] < found["picture"]["height"]
     asked = client.get(f"/heatmap/{document}-1", params={"type": "paper"}).json()
     assert asked["asked"]["type"] == "paper"
     assert client.get(f"/heatmap/{document}-1", params={"type": "nothing"}).status_code == 404

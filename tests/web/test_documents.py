@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +97,17 @@ def test_pictures_of_pages(client: TestClient, artifacts: Path) -> None:
     assert client.get(f"/pages/{document}-99.jpg").status_code == 404
     forget(Workspace(artifacts), [document])
     assert client.get(f"/pages/{document}-1.jpg").status_code == 404
+
+
+def test_a_store_without_kept_pictures_is_shown(client: TestClient, artifacts: Path) -> None:
+    """Its pages are drawn from their documents, small."""
+    document = client.get("/documents").json()["columns"]["document"][0]
+    for file in (artifacts / "pages").glob("thumbnails*"):
+        shutil.rmtree(file) if file.is_dir() else file.unlink()
+    answer = client.get(f"/pages/{document}-1.webp")
+    assert (answer.status_code, answer.headers["x-embedpipe-picture"]) == (200, "drawn")
+    assert max(Image.open(io.BytesIO(answer.content)).size) == 200
+    assert client.get(f"/pages/{document}-99.webp").status_code == 404
 
 
 def test_a_page_whose_file_is_gone_is_shown_as_it_is_kept(client: TestClient, pile: Path) -> None:

@@ -189,6 +189,9 @@ def test_lists_go_in_and_out(client: TestClient, artifacts: Path) -> None:
     assert kept(artifacts) == before | {document: "memo"}
     wrong = client.post("/labels.csv", content=b"path,label\nnowhere.pdf,memo\n", headers=headers)
     assert (wrong.status_code, wrong.json()["bad"][0]["line"]) == (422, 2)
+    headers["Accept-Language"] = "zh"
+    wrong = client.post("/labels.csv", content=b"path,label\nnowhere.pdf,memo\n", headers=headers)
+    assert wrong.json()["bad"][0]["reason"] == "没有文档 nowhere.pdf"
     part = client.post("/labels.csv?partial=true", content=b"path,label\nnowhere.pdf,memo\n", headers=headers).json()
     assert (part["changed"], len(part["bad"])) == (0, 1)
 

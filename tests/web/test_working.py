@@ -12,7 +12,8 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from starlette.testclient import TestClient
@@ -21,7 +22,10 @@ from web.asking import when_over, when_ready
 from embedpipe.core import versions
 from embedpipe.core.errors import ArtifactError
 from embedpipe.store.workspace import Workspace
+from embedpipe.tasks import split
+from embedpipe.web.hub import Hub
 from embedpipe.web.settings import Caps
+from embedpipe.web.working import kinds
 from embedpipe.web.working import ledger as ledgers
 from embedpipe.web.working import runner as running
 from embedpipe.web.working.ledger import Job, Ledger
@@ -52,6 +56,8 @@ def test_fitting_again_and_what_changed(client: TestClient, artifacts: Path) -> 
     assert (changes["name"], changes["from"], changes["to"], changes["can_roll_back"]) == ("knn", 1, 2, True)
     assert {row["type"] for row in changes["types"]} == {"slides", "letter", "paper"}
     assert set(changes["accuracy"]) == {"before", "after"}
+    assert changes["measured"] == 15
+    assert 0 <= changes["chance"] < 1
     assert all(flip["before"] != flip["after"] for flip in changes["flips"])
     assert when_ready(client, "/documents")["answers"] == "ready"
     assert client.post("/changes/keep", json={}).json() == {"name": "knn", "version": 2}
@@ -136,6 +142,27 @@ def test_parts_of_a_pile_are_written_as_said(serving: Callable[..., TestClient],
     files = [Path(file["file"]) for file in job["result"]["files"]]
     assert all(file.parent == tmp_path / "parts" for file in files)
     assert len({file for file in files if file.is_file()}) == 2
+
+
+def test_a_part_that_could_not_be_written_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk, for instance: why is no file."""
+    monkeypatch.setattr(split, "write_as_said", lambda *_: {1: Path("out/a.pdf"), 3: "no space left on the disk"})
+    task = SimpleNamespace(
+        tell=lambda **_: None,
+        workspace=SimpleNamespace(sources=lambda: SimpleNamespace(document=lambda _: object())),
+        wish={"document": "0" * 64, "parts": [{"first": 1, "last": 2}, {"first": 3, "last": 3}], "folder": "out"},
+        settings=None,
+    )
+    assert kinds.write_parts(task) == {
+        "files": [{"first": 1, "file": str(Path("out/a.pdf"))}],
+        "not_written": [{"first": 3, "reason": "no space left on the disk"}],
+    }
+
+
+def test_a_store_of_which_no_page_is_there_yet_is_not_asked_about() -> None:
+    """As while the first documents are embedded: a job about them would fail."""
+    empty = SimpleNamespace(space=lambda: "s", in_use=lambda: None, stock=lambda: SimpleNamespace(documents=[]))
+    assert Hub.survey(cast("Hub", empty)) == ("none", None)
 
 
 def test_uploaded_files_are_embedded(client: TestClient, make_pdf: Callable[..., Path], artifacts: Path) -> None:

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 from functools import wraps
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,13 +24,10 @@ _LEFT = 0.5
 
 _FEW_FOLDS = 3
 
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
+_Work = TypeVar("_Work", bound=Callable[..., Any])
 
 
-def by_few_threads(
-    work: Callable[Concatenate[Workspace, FeatureStore, _P], _T],
-) -> Callable[Concatenate[Workspace, FeatureStore, _P], _T]:
+def by_few_threads(work: _Work) -> _Work:
     """Multiplies matrices by one thread at a time while a function works on a store of at most `MOST_PAGES` pages.
 
     More threads wait busily for each other where a matrix is small: on a machine with other work to do, fitting took
@@ -38,12 +35,12 @@ def by_few_threads(
     """
 
     @wraps(work)
-    def limited(workspace: Workspace, store: FeatureStore, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+    def limited(workspace: Workspace, store: FeatureStore, *args: Any, **kwargs: Any) -> Any:
         few = sum(part.rows for part in store.origin.parts) <= MOST_PAGES
         with ThreadpoolController().limit(limits=1, user_api="blas") if few else contextlib.nullcontext():
             return work(workspace, store, *args, **kwargs)
 
-    return limited
+    return cast("_Work", limited)
 
 
 def drawn_folds(pages: LabelledPages, seed: int = 0) -> NDArray[np.int64]:

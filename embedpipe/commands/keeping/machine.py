@@ -1,7 +1,7 @@
 """`backbones`, `doctor`, `demo` and `bench`: what this machine has, and how fast it is."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -82,11 +82,20 @@ def doctor(common: Common) -> int:
             for kind, told in value.items():
                 output.line(f"{' ' * (12 - cell_len(kind))}{kind}: {word(told)}")
         elif key != "advice":
-            name = word(key)
-            output.line(f"{' ' * (12 - cell_len(name))}{name}: {word(str(value))}")
+            name = word(key).replace("_", " ")
+            output.line(f"{' ' * (12 - cell_len(name))}{name}: {_in_words(value)}")
     for advice in values["advice"]:
         output.line(f"to do: {advice}")
     return DONE
+
+
+def _in_words(value: Any) -> str:
+    """What was found, as a person reads it: lists and versions of libraries with commas."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {version}" for name, version in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "-"
+    return word(str(value))
 
 
 @command("demo")

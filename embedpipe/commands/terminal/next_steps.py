@@ -30,7 +30,7 @@ class Known:
         doubtful: Answers that are not ok.
         answered: Answers.
         planned: Files that a plan would move, link or put back.
-        found: Rows of a table that was made: suggestions, doubtful labels, families.
+        found: Rows of a table that was made: suggestions, doubtful labels, families, parts of piles.
         file: A table that was written and has a column `label`, or the page of `review`, or "".
         folder: Where files were sorted to, or "".
         inputs: What the command was given, as it can be typed again.
@@ -134,6 +134,15 @@ STEPS = {
     "add-type": _FITTED,
     "evaluate": (_Line(_always, "`check-labels{where}` names labels that are likely wrong, before more are given"),),
     "classify": (
+        _Line(
+            lambda k: k.found > 0 and k.doubtful > 0,
+            "{doubtful} of {found} parts are less than half sure to be exactly one document: look at them; --write "
+            "DIR writes the parts as files, and at the page of `serve{where}` cuts can be moved first",
+        ),
+        _Line(
+            lambda k: k.found > 0 and not k.folder,
+            "`classify{where} {inputs} --split --write parts` writes the parts as files",
+        ),
         _Line(lambda k: not k.answered, ""),
         _Line(
             lambda k: k.doubtful > 0 and "review" in k.commands and bool(k.file),
@@ -181,7 +190,10 @@ STEPS = {
         _Line(_always, "`check-labels{where} --csv doubtful.csv` writes them as a table to correct"),
     ),
     "families": (
-        _Line(lambda k: k.found > 0 and k.unlabelled > 0, "`label{where} --cluster` lists families to label at once"),
+        _Line(
+            lambda k: k.found > 0 and k.unlabelled > 0,
+            "`label{where} --cluster` lists families of whole documents to label at once; it has numbers of its own",
+        ),
     ),
     "dedupe": (
         _Line(

@@ -21,6 +21,7 @@ from embedpipe.commands.base import (
 from embedpipe.commands.sorting import KeepTree, Link, SortInto, answered_by, check
 from embedpipe.commands.terminal.console import finish_output
 from embedpipe.commands.terminal.options import Common, Network, Reading, Recognition
+from embedpipe.core.languages.translation import word
 
 if TYPE_CHECKING:
     from embedpipe.classifiers.bundles import ClassifierBundle
@@ -137,4 +138,4 @@ def _status(answer: "Answer") -> str:
         said = f"ambiguous: or {', '.join(others)}" + (f" and {more} more" if more > 0 else "")
     if answer.message:
         said = answer.message if answer.status == "failed" else f"{said} ({answer.message})"
-    return f"{said} -> {answer.copy}" if answer.copy and not answer.same_as else said
+    return f"{word(said)} -> {answer.copy}" if answer.copy and not answer.same_as else said

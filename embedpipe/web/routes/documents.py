@@ -290,7 +290,9 @@ async def picture(
     hub: TheHub,
     desk: TheDesk,
     name: str,
-    size: Annotated[str, Query(description="large, or pixels of the long side, 200 to 2000; else as it is kept.")] = "",
+    size: Annotated[
+        str, Query(description="large, or pixels of the long side, 200 to 2000; else as kept, or 200.")
+    ] = "",
 ) -> Response:
     """A page as a picture: `<sha256>-<page>.webp` or `.jpg`, as it is kept, or drawn from the document."""
     stem, _, suffix = name.rpartition(".")
@@ -301,13 +303,15 @@ async def picture(
     if request.headers.get("if-none-match") == tag:
         return Response(None, 304, {"ETag": tag, **_IMMUTABLE})
     key, kind = (sha256, page - 1), "image/webp" if suffix == "webp" else "image/jpeg"
-    if size:
+    kept = None if size else await run_in_threadpool(hub.thumbnails.find, key)
+    if kept is None:  # a store of before pictures were kept, or one that keeps none, is shown all the same
         await run_in_threadpool(stored, hub, sha256)
-        pixels = _LARGE if not re.fullmatch(r"[0-9]{1,5}", size) else whole(int(size), *_SIZES)
+        named = _LARGE if size else _SIZES[0]
+        pixels = whole(int(size), *_SIZES) if re.fullmatch(r"[0-9]{1,5}", size) else named
         drawn = await desk.picture_lane.run(functools.partial(desk.picture, key, pixels, suffix))
         if drawn is not None:
             return Response(drawn, 200, {"ETag": tag, **_IMMUTABLE, "X-Embedpipe-Picture": "drawn"}, kind)
-    kept = await run_in_threadpool(hub.thumbnails.find, key)
+        kept = await run_in_threadpool(hub.thumbnails.find, key)
     if kept is None:
         raise ProblemError("not_found", f"no picture of page {page} of document {sha256[:12]} is kept")
     content = kept if suffix == "jpg" else await run_in_threadpool(as_webp, kept)

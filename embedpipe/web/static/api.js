@@ -100,4 +100,3 @@ export const file = async (path, values) => (await ask(addressOf(path, values)))
 
 export const small = (document, page = 1) => `/pages/${document}-${page}.webp`;
 export const large = (document, page = 1) => `/pages/${document}-${page}.webp?size=large`;
-export const heat = (document, page, type) => addressOf(`/heatmap/${document}-${page}.webp`, { type });

@@ -1,5 +1,5 @@
 // Mistakes: which types are taken for which on held-out documents, and labels that are likely wrong beside their look-alikes.
-import { change } from "./address.js";
+import { addressOf, change } from "./address.js";
 import { get, large, small } from "./api.js";
 import { instead, Stale, useDerived } from "./derived.js";
 import { CLOSED, closeDocument, openDocument, Opened } from "./document.js";
@@ -8,10 +8,16 @@ import { count, say, share } from "./i18n.js";
 import { useKeys } from "./keys.js";
 import { label, nameOf } from "./labelling.js";
 import { Empty, Facts, Picture, tellError, Type } from "./pieces.js";
-import { isReadOnly, rowOf, store, typeName, typeNumber, useEvents, useStore } from "./store.js";
+import { counts, isReadOnly, rowOf, store, typeName, typeNumber, useEvents, useStore } from "./store.js";
 import { html, useEffect, useMemo, useRef, useState } from "./vendor/preact.js";
 
 const STRONG = 0.55; // a cell of this share, or more, has white text
+
+// Half the 95 % interval of the share of documents that are told correctly.
+function chance({ accuracy, matrix }) {
+  const number = matrix.flat().reduce((sum, one) => sum + one, 0);
+  return number ? 1.96 * Math.sqrt((accuracy * (1 - accuracy)) / number) : 0;
+}
 
 function Matrix({ value, cell }) {
   const sums = value.matrix.map((row) => row.reduce((sum, one) => sum + one, 0));
@@ -25,8 +31,9 @@ function Matrix({ value, cell }) {
   };
   return html`
     <div class="matrix" tabindex="0" role="region" aria-label=${say("Confusion matrix")}>
+      <p class="dim small">${say("Rows are labels, columns are answers; each number opens its documents.")}</p>
       <table>
-        <caption>${say("Rows are labels, columns are answers; each number opens its documents.")}</caption>
+        <caption class="hidden-text">${say("Confusion matrix")}</caption>
         <thead>
           <tr>
             <td></td>
@@ -130,7 +137,7 @@ function Wrong({ wrong, place, total, accept, keep, move }) {
 
 export function Confusion({ values }) {
   useStore();
-  const loaded = useDerived("confusion", "/confusion", { kind: values.kind });
+  const loaded = useDerived("confusion", counts().checked > 0 && "/confusion", { kind: values.kind });
   const [likely, setLikely] = useState(null); // as it is after labels were confirmed, or that was taken back
   const [sent, setSent] = useState(() => new Set()); // documents that the server is being told to keep as they are
   const labelOf = (id) => {
@@ -188,6 +195,8 @@ export function Confusion({ values }) {
       return true;
     },
   });
+  if (!counts().checked)
+    return html`<${Empty} title=${say("Nothing is labelled yet.")}><p>${say("Label a few documents of each type in the families or the queue, then fit.")}</p><a class="button" href=${addressOf("queue")}>${say("Queue")}</a></${Empty}>`;
   const missing = instead(loaded, say("Held-out documents are being answered."));
   if (missing) return missing;
   const { value } = loaded;
@@ -199,13 +208,13 @@ export function Confusion({ values }) {
           <${Facts}
             kind="large body"
             facts=${[
-              [say("Right on held-out documents"), share(value.accuracy, 1)],
-              [say("Likely wrong labels"), count(wrongs.length)],
+              [say("Right on held-out documents"), value.accuracy !== null && `${share(value.accuracy)} ± ${share(chance(value))}`],
+              [say("Labels it doubts"), count(wrongs.length)],
             ]}
           />
           <${Matrix} value=${value} cell=${values.cell} />
         </section>
-        <section class="right" aria-label=${values.cell ? say("Documents of the cell") : say("Likely wrong labels")}>
+        <section class="right" aria-label=${values.cell ? say("Documents of the cell") : say("Labels it doubts")}>
           ${
             values.cell
               ? html`

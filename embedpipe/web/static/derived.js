@@ -26,6 +26,12 @@ export function JobLine({ job }) {
       <span class="spinner" aria-hidden="true"></span>
       <bdi>${stage || now.title}</bdi>
       ${
+        now.state === "queued" &&
+        html`
+          <span class="dim">${say("waits for the jobs before it")}</span>
+        `
+      }
+      ${
         total > 0 &&
         html`
           <${Bar} share=${done / total} kind="first" />

@@ -63,6 +63,20 @@ export const Labelled = ({ type, state }) => html`
   </p>
 `;
 
+// What the figures of an answer mean.
+export const marginOf = (value) => [
+  say("Margin"),
+  decimal(value),
+  "",
+  say("how far the first type is ahead of the second one, from 0 to 1"),
+];
+export const noveltyOf = (value) => [
+  say("Novelty"),
+  decimal(value),
+  "",
+  say("how unlike all labelled documents it is: the higher, the more"),
+];
+
 // Why the classifier's answer is what it is.
 export const Reason = ({ status, reason }) => html`
   <p>
@@ -146,8 +160,8 @@ function DocumentPanel({ id, page, close }) {
           <${Facts}
             facts=${[
               [say("Confidence"), share(found.answer?.confidence)],
-              [say("Margin"), decimal(found.answer?.margin)],
-              [say("Novelty"), decimal(found.answer?.novelty)],
+              marginOf(found.answer?.margin),
+              noveltyOf(found.answer?.novelty),
               [say("Pages"), count(found.pages)],
             ]}
           />

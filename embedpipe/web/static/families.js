@@ -122,8 +122,9 @@ export function Families({ values }) {
     ArrowDown: () => goTo(place + 1),
     ArrowUp: () => goTo(place - 1),
     Escape: () => {
-      if (!values.doc) return false;
-      closeDocument();
+      if (values.doc) closeDocument();
+      else if (out.size) setOut(new Set());
+      else return false;
       return true;
     },
   });

@@ -1,6 +1,7 @@
 // A grid of documents that draws only the rows in sight, chosen with the mouse (Shift, Ctrl, a loop) or with keys.
 import { small } from "./api.js";
 import { share, say } from "./i18n.js";
+import { nameOf } from "./labelling.js";
 import { usePicture } from "./loader.js";
 import { stateName, Type } from "./pieces.js";
 import { CHECKED, LABEL_STATES, store, typeName, typeOf, NONE } from "./store.js";
@@ -34,7 +35,7 @@ function Tile({ row, active, chosen, place, total, withStrip }) {
   const more = documents.pages[row] - 1;
   const said = [
     documents.name[row],
-    typeName(type) || say("no type"),
+    nameOf(typeName(type)) || say("no type"),
     state === NONE ? (status ? stateName(status) : "") : stateName(LABEL_STATES[state]),
   ]
     .filter(Boolean)
@@ -81,11 +82,11 @@ function Tile({ row, active, chosen, place, total, withStrip }) {
       }
       <span class="name"><bdi>${documents.name[row]}</bdi></span>
       <span class="line">
-        <${Type} name=${typeName(type)} number=${type} />
+        <${Type} name=${nameOf(typeName(type))} number=${type} />
         ${
           state !== NONE
             ? html`
-                <span class="dim number">${state === CHECKED ? "" : "?"}</span>
+                <span class="dim number" title=${stateName(LABEL_STATES[state])}>${state === CHECKED ? "" : "?"}</span>
               `
             : html`
                 <span class=${`dot ${status}`}></span>
@@ -214,7 +215,6 @@ export function Grid({
       anchor.current = focus;
     } else if (event.key === "Enter") onOpen(idOf(focus));
     else if (event.key === "a" && (event.ctrlKey || event.metaKey)) only(Array.from(rows, (row) => documents.id[row]));
-    else if (event.key === "Escape" && chosen.size) only([]);
     else if (keys[event.key] && !event.ctrlKey && !event.metaKey) keys[event.key](idOf(focus));
     else return;
     event.preventDefault();

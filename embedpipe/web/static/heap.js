@@ -4,10 +4,10 @@ import { closeDocument, openDocument, Opened } from "./document.js";
 import { count, say } from "./i18n.js";
 import { useKeys } from "./keys.js";
 import { Grid, SIZES } from "./grid.js";
-import { label, labelAsked, nameOf } from "./labelling.js";
-import { csv, download, Empty, stateName } from "./pieces.js";
+import { give, label, labelAsked, nameOf } from "./labelling.js";
+import { csv, download, Empty, stateName, toast } from "./pieces.js";
 import { clear, select, useSelection } from "./selection.js";
-import { isReadOnly, LABEL_STATES, sizesOfTypes, store, typeName, typeOf, useStore } from "./store.js";
+import { CHECKED, isReadOnly, LABEL_STATES, sizesOfTypes, store, typeName, typeOf, useStore } from "./store.js";
 import { html, useMemo } from "./vendor/preact.js";
 
 const NO_TYPE_YET = " "; // no type is called so
@@ -231,18 +231,23 @@ export function SelectionBar({ ids, children }) {
   `;
 }
 
-// What the classifier or a suggestion says becomes the checked label.
+// What the classifier or a suggestion says becomes the checked label of those that have none.
 export async function acceptAnswers(ids) {
-  const byType = new Map();
-  for (const id of ids) {
-    const type = typeOf(store.documents.rowOf.get(id));
-    if (type < 0) continue;
-    if (!byType.has(type)) byType.set(type, []);
-    byType.get(type).push(id);
-  }
-  for (const [type, documents] of byType)
-    if (!(await label(documents, typeName(type), { quiet: byType.size > 1 }))) return;
+  const labels = ids
+    .map((document) => ({ document, row: store.documents.rowOf.get(document) }))
+    .filter(({ row }) => typeOf(row) >= 0 && store.documents.state[row] !== CHECKED)
+    .map(({ document, row }) => ({ document, type: typeName(typeOf(row)) }));
+  if (!labels.length) toast(say("Nothing to accept: what is chosen is labelled, or has no answer."));
+  else if (new Set(labels.map(({ type }) => type)).size === 1)
+    await label(
+      labels.map(({ document }) => document),
+      labels[0].type,
+    );
+  else await give(labels, say("{} documents labelled as the classifier says", count(labels.length)));
 }
+
+// An arrow goes to the grid, which has its own keys.
+const toGrid = () => document.querySelector(".grid")?.focus();
 
 export function Heap({ values }) {
   useStore();
@@ -256,6 +261,8 @@ export function Heap({ values }) {
   useKeys({
     l: () => (ids.length ? labelAsked(ids) : false),
     a: () => (ids.length ? acceptAnswers(ids) : false),
+    Enter: () => (ids.length === 1 ? openDocument(ids[0]) : false),
+    ...Object.fromEntries(["ArrowDown", "ArrowUp", "ArrowLeft", "ArrowRight"].map((key) => [key, toGrid])),
     Escape: () => {
       if (values.doc) closeDocument();
       else if (ids.length) clear();
@@ -289,7 +296,18 @@ export function Heap({ values }) {
     ${
       ids.length > 0 &&
       html`
-        <${SelectionBar} ids=${ids} />
+        <${SelectionBar} ids=${ids}>
+          ${
+            ids.length === 1 &&
+            values.doc !== ids[0] &&
+            html`
+              <button onClick=${() => openDocument(ids[0])}>
+                ${say("Open")}
+                <kbd>Enter</kbd>
+              </button>
+            `
+          }
+        </${SelectionBar}>
       `
     }
     <div class="beside">

@@ -187,7 +187,7 @@ export function Intake() {
                   <p class="dim">${say("No job has run yet.")}</p>
                 `
           }
-          <p class="dim small">${say("Jobs go on when this page is closed, and after a crash where they were.")}</p>
+          <p class="dim small after">${say("Jobs go on when this page is closed, and after a crash where they were.")}</p>
         </section>
       </div>
     </div>

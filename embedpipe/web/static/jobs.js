@@ -1,4 +1,5 @@
 // Jobs of the server: how far they are, what failed in them and why, stopping them and going on.
+import { addressOf } from "./address.js";
 import { post } from "./api.js";
 import { count, decimal, say } from "./i18n.js";
 import { Bar, Facts, Mark, tellError } from "./pieces.js";
@@ -19,6 +20,7 @@ const COUNTED = {
   duplicates: () => say("files that are there twice"),
   failed_files: () => say("files not read"),
 };
+const UPLOADED = /^.*[\\/]serve[\\/]uploads[\\/][^\\/]+[\\/]/; // where the server keeps what was sent to it
 const isOver = (job) => !["running", "queued"].includes(job.state);
 
 function left(seconds) {
@@ -58,7 +60,7 @@ export function Failures({ failures }) {
             ${failures.slice(0, most).map(
               (failure, number) => html`
                 <tr key=${number}>
-                  <td><bdi>${failure.path}</bdi></td>
+                  <td><bdi>${failure.path.replace(UPLOADED, "")}</bdi></td>
                   <td><bdi>${failure.kind}</bdi></td>
                   <td><bdi>${failure.message}</bdi></td>
                 </tr>
@@ -76,6 +78,15 @@ export function Failures({ failures }) {
     </details>
   `;
 }
+
+// Files of kinds that are not read: no failures, but not there either.
+const Unread = ({ kinds }) =>
+  kinds.length > 0 &&
+  html`
+    <p class="dim small">
+      ${say("Passed over, as files of their kind are not read: {}", kinds.map(([kind, number]) => `${say(kind)} ${count(number)}`).join(", "))}
+    </p>
+  `;
 
 export function JobCard({ job }) {
   useStore();
@@ -114,7 +125,7 @@ export function JobCard({ job }) {
               label=${say("{} of {} done", count(progress.done), count(progress.total ?? 0))}
             />
             <span class="number small">
-              ${progress.total ? say("{} of {} done", count(progress.done), count(progress.total)) : (UNITS[progress.unit] || UNITS.steps)(count(progress.done))}
+              ${progress.total ? say("{} of {} done", count(progress.done), count(progress.total)) : progress.done > 0 && (UNITS[progress.unit] || UNITS.steps)(count(progress.done))}
             </span>
             ${
               progress.rate > 0 &&
@@ -139,6 +150,12 @@ export function JobCard({ job }) {
         numbers.length > 0 &&
         html`
           <${Facts} facts=${numbers.map(([name, text]) => [text(), count(result[name])])} kind="small" />
+          ${
+            result.documents > 0 &&
+            html`
+              <p><a href=${addressOf("heap")}>${say("Show in the heap")}</a></p>
+            `
+          }
         `
       }
       ${(result?.advice ?? []).map(
@@ -147,6 +164,7 @@ export function JobCard({ job }) {
         `,
       )}
       <${Failures} failures=${result?.failures} />
+      <${Unread} kinds=${Object.entries(result?.unread || {})} />
     </article>
   `;
 }

@@ -29,8 +29,9 @@ document.addEventListener("keydown", (event) => {
   if (event.isComposing || event.defaultPrevented || isHeld(event.target) || document.querySelector("dialog[open]"))
     return;
   const name = named(event);
-  // A focused button or link is pressed by its own keys.
-  if ((name === "Enter" || name === "space") && event.target.closest?.("button, a, summary, [role=slider]")) return;
+  // A focused button is pressed by its own keys, and a link by Enter.
+  const pressing = { Enter: "button, a, summary, [role=slider]", space: "button, summary, [role=slider]" }[name];
+  if (pressing && event.target.closest?.(pressing)) return;
   if (name === "g" && event.timeStamp - going > 1500) {
     going = event.timeStamp;
     return;
@@ -62,9 +63,9 @@ export function useKeys(actions, { below = false } = {}) {
   }, []);
 }
 
-// A button that was clicked gives the focus back: the next Space is for the view, and does not press it again.
+// A button or a view that was clicked gives the focus back: the next key is for the view, and does not press it again.
 document.addEventListener("click", (event) => {
-  const pressed = event.detail > 0 && document.activeElement?.closest?.("#main button, #main a");
+  const pressed = event.detail > 0 && document.activeElement?.closest?.("#main button, #main a, #rail a");
   if (pressed && !document.querySelector("dialog[open]"))
     document.getElementById("main").focus({ preventScroll: true });
 });

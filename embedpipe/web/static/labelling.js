@@ -1,7 +1,7 @@
 // Giving a type to documents, by a dialog that any view opens, and taking it back.
 import { isReadOnly, redo, setLabels, sizesOfTypes, store, undo, useStore } from "./store.js";
 import { count, say } from "./i18n.js";
-import { Dialog, tellError, toast, Type } from "./pieces.js";
+import { Dialog, dropOffers, tellError, tellUnsaved, toast, Type } from "./pieces.js";
 import { html, useEffect, useLayoutEffect, useRef, useState } from "./vendor/preact.js";
 
 export const NO_TYPE = "none"; // as a label: none of the types
@@ -16,22 +16,27 @@ export function askType(request) {
 }
 
 // Gives documents a label, and says so with the way back; or says why not, and returns false.
-export async function label(ids, type, { quiet = false, state = "checked" } = {}) {
+export const label = (ids, type, { state = "checked" } = {}) =>
+  give(
+    ids.map((document) => ({ document, type })),
+    toldOf(ids.length, type, state),
+    state,
+  );
+
+// The same with a type for each: one batch, which is taken back at once.
+export async function give(labels, told, state = "checked") {
   if (isReadOnly()) {
     toast(say("This server is read-only."), { bad: true });
     return false;
   }
-  if (!ids.length) return true;
-  const sent = setLabels(
-    ids.map((document) => ({ document, type })),
-    state,
-  );
-  if (!quiet) toast(toldOf(ids.length, type, state), { action: takeBack, label: say("Undo") });
+  if (!labels.length) return true;
+  const sent = setLabels(labels, state);
+  toast(told, { action: takeBack, label: say("Undo") });
   try {
     await sent;
     return true;
   } catch (error) {
-    tellError(error);
+    tellUnsaved(error);
     return false;
   }
 }
@@ -53,6 +58,7 @@ export const labelAsked = (ids) =>
   });
 
 async function stepBack(action, message) {
+  dropOffers();
   try {
     const done = await action();
     toast(
@@ -93,11 +99,12 @@ function TypeDialog({ request, close }) {
     close();
     request.done(type);
   };
-  const enter = () => {
-    if (exact) done(exact.name);
-    else if (types.length && wanted) done(types[0].name);
-    else if (wanted) done(text.trim());
-  };
+  const taken = wanted && (exact || types[0])?.name; // by Enter; a new type where there is none
+  const enter = () => wanted && done(taken || text.trim());
+  const key = html`
+    ${" "}
+    <kbd>Enter</kbd>
+  `;
   return html`<${Dialog} title=${request.title} onClose=${close}>
     <input ref=${field} type="text" value=${text} maxlength="200" autocomplete="off" aria-label=${say("Type")} placeholder=${request.isNew ? say("name of the new type") : say("type a name, then Enter")}
       onInput=${(event) => setText(event.target.value)} onKeyDown=${(event) => {
@@ -109,18 +116,20 @@ function TypeDialog({ request, close }) {
     <div class="choices">
       ${types.map(
         ({ name, number, size }) => html`
-          <button key=${name} onClick=${() => done(name)}>
+          <button key=${name} class=${name === taken ? "set" : ""} onClick=${() => done(name)}>
             <${Type} name=${name} number=${number} />
             <span class="dim small number">${count(size)}</span>
+            ${name === taken && key}
           </button>
         `,
       )}
       ${
         isNew &&
         html`
-          <button onClick=${() => done(text.trim())}>
+          <button class=${taken ? "" : "set"} onClick=${() => done(text.trim())}>
             ${say("New type:")}${" "}
             <bdi>${text.trim()}</bdi>
+            ${!taken && key}
           </button>
         `
       }

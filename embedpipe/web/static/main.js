@@ -37,11 +37,12 @@ const VIEWS = [
 ];
 const KEYS = [
   [
-    "g, then h f q m k t p i l r c",
+    "g + h f q m k t p i l r c",
     () => say("go to heap, families, queue, map, look-alikes, twins, piles, intake, labels, refit, mistakes"),
   ],
   ["/", () => say("search")],
   ["l", () => say("label what is chosen")],
+  ["Enter", () => say("open the document")],
   ["Ctrl Z", () => say("take back")],
   ["Ctrl Shift Z", () => say("do again")],
   ["?", () => say("these keys")],

@@ -48,14 +48,14 @@ export const Bar = ({ share, kind = "", label }) => html`
   </span>
 `;
 
-// Figures with their names, those that are there: [["Margin", "0.21"]].
+// Figures with their names, those that are there, with a mark and what they mean: [["Margin", "0.21", "dim", "…"]].
 export const Facts = ({ facts, kind = "" }) => html`
   <dl class=${`facts ${kind}`}>
     ${facts
       .filter(([, value]) => value)
       .map(
-        ([name, value, mark = ""]) => html`
-          <div key=${name}>
+        ([name, value, mark = "", meaning]) => html`
+          <div key=${name} title=${meaning}>
             <dt>${name}</dt>
             <dd class=${mark}>${value}</dd>
           </div>
@@ -199,7 +199,15 @@ export function toast(message, { action, label, bad = false, seconds = bad ? 12 
   for (const listener of toastListeners) listener(told);
   setTimeout(drop, 1000 * seconds);
 }
+// What was offered to be taken back is not the last thing any more.
+export const dropOffers = () => told.filter((one) => one.action).forEach((one) => one.drop());
 export const tellError = (error) => error.name !== "AbortError" && toast(error.message, { bad: true });
+
+// Of labels: what was said to be done is not.
+export function tellUnsaved(error) {
+  dropOffers();
+  toast(say("Not saved: {}", error.message), { bad: true });
+}
 
 export function Toasts() {
   const [shown, set] = useState(told);

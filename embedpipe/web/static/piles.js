@@ -5,7 +5,7 @@ import { instead, JobLine, Stale, useDerived } from "./derived.js";
 import { Thumb } from "./grid.js";
 import { count, say, share } from "./i18n.js";
 import { useKeys } from "./keys.js";
-import { askType, nameOf, NO_TYPE } from "./labelling.js";
+import { askType, nameOf, NO_TYPE, takeBack } from "./labelling.js";
 import { Empty, Failed, tellError, toast, Type, useLoaded, Waiting } from "./pieces.js";
 import { isReadOnly, loadHistory, rowOf, store, typeNumber, useStore } from "./store.js";
 import { html, useMemo, useState } from "./vendor/preact.js";
@@ -48,6 +48,8 @@ function List() {
   `;
 }
 
+const SURE = 0.5; // parts that are less probably exactly one document are marked
+
 // Parts between cuts; a part whose ends are those of the server's keeps its type.
 function partsOf(cuts, pages, types, known) {
   const ends = [...cuts].sort((a, b) => a - b).concat(pages);
@@ -61,6 +63,7 @@ function partsOf(cuts, pages, types, known) {
       last,
       type: types.get(first) || same?.type || null,
       confidence: isWhole && !types.has(first) ? same.confidence : null,
+      whole: isWhole ? same.whole : null,
     };
   });
 }
@@ -87,12 +90,13 @@ function Gap({ after, isCut, probability, onToggle, isHere, onFocus }) {
 
 function Pile({ value, values }) {
   const { document: id, pages } = value;
-  const proposed = value.parts.map(({ pages: [first, last], type, confidence, boundary_confidence: sure }) => ({
+  const proposed = value.parts.map(({ pages: [first, last], type, confidence, boundary_confidence: sure, whole_confidence: whole }) => ({
     first,
     last,
     type,
     confidence,
     sure,
+    whole,
   }));
   const fromParts = proposed.map((part) => part.last).filter((last) => last < pages);
   const cuts = useMemo(
@@ -155,7 +159,10 @@ function Pile({ value, values }) {
     try {
       const done = await post("/labels", { labels, state: "checked", client });
       loadHistory();
-      toast(say("{} pages labelled with the types of their parts", count(done.changed)));
+      toast(say("{} pages labelled with the types of their parts", count(done.changed)), {
+        action: takeBack,
+        label: say("Undo"),
+      });
     } catch (error) {
       tellError(error);
     }
@@ -180,6 +187,8 @@ function Pile({ value, values }) {
     Escape: () => change({ document: "", cuts: "" }),
   });
   const row = rowOf(id);
+  const { state, message, result } = store.jobs.get(job?.job) || {};
+  const files = result?.files || [];
   return html`
     <div class="tools">
       <a class="button" href=${addressOf("piles")}>←</a>
@@ -214,11 +223,18 @@ function Pile({ value, values }) {
       html`
         <div class="notice">
           ${
-            store.jobs.get(job.job)?.state === "done"
-              ? say("The parts are written.")
-              : store.jobs.get(job.job)?.state === "failed"
+            state === "done"
+              ? html`
+                  ${files.length > 0 && say("{} parts are written to {}", count(files.length), files[0].file.replace(/[\\/][^\\/]*$/, ""))}
+                  ${(result?.not_written || []).map(
+                    ({ first, reason }) => html`
+                      <p class="down">${say("The part from page {} is not written:", first)} <bdi>${reason}</bdi></p>
+                    `,
+                  )}
+                `
+              : state === "failed"
                 ? html`
-                    <bdi>${store.jobs.get(job.job).message}</bdi>
+                    <bdi>${message}</bdi>
                   `
                 : html`
                     <${JobLine} job=${job} />
@@ -240,6 +256,14 @@ function Pile({ value, values }) {
               </button>
               <span class="dim small number">
                 ${[part.first === part.last ? say("page {}", part.first) : `${part.first}–${part.last}`, share(part.confidence)].filter(Boolean).join(" · ")}
+                ${
+                  part.whole !== null &&
+                  part.whole < SURE &&
+                  html`
+                    ${" "}
+                    <span class="mark ambiguous">${say("one document? {}", share(part.whole))}</span>
+                  `
+                }
               </span>
             </header>
             <div class="leaves">

@@ -1,13 +1,14 @@
 // The queue: one document after the other, what teaches most first. A key decides, and the next page is there already.
 import { addressOf, changeQuietly } from "./address.js";
-import { get, heat, large, small } from "./api.js";
-import { Candidates, Labelled, PageStrip, Reason } from "./document.js";
+import { get, large, small } from "./api.js";
+import { Candidates, Labelled, marginOf, noveltyOf, PageStrip, Reason } from "./document.js";
 import { Thumb } from "./grid.js";
+import { HeatLayer, HeatNote, useHeat } from "./heat.js";
 import { count, decimal, say, share } from "./i18n.js";
 import { useKeys } from "./keys.js";
 import { prefetch } from "./loader.js";
 import { askType, NO_TYPE, nameOf } from "./labelling.js";
-import { Empty, Facts, Failed, Icon, Picture, prefetchLarge, tellError, toast, Type, Waiting } from "./pieces.js";
+import { dropOffers, Empty, Facts, Failed, Icon, Picture, prefetchLarge, tellError, tellUnsaved, toast, Type, Waiting } from "./pieces.js";
 import { CHECKED, counts, isReadOnly, rowOf, setLabels, store, typeNumber, undo, useEvents, useStore } from "./store.js";
 import { html, useCallback, useEffect, useRef, useState } from "./vendor/preact.js";
 
@@ -72,9 +73,9 @@ function usePrefetched(items) {
 
 function Why({ item }) {
   const facts = [
-    [say("Margin"), decimal(item.margin)],
-    [say("Doubt"), decimal(item.doubt)],
-    [say("Novelty"), decimal(item.novelty)],
+    marginOf(item.margin),
+    [say("Doubt"), decimal(item.doubt), "", say("how much its label would teach: the highest are asked about first")],
+    noveltyOf(item.novelty),
   ];
   return html`
     <section class="why">
@@ -134,6 +135,8 @@ export function Queue({ values }) {
     if (items && open.length < BATCH / 2) load();
   }, [open.length]);
   useEvents(["answers", "classifier", "documents"], () => load(true));
+  const type = item?.candidates?.[0]?.type;
+  const heat = useHeat(heated, item?.document, page, type);
 
   const drop = (one) => set((before) => before.filter((other) => other.document !== one.document));
   const decide = (type) => {
@@ -141,11 +144,13 @@ export function Queue({ values }) {
     setDecided((before) => [...before.slice(-50), item]);
     drop(item);
     setLabels([{ document: item.document, type }]).catch((problem) => {
-      tellError(problem);
+      tellUnsaved(problem);
+      setDecided((before) => before.filter((one) => one !== item));
       load(true, item.document);
     });
   };
   const takeBack = async () => {
+    dropOffers();
     try {
       const done = await undo();
       const last = decided[decided.length - 1];
@@ -220,7 +225,6 @@ export function Queue({ values }) {
       }
       <p>${say("Refit to see what these labels change.")}</p><a class="button" href=${addressOf("refit")}>${say("Refit")}</a></${Empty}>`;
   }
-  const type = candidates[0]?.type;
   const { checked, total } = counts();
   return html`
     <div class="queue" data-document=${item.document}>
@@ -228,11 +232,13 @@ export function Queue({ values }) {
         <div class="big">
           <${Picture}
             key=${item.document}
-            src=${heated && type ? heat(item.document, page, type) : large(item.document, page)}
+            src=${large(item.document, page)}
             small=${small(item.document, page)}
             alt=${say("Page {}", page)}
           />
+          <${HeatLayer} found=${heat.found} />
         </div>
+        <${HeatNote} heat=${heat} />
         <${PageStrip} id=${item.document} pages=${item.pages} page=${page} onPage=${setPage} />
       </section>
       <section class="answer" aria-label=${say("Decision")}>
@@ -253,18 +259,32 @@ export function Queue({ values }) {
           !isReadOnly() &&
           html`
             <div class="actions">
-              <${Action}
-                key_=${say("spacebar")}
-                kind="main"
-                text=${wanted ? say("accept {}", nameOf(wanted)) : say("accept")}
-                onClick=${() => decide(wanted)}
-              />
+              ${
+                wanted &&
+                html`
+                  <${Action}
+                    key_=${say("spacebar")}
+                    kind="main"
+                    text=${say("accept {}", nameOf(wanted))}
+                    onClick=${() => decide(wanted)}
+                  />
+                `
+              }
               <${Action} key_="n" text=${say("none of these")} onClick=${() => decide(NO_TYPE)} />
               <${Action} key_="l" text=${say("another type")} onClick=${other} />
               <${Action} key_="t" text=${say("new type")} onClick=${fresh} />
               <${Action} key_="s" text=${say("skip")} onClick=${skip} />
               <${Action} key_="u" text=${say("undo")} onClick=${takeBack} />
             </div>
+          `
+        }
+        ${
+          !store.version.classifier &&
+          html`
+            <p class="dim">
+              ${say("Label a few documents of each type in the families or the queue, then fit.")}${" "}
+              <a href=${addressOf("refit")}>${say("Refit")}</a>
+            </p>
           `
         }
         <${Why} item=${item} />

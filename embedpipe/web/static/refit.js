@@ -3,7 +3,7 @@ import { post } from "./api.js";
 import { instead, Stale, useDerived } from "./derived.js";
 import { closeDocument, openDocument, Opened } from "./document.js";
 import { Thumb } from "./grid.js";
-import { count, say, share } from "./i18n.js";
+import { count, decimal, say, share } from "./i18n.js";
 import { JobCard } from "./jobs.js";
 import { useKeys } from "./keys.js";
 import { nameOf } from "./labelling.js";
@@ -113,11 +113,23 @@ function Flips({ flips }) {
               <span class="told">
                 <bdi class="name">${flip.name}</bdi>
                 <span class="turn">
-                  <${Type} name=${nameOf(flip.before.type)} number=${typeNumber(flip.before.type)} />
-                  <span aria-label=${say("becomes")}>→</span>
+                  ${
+                    flip.before.type !== flip.after.type &&
+                    html`
+                      <${Type} name=${nameOf(flip.before.type)} number=${typeNumber(flip.before.type)} />
+                      <span aria-label=${say("becomes")}>→</span>
+                    `
+                  }
                   <${Type} name=${nameOf(flip.after.type)} number=${typeNumber(flip.after.type)} />
                 </span>
                 <span>
+                  ${
+                    flip.before.type === flip.after.type &&
+                    html`
+                      <${Mark} state=${flip.before.status} />
+                      <span aria-label=${say("becomes")}> → </span>
+                    `
+                  }
                   <${Mark} state=${flip.after.status} />
                   ${
                     flip.label &&
@@ -184,10 +196,18 @@ function Changes({ values, loaded }) {
               facts=${[
                 [say("Right on held-out documents, before"), share(accuracy.before, 1)],
                 [say("after"), share(accuracy.after, 1)],
-                [say("change"), points(moved), direction(moved)],
+                [say("change"), points(moved), Math.abs(moved) < value.chance ? "dim" : direction(moved)],
                 [say("Documents answered otherwise"), count(value.flips.length)],
               ]}
             />
+          `
+        }
+        ${
+          value.chance > 0 &&
+          html`
+            <p class="dim">
+              ${say("{} documents were measured: a change of less than {} points may be chance.", count(value.measured), decimal(100 * value.chance, 1))}
+            </p>
           `
         }
         ${
@@ -218,6 +238,10 @@ export function Refit({ values }) {
   useEvents(["classifier"], loaded.again);
   const start = async (kind) => {
     if (isReadOnly()) return;
+    if (!counts().checked) {
+      toast(say("Label a few documents of each type in the families or the queue, then fit."));
+      return;
+    }
     try {
       setJob((await post("/refit", { kind })).job);
     } catch (error) {

@@ -169,6 +169,25 @@ function put(ids, type, state) {
   tell();
 }
 
+// How documents stood before, and as they stood: for labels that the server did not get.
+function standing(labels) {
+  const { documents } = store;
+  return labels
+    .filter(({ document }) => documents.rowOf.has(document))
+    .map(({ document }) => [document, documents.label[rowOf(document)], documents.state[rowOf(document)]]);
+}
+function putBack(stood) {
+  const { documents } = store;
+  for (const [id, label, state] of stood) {
+    const row = rowOf(id);
+    if (row < 0) continue;
+    documents.label[row] = label;
+    documents.state[row] = state;
+  }
+  store.revision++;
+  tell();
+}
+
 const BATCH = 5000; // what the server takes at once
 // Sets labels of many documents: [{document, type}]; one batch, which one "undo" takes back.
 export function setLabels(labels, state = "checked") {
@@ -178,13 +197,14 @@ export function setLabels(labels, state = "checked") {
     byType.get(type).push(document);
   }
   writes++;
+  const stood = standing(labels);
   for (const [type, ids] of byType) put(ids, type, state === "suggested" ? SUGGESTED : CHECKED);
   // One after the other, so that undo never overtakes what it takes back.
   for (let at = 0; at < labels.length; at += BATCH) {
     const batch = labels.slice(at, at + BATCH);
     sending = sending.catch(() => {}).then(() => post("/labels", { labels: batch, state, client }));
   }
-  sending.then(loadHistory, () => loadLabels().catch(() => {}));
+  sending.then(loadHistory, () => loadLabels().catch(() => putBack(stood)));
   return sending;
 }
 

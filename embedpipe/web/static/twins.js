@@ -137,7 +137,7 @@ const keyOf = (one) => `${one.path}#${one.page || ""}`;
 const keptOf = (group, chosen) =>
   group.members.find((one) => chosen.has(keyOf(one))) || group.members.find((one) => one.keep) || group.members[0];
 const KINDS = {
-  file: () => say("the same file"),
+  exact: () => say("the same file"),
   document: () => say("the same document"),
   page: () => say("the same page"),
 };
@@ -277,7 +277,6 @@ export function Twins({ values }) {
                     checked=${keptOf(group, chosen) === one}
                     onChange=${() => keep(one)}
                   />
-                  ${" "}
                   <bdi>${one.path}</bdi>
                 </label>
                 <span class="dim small number">

@@ -270,7 +270,9 @@ def write_parts(task: Task) -> dict[str, Any]:
         raise ArtifactError("the file of this document is gone, or was changed: embed its folder again")
     parts = [(int(part["first"]), int(part["last"]), part.get("type")) for part in task.wish["parts"]]
     written = split.write_as_said(document, parts, Path(task.wish["folder"]), task.settings)
-    return {"files": [{"first": first, "file": str(file)} for first, file in written.items()]}
+    files = [{"first": first, "file": str(file)} for first, file in written.items() if isinstance(file, Path)]
+    missing = [{"first": first, "reason": why} for first, why in written.items() if isinstance(why, str)]
+    return {"files": files, "not_written": missing}
 
 
 def _without(row: Mapping[str, Any], *names: str) -> dict[str, Any]:

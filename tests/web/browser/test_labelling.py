@@ -30,6 +30,10 @@ DECISION = """async (key) => {
 def test_the_heap_is_filtered_sorted_chosen_and_exported(page: Page, open_page: Callable[..., Page]) -> None:
     """By keys, by a loop of the mouse, and again by the address in another browser and after a reload."""
     total = page.locator(".tile").count()
+    page.locator("#rail a").first.click()
+    assert page.evaluate("document.activeElement.id") == "main"
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("document.activeElement.matches('.grid')")
     page.keyboard.press("/")
     page.keyboard.type("invoice")
     page.wait_for_function("total => document.querySelectorAll('.tile').length < total", arg=total)
@@ -164,6 +168,11 @@ def test_the_queue_is_worked_through_by_keys(page: Page) -> None:
     page.wait_for_selector(".queue .big img")
     page.wait_for_timeout(800)  # a person looks at the first page while the next ones come
     first = page.locator(".queue").get_attribute("data-document")
+    page.keyboard.press("h")
+    page.wait_for_selector(".heatnote bdi")
+    assert page.locator("svg.heat rect.for, svg.heat rect.against").count() > 4, (
+        "what speaks for the type lies on the page"
+    )
     times = [page.evaluate(DECISION, key) for key in ("1", " ", "n", "s")]
     assert min(times) < 100, times  # the others wait for a busy machine
     wait_checked(page, before + 3)

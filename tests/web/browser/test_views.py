@@ -242,7 +242,7 @@ def test_cuts_of_a_pile_are_moved_merged_and_written(page: Page, folder: Path) -
     assert page.locator(".leaf").count() == pages
     assert not list((folder / "parts").rglob("*.pdf"))
     page.get_by_role("button", name="Write the parts").click()
-    page.wait_for_selector(".notice:has-text('The parts are written.')")
+    page.wait_for_selector(".notice:has-text('parts are written to')")
     assert len(list((folder / "parts").rglob("*.pdf"))) == 2
 
 
@@ -302,6 +302,12 @@ def test_the_page_goes_on_after_the_server_was_killed(open_page: Callable[..., P
     view(page, "heap", "?size=small")
     view(page, "heap", f"?size=small&doc={pile}")
     page.wait_for_selector(".panel [role=alert]")  # what is asked for meanwhile fails
+    page.keyboard.press("Escape")
+    page.locator(".tile:not(.checked)").first.click()
+    give_type(page, "letter")
+    page.wait_for_selector("#toasts .bad:has-text('Not saved')")
+    assert checked(page) == before + 1, "what nobody got is not shown as checked"
+    view(page, "heap", f"?size=small&doc={pile}")
     server.start()
     page.wait_for_selector(".notice.bad", state="detached")
     page.wait_for_function("() => document.querySelectorAll('.pagestrip img').length > 1")
