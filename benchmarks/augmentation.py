@@ -27,7 +27,8 @@ from PIL import Image, ImageFilter
 from embedpipe import Settings, TrainingRecipe, Workspace, embed, load_backbone
 from embedpipe.backbones.engines import Backbone
 from embedpipe.classifiers.bundles import build_classifier, fit_classifier, fit_novelty, log_scores
-from embedpipe.classifiers.evaluation import HeldOut, LabelledPages, grouped_folds, isolated
+from embedpipe.classifiers.evaluation import HeldOut, LabelledPages, grouped_folds
+from embedpipe.classifiers.group_guesses import isolated, near_copies
 from embedpipe.classifiers.lessons.variants import Watch
 from embedpipe.classifiers.metrics import metrics_of
 from embedpipe.classifiers.training import learnt_pages, make_variants
@@ -170,7 +171,8 @@ def main(
     begin = time.perf_counter()
     make_variants(workspace, store, recipe, lambda: backbone, watch=Watch(notice=print))
     print(f"variants: {time.perf_counter() - begin:.0f} s", flush=True)
-    known = isolated(learnt_pages(workspace, store, recipe), store.blocks)
+    known = learnt_pages(workspace, store, recipe)
+    known = isolated(known, near_copies(known, store.blocks))
     tests = {"clean": known.X} | {kind: spoilt_features(kind, workspace, known, backbone) for kind in KINDS}
     table = Table()
     for kind in classifiers.split(","):

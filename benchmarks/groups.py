@@ -21,7 +21,8 @@ from sklearn.metrics import adjusted_rand_score
 
 from embedpipe import Workspace
 from embedpipe.classifiers.bundles import Blocks, build_classifier
-from embedpipe.classifiers.evaluation import LabelledPages, cross_validate, grouped_folds, isolated
+from embedpipe.classifiers.evaluation import LabelledPages, cross_validate, grouped_folds
+from embedpipe.classifiers.group_guesses import isolated, near_copies
 from embedpipe.classifiers.groups import with_guesses
 from embedpipe.classifiers.metrics import metrics_of
 from embedpipe.classifiers.training import labelled_pages
@@ -40,7 +41,7 @@ def agreement(pages: LabelledPages, groups: NDArray[Any]) -> tuple[float, float,
 
 def figures(pages: LabelledPages, blocks: Blocks, classifier: str, seeds: int) -> list[str]:
     """Macro-F1 and accuracy of documents in folds by the pages' groups, over so many seeds."""
-    apart = isolated(pages, blocks)
+    apart = isolated(pages, near_copies(pages, blocks))
     runs = []
     for seed in range(seeds):
         held_out = cross_validate(lambda: build_classifier(classifier, blocks), apart, grouped_folds(apart, seed=seed))

@@ -29,8 +29,8 @@ from embedpipe.classifiers.evaluation import (
     document_answers,
     grouped_folds,
     held_out_distances,
-    isolated,
 )
+from embedpipe.classifiers.group_guesses import isolated, near_copies
 from embedpipe.classifiers.scores.pooling import effective_pages, mean_log_scores, page_weights, weighted_means
 from embedpipe.classifiers.training import labelled_pages
 from embedpipe.core.records import Shift
@@ -219,7 +219,7 @@ def main(
     scanned = labelled(workspace, store, scans, scan_labels)
     pages = labelled(workspace, store, documents, labels)
     store = FeatureStore.open(store.path)
-    pages = isolated(pages, store.blocks)
+    pages = isolated(pages, near_copies(pages, store.blocks))
     alarms, tables = Alarms(), defaultdict[tuple[str, str], list[list[float]]](list)
     types, groups = np.unique(pages.y), np.unique(pages.groups)
     for seed in range(seeds + 1):

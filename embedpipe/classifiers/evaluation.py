@@ -14,23 +14,20 @@ from scipy.sparse import csr_array
 from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import Pipeline
 
-from embedpipe.classifiers.bundles import PICTURES, WORDS, Blocks, fit_classifier, fit_novelty, part_scores, taken
+from embedpipe.classifiers.bundles import PICTURES, WORDS, fit_classifier, fit_novelty, part_scores, taken
 from embedpipe.classifiers.calibration.confidence import HeldOutScores
 from embedpipe.classifiers.documents.labelled import Rows, owners
 from embedpipe.classifiers.documents.rows import document_kinds
 from embedpipe.classifiers.parts import Part, Plan, as_plan
 from embedpipe.classifiers.saved.combining import DOCUMENT, means_of_parts
 from embedpipe.classifiers.scores.fusion import IMPOSSIBLE, Evidence, Fusion, Scores, choose, learn
-from embedpipe.classifiers.scores.nearest import unit_rows
 from embedpipe.classifiers.scores.pooling import effective_pages, mean_log_scores, page_weights, weighted_means
 from embedpipe.classifiers.text.words import FIRST_PAGES, MOST_PAGES
 from embedpipe.core.errors import LabelsError
 from embedpipe.core.machine import available_cores
 from embedpipe.core.threads import beside_each_other
-from embedpipe.index.near_duplicates import NEAR_DUPLICATE, connected, near_pairs
 from embedpipe.pages.extras.word_rows import have_words
 from embedpipe.pages.source_kinds import codes
-from embedpipe.store.scaling import BlockScaler
 
 _T = TypeVar("_T")
 
@@ -530,26 +527,6 @@ def held_out_distances(
     in_each_fold(measure, rounds)
     held_out: NDArray[np.float64] = distances[folds != LEARNT]
     return held_out
-
-
-def isolated(pages: LabelledPages, blocks: Blocks) -> LabelledPages:
-    """The same pages, with groups joined that hold nearly the same picture: no copy helps to find another one.
-
-    A type all of whose groups would become one keeps them: its documents look like that, new ones as well.
-
-    Args:
-        pages: With the groups of the labels.
-        blocks: Where each layer's features lie.
-    """
-    scaler = BlockScaler([(start, stop) for _, start, stop in blocks])
-    pairs, _ = near_pairs(unit_rows(scaler.fit_transform(pages.X), copy=False), NEAR_DUPLICATE)
-    names, owner = np.unique(pages.groups, return_inverse=True)
-    joined = connected(owner[pairs], len(names))
-    for kind in np.unique(pages.y):
-        own = np.unique(owner[pages.y == kind])
-        if len(own) > 1 and len(np.unique(joined[own])) == 1:
-            joined[own] = len(names) + own
-    return replace(pages, groups=joined[owner])
 
 
 def document_scores(pages: LabelledPages, scores: HeldOut | NDArray[np.float64]) -> DocumentScores:

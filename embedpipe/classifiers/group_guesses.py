@@ -1,16 +1,22 @@
 """Guessed groups of labelled pages, also where the features are of a fine-tuned network: then from a frozen one."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from embedpipe.classifiers.bundles import Blocks
-from embedpipe.classifiers.evaluation import LabelledPages, isolated
+from embedpipe.classifiers.evaluation import LabelledPages
 from embedpipe.classifiers.finetuned import parts_of
 from embedpipe.classifiers.groups import with_guesses
+from embedpipe.classifiers.scores.nearest import unit_rows
 from embedpipe.core.errors import ArtifactError
 from embedpipe.core.records import SAYS_NOTHING
+from embedpipe.core.threads import beside_each_other
+from embedpipe.index.near_duplicates import NEAR_DUPLICATE, connected, near_pairs
 from embedpipe.store.features import FeatureStore
+from embedpipe.store.scaling import BlockScaler
 from embedpipe.store.workspace import FINETUNED, Workspace
 
 
@@ -24,7 +30,39 @@ def separated(workspace: Workspace, pages: LabelledPages, blocks: Blocks) -> Lab
         pages: With the groups of the labels.
         blocks: Where each layer's features lie.
     """
-    return isolated(grouped(workspace, pages, blocks), blocks)
+    both = partial(grouped, workspace, pages, blocks), partial(near_copies, pages, blocks)
+    found, pairs = beside_each_other(both, len(both))
+    return isolated(found, pairs)
+
+
+def near_copies(pages: LabelledPages, blocks: Blocks) -> NDArray[np.int64]:
+    """Which pages are nearly the same picture, pairs of rows (m, 2).
+
+    Args:
+        pages: Labelled ones.
+        blocks: Where each layer's features lie.
+    """
+    scaler = BlockScaler([(start, stop) for _, start, stop in blocks])
+    pairs, _ = near_pairs(unit_rows(scaler.fit_transform(pages.X), copy=False), NEAR_DUPLICATE)
+    return pairs
+
+
+def isolated(pages: LabelledPages, pairs: NDArray[np.int64]) -> LabelledPages:
+    """The same pages, with groups joined that hold nearly the same picture: no copy helps to find another one.
+
+    A type all of whose groups would become one keeps them: its documents look like that, new ones as well.
+
+    Args:
+        pages: With the groups of the labels, or with guessed ones.
+        pairs: Of `near_copies`.
+    """
+    names, owner = np.unique(pages.groups, return_inverse=True)
+    joined = connected(owner[pairs], len(names))
+    for kind in np.unique(pages.y):
+        own = np.unique(owner[pages.y == kind])
+        if len(own) > 1 and len(np.unique(joined[own])) == 1:
+            joined[own] = len(names) + own
+    return replace(pages, groups=joined[owner])
 
 
 def grouped(workspace: Workspace, pages: LabelledPages, blocks: Blocks) -> LabelledPages:

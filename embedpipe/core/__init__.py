@@ -3,7 +3,8 @@
 Nothing here imports from another room, loads a heavy library, or knows what a document type is. A change here is felt
 everywhere: keep it small.
 
-Other rooms use `cache_folder`, `claims`, `display`, `encodings`, `errors`, `files`, `languages.choice`,
-`languages.table`, `languages.translation`, `locks`, `machine`, `memory`, `moved`, `objects.places`, `objects.reading`,
-`objects.service`, `objects.urls`, `other_formats`, `outputs`, `records`, `sheets`, `tables`, `threads`, `versions`.
+Other rooms use `cache_folder`, `claims`, `display`, `encodings`, `errors`, `faiss_library`, `files`,
+`languages.choice`, `languages.table`, `languages.translation`, `locks`, `machine`, `memory`, `moved`,
+`objects.places`, `objects.reading`, `objects.service`, `objects.urls`, `other_formats`, `outputs`, `records`,
+`sheets`, `tables`, `threads`, `versions`.
 """

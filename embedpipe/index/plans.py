@@ -8,12 +8,12 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-import faiss
 import numpy as np
 from numpy.typing import NDArray
 
 from embedpipe.core.display import whole_number
 from embedpipe.core.errors import EmbedpipeError, UsageError
+from embedpipe.core.faiss_library import faiss
 from embedpipe.core.machine import available_cores
 
 AUTO = "auto"

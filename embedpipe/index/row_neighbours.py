@@ -8,9 +8,10 @@ nearest of some lists are compared (inverted files; Sivic and Zisserman, 2003; D
 from dataclasses import dataclass
 from typing import Any
 
-import faiss
 import numpy as np
 from numpy.typing import NDArray
+
+from embedpipe.core.faiss_library import faiss
 
 EXACT_ROWS = 20_000
 """Up to so many rows all of them are compared."""

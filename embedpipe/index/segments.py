@@ -16,11 +16,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
-import faiss
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from embedpipe.core.faiss_library import faiss
 from embedpipe.core.files import replacing
 from embedpipe.index.plans import inner
 from embedpipe.store.moments import Scaling

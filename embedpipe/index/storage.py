@@ -11,10 +11,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import faiss
 import numpy as np
 
 from embedpipe.core.errors import ArtifactError, SpaceMismatchError
+from embedpipe.core.faiss_library import faiss
 from embedpipe.core.files import read_json, replacing, sha256_of, write_json
 from embedpipe.core.records import Identity
 from embedpipe.index.inventory import MANIFEST, ROWS, files_of

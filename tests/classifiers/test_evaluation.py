@@ -24,8 +24,8 @@ from embedpipe.classifiers.evaluation import (
     document_scores,
     grouped_folds,
     held_out_distances,
-    isolated,
 )
+from embedpipe.classifiers.group_guesses import isolated, near_copies
 from embedpipe.classifiers.lessons.drawn import careless_folds
 from embedpipe.classifiers.metrics import confusion, metrics_of, per_class, top_accuracy
 from embedpipe.classifiers.parts import Part
@@ -370,7 +370,7 @@ def test_near_copies_are_never_on_both_sides() -> None:
     X = rng.normal(0, 1, (12, 20))
     X[7] = X[2] + 0.001
     pages = labelled(["a", "b"] * 6, range(12), X=X)
-    groups = isolated(pages, [("all", 0, 20)]).groups
+    groups = isolated(pages, near_copies(pages, [("all", 0, 20)])).groups
     assert groups[7] == groups[2]
     assert len(set(groups)) == 11
 
@@ -379,7 +379,8 @@ def test_a_type_of_near_copies_alone_keeps_its_groups() -> None:
     """Where all documents of a type look the same, new ones will as well: they can still be learnt and tested."""
     rng = np.random.default_rng(0)
     X = np.concatenate([rng.normal(0, 1, (1, 20)) + rng.normal(0, 1e-3, (4, 20)), rng.normal(0, 1, (8, 20))])
-    groups = isolated(labelled(["form"] * 4 + ["letter"] * 8, range(12), X=X), [("all", 0, 20)]).groups
+    pages = labelled(["form"] * 4 + ["letter"] * 8, range(12), X=X)
+    groups = isolated(pages, near_copies(pages, [("all", 0, 20)])).groups
     assert len(set(groups)) == 12
 
 

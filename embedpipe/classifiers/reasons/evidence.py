@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-import faiss
 import numpy as np
 from numpy.typing import NDArray
 
 from embedpipe.classifiers.evaluation import LabelledPages
 from embedpipe.classifiers.training import labelled_pages
+from embedpipe.core.faiss_library import faiss
 from embedpipe.core.records import SHOWN, Example, PageRef
 from embedpipe.pages.rendering import Selection
 from embedpipe.store.features import FeatureStore

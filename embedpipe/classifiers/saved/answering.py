@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-import faiss
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,6 +17,7 @@ from embedpipe.classifiers.saved.trees import Estimator, read_tree
 from embedpipe.classifiers.scores.logits import log_softmax
 from embedpipe.classifiers.scores.nearest import distances_of, flat_index, unit_rows, vote_shares
 from embedpipe.core.errors import EmbedpipeError, SpaceMismatchError
+from embedpipe.core.faiss_library import faiss
 from embedpipe.core.files import read_json
 from embedpipe.core.moved import MOVED
 from embedpipe.core.records import Identity

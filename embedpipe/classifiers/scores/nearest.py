@@ -1,8 +1,9 @@
 """Exact search among rows of unit length, for whatever compares pages with labelled ones. Loads no scikit-learn."""
 
-import faiss
 import numpy as np
 from numpy.typing import NDArray
+
+from embedpipe.core.faiss_library import faiss
 
 _ROWS = 256
 
