@@ -297,13 +297,13 @@ async def picture(
     if suffix not in ("webp", "jpg"):
         raise ProblemError("not_found", "pages are pictures of the kinds .webp and .jpg")
     sha256, page = page_of(stem)
-    tag = f'"{stem}-{size}"'
+    pixels = _LARGE if not re.fullmatch(r"[0-9]{1,5}", size) else whole(int(size), *_SIZES)
+    tag = f'"{stem}-{pixels if size else ""}"'
     if request.headers.get("if-none-match") == tag:
         return Response(None, 304, {"ETag": tag, **_IMMUTABLE})
     key, kind = (sha256, page - 1), "image/webp" if suffix == "webp" else "image/jpeg"
     if size:
         await run_in_threadpool(stored, hub, sha256)
-        pixels = _LARGE if not re.fullmatch(r"[0-9]{1,5}", size) else whole(int(size), *_SIZES)
         drawn = await desk.picture_lane.run(functools.partial(desk.picture, key, pixels, suffix))
         if drawn is not None:
             return Response(drawn, 200, {"ETag": tag, **_IMMUTABLE, "X-Embedpipe-Picture": "drawn"}, kind)
