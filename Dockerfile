@@ -1,21 +1,26 @@
 # The server of embedpipe: `docker compose build && docker compose up`, see docs/serve.md.
 # It runs as a user without rights; its root file system may be read-only: all it writes to are /artifacts, /cache and /tmp.
 
-FROM python:3.12-slim AS build
+# where packages come from may be named otherwise: `docker compose build --build-arg PIP_INDEX_URL=...`, see docs/serve.md
+ARG BASE=python:3.12-slim
+FROM ${BASE} AS build
+ARG PIP_INDEX_URL=https://pypi.org/simple
+# torch for the CPU alone: without this, the packages for GPUs come along (3 GB)
+ARG TORCH_FROM="--index-url https://download.pytorch.org/whl/cpu"
+ARG EXTRAS=web
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python -m venv /opt/embedpipe
-# torch for the CPU alone: without this, the packages for GPUs come along (3 GB)
-RUN /opt/embedpipe/bin/pip install --index-url https://download.pytorch.org/whl/cpu torch torchvision
+RUN /opt/embedpipe/bin/pip install ${TORCH_FROM} torch torchvision
 COPY pyproject.toml README.md LICENSE /src/
 COPY embedpipe /src/embedpipe
-RUN /opt/embedpipe/bin/pip install "/src[web]"
+RUN /opt/embedpipe/bin/pip install "/src[${EXTRAS}]"
 
-FROM python:3.12-slim
-# OpenMP for faiss and scikit-learn; fonts draw the names of types in pictures
-RUN apt-get update \
-    && apt-get install --yes --no-install-recommends libgomp1 fonts-dejavu-core \
-    && rm -rf /var/lib/apt/lists/* \
-    && useradd --system --uid 10001 --create-home --home-dir /home/embedpipe embedpipe \
+FROM ${BASE}
+ARG PACKAGES=""
+RUN if [ -n "${PACKAGES}" ]; then \
+        apt-get update && apt-get install --yes --no-install-recommends ${PACKAGES} && rm -rf /var/lib/apt/lists/*; \
+    fi \
+    && useradd --uid 10001 --no-create-home --home-dir /tmp embedpipe \
     && mkdir /artifacts /cache /inbox \
     && chown embedpipe /artifacts /cache
 COPY --from=build /opt/embedpipe /opt/embedpipe
@@ -27,7 +32,9 @@ ENV PATH=/opt/embedpipe/bin:$PATH \
 USER embedpipe
 VOLUME ["/artifacts", "/cache"]
 EXPOSE 8765
+# not by urllib: that would ask a proxy, where Docker names one to its containers
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s \
-    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8765/healthz', timeout=4)"]
+    CMD ["python", "-c", "import http.client as h; c = h.HTTPConnection('127.0.0.1', 8765, timeout=4); \
+c.request('GET', '/healthz'); raise SystemExit(c.getresponse().status != 200)"]
 ENTRYPOINT ["embedpipe"]
 CMD ["serve", "--host", "0.0.0.0", "--artifacts", "/artifacts", "--inbox", "/inbox"]

@@ -84,7 +84,8 @@ def test_every_option_that_is_documented_exists(page: str) -> None:
     """No document names an option that no command has."""
     known = {o for c in commands().values() for p in c.params for o in (*p.opts, *p.secondary_opts)}
     known |= {"--help", "--version", "--install-completion", "--show-completion"}
-    for_others = {"--no-index", "--find-links", "--logdir", "--check"}  # of pip, TensorBoard and ruff
+    for_others = {"--no-index", "--index-url", "--find-links", "--logdir", "--check"}  # of pip, TensorBoard and ruff
+    for_others |= {"--build-arg"}  # of Docker
     for_others |= {"--array", "--cpus-per-task", "--mem", "--time", "--requeue", "--dependency"}  # of SLURM
     measuring = [text(name) for name in re.findall(r"(?<=python )benchmarks/\w+\.py", text(page))]
     declared = [re.findall(r"(\w+): (?:Annotated|int|str)\b", program) for program in measuring]

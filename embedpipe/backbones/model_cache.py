@@ -26,7 +26,7 @@ from embedpipe.backbones.kept_plans import KeptPlans
 from embedpipe.backbones.names import NO_WEIGHTS, is_list, members
 from embedpipe.backbones.onnx.layouts import Layout
 from embedpipe.backbones.onnx.networks import NETWORKS
-from embedpipe.core.cache_folder import CACHE_VARIABLE, cache_folder
+from embedpipe.core.cache_folder import CACHE_VARIABLE, Aside, cache_folder
 from embedpipe.core.errors import ArtifactError, UsageError
 from embedpipe.core.files import read_json, sha256_of, write_json
 from embedpipe.core.machine import available_cores, gpu_visible, processor
@@ -197,7 +197,7 @@ def keep(wanted: Wanted, backbone: Backbone, *, torch_has_gpus: bool, places: It
     try:
         cache = cache_folder()
         cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".new-", dir=cache) as name:
+        with Aside("network", cache) as name:
             new = Path(name) / "network"
             new.mkdir()
             engine.save(new / _MODEL)

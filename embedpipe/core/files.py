@@ -203,7 +203,8 @@ def write_json(path: Path, values: Mapping[str, Any]) -> None:
     with replacing(path) as temporary:
         content = json.loads(json.dumps({"format": FORMAT, **values}))
         text = json.dumps({**content, _CHECKSUM: _checksum(content)}, indent=1, ensure_ascii=False)
-        temporary.write_text(text + "\n", encoding="utf-8")
+        # halves of characters stand for bytes of names that are not UTF-8: in JSON they are escaped
+        temporary.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
 
 
 def _checksum(content: Mapping[str, Any]) -> str:

@@ -14,7 +14,6 @@ import re
 import shutil
 import stat
 import sys
-import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
@@ -22,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
+from embedpipe.core.cache_folder import Aside
 from embedpipe.core.errors import ArtifactError
 from embedpipe.core.files import replacing
 
@@ -109,7 +109,7 @@ def written(path: Path) -> Iterator[Path]:
                 shutil.copymode(target, temporary)
         return
     try:
-        with tempfile.TemporaryDirectory(prefix="embedpipe-") as folder:
+        with Aside("output") as folder:
             temporary = Path(folder) / "output"
             yield temporary
             with open(temporary, "rb") as content, _opened(target) as stream:

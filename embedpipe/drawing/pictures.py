@@ -4,8 +4,6 @@ import atexit
 import functools
 import io
 import itertools
-import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
+from embedpipe.core.cache_folder import Aside
 from embedpipe.core.display import display
 from embedpipe.core.languages.translation import word
 from embedpipe.core.outputs import MAKER, written
@@ -81,9 +80,9 @@ class Tile:
 @functools.cache
 def cjk_font_file() -> Path:
     """A font file with Chinese, Japanese and Korean, written from PyMuPDF once in a process and removed at its end."""
-    folder = Path(tempfile.mkdtemp(prefix="embedpipe-font-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    file = folder / "cjk.ttf"
+    folder = Aside("font")
+    atexit.register(folder.cleanup)
+    file = folder.path / "cjk.ttf"
     file.write_bytes(pymupdf.Font("cjk").buffer)
     return file
 

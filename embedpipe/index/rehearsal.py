@@ -5,7 +5,6 @@ only once it is at it. Here it is at it with a few hundred pages.
 """
 
 import contextlib
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from embedpipe.core.cache_folder import Aside
 from embedpipe.core.errors import EmbedpipeError, UsageError
 from embedpipe.core.memory import is_lack_of_memory
 from embedpipe.index.plans import efforts, reason_of
@@ -63,7 +63,7 @@ def _found(empty: Any, rows: NDArray[np.float32], scaler: Scaling) -> float:
     for first in range(0, len(rows), half):  # parts of a store come one after another
         some = np.arange(first, min(first + half, len(rows)))
         builder.add(rows[some], some, some.astype(np.uint64), some.astype(np.int32), some.astype(np.uint32))
-    with tempfile.TemporaryDirectory(prefix="embedpipe-index-") as folder:
+    with Aside("index") as folder:
         try:
             segment = builder.segment().save(Path(folder) / "faiss", Path(folder) / "arrow")
         except EmbedpipeError as error:  # of the index, for the folder is empty and small

@@ -6,7 +6,6 @@ one renamed file: an interrupted run leaves both as they were.
 
 import contextlib
 import os
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -27,6 +26,7 @@ from embedpipe.classifiers.metrics import per_class
 from embedpipe.classifiers.stored_answers import decided_by_each, statuses, total
 from embedpipe.classifiers.training import TrainingRecipe, apart, fit, labelled_pages, learnt_pages
 from embedpipe.core import versions
+from embedpipe.core.cache_folder import Aside
 from embedpipe.core.display import name_of
 from embedpipe.core.errors import LabelsError
 from embedpipe.core.files import copied
@@ -172,7 +172,7 @@ def add_type(
     examples = [item for item in found if isinstance(item, Document)]
     new = [Label(d.sha256, d.path, lesson.name, group=lesson.group) for d in examples]
     labels = _with(workspace.labels(), new, relabel=lesson.relabel)
-    with tempfile.TemporaryDirectory(prefix="embedpipe-") as folder:
+    with Aside("examples") as folder:
         aside = Workspace(folder)
         aside.claim()
         target = workspace if lesson.keep else _linked(workspace, bundle.identity.space, aside)

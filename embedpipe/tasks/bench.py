@@ -8,7 +8,6 @@ import itertools
 import math
 import random
 import statistics
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from embedpipe.backbones.engines import Backbone
 from embedpipe.classifiers.bundles import CLASSIFIERS, build_classifier, fit_classifier
+from embedpipe.core.cache_folder import Aside
 from embedpipe.core.errors import EmbedpipeError, UnknownNameError
 from embedpipe.core.machine import available_cores
 from embedpipe.core.memory import PeakMemory
@@ -113,7 +113,7 @@ def run(inputs: Iterable[str], backbone: Backbone, plan: Plan, say: Callable[[st
     for part in plan.what:
         if part not in PARTS:
             raise UnknownNameError("part of the bench", part, PARTS)
-    with tempfile.TemporaryDirectory(prefix="embedpipe-bench-") as name:
+    with Aside("bench") as name:
         scratch = Path(name)
         sample = choose_pages(inputs, backbone, plan.pages, Workspace(scratch))
         say(f"{len(sample.pages)} pages of {len(sample.paths)} documents; warming up")

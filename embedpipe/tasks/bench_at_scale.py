@@ -20,6 +20,7 @@ import numpy as np
 import pymupdf
 from numpy.typing import NDArray
 
+from embedpipe.core.cache_folder import Aside
 from embedpipe.core.errors import EmbedpipeError, UnknownNameError
 from embedpipe.core.files import sha256_of
 from embedpipe.core.records import SAYS_NOTHING, TEXT_WORDS, Document, FeatureBatch, PageInfo, PageRef, Words
@@ -104,7 +105,7 @@ def measure(
     real = Real.of(workspace, store)
     sizes, runs = (pages // 10, pages), {name: list[Run]() for name in COMMANDS if name in wanted}
     for size in sizes:
-        with tempfile.TemporaryDirectory(prefix="embedpipe-at-scale-") as folder:
+        with Aside("at-scale") as folder:
             say(f"inventing {size:,} labelled pages around {len(real.X):,} real ones")
             invent(real, store, Workspace(Path(folder) / "artifacts"), size)
             for name, own in runs.items():

@@ -6,7 +6,6 @@ later layers that are trained further (Yosinski et al., 2014, arXiv:1411.1792).
 
 import contextlib
 import shutil
-import tempfile
 import time
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -22,6 +21,7 @@ from embedpipe.classifiers.lessons import missing
 from embedpipe.classifiers.lessons.missing import Missing
 from embedpipe.classifiers.metrics import group_origins
 from embedpipe.classifiers.training import labelled_pages
+from embedpipe.core.cache_folder import Aside
 from embedpipe.core.errors import LabelsError
 from embedpipe.embedding.streaming import Settings
 from embedpipe.finetuning.finetune import PageScores, finetune
@@ -157,7 +157,7 @@ def _tune(
     """Trains in a workspace of its own, so that the result is not taken for one that saw all documents."""
     settings, choice, watch = how
     begin = time.perf_counter()
-    with tempfile.TemporaryDirectory(prefix="embedpipe-compare-") as folder:
+    with Aside("compare") as folder:
         aside = Workspace(folder)
         aside.claim()
         Labels(workspace.labels().rows).save(aside.labels_file)

@@ -3,7 +3,6 @@
 import contextlib
 import itertools
 import os
-import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,6 +20,7 @@ from embedpipe.classifiers.calibration import shift
 from embedpipe.classifiers.calibration.decisions import Rule
 from embedpipe.classifiers.group_guesses import grouped
 from embedpipe.classifiers.training import labelled_pages
+from embedpipe.core.cache_folder import Aside
 from embedpipe.core.display import path_to_text
 from embedpipe.core.errors import ArtifactError, DocumentError, EmbedpipeError, LabelsError
 from embedpipe.core.files import sha256_of
@@ -319,7 +319,7 @@ def _written(
     """Writes pages of a pile as files: first page, last page, and what each is called."""
     options = ReadOptions(limits=settings.limits, passwords=settings.passwords)
     found: dict[int, Path | str] = {}
-    with tempfile.TemporaryDirectory(prefix="embedpipe-split-") as scratch:
+    with Aside("split") as scratch:
         files = extract(pile, [(first - 1, last - 1) for first, last, _ in wanted], Path(scratch), options)
         for part, file in zip(wanted, files, strict=True):
             if isinstance(file, DocumentError):

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -12,6 +11,7 @@ from typing import Any, TypeVar
 
 from embedpipe.classifiers.saved.on_disk import MANIFEST
 from embedpipe.core import versions
+from embedpipe.core.cache_folder import Aside, remove_left
 from embedpipe.core.claims import SERVE
 from embedpipe.core.errors import ArtifactError, EmbedpipeError, UnknownNameError
 from embedpipe.core.files import mark_of, read_json, sha256_of
@@ -75,7 +75,8 @@ class Hub:
 
     def __init__(self, settings: ServeSettings) -> None:
         self.settings = settings
-        self._aside = tempfile.TemporaryDirectory(prefix="embedpipe-serve-") if settings.read_only else None
+        remove_left()  # files that were sent to a server that was killed
+        self._aside = Aside("serve") if settings.read_only else None
         self.workspace = workspace_of(settings.root, self._aside.name if self._aside is not None else None)
         if self._aside is None:
             self.workspace.claim()

@@ -1,5 +1,6 @@
 """Errors as problem details (RFC 9457), each with the one line that the command line would print, in two languages."""
 
+import errno
 import json
 import logging
 import unicodedata
@@ -142,6 +143,8 @@ def _one_line(text: str) -> str:
 
 def code_of(error: Exception) -> str:
     """What is said of an error."""
+    if isinstance(error.__cause__, OSError) and error.__cause__.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "no_space"
     kinds: Sequence[tuple[type[Exception], str]] = (
         (UnknownNameError, "not_found"),
         (UsageError, "unprocessable"),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
+import os
 import socket
 import threading
 import time
@@ -17,8 +19,9 @@ import uvicorn
 from starlette.requests import ClientDisconnect
 from starlette.testclient import TestClient
 from typer.testing import CliRunner
-from web.asking import run_alone
+from web.asking import run_alone, when_over
 
+from embedpipe.core import files
 from embedpipe.core.errors import ArtifactError, BusyError
 from embedpipe.store.workspace import Workspace
 from embedpipe.tasks.decide import LabelBook, suggested_file
@@ -194,6 +197,47 @@ def test_lines_are_lines(client: TestClient) -> None:
     assert problems._one_line("\udcff\u4e2d") == "\udcff\u4e2d"
     assert client.put("/documents", json={}).headers["allow"] == "GET"
     assert client.post("/similar", json=[]).json()["detail"].startswith("body: ")
+
+
+def test_text_that_is_no_unicode_is_no_error_of_the_server(
+    serving: Callable[..., TestClient], tmp_path: Path, make_pdf: Callable[..., Path]
+) -> None:
+    """Halves of characters, and digits of other scripts; an inbox whose name is not UTF-8 is as others are."""
+    folder = tmp_path / os.fsdecode(b"in\xff")
+    try:
+        folder.mkdir()
+    except OSError:
+        pytest.skip("this file system has no such names")
+    make_pdf("a.pdf", ["text"]).rename(folder / "a.pdf")
+    client = serving(inboxes=(folder,))
+
+    def post(address: str, values: dict[str, Any]) -> Any:
+        return client.post(address, content=json.dumps(values), headers={"Content-Type": "application/json"})
+
+    begun = post("/refit", {"kind": "knn", "blocks": ["\ud800"]})
+    assert begun.status_code == 202
+    assert when_over(client, begun.json()["job"])["state"] == "failed"
+    begun = post("/embed", {"inbox": 0})
+    assert when_over(client, begun.json()["job"])["result"]["embedded"] == 1
+    document = client.get("/documents").json()["columns"]["document"][0]
+    assert client.get(f"/pages/{document}-1.webp", params={"size": "\u0663"}).status_code == 200
+
+
+def test_a_full_disk_is_told_as_one(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where it is not a file that is sent, but a label or the record of a job that cannot be written."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    document = client.get("/documents").json()["columns"]["document"][0]
+    monkeypatch.setattr(files, "synced", full)
+    for address, values in (
+        ("/labels", {"labels": [{"document": document, "type": "memo"}]}),
+        ("/refit", {"kind": "knn"}),
+    ):
+        answer = client.post(address, json=values)
+        assert (answer.status_code, answer.json()["code"]) == (507, "no_space")
+        assert "No space left" in answer.json()["detail"]
 
 
 def test_names_that_cannot_be_seen_are_no_labels(client: TestClient) -> None:

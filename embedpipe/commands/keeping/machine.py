@@ -8,6 +8,7 @@ import typer
 from embedpipe.commands.base import DONE, SOME_FAILED, begin, command, say_next
 from embedpipe.commands.terminal.options import Common, Network
 from embedpipe.commands.terminal.targets import Force, folder_option
+from embedpipe.core.cache_folder import Aside
 from embedpipe.core.languages.translation import word
 
 if TYPE_CHECKING:
@@ -141,8 +142,6 @@ def bench(
     ] = None,
 ) -> int:
     """Measure the speed on this machine, against the loops that people write and against its limit."""
-    import tempfile
-
     from embedpipe.samples import draw_samples
     from embedpipe.tasks import bench as bench_task
 
@@ -151,7 +150,7 @@ def bench(
         return _bench_at_scale(workspace, network, at_scale, what or "", output)
     wanted = "pages,fit,similar" if what is None else what
     plan = bench_task.Plan(tuple(filter(None, wanted.split(","))), max_pages_used, repeats, network.weights)
-    with tempfile.TemporaryDirectory(prefix="embedpipe-bench-") as folder:
+    with Aside("bench") as folder:
         if not inputs:
             draw_samples(Path(folder), per_type=16)
         values = bench_task.run(inputs or [folder], network.load(workspace), plan, output.notice)

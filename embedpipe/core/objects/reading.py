@@ -10,7 +10,6 @@ import errno
 import hashlib
 import io
 import os
-import shutil
 import stat as modes
 import sys
 import tempfile
@@ -21,8 +20,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar, cast
 
+from embedpipe.core.cache_folder import Aside
 from embedpipe.core.errors import EmbedpipeError
-from embedpipe.core.locks import runs
 from embedpipe.core.objects.places import Status, fresh_status, stat
 from embedpipe.core.objects.service import called
 from embedpipe.core.objects.urls import is_url
@@ -33,7 +32,6 @@ FOLDER_VARIABLE, SIZE_VARIABLE = "EMBEDPIPE_FETCHED", "EMBEDPIPE_FETCHED_MB"
 _MEGABYTE = 1 << 20
 _MOST_KEPT = 2048  # megabytes
 _BLOCK, _LARGEST_RANGE = _MEGABYTE, 8 * _MEGABYTE
-_PREFIX = "embedpipe-objects-"
 _AT_ONCE, _AHEAD = 8, 24
 _making = threading.Lock()
 
@@ -44,23 +42,15 @@ def folder() -> Path:
         named = os.environ.get(FOLDER_VARIABLE, "")
         if named and os.path.isdir(named):
             return Path(named)
-        _sweep()
-        made = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
-        os.environ[FOLDER_VARIABLE] = str(made)
+        made = Aside("objects")
+        os.environ[FOLDER_VARIABLE] = made.name
         atexit.register(_remove, made, os.getpid())
-        return made
+        return made.path
 
 
-def _remove(made: Path, owner: int) -> None:
+def _remove(made: Aside, owner: int) -> None:
     if os.getpid() == owner:
-        shutil.rmtree(made, ignore_errors=True)
-
-
-def _sweep() -> None:
-    for old in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*-*"):
-        owner = old.name.removeprefix(_PREFIX).partition("-")[0]
-        if owner.isdecimal() and not runs(int(owner)):
-            shutil.rmtree(old, ignore_errors=True)
+        made.cleanup()
 
 
 def _most() -> int:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from embedpipe.core.cache_folder import Aside
 from embedpipe.core.errors import DocumentError
 from embedpipe.core.records import Document
 from embedpipe.pages.containers.kinds import HEAD
@@ -70,7 +71,7 @@ class Conversions:
         self._at_once = at_once
         self._stopped = threading.Event()
         self._own = threading.local()
-        self._folder: Path | None = None
+        self._folder: Aside | None = None
         self._pool: ThreadPoolExecutor | None = None
         self._lock = threading.Lock()
         self._waiting: deque[tuple[Document, Future[Converted]]] = deque()
@@ -98,7 +99,7 @@ class Conversions:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
         if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder.cleanup()
 
     def convert(self, document: Document) -> Converted:
         """The PDF of a document, as it is kept or made now.
@@ -220,8 +221,8 @@ class Conversions:
     def _private(self) -> Path:
         with self._lock:
             if self._folder is None:
-                self._folder = Path(tempfile.mkdtemp(prefix="embedpipe-convert-"))
-        return self._folder
+                self._folder = Aside("convert")
+        return self._folder.path
 
     def _profile(self) -> Path:
         """The folder that this thread's programs keep their settings in."""

@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import json
-import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from embedpipe.classifiers.calibration.decisions import Rule
+from embedpipe.core.cache_folder import Aside
 from embedpipe.core.errors import EmbedpipeError, UsageError
 from embedpipe.embedding.regions import parse_box
 from embedpipe.tasks.similar import BY, PICTURES, Wanted
@@ -50,7 +50,7 @@ async def body_as_file(request: Request, hub: TheHub, name: str) -> AsyncIterato
     """The body of a request as a file, as long as it is needed; it has the suffix of its name and no more of it."""
     kept = safe_name(name)
     suffix = Path(kept).suffix if Path(kept).suffix.isascii() else ""
-    with tempfile.TemporaryDirectory(prefix="embedpipe-request-") as folder:
+    with Aside("request") as folder:
         file = Path(folder) / f"file{suffix}"
         await receive(request, file, hub.settings.caps)
         try:

@@ -299,15 +299,15 @@ async def picture(
     if suffix not in ("webp", "jpg"):
         raise ProblemError("not_found", "pages are pictures of the kinds .webp and .jpg")
     sha256, page = page_of(stem)
-    tag = f'"{stem}-{size}"'
+    named = _LARGE if size else _SIZES[0]
+    pixels = whole(int(size), *_SIZES) if re.fullmatch(r"[0-9]{1,5}", size) else named
+    tag = f'"{stem}-{pixels if size else ""}"'
     if request.headers.get("if-none-match") == tag:
         return Response(None, 304, {"ETag": tag, **_IMMUTABLE})
     key, kind = (sha256, page - 1), "image/webp" if suffix == "webp" else "image/jpeg"
     kept = None if size else await run_in_threadpool(hub.thumbnails.find, key)
     if kept is None:  # a store of before pictures were kept, or one that keeps none, is shown all the same
         await run_in_threadpool(stored, hub, sha256)
-        named = _LARGE if size else _SIZES[0]
-        pixels = whole(int(size), *_SIZES) if re.fullmatch(r"[0-9]{1,5}", size) else named
         drawn = await desk.picture_lane.run(functools.partial(desk.picture, key, pixels, suffix))
         if drawn is not None:
             return Response(drawn, 200, {"ETag": tag, **_IMMUTABLE, "X-Embedpipe-Picture": "drawn"}, kind)

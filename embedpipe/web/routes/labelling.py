@@ -1,6 +1,5 @@
 """Labels: given in batches, undone and done again; the queue of doubtful documents; families."""
 
-import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from embedpipe.classifiers.stored_answers import STATUSES
+from embedpipe.core.cache_folder import Aside
 from embedpipe.core.display import name_of
 from embedpipe.core.errors import EmbedpipeError, LabelsError
 from embedpipe.store.label_lists.columns import Wish
@@ -236,7 +236,7 @@ async def take_csv(
 def _take_csv(hub: Hub, content: bytes, partial: bool, client: str) -> dict[str, Any]:
     paths = hub.paths()
     stored = {path: sha256 for sha256, path in paths.items()}
-    with tempfile.TemporaryDirectory(prefix="embedpipe-") as folder:
+    with Aside("labels") as folder:
         file = Path(folder) / "labels.csv"
         file.write_bytes(content)
         try:
