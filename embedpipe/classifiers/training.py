@@ -62,6 +62,7 @@ from embedpipe.classifiers.unknowns import (
 from embedpipe.core import versions
 from embedpipe.core.errors import ArtifactError, LabelsError, UsageError
 from embedpipe.core.records import SAYS_NOTHING
+from embedpipe.core.threads import beside_each_other
 from embedpipe.embedding.cue_table import CuedStore
 from embedpipe.embedding.kind_table import known_kinds
 from embedpipe.embedding.streaming import Settings
@@ -358,15 +359,22 @@ def fit(
     pages, base = held.known, held.plan.parts[0]
     lessons = pages.lessons_of(base)
     fitted = dict(zip(held.plan.names, at_once(partial(_fitted, pages), held.plan.parts), strict=False))
+    novelty, metrics = beside_each_other(
+        [
+            partial(fit_detector, fitted[PICTURES], held.plan, held.everything),
+            partial(metrics_of, held.pages, held.held_out),
+        ],
+        2,
+    )
     bundle = ClassifierBundle(
         name=name or recipe.kind,
         pipeline=fitted[PICTURES],
         identity=store.identity,
         classes=held.held_out.classes,
-        novelty=fit_detector(fitted[PICTURES], held.plan, held.everything),
+        novelty=novelty,
         pages=held.of_pages.calibration(),
         documents=held.of_documents.calibration(),
-        metrics=metrics_of(held.pages, held.held_out),
+        metrics=metrics,
         fitted_on={
             "kind": recipe.kind,
             "settings": dict(recipe.settings),

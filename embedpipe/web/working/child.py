@@ -6,6 +6,7 @@ It is told what to do on its standard input, whose end says that the server is g
 need before it is told: that takes longer than many a job.
 """
 
+import atexit
 import importlib
 import json
 import logging
@@ -136,4 +137,8 @@ def _end_with_server() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(spare="--spare" in sys.argv))
+    code = main(spare="--spare" in sys.argv)
+    atexit._run_exitfuncs()  # noqa: SLF001 - what is to be done at any exit
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # taking all modules apart takes half a second, for which somebody waits

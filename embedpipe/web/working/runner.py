@@ -152,8 +152,7 @@ class Runner:
         """Waits for a process, tells how far it is, and ends it where it does not end when it is told to."""
         seen: object = None
         told_to_end: float | None = None
-        while (code := process.poll()) is None:
-            time.sleep(_LOOK_AGAIN)
+        while (code := _ended(process)) is None:
             progress = self._ledger.progress(name)
             job = self._ledger.find(name)
             if progress != seen and job is not None:
@@ -191,6 +190,13 @@ def _end(process: "subprocess.Popen[bytes]", number: int) -> None:
             os.killpg(process.pid, number)
         else:
             process.terminate()
+
+
+def _ended(process: "subprocess.Popen[bytes]") -> int | None:
+    """The exit code of a process, once it has ended; None where it has not within `_LOOK_AGAIN`."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        return process.wait(_LOOK_AGAIN)
+    return None
 
 
 def _started(*options: str) -> "subprocess.Popen[bytes]":
