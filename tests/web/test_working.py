@@ -404,3 +404,15 @@ def test_a_killed_server_loses_nothing(artifacts: Path, tmp_path: Path, make_pdf
         second.process.kill()
         out, err = second.process.communicate()
     assert (out, err) == (b"", b"")
+
+
+def test_no_file_of_the_folder_of_the_server_is_taken_for_a_module(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Documents lie there, and whatever else somebody put among them."""
+    (tmp_path / "numpy.py").write_text("open('taken', 'w').close()")
+    monkeypatch.chdir(tmp_path)
+    process = running._started()
+    process.communicate(b"", timeout=60)
+    assert process.returncode == 0
+    assert not (tmp_path / "taken").exists()

@@ -200,8 +200,14 @@ def _ended(process: "subprocess.Popen[bytes]") -> int | None:
 
 
 def _started(*options: str) -> "subprocess.Popen[bytes]":
+    """A process of a job; it looks for modules where the server does.
+
+    By itself it would look in the folder that the server was started in, and take a file there for a module.
+    """
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     return subprocess.Popen(  # noqa: S603 - this interpreter, and nothing of anybody else's
-        [sys.executable, "-m", "embedpipe.web.working.child", *options],
+        [sys.executable, "-P", "-m", "embedpipe.web.working.child", *options],
+        env=environment,
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
