@@ -4,7 +4,7 @@
 # where packages come from may be named otherwise: `docker compose build --build-arg PIP_INDEX_URL=...`, see docs/serve.md
 ARG BASE=python:3.12-slim
 FROM ${BASE} AS build
-ARG PIP_INDEX_URL=https://pypi.org/simple
+ARG PIP_INDEX_URL
 # torch for the CPU alone: without this, the packages for GPUs come along (3 GB)
 ARG TORCH_FROM="--index-url https://download.pytorch.org/whl/cpu"
 ARG EXTRAS=web
