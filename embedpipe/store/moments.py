@@ -102,14 +102,26 @@ class Moments:
         were among them, and fewer the more pages there are.
         """
         prior = max(_PRIOR * (1 - self.pages / _ENOUGH), 0.0)
-        own = self.sums / max(self.pages, 1)
         mean = self.sums / max(self.pages + prior, 1)
-        scale = np.ones(len(own))
+        scale = self.factors(mean, len(self.blocks))
+        return Scaling(self.blocks, mean.astype(np.float32), scale.astype(np.float32))
+
+    def factors(self, mean: NDArray[np.float64], blocks: int) -> NDArray[np.float64]:
+        """What features are multiplied by once a mean is taken away, so that each block has the same weight.
+
+        Args:
+            mean: (n_features,).
+            blocks: How many share the weight: these, or more.
+
+        Returns:
+            float64 (n_features,); 1 for features of no block.
+        """
+        own, scale = self.sums / max(self.pages, 1), np.ones(len(self.sums))
         for (start, stop), filled in zip(self.blocks, self.filled, strict=True):
             centre = mean[start:stop]
             spread = filled / max(self.pages, 1) - 2 * (centre @ own[start:stop]) + centre @ centre
-            scale[start:stop] = 1.0 / (max(np.sqrt(max(spread, 0.0)), CONSTANT) * np.sqrt(len(self.blocks)))
-        return Scaling(self.blocks, mean.astype(np.float32), scale.astype(np.float32))
+            scale[start:stop] = 1.0 / (max(np.sqrt(max(spread, 0.0)), CONSTANT) * np.sqrt(blocks))
+        return scale
 
 
 def same_scaling(one: Scaling, other: Scaling) -> bool:

@@ -83,10 +83,8 @@ class BlockScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         some = [slice(first, first + _ROWS) for first in range(0, n, _ROWS)]
         chosen = some if rows is None else [rows[one] for one in some]
         moments = Moments.total((Moments.of(X[one], scaled) for one in chosen), scaled, X.shape[1])
-        mean, scale = moments.sums / n, np.ones(X.shape[1])
-        for (start, stop), filled in zip(scaled, moments.filled, strict=True):
-            spread = max(filled / n - float(mean[start:stop] @ mean[start:stop]), 0.0)
-            scale[start:stop] = 1.0 / (max(np.sqrt(spread), CONSTANT) * np.sqrt(len(blocks)))
+        mean = moments.sums / n
+        scale = moments.factors(mean, len(blocks))
         for start, stop in blocks[len(scaled) :]:
             facts = (X[:, start:stop] if rows is None else X[rows, start:stop]).astype(np.float64)
             mean[start:stop] = facts.mean(axis=0)
