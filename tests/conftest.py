@@ -66,6 +66,14 @@ def no_converters_left(no_converters: None) -> None:
     os.environ[VARIABLE] = NONE
 
 
+@pytest.fixture
+def alone() -> None:
+    """The process that is kept for calls to libraries is gone: for tests that count processes."""
+    from embedpipe.pages import guarding
+
+    guarding.stop()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def english() -> Iterator[None]:
     """Messages are English whatever the locale of the machine."""

@@ -23,7 +23,7 @@ def test_a_change_wakes_at_once_and_waiting_costs_no_time(tmp_path: Path) -> Non
             pytest.skip(f"no notices here: {waiting.why}")
         before = time.process_time()
         assert waiting.wait(1.0) == "time"
-        assert time.process_time() - before < 0.1
+        assert time.process_time() - before < 0.5
         later(lambda: (tmp_path / "new" / "deep").mkdir(parents=True))
         assert waiting.wait(20) == "changed"
         waiting.wait(0.5)

@@ -23,11 +23,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from embedpipe.core.records import FAILURES, STORED, WHOLE_FILE, Document, PageFailure, PageImage, Recipe
-from embedpipe.pages import guarding
 from embedpipe.pages.augmentation import Variants, larger
 from embedpipe.pages.documents import Limits, ReadOptions
 from embedpipe.pages.rendering import PAGES_PER_TASK, Job, Renderer, Selection
 from embedpipe.pages.walking import FoundFile, IgnoredFile, identify
+
+pytestmark = pytest.mark.usefixtures("alone")
 
 OPTIONS = ReadOptions(recipe=Recipe(size=64))
 LONG = 2 * PAGES_PER_TASK + 8
@@ -115,12 +116,6 @@ def run(jobs: Iterable[Job], options: ReadOptions = OPTIONS, workers: int = 1) -
             done.results.setdefault(path, []).extend(step.results)
         done.pages, done.seconds = renderer.stats.pages, renderer.stats.seconds
     return done
-
-
-@pytest.fixture(autouse=True)
-def alone() -> None:
-    """No process of other tests is there, for some count them."""
-    guarding.stop()
 
 
 def no_workers_left() -> bool:
