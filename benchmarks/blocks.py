@@ -29,10 +29,11 @@ from embedpipe.classifiers.evaluation import (
     with_documents,
 )
 from embedpipe.classifiers.lessons.held_out import held_out_of, honest_folds
+from embedpipe.classifiers.lessons.reading import learnt_pages
 from embedpipe.classifiers.metrics import metrics_of
 from embedpipe.classifiers.parts import Plan
+from embedpipe.classifiers.rehearsals import apart
 from embedpipe.classifiers.saved.combining import PICTURES
-from embedpipe.classifiers.training import apart, learnt_pages
 from embedpipe.embedding.kind_table import known_kinds
 
 COLUMNS = ("accuracy", "macro-F1", "accuracy, digital", "accuracy, pictures", "calibration error", "coverage")

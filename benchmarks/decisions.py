@@ -29,9 +29,11 @@ from embedpipe.classifiers.evaluation import (
     grouped_folds,
     page_answers,
 )
+from embedpipe.classifiers.lessons.reading import labelled_pages
+from embedpipe.classifiers.lessons.recipes import TrainingRecipe
 from embedpipe.classifiers.metrics import metrics_of
+from embedpipe.classifiers.rehearsals import Rehearsal, rehearse
 from embedpipe.classifiers.scores.pooling import mean_log_scores, page_weights, weighted_means
-from embedpipe.classifiers.training import Rehearsal, TrainingRecipe, labelled_pages, rehearse
 from embedpipe.pages.rendering import Selection
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.labels import Labels

@@ -28,7 +28,7 @@ from sklearn.preprocessing import StandardScaler
 
 from embedpipe import Settings, Workspace
 from embedpipe.classifiers.evaluation import LabelledPages, grouped_folds
-from embedpipe.classifiers.training import labelled_pages
+from embedpipe.classifiers.lessons.reading import labelled_pages
 from embedpipe.core.records import OCR_WORDS, Document
 from embedpipe.embedding.recognition import Recognised, recognise
 from embedpipe.pages.extras.ocr import AUTO, RUNTIMES, Ocr, RapidOcr

@@ -31,8 +31,8 @@ from embedpipe.classifiers.evaluation import (
     held_out_distances,
 )
 from embedpipe.classifiers.group_guesses import isolated, near_copies
+from embedpipe.classifiers.lessons.reading import labelled_pages
 from embedpipe.classifiers.scores.pooling import effective_pages, mean_log_scores, page_weights, weighted_means
-from embedpipe.classifiers.training import labelled_pages
 from embedpipe.core.records import Shift
 from embedpipe.embedding.kind_table import known_kinds
 from embedpipe.pages.rendering import Selection

@@ -45,8 +45,10 @@ def _fit(kind: str, common: Common, network: Network, space: str | None, labelli
     from embedpipe.classifiers.calibration.shift import measured_kinds, never_ok, promise
     from embedpipe.classifiers.gains import chosen_blocks
     from embedpipe.classifiers.lessons import missing
+    from embedpipe.classifiers.lessons.reading import make_variants
+    from embedpipe.classifiers.lessons.recipes import TrainingRecipe
     from embedpipe.classifiers.lessons.variants import Watch
-    from embedpipe.classifiers.training import TrainingRecipe, fit, make_variants
+    from embedpipe.classifiers.training import fit
     from embedpipe.pages.rendering import Selection
     from embedpipe.store.labels import NONE
 

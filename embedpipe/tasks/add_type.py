@@ -22,9 +22,12 @@ from embedpipe.classifiers.finetuned import MANIFEST, parts_of
 from embedpipe.classifiers.lessons import missing, variants
 from embedpipe.classifiers.lessons.held_out import held_out_of, honest_folds
 from embedpipe.classifiers.lessons.missing import Missing
+from embedpipe.classifiers.lessons.reading import labelled_pages, learnt_pages
+from embedpipe.classifiers.lessons.recipes import TrainingRecipe
 from embedpipe.classifiers.metrics import per_class
+from embedpipe.classifiers.rehearsals import apart
 from embedpipe.classifiers.stored_answers import decided_by_each, statuses, total
-from embedpipe.classifiers.training import TrainingRecipe, apart, fit, labelled_pages, learnt_pages
+from embedpipe.classifiers.training import fit
 from embedpipe.core import versions
 from embedpipe.core.cache_folder import Aside
 from embedpipe.core.display import name_of

@@ -11,7 +11,9 @@ from classifiers.test_training import TYPES, Document, label_all, trained_store,
 
 from embedpipe.classifiers.evaluation import GUESSED, UNGUESSED, grouped_folds
 from embedpipe.classifiers.group_guesses import grouped, separated
-from embedpipe.classifiers.training import TrainingRecipe, evaluate, fit, labelled_pages
+from embedpipe.classifiers.lessons.reading import labelled_pages
+from embedpipe.classifiers.lessons.recipes import TrainingRecipe
+from embedpipe.classifiers.training import evaluate, fit
 from embedpipe.commands.base import print_metrics
 from embedpipe.commands.terminal.console import Output
 from embedpipe.core.records import FeatureBatch, Identity, PageInfo, PageRef, Recipe

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from embedpipe.classifiers.evaluation import LEARNT, HeldOut, LabelledPages, cross_validate, document_scores
 from embedpipe.classifiers.metrics import metrics_of, per_class
-from embedpipe.classifiers.training import Rehearsal
+from embedpipe.classifiers.rehearsals import Rehearsal
 
 MORE = 10
 """How many more labels are asked about."""

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedpipe.classifiers.evaluation import LabelledPages
-from embedpipe.classifiers.training import labelled_pages
+from embedpipe.classifiers.lessons.reading import labelled_pages
 from embedpipe.core.faiss_library import faiss
 from embedpipe.core.records import SHOWN, Example, PageRef
 from embedpipe.pages.rendering import Selection
