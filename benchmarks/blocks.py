@@ -21,13 +21,13 @@ from embedpipe.classifiers.calibration.confidence import decision_metrics, expec
 from embedpipe.classifiers.calibration.decisions import Rule
 from embedpipe.classifiers.evaluation import (
     HeldOut,
-    LabelledPages,
     combined,
     document_answers,
     held_out_distances,
     score_parts,
     with_documents,
 )
+from embedpipe.classifiers.labelled_pages import LabelledPages
 from embedpipe.classifiers.lessons.held_out import held_out_of, honest_folds
 from embedpipe.classifiers.lessons.reading import learnt_pages
 from embedpipe.classifiers.metrics import metrics_of

@@ -24,7 +24,7 @@ from embedpipe.classifiers import many_rows, neighbours
 from embedpipe.classifiers.bundles import CLASSIFIERS, Blocks, build_classifier, fit_classifier
 from embedpipe.classifiers.calibration import novelty
 from embedpipe.classifiers.calibration.novelty import NoveltyDetector
-from embedpipe.classifiers.evaluation import LabelledPages, Lessons
+from embedpipe.classifiers.labelled_pages import LabelledPages, Lessons
 from embedpipe.classifiers.lessons.reading import labelled_pages
 from embedpipe.classifiers.scores.nearest import unit_rows
 from embedpipe.index.families import SAME_LAYOUT, families, families_of_many

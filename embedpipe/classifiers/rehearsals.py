@@ -6,17 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedpipe.classifiers.calibration.confidence import HeldOutScores
-from embedpipe.classifiers.evaluation import (
-    LEARNT,
-    HeldOut,
-    LabelledPages,
-    cross_validate,
-    document_answers,
-    document_scores,
-    page_answers,
-)
+from embedpipe.classifiers.evaluation import HeldOut, cross_validate, document_answers, document_scores, page_answers
+from embedpipe.classifiers.folds import LEARNT
 from embedpipe.classifiers.gains import Gain, gain_of
 from embedpipe.classifiers.group_guesses import separated
+from embedpipe.classifiers.labelled_pages import LabelledPages
 from embedpipe.classifiers.lessons.drawn import by_few_threads, drawn_folds
 from embedpipe.classifiers.lessons.held_out import held_out_of
 from embedpipe.classifiers.lessons.reading import learnt_pages, none_pages

@@ -13,7 +13,9 @@ from sklearn.pipeline import Pipeline
 from embedpipe.classifiers.bundles import CUES, PICTURES, WORDS, ClassifierBundle, FittedParts, fit_classifier
 from embedpipe.classifiers.calibration.confidence import nested_decisions
 from embedpipe.classifiers.calibration.decisions import Rule
-from embedpipe.classifiers.evaluation import LabelledPages, at_once, document_scores, fit_whole
+from embedpipe.classifiers.evaluation import document_scores, fit_whole
+from embedpipe.classifiers.folds import at_once
+from embedpipe.classifiers.labelled_pages import LabelledPages
 from embedpipe.classifiers.lessons import missing, variants
 from embedpipe.classifiers.lessons.drawn import by_few_threads
 from embedpipe.classifiers.lessons.reading import without_cues

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from embedpipe.classifiers.bundles import ClassifierBundle
 from embedpipe.classifiers.calibration.decisions import ERROR_RATE
 from embedpipe.classifiers.calibration.shift import advice, never_ok
-from embedpipe.classifiers.evaluation import LabelledPages, cross_validate, document_scores
+from embedpipe.classifiers.evaluation import cross_validate, document_scores
 from embedpipe.classifiers.finetuned import MANIFEST, parts_of
+from embedpipe.classifiers.labelled_pages import LabelledPages
 from embedpipe.classifiers.lessons import missing, variants
 from embedpipe.classifiers.lessons.held_out import held_out_of, honest_folds
 from embedpipe.classifiers.lessons.missing import Missing

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedpipe.classifiers.bundles import ClassifierBundle
-from embedpipe.classifiers.evaluation import LabelledPages, cross_validate, document_scores
+from embedpipe.classifiers.evaluation import cross_validate, document_scores
+from embedpipe.classifiers.labelled_pages import LabelledPages
 from embedpipe.classifiers.lessons.held_out import held_out_of, honest_folds
 from embedpipe.classifiers.lessons.reading import learnt_pages
 from embedpipe.classifiers.lessons.recipes import TrainingRecipe

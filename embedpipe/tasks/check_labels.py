@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from embedpipe.classifiers.calibration.probabilities import best_temperature
-from embedpipe.classifiers.evaluation import LabelledPages, cross_validate, document_scores
+from embedpipe.classifiers.evaluation import cross_validate, document_scores
+from embedpipe.classifiers.labelled_pages import LabelledPages
 from embedpipe.classifiers.lessons import missing
 from embedpipe.classifiers.lessons.drawn import judged_folds
 from embedpipe.classifiers.lessons.held_out import held_out_of

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from embedpipe.backbones.engines import EngineChoice
 from embedpipe.classifiers.bundles import build_classifier, fit_classifier, log_scores
-from embedpipe.classifiers.evaluation import LabelledPages, grouped_folds
+from embedpipe.classifiers.folds import grouped_folds
 from embedpipe.classifiers.group_guesses import grouped
+from embedpipe.classifiers.labelled_pages import LabelledPages
 from embedpipe.classifiers.lessons import missing
 from embedpipe.classifiers.lessons.missing import Missing
 from embedpipe.classifiers.lessons.reading import labelled_pages

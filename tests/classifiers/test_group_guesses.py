@@ -9,8 +9,9 @@ from classifiers.test_groups import BLOCKS as WIDE
 from classifiers.test_groups import members, pile
 from classifiers.test_training import TYPES, Document, label_all, trained_store, write_store
 
-from embedpipe.classifiers.evaluation import GUESSED, UNGUESSED, grouped_folds
+from embedpipe.classifiers.folds import grouped_folds
 from embedpipe.classifiers.group_guesses import grouped, separated
+from embedpipe.classifiers.labelled_pages import GUESSED, UNGUESSED
 from embedpipe.classifiers.lessons.reading import labelled_pages
 from embedpipe.classifiers.lessons.recipes import TrainingRecipe
 from embedpipe.classifiers.training import evaluate, fit

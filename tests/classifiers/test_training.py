@@ -14,7 +14,7 @@ from sklearn import metrics as sk
 
 from embedpipe.classifiers.bundles import CLASSIFIERS, ClassifierBundle
 from embedpipe.classifiers.calibration.decisions import Rule
-from embedpipe.classifiers.evaluation import LabelledPages
+from embedpipe.classifiers.labelled_pages import LabelledPages
 from embedpipe.classifiers.lessons.reading import labelled_pages
 from embedpipe.classifiers.lessons.recipes import TrainingRecipe
 from embedpipe.classifiers.training import evaluate, fit

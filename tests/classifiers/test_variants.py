@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from embedpipe.backbones.engines import Backbone, Pending
 from embedpipe.classifiers.bundles import ClassifierBundle
-from embedpipe.classifiers.evaluation import LabelledPages
+from embedpipe.classifiers.labelled_pages import LabelledPages
 from embedpipe.classifiers.lessons.reading import labelled_pages, learnt_pages, make_variants
 from embedpipe.classifiers.lessons.recipes import TrainingRecipe
 from embedpipe.classifiers.lessons.variants import Wanted, Watch, make, read

@@ -11,8 +11,9 @@ import pandas as pd
 from scipy.sparse import csr_array
 
 from embedpipe.classifiers.bundles import WORDS, build_classifier
-from embedpipe.classifiers.evaluation import LabelledPages, grouped_folds
 from embedpipe.classifiers.finetuned import seen_pages
+from embedpipe.classifiers.folds import grouped_folds
+from embedpipe.classifiers.labelled_pages import LabelledPages
 from embedpipe.classifiers.lessons import missing, variants
 from embedpipe.classifiers.lessons.recipes import TrainingRecipe
 from embedpipe.classifiers.text.words import BUCKETS

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from embedpipe.classifiers.bundles import CUES, PICTURES, Blocks
-from embedpipe.classifiers.evaluation import LabelledPages
+from embedpipe.classifiers.labelled_pages import LabelledPages
 from embedpipe.classifiers.parts import Plan, plan
 from embedpipe.embedding.cue_table import CuedStore
 from embedpipe.store.features import FeatureStore
