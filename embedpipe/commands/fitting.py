@@ -10,7 +10,6 @@ from embedpipe.commands.base import (
     DONE,
     Classifier,
     ErrorRate,
-    LabelsFile,
     begin,
     command,
     exit_code,
@@ -19,8 +18,8 @@ from embedpipe.commands.base import (
     print_metrics,
     print_missing,
     say_next,
-    take_labels,
 )
+from embedpipe.commands.label_files import LabelsFile, take_labels
 from embedpipe.commands.terminal.options import AllowMissing, Common, Labelling, Network, Space
 from embedpipe.commands.terminal.targets import file_option
 from embedpipe.core.errors import UsageError

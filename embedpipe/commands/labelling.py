@@ -11,7 +11,6 @@ from embedpipe.commands.base import (
     DONE,
     SOME_FAILED,
     Classifier,
-    LabelsFile,
     begin,
     command,
     count_labels,
@@ -19,8 +18,8 @@ from embedpipe.commands.base import (
     print_missing,
     say_next,
     store_and_classifier,
-    take_labels,
 )
+from embedpipe.commands.label_files import LabelsFile, take_labels
 from embedpipe.commands.reviewing import template_option, write_template
 from embedpipe.commands.terminal.options import AllowMissing, Common, Space
 from embedpipe.commands.terminal.targets import file_option
