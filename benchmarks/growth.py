@@ -21,7 +21,7 @@ from typing import Annotated, Any
 import pymupdf
 import typer
 
-from embedpipe.core.memory import PeakMemory
+from embedpipe.core.process import PeakMemory
 
 SCRIPT = str(Path(sys.executable).with_name("embedpipe"))
 SMALL, LARGE = 1000, 10_000

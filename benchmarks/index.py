@@ -25,7 +25,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from embedpipe import Workspace
 from embedpipe.core.machine import available_cores
-from embedpipe.core.memory import PeakMemory, family_megabytes
+from embedpipe.core.process import PeakMemory, family_megabytes
 from embedpipe.core.records import FeatureBatch, PageInfo, PageRef
 from embedpipe.index.page_index import PageIndex, Request, build, fresh_index, make
 from embedpipe.index.tuning import Truth

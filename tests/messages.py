@@ -23,7 +23,7 @@ TEMPLATES = PACKAGE / "drawing" / "templates"
 SCRIPTS = PACKAGE / "web" / "static"
 """Scripts of the page of `serve`; they say their sentences as those of the templates do."""
 
-UNREAD = ("samples", "finetuning/model_cards.py", "core/languages", "core/moved.py", "core/memory.py")
+UNREAD = ("samples", "finetuning/model_cards.py", "core/languages", "core/moved.py", "core/process.py")
 """What says nothing to people: drawn documents, files in English, phrases of other programs."""
 UNSAID = frozenset((ROOT / "tests" / "core" / "languages" / "unsaid.txt").read_text(encoding="utf-8").splitlines())
 """Strings that no person reads: code, names of fonts and places, what is looked for in other programs' words."""

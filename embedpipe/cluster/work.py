@@ -9,7 +9,7 @@ from embedpipe.backbones.model_cache import Wanted
 from embedpipe.classifiers import finetuned
 from embedpipe.cluster.protocol import COMPLETE, INTERRUPTED, OUT_OF_TIME, Done, Lost, Told, Work
 from embedpipe.core.errors import BusyError, EmbedpipeError
-from embedpipe.core.memory import is_lack_of_memory
+from embedpipe.core.process import is_lack_of_memory
 from embedpipe.embedding.intake import Report
 from embedpipe.embedding.warm import Warm
 from embedpipe.store.features import FeatureStore

@@ -34,8 +34,8 @@ from embedpipe.commands.terminal.panels import panel_of
 from embedpipe.commands.terminal.targets import guarded
 from embedpipe.core.errors import EmbedpipeError, UsageError
 from embedpipe.core.languages import choice
-from embedpipe.core.memory import is_lack_of_memory
 from embedpipe.core.other_formats import counted, in_words
+from embedpipe.core.process import end, is_lack_of_memory
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -443,7 +443,7 @@ def main() -> None:
     _settle_home()
     signal.signal(signal.SIGTERM, stop)
     threading.excepthook = _say_of_thread
-    sys.exit(run())
+    end(run())
 
 
 def _settle_home() -> None:

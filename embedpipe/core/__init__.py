@@ -4,7 +4,7 @@ Nothing here imports from another room, loads a heavy library, or knows what a d
 everywhere: keep it small.
 
 Other rooms use `cache_folder`, `claims`, `display`, `encodings`, `errors`, `faiss_library`, `files`,
-`languages.choice`, `languages.table`, `languages.translation`, `locks`, `machine`, `memory`, `moved`,
-`objects.places`, `objects.reading`, `objects.service`, `objects.urls`, `other_formats`, `outputs`, `records`,
-`sheets`, `tables`, `threads`, `versions`.
+`languages.choice`, `languages.table`, `languages.translation`, `locks`, `machine`, `moved`, `objects.places`,
+`objects.reading`, `objects.service`, `objects.urls`, `other_formats`, `outputs`, `process`, `records`, `sheets`,
+`tables`, `threads`, `versions`.
 """

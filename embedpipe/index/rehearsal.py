@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from embedpipe.core.cache_folder import Aside
 from embedpipe.core.errors import EmbedpipeError, UsageError
-from embedpipe.core.memory import is_lack_of_memory
+from embedpipe.core.process import is_lack_of_memory
 from embedpipe.index.plans import efforts, reason_of
 from embedpipe.index.segments import Queries, Segment, SegmentBuilder
 from embedpipe.store.moments import Scaling

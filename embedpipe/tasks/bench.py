@@ -24,7 +24,7 @@ from embedpipe.classifiers.bundles import CLASSIFIERS, build_classifier, fit_cla
 from embedpipe.core.cache_folder import Aside
 from embedpipe.core.errors import EmbedpipeError, UnknownNameError
 from embedpipe.core.machine import available_cores
-from embedpipe.core.memory import PeakMemory
+from embedpipe.core.process import PeakMemory
 from embedpipe.core.records import Document, FeatureBatch, Identity, PageFailure, PageInfo, PageRef
 from embedpipe.embedding.intake import Intake, Report
 from embedpipe.embedding.streaming import Settings

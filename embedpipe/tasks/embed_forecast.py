@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from embedpipe.core.machine import available_memory
-from embedpipe.core.memory import family_megabytes
+from embedpipe.core.process import family_megabytes
 from embedpipe.core.records import PageInfo
 
 FIRST_PAGES, AGAIN = 200, 10

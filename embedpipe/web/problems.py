@@ -26,7 +26,7 @@ from embedpipe.core.errors import (
 )
 from embedpipe.core.languages.choice import ENGLISH, current, named
 from embedpipe.core.languages.translation import translated
-from embedpipe.core.memory import is_lack_of_memory
+from embedpipe.core.process import is_lack_of_memory
 
 log = logging.getLogger(__name__)
 

@@ -30,7 +30,7 @@ from embedpipe.commands import app, base
 from embedpipe.commands.terminal import console
 from embedpipe.commands.terminal.options import Common, Network, Reading
 from embedpipe.core.errors import ArtifactError, EmbedpipeError, UsageError
-from embedpipe.core.memory import is_lack_of_memory
+from embedpipe.core.process import is_lack_of_memory
 from embedpipe.embedding import streaming
 from embedpipe.finetuning import finetune
 from embedpipe.pages.rendering import Renderer

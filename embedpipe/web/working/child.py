@@ -6,7 +6,6 @@ It is told what to do on its standard input, whose end says that the server is g
 need before it is told: that takes longer than many a job.
 """
 
-import atexit
 import importlib
 import json
 import logging
@@ -22,7 +21,7 @@ from typing import Any
 
 from embedpipe.classifiers.bundles import skops_io
 from embedpipe.core.errors import EmbedpipeError
-from embedpipe.core.memory import is_lack_of_memory
+from embedpipe.core.process import end, is_lack_of_memory
 from embedpipe.web.settings import workspace_of
 from embedpipe.web.working.kinds import KINDS, Task
 from embedpipe.web.working.ledger import tell_progress, tell_result, write_plain
@@ -137,8 +136,4 @@ def _end_with_server() -> None:
 
 
 if __name__ == "__main__":
-    code = main(spare="--spare" in sys.argv)
-    atexit._run_exitfuncs()  # noqa: SLF001 - what is to be done at any exit
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)  # taking all modules apart takes half a second, for which somebody waits
+    end(main(spare="--spare" in sys.argv))

@@ -1,10 +1,13 @@
-"""How much memory this process and its workers take."""
+"""This process: how much memory it and its workers take, and how it ends."""
 
+import atexit
+import contextlib
 import errno
 import os
+import sys
 import threading
 from pathlib import Path
-from typing import Self
+from typing import NoReturn, Self
 
 _SAMPLING_SECONDS = 0.05
 
@@ -73,3 +76,20 @@ def family_megabytes() -> float:
     while more := {pid for pid, parent in parents.items() if parent in family} - family:
         family |= more
     return sum(resident.get(pid, 0) for pid in family) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def end(code: int) -> NoReturn:
+    """Ends this process as `sys.exit` does, but at once.
+
+    Threads are waited for, what is registered with `atexit` is called, and streams are flushed. What is left out is to
+    take some thousand modules apart, which takes a tenth to half a second, for which somebody waits.
+
+    Args:
+        code: The exit code.
+    """
+    threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001 - pools of threads end there
+    atexit._run_exitfuncs()  # noqa: SLF001 - there is no public way
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, OSError, ValueError):  # there is none, or nobody reads it any more
+            stream.flush()
+    os._exit(code)
