@@ -31,11 +31,12 @@ function Tile({ row, active, chosen, place, total, withStrip }) {
   const id = documents.id[row];
   const type = typeOf(row);
   const state = documents.state[row];
+  const name = state === CHECKED && type < 0 ? say("several types") : nameOf(typeName(type));
   const status = documents.status[row] < 0 ? "" : documents.statuses[documents.status[row]];
   const more = documents.pages[row] - 1;
   const said = [
     documents.name[row],
-    nameOf(typeName(type)) || say("no type"),
+    name || say("no type"),
     state === NONE ? (status ? stateName(status) : "") : stateName(LABEL_STATES[state]),
   ]
     .filter(Boolean)
@@ -82,7 +83,7 @@ function Tile({ row, active, chosen, place, total, withStrip }) {
       }
       <span class="name"><bdi>${documents.name[row]}</bdi></span>
       <span class="line">
-        <${Type} name=${nameOf(typeName(type))} number=${type} />
+        <${Type} name=${name} number=${type} />
         ${
           state !== NONE
             ? html`

@@ -154,10 +154,15 @@ def test_the_rest_of_a_family_gets_its_type_with_one_key(page: Page) -> None:
         place.click()
         out = 1
         page.wait_for_selector(".tile.chosen")
-    page.keyboard.press("Space")
-    wait_checked(page, before + left - out)
-    page.keyboard.press("Control+z")
-    wait_checked(page, before)
+    family = page.locator("section.opened").get_attribute("aria-label")
+    for key in ("u", "Control+z"):
+        page.keyboard.press("Space")
+        wait_checked(page, before + left - out)
+        page.keyboard.press("k")
+        page.keyboard.press(key)
+        wait_checked(page, before)
+        page.wait_for_selector(f"section.opened[aria-label='{family}']")
+        page.wait_for_function("out => document.querySelectorAll('.outs .tile.chosen').length === out", arg=out)
 
 
 def test_the_queue_is_worked_through_by_keys(page: Page) -> None:
