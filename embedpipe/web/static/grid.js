@@ -4,7 +4,7 @@ import { share, say } from "./i18n.js";
 import { nameOf } from "./labelling.js";
 import { usePicture } from "./loader.js";
 import { stateName, Type } from "./pieces.js";
-import { CHECKED, LABEL_STATES, store, typeName, typeOf, NONE } from "./store.js";
+import { CHECKED, LABEL_STATES, PARTLY, store, typeName, typeOf, NONE } from "./store.js";
 import { html, useLayoutEffect, useMemo, useRef, useState } from "./vendor/preact.js";
 
 export const SIZES = { small: [92, 128], medium: [150, 216], large: [236, 330] };
@@ -87,7 +87,7 @@ function Tile({ row, active, chosen, place, total, withStrip }) {
         ${
           state !== NONE
             ? html`
-                <span class="dim number" title=${stateName(LABEL_STATES[state])}>${state === CHECKED ? "" : "?"}</span>
+                <span class="dim number" title=${stateName(LABEL_STATES[state])}>${{ [CHECKED]: "", [PARTLY]: "◐" }[state] ?? "?"}</span>
               `
             : html`
                 <span class=${`dot ${status}`}></span>
