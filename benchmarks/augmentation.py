@@ -27,11 +27,13 @@ from PIL import Image, ImageFilter
 from embedpipe import Settings, TrainingRecipe, Workspace, embed, load_backbone
 from embedpipe.backbones.engines import Backbone
 from embedpipe.classifiers.bundles import build_classifier, fit_classifier, fit_novelty, log_scores
-from embedpipe.classifiers.evaluation import HeldOut, LabelledPages, grouped_folds
+from embedpipe.classifiers.evaluation import HeldOut
+from embedpipe.classifiers.folds import grouped_folds
 from embedpipe.classifiers.group_guesses import isolated, near_copies
+from embedpipe.classifiers.labelled_pages import LabelledPages
+from embedpipe.classifiers.lessons.reading import learnt_pages, make_variants
 from embedpipe.classifiers.lessons.variants import Watch
 from embedpipe.classifiers.metrics import metrics_of
-from embedpipe.classifiers.training import learnt_pages, make_variants
 from embedpipe.pages.rendering import Selection
 from embedpipe.samples.scanning import choose_edge, scan
 from embedpipe.store.features import FeatureStore

@@ -21,18 +21,19 @@ from embedpipe.classifiers.calibration.confidence import decision_metrics, expec
 from embedpipe.classifiers.calibration.decisions import Rule
 from embedpipe.classifiers.evaluation import (
     HeldOut,
-    LabelledPages,
     combined,
     document_answers,
     held_out_distances,
     score_parts,
     with_documents,
 )
+from embedpipe.classifiers.labelled_pages import LabelledPages
 from embedpipe.classifiers.lessons.held_out import held_out_of, honest_folds
+from embedpipe.classifiers.lessons.reading import learnt_pages
 from embedpipe.classifiers.metrics import metrics_of
 from embedpipe.classifiers.parts import Plan
+from embedpipe.classifiers.rehearsals import apart
 from embedpipe.classifiers.saved.combining import PICTURES
-from embedpipe.classifiers.training import apart, learnt_pages
 from embedpipe.embedding.kind_table import known_kinds
 
 COLUMNS = ("accuracy", "macro-F1", "accuracy, digital", "accuracy, pictures", "calibration error", "coverage")

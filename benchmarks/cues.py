@@ -16,9 +16,10 @@ from sklearn.pipeline import Pipeline
 
 from embedpipe import Workspace
 from embedpipe.classifiers.bundles import build_classifier
-from embedpipe.classifiers.evaluation import cross_validate, grouped_folds
+from embedpipe.classifiers.evaluation import cross_validate
+from embedpipe.classifiers.folds import grouped_folds
+from embedpipe.classifiers.lessons.reading import labelled_pages
 from embedpipe.classifiers.metrics import metrics_of
-from embedpipe.classifiers.training import labelled_pages
 from embedpipe.embedding.cue_table import CuedStore
 from embedpipe.pages.cues import CUES
 from embedpipe.pages.rendering import Selection

@@ -21,17 +21,14 @@ from embedpipe.classifiers.bundles import CLASSIFIERS, build_classifier
 from embedpipe.classifiers.calibration.confidence import decision_metrics, expected_calibration_error, nested_decisions
 from embedpipe.classifiers.calibration.decisions import Rule
 from embedpipe.classifiers.calibration.novelty import NoveltyDetector
-from embedpipe.classifiers.evaluation import (
-    LabelledPages,
-    cross_validate,
-    document_answers,
-    document_scores,
-    grouped_folds,
-    page_answers,
-)
+from embedpipe.classifiers.evaluation import cross_validate, document_answers, document_scores, page_answers
+from embedpipe.classifiers.folds import grouped_folds
+from embedpipe.classifiers.labelled_pages import LabelledPages
+from embedpipe.classifiers.lessons.reading import labelled_pages
+from embedpipe.classifiers.lessons.recipes import TrainingRecipe
 from embedpipe.classifiers.metrics import metrics_of
+from embedpipe.classifiers.rehearsals import Rehearsal, rehearse
 from embedpipe.classifiers.scores.pooling import mean_log_scores, page_weights, weighted_means
-from embedpipe.classifiers.training import Rehearsal, TrainingRecipe, labelled_pages, rehearse
 from embedpipe.pages.rendering import Selection
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.labels import Labels

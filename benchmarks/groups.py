@@ -21,11 +21,13 @@ from sklearn.metrics import adjusted_rand_score
 
 from embedpipe import Workspace
 from embedpipe.classifiers.bundles import Blocks, build_classifier
-from embedpipe.classifiers.evaluation import LabelledPages, cross_validate, grouped_folds
+from embedpipe.classifiers.evaluation import cross_validate
+from embedpipe.classifiers.folds import grouped_folds
 from embedpipe.classifiers.group_guesses import isolated, near_copies
 from embedpipe.classifiers.groups import with_guesses
+from embedpipe.classifiers.labelled_pages import LabelledPages
+from embedpipe.classifiers.lessons.reading import labelled_pages
 from embedpipe.classifiers.metrics import metrics_of
-from embedpipe.classifiers.training import labelled_pages
 from embedpipe.pages.rendering import Selection
 
 

@@ -24,9 +24,9 @@ from embedpipe.classifiers import many_rows, neighbours
 from embedpipe.classifiers.bundles import CLASSIFIERS, Blocks, build_classifier, fit_classifier
 from embedpipe.classifiers.calibration import novelty
 from embedpipe.classifiers.calibration.novelty import NoveltyDetector
-from embedpipe.classifiers.evaluation import LabelledPages, Lessons
+from embedpipe.classifiers.labelled_pages import LabelledPages, Lessons
+from embedpipe.classifiers.lessons.reading import labelled_pages
 from embedpipe.classifiers.scores.nearest import unit_rows
-from embedpipe.classifiers.training import labelled_pages
 from embedpipe.index.families import SAME_LAYOUT, families, families_of_many
 from embedpipe.index.near_duplicates import NEAR_DUPLICATE, connected, near_pairs
 from embedpipe.index.row_neighbours import RowIndex

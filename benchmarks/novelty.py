@@ -21,9 +21,13 @@ from sklearn.metrics import roc_auc_score
 from embedpipe import Workspace
 from embedpipe.classifiers.bundles import PICTURES, WORDS
 from embedpipe.classifiers.calibration.confidence import HeldOutScores
-from embedpipe.classifiers.evaluation import HeldOut, LabelledPages, cross_validate, document_answers, grouped_folds
+from embedpipe.classifiers.evaluation import HeldOut, cross_validate, document_answers
+from embedpipe.classifiers.folds import grouped_folds
+from embedpipe.classifiers.labelled_pages import LabelledPages
+from embedpipe.classifiers.lessons.reading import learnt_pages
+from embedpipe.classifiers.lessons.recipes import TrainingRecipe
 from embedpipe.classifiers.parts import Plan
-from embedpipe.classifiers.training import TrainingRecipe, apart, learnt_pages
+from embedpipe.classifiers.rehearsals import apart
 from embedpipe.classifiers.unknowns import answers_of, auroc, fit_detector, fitted_parts, measured
 from embedpipe.embedding.kind_table import known_kinds
 from embedpipe.store.labels import NONE

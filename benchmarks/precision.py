@@ -27,7 +27,7 @@ from embedpipe.backbones.engines import Backbone, OpenVinoEngine, openvino_core
 from embedpipe.backbones.layers import FeatureNetwork
 from embedpipe.backbones.rounding import rounded_for_bfloat16
 from embedpipe.backbones.runtime import available_cores, convert
-from embedpipe.classifiers.evaluation import LabelledPages
+from embedpipe.classifiers.labelled_pages import LabelledPages
 from embedpipe.core.records import DEFAULT_BACKBONE, Document, Identity, PageImage
 from embedpipe.embedding.intake import Intake, Report
 from embedpipe.pages.documents import ReadOptions

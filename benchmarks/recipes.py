@@ -15,9 +15,11 @@ import typer
 
 from embedpipe import Recipe, Settings, Workspace, embed, load_backbone
 from embedpipe.classifiers.bundles import CLASSIFIERS, build_classifier
-from embedpipe.classifiers.evaluation import LabelledPages, cross_validate, grouped_folds
+from embedpipe.classifiers.evaluation import cross_validate
+from embedpipe.classifiers.folds import grouped_folds
+from embedpipe.classifiers.labelled_pages import LabelledPages
+from embedpipe.classifiers.lessons.reading import labelled_pages
 from embedpipe.classifiers.metrics import metrics_of
-from embedpipe.classifiers.training import labelled_pages
 from embedpipe.pages.rendering import Selection
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.labels import Labels

@@ -27,8 +27,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from embedpipe import Settings, Workspace
-from embedpipe.classifiers.evaluation import LabelledPages, grouped_folds
-from embedpipe.classifiers.training import labelled_pages
+from embedpipe.classifiers.folds import grouped_folds
+from embedpipe.classifiers.labelled_pages import LabelledPages
+from embedpipe.classifiers.lessons.reading import labelled_pages
 from embedpipe.core.records import OCR_WORDS, Document
 from embedpipe.embedding.recognition import Recognised, recognise
 from embedpipe.pages.extras.ocr import AUTO, RUNTIMES, Ocr, RapidOcr

@@ -17,7 +17,9 @@ import typer
 
 from embedpipe import Workspace
 from embedpipe.classifiers.bundles import CLASSIFIERS
-from embedpipe.classifiers.training import TrainingRecipe, fit, labelled_pages
+from embedpipe.classifiers.lessons.reading import labelled_pages
+from embedpipe.classifiers.lessons.recipes import TrainingRecipe
+from embedpipe.classifiers.training import fit
 from embedpipe.core.records import FeatureBatch, PageInfo, PageRef
 from embedpipe.pages.rendering import Selection
 from embedpipe.store.feature_writer import FeatureWriter

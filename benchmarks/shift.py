@@ -23,16 +23,12 @@ from embedpipe.classifiers.bundles import build_classifier, fit_classifier, fit_
 from embedpipe.classifiers.calibration.decisions import Calibration, Decisions, Rule
 from embedpipe.classifiers.calibration.shift import Asked, compare
 from embedpipe.classifiers.documents.rows import document_kinds
-from embedpipe.classifiers.evaluation import (
-    LabelledPages,
-    cross_validate,
-    document_answers,
-    grouped_folds,
-    held_out_distances,
-)
+from embedpipe.classifiers.evaluation import cross_validate, document_answers, held_out_distances
+from embedpipe.classifiers.folds import grouped_folds
 from embedpipe.classifiers.group_guesses import isolated, near_copies
+from embedpipe.classifiers.labelled_pages import LabelledPages
+from embedpipe.classifiers.lessons.reading import labelled_pages
 from embedpipe.classifiers.scores.pooling import effective_pages, mean_log_scores, page_weights, weighted_means
-from embedpipe.classifiers.training import labelled_pages
 from embedpipe.core.records import Shift
 from embedpipe.embedding.kind_table import known_kinds
 from embedpipe.pages.rendering import Selection

@@ -39,8 +39,9 @@ from embedpipe import EmbedpipeError, Limits, Settings, TrainingRecipe, Workspac
 from embedpipe.classifiers.calibration.confidence import expected_calibration_error, nested_decisions
 from embedpipe.classifiers.calibration.decisions import Rule
 from embedpipe.classifiers.evaluation import document_answers, document_scores
+from embedpipe.classifiers.lessons.reading import make_variants
+from embedpipe.classifiers.rehearsals import Rehearsal, rehearse
 from embedpipe.classifiers.saved.combining import FittedParts
-from embedpipe.classifiers.training import Rehearsal, make_variants, rehearse
 from embedpipe.core.records import Prediction
 from embedpipe.pages.extras.ocr import AUTO, NEVER, Ocr
 from embedpipe.pages.rendering import Selection

@@ -19,8 +19,10 @@ from embedpipe import Workspace
 from embedpipe.classifiers.boundaries import BoundaryModel
 from embedpipe.classifiers.bundles import build_classifier
 from embedpipe.classifiers.calibration.confidence import expected_calibration_error
-from embedpipe.classifiers.evaluation import LabelledPages, cross_validate, grouped_folds
-from embedpipe.classifiers.training import labelled_pages
+from embedpipe.classifiers.evaluation import cross_validate
+from embedpipe.classifiers.folds import grouped_folds
+from embedpipe.classifiers.labelled_pages import LabelledPages
+from embedpipe.classifiers.lessons.reading import labelled_pages
 from embedpipe.pages.rendering import Selection
 
 SHORT = 4

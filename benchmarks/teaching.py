@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from embedpipe import FeatureStore, Workspace
 from embedpipe.classifiers.bundles import build_classifier, fit_classifier, log_scores
-from embedpipe.classifiers.evaluation import LabelledPages
+from embedpipe.classifiers.labelled_pages import LabelledPages
+from embedpipe.classifiers.lessons.reading import labelled_pages
 from embedpipe.classifiers.scores.pooling import mean_log_scores, page_weights
-from embedpipe.classifiers.training import labelled_pages
 from embedpipe.pages.rendering import Selection
 
 EXAMPLES = (1, 2, 3, 5, 10)

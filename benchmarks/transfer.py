@@ -22,8 +22,9 @@ import typer
 from embedpipe import Settings, Workspace, embed, load_backbone
 from embedpipe.backbones.model_cache import Wanted
 from embedpipe.classifiers.bundles import CLASSIFIERS, build_classifier, fit_classifier, log_scores
-from embedpipe.classifiers.evaluation import LabelledPages, grouped_folds
-from embedpipe.classifiers.training import labelled_pages
+from embedpipe.classifiers.folds import grouped_folds
+from embedpipe.classifiers.labelled_pages import LabelledPages
+from embedpipe.classifiers.lessons.reading import labelled_pages
 from embedpipe.finetuning.finetune import PageScores, finetune, open_backbone
 from embedpipe.finetuning.training_loop import FinetuningRecipe, Watch
 from embedpipe.pages.rendering import Selection

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from embedpipe.backbones.engines import Backbone
     from embedpipe.backbones.loading import load_backbone
     from embedpipe.classifiers.bundles import ClassifierBundle
-    from embedpipe.classifiers.training import TrainingRecipe, evaluate, fit, make_variants
+    from embedpipe.classifiers.lessons.reading import make_variants
+    from embedpipe.classifiers.lessons.recipes import TrainingRecipe
+    from embedpipe.classifiers.training import evaluate, fit
     from embedpipe.core.errors import EmbedpipeError, UsageError
     from embedpipe.core.records import Recipe
     from embedpipe.embedding.streaming import Settings
@@ -39,10 +41,10 @@ _HOMES = {
     "Ocr": "pages.extras.ocr",
     "embed": "tasks.embed",
     "Recipe": "core.records",
-    "TrainingRecipe": "classifiers.training",
+    "TrainingRecipe": "classifiers.lessons.recipes",
     "evaluate": "classifiers.training",
     "fit": "classifiers.training",
-    "make_variants": "classifiers.training",
+    "make_variants": "classifiers.lessons.reading",
     "Workspace": "store.workspace",
 }
 

@@ -6,7 +6,8 @@ of this room and nowhere else. Nothing here loads torch or renders a page.
 
 Other rooms use `boundaries`, `bundles`, `calibration.confidence`, `calibration.decisions`, `calibration.expected`,
 `calibration.probabilities`, `calibration.shift`, `documents.rows`, `evaluation`, `figures.learning_curves`,
-`figures.novelty_figures`, `finetuned`, `gains`, `group_guesses`, `groups`, `lessons.drawn`, `lessons.held_out`,
-`lessons.missing`, `lessons.variants`, `metrics`, `parts`, `reasons.evidence`, `reasons.occlusion`, `saved.answering`,
-`saved.on_disk`, `scores.pooling`, `stored_answers`, `training`, `unknowns`.
+`figures.novelty_figures`, `finetuned`, `folds`, `gains`, `group_guesses`, `groups`, `labelled_pages`, `lessons.drawn`,
+`lessons.held_out`, `lessons.missing`, `lessons.reading`, `lessons.recipes`, `lessons.variants`, `metrics`, `parts`,
+`reasons.evidence`, `reasons.occlusion`, `rehearsals`, `saved.answering`, `saved.on_disk`, `scores.pooling`,
+`stored_answers`, `training`, `unknowns`.
 """

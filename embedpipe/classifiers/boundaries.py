@@ -18,7 +18,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from embedpipe.classifiers.calibration.probabilities import best_temperature
-from embedpipe.classifiers.evaluation import LEARNT, LabelledPages, grouped_folds
+from embedpipe.classifiers.folds import LEARNT, grouped_folds
+from embedpipe.classifiers.labelled_pages import LabelledPages
 from embedpipe.classifiers.lessons.held_out import honest_folds
 from embedpipe.core.errors import LabelsError
 from embedpipe.store.scaling import BlockScaler

@@ -1,143 +1,27 @@
 """Honest figures: labelled pages in grouped folds, and what classifiers say of those held out."""
 
-import itertools
-import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
-from functools import partial
-from typing import Any, NamedTuple, Self, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
-from joblib import Parallel, delayed
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
-from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import Pipeline
 
-from embedpipe.classifiers.bundles import PICTURES, WORDS, fit_classifier, fit_novelty, part_scores, taken
+from embedpipe.classifiers.bundles import PICTURES, WORDS, fit_classifier, fit_novelty, part_scores
 from embedpipe.classifiers.calibration.confidence import HeldOutScores
 from embedpipe.classifiers.documents.labelled import Rows, owners
 from embedpipe.classifiers.documents.rows import document_kinds
+from embedpipe.classifiers.folds import LEARNT, MANY_PAGES, in_each_fold, rounds_of
+from embedpipe.classifiers.labelled_pages import LabelledPages, Lessons
 from embedpipe.classifiers.parts import Part, Plan, as_plan
 from embedpipe.classifiers.saved.combining import DOCUMENT, means_of_parts
 from embedpipe.classifiers.scores.fusion import IMPOSSIBLE, Evidence, Fusion, Scores, choose, learn
 from embedpipe.classifiers.scores.pooling import effective_pages, mean_log_scores, page_weights, weighted_means
-from embedpipe.classifiers.text.words import FIRST_PAGES, MOST_PAGES
-from embedpipe.core.errors import LabelsError
-from embedpipe.core.machine import available_cores
-from embedpipe.core.threads import beside_each_other
-from embedpipe.pages.extras.word_rows import have_words
 from embedpipe.pages.source_kinds import codes
-
-_T = TypeVar("_T")
-
-FOLDS = 5
-GIVEN, GUESSED, OWN, UNGUESSED = "given", "guessed", "own", "unguessed"
-"""Where a document's group comes from: its label; a guess that joins it with others, or that found no others; or
-nowhere, for nothing could be guessed, and it is one alone."""
-
-_MANY_PAGES = 20_000
-"""Of more pages one fold is fitted at a time, which uses all cores by itself: each holds two copies of its pages."""
 
 _ASKED = 8192
 """Pages of a fold whose features are copied at a time to be judged."""
-
-LEARNT = -1
-"""In place of a fold: the page is always learnt from and never held out."""
-
-ROUNDS = 100
-"""Folds whose numbers differ by a multiple of this are held out in one round, see `rounds_of`."""
-
-
-class Lessons(NamedTuple):
-    """Rows to learn from: features float32 (n, dim) or counts of words, types (n,), and what each row counts (n,)."""
-
-    X: NDArray[np.float32] | csr_array
-    y: NDArray[Any]
-    weights: NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class LabelledPages:
-    """Features with labels, ready to fit and to split.
-
-    Attributes:
-        page_ids: (n,), of the store.
-        X: float32 (n, dim).
-        y: Types, (n,).
-        documents: SHA-256 of each page's document, (n,).
-        groups: What must stay on one side of a split, (n,).
-        page_indices: Where each page is in its document, from 0, (n,).
-        seen: Pages of groups that the network itself was trained on, (n,); None for a frozen network, which saw none.
-        variants: Features of changed copies of each page, float16 (n, k, dim), NaN for one that is not there. They
-            are learnt from with their page and never held out; None without any.
-        paths: Where each page's document was when it was embedded, (n,); None where that is not known.
-        origins: Where each page's group comes from: `GIVEN` and so on, (n,); None before any was guessed.
-        kinds: Kind of source of each page, of `source_kinds.KINDS` or "", (n,); None where kinds are not distinguished.
-        words: Counts of the n-grams of each page, sparse float32 (n, n_buckets); None where they were not asked for.
-    """
-
-    page_ids: NDArray[np.int64]
-    X: NDArray[np.float32]
-    y: NDArray[Any]
-    documents: NDArray[Any]
-    groups: NDArray[Any]
-    page_indices: NDArray[np.int64]
-    seen: NDArray[np.bool_] | None = None
-    variants: NDArray[np.float16] | None = None
-    paths: NDArray[Any] | None = None
-    origins: NDArray[Any] | None = None
-    kinds: NDArray[Any] | None = None
-    words: csr_array | None = None
-
-    def take(self, rows: NDArray[Any]) -> Self:
-        """Some of the pages: by their numbers, in that order, or by a mask; a mask of all copies nothing."""
-        if rows.dtype == bool and len(rows) == len(self.y) and rows.all():
-            return self
-        columns = {field.name: getattr(self, field.name) for field in fields(self)}
-        return replace(self, **{name: column[rows] for name, column in columns.items() if column is not None})
-
-    def lessons(self, rows: NDArray[Any] | None = None) -> Lessons:
-        """What a classifier learns from some of the pages, or from all: the pages, then their variants."""
-        weights = self.weights  # of all pages, also where some of a document are left out
-        pages, weights = (self, weights) if rows is None else (replace(self, words=None).take(rows), weights[rows])
-        if pages.variants is None:
-            return Lessons(pages.X, pages.y, weights)
-        there = ~np.isnan(pages.variants[:, :, 0])
-        owner = np.nonzero(there)[0]
-        shares = weights / (1 + there.sum(axis=1))
-        X = np.concatenate([pages.X, pages.variants[there].astype(np.float32)])
-        return Lessons(X, np.concatenate([pages.y, pages.y[owner]]), np.concatenate([shares, shares[owner]]))
-
-    def columns_of(self, part: Part) -> Self:
-        """The pages with only those features that a part learns from."""
-        if part.columns is None:
-            return self
-        variants = None if self.variants is None else taken(self.variants, part.columns)
-        return replace(self, X=taken(self.X, part.columns), variants=variants)
-
-    def lessons_of(self, part: Part, rows: NDArray[Any] | None = None) -> Lessons:
-        """What a part learns from some of the pages, or from all; words from the first pages of each document."""
-        if part.name != WORDS or self.words is None:
-            return self.columns_of(part).lessons(rows)
-        chosen = np.arange(len(self.y)) if rows is None else np.arange(len(self.y))[rows]
-        chosen = chosen[have_words(self.words)[chosen] & (self.page_indices[chosen] < FIRST_PAGES)]
-        if len(chosen) > MOST_PAGES:
-            drawn = np.random.default_rng(0).permutation(chosen)
-            chosen = np.sort(drawn[np.argsort(self.page_indices[drawn], kind="stable")[:MOST_PAGES]])
-        return Lessons(self.words[chosen], self.y[chosen], self.weights[chosen])
-
-    def inputs_of(self, part: Part) -> NDArray[np.float32] | csr_array:
-        """What a part judges the pages by, a row each."""
-        return self.words if part.name == WORDS and self.words is not None else taken(self.X, part.columns)
-
-    @property
-    def weights(self) -> NDArray[np.float64]:
-        """What each page counts: `page_weights`, adding up to 1 for each document, (n,)."""
-        _, owner = np.unique(self.documents, return_inverse=True)
-        weights = page_weights(self.page_indices)
-        shares: NDArray[np.float64] = weights / np.bincount(owner, weights=weights)[owner]
-        return shares
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,43 +87,6 @@ class DocumentScores:
     y: NDArray[Any]
     log_scores: NDArray[np.float64]
     rows: NDArray[np.int64]
-
-
-def grouped_folds(pages: LabelledPages, n_folds: int = FOLDS, seed: int = 0) -> NDArray[np.int64]:
-    """Which fold holds each page out: groups stay together, types are spread evenly, (n,).
-
-    Raises:
-        LabelsError: There are fewer than two types, or fewer than two groups.
-    """
-    types = np.unique(pages.y)
-    if len(types) < 2:  # noqa: PLR2004
-        raise LabelsError(f"all labelled pages are of the type {types[0]!r}: label documents of another type as well")
-    if len(np.unique(pages.groups)) < 2:  # noqa: PLR2004
-        raise LabelsError("all labelled pages are of one group: label more documents")
-    largest = max(int(np.sum(pages.y == kind)) for kind in types)
-    n_folds = min(n_folds, len(np.unique(pages.groups)), max(largest, 2))
-    if largest < 2:  # noqa: PLR2004
-        raise LabelsError("each type has one labelled page only: label more documents")
-    folds = np.zeros(len(pages.y), np.int64)
-    splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # a type with fewer groups than folds is said in the metrics
-        for fold, (_, held_out) in enumerate(splitter.split(pages.X, pages.y, pages.groups)):
-            folds[held_out] = fold
-    return folds
-
-
-def rounds_of(folds: NDArray[np.int64]) -> NDArray[np.int64]:
-    """In which round each page is held out, (n,).
-
-    One classifier answers for all pages of a round, and has learnt from none of them. Each fold is a round of its own,
-    but where folds of many pages share one (`lessons.drawn`): weights and calibrations are then learnt in the other
-    folds as ever, from answers of a classifier that saw none of these pages.
-
-    Args:
-        folds: Of `grouped_folds` or of the functions of `held_out`, (n,).
-    """
-    return np.where(folds == LEARNT, LEARNT, folds % ROUNDS)
 
 
 def cross_validate(
@@ -308,7 +155,7 @@ def part_lessons(
     pages: LabelledPages, part: Part, rows: NDArray[np.int64] | None = None
 ) -> tuple[Lessons, NDArray[np.int64] | None]:
     """As `LabelledPages.lessons_of`; of many pages without variants all features, and the rows that are learnt from."""
-    if rows is None or len(rows) <= _MANY_PAGES or part.name == WORDS or pages.variants is not None:
+    if rows is None or len(rows) <= MANY_PAGES or part.name == WORDS or pages.variants is not None:
         return pages.lessons_of(part, rows), None
     return Lessons(pages.columns_of(part).X, pages.y[rows], pages.weights[rows]), rows
 
@@ -453,49 +300,6 @@ def whole_scores(
     for some, owner, wholes in _rows(part, pages, words=words).asked(rows):
         found[some] = part_scores(DOCUMENT, fitted, wholes, list(fitted.classes_), classes)[owner]
     return found
-
-
-def in_each_fold(
-    work: Callable[..., None],
-    folds: NDArray[np.int64],
-    parts: Sequence[Part] = (),
-    others: Sequence[Callable[[], Any]] = (),
-) -> list[Any]:
-    """Calls a function for each fold, and each part where there are any; several at a time.
-
-    Args:
-        work: The function; takes the number of a fold, and a part where there are any.
-        folds: Of pages, (n,).
-        parts: For each of these in each fold.
-        others: What is called besides, so that no core is idle at the end; what these give is returned.
-    """
-    numbers = [int(fold) for fold in np.unique(folds) if fold != LEARNT]
-    jobs = [(number, part) for number in numbers for part in parts] if parts else [(number,) for number in numbers]
-    if len(folds) <= _MANY_PAGES:
-        return beside_each_other([*(partial(work, *job) for job in jobs), *others], FOLDS)[len(jobs) :]
-    for number in numbers:
-        if parts:
-            at_once(partial(work, number), parts)
-        else:
-            work(number)
-    return beside_each_other(others, FOLDS) if others else []
-
-
-def at_once(work: Callable[[Part], _T], parts: Sequence[Part]) -> list[_T]:
-    """What a function gives for each part; words beside the others, which are done one after the other.
-
-    Copies of all features for several parts would be too large, but words are learnt from some pages only.
-    """
-    words, others = ([part for part in parts if (part.name == WORDS) == those] for those in (True, False))
-
-    def several(some: Sequence[Part]) -> list[_T]:
-        return [work(part) for part in some]
-
-    sides = Parallel(n_jobs=min(available_cores(), 2), prefer="threads")(
-        delayed(several)(some) for some in (others, words) if some
-    )
-    found = dict(zip([part.name for part in (*others, *words)], itertools.chain(*sides), strict=True))
-    return [found[part.name] for part in parts]
 
 
 def _few_documents(pages: LabelledPages, among: NDArray[np.bool_], most: int | None, seed: int) -> NDArray[np.int64]:

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import accuracy_score
 
-from embedpipe.classifiers.evaluation import HeldOut, LabelledPages, document_scores
+from embedpipe.classifiers.evaluation import HeldOut, document_scores
+from embedpipe.classifiers.labelled_pages import LabelledPages
 from embedpipe.classifiers.metrics import per_class
 
 _SHOWN = 3

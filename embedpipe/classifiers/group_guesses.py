@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedpipe.classifiers.bundles import Blocks
-from embedpipe.classifiers.evaluation import LabelledPages
 from embedpipe.classifiers.finetuned import parts_of
 from embedpipe.classifiers.groups import with_guesses
+from embedpipe.classifiers.labelled_pages import LabelledPages
 from embedpipe.classifiers.scores.nearest import unit_rows
 from embedpipe.core.errors import ArtifactError
 from embedpipe.core.records import SAYS_NOTHING

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedpipe.classifiers.bundles import Blocks
-from embedpipe.classifiers.evaluation import FOLDS, GIVEN, GUESSED, OWN, UNGUESSED, LabelledPages
+from embedpipe.classifiers.folds import FOLDS
+from embedpipe.classifiers.labelled_pages import GIVEN, GUESSED, OWN, UNGUESSED, LabelledPages
 from embedpipe.classifiers.scores.nearest import unit_rows
 from embedpipe.index.families import average_linkage, reduced
 from embedpipe.store.scaling import BlockScaler

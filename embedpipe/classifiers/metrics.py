@@ -20,19 +20,9 @@ from embedpipe.classifiers.calibration.confidence import (
     standard_error,
 )
 from embedpipe.classifiers.calibration.decisions import Rule
-from embedpipe.classifiers.evaluation import (
-    GIVEN,
-    GUESSED,
-    OWN,
-    UNGUESSED,
-    DocumentScores,
-    HeldOut,
-    LabelledPages,
-    document_answers,
-    document_scores,
-    page_answers,
-    rounds_of,
-)
+from embedpipe.classifiers.evaluation import DocumentScores, HeldOut, document_answers, document_scores, page_answers
+from embedpipe.classifiers.folds import rounds_of
+from embedpipe.classifiers.labelled_pages import GIVEN, GUESSED, OWN, UNGUESSED, LabelledPages
 
 _FIGURES = ("accuracy", "balanced_accuracy", "macro_f1", "top5_accuracy", "calibration_error")
 

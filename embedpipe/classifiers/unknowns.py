@@ -21,18 +21,9 @@ from embedpipe.classifiers.calibration.confidence import HeldOutScores
 from embedpipe.classifiers.calibration.decisions import Calibration, Decisions, Rule
 from embedpipe.classifiers.calibration.novelty import NoveltyDetector
 from embedpipe.classifiers.documents.labelled import owners
-from embedpipe.classifiers.evaluation import (
-    FOLDS,
-    LEARNT,
-    HeldOut,
-    LabelledPages,
-    document_answers,
-    fit_whole,
-    in_each_fold,
-    page_answers,
-    rounds_of,
-    whole_scores,
-)
+from embedpipe.classifiers.evaluation import HeldOut, document_answers, fit_whole, page_answers, whole_scores
+from embedpipe.classifiers.folds import FOLDS, LEARNT, in_each_fold, rounds_of
+from embedpipe.classifiers.labelled_pages import LabelledPages
 from embedpipe.classifiers.parts import Part, Plan
 from embedpipe.classifiers.saved.combining import DOCUMENT, means_of_parts
 from embedpipe.classifiers.scores.pooling import page_weights

@@ -45,9 +45,6 @@ if TYPE_CHECKING:
     from embedpipe.classifiers.saved.answering import Answerer
     from embedpipe.embedding.intake import Report
     from embedpipe.store.features import FeatureStore
-    from embedpipe.store.label_lists.columns import Wish
-    from embedpipe.store.label_lists.lines import BadLine
-    from embedpipe.store.labels import Labels
     from embedpipe.store.workspace import Workspace
 
 DONE, ERROR, USAGE, SOME_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
@@ -55,14 +52,14 @@ OUT_OF_TIME = 75
 """A budget is used up and the same command goes on: what `sysexits.h` calls a temporary failure, to be tried again."""
 PIPE_CLOSED = 141
 """Like INTERRUPTED what a shell reports for a program that a signal ended: stdout has no reader any more."""
-_FAILURES_SHOWN = 10
+FAILURES_SHOWN = 10
 _PARTIAL = {
     "placeholder": "nothing of their documents is on these pages (dynamic forms, portfolios): they get no type",
     "cover": "their documents also have embedded files, which --attachments reads",
 }
 """What is said of pages that stand for more than they show."""
 _NAMES = frozenset({"name", "as_type", "group"})  # options that are kept, in tables and as folders
-_running = ContextVar("running", default="label")
+running = ContextVar("running", default="label")
 """Name of the command that runs, for the history of labels."""
 
 app = typer.Typer(
@@ -102,9 +99,6 @@ def _before_the_command(
     """Sorts piles of documents by what their pages look like."""
 
 
-LabelsFile = Annotated[
-    Path | None, typer.Option(help="A list (CSV, .xlsx) with the columns path,label to take labels from first.")
-]
 ErrorRate = Annotated[
     float, typer.Option(help="How often the true type may be missing among the candidates.", min=0.001, max=0.5)
 ]
@@ -123,7 +117,7 @@ def command(name: str) -> Callable[[Callable[..., int | None]], Callable[..., in
 
         @functools.wraps(expanded)
         def run(**options: Any) -> None:
-            _running.set(name)
+            running.set(name)
             try:
                 _check(options)
                 code = expanded(**options)
@@ -195,53 +189,6 @@ def as_unreached(lost: "Sequence[tuple[str, str]]") -> dict[str, Any]:
     return {"unreached": [{"artifacts": place, "reason": why} for place, why in lost]} if lost else {}
 
 
-def take_labels(
-    workspace: "Workspace",
-    source: str,
-    output: Output,
-    *,
-    none: bool = False,
-    wish: "Wish | None" = None,
-    bad_lines: Path | None = None,
-) -> "tuple[int, Labels]":
-    """Takes labels from a folder of types or a list; reports what was skipped, what is wrong, and what was replaced.
-
-    Returns:
-        How many were taken, and all labels.
-    """
-    from embedpipe.store.label_lists.lines import BadLinesError
-    from embedpipe.tasks import label
-
-    name, before = _running.get(), workspace.labels()
-    try:
-        count, labels = label.take(
-            workspace, source, name if name == "label" else f"{name} --labels", none=none, wish=wish
-        )
-    except BadLinesError as error:
-        _report_bad_lines(error.lines, bad_lines, output)
-        raise
-    _report_bad_lines(labels.bad, bad_lines, output)
-    if labels.skipped:
-        output.notice(f"{labels.skipped} lines of {source} have no label yet and were passed over")
-    _, changed, removed = labels.compared(before)
-    if changed or removed:
-        output.notice(f"{changed} labels were replaced and {removed} taken away: `label --undo` goes back")
-    return count, labels
-
-
-def _report_bad_lines(lines: "Sequence[BadLine]", file: Path | None, output: Output) -> None:
-    """Lists the first lines of a list that give no label; all of them go to a file where one was asked for."""
-    from embedpipe.tasks import label
-
-    if file is not None:
-        label.save_bad_lines(lines, file)
-        output.notice(f"written: {file}, with {len(lines)} lines that give no label")
-    for bad in lines[:_FAILURES_SHOWN]:
-        output.notice(f"line {bad.line}{f' ({bad.cell})' if bad.cell else ''}: {bad.reason}")
-    if len(lines) > _FAILURES_SHOWN and file is None:
-        output.notice(f"... and {len(lines) - _FAILURES_SHOWN} more: `label` with --bad-lines FILE.csv writes them all")
-
-
 def count_labels(types: "Mapping[str, int]", none: int) -> str:
     """How many labels there are of each type, and how many documents are of none, in words."""
     words = f"{len(types)} types: " + ", ".join(f"{kind} {n}" for kind, n in types.items())
@@ -269,7 +216,7 @@ def say_next(common: Common, output: Output, **results: Any) -> None:
         return next_steps.Known(**{**values, "commands": names, "where": where, **results})
 
     if not in_a_job.get():
-        next_steps.say_next(output, _running.get(), known)
+        next_steps.say_next(output, running.get(), known)
 
 
 def print_missing(missing: "Missing", output: Output, of: str = "") -> None:
@@ -289,10 +236,10 @@ def print_failures(report: "Report", output: Output) -> None:
     failures = [(str(failure.page), failure.kind, failure.message) for failure in report.failures]
     print_failed(failures, len(failures), output)
     unread = report.recognised.failures
-    for failure in unread[:_FAILURES_SHOWN]:
+    for failure in unread[:FAILURES_SHOWN]:
         output.notice(f"not recognised: {failure.page}: {failure.kind}: {failure.message}")
-    if len(unread) > _FAILURES_SHOWN:
-        output.notice(f"... and {len(unread) - _FAILURES_SHOWN} more stay without words: --json lists them")
+    if len(unread) > FAILURES_SHOWN:
+        output.notice(f"... and {len(unread) - FAILURES_SHOWN} more stay without words: --json lists them")
     for outcome, what in _PARTIAL.items():
         if count := report.outcomes[outcome]:
             output.notice(f"{count} {outcome}{'s' * (count != 1)}: {what}")
@@ -300,10 +247,10 @@ def print_failures(report: "Report", output: Output) -> None:
 
 def print_failed(failures: "Sequence[tuple[str, str, str]]", total: int, output: Output) -> None:
     """The first of some failures, for people: page or file, kind and message; `total` is how many there are."""
-    for page, kind, message in failures[:_FAILURES_SHOWN]:
+    for page, kind, message in failures[:FAILURES_SHOWN]:
         output.notice(f"failed: {page}: {kind}: {message}")
-    if total > _FAILURES_SHOWN:
-        output.notice(f"... and {total - _FAILURES_SHOWN} more: `embedpipe info --failures` lists them")
+    if total > FAILURES_SHOWN:
+        output.notice(f"... and {total - FAILURES_SHOWN} more: `embedpipe info --failures` lists them")
 
 
 def print_stopped(output: Output, *, out_of_time: bool, interrupted: bool) -> None:

@@ -8,15 +8,14 @@ import typer
 from embedpipe.commands.base import (
     DONE,
     SOME_FAILED,
-    LabelsFile,
     begin,
     command,
     figure,
     print_groups,
     print_missing,
     print_seen_documents,
-    take_labels,
 )
+from embedpipe.commands.label_files import LabelsFile, take_labels
 from embedpipe.commands.terminal.options import AUTO, AllowMissing, Common, Network, Reading, Space
 from embedpipe.commands.terminal.targets import file_option
 from embedpipe.core.errors import UsageError

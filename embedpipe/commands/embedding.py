@@ -9,17 +9,8 @@ import typer
 
 from embedpipe.backbones.names import UPRIGHT
 from embedpipe.commands import spreading
-from embedpipe.commands.base import (
-    DONE,
-    SOME_FAILED,
-    LabelsFile,
-    begin,
-    command,
-    exit_code,
-    print_report,
-    say_next,
-    take_labels,
-)
+from embedpipe.commands.base import DONE, SOME_FAILED, begin, command, exit_code, print_report, say_next
+from embedpipe.commands.label_files import LabelsFile, check_labels, take_labels
 from embedpipe.commands.terminal.next_steps import typed
 from embedpipe.commands.terminal.options import Common, Inputs, Network, Reading, Recognition, Sharing
 from embedpipe.commands.terminal.targets import folder_option
@@ -211,6 +202,7 @@ def embed(
     spreading.check(common, sharing, on_one=explain or dry_run)
     workspace, output = begin(common)
     _check_choices(label_by, resize, upright, annotations)
+    check_labels(labels, output)
     if save_pages is not None and not explain:
         raise UsageError("--save-pages: it goes with --explain, which draws the pages")
     settings = sharing.on(recognition.on(reading.settings()))

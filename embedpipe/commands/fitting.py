@@ -10,7 +10,6 @@ from embedpipe.commands.base import (
     DONE,
     Classifier,
     ErrorRate,
-    LabelsFile,
     begin,
     command,
     exit_code,
@@ -19,8 +18,8 @@ from embedpipe.commands.base import (
     print_metrics,
     print_missing,
     say_next,
-    take_labels,
 )
+from embedpipe.commands.label_files import LabelsFile, take_labels
 from embedpipe.commands.terminal.options import AllowMissing, Common, Labelling, Network, Space
 from embedpipe.commands.terminal.targets import file_option
 from embedpipe.core.errors import UsageError
@@ -45,8 +44,10 @@ def _fit(kind: str, common: Common, network: Network, space: str | None, labelli
     from embedpipe.classifiers.calibration.shift import measured_kinds, never_ok, promise
     from embedpipe.classifiers.gains import chosen_blocks
     from embedpipe.classifiers.lessons import missing
+    from embedpipe.classifiers.lessons.reading import make_variants
+    from embedpipe.classifiers.lessons.recipes import TrainingRecipe
     from embedpipe.classifiers.lessons.variants import Watch
-    from embedpipe.classifiers.training import TrainingRecipe, fit, make_variants
+    from embedpipe.classifiers.training import fit
     from embedpipe.pages.rendering import Selection
     from embedpipe.store.labels import NONE
 

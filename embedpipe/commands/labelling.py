@@ -11,7 +11,6 @@ from embedpipe.commands.base import (
     DONE,
     SOME_FAILED,
     Classifier,
-    LabelsFile,
     begin,
     command,
     count_labels,
@@ -19,8 +18,8 @@ from embedpipe.commands.base import (
     print_missing,
     say_next,
     store_and_classifier,
-    take_labels,
 )
+from embedpipe.commands.label_files import LabelsFile, take_labels
 from embedpipe.commands.reviewing import template_option, write_template
 from embedpipe.commands.terminal.options import AllowMissing, Common, Space
 from embedpipe.commands.terminal.targets import file_option
@@ -29,7 +28,7 @@ from embedpipe.core.errors import UsageError
 from embedpipe.core.outputs import PNG, csv_of
 
 if TYPE_CHECKING:
-    from embedpipe.classifiers.training import TrainingRecipe
+    from embedpipe.classifiers.lessons.recipes import TrainingRecipe
     from embedpipe.commands.terminal.console import Output
     from embedpipe.store.features import FeatureStore
     from embedpipe.store.label_lists.columns import Wish
@@ -343,7 +342,7 @@ def check_labels(
 
 def _judge(workspace: "Workspace", space: Space, classifier: str | None) -> "tuple[FeatureStore, TrainingRecipe]":
     """The features, and the classifier that judges labels: made as the named one, else the one that judges best."""
-    from embedpipe.classifiers.training import TrainingRecipe
+    from embedpipe.classifiers.lessons.recipes import TrainingRecipe
 
     if classifier is None:
         return workspace.store(space.backbone, space.space), TrainingRecipe("head")

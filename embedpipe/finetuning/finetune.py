@@ -24,9 +24,11 @@ from embedpipe.backbones.model_cache import Wanted
 from embedpipe.backbones.names import one_name
 from embedpipe.backbones.runtime import choose
 from embedpipe.backbones.state_dicts import tensors_sha256
-from embedpipe.classifiers.evaluation import HeldOut, LabelledPages, grouped_folds
+from embedpipe.classifiers.evaluation import HeldOut
 from embedpipe.classifiers.finetuned import CARD, CURVES, MANIFEST, WEIGHTS, named, resolve
+from embedpipe.classifiers.folds import grouped_folds
 from embedpipe.classifiers.group_guesses import grouped
+from embedpipe.classifiers.labelled_pages import LabelledPages
 from embedpipe.classifiers.metrics import metrics_of
 from embedpipe.core.errors import EmbedpipeError, LabelsError, UsageError
 from embedpipe.core.files import read_json, replacing, sha256_of, write_json

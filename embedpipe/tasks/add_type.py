@@ -17,14 +17,18 @@ from numpy.typing import NDArray
 from embedpipe.classifiers.bundles import ClassifierBundle
 from embedpipe.classifiers.calibration.decisions import ERROR_RATE
 from embedpipe.classifiers.calibration.shift import advice, never_ok
-from embedpipe.classifiers.evaluation import LabelledPages, cross_validate, document_scores
+from embedpipe.classifiers.evaluation import cross_validate, document_scores
 from embedpipe.classifiers.finetuned import MANIFEST, parts_of
+from embedpipe.classifiers.labelled_pages import LabelledPages
 from embedpipe.classifiers.lessons import missing, variants
 from embedpipe.classifiers.lessons.held_out import held_out_of, honest_folds
 from embedpipe.classifiers.lessons.missing import Missing
+from embedpipe.classifiers.lessons.reading import labelled_pages, learnt_pages
+from embedpipe.classifiers.lessons.recipes import TrainingRecipe
 from embedpipe.classifiers.metrics import per_class
+from embedpipe.classifiers.rehearsals import apart
 from embedpipe.classifiers.stored_answers import decided_by_each, statuses, total
-from embedpipe.classifiers.training import TrainingRecipe, apart, fit, labelled_pages, learnt_pages
+from embedpipe.classifiers.training import fit
 from embedpipe.core import versions
 from embedpipe.core.cache_folder import Aside
 from embedpipe.core.display import name_of

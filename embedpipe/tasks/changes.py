@@ -12,12 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedpipe.classifiers.bundles import ClassifierBundle
-from embedpipe.classifiers.evaluation import LabelledPages, cross_validate, document_scores
+from embedpipe.classifiers.evaluation import cross_validate, document_scores
+from embedpipe.classifiers.labelled_pages import LabelledPages
 from embedpipe.classifiers.lessons.held_out import held_out_of, honest_folds
+from embedpipe.classifiers.lessons.reading import learnt_pages
+from embedpipe.classifiers.lessons.recipes import TrainingRecipe
 from embedpipe.classifiers.metrics import per_class
+from embedpipe.classifiers.rehearsals import apart
 from embedpipe.classifiers.saved.on_disk import brief
 from embedpipe.classifiers.stored_answers import Answer, told
-from embedpipe.classifiers.training import TrainingRecipe, apart, learnt_pages
 from embedpipe.core import versions
 from embedpipe.core.errors import ArtifactError, LabelsError, UnknownNameError
 from embedpipe.store.features import FeatureStore

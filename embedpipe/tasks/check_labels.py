@@ -11,12 +11,15 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from embedpipe.classifiers.calibration.probabilities import best_temperature
-from embedpipe.classifiers.evaluation import LabelledPages, cross_validate, document_scores
+from embedpipe.classifiers.evaluation import cross_validate, document_scores
+from embedpipe.classifiers.labelled_pages import LabelledPages
 from embedpipe.classifiers.lessons import missing
 from embedpipe.classifiers.lessons.drawn import judged_folds
 from embedpipe.classifiers.lessons.held_out import held_out_of
 from embedpipe.classifiers.lessons.missing import Missing
-from embedpipe.classifiers.training import TrainingRecipe, apart, learnt_pages
+from embedpipe.classifiers.lessons.reading import learnt_pages
+from embedpipe.classifiers.lessons.recipes import TrainingRecipe
+from embedpipe.classifiers.rehearsals import apart
 from embedpipe.core.display import path_to_text
 from embedpipe.core.records import WHOLE_FILE, PageRef
 from embedpipe.core.tables import write_csv

@@ -10,13 +10,15 @@ import numpy as np
 
 from embedpipe.backbones.engines import Backbone
 from embedpipe.classifiers.bundles import CLASSIFIERS, build_classifier
-from embedpipe.classifiers.evaluation import LEARNT, LabelledPages, cross_validate
+from embedpipe.classifiers.evaluation import cross_validate
+from embedpipe.classifiers.folds import LEARNT
 from embedpipe.classifiers.groups import with_guesses
+from embedpipe.classifiers.labelled_pages import LabelledPages
 from embedpipe.classifiers.lessons import missing
 from embedpipe.classifiers.lessons.held_out import held_out_of, honest_folds
 from embedpipe.classifiers.lessons.missing import Missing
+from embedpipe.classifiers.lessons.reading import labelled_pages
 from embedpipe.classifiers.metrics import group_origins, metrics_of
-from embedpipe.classifiers.training import labelled_pages
 from embedpipe.core.errors import EmbedpipeError, LabelsError, UnknownNameError
 from embedpipe.core.records import Document
 from embedpipe.core.tables import write_csv

@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 
 from embedpipe.backbones.engines import EngineChoice
 from embedpipe.classifiers.bundles import build_classifier, fit_classifier, log_scores
-from embedpipe.classifiers.evaluation import LabelledPages, grouped_folds
+from embedpipe.classifiers.folds import grouped_folds
 from embedpipe.classifiers.group_guesses import grouped
+from embedpipe.classifiers.labelled_pages import LabelledPages
 from embedpipe.classifiers.lessons import missing
 from embedpipe.classifiers.lessons.missing import Missing
+from embedpipe.classifiers.lessons.reading import labelled_pages
 from embedpipe.classifiers.metrics import group_origins
-from embedpipe.classifiers.training import labelled_pages
 from embedpipe.core.cache_folder import Aside
 from embedpipe.core.errors import LabelsError
 from embedpipe.embedding.streaming import Settings

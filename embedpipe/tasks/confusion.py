@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embedpipe.classifiers.training import TrainingRecipe
+from embedpipe.classifiers.lessons.recipes import TrainingRecipe
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.workspace import Workspace
 from embedpipe.tasks.check_labels import Doubt, Findings, check

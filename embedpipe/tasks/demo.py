@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embedpipe.classifiers import training
+from embedpipe.classifiers.lessons.recipes import TrainingRecipe
 from embedpipe.core.display import path_to_text
 from embedpipe.core.errors import ArtifactError
 from embedpipe.core.files import read_json, write_json
@@ -71,7 +72,7 @@ def run(workspace: Workspace, backbone: "Backbone", folder: Path, say: Callable[
     report = embed.embed(workspace, [str(known)], backbone, label_by_folder=True)
     say(f"embedded {report.embedded} pages ({report.skipped} were there) in {report.seconds:.1f} s")
     store = workspace.store(space=backbone.identity.space)
-    bundle = training.fit(workspace, store, training.TrainingRecipe("svm"))
+    bundle = training.fit(workspace, store, TrainingRecipe("svm"))
     say(f"fitted an SVM in {bundle.fitted_on['seconds']:.1f} s")
     result = evaluate.assess(workspace, store, bundle)
     html = folder / "report.html"

@@ -32,17 +32,12 @@ from embedpipe.classifiers.lessons import missing
 from embedpipe.classifiers.lessons.drawn import careless_folds
 from embedpipe.classifiers.lessons.held_out import FEWEST_UNSEEN, held_out_of
 from embedpipe.classifiers.lessons.missing import Missing
+from embedpipe.classifiers.lessons.reading import labelled_pages
+from embedpipe.classifiers.lessons.recipes import TrainingRecipe
 from embedpipe.classifiers.metrics import confusion, metrics_of, per_class
 from embedpipe.classifiers.reasons.evidence import Examples
-from embedpipe.classifiers.training import (
-    Evaluation,
-    Rehearsal,
-    TrainingRecipe,
-    documents_by_type,
-    evaluate_held,
-    labelled_pages,
-    rehearse,
-)
+from embedpipe.classifiers.rehearsals import Rehearsal, rehearse
+from embedpipe.classifiers.training import Evaluation, documents_by_type, evaluate_held
 from embedpipe.classifiers.unknowns import guard
 from embedpipe.core.errors import LabelsError
 from embedpipe.core.records import Example

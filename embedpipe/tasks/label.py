@@ -80,6 +80,21 @@ def take(
     return count, labels
 
 
+def check(source: str) -> None:
+    """Looks for what is wrong in a list of labels whatever documents there are: they may still have to be embedded.
+
+    Args:
+        source: A folder of type folders, in which nothing is wrong, or a list (CSV or workbook).
+
+    Raises:
+        BadLinesError: Lines of the list cannot be understood.
+        LabelsError: The list cannot be understood.
+    """
+    source = _as_named(source)
+    if not is_folder(source):
+        Labels.from_csv(Path(source), lambda path: path)  # each document counts as found
+
+
 BAD_COLUMNS = ("line", "cell", "value", "reason")
 """Of the CSV of lines that give no label."""
 

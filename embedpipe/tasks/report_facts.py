@@ -15,8 +15,8 @@ from embedpipe.classifiers.calibration.confidence import Interval
 from embedpipe.classifiers.calibration.decisions import ERROR_RATE
 from embedpipe.classifiers.calibration.expected import expected_right
 from embedpipe.classifiers.calibration.shift import promise
+from embedpipe.classifiers.lessons.recipes import TrainingRecipe
 from embedpipe.classifiers.stored_answers import STATUSES, Decided, decided
-from embedpipe.classifiers.training import TrainingRecipe
 from embedpipe.core.records import SAYS_NOTHING, WHOLE_FILE, PageFailure
 from embedpipe.pages.documents import reader_name
 from embedpipe.pages.source_kinds import KINDS

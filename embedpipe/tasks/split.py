@@ -19,7 +19,7 @@ from embedpipe.classifiers.boundaries import BoundaryModel
 from embedpipe.classifiers.calibration import shift
 from embedpipe.classifiers.calibration.decisions import Rule
 from embedpipe.classifiers.group_guesses import grouped
-from embedpipe.classifiers.training import labelled_pages
+from embedpipe.classifiers.lessons.reading import labelled_pages
 from embedpipe.core.cache_folder import Aside
 from embedpipe.core.display import path_to_text
 from embedpipe.core.errors import ArtifactError, DocumentError, EmbedpipeError, LabelsError

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from embedpipe.classifiers.boundaries import BoundaryModel
-from embedpipe.classifiers.evaluation import LabelledPages
+from embedpipe.classifiers.labelled_pages import LabelledPages
 from embedpipe.core.errors import LabelsError
 
 BLOCKS = [(0, 8), (8, 16)]

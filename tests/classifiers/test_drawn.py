@@ -7,7 +7,8 @@ from classifiers.test_held_out import half_seen
 from sklearn.pipeline import Pipeline
 
 from embedpipe.classifiers.calibration.confidence import standard_error
-from embedpipe.classifiers.evaluation import FOLDS, LEARNT, cross_validate, rounds_of
+from embedpipe.classifiers.evaluation import cross_validate
+from embedpipe.classifiers.folds import FOLDS, LEARNT, rounds_of
 from embedpipe.classifiers.lessons import drawn
 from embedpipe.classifiers.lessons.drawn import careless_folds, drawn_folds, judged_folds
 from embedpipe.classifiers.lessons.held_out import held_out_of

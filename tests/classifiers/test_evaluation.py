@@ -13,19 +13,18 @@ from sklearn import metrics as sk
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.pipeline import Pipeline
 
-from embedpipe.classifiers import evaluation
+from embedpipe.classifiers import folds, labelled_pages
 from embedpipe.classifiers.bundles import CLASSIFIERS, WORDS, build_classifier
 from embedpipe.classifiers.evaluation import (
-    FOLDS,
     HeldOut,
-    LabelledPages,
     cross_validate,
     document_answers,
     document_scores,
-    grouped_folds,
     held_out_distances,
 )
+from embedpipe.classifiers.folds import FOLDS, grouped_folds
 from embedpipe.classifiers.group_guesses import isolated, near_copies
+from embedpipe.classifiers.labelled_pages import LabelledPages
 from embedpipe.classifiers.lessons.drawn import careless_folds
 from embedpipe.classifiers.metrics import confusion, metrics_of, per_class, top_accuracy
 from embedpipe.classifiers.parts import Part
@@ -433,7 +432,7 @@ def test_all_pages_are_taken_without_a_copy(pages: LabelledPages) -> None:
 
 def test_words_of_many_pages_are_learnt_from_the_first_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every document is heard before a second page of any; which second pages are is drawn, and always the same."""
-    monkeypatch.setattr(evaluation, "MOST_PAGES", 15)
+    monkeypatch.setattr(labelled_pages, "MOST_PAGES", 15)
     own = labelled(["a", "b"] * 30, [f"d{number % 10}" for number in range(60)])
     own = dataclasses.replace(own, words=csr_array(np.arange(1, 61, dtype=np.float32)[:, None]))
     lessons = own.lessons_of(Part(WORDS, build_words))
@@ -448,8 +447,8 @@ def test_words_of_many_pages_are_learnt_from_the_first_ones(monkeypatch: pytest.
 @pytest.mark.parametrize("words", [False, True])
 def test_each_fold_is_worked_on_once(monkeypatch: pytest.MonkeyPatch, words: bool) -> None:
     """Also where there are so many pages that only words are learnt several at a time."""
-    monkeypatch.setattr(evaluation, "_MANY_PAGES", 3)
+    monkeypatch.setattr(folds, "MANY_PAGES", 3)
     parts = [Part("pictures", build_words), *([Part(WORDS, build_words)] if words else [])]
     done: list[tuple[int, str]] = []
-    evaluation.in_each_fold(lambda fold, part: done.append((fold, part.name)), np.array([0, 1, 2, 1, 0, -1]), parts)
+    folds.in_each_fold(lambda fold, part: done.append((fold, part.name)), np.array([0, 1, 2, 1, 0, -1]), parts)
     assert sorted(done) == sorted((fold, part.name) for part in parts for fold in (0, 1, 2))

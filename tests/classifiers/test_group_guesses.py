@@ -9,9 +9,12 @@ from classifiers.test_groups import BLOCKS as WIDE
 from classifiers.test_groups import members, pile
 from classifiers.test_training import TYPES, Document, label_all, trained_store, write_store
 
-from embedpipe.classifiers.evaluation import GUESSED, UNGUESSED, grouped_folds
+from embedpipe.classifiers.folds import grouped_folds
 from embedpipe.classifiers.group_guesses import grouped, separated
-from embedpipe.classifiers.training import TrainingRecipe, evaluate, fit, labelled_pages
+from embedpipe.classifiers.labelled_pages import GUESSED, UNGUESSED
+from embedpipe.classifiers.lessons.reading import labelled_pages
+from embedpipe.classifiers.lessons.recipes import TrainingRecipe
+from embedpipe.classifiers.training import evaluate, fit
 from embedpipe.commands.base import print_metrics
 from embedpipe.commands.terminal.console import Output
 from embedpipe.core.records import FeatureBatch, Identity, PageInfo, PageRef, Recipe

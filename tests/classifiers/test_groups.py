@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from embedpipe.classifiers.evaluation import LabelledPages
 from embedpipe.classifiers.group_guesses import separated
 from embedpipe.classifiers.groups import describe, name_keys, with_guesses
+from embedpipe.classifiers.labelled_pages import LabelledPages
 from embedpipe.classifiers.metrics import group_origins
 from embedpipe.store.workspace import Workspace
 

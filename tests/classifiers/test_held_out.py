@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
 from embedpipe.classifiers.bundles import CLASSIFIERS, build_classifier
-from embedpipe.classifiers.evaluation import LEARNT, LabelledPages, cross_validate, grouped_folds, held_out_distances
+from embedpipe.classifiers.evaluation import cross_validate, held_out_distances
+from embedpipe.classifiers.folds import LEARNT, grouped_folds
+from embedpipe.classifiers.labelled_pages import LabelledPages
 from embedpipe.classifiers.lessons.held_out import FEWEST_UNSEEN, held_out_of, honest_folds
 from embedpipe.classifiers.metrics import metrics_of
 from embedpipe.core.errors import LabelsError

@@ -5,7 +5,8 @@ import pytest
 from classifiers.test_training import TYPES, Document, label_all, sha, write_labels, write_store
 
 from embedpipe.classifiers.figures.learning_curves import LITTLE, MORE, Law, _of_type, learning_curves
-from embedpipe.classifiers.training import TrainingRecipe, rehearse
+from embedpipe.classifiers.lessons.recipes import TrainingRecipe
+from embedpipe.classifiers.rehearsals import rehearse
 from embedpipe.store.labels import Label
 from embedpipe.store.workspace import Workspace
 

@@ -25,7 +25,9 @@ from embedpipe.backbones.engines import Backbone
 from embedpipe.classifiers.bundles import ClassifierBundle
 from embedpipe.classifiers.lessons import missing
 from embedpipe.classifiers.lessons.missing import _Document, _Found
-from embedpipe.classifiers.training import TrainingRecipe, fit, make_variants
+from embedpipe.classifiers.lessons.reading import make_variants
+from embedpipe.classifiers.lessons.recipes import TrainingRecipe
+from embedpipe.classifiers.training import fit
 from embedpipe.commands import app
 from embedpipe.core.errors import ArtifactError, LabelsError
 from embedpipe.core.records import WHOLE_FILE, FeatureBatch, PageFailure, PageInfo, PageRef

@@ -14,8 +14,10 @@ from sklearn import metrics as sk
 
 from embedpipe.classifiers.bundles import CLASSIFIERS, ClassifierBundle
 from embedpipe.classifiers.calibration.decisions import Rule
-from embedpipe.classifiers.evaluation import LabelledPages
-from embedpipe.classifiers.training import TrainingRecipe, evaluate, fit, labelled_pages
+from embedpipe.classifiers.labelled_pages import LabelledPages
+from embedpipe.classifiers.lessons.reading import labelled_pages
+from embedpipe.classifiers.lessons.recipes import TrainingRecipe
+from embedpipe.classifiers.training import evaluate, fit
 from embedpipe.core.errors import ArtifactError, EmbedpipeError, LabelsError, UnknownNameError
 from embedpipe.core.files import write_json
 from embedpipe.core.records import FeatureBatch, Identity, PageInfo, PageRef, Recipe
@@ -355,7 +357,8 @@ def test_training_does_not_import_torch(workspace: Workspace, store: FeatureStor
 import sys
 from pathlib import Path
 from embedpipe.classifiers.bundles import ClassifierBundle
-from embedpipe.classifiers.training import TrainingRecipe, evaluate, fit
+from embedpipe.classifiers.lessons.recipes import TrainingRecipe
+from embedpipe.classifiers.training import evaluate, fit
 from embedpipe.store.workspace import Workspace
 
 workspace = Workspace(Path(sys.argv[1]))

@@ -14,10 +14,13 @@ from embedpipe.classifiers.calibration.decisions import Rule
 from embedpipe.classifiers.documents.rows import Gathered
 from embedpipe.classifiers.evaluation import document_scores, fit_whole
 from embedpipe.classifiers.gains import chosen_blocks
+from embedpipe.classifiers.lessons.reading import learnt_pages
+from embedpipe.classifiers.lessons.recipes import TrainingRecipe
+from embedpipe.classifiers.rehearsals import rehearse
 from embedpipe.classifiers.saved.answering import Answerer
 from embedpipe.classifiers.saved.combining import DOCUMENT, PICTURES, WORDS
 from embedpipe.classifiers.stored_answers import told
-from embedpipe.classifiers.training import TrainingRecipe, fit, learnt_pages, rehearse
+from embedpipe.classifiers.training import fit
 from embedpipe.core.records import Document as File
 from embedpipe.core.records import FeatureBatch, PageInfo, PageRef
 from embedpipe.store.features import FeatureStore

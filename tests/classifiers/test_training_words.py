@@ -12,10 +12,13 @@ from embedpipe.classifiers.bundles import CLASSIFIERS, ClassifierBundle
 from embedpipe.classifiers.calibration.confidence import nested_decisions
 from embedpipe.classifiers.calibration.decisions import Rule
 from embedpipe.classifiers.gains import chosen_blocks
+from embedpipe.classifiers.lessons.reading import learnt_pages
+from embedpipe.classifiers.lessons.recipes import TrainingRecipe
+from embedpipe.classifiers.rehearsals import rehearse
 from embedpipe.classifiers.saved.answering import Answerer
 from embedpipe.classifiers.saved.combining import PICTURES, WORDS
 from embedpipe.classifiers.stored_answers import told
-from embedpipe.classifiers.training import TrainingRecipe, evaluate, fit, learnt_pages, rehearse
+from embedpipe.classifiers.training import evaluate, fit
 from embedpipe.core.errors import UsageError
 from embedpipe.core.records import Words
 from embedpipe.pages.extras.words import hashed

@@ -10,7 +10,10 @@ from embedpipe.classifiers.bundles import ClassifierBundle
 from embedpipe.classifiers.calibration.confidence import HeldOutScores
 from embedpipe.classifiers.calibration.decisions import Rule
 from embedpipe.classifiers.figures.novelty_figures import novelty_figures
-from embedpipe.classifiers.training import TrainingRecipe, fit, labelled_pages, rehearse
+from embedpipe.classifiers.lessons.reading import labelled_pages
+from embedpipe.classifiers.lessons.recipes import TrainingRecipe
+from embedpipe.classifiers.rehearsals import rehearse
+from embedpipe.classifiers.training import fit
 from embedpipe.classifiers.unknowns import GUARD, auroc, decided, folds_of_all, limited, together
 from embedpipe.pages.rendering import Selection
 from embedpipe.store.labels import Label

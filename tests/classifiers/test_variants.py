@@ -17,10 +17,12 @@ from typer.testing import CliRunner
 
 from embedpipe.backbones.engines import Backbone, Pending
 from embedpipe.classifiers.bundles import ClassifierBundle
-from embedpipe.classifiers.evaluation import LabelledPages
+from embedpipe.classifiers.labelled_pages import LabelledPages
+from embedpipe.classifiers.lessons.reading import labelled_pages, learnt_pages, make_variants
+from embedpipe.classifiers.lessons.recipes import TrainingRecipe
 from embedpipe.classifiers.lessons.variants import Wanted, Watch, make, read
 from embedpipe.classifiers.saved.on_disk import variant_folders as folders
-from embedpipe.classifiers.training import TrainingRecipe, fit, labelled_pages, learnt_pages, make_variants
+from embedpipe.classifiers.training import fit
 from embedpipe.commands import app
 from embedpipe.core.errors import ArtifactError, LabelsError, SpaceMismatchError, UnknownNameError
 from embedpipe.embedding.cue_table import CuedStore

@@ -354,6 +354,26 @@ def test_unlabelled_and_single_type_pages_cannot_be_fitted(pile: Path, tmp_path:
     assert "another type" in one_line(run("fit-svm", "--labels", table, "--artifacts", tmp_path))
 
 
+def test_a_wrong_list_is_refused_before_anything_is_embedded(pile: Path, tmp_path: Path) -> None:
+    """Its lines are named; one that is right so far as anybody can know gives its labels after embedding."""
+    table, artifacts = tmp_path / "labels.csv", tmp_path / "a"
+    file = min((pile / "invoice").iterdir())
+    embed = "embed", pile / "invoice", "--labels", table, "--artifacts", artifacts, "--json", *TINY, *SMALL
+    for text, reason in (
+        (f"path,label,page\n{file},invoice,first\n", "line 2: page 'first' is not a number"),
+        ("name,when\na,b\n", "needs the columns path and label"),
+        (None, "labels.csv"),
+    ):
+        table.unlink() if text is None else table.write_text(text)
+        done = run(*embed)
+        assert done.returncode == 1
+        assert reason in done.stderr
+        assert not list(artifacts.glob("features/*"))
+    table.write_text(f"path,label\n{file},invoice\n")
+    assert values(run(*embed))["embedded"]
+    assert (artifacts / "labels.csv").read_text().count("invoice") >= 1
+
+
 def test_missing_weights_name_the_file_to_fetch(pile: Path, tmp_path: Path) -> None:
     """Offline, a backbone without weights is one line with URL and place, never random weights."""
     environment = os.environ | {"TORCH_HOME": str(tmp_path / "torch"), "HTTPS_PROXY": "http://127.0.0.1:9"}

@@ -102,7 +102,7 @@ def test_only_a_person_who_watches_is_told(
     embed(workspace, [str(folder)], tiny, settings=Settings(workers=1))
     label.take(workspace, str(folder), "label")
     common = Common(artifacts=workspace.root)
-    monkeypatch.setattr(base, "_running", base.ContextVar("running", default="embed"))
+    monkeypatch.setattr(base, "running", base.ContextVar("running", default="embed"))
     monkeypatch.delenv("EMBEDPIPE_ARTIFACTS", raising=False)
     with monkeypatch.context() as patch:
         patch.setattr(info, "standing", lambda _: pytest.fail("looked up for nobody"))

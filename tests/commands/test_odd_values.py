@@ -24,7 +24,8 @@ from commands.in_process import run
 from embedpipe.backbones import catalogue
 from embedpipe.backbones.engines import Backbone
 from embedpipe.classifiers import training
-from embedpipe.classifiers.training import TrainingRecipe, fit
+from embedpipe.classifiers.lessons.recipes import TrainingRecipe
+from embedpipe.classifiers.training import fit
 from embedpipe.commands import app, base
 from embedpipe.commands.terminal import console
 from embedpipe.commands.terminal.options import Common, Network, Reading

@@ -9,7 +9,8 @@ from openpyxl import Workbook as Book
 from openpyxl import load_workbook
 from typer.testing import CliRunner
 
-from embedpipe.classifiers.training import TrainingRecipe, fit
+from embedpipe.classifiers.lessons.recipes import TrainingRecipe
+from embedpipe.classifiers.training import fit
 from embedpipe.commands import app
 from embedpipe.core.tables import read_csv
 from embedpipe.store.labels import Label

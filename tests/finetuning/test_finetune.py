@@ -16,9 +16,11 @@ from safetensors.torch import load_file, save_file
 
 from embedpipe.backbones.engines import EngineChoice
 from embedpipe.backbones.model_cache import Wanted
-from embedpipe.classifiers.evaluation import LabelledPages
 from embedpipe.classifiers.finetuned import named, read_finetuned, resolve
-from embedpipe.classifiers.training import TrainingRecipe, fit, labelled_pages
+from embedpipe.classifiers.labelled_pages import LabelledPages
+from embedpipe.classifiers.lessons.reading import labelled_pages
+from embedpipe.classifiers.lessons.recipes import TrainingRecipe
+from embedpipe.classifiers.training import fit
 from embedpipe.core.errors import ArtifactError, EmbedpipeError, LabelsError, UnknownNameError, UsageError
 from embedpipe.core.records import Recipe
 from embedpipe.embedding.streaming import Settings

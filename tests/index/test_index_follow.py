@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from embedpipe.classifiers.training import TrainingRecipe, fit
+from embedpipe.classifiers.lessons.recipes import TrainingRecipe
+from embedpipe.classifiers.training import fit
 from embedpipe.core.records import FeatureBatch, Identity, PageInfo, PageRef, Recipe
 from embedpipe.index import inventory, search, storage, tuning
 from embedpipe.index import page_index as module

@@ -10,7 +10,7 @@ import pytest
 
 from embedpipe.backbones.engines import Backbone
 from embedpipe.classifiers.lessons.missing import take
-from embedpipe.classifiers.training import labelled_pages
+from embedpipe.classifiers.lessons.reading import labelled_pages
 from embedpipe.core.errors import LabelsError
 from embedpipe.embedding.streaming import Settings
 from embedpipe.index.page_index import fresh_index

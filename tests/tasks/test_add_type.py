@@ -12,9 +12,11 @@ import pytest
 from embedpipe.backbones.engines import Backbone
 from embedpipe.classifiers.bundles import ClassifierBundle
 from embedpipe.classifiers.finetuned import named
+from embedpipe.classifiers.lessons.reading import make_variants
+from embedpipe.classifiers.lessons.recipes import TrainingRecipe
 from embedpipe.classifiers.saved.on_disk import variant_folders as folders
 from embedpipe.classifiers.stored_answers import STATUSES, Answer, statuses, total
-from embedpipe.classifiers.training import TrainingRecipe, fit, make_variants
+from embedpipe.classifiers.training import fit
 from embedpipe.commands.teaching import _print_lesson
 from embedpipe.commands.terminal.console import Output
 from embedpipe.core import versions

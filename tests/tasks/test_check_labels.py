@@ -9,7 +9,7 @@ import pytest
 from classifiers.test_training import TYPES, Document, sha, trained_store, write_labels, write_store
 from PIL import Image
 
-from embedpipe.classifiers.training import TrainingRecipe
+from embedpipe.classifiers.lessons.recipes import TrainingRecipe
 from embedpipe.core.errors import LabelsError
 from embedpipe.embedding import cue_table
 from embedpipe.pages.cues import CUES

@@ -9,7 +9,8 @@ import pytest
 from classifiers.test_training import Document, label_all, trained_store, write_store
 from typer.testing import CliRunner
 
-from embedpipe.classifiers.training import TrainingRecipe, fit
+from embedpipe.classifiers.lessons.recipes import TrainingRecipe
+from embedpipe.classifiers.training import fit
 from embedpipe.commands import app
 from embedpipe.core.records import FeatureBatch, Identity, PageInfo, PageRef, Recipe
 from embedpipe.store.feature_writer import FeatureWriter

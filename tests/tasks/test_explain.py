@@ -13,7 +13,8 @@ from PIL import Image
 from embedpipe.backbones.engines import Backbone, Pending
 from embedpipe.classifiers.bundles import ClassifierBundle
 from embedpipe.classifiers.calibration.probabilities import ProbabilityScale
-from embedpipe.classifiers.training import TrainingRecipe, fit
+from embedpipe.classifiers.lessons.recipes import TrainingRecipe
+from embedpipe.classifiers.training import fit
 from embedpipe.core.errors import DocumentError, EmbedpipeError, SpaceMismatchError, UnknownNameError
 from embedpipe.core.records import Identity, PageRef, Recipe
 from embedpipe.embedding.streaming import Settings

@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 
 from embedpipe.backbones.engines import Backbone
 from embedpipe.classifiers.bundles import ClassifierBundle
-from embedpipe.classifiers.training import TrainingRecipe, fit
+from embedpipe.classifiers.lessons.recipes import TrainingRecipe
+from embedpipe.classifiers.training import fit
 from embedpipe.commands import app
 from embedpipe.core.errors import ArtifactError, EmbedpipeError, UnknownNameError
 from embedpipe.core.files import read_json, write_json

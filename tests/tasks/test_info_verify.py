@@ -10,7 +10,8 @@ from classifiers.test_missing import embed_again, put_aside, zero
 from classifiers.test_training import TYPES, Document, label_all, write_store
 from typer.testing import CliRunner
 
-from embedpipe.classifiers.training import TrainingRecipe, fit
+from embedpipe.classifiers.lessons.recipes import TrainingRecipe
+from embedpipe.classifiers.training import fit
 from embedpipe.commands import app
 from embedpipe.core import versions
 from embedpipe.core.files import read_json, sha256_of, write_json

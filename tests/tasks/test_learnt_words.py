@@ -14,10 +14,11 @@ from typer.testing import CliRunner
 
 from embedpipe.backbones.engines import Backbone
 from embedpipe.classifiers.bundles import ClassifierBundle
+from embedpipe.classifiers.lessons.recipes import TrainingRecipe
 from embedpipe.classifiers.reasons.occlusion import Score
 from embedpipe.classifiers.saved.combining import PICTURES, WORDS
 from embedpipe.classifiers.stored_answers import told
-from embedpipe.classifiers.training import TrainingRecipe, fit
+from embedpipe.classifiers.training import fit
 from embedpipe.commands import app
 from embedpipe.core.errors import UnknownNameError, UsageError
 from embedpipe.store.workspace import Workspace

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from embedpipe.backbones.building import Backbone
 from embedpipe.backbones.engines import Backbone as Engine
 from embedpipe.classifiers import training
+from embedpipe.classifiers.lessons.recipes import TrainingRecipe
 from embedpipe.commands import app
 from embedpipe.core.errors import ArtifactError
 from embedpipe.core.records import FeatureBatch, PageFailure, PageInfo, PageRef
@@ -209,7 +210,7 @@ def test_unlabelled_pages_are_told_apart(workspace: Workspace, tiny: Backbone, t
 
 def test_predictions_are_those_of_classify(drawn: Workspace, tiny: Backbone, tmp_path: Path) -> None:
     """Type and status of each document, for its pages; without a classifier there are none."""
-    bundle = training.fit(drawn, drawn.store(), training.TrainingRecipe("knn"), "types")
+    bundle = training.fit(drawn, drawn.store(), TrainingRecipe("knn"), "types")
     found = make(drawn, drawn.store(), Wanted("pca", classifier=bundle))
     paths = sorted({point.page.source for point in found.points})
     verdicts, _ = classify.classify(drawn, paths, bundle, lambda: tiny)
@@ -231,11 +232,11 @@ def test_the_command_takes_the_only_classifier_that_fits(drawn: Workspace, tmp_p
         )
         return done.exit_code, done.output + str(done.exception or "")
 
-    training.fit(drawn, drawn.store(), training.TrainingRecipe("knn"), "types")
+    training.fit(drawn, drawn.store(), TrainingRecipe("knn"), "types")
     assert json.loads(command("--json")[1].splitlines()[0])["predicted"]["classifier"] == "types"
     assert json.loads(command("--json", "--no-predictions")[1].splitlines()[0])["predicted"] is None
     assert "leave --no-predictions out" in command("--no-predictions", "--classifier", "types")[1]
-    training.fit(drawn, drawn.store(), training.TrainingRecipe("knn"), "other")
+    training.fit(drawn, drawn.store(), TrainingRecipe("knn"), "other")
     code, output = command()
     assert (code, "several classifiers" in output) == (0, True)
     assert "choose one with --classifier" in command("--predictions")[1]

@@ -17,7 +17,8 @@ from pages.test_documents import sample
 from typer.testing import CliRunner
 
 from embedpipe.backbones.engines import Backbone
-from embedpipe.classifiers.training import TrainingRecipe, fit
+from embedpipe.classifiers.lessons.recipes import TrainingRecipe
+from embedpipe.classifiers.training import fit
 from embedpipe.commands import app
 from embedpipe.core.files import sha256_of
 from embedpipe.core.records import Document

@@ -15,7 +15,8 @@ from typer.testing import CliRunner, Result
 
 from embedpipe.backbones.building import Backbone
 from embedpipe.classifiers.bundles import ClassifierBundle
-from embedpipe.classifiers.training import TrainingRecipe, fit
+from embedpipe.classifiers.lessons.recipes import TrainingRecipe
+from embedpipe.classifiers.training import fit
 from embedpipe.commands import app, base
 from embedpipe.core.languages import choice
 from embedpipe.core.outputs import made_here

@@ -11,7 +11,8 @@ from openpyxl import load_workbook
 from PIL import Image
 
 from embedpipe.classifiers.bundles import ClassifierBundle
-from embedpipe.classifiers.training import TrainingRecipe, fit
+from embedpipe.classifiers.lessons.recipes import TrainingRecipe
+from embedpipe.classifiers.training import fit
 from embedpipe.core.errors import LabelsError
 from embedpipe.core.tables import read_csv, write_csv
 from embedpipe.store.features import FeatureStore

@@ -16,7 +16,8 @@ from PIL import Image
 
 from embedpipe.backbones.engines import Backbone
 from embedpipe.classifiers.bundles import ClassifierBundle
-from embedpipe.classifiers.training import TrainingRecipe, evaluate, fit
+from embedpipe.classifiers.lessons.recipes import TrainingRecipe
+from embedpipe.classifiers.training import evaluate, fit
 from embedpipe.core.errors import EmbedpipeError
 from embedpipe.embedding.streaming import Settings
 from embedpipe.pages.walking import IgnoredFile, walk

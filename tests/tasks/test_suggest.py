@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from classifiers.test_training import TYPES, Document, label_all, sha, write_labels, write_store
 
-from embedpipe.classifiers.training import TrainingRecipe, fit
+from embedpipe.classifiers.lessons.recipes import TrainingRecipe
+from embedpipe.classifiers.training import fit
 from embedpipe.core.errors import LabelsError
 from embedpipe.core.tables import read_csv
 from embedpipe.embedding import cue_table

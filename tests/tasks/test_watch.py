@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 
 from embedpipe.backbones.building import Backbone
 from embedpipe.classifiers import training
+from embedpipe.classifiers.lessons.recipes import TrainingRecipe
 from embedpipe.commands import app
 from embedpipe.commands.unattended.watching import _Newest
 from embedpipe.core.errors import ArtifactError, EmbedpipeError
@@ -44,7 +45,7 @@ def fitted(tiny: Backbone, tmp_path_factory: pytest.TempPathFactory) -> Path:
     draw_samples(folder / "new", per_type=3, types=("letter", "form"), seed=1)
     workspace = Workspace(folder / "artifacts")
     embed(workspace, [str(folder / "pile")], tiny, label_by_folder=True)
-    training.fit(workspace, workspace.store(), training.TrainingRecipe("knn"), "types")
+    training.fit(workspace, workspace.store(), TrainingRecipe("knn"), "types")
     return folder
 
 
@@ -250,7 +251,7 @@ def test_a_classifier_fitted_anew_answers_the_next_file(watched: Watched) -> Non
     with watched.running():
         watched.bring(0, "a.pdf")
         until(lambda: len(watched.answers) == 1)
-        training.fit(watched.workspace, watched.workspace.store(), training.TrainingRecipe("knn"), "types")
+        training.fit(watched.workspace, watched.workspace.store(), TrainingRecipe("knn"), "types")
         watched.bring(1, "b.pdf")
         until(lambda: len(watched.answers) == 2)
     assert [answer.answered_by for answer in watched.answers] == ["types version 1", "types version 2"]

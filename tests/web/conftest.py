@@ -23,7 +23,8 @@ TYPES = ("slides", "letter", "paper")
 @pytest.fixture(scope="session")
 def pile(tiny: Backbone, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with 18 documents, and artifacts in which a third of them have no label, with a classifier."""
-    from embedpipe.classifiers.training import TrainingRecipe, fit
+    from embedpipe.classifiers.lessons.recipes import TrainingRecipe
+    from embedpipe.classifiers.training import fit
     from embedpipe.samples import draw_samples
     from embedpipe.store.workspace import Workspace
     from embedpipe.tasks.embed import embed

@@ -15,7 +15,7 @@ _DOCUMENTS = 2048
 
 
 class Pages(Protocol):
-    """What is taken of labelled pages; see `evaluation.LabelledPages`."""
+    """What is taken of labelled pages; see `labelled_pages.LabelledPages`."""
 
     @property
     def X(self) -> NDArray[np.float32]: ...  # noqa: D102, N802 - as documented there

@@ -11,9 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from embedpipe.classifiers.evaluation import LEARNT, HeldOut, LabelledPages, cross_validate, document_scores
+from embedpipe.classifiers.evaluation import HeldOut, cross_validate, document_scores
+from embedpipe.classifiers.folds import LEARNT
+from embedpipe.classifiers.labelled_pages import LabelledPages
 from embedpipe.classifiers.metrics import metrics_of, per_class
-from embedpipe.classifiers.training import Rehearsal
+from embedpipe.classifiers.rehearsals import Rehearsal
 
 MORE = 10
 """How many more labels are asked about."""

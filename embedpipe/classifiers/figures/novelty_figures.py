@@ -7,8 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedpipe.classifiers.calibration.confidence import HeldOutScores
-from embedpipe.classifiers.evaluation import LEARNT, LabelledPages, document_answers
-from embedpipe.classifiers.training import Rehearsal
+from embedpipe.classifiers.evaluation import document_answers
+from embedpipe.classifiers.folds import LEARNT
+from embedpipe.classifiers.labelled_pages import LabelledPages
+from embedpipe.classifiers.rehearsals import Rehearsal
 from embedpipe.classifiers.unknowns import (
     answers_of,
     auroc,

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
-from embedpipe.classifiers.evaluation import FOLDS, LEARNT, ROUNDS, LabelledPages, grouped_folds
+from embedpipe.classifiers.folds import FOLDS, LEARNT, ROUNDS, grouped_folds
+from embedpipe.classifiers.labelled_pages import LabelledPages
 from embedpipe.classifiers.lessons.held_out import honest_folds
 from embedpipe.core.errors import LabelsError
 from embedpipe.store.features import FeatureStore
@@ -49,7 +50,7 @@ def drawn_folds(pages: LabelledPages, seed: int = 0) -> NDArray[np.int64]:
     Figures of 2,500 documents are as good as those of 12,500, and five classifiers of nearly all pages take five times
     as long as the one that is wanted. So groups of each type are drawn until about a fifth of its pages are held out,
     and again for another round, until there are enough; of 100,000 pages one round is. The pages of a round are folds
-    of one round (`evaluation.rounds_of`), so that there are at least five folds.
+    of one round (`folds.rounds_of`), so that there are at least five folds.
 
     Args:
         pages: Labelled ones, with groups.

@@ -8,7 +8,8 @@ import contextlib
 import numpy as np
 from numpy.typing import NDArray
 
-from embedpipe.classifiers.evaluation import FOLDS, LEARNT, LabelledPages, grouped_folds
+from embedpipe.classifiers.folds import FOLDS, LEARNT, grouped_folds
+from embedpipe.classifiers.labelled_pages import LabelledPages
 from embedpipe.core.errors import LabelsError
 
 FEWEST_UNSEEN = 10
@@ -16,7 +17,7 @@ FEWEST_UNSEEN = 10
 
 
 def honest_folds(pages: LabelledPages, seed: int = 0, n_folds: int = FOLDS) -> NDArray[np.int64]:
-    """As `evaluation.grouped_folds`, of the pages that the network has not seen; the others are `LEARNT` from, (n,).
+    """As `folds.grouped_folds`, of the pages that the network has not seen; the others are `LEARNT` from, (n,).
 
     A network that was trained on a page's type gives features that contain it, also for a classifier that never saw
     the page: figures of such pages would be too high. New documents meet a classifier that has learnt from seen and

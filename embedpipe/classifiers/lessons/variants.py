@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from embedpipe.classifiers.evaluation import LabelledPages
+from embedpipe.classifiers.labelled_pages import LabelledPages
 from embedpipe.classifiers.saved.on_disk import VARIANTS
 from embedpipe.core.errors import ArtifactError, SpaceMismatchError
 from embedpipe.core.records import Document, FeatureBatch, PageFailure

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from embedpipe.classifiers.evaluation import LabelledPages
-from embedpipe.classifiers.training import labelled_pages
+from embedpipe.classifiers.labelled_pages import LabelledPages
+from embedpipe.classifiers.lessons.reading import labelled_pages
 from embedpipe.core.faiss_library import faiss
 from embedpipe.core.records import SHOWN, Example, PageRef
 from embedpipe.pages.rendering import Selection

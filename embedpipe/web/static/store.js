@@ -75,7 +75,7 @@ function take({ dictionaries, columns, count, answers }) {
   store.revision++;
 }
 
-// Labels that were set here while an answer was on its way are not in it: then it is asked for again.
+// Labels that were set or taken back here while an answer was on its way are not in it: then it is asked for again.
 let sending = Promise.resolve();
 let writes = 0;
 async function settled(ask) {
@@ -108,7 +108,7 @@ async function loadLabels() {
 }
 
 export async function loadHistory() {
-  store.history = await get("/labels/changes", { limit: 30, client });
+  store.history = await settled(() => get("/labels/changes", { limit: 30, client }));
   tell();
 }
 
@@ -223,9 +223,12 @@ export function setLabels(labels, state = "checked") {
   return sending;
 }
 
+// What is asked for meanwhile may be from before, and labels that are set next come after it.
 async function step(which) {
-  await sending.catch(() => {});
-  const done = await post(`/labels/${which}`, { client });
+  writes++;
+  const sent = sending.catch(() => {}).then(() => post(`/labels/${which}`, { client }));
+  sending = sent;
+  const done = await sent;
   await Promise.all([loadLabels(), loadHistory()]);
   return done;
 }

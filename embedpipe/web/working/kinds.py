@@ -102,7 +102,9 @@ def refit(task: Task) -> dict[str, Any]:
     """Fits a classifier again as it was fitted, or a new one, as `fit-*` do."""
     from embedpipe.classifiers.calibration.decisions import ERROR_RATE  # noqa: PLC0415 - see `embed`
     from embedpipe.classifiers.calibration.shift import never_ok  # noqa: PLC0415 - see `embed`
-    from embedpipe.classifiers.training import TrainingRecipe, fit, make_variants  # noqa: PLC0415 - see `embed`
+    from embedpipe.classifiers.lessons.reading import make_variants  # noqa: PLC0415 - see `embed`
+    from embedpipe.classifiers.lessons.recipes import TrainingRecipe  # noqa: PLC0415 - see `embed`
+    from embedpipe.classifiers.training import fit  # noqa: PLC0415 - see `embed`
 
     kind, name = str(task.wish["kind"]), task.wish.get("name") or str(task.wish["kind"])
     store, recipe = (
@@ -222,7 +224,7 @@ def plane(task: Task) -> dict[str, Any]:
 
 def confusion(task: Task) -> dict[str, Any]:
     """Judges labels by classifiers that did not see them."""
-    from embedpipe.classifiers.training import TrainingRecipe  # noqa: PLC0415 - see `embed`
+    from embedpipe.classifiers.lessons.recipes import TrainingRecipe  # noqa: PLC0415 - see `embed`
     from embedpipe.tasks import confusion as confusion_task  # noqa: PLC0415 - see `embed`
 
     task.tell(stage="judging labels by other documents")

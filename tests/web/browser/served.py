@@ -145,6 +145,14 @@ def wait_checked(page: Page, number: int) -> None:
     page.wait_for_function(begins, arg=f"{number} ")
 
 
+def wait_type(page: Page, name: str) -> None:
+    """Waits until the server has a label of a type."""
+    end = time.monotonic() + WAIT / 1000  # `wait_for_function` takes a promise for an answer, whatever it will hold
+    while all(one["type"] != name for one in page.evaluate("fetch('/types').then((a) => a.json())")["types"]):
+        assert time.monotonic() < end
+        page.wait_for_timeout(50)
+
+
 def columns(page: Page) -> dict[str, Any]:
     """What the server says of the documents."""
     answer: dict[str, Any] = page.evaluate("fetch('/documents').then((answer) => answer.json())")

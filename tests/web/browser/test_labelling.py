@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from web.browser.served import HOSTILE, TYPES, checked, columns, give_type, view, wait_checked
+from web.browser.served import HOSTILE, TYPES, checked, columns, give_type, view, wait_checked, wait_type
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -127,9 +128,7 @@ def test_a_selection_is_labelled_and_taken_back_after_a_reload(page: Page) -> No
     page.keyboard.press("Control+a")
     give_type(page, "Brief")
     wait_checked(page, before + unlabelled)
-    page.wait_for_function(
-        "() => fetch('/types').then((a) => a.json()).then((t) => t.types.some((one) => one.type === 'Brief'))"
-    )
+    wait_type(page, "Brief")
     page.reload()
     page.wait_for_selector("#head button[aria-label=Undo]:not(:disabled)")
     page.keyboard.press("Control+z")
@@ -140,6 +139,58 @@ def test_a_selection_is_labelled_and_taken_back_after_a_reload(page: Page) -> No
     wait_checked(page, before + unlabelled)
     page.keyboard.press("Control+z")
     wait_checked(page, before)
+
+
+SLOW = """part => {
+    const real = window.fetch;
+    window.held = new Promise((tell) => {
+        window.fetch = async (address, ...rest) => {
+            if (!String(address).endsWith(part) || window.release) return real(address, ...rest);
+            const gone = new Promise((done) => { window.release = done; });
+            const answer = part === "/documents" && await real(address, ...rest);
+            tell();
+            await gone;
+            return answer || real(address, ...rest);
+        };
+    });
+}"""
+"""Holds up a request until `release` is called, or the answer, where all documents are asked for."""
+
+
+def test_what_is_set_after_taking_back_stays(page: Page) -> None:
+    """A label that is given before the server has heard of the undo before it is not taken back by it."""
+    before = checked(page)
+    page.locator(".tile:not(.checked)").first.click()
+    page.evaluate(SLOW, "/labels/undo")
+    give_type(page, "Brief")
+    wait_checked(page, before + 1)
+    page.keyboard.press("Control+z")
+    page.evaluate("window.held")
+    give_type(page, "Memo")
+    page.wait_for_timeout(300)
+    page.evaluate("release()")
+    page.wait_for_function("() => document.querySelector('#toasts').innerText.includes('taken back')")
+    wait_type(page, "Memo")
+    wait_checked(page, before + 1)
+    page.keyboard.press("Control+z")
+    wait_checked(page, before)
+
+
+def test_an_answer_from_before_does_not_bring_back_what_was_taken_back(page: Page, folder: Path) -> None:
+    """Documents that were asked for before an undo, and come after it."""
+    before = checked(page)
+    page.locator(".tile:not(.checked)").first.click()
+    give_type(page, "Brief")
+    wait_checked(page, before + 1)
+    page.wait_for_selector("#head button[aria-label=Undo]:not(:disabled)")
+    page.evaluate(SLOW, "/documents")
+    os.utime(folder / "artifacts" / "sources.parquet")
+    page.evaluate("window.held")
+    page.keyboard.press("Control+z")
+    wait_checked(page, before)
+    page.evaluate("release()")
+    page.wait_for_timeout(500)
+    assert checked(page) == before
 
 
 def test_the_rest_of_a_family_gets_its_type_with_one_key(page: Page) -> None:
