@@ -194,7 +194,7 @@ def test_an_answer_from_before_does_not_bring_back_what_was_taken_back(page: Pag
 
 
 def test_the_rest_of_a_family_gets_its_type_with_one_key(page: Page) -> None:
-    """One document is taken out and keeps no label; a key labels the others, another one takes all back, and shows them."""
+    """One document is taken out and keeps no label; a key labels the others, another takes that back and shows it."""
     before = checked(page)
     page.keyboard.press("g")
     page.keyboard.press("f")
