@@ -11,7 +11,7 @@ is without a batch by which it is undone; whoever opens the labels next settles 
 """
 
 import contextlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -109,6 +109,7 @@ class LabelBook:
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
         self._checked, self._suggested, self._confirmed, self._journal = _Read(), _Read(), _Read(), _Read()
+        self._open: Tables | None = None
 
     def checked(self) -> Labels:
         """labels.csv; not to be changed."""
@@ -116,8 +117,11 @@ class LabelBook:
         return labels
 
     def suggested(self) -> Labels:
-        """Labels that nobody has checked; not to be changed."""
-        return self._beside(self._suggested, suggested_file(self._workspace))
+        """Labels that nobody has checked, of what has no checked one; not to be changed."""
+        kept, checked = self._beside(self._suggested, suggested_file(self._workspace)), self.checked()
+        if self._open is None or self._open[0] is not kept or self._open[1] is not checked:
+            self._open = kept, checked, open_of(kept, checked)
+        return self._open[2]
 
     def confirmed(self) -> Labels:
         """Checked labels that were kept when they were told to be likely wrong, with the type that was kept."""
@@ -129,7 +133,8 @@ class LabelBook:
         return labels
 
     def _copies(self) -> Tables:
-        return _copy(self.checked()), _copy(self.suggested()), _copy(self.confirmed())
+        suggested = self._beside(self._suggested, suggested_file(self._workspace))
+        return _copy(self.checked()), _copy(suggested), _copy(self.confirmed())
 
     def entries(self) -> list[Entry]:
         """The batches, newest first."""
@@ -160,7 +165,7 @@ class LabelBook:
                 entries.append(Entry(number, now(), batch.client, batch.state, changes))
             told = [entry for entry in entries if entry.changes]
             self._keep(tables, [batches_of.batch_line(entry) for entry in told])
-        labels, suggested, _ = (table.count for table in tables)
+        labels, suggested = _counts(tables)
         return [Done(e.number if e.changes else 0, tuple(e.changes), (), labels, suggested) for e in entries]
 
     def undo(self, number: int | None = None, client: str = "") -> Done:
@@ -189,7 +194,7 @@ class LabelBook:
                 _set(tables, key, wanted)
                 changed[key] = current, wanted
             self._keep(tables, [batches_of.turn_line(entry.number, changed, undo=undo)])
-        labels, suggested, _ = (table.count for table in tables)
+        labels, suggested = _counts(tables)
         return Done(entry.number, tuple(changed), tuple(dict.fromkeys(left)), labels, suggested)
 
     def settle(self) -> None:
@@ -265,6 +270,34 @@ def is_confirmed(confirmed: Labels, sha256: str, page_number: int, kind: str) ->
     return any(row is not None and row.label == kind for row in rows)
 
 
+def open_of(suggested: Labels, checked: Labels) -> Labels:
+    """Suggested labels without those that a checked one goes before, however that came: of the same document or page.
+
+    A checked label of a page goes before a suggested one of its document, too. Lines that do not count stay in their
+    file: when the checked label is taken back, the suggestion is there again.
+    """
+    is_open = _is_open(checked)
+    rows = {key: row for key, row in suggested.rows.items() if is_open(key)}
+    return suggested if len(rows) == suggested.count else replace(suggested, rows=rows)
+
+
+def _is_open(checked: Labels) -> Callable[[Key], bool]:
+    """Whether no checked label goes before a suggested one of a document or page."""
+    paged = {sha256 for sha256, page in checked.rows if page}
+
+    def is_open(key: Key) -> bool:
+        sha256, page = key
+        return key not in checked.rows and (sha256, 0) not in checked.rows and (page > 0 or sha256 not in paged)
+
+    return is_open
+
+
+def _counts(tables: Tables) -> tuple[int, int]:
+    """How many checked and suggested labels there are."""
+    checked, suggested, _ = tables
+    return checked.count, open_of(suggested, checked).count
+
+
 def read_beside(workspace: Workspace, file: Path) -> Labels:
     """Labels of `suggested_file` or `confirmed_file`; empty where there are none.
 
@@ -318,11 +351,11 @@ def _decide(tables: Tables, batch: Batch, paths: Mapping[str, str]) -> dict[Key,
         raise LabelsError(f"{batch.state!r} is no state of a label: {' or '.join(STATES)}")
     checked, suggested, confirmed = tables
     wanted = {decision.key: decision for decision in batch.decisions}
-    before = {key: _state(tables, key) for key in wanted}
+    before, is_open = {key: _state(tables, key) for key in wanted}, _is_open(checked)
     new = [
         Label(d.document_sha256, paths.get(d.document_sha256, d.document_sha256), d.kind, d.page_number, d.group)
         for d in wanted.values()
-        if d.kind is not None and (batch.state != SUGGESTED or d.key not in checked.rows)
+        if d.kind is not None and (batch.state != SUGGESTED or is_open(d.key))
     ]
     table = suggested if batch.state == SUGGESTED else checked
     table.add(new)

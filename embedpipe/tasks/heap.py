@@ -2,8 +2,10 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -26,11 +28,13 @@ BLANK = "blank"
 SHOWN_STATUSES = (*STATUSES, BLANK)
 """Of documents, in the order in which `columns` numbers them."""
 
-UNKNOWN, SUGGESTED, CHECKED = 0, 1, 2
-"""States of a label in `columns`."""
+UNKNOWN, SUGGESTED, CHECKED, PARTLY = range(4)
+STATES = ("none", "suggested", "checked", "partly")
+"""States of a document's label: their numbers in `columns`, and their names; `partly`: pages of it are checked."""
 
 _FORMAT = 1
 _DIGITS = 4
+_FIRST = frozenset({1})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,6 +48,7 @@ class Stock:
         kinds: Kind of source of its first page.
         silent: Whether nothing is on its pages, (n,).
         rows: The place of each document in these.
+        speaking: Numbers of the stored pages that say something, of each document where these are not page 1 alone.
     """
 
     documents: list[str]
@@ -52,6 +57,7 @@ class Stock:
     kinds: list[str]
     silent: NDArray[np.bool_]
     rows: dict[str, int]
+    speaking: Mapping[str, frozenset[int]] = field(default_factory=dict)
 
     @classmethod
     def empty(cls) -> "Stock":
@@ -145,7 +151,8 @@ def stock(workspace: Workspace, store: FeatureStore) -> Stock:
         store: The features.
     """
     pages = store.pages().sort_values(["document_sha256", "page_index"])
-    silent = pages["outcome"].isin(SAYS_NOTHING).groupby(pages["document_sha256"]).all()
+    is_silent = pages["outcome"].isin(SAYS_NOTHING)
+    silent = is_silent.groupby(pages["document_sha256"]).all()
     firsts = pages.drop_duplicates("document_sha256")
     sources = workspace.sources()
     columns = zip(firsts["document_sha256"], firsts["source"], firsts["page_count"], firsts["source_kind"], strict=True)
@@ -161,7 +168,18 @@ def stock(workspace: Workspace, store: FeatureStore) -> Stock:
         [kind for *_, kind in found],
         silent.reindex(documents).to_numpy(bool),
         {sha256: row for row, sha256 in enumerate(documents)},
+        _speaking(pages["document_sha256"].tolist(), pages["page_index"].tolist(), is_silent.tolist()),
     )
+
+
+def _speaking(documents: list[str], indices: list[int], silent: list[bool]) -> dict[str, frozenset[int]]:
+    """See `Stock.speaking`; the pages lie document by document."""
+    found: dict[str, frozenset[int]] = {}
+    for sha256, rows in groupby(zip(documents, indices, silent, strict=True), key=itemgetter(0)):
+        own = frozenset(index + 1 for _, index, nothing in rows if not nothing)
+        if own != _FIRST:
+            found[sha256] = own
+    return found
 
 
 def survey(workspace: Workspace, store: FeatureStore, bundle: ClassifierBundle | None) -> Survey:
@@ -195,16 +213,46 @@ def survey(workspace: Workspace, store: FeatureStore, bundle: ClassifierBundle |
     )
 
 
-def labels_of(labels: Labels) -> tuple[dict[str, str], dict[str, int]]:
-    """The label of each document as a whole, and how many labelled pages each has, by SHA-256."""
+def labels_of(labels: Labels) -> tuple[dict[str, str], dict[str, dict[int, str]]]:
+    """The label of each document as a whole, and those of its pages by their numbers, by SHA-256."""
     whole: dict[str, str] = {}
-    pages: dict[str, int] = {}
+    pages: dict[str, dict[int, str]] = {}
     for (sha256, page), row in labels.rows.items():
         if page:
-            pages[sha256] = pages.get(sha256, 0) + 1
+            pages.setdefault(sha256, {})[page] = row.label
         else:
             whole[sha256] = row.label
     return whole, pages
+
+
+def standing(
+    held: Stock,
+    sha256: str,
+    checked: tuple[Mapping[str, str], Mapping[str, Mapping[int, str]]],
+    guessed: Mapping[str, str],
+) -> tuple[str | None, int]:
+    """What a document is labelled as, and the state of that.
+
+    A document is checked by a label of its own, or where all its pages that say something have checked labels, as those
+    of a pile; of pages of several types it has no one label.
+
+    Args:
+        held: The documents.
+        sha256: The document.
+        checked: Checked labels, as of `labels_of`.
+        guessed: Suggested labels of whole documents.
+    """
+    whole, pages = checked
+    if sha256 in whole:
+        return whole[sha256], CHECKED
+    own = pages.get(sha256)
+    if own:
+        speaking = held.speaking.get(sha256, _FIRST)
+        if speaking - own.keys():
+            return None, PARTLY
+        kinds = {own[number] for number in speaking or own}
+        return (kinds.pop() if len(kinds) == 1 else None), CHECKED
+    return guessed.get(sha256), SUGGESTED if sha256 in guessed else UNKNOWN
 
 
 def columns(
@@ -225,14 +273,14 @@ def columns(
     whole, pages = labels_of(checked)
     guessed, _ = labels_of(suggested)
     classes = found.classes if found is not None else ()
-    types = list(dict.fromkeys([*classes, *sorted({*whole.values(), *guessed.values()})]))
+    of_pages = {kind for own in pages.values() for kind in own.values()}
+    types = list(dict.fromkeys([*classes, *sorted({*whole.values(), *guessed.values(), *of_pages})]))
     number = {kind: place for place, kind in enumerate(types)}
     folders = [os.path.dirname(path) for path in held.paths]
     folder_names = sorted(set(folders))
     folder_number = {name: place for place, name in enumerate(folder_names)}
     kinds = sorted(set(held.kinds))
-    told = [whole.get(sha256) or guessed.get(sha256) for sha256 in held.documents]
-    states = [CHECKED if sha256 in whole else SUGGESTED if sha256 in guessed else UNKNOWN for sha256 in held.documents]
+    stands = [standing(held, sha256, (whole, pages), guessed) for sha256 in held.documents]
     return {
         "dictionaries": {
             "type": types,
@@ -245,12 +293,12 @@ def columns(
             "name": [os.path.basename(path) for path in held.paths],
             "folder": [folder_number[name] for name in folders],
             "pages": held.pages.tolist(),
-            "label": [-1 if kind is None else number[kind] for kind in told],
-            "label_state": states,
+            "label": [-1 if kind is None else number[kind] for kind, _ in stands],
+            "label_state": [state for _, state in stands],
             **_answers(held, found),
             "doubt": [rounded(doubt.get(sha256)) for sha256 in held.documents],
             "source_kind": [kinds.index(kind) for kind in held.kinds],
-            "page_labels": [pages.get(sha256, 0) for sha256 in held.documents],
+            "page_labels": [len(pages.get(sha256, ())) for sha256 in held.documents],
         },
     }
 

@@ -10,10 +10,10 @@ from functools import cached_property
 from typing import TypeVar
 
 from embedpipe.core.errors import EmbedpipeError
-from embedpipe.store.labels import Label, Labels
+from embedpipe.store.labels import Labels
 from embedpipe.store.workspace import Workspace
-from embedpipe.tasks.decide import CHECKED, SUGGESTED, Batch, Done, LabelBook
-from embedpipe.tasks.heap import labels_of
+from embedpipe.tasks.decide import Batch, Done, LabelBook
+from embedpipe.tasks.heap import STATES, Stock, labels_of, standing
 from embedpipe.tasks.label_batches import Entry
 
 T = TypeVar("T")
@@ -37,7 +37,7 @@ class Held:
     confirmed: Labels
 
     @cached_property
-    def known(self) -> tuple[dict[str, str], dict[str, int]]:
+    def known(self) -> tuple[dict[str, str], dict[str, dict[int, str]]]:
         """The checked labels, as of `heap.labels_of`; not to be changed."""
         return labels_of(self.checked)
 
@@ -46,13 +46,10 @@ class Held:
         """The suggested label of each document as a whole, by SHA-256; not to be changed."""
         return labels_of(self.suggested)[0]
 
-    def of(self, sha256: str) -> tuple[Label | None, str]:
-        """The label of a document as a whole, if it has one, and its state: `checked`, `suggested` or `none`."""
-        for labels, state in ((self.checked, CHECKED), (self.suggested, SUGGESTED)):
-            row = labels.rows.get((sha256, 0))
-            if row is not None:
-                return row, state
-        return None, "none"
+    def of(self, sha256: str, stock: Stock | None) -> tuple[str | None, str]:
+        """What a document is labelled as, if it has one label, and the name of its state in `heap.STATES`."""
+        kind, state = standing(stock or Stock.empty(), sha256, self.known, self.guessed)
+        return kind, STATES[state]
 
 
 @dataclass(slots=True)

@@ -14,6 +14,7 @@ from web.asking import hub_of, when_ready
 
 from embedpipe.store.sorted_ledger import RESERVED
 from embedpipe.store.workspace import Workspace
+from embedpipe.tasks import label
 from embedpipe.tasks.decide import Batch, Decision, LabelBook, batches_file, suggested_file
 from embedpipe.web import hub as hub_module
 from embedpipe.web.scribe import Scribe
@@ -89,6 +90,57 @@ def test_suggested_labels_do_not_teach_and_checking_one_takes_it_over(client: Te
     assert kept(artifacts)[document] == "paper"
     client.post("/labels/undo", json={})
     assert client.get(f"/documents/{document}").json()["label_state"] == "suggested"
+
+
+def test_a_suggestion_does_not_lie_beside_a_label_of_the_command(client: TestClient, artifacts: Path) -> None:
+    """Whoever gives the checked label, of the document or of a page; taken back, the suggestion is there as it was."""
+    one, other = unlabelled(client)[:2]
+    workspace = Workspace(artifacts)
+    give(client, (one, "letter"), (other, "letter"), state="suggested")
+    when_ready(client, "/documents")
+    before = client.get(f"/documents/{one}").json()
+
+    def suggested() -> set[str]:
+        book = LabelBook(workspace)
+        return {sha256 for sha256, _ in book.suggested().rows}
+
+    listed = artifacts / "list.csv"
+    listed.write_text(f"document,label,page\n{one},paper,\n{other},paper,1\n", encoding="utf-8")
+    label.take(workspace, str(listed))
+    assert suggested() == set()
+    row = client.get(f"/documents/{one}").json()
+    assert (row["label"], row["label_state"]) == ("paper", "checked")
+    columns = client.get("/documents").json()["columns"]
+    assert 1 not in columns["label_state"]
+    assert give(client, (other, "letter"), state="suggested").json()["changed"] == 0
+    label.undo(workspace)
+    assert suggested() == {one, other}
+    assert client.get(f"/documents/{one}").json() == before
+    assert give(client, (other, "paper")).json()["suggested"] == 1
+    assert client.post("/labels/undo", json={}).json()["suggested"] == 2
+
+
+def test_a_pile_is_checked_by_the_labels_of_its_pages(client: TestClient) -> None:
+    """One by one partly, then wholly: in the list, its filters, the document, the event, the families, the queue."""
+    when_ready(client, "/documents")
+    table = client.get("/documents", params={"label_state": "none"}).json()["columns"]
+    pile, pages = next((d, n) for d, n in zip(table["document"], table["pages"], strict=True) if n > 1)
+    left = client.get("/queue").json()["left"]
+    for last, state in ((1, "partly"), (pages, "checked")):
+        rows = [{"document": pile, "page": page, "type": f"t{page > 1}"} for page in range(1, last + 1)]
+        start = client.get("/events").json()["next"]
+        assert client.post("/labels", json={"labels": rows}).status_code == 200
+        [told] = [e for e in client.get("/events", params={"since": start}).json()["events"] if e["event"] == "labels"]
+        assert told["changed"] == [{"document": pile, "label": None, "label_state": state}]
+        assert client.get(f"/documents/{pile}").json()["label_state"] == state
+        found = client.get("/documents", params={"label_state": state}).json()["columns"]["document"]
+        assert pile in found
+        assert pile not in unlabelled(client)
+        assert client.get("/queue").json()["left"] == left - 1
+    answered = client.post("/suggestions", json={"status": ["ok", "ambiguous", "novel"], "documents": [pile]})
+    assert answered.json()["changed"] == 0
+    client.post("/labels/undo", json={})
+    assert client.get(f"/documents/{pile}").json()["label_state"] == "partly"
 
 
 def test_answers_of_the_classifier_become_suggestions(client: TestClient) -> None:

@@ -219,6 +219,22 @@ def test_only_folders_below_an_inbox_are_embedded(
     assert (job["state"], job["result"]["documents"]) == ("done", 1)
 
 
+def test_a_folder_whose_name_is_not_utf_8_is_embedded(
+    serving: Callable[..., TestClient], make_pdf: Callable[..., Path], tmp_path: Path
+) -> None:
+    """It is told, and taken, as paths in tables are; so written, no way leads out of the inbox."""
+    named = tmp_path / "inbox" / os.fsdecode(b"2026-\xe4")
+    named.mkdir(parents=True)
+    make_pdf("new.pdf", ["new"]).rename(named / "new.pdf")
+    client = serving(inboxes=(tmp_path / "inbox",))
+    [folder] = client.get("/inboxes").json()["inboxes"][0]["folders"]
+    assert folder == "bytes:2026-%E4"
+    job = when_over(client, client.post("/embed", json={"inbox": 0, "folder": folder}).json()["job"])
+    assert (job["state"], job["result"]["documents"]) == ("done", 1)
+    for wrong in ("bytes:%2E%2E", "bytes:%2Fetc", "bytes:a%00b"):
+        assert client.post("/embed", json={"inbox": 0, "folder": wrong}).status_code == 403
+
+
 def test_too_many_jobs_are_refused(serving: Callable[..., TestClient]) -> None:
     """With a time to come again."""
     client = serving(caps=Caps(jobs=0))

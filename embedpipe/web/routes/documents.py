@@ -16,7 +16,7 @@ from embedpipe.core.display import path_to_text
 from embedpipe.core.tables import csv_bytes
 from embedpipe.store.features import FeatureStore
 from embedpipe.store.labels import Labels
-from embedpipe.tasks.heap import CHECKED, SUGGESTED, UNKNOWN, Stock, Survey, columns
+from embedpipe.tasks.heap import CHECKED, STATES, Stock, Survey, columns
 from embedpipe.web.hub import Hub
 from embedpipe.web.pictures import as_webp
 from embedpipe.web.problems import ProblemError, as_json
@@ -27,7 +27,7 @@ router = APIRouter(responses=PROBLEMS)
 _MOST = 10_000_000
 _LARGE = 1400
 _SIZES = (200, 2000)
-_STATES = {"none": UNKNOWN, "suggested": SUGGESTED, "checked": CHECKED}
+_STATES = {name: number for number, name in enumerate(STATES)}
 _SORTS = ("path", "confidence", "margin", "novelty", "doubt", "pages")
 _IMMUTABLE = {"Cache-Control": "private, max-age=31536000, immutable"}
 _MAY_CHANGE = {"Cache-Control": "private, max-age=60"}
@@ -126,7 +126,7 @@ def documents(
     request: Request,
     hub: TheHub,
     type: Annotated[list[str] | None, Query(description="Only documents of this label, else answer.")] = None,  # noqa: A002
-    label_state: Annotated[list[str] | None, Query(description="none, suggested or checked.")] = None,
+    label_state: Annotated[list[str] | None, Query(description="none, suggested, checked or partly.")] = None,
     status: Annotated[list[str] | None, Query(description="ok, ambiguous, novel or blank.")] = None,
     folder: Annotated[str | None, Query(description="Only documents in this folder, or below it.")] = None,
     text: Annotated[str, Query(max_length=200, description="Words that the path has, in any case.")] = "",
@@ -176,8 +176,9 @@ def _filtered(
     rows: list[int] = list(range(len(own["document"])))
     if types:
         wanted = {known["type"].index(kind) for kind in types if kind in known["type"]}
-        label, told = own["label"], own["type"]
-        rows = [row for row in rows if (label[row] if label[row] >= 0 else told[row]) in wanted]
+        told_of = zip(own["label"], own["type"], own["label_state"], strict=True)
+        counts_as = [label if label >= 0 or state == CHECKED else told for label, told, state in told_of]
+        rows = [row for row in rows if counts_as[row] in wanted]
     if states:
         numbers = {_STATES[state] for state in states if state in _STATES}
         rows = [row for row in rows if own["label_state"][row] in numbers]
@@ -209,7 +210,6 @@ def _ordered(table: Table, rows: list[int], sort: str, order: str) -> list[int]:
 
 def _as_csv(table: Table, rows: Sequence[int]) -> bytes:
     own, known = table.columns, table.dictionaries
-    states = {number: name for name, number in _STATES.items()}
 
     def named(name: str, row: int, dictionary: str) -> str:
         return known[dictionary][own[name][row]] if own[name][row] >= 0 else ""
@@ -218,7 +218,7 @@ def _as_csv(table: Table, rows: Sequence[int]) -> bytes:
         return {
             "path": path_to_text(os.path.join(known["folder"][own["folder"][row]], own["name"][row])),
             "label": named("label", row, "type"),
-            "label_state": states[own["label_state"][row]],
+            "label_state": STATES[own["label_state"][row]],
             "type": named("type", row, "type"),
             "status": named("status", row, "status"),
             **{name: own[name][row] for name in _AS_THEY_ARE},
@@ -234,19 +234,18 @@ def document(hub: TheHub, document: str) -> dict[str, Any]:
     held, place = stored(hub, sha256)
     pages = hub.of_store("pages by document", _pages_by_document) or {}
     labels, (_, found) = hub.scribe.labels(), hub.survey()
-    shown, state = labels.of(sha256)
-    marked = sha256 in labels.known[1]
-    own = {n: r.label for (d, n), r in labels.checked.rows.items() if d == sha256 and n} if marked else {}
+    label, state = labels.of(sha256, held)
+    row = labels.checked.rows.get((sha256, 0))
     return {
         "document": sha256,
         "path": held.paths[place],
         "paths": hub.sources().paths(sha256) or [held.paths[place]],
         "pages": int(held.pages[place]),
         "page_list": pages.get(sha256, []),
-        "label": shown.label if shown else None,
+        "label": label,
         "label_state": state,
-        "group": shown.group if shown and state == "checked" else "",
-        "page_labels": {str(number): kind for number, kind in sorted(own.items())},
+        "group": row.group if row else "",
+        "page_labels": {str(number): kind for number, kind in sorted(labels.known[1].get(sha256, {}).items())},
         "source_kind": held.kinds[place] or None,
         "answer": _answer(found, sha256),
     }

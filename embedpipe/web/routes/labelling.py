@@ -144,12 +144,12 @@ def _tell(hub: Hub, done: Done, client: str, *, undone: bool) -> None:
     hub.note_labels()
     if not done.number:
         return
-    labels = hub.scribe.labels()
+    labels, held = hub.scribe.labels(), hub.stock()
     documents = list(dict.fromkeys(sha256 for sha256, _ in done.changed))
     changed = []
     for sha256 in documents[:_MOST_TOLD]:
-        shown, state = labels.of(sha256)
-        changed.append({"document": sha256, "label": shown.label if shown else None, "label_state": state})
+        label, state = labels.of(sha256, held)
+        changed.append({"document": sha256, "label": label, "label_state": state})
     hub.events.publish(
         "labels",
         by=client,
@@ -272,7 +272,7 @@ def suggestions(hub: TheHub, wish: Suggest) -> dict[str, Any]:
         )
     wanted = {STATUSES.index(one) for one in wish.status if one in STATUSES}
     only = None if wish.documents is None else set(wish.documents)
-    checked, _ = hub.scribe.labels().known
+    checked, of_pages = hub.scribe.labels().known
     paths = hub.paths()
     decisions = [
         Decision(sha256, found.classes[int(found.probabilities[row].argmax())])
@@ -280,6 +280,7 @@ def suggestions(hub: TheHub, wish: Suggest) -> dict[str, Any]:
         if int(found.status[row]) in wanted
         and sha256 in paths
         and sha256 not in checked
+        and sha256 not in of_pages
         and (only is None or sha256 in only)
     ]
     return {**_kept(hub, Batch(decisions, SUGGESTED, wish.client), paths), "answers": state}
@@ -313,7 +314,7 @@ def families(
     space = hub.space()
     values, data = hub.result("families", "families of documents", of, {**of, "space": space}, "", refresh=refresh)
     labels, (_, found) = hub.scribe.labels(), hub.survey()
-    (checked, _), guessed = labels.known, labels.guessed
+    (checked, of_pages), guessed = labels.known, labels.guessed
     rows = []
     for row in data["families"] if data else ():
         members: list[str] = row["documents"]
@@ -323,7 +324,7 @@ def families(
                 "representative": {"document": members[0], "page": row["page"]},
                 "coherence": row["coherence"],
                 "documents": members,
-                "unlabelled": sum(sha256 not in checked for sha256 in members),
+                "unlabelled": sum(sha256 not in checked and sha256 not in of_pages for sha256 in members),
                 "labelled": labelled,
                 "suggested": suggested,
                 "type": next(iter(labelled), None),

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from embedpipe.classifiers.bundles import CLASSIFIERS
 from embedpipe.core import versions
-from embedpipe.core.display import path_to_text
+from embedpipe.core.display import path_to_text, text_to_path
 from embedpipe.core.errors import UnknownNameError, UsageError
 from embedpipe.core.tables import csv_bytes
 from embedpipe.tasks import classifiers as classifiers_task
@@ -57,7 +57,9 @@ class Embed(BaseModel):
     )
     batch: str | None = Field(None, max_length=40)
     inbox: int | None = None
-    folder: str = Field("", max_length=_LONGEST)
+    folder: str = Field(
+        "", max_length=_LONGEST, description="As of /inboxes; bytes that are not UTF-8 are named `bytes:%XX...`."
+    )
     label_by_folder: bool = False
     retry_failed: bool = False
 
@@ -171,8 +173,8 @@ def inboxes(hub: TheHub) -> dict[str, Any]:
             entries = sorted(entry.name for entry in os.scandir(inbox) if entry.is_dir() and entry.name[0] != ".")
         except OSError:
             entries = []
-        path = path_to_text(str(inbox))
-        found.append({"inbox": number, "name": folder_name(inbox), "path": path, "folders": entries[:_FOLDERS]})
+        path, entries = path_to_text(str(inbox)), [path_to_text(name) for name in entries[:_FOLDERS]]
+        found.append({"inbox": number, "name": folder_name(inbox), "path": path, "folders": entries})
     return {"inboxes": found}
 
 
@@ -214,7 +216,7 @@ def _below_inbox(hub: Hub, number: int, folder: str) -> str:
     """A folder of an inbox as it really lies; raises ProblemError for what is not below it."""
     if not 0 <= number < len(hub.settings.inboxes):
         raise ProblemError("forbidden", "no such inbox: folders are only taken from those that --inbox names")
-    root = os.path.realpath(hub.settings.inboxes[number])
+    root, folder = os.path.realpath(hub.settings.inboxes[number]), text_to_path(folder)
     if "\0" in folder or os.path.isabs(folder):
         raise ProblemError("forbidden", "name a folder below the inbox, without a slash at its beginning")
     wanted = os.path.realpath(os.path.join(root, folder))

@@ -58,7 +58,12 @@ export function PageStrip({ id, pages, page, onPage }) {
 // The label that a document has, and whether somebody has checked it.
 export const Labelled = ({ type, state }) => html`
   <p class="labelled">
-    <${Type} name=${nameOf(type)} number=${typeNumber(type)} />
+    ${
+      (type || state !== "partly") &&
+      html`
+        <${Type} name=${type ? nameOf(type) : say("several types")} number=${typeNumber(type)} />
+      `
+    }
     <${Mark} state=${state} />
   </p>
 `;

@@ -6,14 +6,13 @@ import { Grid, Thumb } from "./grid.js";
 import { count, say, share } from "./i18n.js";
 import { useKeys } from "./keys.js";
 import { LongList } from "./list.js";
-import { askType, label, NO_TYPE, nameOf } from "./labelling.js";
+import { askType, label, NO_TYPE, nameOf, takeBack, useTakenBack } from "./labelling.js";
 import { Empty, Type } from "./pieces.js";
-import { CHECKED, isReadOnly, sizesOf, store, typeName, typeNumber, useStore } from "./store.js";
-import { html, useEffect, useMemo, useState } from "./vendor/preact.js";
+import { isOpen, isReadOnly, sizesOf, store, typeName, typeNumber, useStore } from "./store.js";
+import { html, useEffect, useMemo, useRef, useState } from "./vendor/preact.js";
 
 const MOST_KEYS = 9;
 
-const isOpen = (row) => store.documents.state[row] !== CHECKED;
 const rowsOf = (family) =>
   Uint32Array.from(family.documents.map((id) => store.documents.rowOf.get(id)).filter((row) => row !== undefined));
 // How many documents of a family are still to be labelled.
@@ -83,7 +82,8 @@ export function Families({ values }) {
   const hasLeft = (one) => lefts.get(one) > 0;
   const family = families.find((one) => String(one.family) === values.family) || families.find(hasLeft) || families[0];
   const place = families.indexOf(family);
-  useEffect(() => setOut(new Set()), [family?.family]);
+  const taken = useRef(new Map()); // what was out of each family when it was labelled, by its first document
+  useEffect(() => setOut(new Set(taken.current.get(family?.documents[0]))), [family?.documents[0]]);
   const types = useMemo(() => (family ? offered(family) : []), [family, store.revision]);
   const rows = useMemo(() => (family ? rowsOf(family) : new Uint32Array()), [family]);
   const rest = family
@@ -100,9 +100,14 @@ export function Families({ values }) {
   };
   const give = (type) => {
     if (!type || !rest.length || isReadOnly()) return;
+    taken.current.set(family.documents[0], out);
     label(rest, type);
     onward();
   };
+  useTakenBack(({ documents }) => {
+    const back = families.find((one) => documents.some((id) => one.documents.includes(id)));
+    if (back) change({ family: back.family, ...CLOSED });
+  });
   const other = () =>
     askType({
       title: say("Type of the rest of this family ({})", count(rest.length)),
@@ -119,6 +124,7 @@ export function Families({ values }) {
     j: () => goTo(place + 1),
     k: () => goTo(place - 1),
     s: onward,
+    u: takeBack,
     ArrowDown: () => goTo(place + 1),
     ArrowUp: () => goTo(place - 1),
     Escape: () => {

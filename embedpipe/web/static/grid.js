@@ -4,7 +4,7 @@ import { share, say } from "./i18n.js";
 import { nameOf } from "./labelling.js";
 import { usePicture } from "./loader.js";
 import { stateName, Type } from "./pieces.js";
-import { CHECKED, LABEL_STATES, store, typeName, typeOf, NONE } from "./store.js";
+import { CHECKED, LABEL_STATES, PARTLY, store, typeName, typeOf, NONE } from "./store.js";
 import { html, useLayoutEffect, useMemo, useRef, useState } from "./vendor/preact.js";
 
 export const SIZES = { small: [92, 128], medium: [150, 216], large: [236, 330] };
@@ -31,11 +31,12 @@ function Tile({ row, active, chosen, place, total, withStrip }) {
   const id = documents.id[row];
   const type = typeOf(row);
   const state = documents.state[row];
+  const name = state === CHECKED && type < 0 ? say("several types") : nameOf(typeName(type));
   const status = documents.status[row] < 0 ? "" : documents.statuses[documents.status[row]];
   const more = documents.pages[row] - 1;
   const said = [
     documents.name[row],
-    nameOf(typeName(type)) || say("no type"),
+    name || say("no type"),
     state === NONE ? (status ? stateName(status) : "") : stateName(LABEL_STATES[state]),
   ]
     .filter(Boolean)
@@ -82,11 +83,11 @@ function Tile({ row, active, chosen, place, total, withStrip }) {
       }
       <span class="name"><bdi>${documents.name[row]}</bdi></span>
       <span class="line">
-        <${Type} name=${nameOf(typeName(type))} number=${type} />
+        <${Type} name=${name} number=${type} />
         ${
           state !== NONE
             ? html`
-                <span class="dim number" title=${stateName(LABEL_STATES[state])}>${state === CHECKED ? "" : "?"}</span>
+                <span class="dim number" title=${stateName(LABEL_STATES[state])}>${{ [CHECKED]: "", [PARTLY]: "◐" }[state] ?? "?"}</span>
               `
             : html`
                 <span class=${`dot ${status}`}></span>

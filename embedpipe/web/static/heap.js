@@ -7,7 +7,7 @@ import { Grid, SIZES } from "./grid.js";
 import { give, label, labelAsked, nameOf } from "./labelling.js";
 import { csv, download, Empty, stateName, toast } from "./pieces.js";
 import { clear, select, useSelection } from "./selection.js";
-import { CHECKED, isReadOnly, LABEL_STATES, sizesOfTypes, store, typeName, typeOf, useStore } from "./store.js";
+import { isOpen, isReadOnly, LABEL_STATES, sizesOfTypes, store, typeName, typeOf, useStore } from "./store.js";
 import { html, useMemo } from "./vendor/preact.js";
 
 const NO_TYPE_YET = " "; // no type is called so
@@ -150,6 +150,7 @@ function Filters({ values }) {
         ["none", say("not labelled")],
         ["suggested", say("suggested")],
         ["checked", say("checked")],
+        ["partly", say("partly checked")],
       ]}
       all=${say("labelled or not")}
     />
@@ -235,7 +236,7 @@ export function SelectionBar({ ids, children }) {
 export async function acceptAnswers(ids) {
   const labels = ids
     .map((document) => ({ document, row: store.documents.rowOf.get(document) }))
-    .filter(({ row }) => typeOf(row) >= 0 && store.documents.state[row] !== CHECKED)
+    .filter(({ row }) => typeOf(row) >= 0 && isOpen(row))
     .map(({ document, row }) => ({ document, type: typeName(typeOf(row)) }));
   if (!labels.length) toast(say("Nothing to accept: what is chosen is labelled, or has no answer."));
   else if (new Set(labels.map(({ type }) => type)).size === 1)

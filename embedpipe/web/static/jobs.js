@@ -20,6 +20,21 @@ const COUNTED = {
   duplicates: () => say("files that are there twice"),
   failed_files: () => say("files not read"),
 };
+// Of failures, by the words that `embed --json` has for them.
+const KINDS = {
+  encrypted: () => say("protected"),
+  no_pages: () => say("no pages"),
+  not_a_document: () => say("no document"),
+  page_error: () => say("damaged page"),
+  too_large: () => say("too large"),
+  timeout: () => say("too slow"),
+  memory: () => say("too little memory"),
+  crash: () => say("crash"),
+  unreadable: () => say("cannot be read"),
+  needs_converter: () => say("needs a converter"),
+  other_format: () => say("other format"),
+  upload: () => say("not sent"),
+};
 const UPLOADED = /^.*[\\/]serve[\\/]uploads[\\/][^\\/]+[\\/]/; // where the server keeps what was sent to it
 const isOver = (job) => !["running", "queued"].includes(job.state);
 
@@ -61,7 +76,7 @@ export function Failures({ failures }) {
               (failure, number) => html`
                 <tr key=${number}>
                   <td><bdi>${failure.path.replace(UPLOADED, "")}</bdi></td>
-                  <td><bdi>${failure.kind}</bdi></td>
+                  <td><bdi>${KINDS[failure.kind]?.() ?? failure.kind}</bdi></td>
                   <td><bdi>${failure.message}</bdi></td>
                 </tr>
               `,

@@ -57,10 +57,23 @@ export const labelAsked = (ids) =>
     done: (type) => label(ids, type),
   });
 
-async function stepBack(action, message) {
+const watchers = new Set();
+// What a view does when something was taken back, by whatever key or button: it shows that again.
+export function useTakenBack(action) {
+  const latest = useRef(action);
+  latest.current = action;
+  useEffect(() => {
+    const watcher = (done) => latest.current(done);
+    watchers.add(watcher);
+    return () => watchers.delete(watcher);
+  }, []);
+}
+
+async function stepBack(action, message, shown = []) {
   dropOffers();
   try {
     const done = await action();
+    for (const watcher of shown) watcher(done);
     toast(
       message(done.changed) +
         (done.kept?.length
@@ -73,7 +86,11 @@ async function stepBack(action, message) {
   }
 }
 export const takeBack = () =>
-  stepBack(undo, (number) => (number === 1 ? say("One label taken back") : say("{} labels taken back", count(number))));
+  stepBack(
+    undo,
+    (number) => (number === 1 ? say("One label taken back") : say("{} labels taken back", count(number))),
+    watchers,
+  );
 export const doAgain = () =>
   stepBack(redo, (number) => (number === 1 ? say("One label set again") : say("{} labels set again", count(number))));
 

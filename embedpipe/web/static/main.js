@@ -6,7 +6,7 @@ import { toGo, useKeys } from "./keys.js";
 import { doAgain, takeBack, TypeDialogs } from "./labelling.js";
 import { Dialog, Empty, Failed, Icon, Toasts, Waiting } from "./pieces.js";
 import { carried, fromAddress } from "./selection.js";
-import { counts, isReadOnly, listen, store, useStore } from "./store.js";
+import { counts, isReadOnly, listen, store, toAsk, useStore } from "./store.js";
 import { html, render, useEffect, useErrorBoundary, useRef, useState } from "./vendor/preact.js";
 import { Confusion } from "./confusion.js";
 import { Families } from "./families.js";
@@ -57,7 +57,7 @@ function Rail({ view }) {
   const rail = useRef(null);
   // On a phone the rail is wider than the screen.
   useEffect(() => rail.current.querySelector("[aria-current]").scrollIntoView({ block: "nearest", inline: "center" }), [view]);
-  const sizes = { heap: documents?.count, queue: documents ? documents.count - counts().checked : undefined };
+  const sizes = { heap: documents?.count, queue: documents ? toAsk() : undefined };
   return html`
     <nav id="rail" ref=${rail} aria-label=${say("Views")}>
       <div class="brand">
@@ -128,7 +128,7 @@ function Head({ help }) {
         html`
           <div
             class="progress"
-            title=${say("{} checked, {} suggested, of {} documents", count(found.checked), count(found.suggested), count(found.total))}
+            title=${say("{} checked, {} partly checked, {} suggested, of {} documents", count(found.checked), count(found.partly), count(found.suggested), count(found.total))}
           >
             <span class="bar" aria-hidden="true">
               <i style=${{ width: `${(100 * found.checked) / found.total}%` }}></i>

@@ -38,7 +38,7 @@ function grouped(rows, mode) {
       groups: LABEL_STATES.map((name, number) => ({
         key: name || "-",
         name: name ? stateName(name) : say("not labelled"),
-        colour: ["--none", "--hue5", "--hue2"][number],
+        colour: ["--none", "--hue5", "--hue2", "--hue3"][number],
         shape: "",
       })),
     };

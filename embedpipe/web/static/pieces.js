@@ -25,6 +25,7 @@ const STATES = {
   novel: () => say("novel"),
   checked: () => say("checked"),
   suggested: () => say("suggested"),
+  partly: () => say("partly checked"),
   confirmed: () => say("kept as it was"),
   queued: () => say("waiting"),
   running: () => say("running"),

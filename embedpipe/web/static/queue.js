@@ -7,9 +7,9 @@ import { HeatLayer, HeatNote, useHeat } from "./heat.js";
 import { count, decimal, say, share } from "./i18n.js";
 import { useKeys } from "./keys.js";
 import { prefetch } from "./loader.js";
-import { askType, NO_TYPE, nameOf } from "./labelling.js";
-import { dropOffers, Empty, Facts, Failed, Icon, Picture, prefetchLarge, tellError, tellUnsaved, toast, Type, Waiting } from "./pieces.js";
-import { CHECKED, counts, isReadOnly, rowOf, setLabels, store, typeNumber, undo, useEvents, useStore } from "./store.js";
+import { askType, NO_TYPE, nameOf, takeBack, useTakenBack } from "./labelling.js";
+import { Empty, Facts, Failed, Icon, Picture, prefetchLarge, tellUnsaved, Type, Waiting } from "./pieces.js";
+import { counts, isOpen as isOpenRow, isReadOnly, rowOf, setLabels, store, typeNumber, useEvents, useStore } from "./store.js";
 import { html, useCallback, useEffect, useRef, useState } from "./vendor/preact.js";
 
 const AHEAD = 4; // pages whose large pictures are fetched before they are shown
@@ -17,7 +17,7 @@ const BATCH = 24;
 
 const isOpen = (item) => {
   const row = rowOf(item.document);
-  return row < 0 || store.documents.state[row] !== CHECKED;
+  return row < 0 || isOpenRow(row);
 };
 
 // Items to come; more are fetched long before they run out.
@@ -149,21 +149,12 @@ export function Queue({ values }) {
       load(true, item.document);
     });
   };
-  const takeBack = async () => {
-    dropOffers();
-    try {
-      const done = await undo();
-      const last = decided[decided.length - 1];
-      setDecided((before) => before.slice(0, -1));
-      const back = done.documents?.[0];
-      if (last && (!back || back === last.document))
-        set((before) => [last, ...before.filter((one) => one.document !== last.document)]);
-      else await load(true, back);
-    } catch (problem) {
-      if (problem.status === 409) toast(problem.message);
-      else tellError(problem);
-    }
-  };
+  useTakenBack(({ documents }) => {
+    const last = decided[decided.length - 1];
+    if (!last || documents[0] !== last.document) return load(true, documents[0]);
+    setDecided((before) => before.slice(0, -1));
+    return set((before) => [last, ...before.filter((one) => one.document !== last.document)]);
+  });
   const skip = () => {
     if (item) {
       skipped.add(item.document);

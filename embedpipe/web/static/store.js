@@ -6,8 +6,9 @@ import { useEffect, useRef, useState } from "./vendor/preact.js";
 
 export const NONE = 0,
   SUGGESTED = 1,
-  CHECKED = 2;
-export const LABEL_STATES = ["", "suggested", "checked"];
+  CHECKED = 2,
+  PARTLY = 3; // some pages have checked labels, as of a pile
+export const LABEL_STATES = ["", "suggested", "checked", "partly"];
 const listeners = new Set();
 const watchers = new Set();
 
@@ -132,9 +133,11 @@ async function loadAll() {
 export const isReadOnly = () => Boolean(store.version?.read_only);
 export const rowOf = (id) => store.documents?.rowOf.get(id) ?? -1;
 export const typeNumber = (name) => store.documents?.types.indexOf(name) ?? -1;
-// What a document counts as: its label, else the classifier's answer.
+// What a document counts as: its label, else the classifier's answer; nothing where its pages are of several types.
 export const typeOf = (row) =>
-  store.documents.label[row] >= 0 ? store.documents.label[row] : store.documents.type[row];
+  store.documents.label[row] >= 0 || store.documents.state[row] === CHECKED
+    ? store.documents.label[row]
+    : store.documents.type[row];
 export const typeName = (number) => (number < 0 ? "" : store.documents.types[number]);
 
 // How often each value comes: sizesOf([2, 1, 2]) is 2 → 2, 1 → 1.
@@ -150,9 +153,19 @@ export function counts() {
   const sizes = sizesOf(store.documents?.state || []);
   return {
     checked: sizes.get(CHECKED) || 0,
+    partly: sizes.get(PARTLY) || 0,
     suggested: sizes.get(SUGGESTED) || 0,
     total: store.documents?.count || 0,
   };
+}
+
+// Whether a document is still to be labelled: nobody has checked it, or any page of it.
+export const isOpen = (row) => store.documents.state[row] === NONE || store.documents.state[row] === SUGGESTED;
+// How many documents are to be asked about: those that are open, and not blank.
+export function toAsk() {
+  const { documents } = store;
+  const blank = documents.statuses.indexOf("blank");
+  return documents.status.reduce((number, status, row) => number + (status !== blank && isOpen(row) ? 1 : 0), 0);
 }
 
 function put(ids, type, state) {
@@ -204,7 +217,9 @@ export function setLabels(labels, state = "checked") {
     const batch = labels.slice(at, at + BATCH);
     sending = sending.catch(() => {}).then(() => post("/labels", { labels: batch, state, client }));
   }
-  sending.then(loadHistory, () => loadLabels().catch(() => putBack(stood)));
+  // Where a label is taken away, those of pages count again, which only the server knows.
+  const told = byType.has(null) ? reloadLabels : loadHistory;
+  sending.then(told, () => loadLabels().catch(() => putBack(stood)));
   return sending;
 }
 

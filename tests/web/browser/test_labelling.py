@@ -27,6 +27,9 @@ DECISION = """async (key) => {
 }"""
 """Presses a key in the queue, and says after how many milliseconds the next page is there."""
 
+OTHER = "family => document.querySelector('section.opened').getAttribute('aria-label') !== family"
+"""Whether another family is open."""
+
 
 def test_the_heap_is_filtered_sorted_chosen_and_exported(page: Page, open_page: Callable[..., Page]) -> None:
     """By keys, by a loop of the mouse, and again by the address in another browser and after a reload."""
@@ -191,7 +194,7 @@ def test_an_answer_from_before_does_not_bring_back_what_was_taken_back(page: Pag
 
 
 def test_the_rest_of_a_family_gets_its_type_with_one_key(page: Page) -> None:
-    """One document is taken out and keeps no label; a key labels the others, Ctrl+Z takes all of them back."""
+    """One document is taken out and keeps no label; a key labels the others, another takes that back and shows it."""
     before = checked(page)
     page.keyboard.press("g")
     page.keyboard.press("f")
@@ -205,10 +208,16 @@ def test_the_rest_of_a_family_gets_its_type_with_one_key(page: Page) -> None:
         place.click()
         out = 1
         page.wait_for_selector(".tile.chosen")
-    page.keyboard.press("Space")
-    wait_checked(page, before + left - out)
-    page.keyboard.press("Control+z")
-    wait_checked(page, before)
+    family = page.locator("section.opened").get_attribute("aria-label")
+    for key in ("u", "Control+z"):
+        page.keyboard.press("Space")
+        wait_checked(page, before + left - out)
+        page.keyboard.press("j")
+        page.wait_for_function(OTHER, arg=family)
+        page.keyboard.press(key)
+        wait_checked(page, before)
+        page.wait_for_selector(f"section.opened[aria-label='{family}']")
+        page.wait_for_function("out => document.querySelectorAll('.outs .tile.chosen').length === out", arg=out)
 
 
 def test_the_queue_is_worked_through_by_keys(page: Page) -> None:

@@ -241,6 +241,15 @@ def test_cuts_of_a_pile_are_moved_merged_and_written(page: Page, folder: Path) -
     assert page.locator(".part").count() == 2
     assert page.locator(".leaf").count() == pages
     assert not list((folder / "parts").rglob("*.pdf"))
+    before = checked(page)
+    page.keyboard.press("c")
+    wait_checked(page, before + 1)
+    view(page, "heap", "?state=checked&text=pile")
+    page.wait_for_selector(".tile.checked")
+    page.keyboard.press("Control+z")
+    wait_checked(page, before)
+    page.go_back()
+    page.wait_for_selector(".leaf")
     page.get_by_role("button", name="Write the parts").click()
     page.wait_for_selector(".notice:has-text('parts are written to')")
     assert len(list((folder / "parts").rglob("*.pdf"))) == 2
@@ -263,6 +272,9 @@ def test_files_are_read_while_the_page_is_closed(page: Page, open_page: Callable
     later.wait_for_selector(".failures td")
     assert "broken.pdf" in later.locator(".failures").first.inner_text()
     later.wait_for_selector(".job:has-text('uploaded') .mark.done")
+    later.get_by_label("Language").select_option("zh")
+    later.wait_for_selector(".failures td:has-text('无法读取'), .failures td:has-text('不是文档')")
+    later.get_by_label("语言").select_option("en")
     view(later, "heap", "?text=fresh")
     later.wait_for_selector(".tile")
     assert later.locator(".tile .name").inner_text() == good.name
