@@ -46,7 +46,7 @@ class Caps:
     total_bytes: int = 8192 * MEGABYTE
     files: int = 2000
     free_bytes: int = 1024 * MEGABYTE
-    labels: int = 5000
+    labels: int = 100_000
     body_bytes: int = 16 * MEGABYTE
     waiting: int = 64
     lanes: int = 2

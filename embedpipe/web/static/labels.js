@@ -5,7 +5,7 @@ import { FileButton } from "./files.js";
 import { count, say, tag } from "./i18n.js";
 import { doAgain, nameOf, takeBack } from "./labelling.js";
 import { download, Mark, stateName, tellError, toast, Type } from "./pieces.js";
-import { CHECKED, isReadOnly, reloadLabels, store, SUGGESTED, typeNumber, useStore } from "./store.js";
+import { CHECKED, inTurn, isReadOnly, reloadLabels, store, SUGGESTED, typeNumber, useStore } from "./store.js";
 import { html, useEffect, useState } from "./vendor/preact.js";
 
 const STATUSES = ["ok", "ambiguous"];
@@ -132,12 +132,8 @@ function Lists() {
     setBad(null);
     setList(given);
     try {
-      const done = await send(
-        "/labels.csv",
-        { name: given.name, client, partial: partial ? "true" : undefined },
-        given,
-        { kind: "text/csv" },
-      );
+      const asked = { name: given.name, client, partial: partial ? "true" : undefined };
+      const done = await inTurn(() => send("/labels.csv", asked, given, { kind: "text/csv" }));
       await reloadLabels();
       toast(say("{} labels taken from {}", count(done.changed), given.name), { action: takeBack, label: say("Undo") });
       if (done.bad?.length) setBad(done.bad);
@@ -200,7 +196,7 @@ function Suggest() {
   if (!store.version.classifier) return null;
   const take = async () => {
     try {
-      const done = await post("/suggestions", { status: wanted, client });
+      const done = await inTurn(() => post("/suggestions", { status: wanted, client }));
       await reloadLabels();
       toast(say("{} documents have a suggested label", count(done.changed)), { action: takeBack, label: say("Undo") });
     } catch (error) {

@@ -7,7 +7,7 @@ import { count, say, share } from "./i18n.js";
 import { useKeys } from "./keys.js";
 import { askType, nameOf, NO_TYPE, takeBack } from "./labelling.js";
 import { Empty, Failed, tellError, toast, Type, useLoaded, Waiting } from "./pieces.js";
-import { isReadOnly, reloadLabels, rowOf, store, typeNumber, useStore } from "./store.js";
+import { inTurn, isReadOnly, reloadLabels, rowOf, store, typeNumber, useStore } from "./store.js";
 import { html, useMemo, useState } from "./vendor/preact.js";
 
 function List() {
@@ -157,7 +157,7 @@ function Pile({ value, values }) {
         })),
       );
     try {
-      const done = await post("/labels", { labels, state: "checked", client });
+      const done = await inTurn(() => post("/labels", { labels, state: "checked", client }));
       reloadLabels().catch(tellError);
       toast(say("{} pages labelled with the types of their parts", count(done.changed)), {
         action: takeBack,

@@ -87,6 +87,13 @@ async function settled(ask) {
   }
 }
 
+// What changes labels: one after the other, so that undo never overtakes what it takes back.
+export function inTurn(action) {
+  writes++;
+  sending = sending.catch(() => {}).then(action);
+  return sending;
+}
+
 async function loadDocuments() {
   take(await settled(() => get("/documents")));
   forgetMissing();
@@ -201,34 +208,28 @@ function putBack(stood) {
   tell();
 }
 
-const BATCH = 5000; // what the server takes at once
-// Sets labels of many documents: [{document, type}]; one batch, which one "undo" takes back.
+// Sets labels of many documents: [{document, type}]; one batch, which one "undo" takes back, unless there are more than
+// the server takes at once.
 export function setLabels(labels, state = "checked") {
   const byType = new Map();
   for (const { document, type } of labels) {
     if (!byType.has(type)) byType.set(type, []);
     byType.get(type).push(document);
   }
-  writes++;
   const stood = standing(labels);
   for (const [type, ids] of byType) put(ids, type, state === "suggested" ? SUGGESTED : CHECKED);
-  // One after the other, so that undo never overtakes what it takes back.
-  for (let at = 0; at < labels.length; at += BATCH) {
-    const batch = labels.slice(at, at + BATCH);
-    sending = sending.catch(() => {}).then(() => post("/labels", { labels: batch, state, client }));
-  }
+  const batches = [];
+  const most = store.version.limits.labels;
+  for (let at = 0; at < labels.length; at += most) batches.push(labels.slice(at, at + most));
+  const sent = Promise.all(batches.map((batch) => inTurn(() => post("/labels", { labels: batch, state, client }))));
   // Where a label is taken away, those of pages count again, which only the server knows.
   const told = byType.has(null) ? reloadLabels : loadHistory;
-  sending.then(told, () => loadLabels().catch(() => putBack(stood)));
-  return sending;
+  sent.then(told, () => loadLabels().catch(() => putBack(stood)));
+  return sent;
 }
 
-// What is asked for meanwhile may be from before, and labels that are set next come after it.
 async function step(which) {
-  writes++;
-  const sent = sending.catch(() => {}).then(() => post(`/labels/${which}`, { client }));
-  sending = sent;
-  const done = await sent;
+  const done = await inTurn(() => post(`/labels/${which}`, { client }));
   await Promise.all([loadLabels(), loadHistory()]);
   return done;
 }

@@ -176,6 +176,26 @@ def test_what_is_set_after_taking_back_stays(page: Page) -> None:
     wait_checked(page, before)
 
 
+def test_of_labels_in_several_requests_each_one_counts(page: Page) -> None:
+    """Where the server takes fewer at once than are given, and refuses some, these are not told as kept."""
+    before = checked(page)
+    limited = page.evaluate("fetch('/version').then((a) => a.json())")
+    limited["limits"]["labels"] = 1
+    page.route("**/version", lambda route: route.fulfill(json=limited))
+    page.reload()
+    page.wait_for_selector(".tile")
+    refused = {"status": 422, "content_type": "application/problem+json", "body": '{"detail": "refused once"}'}
+    page.route("**/labels", lambda route: route.fulfill(**refused), times=1)
+    open_ones = page.locator(".tile:not(.checked)")
+    open_ones.first.click()
+    open_ones.nth(1).click(modifiers=["Control"])
+    give_type(page, "Brief")
+    page.wait_for_function("() => document.querySelector('#toasts').innerText.includes('refused once')")
+    wait_checked(page, before + 1)
+    page.keyboard.press("Control+z")
+    wait_checked(page, before)
+
+
 def test_an_answer_from_before_does_not_bring_back_what_was_taken_back(page: Page, folder: Path) -> None:
     """Documents that were asked for before an undo, and come after it."""
     before = checked(page)
