@@ -117,25 +117,27 @@ class Ranking:
         """How many documents have no label."""
         return len(self._found.documents) - len(self._labelled)
 
-    def ask(self, n: int, skip: Collection[str] = ()) -> list[Question]:
+    def ask(self, n: int, skip: Collection[str] = (), first: str = "") -> list[Question]:
         """The documents whose labels teach most, each unlike those before it; as `suggest.choose`.
 
         Args:
             n: How many.
             skip: Documents that are left out.
+            first: One that comes before all others, where it has no label.
         """
-        passed = self._labelled.union(skip)
-        rows = np.array([row for row, sha256 in enumerate(self._found.documents) if sha256 not in passed], np.int64)
-        if not len(rows) or n < 1:
-            return []
-        worth = self._worth()
-        rows = rows[np.argsort(-worth[rows], kind="stable")[:_MOST]]
-        cosines = None if self._cosines is None else self._cosines[rows]
-        order = spread(self._found.vectors[rows], self._found.uncertainty[rows], cosines, n)
-        near = self._nearest(rows[order])
-        return [
-            self._question(row, float(worth[row]), own) for row, own in zip(rows[order].tolist(), near, strict=True)
-        ]
+        found, worth = self._found, self._worth()
+        ahead = [found.rows[first]] if first in found.rows and first not in self._labelled else []
+        passed = self._labelled.union(skip, [first])
+        rows = np.array([row for row, sha256 in enumerate(found.documents) if sha256 not in passed], np.int64)
+        if len(rows) and n > len(ahead):
+            rows = rows[np.argsort(-worth[rows], kind="stable")[:_MOST]]
+            cosines = None if self._cosines is None else self._cosines[rows]
+            order = spread(found.vectors[rows], found.uncertainty[rows], cosines, n - len(ahead))
+            rows = np.array([*ahead, *rows[order]], np.int64)
+        else:
+            rows = np.array(ahead[:n], np.int64)
+        near = self._nearest(rows)
+        return [self._question(row, float(worth[row]), own) for row, own in zip(rows.tolist(), near, strict=True)]
 
     def _question(self, row: int, worth: float, near: tuple[tuple[str, str, float], ...]) -> Question:
         found = self._found

@@ -262,6 +262,14 @@ def test_the_queue_asks_what_teaches_most_and_follows_labels(client: TestClient)
     assert {near["type"] for near in first["nearest"]} <= {"slides", "letter", "paper"}
     skipped = client.get("/queue", params={"skip": documents[0], "limit": 50}).json()["items"]
     assert documents[0] not in [item["document"] for item in skipped]
+    for first, limit, expected in (
+        (documents[-1], 2, [documents[-1], documents[0]]),
+        (documents[0], 2, documents[:2]),
+        (documents[-1], 1, documents[-1:]),
+        ("nobody", 1, documents[:1]),
+    ):
+        again = client.get("/queue", params={"first": first, "limit": limit}).json()["items"]
+        assert [item["document"] for item in again] == expected
     give(client, (documents[0], "letter"))
     left = client.get("/queue", params={"limit": 50}).json()
     assert documents[0] not in [item["document"] for item in left["items"]]

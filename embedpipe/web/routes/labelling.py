@@ -291,11 +291,12 @@ def queue(
     hub: TheHub,
     limit: Annotated[int, Query(description="How many documents, at most 100.")] = 10,
     skip: Annotated[str, Query(max_length=200_000, description="Documents that are left out, with commas.")] = "",
+    first: Annotated[str, Query(max_length=100, description="One that comes first, where it has no label.")] = "",
 ) -> dict[str, Any]:
     """Documents whose labels teach most, with the types that they may be of, and the labelled ones they look like."""
     passed = [document_of(one) for one in skip.split(",") if one][:_SKIPPED]
     count = whole(limit, 1, _MOST_QUESTIONS)
-    state, asked = hub.use_ranking(lambda ranking: (ranking.ask(count, passed), ranking.left))
+    state, asked = hub.use_ranking(lambda ranking: (ranking.ask(count, passed, first), ranking.left))
     questions, left = asked if asked is not None else ([], 0)
     guessed = hub.scribe.labels().guessed
     items = [{**as_json(one), "suggested": guessed.get(one.document_sha256)} for one in questions]

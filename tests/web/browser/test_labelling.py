@@ -262,8 +262,12 @@ def test_the_queue_is_worked_through_by_keys(page: Page) -> None:
         page.keyboard.press("u")
         wait_checked(page, before + 3 - number)
     page.wait_for_function("wanted => document.querySelector('.queue').dataset.document === wanted", arg=first)
+    page.keyboard.press("s")
+    page.wait_for_function("other => document.querySelector('.queue').dataset.document !== other", arg=first)
+    second = page.locator(".queue").get_attribute("data-document")
+    page.wait_for_function("shown => location.hash.includes(shown)", arg=second)
     page.reload()
-    page.wait_for_function("wanted => document.querySelector('.queue')?.dataset.document === wanted", arg=first)
+    page.wait_for_function("wanted => document.querySelector('.queue')?.dataset.document === wanted", arg=second)
     assert page.locator(".queue .looks li").count() > 0
     assert page.locator(".queue .facts").inner_text()
 
