@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embedpipe.commands import sorting
-from embedpipe.commands.base import DONE, print_counts, print_failures
+from embedpipe.commands.base import DONE
+from embedpipe.commands.printing import print_counts, print_failures
 from embedpipe.commands.terminal.widths import cut, relative, shortened
 from embedpipe.core.objects.urls import absolute
 

@@ -5,17 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from embedpipe.commands.base import (
-    DONE,
-    SOME_FAILED,
-    begin,
-    command,
-    figure,
-    print_groups,
-    print_missing,
-    print_seen_documents,
-)
+from embedpipe.commands.base import DONE, SOME_FAILED, begin, command
 from embedpipe.commands.label_files import LabelsFile, take_labels
+from embedpipe.commands.printing import figure, print_groups, print_missing, print_seen_documents
 from embedpipe.commands.terminal.options import AUTO, AllowMissing, Common, Network, Reading, Space
 from embedpipe.commands.terminal.targets import file_option
 from embedpipe.core.errors import UsageError

@@ -9,8 +9,9 @@ import typer
 
 from embedpipe.backbones.names import UPRIGHT
 from embedpipe.commands import spreading
-from embedpipe.commands.base import DONE, SOME_FAILED, begin, command, exit_code, print_report, say_next
+from embedpipe.commands.base import DONE, SOME_FAILED, begin, command, exit_code, say_next
 from embedpipe.commands.label_files import LabelsFile, check_labels, take_labels
+from embedpipe.commands.printing import print_report
 from embedpipe.commands.terminal.next_steps import typed
 from embedpipe.commands.terminal.options import Common, Inputs, Network, Reading, Recognition, Sharing
 from embedpipe.commands.terminal.targets import folder_option

@@ -6,20 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from embedpipe.commands.base import (
-    DONE,
-    Classifier,
-    ErrorRate,
-    begin,
-    command,
-    exit_code,
-    figure,
-    open_classifier,
-    print_metrics,
-    print_missing,
-    say_next,
-)
+from embedpipe.commands.base import DONE, Classifier, ErrorRate, begin, command, exit_code, open_classifier, say_next
 from embedpipe.commands.label_files import LabelsFile, take_labels
+from embedpipe.commands.printing import figure, print_metrics, print_missing
 from embedpipe.commands.terminal.options import AllowMissing, Common, Labelling, Network, Space
 from embedpipe.commands.terminal.targets import file_option
 from embedpipe.core.errors import UsageError

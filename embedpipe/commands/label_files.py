@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from embedpipe.commands.base import FAILURES_SHOWN, running
+from embedpipe.commands.base import running
+from embedpipe.commands.printing import FAILURES_SHOWN
 from embedpipe.commands.terminal.console import Output
 
 if TYPE_CHECKING:

@@ -13,13 +13,12 @@ from embedpipe.commands.base import (
     Classifier,
     begin,
     command,
-    count_labels,
     open_classifier,
-    print_missing,
     say_next,
     store_and_classifier,
 )
 from embedpipe.commands.label_files import LabelsFile, take_labels
+from embedpipe.commands.printing import count_labels, print_missing
 from embedpipe.commands.reviewing import template_option, write_template
 from embedpipe.commands.terminal.options import AllowMissing, Common, Space
 from embedpipe.commands.terminal.targets import file_option

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from embedpipe.commands.base import SOME_FAILED, exit_code, print_report
+from embedpipe.commands.base import SOME_FAILED, exit_code
+from embedpipe.commands.printing import print_report
 from embedpipe.core.errors import UsageError
 
 if TYPE_CHECKING:

@@ -7,8 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from embedpipe.commands.base import DONE, INTERRUPTED, OUT_OF_TIME, SOME_FAILED, print_failed, print_stopped
+from embedpipe.commands.base import DONE, INTERRUPTED, OUT_OF_TIME, SOME_FAILED
 from embedpipe.commands.label_files import take_labels
+from embedpipe.commands.printing import print_failed, print_stopped
 from embedpipe.commands.terminal.options import Common, Sharing
 from embedpipe.core.errors import UsageError
 

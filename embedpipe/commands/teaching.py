@@ -4,17 +4,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from embedpipe.commands.base import (
-    DONE,
-    SOME_FAILED,
-    Classifier,
-    begin,
-    command,
-    open_classifier,
-    print_missing,
-    print_report,
-    say_next,
-)
+from embedpipe.commands.base import DONE, SOME_FAILED, Classifier, begin, command, open_classifier, say_next
+from embedpipe.commands.printing import print_missing, print_report
 from embedpipe.commands.terminal.console import agreed
 from embedpipe.commands.terminal.options import AllowMissing, Common, Inputs, Network, Reading, Recognition, Yes
 from embedpipe.commands.terminal.widths import relative

@@ -15,7 +15,7 @@ from embedpipe.classifiers.labelled_pages import GUESSED, UNGUESSED
 from embedpipe.classifiers.lessons.reading import labelled_pages
 from embedpipe.classifiers.lessons.recipes import TrainingRecipe
 from embedpipe.classifiers.training import evaluate, fit
-from embedpipe.commands.base import print_metrics
+from embedpipe.commands.printing import print_metrics
 from embedpipe.commands.terminal.console import Output
 from embedpipe.core.records import FeatureBatch, Identity, PageInfo, PageRef, Recipe
 from embedpipe.pages.rendering import Selection

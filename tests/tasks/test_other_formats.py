@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from embedpipe.backbones.engines import Backbone
-from embedpipe.commands.base import DONE, SOME_FAILED, exit_code, print_report
+from embedpipe.commands.base import DONE, SOME_FAILED, exit_code
+from embedpipe.commands.printing import print_report
 from embedpipe.commands.terminal.console import Output
 from embedpipe.embedding.intake import Report
 from embedpipe.embedding.streaming import Settings

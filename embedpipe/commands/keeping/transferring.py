@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from embedpipe.commands.base import DONE, INTERRUPTED, begin, command, print_groups, print_quality, say_next
+from embedpipe.commands.base import DONE, INTERRUPTED, begin, command, say_next
 from embedpipe.commands.label_files import LabelsFile, take_labels
+from embedpipe.commands.printing import print_groups, print_quality
 from embedpipe.commands.terminal.options import Common, Network
 from embedpipe.core.errors import UnknownNameError, UsageError
 
