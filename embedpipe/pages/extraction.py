@@ -20,7 +20,7 @@ from embedpipe.pages.formats.pdf import PdfDocument
 from embedpipe.pages.formats.tiff import TiffDocument
 from embedpipe.pages.formats.tiff_parts import copy_pictures
 from embedpipe.pages.guarding import result_of
-from embedpipe.pages.rendering import start_worker
+from embedpipe.pages.page_tasks import start_worker
 from embedpipe.pages.workers import WorkerContext
 
 T = TypeVar("T")

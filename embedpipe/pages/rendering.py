@@ -5,10 +5,8 @@ rendered by spawned processes. A worker that takes too long over a page is kille
 page at fault is lost, and its neighbours are rendered again where they went down with it.
 """
 
-import contextlib
 import signal
 import sys
-import time
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -16,62 +14,19 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
-import numpy as np
-from numpy.typing import NDArray
 from pebble import ProcessExpired, ProcessPool
 
 from embedpipe.core.errors import DocumentError, EmbedpipeError
-from embedpipe.core.files import file_time
-from embedpipe.core.objects.places import stat
-from embedpipe.core.objects.reading import fetched
-from embedpipe.core.objects.urls import is_url
-from embedpipe.core.records import (
-    OCR_WORDS,
-    PLACEHOLDER,
-    WHOLE_FILE,
-    Document,
-    PageFailure,
-    PageImage,
-    PageInfo,
-    PageRef,
-    Recipe,
-    Words,
-)
+from embedpipe.core.records import Document, PageFailure, PageImage, PageRef
 from embedpipe.pages.containers import sharing
-from embedpipe.pages.containers.contract import telling_damage
-from embedpipe.pages.containers.places import outer
-from embedpipe.pages.contract import Selection, first_line
+from embedpipe.pages.contract import Selection
 from embedpipe.pages.converting.conversions import Conversions
-from embedpipe.pages.cues import UNKNOWN, page_cues
-from embedpipe.pages.documents import (
-    BLANK_INK,
-    THUMBNAILS,
-    WORDS,
-    Converted,
-    OpenDocument,
-    ReadOptions,
-    Rendering,
-    load_decoders,
-    needs_converting,
-    open_document,
-    plan,
-)
-from embedpipe.pages.extras.ocr import PATIENCE, PageReader
-from embedpipe.pages.extras.thumbnails import LONG_SIDE, thumbnail
-from embedpipe.pages.extras.words import hashed, words_of_page
-from embedpipe.pages.guarding import be_capped
-from embedpipe.pages.source_kinds import UNKNOWN as UNKNOWN_KIND
-from embedpipe.pages.source_kinds import page_kind
-from embedpipe.pages.workers import Numbers, WorkerContext, silence
+from embedpipe.pages.documents import Converted, ReadOptions, needs_converting
+from embedpipe.pages.extras.ocr import PATIENCE
+from embedpipe.pages.page_tasks import IDLE, OPENING, Answer, Job, failures, pages_per_task, start_worker, work
+from embedpipe.pages.workers import WorkerContext
 
-__all__ = ["Job", "RenderStats", "Rendered", "Renderer", "Selection", "start_worker"]
-
-PAGES_PER_TASK = 16
-"""Pages of a document that a worker takes at a time: long documents are shared out, short ones cost one message.
-
-Of pages that several variants are made of, so many fewer that a message does not become larger. Pages whose text is
-recognised come one by one: each takes a second, and what a kill takes with it is read again.
-"""
+__all__ = ["Job", "RenderStats", "Rendered", "Renderer", "Selection"]
 
 TASKS_PER_WORKER = 500
 """A worker is replaced after this many tasks, for what the libraries leak."""
@@ -79,28 +34,6 @@ TASKS_PER_WORKER = 500
 _MOST_FALSE_STARTS = 3
 _LOOK_UP = 0.2  # seconds
 _MOST_CONVERTING = 4096  # documents that wait for a program: those behind them are drawn meanwhile
-_NO_PICTURE = np.empty((0, 0, 3), np.uint8)
-_IDLE = -2
-_OPENING = -1
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A document to render.
-
-    Attributes:
-        document: Which.
-        selection: Which of its pages.
-        known: Page indices of these that are not wanted.
-        extras_only: Page indices whose picture is not wanted, only what else is made of the page.
-        converted: The PDF that a program has made of it; the renderer has it made where that is needed.
-    """
-
-    document: Document
-    selection: Selection
-    known: frozenset[int] = frozenset()
-    extras_only: frozenset[int] = frozenset()
-    converted: Converted | None = None
 
 
 @dataclass(slots=True)
@@ -120,13 +53,6 @@ class _Task:
     indices: list[int] | None
     slot: int = -1
     false_starts: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    results: list[PageImage | PageFailure]
-    rest: list[int]
-    seconds: float
 
 
 @dataclass(slots=True)
@@ -149,14 +75,14 @@ class Renderer:
     def __init__(self, options: ReadOptions, workers: int = 1) -> None:
         self.stats = RenderStats()
         self._limits = options.limits
-        self._first = "import embedpipe.pages.rendering"
+        self._first = "import embedpipe.pages.page_tasks"
         if options.recogniser is not None:
             kind = type(options.recogniser)
             self._first = f"from {kind.__module__} import {kind.__qualname__} as kind; kind().load()"
-        self._pages_per_task = _pages_per_task(options)
+        self._pages_per_task = pages_per_task(options)
         context = WorkerContext()
         self._window = workers * 3
-        self._marks = context.numbers([_IDLE] * self._window)
+        self._marks = context.numbers([IDLE] * self._window)
         self._free = list(range(self._window))
         self._stopped = False
         self._pool = ProcessPool(
@@ -167,7 +93,7 @@ class Renderer:
             context=context,
         )
         self._waiting: deque[_Task] = deque()
-        self._running: dict[Future[_Answer], _Task] = {}
+        self._running: dict[Future[Answer], _Task] = {}
         self._open_tasks: dict[Document, int] = {}
         # half of the workers' number: while programs run, pages are drawn
         self._conversions = Conversions(options.limits, max(1, workers // 2))
@@ -246,7 +172,7 @@ class Renderer:
         try:
             converted = future.result()
         except DocumentError as error:
-            return Rendered(job.document, _failures(job.document, None, error.kind, str(error)), finished=True)
+            return Rendered(job.document, failures(job.document, None, error.kind, str(error)), finished=True)
         self.stats.converted[converted.made_by] += 1
         self._enqueue(_Task(replace(job, converted=converted), None))
         return None
@@ -260,14 +186,14 @@ class Renderer:
         while self._free and self._waiting:
             task = self._waiting.popleft()
             task.slot = self._free.pop()
-            self._marks[task.slot] = _IDLE
+            self._marks[task.slot] = IDLE
             pages = self._pages_per_task if task.indices is None else len(task.indices)
             # the worker's own alarm is exact; this one is for platforms without it
             limit = (pages + 2) * self._limits.page_seconds + 10
-            future = self._pool.schedule(_work, args=(task.job, task.indices, task.slot), timeout=limit)
+            future = self._pool.schedule(work, args=(task.job, task.indices, task.slot), timeout=limit)
             self._running[future] = task
 
-    def _settle(self, future: Future[_Answer]) -> Rendered:
+    def _settle(self, future: Future[Answer]) -> Rendered:
         task = self._running.pop(future)
         document = task.job.document
         try:
@@ -295,13 +221,13 @@ class Renderer:
         mark = self._marks[task.slot]
         kind, message = self._verdict(error)
         document = task.job.document
-        if mark == _IDLE:  # the worker died before it began: no page is to blame
+        if mark == IDLE:  # the worker died before it began: no page is to blame
             if task.false_starts == _MOST_FALSE_STARTS:
                 raise EmbedpipeError(f"render workers die before they begin: {message}; is --page-memory too small?")
             self._enqueue(_Task(task.job, task.indices, false_starts=task.false_starts + 1))
             return []
-        if mark == _OPENING:
-            return _failures(document, task.indices, kind, f"opening it: {message}")
+        if mark == OPENING:
+            return failures(document, task.indices, kind, f"opening it: {message}")
         if task.indices is None:  # the page count went down with the worker; a fresh look skips the page at fault
             again = replace(task.job, known=task.job.known | {mark})
             self._enqueue(_Task(again, None))
@@ -320,209 +246,3 @@ class Renderer:
         if code == -getattr(signal, "SIGKILL", 0):
             return "memory", "the system killed the worker, most likely for lack of memory"
         return "crash", f"the decoder crashed the worker (exit code {code})"
-
-
-_options: ReadOptions
-_marks: Numbers
-_last: dict[Recipe, tuple[Document, OpenDocument]] = {}
-_read: PageReader | None = None
-
-
-def start_worker(options: ReadOptions, marks: Numbers, shared: str = "") -> None:
-    """Makes a fresh process one that may be killed, and that cannot take more memory than it is given.
-
-    Args:
-        options: How documents are read.
-        marks: What each task is at.
-        shared: Where the list is of what the parent has unpacked, see `containers.sharing`.
-    """
-    global _options, _marks, _read  # noqa: PLW0603 - one per worker process
-    _options, _marks = options, marks
-    sharing.follow(shared)
-    load_decoders()  # before the memory is counted that it starts with
-    silence()
-    _read = options.recogniser.load() if options.recogniser else None
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it could not be blocked before
-    if hasattr(signal, "SIGALRM"):
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)  # the kernel ends the process; a handler would wait for MuPDF
-    be_capped(options.limits.page_bytes + (options.recogniser.address_space if options.recogniser else 0))
-
-
-@contextlib.contextmanager
-def _alarm() -> Iterator[None]:
-    if not hasattr(signal, "setitimer"):
-        yield
-        return
-    signal.setitimer(signal.ITIMER_REAL, _options.limits.page_seconds)
-    if _read is not None:
-        signal.setitimer(signal.ITIMER_PROF, _options.limits.page_seconds / PATIENCE)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.setitimer(signal.ITIMER_PROF, 0)
-
-
-def _work(job: Job, indices: list[int] | None, slot: int) -> _Answer:
-    """Runs in a worker: renders pages of one document; the first task of a document also finds its page count."""
-    begin = time.perf_counter()
-    document = job.document
-    _marks[slot] = _OPENING
-    try:
-        with _fetched(document), _alarm():  # in this order: a network may be slower than a page
-            opened = _open(document, _options, job.converted)
-    except (DocumentError, MemoryError) as error:
-        return _Answer(_failures(document, indices, *_reason(error)), [], time.perf_counter() - begin)
-    rest: list[int] = []
-    if indices is None:
-        wanted = [i for i in job.selection.indices(opened.page_count) if i not in job.known]
-        indices, rest = wanted[: _pages_per_task(_options)], wanted[_pages_per_task(_options) :]
-    results = [result for index in indices for result in _render_page(job, opened, index, slot)]
-    return _Answer(results, rest, time.perf_counter() - begin)
-
-
-def _fetched(document: Document) -> "contextlib.AbstractContextManager[object]":
-    """Has the content of an object here; nothing is done for other documents, nor for one that is open already."""
-    last = _last.get(_options.recipe)
-    if not is_url(document.path) or outer(document.path) != document.path or (last and last[0] == document):
-        return contextlib.nullcontext()
-    with telling_damage("it"):
-        return contextlib.closing(fetched(document.path))
-
-
-def _open(document: Document, options: ReadOptions, converted: Converted | None) -> OpenDocument:
-    """Opens a document, or hands out the one that this worker opened last to draw pages so."""
-    last = _last.get(options.recipe)
-    if last is not None:
-        if last[0] == document:
-            return last[1]
-        last[1].close()
-        del _last[options.recipe]
-    file = outer(document.path)
-    try:
-        status = stat(file)
-    except OSError as error:
-        raise DocumentError("unreadable", f"cannot be read: {error.strerror or error}") from None
-    size = status.st_size if file == document.path else document.size
-    if (size, file_time(status.st_mtime_ns)) != (document.size, document.mtime_ns):
-        raise DocumentError("unreadable", "it changed while it was read; run again when it is at rest")
-    opened = open_document(document.path, document.reader, options, converted)
-    _last[options.recipe] = (document, opened)
-    return opened
-
-
-def _pages_per_task(options: ReadOptions) -> int:
-    if options.recogniser:
-        return 1
-    return max(1, PAGES_PER_TASK // len(options.variants.numbers)) if options.variants else PAGES_PER_TASK
-
-
-def _render_page(job: Job, opened: OpenDocument, index: int, slot: int) -> list[PageImage | PageFailure]:
-    """The page, or the variants of it that are wanted; or why there is none."""
-    _marks[slot] = index
-    document = job.document
-    try:
-        with _alarm():
-            drawn = opened.render(index)
-            ink = drawn.ink
-            facts = _cues(opened, drawn, index) if _options.cues else ()
-            kind = UNKNOWN_KIND if _options.variants else _kind(opened, drawn)
-            words, small = _words(drawn), _thumbnail(job, drawn, index)
-            pictures = [] if index in job.extras_only else _pictures(drawn, (document.sha256, index))
-    except (DocumentError, MemoryError) as error:
-        return _failures(document, [index], *_reason(error))
-    outcome = _outcome(drawn, ink)
-    ref = PageRef(document.sha256, index, document.path)
-    info = PageInfo(ref, opened.page_count, drawn.width, drawn.height, ink, outcome, drawn.message, facts)
-    info = replace(info, source_kind=kind, words=words, thumbnail=small)
-    if index in job.extras_only:
-        return [PageImage(info, _NO_PICTURE)]
-    return [PageImage(replace(info, variant=number), pixels) for number, pixels in pictures]
-
-
-def _outcome(drawn: Rendering, ink: float) -> str:
-    """What came of a page; an empty cover stands for what is embedded."""
-    if drawn.stands_for:
-        return PLACEHOLDER if ink < BLANK_INK else drawn.stands_for
-    return "blank" if ink < BLANK_INK else "repaired" if drawn.repaired else "ok"
-
-
-def _pictures(drawn: Rendering, page: tuple[str, int]) -> list[tuple[int, NDArray[np.uint8]]]:
-    """The page itself, as number 0, or its variants."""
-    if _options.variants is None:
-        return [(0, drawn.pixels)]
-    _, (columns, rows) = plan(drawn.width, drawn.height, _options.variants.recipe)
-    return _options.variants.of_page(drawn.pixels, (rows, columns), page)
-
-
-def _cues(opened: OpenDocument, drawn: Rendering, index: int) -> tuple[float, ...]:
-    """The page's cues; a page that can be rendered is never lost for them."""
-    try:
-        return page_cues(drawn.width, drawn.height, index, opened.page_count, drawn.page)
-    except MemoryError:
-        raise
-    except Exception:  # noqa: BLE001 - MuPDF raises many kinds
-        return UNKNOWN
-
-
-def _kind(opened: OpenDocument, drawn: Rendering) -> str:
-    """Where the page's picture comes from; a page that can be rendered is never lost for it."""
-    try:
-        return page_kind(drawn.pixels, drawn.page, camera=opened.taken_by_camera)
-    except MemoryError:
-        raise
-    except Exception:  # noqa: BLE001 - MuPDF raises many kinds
-        return UNKNOWN_KIND
-
-
-def _words(drawn: Rendering) -> Words | None:
-    """The page's words, where they are wanted; a page that can be rendered is never lost for them."""
-    if WORDS not in _options.extras:
-        return None
-    if _read is not None:
-        return _recognised(drawn, _read)
-    try:
-        return words_of_page(drawn.page, drawn.drawing) if drawn.page is not None else hashed(drawn.text)
-    except MemoryError:
-        raise
-    except Exception as error:  # noqa: BLE001 - MuPDF raises many kinds
-        return Words(message=f"its text cannot be read: {first_line(error)}")
-
-
-def _recognised(drawn: Rendering, read: PageReader) -> Words:
-    """The words in the picture of a page; blank ones are not looked at."""
-    if drawn.ink < BLANK_INK:
-        return Words(origin=OCR_WORDS)
-    try:
-        return replace(hashed(read(drawn.pixels), OCR_WORDS), origin=OCR_WORDS)
-    except MemoryError:
-        raise
-    except Exception as error:  # noqa: BLE001 - whatever a recogniser raises
-        return Words(origin=OCR_WORDS, message=f"page_error: its text cannot be recognised: {first_line(error)}")
-
-
-def _thumbnail(job: Job, drawn: Rendering, index: int) -> bytes | None:
-    """A small picture of the whole page, where one is wanted; a page that can be rendered is never lost for it."""
-    if THUMBNAILS not in _options.extras:
-        return None
-    recipe = _options.recipe
-    if recipe.resize == "crop" or recipe.size < LONG_SIDE or recipe.annotations == "hide":  # they are for all spaces
-        try:
-            drawn = _open(job.document, replace(_options, recipe=Recipe(LONG_SIDE)), job.converted).render(index)
-        except DocumentError:
-            return b""
-    return thumbnail(drawn.pixels, drawn.width, drawn.height)
-
-
-def _reason(error: Exception) -> tuple[str, str]:
-    if isinstance(error, DocumentError):
-        return error.kind, str(error)
-    return "memory", "needs more memory than --page-memory allows"
-
-
-def _failures(document: Document, indices: list[int] | None, kind: str, message: str) -> list[PageImage | PageFailure]:
-    """One failure for each page, or one for the whole file as long as its pages are not known."""
-    return [
-        PageFailure(PageRef(document.sha256, index, document.path), kind, message)
-        for index in ([WHOLE_FILE] if indices is None else indices)
-    ]

@@ -21,9 +21,9 @@ from PIL import Image
 
 from embedpipe.core.errors import DocumentError
 from embedpipe.core.records import Recipe
-from embedpipe.pages.documents import Limits, ReadOptions, open_document
+from embedpipe.pages.documents import WORDS, Limits, ReadOptions, open_document
 from embedpipe.pages.facts import facts_of
-from embedpipe.pages.rendering import WORDS, Job, Renderer, Selection
+from embedpipe.pages.rendering import Job, Renderer, Selection
 from embedpipe.pages.unfolding import look_up
 from embedpipe.pages.walking import identify
 

@@ -25,7 +25,8 @@ from PIL import Image
 from embedpipe.core.records import FAILURES, STORED, WHOLE_FILE, Document, PageFailure, PageImage, Recipe
 from embedpipe.pages.augmentation import Variants, larger
 from embedpipe.pages.documents import Limits, ReadOptions
-from embedpipe.pages.rendering import PAGES_PER_TASK, Job, Renderer, Selection
+from embedpipe.pages.page_tasks import PAGES_PER_TASK
+from embedpipe.pages.rendering import Job, Renderer, Selection
 from embedpipe.pages.walking import FoundFile, IgnoredFile, identify
 
 pytestmark = pytest.mark.usefixtures("alone")

@@ -16,10 +16,10 @@ from embedpipe.core.errors import NetworkError
 from embedpipe.core.records import NO_WORDS, OCR_WORDS, TEXT_WORDS, FeatureBatch, PageInfo, PageRef
 from embedpipe.embedding.reading import Reading
 from embedpipe.embedding.streaming import Settings
-from embedpipe.pages import rendering
 from embedpipe.pages.documents import Limits
 from embedpipe.pages.extras.thumbnails import LONG_SIDE, pixels_of
 from embedpipe.pages.extras.words import BUCKETS, as_rows, hashed
+from embedpipe.pages.rendering import Selection
 from embedpipe.store.page_extras import TABLES, THUMBNAILS, WORDS, ExtrasWriter, page_table, thumbnails_of, words_of
 from embedpipe.store.page_table import PageTableWriter
 from embedpipe.store.workspace import Workspace
@@ -80,7 +80,7 @@ def test_what_is_not_wanted_is_not_kept_and_comes_later_without_the_network(
 
 def test_new_pages_and_lacking_ones_come_in_one_run(workspace: Workspace, tiny: Backbone, letter: Path) -> None:
     """A document of which one page is stored without thumbnail and the other is not stored."""
-    first = Settings(selection=rendering.Selection.parse("1"))
+    first = Settings(selection=Selection.parse("1"))
     embed(workspace, [str(letter)], tiny, keep=("words",), settings=first)
     report = embed(workspace, [str(letter)], tiny)
     assert (report.embedded, report.skipped, report.filled) == (1, 1, 1)
