@@ -9,7 +9,7 @@ import { useKeys } from "./keys.js";
 import { prefetch } from "./loader.js";
 import { askType, NO_TYPE, nameOf, takeBack, useTakenBack } from "./labelling.js";
 import { Empty, Facts, Failed, Icon, Picture, prefetchLarge, tellUnsaved, Type, Waiting } from "./pieces.js";
-import { counts, isOpen as isOpenRow, isReadOnly, rowOf, setLabels, store, typeNumber, useEvents, useStore } from "./store.js";
+import { isOpen as isOpenRow, isReadOnly, rowOf, setLabels, store, toAsk, typeNumber, useEvents, useStore } from "./store.js";
 import { html, useCallback, useEffect, useRef, useState } from "./vendor/preact.js";
 
 const AHEAD = 4; // pages whose large pictures are fetched before they are shown
@@ -216,7 +216,6 @@ export function Queue({ values }) {
       }
       <p>${say("Refit to see what these labels change.")}</p><a class="button" href=${addressOf("refit")}>${say("Refit")}</a></${Empty}>`;
   }
-  const { checked, total } = counts();
   return html`
     <div class="queue" data-document=${item.document}>
       <section class="stage" aria-label=${say("Page {}", page)}>
@@ -236,7 +235,7 @@ export function Queue({ values }) {
         <header>
           <h2><bdi>${item.name}</bdi></h2>
           <p class="dim small number">
-            ${say("{} left", count(total - checked))}${decided.length > 0 ? ` · ${say("{} decided", count(decided.length))}` : ""}
+            ${say("{} left", count(toAsk()))}${decided.length > 0 ? ` · ${say("{} decided", count(decided.length))}` : ""}
           </p>
         </header>
         ${

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
@@ -253,6 +254,25 @@ def test_cuts_of_a_pile_are_moved_merged_and_written(page: Page, folder: Path) -
     page.get_by_role("button", name="Write the parts").click()
     page.wait_for_selector(".notice:has-text('parts are written to')")
     assert len(list((folder / "parts").rglob("*.pdf"))) == 2
+
+
+POST = """([path, body]) => fetch(path, {
+    method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body),
+}).then((answer) => answer.json())"""
+LEFT = "#rail [aria-current]", ".queue header .number"
+
+
+def test_a_pile_with_one_labelled_page_is_asked_about_nowhere(page: Page) -> None:
+    """It is partly checked; what the rail and the queue say is left is the same."""
+    labels = [{"document": named(page, "pile.pdf"), "page": 1, "type": "letter"}]
+    given = page.evaluate(POST, ["/labels", {"labels": labels}])
+    view(page, "heap", "?state=partly")
+    page.wait_for_selector(".tile:has-text('pile.pdf')")
+    view(page, "queue")
+    page.wait_for_selector(".queue header")
+    rail, queue = (re.findall(r"\d+", page.locator(place).first.inner_text())[0] for place in LEFT)
+    assert rail == queue
+    page.evaluate(POST, ["/labels/undo", {"token": given["token"]}])
 
 
 def test_files_are_read_while_the_page_is_closed(page: Page, open_page: Callable[..., Page], tmp_path: Path) -> None:
