@@ -1,6 +1,7 @@
 """What the readers of all kinds of file share: what is asked of them, what they give, and how a page is laid out."""
 
 import math
+import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -35,6 +36,7 @@ _LONGEST = 6000
 PHOTO_CROP = 0.875
 """The share of the short side that the usual photo recipe keeps: 224 of 256 pixels."""
 
+_PATH = re.compile(r"""\s*(['"])(?:/[^'"]*/|[A-Za-z]:[\\/]).*\1""")
 
 _MOST_PAGES = 10**15
 """Last page that can be asked for: `1-999999999999` is what people write for "all from here"."""
@@ -240,8 +242,11 @@ def plan(width: float, height: float, recipe: Recipe) -> tuple[Region, tuple[int
 
 
 def first_line(error: BaseException) -> str:
-    """The class and the first line of an error of another library."""
-    text = str(error).strip().partition("\n")[0]
+    """The class and the first line of an error of another library, without the path of a file.
+
+    What is said of a file is kept with its content: the next file with the same bytes lies elsewhere.
+    """
+    text = _PATH.sub("", str(error).strip().partition("\n")[0])
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 

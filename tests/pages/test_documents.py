@@ -17,6 +17,7 @@ from PIL import Image, PngImagePlugin
 
 from embedpipe.core.errors import DocumentError
 from embedpipe.core.records import FAILURES, SHORTEST_SIDE, Recipe
+from embedpipe.pages.contract import first_line
 from embedpipe.pages.documents import (
     BLANK_INK,
     CONVERTED,
@@ -967,3 +968,20 @@ def test_memory_is_told_from_damage(monkeypatch: pytest.MonkeyPatch, make_pdf: C
     finally:
         document.close()
     assert caught.value.kind == "memory"
+
+
+@pytest.mark.parametrize(("name", "key"), [("it's broken.pdf", "pdf"), ("broken.png", "png"), ("broken.epub", "epub")])
+def test_what_is_said_of_a_content_names_no_place(tmp_path: Path, name: str, key: str) -> None:
+    """It is kept with the content: another file with the same bytes lies elsewhere, and this one may move."""
+    (tmp_path / name).write_bytes(b"%PDF-1.7 and nothing more")
+    with pytest.raises(DocumentError) as caught:
+        read(tmp_path / name, key)
+    assert "readable" in str(caught.value)
+    assert name not in str(caught.value)
+    assert str(tmp_path) not in str(caught.value)
+
+
+def test_other_words_in_quotes_stay() -> None:
+    """Names of PDF begin with a slash, too."""
+    error = ValueError("no object '/Root' in file 'C:\\scans\\a.pdf', see '/tmp/b/c.pdf'")
+    assert first_line(error) == "ValueError: no object '/Root' in file"
