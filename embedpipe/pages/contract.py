@@ -36,6 +36,7 @@ _LONGEST = 6000
 PHOTO_CROP = 0.875
 """The share of the short side that the usual photo recipe keeps: 224 of 256 pixels."""
 
+_CODE = re.compile(r"^code=\d+: ")
 _PATH = re.compile(r"""\s*(['"])(?:/[^'"]*/|[A-Za-z]:[\\/]).*\1""")
 
 _MOST_PAGES = 10**15
@@ -246,11 +247,22 @@ def first_line(error: BaseException) -> str:
 
     What is said of a file is kept with its content: the next file with the same bytes lies elsewhere.
     """
-    text = _PATH.sub("", str(error).strip().partition("\n")[0])
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    error = _told_by(error)
+    name = "" if _is_of_mupdf(error) else f"{type(error).__name__}: "
+    text = _PATH.sub("", _CODE.sub("", str(error).strip().partition("\n")[0]))
+    return f"{name}{text}" if text else type(error).__name__
 
 
 def failure_kind(error: Exception, otherwise: str) -> str:
     """MuPDF reports a failed allocation as a plain exception whose text names the C function."""
-    text = str(error)
+    text = str(_told_by(error))
     return "memory" if "alloc" in text and "failed" in text else otherwise
+
+
+def _told_by(error: BaseException) -> BaseException:
+    """The error of MuPDF itself, where PyMuPDF says only that a file, which it names, cannot be opened."""
+    return error.__cause__ if error.__cause__ is not None and _is_of_mupdf(error.__cause__) else error
+
+
+def _is_of_mupdf(error: BaseException) -> bool:
+    return type(error).__name__.startswith("FzError")

@@ -981,6 +981,17 @@ def test_what_is_said_of_a_content_names_no_place(tmp_path: Path, name: str, key
     assert str(tmp_path) not in str(caught.value)
 
 
+def test_what_a_folder_is_called_says_nothing_of_its_files(tmp_path: Path) -> None:
+    """The words by which MuPDF tells encryption and lack of memory may stand in a path, which it names as well."""
+    folder = tmp_path / "encryption, alloc failed"
+    folder.mkdir()
+    (folder / "a.pdf").write_bytes(b"%PDF-1.7 and nothing more")
+    with pytest.raises(DocumentError) as caught:
+        read(folder / "a.pdf", "pdf")
+    assert caught.value.kind == "not_a_document"
+    assert str(caught.value) == "not a readable PDF: no objects found"
+
+
 def test_other_words_in_quotes_stay() -> None:
     """Names of PDF begin with a slash, too."""
     error = ValueError("no object '/Root' in file 'C:\\scans\\a.pdf', see '/tmp/b/c.pdf'")
