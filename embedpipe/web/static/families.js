@@ -82,8 +82,8 @@ export function Families({ values }) {
   const hasLeft = (one) => lefts.get(one) > 0;
   const family = families.find((one) => String(one.family) === values.family) || families.find(hasLeft) || families[0];
   const place = families.indexOf(family);
-  const taken = useRef(new Map()); // what was out of each family when it was labelled, by its first document
-  useEffect(() => setOut(new Set(taken.current.get(family?.documents[0]))), [family?.documents[0]]);
+  const wasOut = useRef(new Map()); // what was out of each family when it was labelled, by its first document
+  useEffect(() => setOut(new Set(wasOut.current.get(family?.documents[0]))), [family?.documents[0]]);
   const types = useMemo(() => (family ? offered(family) : []), [family, store.revision]);
   const rows = useMemo(() => (family ? rowsOf(family) : new Uint32Array()), [family]);
   const rest = family
@@ -100,12 +100,13 @@ export function Families({ values }) {
   };
   const give = (type) => {
     if (!type || !rest.length || isReadOnly()) return;
-    taken.current.set(family.documents[0], out);
+    wasOut.current.set(family.documents[0], out);
     label(rest, type);
     onward();
   };
   useTakenBack(({ documents }) => {
-    const back = families.find((one) => documents.some((id) => one.documents.includes(id)));
+    const taken = new Set(documents);
+    const back = families.find((one) => one.documents.some((id) => taken.has(id)));
     if (back) change({ family: back.family, ...CLOSED });
   });
   const other = () =>
