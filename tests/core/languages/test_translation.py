@@ -30,8 +30,8 @@ def chinese() -> Iterator[None]:
         ("warning: torch: something odd: pages", "警告：torch: something odd: pages"),
         ("  3 labels (a, b) have lost features: run `embed` again on their files", None),
         (
-            "failed: /a/b: c.pdf#page=3: page_error: cannot be rendered: no objects found",
-            "失败：/a/b：c.pdf#page=3：page_error：无法渲染：no objects found",
+            "failed: /a/b: c.pdf#page=3: page_error: cannot be rendered: unexpected token",
+            "失败：/a/b：c.pdf#page=3：page_error：无法渲染：unexpected token",
         ),
         ("may also be book, memo and 5 more", "也可能是 book, memo，另有 5 个"),
         (
