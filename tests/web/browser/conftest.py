@@ -12,8 +12,12 @@ from web.browser import served
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-NOT_MINE = ("net::ERR_CONNECTION_REFUSED", "net::ERR_EMPTY_RESPONSE", "net::ERR_CONNECTION_RESET", "status of 422")
-"""What a browser says of a server that a test has killed, and of a list that cannot be taken."""
+NOT_MINE = (
+    *("net::ERR_CONNECTION_REFUSED", "net::ERR_CONNECTION_RESET", "net::ERR_EMPTY_RESPONSE", "net::ERR_SOCKET"),
+    *("net::ERR_CONTENT_LENGTH_MISMATCH", "net::ERR_INCOMPLETE_CHUNKED_ENCODING"),
+    "status of 422",
+)
+"""What a browser says of a server that a test has killed, wherever in an answer, and of a list that cannot be taken."""
 
 
 @pytest.fixture(scope="session")
