@@ -179,34 +179,37 @@ class DocumentRidge(ClassifierMixin, BaseEstimator):
         # of a few documents the mean is hardly known: n of a kind count n / (n + FEW)
         centre = np.sum(sides / (sides.sum(axis=1, keepdims=True) + FEW), axis=0)
         centre /= centre.sum()
-        means = alike(own) @ centre
+        among = alike(own)
+        means = among @ centre
         means -= centre @ means
 
-        def kernel(some: Wholes) -> NDArray[np.float64]:
-            """Between documents and landmarks, (n, m)."""
-            plain = alike(some)
+        def kernel(some: Wholes, plain: NDArray[np.float64]) -> NDArray[np.float64]:
+            """Between documents and landmarks, (n, m), from how alike they are."""
             plain -= (plain @ centre)[:, None] + means
-            return plain * kinship(some.digital, own.digital, self.kinship)
+            plain *= kinship(some.digital, own.digital, self.kinship)
+            return plain
 
-        coefficients = self._solved(kernel, X, own, targets, weights)
+        def kernel_of(some: Wholes) -> NDArray[np.float64]:
+            return kernel(some, alike(some))
+
+        coefficients = self._solved(kernel(own, among), kernel_of, X, targets, weights)
         each = [coefficients * counted[:, None] for counted in kinship(KINDS, own.digital, self.kinship)]
         folded = [part - centre[:, None] * part.sum(axis=0) for part in each]
         return np.stack(folded), np.stack([-means @ part for part in each])
 
     def _solved(
         self,
+        among: NDArray[np.float64],
         kernel_of: Callable[[Wholes], NDArray[np.float64]],
         X: Wholes,
-        own: Wholes,
         targets: NDArray[np.float64],
         weights: NDArray[np.float64],
     ) -> NDArray[np.float64]:
-        """What each landmark counts, (m, n_classes)."""
-        among = kernel_of(own)
-        if len(own) == len(X):
+        """What each landmark counts, (m, n_classes), by the kernel among them, (m, m), and that of others."""
+        if len(among) == len(X):
             ridge = KernelRidge(alpha=self.alpha, kernel="precomputed").fit(among, targets, weights)
             return np.asarray(ridge.dual_coef_)
-        left, right = self.alpha * among, np.zeros((len(own), targets.shape[1]))
+        left, right = self.alpha * among, np.zeros((len(among), targets.shape[1]))
         for first in range(0, len(X), _BLOCK):
             some = slice(first, first + _BLOCK)
             kernel = kernel_of(X[some])
