@@ -180,6 +180,10 @@ def fit_classifier(
                 estimator.fit(scaled[:], y, sample_weight=weights)
             return classifier
         X = X if rows is None else X[rows]
+        if isinstance(X, np.ndarray) and many_rows.can_fit(classifier[-1], len(y)):
+            scaling, estimator = classifier
+            many_rows.fit(estimator, scaling.fit(X).transform(X), y, weights)
+            return classifier
         with _one_draw if isinstance(classifier[-1], LinearSVC) else contextlib.nullcontext():
             fitted: Pipeline = classifier.fit(X, y, **extra)
     except ValueError as error:

@@ -7,10 +7,13 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import Pipeline
 from sklearn.svm import LinearSVC
 
 from embedpipe.classifiers import many_rows
 from embedpipe.classifiers.bundles import build_classifier, fit_classifier
+from embedpipe.core.errors import EmbedpipeError
+from embedpipe.store.scaling import BlockScaler
 
 
 def rows(n: int = 600, types: int = 4, dim: int = 12) -> tuple[NDArray[np.float32], NDArray[Any], NDArray[np.float64]]:
@@ -34,7 +37,7 @@ def test_the_minimum_is_that_of_scikit_learn(estimator: Any, types: int, monkeyp
     """Decisions are those of the estimator's own solver, with two types and with more, also begun with a part."""
     monkeypatch.setattr(many_rows, "_BLOCK", 100)
     monkeypatch.setattr(many_rows, "_BEGINNING", 200)
-    monkeypatch.setattr(many_rows, "_PRECISION", 1e-9)
+    monkeypatch.setattr(many_rows, "_FEW_PRECISION", 1e-9)
     X, y, weights = rows(types=types)
     theirs = type(estimator)(**estimator.get_params()).fit(X.astype(np.float64), y, sample_weight=weights)
     ours = type(estimator)(**estimator.get_params())
@@ -50,12 +53,13 @@ def test_the_minimum_is_that_of_scikit_learn(estimator: Any, types: int, monkeyp
 @pytest.mark.parametrize(
     ("estimator", "rows", "told"),
     [
-        (LinearSVC(C=5.0), many_rows.MANY_ROWS, True),
-        (LinearSVC(C=5.0), many_rows.MANY_ROWS - 1, False),
+        (LinearSVC(C=5.0), many_rows.SVM_ROWS, True),
+        (LinearSVC(C=5.0), many_rows.SVM_ROWS - 1, False),
         (LinearSVC(loss="hinge"), 10**6, False),
         (LinearSVC(class_weight="balanced"), 10**6, False),
         (LinearSVC(penalty="l1", dual=False), 10**6, False),
-        (LogisticRegression(), 10**6, True),
+        (LogisticRegression(), many_rows.MANY_ROWS, True),
+        (LogisticRegression(), many_rows.MANY_ROWS - 1, False),
         (LogisticRegression(C=np.inf), 10**6, False),
         (LogisticRegression(solver="saga"), 10**6, False),
         (KNeighborsClassifier(), 10**6, False),
@@ -66,13 +70,21 @@ def test_only_these_objectives_are_minimised_here(estimator: Any, rows: int, tol
     assert many_rows.can_fit(estimator, rows) is told
 
 
-@pytest.mark.parametrize("kind", ["svm", "head"])
-def test_pipelines_on_many_rows(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hyper_parameters_are_checked_as_scikit_learn_does() -> None:
+    """A value that the estimator refuses is refused whatever the number of rows."""
+    X, y, weights = rows(many_rows.SVM_ROWS)
+    with pytest.raises(EmbedpipeError, match="'max_iter' parameter of LinearSVC"):
+        fit_classifier(Pipeline([("scale", BlockScaler([(0, 12)])), ("svm", LinearSVC(max_iter=-1))]), X, y, weights)
+
+
+@pytest.mark.parametrize(("kind", "least"), [("svm", "SVM_ROWS"), ("svm", "MANY_ROWS"), ("head", "MANY_ROWS")])
+def test_pipelines_on_many_rows(kind: str, least: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """`fit_classifier` scales the rows and fits as on few ones, and gives the same answers."""
     X, y, weights = rows()
     blocks = [("one", 0, 6), ("other", 6, 12)]
     few = fit_classifier(build_classifier(kind, blocks), X, y, weights)
-    monkeypatch.setattr(many_rows, "MANY_ROWS", 100)
+    for name in {"SVM_ROWS", least}:
+        monkeypatch.setattr(many_rows, name, 100)
     called: list[int] = []
     fit = many_rows.fit
     monkeypatch.setattr(many_rows, "fit", lambda *given: (called.append(1), fit(*given)))
