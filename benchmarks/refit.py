@@ -1,72 +1,82 @@
-"""Measures how long 10,000 labelled pages take: fitted with its calibration, and evaluated with the whole report.
+"""Measures 10,000 labelled pages: to fit and calibrate, to evaluate with the whole report, and to fit at the page.
+
+The last is `POST /refit` of `serve`, from the question until the job is done.
 
     python benchmarks/refit.py ARTIFACTS
 
-ARTIFACTS holds a store with labels. The pages are invented around the labelled ones: each is one of them, moved towards
-another one of its type, and keeps its type; eight make a document, every document is a group. Prints a Markdown table.
+ARTIFACTS holds a store with labels; the pages are invented around the labelled ones, as `bench --at-scale` does it.
+Learnt from are pictures alone, and all that a fit learns from by itself. Prints a Markdown table.
 """
 
-import hashlib
+import itertools
+import json
+import statistics
 import tempfile
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-import numpy as np
 import typer
+from serving import Server
 
 from embedpipe import Workspace
-from embedpipe.classifiers.bundles import CLASSIFIERS
-from embedpipe.classifiers.lessons.reading import labelled_pages
+from embedpipe.classifiers.bundles import CLASSIFIERS, PICTURES
 from embedpipe.classifiers.lessons.recipes import TrainingRecipe
 from embedpipe.classifiers.training import fit
-from embedpipe.core.records import FeatureBatch, PageInfo, PageRef
-from embedpipe.pages.rendering import Selection
-from embedpipe.store.feature_writer import FeatureWriter
-from embedpipe.store.features import FeatureStore
-from embedpipe.store.labels import Label, Labels
 from embedpipe.tasks import evaluate
+from embedpipe.tasks.bench_at_scale import Real, invent
 
-PAGES_PER_DOCUMENT = 8
+TIMES, PAUSE, LOADED = 3, 0.05, 5.0
+"""Fits; seconds between two looks; and seconds that a person looks at what changed, while the next process loads."""
 
 
-def invent(source: Workspace, target: Workspace, rows: int) -> FeatureStore:
-    """Fills a store with invented pages and labels them."""
-    real = source.store()
-    pages = labelled_pages(source, real, Selection())
-    kinds = {kind: np.flatnonzero(pages.y == kind) for kind in np.unique(pages.y)}
-    rng, labels = np.random.default_rng(0), Labels()
-    writer = FeatureWriter(FeatureStore.create(target.store_path(real.identity.space), real.identity, real.blocks), {})
-    for number in range(rows // PAGES_PER_DOCUMENT):
-        kind = pages.y[rng.integers(len(pages.y))]
-        own = rng.choice(kinds[kind], PAGES_PER_DOCUMENT)
-        others = rng.choice(kinds[kind], PAGES_PER_DOCUMENT)
-        X = pages.X[own] + rng.uniform(0, 0.5, (PAGES_PER_DOCUMENT, 1)) * (pages.X[others] - pages.X[own])
-        sha256, path = hashlib.sha256(str(number).encode()).hexdigest(), f"/documents/{number}.pdf"
-        infos = (PageInfo(PageRef(sha256, i, path), PAGES_PER_DOCUMENT, 595, 842, 0.1) for i in range(len(X)))
-        writer.append(FeatureBatch(tuple(infos), X.astype(np.float32)))
-        labels.add([Label(sha256, path, str(kind))])
-    writer.flush()
-    labels.save(target.labels_file)
-    return target.store()
+def refitted(server: Server, wish: dict[str, Any]) -> float:
+    """Seconds of a fit that is asked of the server."""
+    begin = time.perf_counter()
+    asked = server.ask("refit", json.dumps(wish).encode(), {"Content-Type": "application/json"})
+    while (job := server.ask(f"jobs/{asked['job']['job']}"))["state"] in {"queued", "running"}:
+        time.sleep(PAUSE)
+    if job["state"] != "done":
+        raise SystemExit(job["message"])
+    return time.perf_counter() - begin
+
+
+def at_the_page(folder: Path, wish: dict[str, Any]) -> float:
+    """Seconds of `POST /refit`, once the server has fitted and answered for all documents."""
+    server = Server(folder)
+    try:
+        times = []
+        for _ in range(TIMES + 1):
+            times.append(refitted(server, wish))
+            while server.ask("documents?limit=0")["answers"] == "pending":
+                time.sleep(PAUSE)
+            time.sleep(LOADED)
+        return statistics.median(times[1:])
+    finally:
+        server.stop()
 
 
 def main(
     artifacts: Annotated[Path, typer.Argument(help="A store with labels.")],
     rows: Annotated[int, typer.Option(help="Pages.")] = 10_000,
+    classifiers: Annotated[str, typer.Option(help="Kinds, with commas.")] = ",".join(CLASSIFIERS),
 ) -> None:
     """Prints the table."""
     with tempfile.TemporaryDirectory() as folder:
-        workspace = Workspace(folder)
-        store = invent(Workspace(artifacts), workspace, rows)
-        print("| classifier | fitted and calibrated, s | evaluated, s | both, s |\n| --- | --- | --- | --- |")
-        for kind in CLASSIFIERS:
+        workspace, source = Workspace(Path(folder) / "artifacts"), Workspace(artifacts)
+        invent(Real.of(source, source.store()), source.store(), workspace, rows)
+        store = workspace.store()
+        print("| learnt from | classifier | fitted and calibrated, s | evaluated, s | at the page, s |")
+        print("| --- | --- | --- | --- | --- |")
+        for blocks, kind in itertools.product(((PICTURES,), None), classifiers.split(",")):
             begin = time.perf_counter()
-            bundle = fit(workspace, store, TrainingRecipe(kind))
+            bundle = fit(workspace, store, TrainingRecipe(kind, blocks=blocks))
             fitted = time.perf_counter()
             evaluate.write(workspace, bundle, evaluate.assess(workspace, store, bundle), Path(folder) / "r.html")
             end = time.perf_counter()
-            print(f"| {kind} | {fitted - begin:.0f} | {end - fitted:.0f} | {end - begin:.0f} |", flush=True)
+            page = at_the_page(workspace.root, {"kind": kind, "blocks": blocks or ()})
+            told = ", ".join(bundle.fitted_on["blocks"])
+            print(f"| {told} | {kind} | {fitted - begin:.1f} | {end - fitted:.1f} | {page:.1f} |", flush=True)
 
 
 if __name__ == "__main__":
