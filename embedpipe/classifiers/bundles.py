@@ -174,13 +174,13 @@ def fit_classifier(
             scaled = ScaledRows(scaling.fit(X) if rows is None else scaling.fit_some(X, rows), X, rows)
             if kind == "knn":
                 estimator.fit(scaled, y)
-            elif many_rows.can_fit(estimator, len(y)):
+            elif many_rows.can_fit(estimator, len(y), X.shape[1]):
                 many_rows.fit(estimator, scaled.halved(), y, weights)
             else:
                 estimator.fit(scaled[:], y, sample_weight=weights)
             return classifier
         X = X if rows is None else X[rows]
-        if isinstance(X, np.ndarray) and many_rows.can_fit(classifier[-1], len(y)):
+        if isinstance(X, np.ndarray) and many_rows.can_fit(classifier[-1], *X.shape):
             scaling, estimator = classifier
             many_rows.fit(estimator, scaling.fit(X).transform(X), y, weights)
             return classifier

@@ -27,7 +27,10 @@ MANY_ROWS = 20_000
 """Rows from which linear classifiers are fitted here; heads of fewer are fitted by scikit-learn in less time."""
 
 SVM_ROWS = 1000
-"""Rows from which linear SVMs are: liblinear takes three times as long, and two fits beside each other take turns."""
+"""Rows from which linear SVMs are, unless there are more features, whose moments would take longer.
+
+liblinear takes three times as long, and two of its fits beside each other take turns.
+"""
 
 _BLOCK = 8192
 _SAMPLE = 12_000
@@ -40,9 +43,10 @@ Losses = Callable[[NDArray[np.float32], NDArray[np.int64]], tuple[NDArray[np.flo
 """Decisions (n, m) and classes (n,) to the loss of each row, (n,), and its derivatives, (n, m)."""
 
 
-def can_fit(estimator: object, rows: int) -> bool:
+def can_fit(estimator: object, rows: int, width: int) -> bool:
     """Whether an estimator is fitted here, on dense rows: there are many, and its objective is one of the two."""
-    if rows < (SVM_ROWS if isinstance(estimator, LinearSVC) else MANY_ROWS):
+    least = min(max(SVM_ROWS, width), MANY_ROWS) if isinstance(estimator, LinearSVC) else MANY_ROWS
+    if rows < least:
         return False
     if isinstance(estimator, LinearSVC):
         usual = LinearSVC().get_params()

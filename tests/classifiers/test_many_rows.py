@@ -67,7 +67,15 @@ def test_the_minimum_is_that_of_scikit_learn(estimator: Any, types: int, monkeyp
 )
 def test_only_these_objectives_are_minimised_here(estimator: Any, rows: int, told: bool) -> None:
     """Few rows, and settings that make another objective, are left to scikit-learn."""
-    assert many_rows.can_fit(estimator, rows) is told
+    assert many_rows.can_fit(estimator, rows, 12) is told
+
+
+def test_more_features_than_rows_are_left_to_scikit_learn() -> None:
+    """The moments of wide rows would take longer than they save, unless there are many rows."""
+    svm, width = LinearSVC(), 2 * many_rows.SVM_ROWS
+    assert not many_rows.can_fit(svm, width - 1, width)
+    assert many_rows.can_fit(svm, width, width)
+    assert many_rows.can_fit(svm, many_rows.MANY_ROWS, 2 * many_rows.MANY_ROWS)
 
 
 def test_hyper_parameters_are_checked_as_scikit_learn_does() -> None:
