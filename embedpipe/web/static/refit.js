@@ -13,8 +13,8 @@ import { html, useState } from "./vendor/preact.js";
 
 const KINDS = {
   knn: () => say("nearest pages: a few seconds"),
-  svm: () => say("support vectors: mostly the best, up to a minute"),
-  head: () => say("small network: for many labels, some minutes"),
+  svm: () => say("support vectors: mostly the best, seconds to a minute"),
+  head: () => say("logistic regression: seconds to a minute"),
 };
 const SHOWN = 60;
 
