@@ -22,16 +22,18 @@ FETCHED = """(least) => {
 """Whether so many large pictures of pages have been fetched."""
 
 DECISION = """async (key) => {
-    const shown = () => document.querySelector(".queue")?.dataset.document, before = shown();
+    const shown = () => document.querySelector(".queue")?.dataset.document, before = shown(), start = performance.now();
     const there = new Set(performance.getEntriesByType("resource").map(({ name }) => name));
     document.body.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true }));
-    for (;;) {
+    while (performance.now() - start < 60000) {
         const image = document.querySelector(".queue .big img");
-        if (shown() !== before && image?.src.includes(shown())) return there.has(image.src);
+        if (shown() !== before && image?.complete && image.naturalWidth && image.src.includes(shown()))
+            return image.src.endsWith("?size=large") && there.has(image.src);
         await new Promise((done) => setTimeout(done, 1));
     }
+    return false;
 }"""
-"""Presses a key in the queue, and says whether the large picture of the next page was there before."""
+"""Presses a key in the queue, and says whether the next page is shown by a large picture that was there before."""
 
 OTHER = "family => document.querySelector('section.opened').getAttribute('aria-label') !== family"
 """Whether another family is open."""
