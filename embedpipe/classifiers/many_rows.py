@@ -91,10 +91,11 @@ def fit(estimator: Any, X: NDArray[np.floating], y: NDArray[Any], weights: NDArr
     stretched = _Stretched(X, costs * np.float32(0.5 if svm else 0.1), penalised=svm)
 
     precision = _PRECISION if len(X) >= MANY_ROWS else _FEW_PRECISION
-    W, steps, step = np.zeros((X.shape[1] + 1, count)), 0, max(len(X) // _BEGINNING, 1)
-    for rows in (slice(None, None, step), slice(None))[step == 1 :]:  # from the minimum of a part it is not far
-        own = X[rows]
-        objective = _Objective(own, column[rows], costs[rows] * np.float32(len(X) / len(own)), losses, penalised=svm)
+    W, steps = np.zeros((X.shape[1] + 1, count)), 0
+    for step in dict.fromkeys((max(len(X) // _BEGINNING, 1), 1)):  # from the minimum of a part it is not far
+        own = X[::step]
+        counted = costs[::step] * np.float32(len(X) / len(own))
+        objective = _Objective(own, column[::step], counted, losses, penalised=svm)
         W, done = objective.minimum(stretched, W, estimator.max_iter, precision)
         steps += done
     estimator.classes_, estimator.n_features_in_ = classes, X.shape[1]
